@@ -1,0 +1,38 @@
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+READY := $(VENV)/.ready
+
+# A machine without a GPU needs only torch's CPU build, a tenth of the size of the CUDA build that PyPI serves:
+# set TORCH_INDEX_URL to the address of PyTorch's CPU wheels (pytorch.org, "Get started", names it), or point
+# PIP_FIND_LINKS at a folder that holds the wheel.
+PIP_INSTALL = $(BIN)/python -m pip install --quiet -c constraints.txt $(if $(TORCH_INDEX_URL),--extra-index-url $(TORCH_INDEX_URL))
+
+.PHONY: help setup serve demo test lint
+
+help:  ## show the commands
+	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+setup: $(READY)  ## make .venv with everything in it; instant when nothing changed (PYTHON=python3.12 picks another)
+
+serve: $(READY)  ## serve rewards on 127.0.0.1:8000 (MEMR_PORT, MEMR_STORE, ... change what)
+	$(BIN)/memr serve
+
+demo: $(READY)  ## play real completions through the service and show their rewards
+	$(BIN)/memr demo
+
+test: $(READY)  ## run the tests
+	$(BIN)/python -m pytest -q
+
+lint: $(READY)  ## ruff, its formatter, and mypy --strict
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+$(READY): pyproject.toml constraints.txt
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 10))' || { echo 'memr needs Python 3.10 or newer: make PYTHON=python3.12 setup'; exit 1; }
+	@command -v c++ >/dev/null || command -v g++ >/dev/null || { echo 'memr needs a C++ compiler for hnswlib: apt-get install g++, or xcode-select --install'; exit 1; }
+	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	@echo 'Installing memr into $(VENV); the first time this takes a few minutes.'
+	@$(PIP_INSTALL) -e '.[service,redis,trainer,test]'
+	@touch $@

@@ -1,0 +1,334 @@
+"""The wire: every body that crosses HTTP, and `RunConfig`. Both sides import these; there is no second definition."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, WithJsonSchema, field_validator, model_validator
+
+Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,127}$", examples=["gsm8k-qwen-seed0"])]
+"""A run's name: a letter or digit, then up to 127 letters, digits, dots, underscores or hyphens."""
+
+RequestId = Annotated[str, Field(pattern=r"^[\x20-\x7e]{1,128}$", examples=["step-12-rank-0"])]
+"""1 to 128 printable ASCII characters."""
+
+Count = Annotated[int, Field(ge=0, strict=True)]
+Finite = Annotated[float, Field(allow_inf_nan=False, strict=True)]
+
+Matrix = Annotated[
+    Any,
+    WithJsonSchema(
+        {
+            "type": "array",
+            "items": {"type": "array", "items": {"type": "number"}},
+            "description": "n rows of d numbers; in MessagePack n * d * 4 bytes of little-endian float32, row-major",
+        }
+    ),
+]
+"""Embeddings on the wire. What arrives is checked where it becomes an array (`memr_service.batch`)."""
+
+PresetName = Literal["memory-r+", "memory-r", "official-memory-r+", "official-memory-r"]
+ComponentName = Literal["exploit", "explore"]
+
+
+class Wire(BaseModel):
+    """What all wire types share: unknown fields are refused, values are not changed after validation."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class Message(BaseModel):
+    """One chat message. Unknown keys are kept: they belong to the prompt's identity."""
+
+    model_config = ConfigDict(extra="allow", frozen=True)
+
+    role: Annotated[str, Field(strict=True)]
+    content: Annotated[str, Field(strict=True)] | list[dict[str, Any]] | None = None
+    """A text, or parts of which those with a `text` count (joined without a separator)."""
+
+    @property
+    def text(self) -> str:
+        """The message's text: its content, or its text parts joined."""
+        if isinstance(self.content, list):
+            return "".join(part["text"] for part in self.content if isinstance(part.get("text"), str))
+        return self.content or ""
+
+
+Text = Annotated[str, Field(strict=True)] | list[Message]
+"""A prompt or a completion: a string, or chat messages."""
+
+
+class Component(Wire):
+    """How one reward component takes part in the sum."""
+
+    weight: Finite = 1.0
+    """Factor of the scaled value in the reward (lambda in equation 7 of the paper)."""
+
+
+class RunConfig(Wire):
+    """What a run is. Fields left out come from the preset; the resolved whole is frozen when the run is created.
+
+    RunConfig()                                  # Memory-R+ as in the paper
+    RunConfig(preset="memory-r", k=20)           # exploit only, 20 nearest prompts
+    RunConfig(components={"exploit": 2.0})       # replaces the preset's components as a whole
+    """
+
+    preset: PresetName = "memory-r+"
+    """The named settings everything else starts from (`GET /presets` spells them out)."""
+    k: Annotated[int, Field(ge=1, le=10_000, strict=True)] = 1
+    """K: how many of the nearest stored prompts a read takes completions from."""
+    max_prompts: Annotated[int, Field(ge=1, le=100_000_000, strict=True)] = 100_000
+    """N: prompts a memory holds; beyond it the prompt stored first leaves."""
+    max_completions: Annotated[int, Field(ge=1, le=65_536, strict=True)] = 100
+    """L: completions a prompt holds; beyond it its oldest leaves."""
+    window: Annotated[int, Field(ge=1, le=1_000_000, strict=True)] = 100
+    """w: how many past raw values a component is scaled by."""
+    scaling: Literal["item", "request"] = "item"
+    """`item`: each value by the window that ends with it (the paper). `request`: all values of a request by one window."""
+    center: Literal["none", "group"] = "none"
+    """`group` subtracts the group's mean from the scaled values of each component."""
+    success_threshold: Finite = 0.5
+    """Outcomes above it are stored as successes."""
+    failure_threshold: Finite = 0.5
+    """Outcomes at or below it are stored as failures; between the two nothing is stored."""
+    components: dict[ComponentName, Finite | Component] = Field(
+        default_factory=lambda: {"exploit": 1.0, "explore": 1.0}, min_length=1
+    )
+    """Component name -> weight, or an object with the weight and options."""
+    explore_warmup_prompts: Count = 0
+    """explore is off while the failure memory holds fewer prompts than this."""
+    explore_warmup_steps: Count = 50
+    """explore is off until this many steps have been committed."""
+    min_similarity: Annotated[float, Field(ge=-1, le=1, strict=True)] | None = None
+    """Neighbouring prompts less similar than this are not read (the same prompt always is). Off by default."""
+    order: Literal["hold_one_out", "read_first", "official"] = "hold_one_out"
+    """How reading and writing of one request interleave; `official` belongs to the official presets."""
+    barrier: Literal["none"] = "none"
+    """Which requests are answered together."""
+    group_size: Annotated[int, Field(ge=1, strict=True)] | None = None
+    """G: completions per prompt and step, where a barrier needs to know."""
+    barrier_timeout_s: Annotated[float, Field(gt=0, le=3600)] = 60
+    """After so many seconds a barrier answers with what is there."""
+    encoder: Annotated[str, Field(min_length=1, max_length=256, strict=True)] | None = None
+    """A name from the server's allow-list; null takes the server's default and freezes it."""
+    precision: Literal["auto", "float32", "bfloat16"] = "auto"
+    """Arithmetic of the encoder."""
+    deterministic: bool = False
+    """Encode in batches that depend on this request alone, so that server-encoded rewards are bit-equal on a replay."""
+    seed: Annotated[int, Field(ge=0, lt=2**63, strict=True)] = 0
+    """Seed of everything random in the run."""
+    verifier: Literal["exact", "numeric", "math"] | None = None
+    """Who judges a completion where the service itself must; null: the caller sends outcomes."""
+    memory_weight: Finite = 1.0
+    """Where the service returns outcome + memory_weight * reward."""
+    reasoning_tags: tuple[str, str] | None = None
+    """[open, close]: only the completion's text between these tags is encoded."""
+    long_text: Literal["truncate", "windows"] = "truncate"
+    """Texts longer than the encoder reads: cut, or encoded in windows whose mean is taken."""
+    storage: Literal["float32", "float16"] = "float32"
+    """Precision of embeddings, from receipt on."""
+    store_text: bool = True
+    """Keep the texts in the side store, for explanations and plots."""
+
+    @field_validator("reasoning_tags")
+    @classmethod
+    def _tags_are_two_texts(cls, tags: tuple[str, str] | None) -> tuple[str, str] | None:
+        if tags is not None and (not tags[0] or not tags[1] or tags[0] == tags[1]):
+            raise ValueError(f"reasoning_tags must be two different, non-empty tags, not {list(tags)}")
+        return tags
+
+    @model_validator(mode="after")
+    def _is_coherent(self) -> RunConfig:
+        if self.failure_threshold > self.success_threshold:
+            raise ValueError(
+                f"failure_threshold {self.failure_threshold} is above success_threshold {self.success_threshold}: "
+                "an outcome between them would be both"
+            )
+        return self
+
+    def weight(self, component: str) -> float:
+        """The weight of a component of this config."""
+        given = self.components[component]  # type: ignore[index]
+        return given.weight if isinstance(given, Component) else float(given)
+
+
+class Embeddings(Wire):
+    """Embeddings the caller made; the service normalises the rows to unit length."""
+
+    prompts: Matrix
+    completions: Matrix
+
+
+class RewardRequest(Wire):
+    """`POST /reward`: n completions with their prompts and outcomes, in columns."""
+
+    run_id: Name
+    prompts: list[Text]
+    completions: list[Text]
+    outcomes: list[Finite]
+    """R: the verifier's reward for each completion."""
+    step: Count | None = None
+    """The trainer's step."""
+    part: Count | None = None
+    """This rank, where a step's batch is spread over several."""
+    parts: Annotated[int, Field(ge=1, strict=True)] | None = None
+    """How many ranks there are."""
+    prompt_ids: list[Annotated[str, Field(strict=True)]] | None = None
+    """Identity of each prompt; the prompt itself where not sent."""
+    group_ids: list[Annotated[str, Field(strict=True)]] | None = None
+    """Which completions were sampled together; the prompt's identity where not sent."""
+    index: list[Count] | None = None
+    """Place of each completion in its group."""
+    answers: list[Annotated[str, Field(strict=True)] | None] | None = None
+    """The extracted final answers."""
+    labels: list[Annotated[str, Field(strict=True)] | None] | None = None
+    """A class for each completion, for components that compare classes."""
+    truncated: list[Annotated[bool, Field(strict=True)]] | None = None
+    """Whether the trainer cut the completion at its length limit."""
+    request_id: RequestId | None = None
+    """The same id with the same body gets the stored answer and changes nothing."""
+    mode: Literal["train", "eval"] = "train"
+    """`eval` reads and leaves everything untouched."""
+    embeddings: Embeddings | None = None
+
+    @model_validator(mode="after")
+    def _columns_have_one_length(self) -> RewardRequest:
+        n = len(self.prompts)
+        columns = ("completions", "outcomes", "prompt_ids", "group_ids", "index", "answers", "labels", "truncated")
+        wrong = {name: len(column) for name in columns if (column := getattr(self, name)) is not None}
+        wrong = {name: length for name, length in wrong.items() if length != n}
+        if wrong:
+            lengths = ", ".join(f"{name} {length}" for name, length in wrong.items())
+            raise ValueError(f"all columns must have the length of prompts, {n}, but {lengths}")
+        if (self.part is None) != (self.parts is None):
+            raise ValueError("part and parts go together: send both or neither")
+        return self
+
+
+class ComponentValues(Wire):
+    """One component's values for a request's items, raw and after the window."""
+
+    raw: list[float | None]
+    """Null where nothing was read."""
+    scaled: list[float]
+
+
+class Support(Wire):
+    """How many completions each item's two reads returned."""
+
+    success: list[int]
+    failure: list[int]
+
+
+class Guards(Wire):
+    """What kept an item from part of its reward."""
+
+    rejected: list[list[str]]
+    """For each item the reasons, empty where none."""
+
+
+class MemorySize(Wire):
+    """How much a memory holds."""
+
+    prompts: int
+    completions: int
+
+
+class MemorySizes(Wire):
+    """Both memories' sizes."""
+
+    success: MemorySize
+    failure: MemorySize
+
+
+class Timing(Wire):
+    """Where a request's time went, in milliseconds."""
+
+    queue: float
+    encode: float
+    score: float
+    commit: float
+    total: float
+
+
+class RewardResponse(Wire):
+    """The answer to `POST /reward`, in the order of the request's items."""
+
+    run_id: str
+    branch: int
+    position: int
+    """How many records the run had after this request."""
+    chain: str
+    """Running SHA-256 over the records' effects (hex): equal chains, equal states."""
+    rewards: list[float]
+    """R_mem: the weighted sum of the scaled components."""
+    components: dict[str, ComponentValues]
+    support: Support
+    guards: Guards
+    warmup: dict[str, int]
+    """Component -> what it still waits for: steps, or once those are there, failure prompts; 0 when it is on."""
+    warnings: list[str]
+    memory: MemorySizes
+    timing_ms: Timing
+
+
+class WindowState(Wire):
+    """A component's sliding window."""
+
+    count: int
+    min: float | None
+    max: float | None
+
+
+class RunInfo(Wire):
+    """`GET /runs/{id}`."""
+
+    run_id: str
+    config: RunConfig
+    branch: int
+    position: int
+    chain: str
+    digest: str | None = None
+    """SHA-256 over memories, windows and counters, where asked for with `?digest=1`."""
+    step: int | None
+    """The step of the newest record that named one."""
+    memory: MemorySizes
+    windows: dict[str, WindowState]
+    created_at: str
+    encoder: dict[str, Any] | None
+    """Fingerprint of the encoder the run is bound to."""
+    dimension: int | None
+    """d, fixed by the first committed request."""
+
+
+class RunList(Wire):
+    """`GET /runs`."""
+
+    runs: list[RunInfo]
+
+
+class Version(Wire):
+    """`GET /version`."""
+
+    version: str
+    law: int
+    """Version of the semantics; a run keeps the one it was created under."""
+    encoder: dict[str, Any] | None
+    """The default encoder's fingerprint, once it is known."""
+    versions: dict[str, str]
+    """Python and the libraries that take part in a reward."""
+
+
+class Problem(BaseModel):
+    """An RFC 9457 problem document."""
+
+    model_config = ConfigDict(extra="allow")
+
+    type: str
+    title: str
+    status: int
+    detail: str
+    value: Any = None
+    limit: Any = None
+    remedy: str | None = None
+    request_id: str | None = None

@@ -1,0 +1,72 @@
+"""The machine's settings: command line > environment (`MEMR_` + the field's name) > default. A run's are `RunConfig`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Literal
+
+from memr_client.schemas import PresetName
+from pydantic import Field, field_validator
+from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
+
+
+class Settings(BaseSettings):
+    """Everything a server needs to know that is not part of a run."""
+
+    model_config = SettingsConfigDict(env_prefix="MEMR_", extra="forbid", frozen=True)
+
+    host: str = "127.0.0.1"
+    """Address to listen on. Anything but loopback needs API keys (or `insecure`)."""
+    port: Annotated[int, Field(ge=0, le=65535)] = 8000
+    insecure: bool = False
+    """Serve beyond loopback without keys. Everybody who reaches the port can then read and write every run."""
+    keys_file: Path | None = None
+    """JSON file of API keys: [{"name", "scope": read|write|admin, "sha256", "runs": prefix}] (`memr key` makes one)."""
+
+    store: str = "sqlite:///memr-data"
+    """`sqlite:///relative/dir`, `sqlite:////absolute/dir`, or `memory:` (nothing outlives the process)."""
+    text_quota_bytes: Annotated[int, Field(ge=0)] = 1 << 30
+    """Room for texts; the oldest go first. 0 keeps none."""
+    text_max_age_days: Annotated[float, Field(gt=0)] = 90
+    """Texts older than this are removed."""
+    snapshot_bytes: Annotated[int, Field(ge=1 << 16)] = 64 << 20
+    """A snapshot is taken after so many bytes of journal (bounds the time a restart takes)."""
+    answer_hours: Annotated[float, Field(ge=24)] = 48
+    """How long the answer to a request id is kept, in hours."""
+
+    encoder: str = "all-MiniLM-L6-v2"
+    """The default encoder: `hashed`, or a sentence-transformers model by name or folder."""
+    encoders: Annotated[tuple[str, ...], NoDecode] = ("hashed",)
+    """Further encoders that a run may ask for (comma-separated in the environment)."""
+    device: Literal["auto", "cpu", "cuda"] = "auto"
+    """`auto` takes the GPU only if it has 4 GiB free: it may share the card with a sampler."""
+
+    default_preset: PresetName = "memory-r+"
+    """The preset of runs that are created without one."""
+    auto_create: bool = True
+    """Create an unknown run on its first training request; otherwise 404."""
+
+    max_body_bytes: Annotated[int, Field(ge=1024)] = 128 << 20
+    """Largest request body, counted as it arrives, and again after unpacking."""
+    max_items: Annotated[int, Field(ge=1)] = 16_384
+    """Most completions in one request."""
+    max_text_chars: Annotated[int, Field(ge=1)] = 1_000_000
+    """Longest single prompt or completion, in characters."""
+    max_queue_texts: Annotated[int, Field(ge=1)] = 65_536
+    """Texts waiting for the encoder; beyond it requests are refused with 503 and Retry-After."""
+    deadline_s: Annotated[float, Field(gt=0)] = 300
+    """A request not begun within this time is answered 504 (a caller may ask for less: X-Request-Timeout-Ms)."""
+    drain_s: Annotated[float, Field(ge=0)] = 30
+    """On SIGTERM: how long requests in flight may take to finish."""
+    run_label: bool = False
+    """Label metrics with the run's name (many runs make many series)."""
+
+    @field_validator("encoders", mode="before")
+    @classmethod
+    def _split_commas(cls, value: object) -> object:
+        return tuple(name.strip() for name in value.split(",") if name.strip()) if isinstance(value, str) else value
+
+    @property
+    def allowed_encoders(self) -> tuple[str, ...]:
+        """The allow-list, the default first."""
+        return (self.encoder, *(name for name in self.encoders if name != self.encoder))

@@ -1,0 +1,156 @@
+"""What a store promises. It keeps bytes and hands them back; it knows nothing of memories or rewards.
+
+A run is a sequence of records. Record `position` p (1, 2, ...) on branch b follows p - 1 on the same branch or, for a
+branch's first record, on the branch it left. A store may lose nothing that `commit` returned from, and may show
+nothing that it did not.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol
+
+import numpy as np
+
+
+@dataclass(frozen=True)
+class StoredRun:
+    """A run as it was created."""
+
+    uid: int
+    """The store's own number for it; never used again, so that a deleted run's name can be."""
+    run_id: str
+    config: str
+    """The resolved `RunConfig` as JSON."""
+    law: int
+    encoder: str | None
+    """The encoder's fingerprint as JSON."""
+    created_at: str
+    """UTC, ISO 8601."""
+
+
+@dataclass(frozen=True)
+class StoredRecord:
+    """One record of a run's journal."""
+
+    branch: int
+    position: int
+    payload: bytes
+
+
+@dataclass(frozen=True)
+class StoredAnswer:
+    """What a request id was answered with."""
+
+    branch: int
+    position: int
+    body_digest: bytes
+    answer: bytes
+
+
+@dataclass(frozen=True)
+class Branch:
+    """A line of a run's history: it left `parent` after record `start` (branch 0 has no parent and starts at 0)."""
+
+    branch: int
+    parent: int | None
+    start: int
+
+
+@dataclass(frozen=True)
+class Snapshot:
+    """A run's whole state after record (`branch`, `position`), as named arrays."""
+
+    branch: int
+    position: int
+    arrays: dict[str, np.ndarray]
+
+
+@dataclass(frozen=True)
+class Damage:
+    """Records that were cut because the first of them does not match its checksum."""
+
+    run_id: str
+    branch: int
+    position: int
+    """The first record that was cut."""
+    records: int
+    """How many were cut."""
+    reason: str
+
+
+class Store(Protocol):
+    """Keeps runs, their records, answers and snapshots. Called from one thread at a time, but for `save_snapshot`."""
+
+    url: str
+
+    def create(self, run_id: str, config: str, law: int, encoder: str | None, created_at: str) -> StoredRun:
+        """Make a run durable. `Conflict` if the name is taken."""
+
+    def replace(self, uid: int, config: str, encoder: str | None) -> None:
+        """Give a run another config (only before its first record)."""
+
+    def find(self, run_id: str) -> StoredRun | None:
+        """The run of that name."""
+
+    def runs(self) -> list[StoredRun]:
+        """All runs, by name."""
+
+    def delete(self, uid: int) -> None:
+        """Remove a run with everything it has."""
+
+    def commit(
+        self,
+        uid: int,
+        record: StoredRecord,
+        request_id: str | None = None,
+        body_digest: bytes = b"",
+        answer: bytes = b"",
+    ) -> None:
+        """Make one record (and the answer to its request id) durable, all or nothing.
+
+        Raises:
+            StoreFull: no room. Unavailable: any other failure. Nothing was written in either case.
+        """
+
+    def amend_answer(self, uid: int, request_id: str, answer: bytes) -> None:
+        """Put the final answer (with its commit time) in place of the one committed; may be made durable later."""
+
+    def answers(self, uid: int, request_id: str) -> list[StoredAnswer]:
+        """The answers given to a request id, on any branch."""
+
+    def branches(self, uid: int) -> list[Branch]:
+        """All branches of a run, the first first; the last is the current one."""
+
+    def records(self, uid: int, lineage: Sequence[tuple[int, int, int]]) -> Iterator[StoredRecord]:
+        """Records along `lineage`: for each (branch, after, upto) those with after < position <= upto, in order.
+
+        A record that fails its checksum ends the iteration: it and all that follow on its branch are moved aside, and
+        `damages` tells.
+        """
+
+    def damages(self) -> list[Damage]:
+        """What was cut since this store was opened."""
+
+    def save_snapshot(self, uid: int, snapshot: Snapshot) -> None:
+        """Keep a snapshot (and the one before it). Called from a background thread; a crash in it leaves the old ones."""
+
+    def snapshots(self, uid: int) -> list[tuple[int, int]]:
+        """(branch, position) of the snapshots kept, newest first."""
+
+    def load_snapshot(self, uid: int, branch: int, position: int) -> Snapshot | None:
+        """A snapshot, or None when it is damaged."""
+
+    def index_file(self, uid: int, name: str) -> Path | None:
+        """Where an index of that name may be kept between starts; None where nothing outlives the process."""
+
+    def size(self) -> int:
+        """Bytes on disk (or in memory)."""
+
+    def check(self) -> None:
+        """Raise `Unavailable` unless the store can be written to now (for readiness)."""
+
+    def close(self) -> None:
+        """Write what is pending and give the store back."""
