@@ -1,0 +1,78 @@
+"""What rewards say about rollouts: level and spread per outcome side, and how well they tell right from wrong."""
+
+from __future__ import annotations
+
+from collections.abc import Hashable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+
+@dataclass(frozen=True)
+class Side:
+    """A quantity over the right or over the wrong completions; null values are left out."""
+
+    count: int
+    mean: float
+    std: float
+    """Population standard deviation."""
+
+    @classmethod
+    def of(cls, values: np.ndarray) -> Side:
+        """`values` (n,) with NaN for null."""
+        present = values[~np.isnan(values)]
+        if present.size == 0:
+            return cls(0, float("nan"), float("nan"))
+        return cls(int(present.size), float(present.mean()), float(present.std()))
+
+
+@dataclass(frozen=True)
+class Quantity:
+    """One line of the summary: the reward, or a component raw or scaled."""
+
+    name: str
+    right: Side
+    wrong: Side
+    auc: float
+    """Mean over groups of P(value of a right one > value of a wrong one), ties half; NaN without a group with both."""
+    groups: int
+    """Groups that count: with a value on both sides."""
+
+
+def auc(values: np.ndarray, right: np.ndarray) -> float:
+    """P(value of a right one > value of a wrong one), ties half.
+
+    `values` (n,) and `right` (n,) bool. NaN when a side is empty.
+
+    >>> auc(np.array([0.2, 0.9, 0.2]), np.array([False, True, True]))
+    0.75
+    """
+    above = values[right][:, None] - values[~right][None, :]
+    if above.size == 0:
+        return float("nan")
+    return float(((above > 0) + 0.5 * (above == 0)).mean())
+
+
+def summarise(
+    quantities: dict[str, Sequence[float | None]], right: Sequence[bool], groups: Sequence[Hashable]
+) -> list[Quantity]:
+    """One `Quantity` per column of `quantities`, n values each; `right` and `groups` are columns of n too."""
+    side = np.asarray(right, dtype=bool)
+    members = _members(groups)
+    lines = []
+    for name, column in quantities.items():
+        values = np.array([np.nan if value is None else value for value in column], dtype=np.float64)
+        given = ~np.isnan(values)
+        each = [auc(values[rows][given[rows]], side[rows][given[rows]]) for rows in members]
+        counted = [value for value in each if not np.isnan(value)]
+        mean = float(np.mean(counted)) if counted else float("nan")
+        lines.append(Quantity(name, Side.of(values[side]), Side.of(values[~side]), mean, len(counted)))
+    return lines
+
+
+def _members(groups: Sequence[Hashable]) -> list[np.ndarray]:
+    """The rows of each group."""
+    rows: dict[Hashable, list[int]] = {}
+    for row, group in enumerate(groups):
+        rows.setdefault(group, []).append(row)
+    return [np.array(of_one) for of_one in rows.values()]

@@ -1,0 +1,133 @@
+"""The image and the compose files, checked without an engine: linted, parsed, held against the settings they name."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import subprocess
+import sys
+import threading
+from http.server import BaseHTTPRequestHandler, HTTPServer
+from pathlib import Path
+from typing import Any
+
+import yaml
+from memr_service.settings import Settings
+
+ROOT = Path(__file__).parents[1]
+DOCKERFILE = (ROOT / "docker/Dockerfile").read_text()
+
+
+class _Loader(yaml.SafeLoader):
+    """Reads compose's own tags as what they hold."""
+
+
+_Loader.add_multi_constructor("!", lambda loader, _, node: loader.construct_sequence(node))
+
+
+def compose(name: str) -> dict[str, Any]:
+    return yaml.load((ROOT / name).read_text(), _Loader)
+
+
+def instructions(keyword: str) -> list[str]:
+    joined = re.sub(r"\\\n\s*", " ", DOCKERFILE)
+    return [line.removeprefix(keyword).strip() for line in joined.splitlines() if line.startswith(keyword + " ")]
+
+
+def image_environment() -> dict[str, str]:
+    return dict(re.findall(r"(\w+)=(\S+)", instructions("ENV")[-1]))
+
+
+def test_hadolint_finds_nothing_to_say():
+    run = subprocess.run(
+        [Path(sys.executable).parent / "hadolint", "docker/Dockerfile"], cwd=ROOT, capture_output=True, text=True
+    )
+    assert (run.returncode, run.stdout) == (0, "")
+
+
+def test_compose_serves_on_this_machine_only_and_keeps_its_data():
+    service = compose("compose.yaml")["services"]["memr-service"]
+    assert service["ports"] == ["127.0.0.1:${MEMR_PORT:-8000}:8000"]
+    assert service["volumes"] == ["memr-data:/data"]
+    assert image_environment()["MEMR_STORE"].removeprefix("sqlite:///").startswith("/data/")
+    assert "memr-data" in compose("compose.yaml")["volumes"]
+
+
+def test_compose_has_no_keys_only_where_it_is_not_reached_from_elsewhere():
+    without = compose("compose.yaml")["services"]["memr-service"]
+    with_keys = compose("docker/compose.keys.yaml")["services"]["memr-service"]
+    assert without["environment"]["MEMR_INSECURE"] == "true"
+    assert with_keys["environment"]["MEMR_INSECURE"] == "false"
+    assert with_keys["environment"]["MEMR_KEYS_FILE"] == "/run/secrets/" + with_keys["secrets"][0]
+
+
+def test_every_setting_named_in_image_and_compose_exists_and_is_valid():
+    given = {name: value for name, value in image_environment().items() if name.startswith("MEMR_")}
+    for name in ("compose.yaml", "docker/compose.keys.yaml"):
+        given |= compose(name)["services"]["memr-service"]["environment"]
+    fields = {name.removeprefix("MEMR_").lower(): value for name, value in given.items()}
+    assert fields.keys() <= Settings.model_fields.keys()
+    assert Settings(**fields).host == "0.0.0.0"
+
+
+def test_the_container_is_given_longer_to_stop_than_requests_are_given_to_finish():
+    grace = compose("compose.yaml")["services"]["memr-service"]["stop_grace_period"]
+    assert float(grace.removesuffix("s")) > Settings.model_fields["drain_s"].default
+
+
+def test_the_image_runs_as_nobody_in_particular():
+    assert instructions("USER")[-1] == "10001"
+    assert "HNSWLIB_NO_NATIVE=1" in DOCKERFILE
+
+
+def test_all_that_the_image_copies_is_sent_to_the_builder():
+    sent = {line[1:] for line in (ROOT / ".dockerignore").read_text().splitlines() if line.startswith("!")}
+    copied = {name for line in instructions("COPY") if "--from" not in line for name in line.split()[:-1]}
+    assert copied == sent
+    assert all((ROOT / name).exists() for name in copied)
+
+
+def test_the_healthcheck_follows_readyz():
+    asked = []
+
+    class Answer(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            asked.append(self.path)
+            self.send_response(200 if len(asked) == 1 else 503)
+            self.end_headers()
+
+        def log_message(self, *args: object) -> None:
+            pass
+
+    command = json.loads(instructions("HEALTHCHECK")[0].split("CMD ", 1)[1])
+    with HTTPServer(("127.0.0.1", 0), Answer) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        environment = os.environ | {"MEMR_PORT": str(server.server_port)}
+        codes = [
+            subprocess.run([sys.executable, *command[1:]], env=environment, capture_output=True).returncode
+            for _ in range(2)
+        ]
+        server.shutdown()
+    assert asked == ["/readyz", "/readyz"]
+    assert codes == [0, 1]
+
+
+def test_docker_compose_reads_the_files_where_it_is_installed(tmp_path):
+    files = [["-f", "compose.yaml"], ["-f", "compose.yaml", "-f", "docker/compose.keys.yaml"]]
+    (tmp_path / "keys.json").write_text("[]")
+    environment = os.environ | {"MEMR_KEYS_FILE": str(tmp_path / "keys.json")}
+    for chosen in files if _has_compose() else []:
+        run = subprocess.run(
+            ["docker", "compose", *chosen, "config", "--format", "json"],
+            cwd=ROOT, env=environment, capture_output=True, text=True,
+        )  # fmt: skip
+        assert run.returncode == 0, run.stderr
+        assert json.loads(run.stdout)["services"]["memr-service"]["read_only"] is True
+
+
+def _has_compose() -> bool:
+    try:
+        return subprocess.run(["docker", "compose", "version"], capture_output=True).returncode == 0
+    except FileNotFoundError:
+        return False
