@@ -12,7 +12,7 @@ Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,127}$", examp
 RequestId = Annotated[str, Field(pattern=r"^[\x20-\x7e]{1,128}$", examples=["step-12-rank-0"])]
 """1 to 128 printable ASCII characters."""
 
-Count = Annotated[int, Field(ge=0, strict=True)]
+Count = Annotated[int, Field(ge=0, lt=2**63, strict=True)]
 Finite = Annotated[float, Field(allow_inf_nan=False, strict=True)]
 
 Matrix = Annotated[

@@ -38,6 +38,8 @@ class Settings(BaseSettings):
     """The default encoder: `hashed`, or a sentence-transformers model by name or folder."""
     encoders: Annotated[tuple[str, ...], NoDecode] = ("hashed",)
     """Further encoders that a run may ask for (comma-separated in the environment)."""
+    preload: bool = True
+    """Load the default encoder at start, in the background; otherwise when it is first needed."""
     device: Literal["auto", "cpu", "cuda"] = "auto"
     """`auto` takes the GPU only if it has 4 GiB free: it may share the card with a sampler."""
 

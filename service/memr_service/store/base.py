@@ -85,6 +85,8 @@ class Store(Protocol):
     """Keeps runs, their records, answers and snapshots. Called from one thread at a time, but for `save_snapshot`."""
 
     url: str
+    directory: Path | None
+    """Where files may be kept beside the store; None where nothing outlives the process."""
 
     def create(self, run_id: str, config: str, law: int, encoder: str | None, created_at: str) -> StoredRun:
         """Make a run durable. `Conflict` if the name is taken."""
@@ -129,13 +131,17 @@ class Store(Protocol):
 
         A record that fails its checksum ends the iteration: it and all that follow on its branch are moved aside, and
         `damages` tells.
+
+        Raises:
+            Unavailable: the store cannot be read; or a record is damaged, but the run's state is known beyond it (by a
+                snapshot, or by commits since the store was opened): then nothing is moved, as that would lose more.
         """
 
     def damages(self) -> list[Damage]:
         """What was cut since this store was opened."""
 
     def save_snapshot(self, uid: int, snapshot: Snapshot) -> None:
-        """Keep a snapshot (and the one before it). Called from a background thread; a crash in it leaves the old ones."""
+        """Keep a snapshot (and the one before it). From a background thread; a crash in it leaves the old ones."""
 
     def snapshots(self, uid: int) -> list[tuple[int, int]]:
         """(branch, position) of the snapshots kept, newest first."""

@@ -1,0 +1,184 @@
+"""From the wire to a batch: which text of a prompt and completion counts (L1), who is who (L3), embeddings (L2)."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import orjson
+from memr_client.errors import InvalidRequest
+from memr_client.schemas import Message, RewardRequest, RunConfig
+
+Text = str | list[Message]
+
+
+@dataclass(frozen=True)
+class Texts:
+    """What is encoded of a request: distinct texts, and which of them each prompt and completion is."""
+
+    distinct: list[str]
+    prompt: np.ndarray
+    completion: np.ndarray
+
+
+def prompt_text(prompt: Text, item: int = 0) -> str:
+    """The text of a prompt that is encoded: the string, or the content of the last `user` message.
+
+    Raises:
+        InvalidRequest: the messages hold none from the user.
+    """
+    if isinstance(prompt, str):
+        return prompt
+    for message in reversed(prompt):
+        if message.role == "user":
+            return message.text
+    raise InvalidRequest(
+        f"prompts[{item}] has no message with role 'user'.",
+        value=[message.role for message in prompt],
+        limit="at least one 'user' message",
+        remedy="Send the question as a user message, or the prompt as a string.",
+    )
+
+
+def completion_text(completion: Text, tags: tuple[str, str] | None = None, *, official: bool = False) -> str:
+    """The text of a completion that is encoded: all of it, or what stands between the reasoning tags."""
+    if not isinstance(completion, str):
+        completion = "\n".join(message.text for message in completion if message.role == "assistant")
+    if tags is None:
+        return completion
+    return _last_reasoning(completion, *tags) if official else _reasoning(completion, *tags)
+
+
+def _reasoning(text: str, opening: str, closing: str) -> str:
+    """Every tagged part, joined by newlines; a missing open tag counts from the start, a missing close tag to the end."""
+    first_open, first_close = text.find(opening), text.find(closing)
+    if first_open < 0 and first_close < 0:
+        return text.strip()
+    parts = []
+    if 0 <= first_close and (first_open < 0 or first_close < first_open):
+        parts.append(text[:first_close])
+        text = text[first_close + len(closing) :]
+    while (start := text.find(opening)) >= 0:
+        inside, _, text = text[start + len(opening) :].partition(closing)
+        parts.append(inside)
+    return "\n".join(parts).strip()
+
+
+def _last_reasoning(text: str, opening: str, closing: str) -> str:
+    """What stands between the last open tag and the next close tag, as the released code extracts it."""
+    return text.split(opening)[-1].split(closing)[0].strip()
+
+
+def identity(prompt: Text, prompt_id: str | None) -> bytes:
+    """16 bytes that are equal for equal prompts: of the id where one is sent, else of the whole prompt."""
+    if prompt_id is not None:
+        named = b"id\0" + prompt_id.encode()
+    elif isinstance(prompt, str):
+        named = b"text\0" + prompt.encode()
+    else:
+        messages = [message.model_dump() for message in prompt]
+        named = b"chat\0" + orjson.dumps(messages, option=orjson.OPT_SORT_KEYS)
+    return hashlib.blake2b(named, digest_size=16).digest()
+
+
+def identities(request: RewardRequest) -> list[bytes]:
+    """Identity of each item's prompt (n)."""
+    ids: Sequence[str | None] = request.prompt_ids or [None] * len(request.prompts)
+    return [identity(prompt, name) for prompt, name in zip(request.prompts, ids, strict=True)]
+
+
+def groups(request: RewardRequest, keys: list[bytes]) -> np.ndarray:
+    """Number of each item's group (n,), counted from 0 in order of appearance; the prompt's identity where no id is sent."""
+    numbers: dict[str | bytes, int] = {}
+    names: Sequence[str | bytes] = request.group_ids if request.group_ids is not None else keys
+    return np.array([numbers.setdefault(name, len(numbers)) for name in names], np.int64)
+
+
+def texts(request: RewardRequest, config: RunConfig) -> Texts:
+    """Every distinct text of a request once."""
+    official = config.order == "official"
+    places: dict[str, int] = {}
+    prompts = [prompt_text(prompt, item) for item, prompt in enumerate(request.prompts)]
+    completions = [completion_text(one, config.reasoning_tags, official=official) for one in request.completions]
+    prompt = np.array([places.setdefault(text, len(places)) for text in prompts], np.int64)
+    completion = np.array([places.setdefault(text, len(places)) for text in completions], np.int64)
+    return Texts(list(places), prompt, completion)
+
+
+def unit_rows(sent: np.ndarray, name: str) -> np.ndarray:
+    """Embeddings as sent (n, d) -> float32 rows of unit length (L2).
+
+    Raises:
+        InvalidRequest: a row is zero or not finite.
+    """
+    matrix = sent.astype(np.float64)
+    norms = np.sqrt((matrix * matrix).sum(axis=1))
+    wrong = np.flatnonzero(~np.isfinite(norms) | (norms == 0))
+    if len(wrong):
+        raise InvalidRequest(
+            f"embeddings.{name}[{wrong[0]}] is zero or not finite.",
+            value=str(norms[wrong[0]]),
+            limit="finite rows that are not zero",
+            remedy="A text always has an embedding: check the encoder that made it.",
+        )
+    return (matrix / norms[:, None]).astype(np.float32)
+
+
+def rounded(vectors: np.ndarray, storage: str) -> np.ndarray:
+    """float32 vectors as the run stores them: rounded to float16 first where it stores that."""
+    return vectors.astype(np.float16).astype(np.float32) if storage == "float16" else vectors
+
+
+def matrix(raw: Any, name: str, n: int) -> np.ndarray:
+    """Embeddings off the wire as an array (n, d).
+
+    Args:
+        raw: nested lists, an array, or little-endian float32 bytes in row-major order.
+        name: "prompts" or "completions", for the message.
+
+    Raises:
+        InvalidRequest: not numbers, or not n rows of one length.
+    """
+
+    def refuse(what: str, value: Any) -> InvalidRequest:
+        return InvalidRequest(
+            f"embeddings.{name} {what}.",
+            value=value,
+            limit=f"{n} rows of d numbers, or n * d * 4 bytes of little-endian float32",
+            remedy="Send one row for each item, all of the same dimension.",
+        )
+
+    if isinstance(raw, bytes | bytearray | memoryview):
+        if len(raw) == 0 or n == 0 or len(raw) % (4 * n):
+            raise refuse(f"is {len(raw)} bytes, which is not {n} rows of float32", len(raw))
+        return np.frombuffer(raw, "<f4").reshape(n, -1)
+    try:
+        sent = np.asarray(raw)
+    except (ValueError, TypeError) as error:
+        raise refuse("does not have rows of one length", None) from error
+    if sent.ndim != 2 or sent.shape[0] != n or sent.shape[1] == 0:
+        raise refuse(f"has shape {list(sent.shape)}", list(sent.shape))
+    if sent.dtype.kind not in "fiu":
+        raise refuse("holds something that is not a number", None)
+    return sent
+
+
+def distinct_rows(vectors: np.ndarray, keys: list[bytes]) -> tuple[np.ndarray, np.ndarray]:
+    """Distinct (prompt, embedding) pairs: the embeddings (u, d), and which of them is each item's (n,)."""
+    places: dict[tuple[bytes, bytes], int] = {}
+    of = [places.setdefault((key, row.tobytes()), len(places)) for key, row in zip(keys, vectors, strict=True)]
+    first = np.unique(np.array(of, np.int64), return_index=True)[1]
+    return vectors[first], np.array(of, np.int64)
+
+
+def body_digest(request: RewardRequest, embeddings: tuple[np.ndarray, np.ndarray] | None) -> bytes:
+    """SHA-256 over a request's parsed fields but its id: equal bodies are the same whichever encoding carried them."""
+    fields = request.model_dump(exclude={"request_id", "embeddings"})
+    digest = hashlib.sha256(orjson.dumps(fields, option=orjson.OPT_SORT_KEYS))
+    for sent in embeddings or ():
+        digest.update(str(sent.shape).encode())
+        digest.update(np.ascontiguousarray(sent, "<f4").tobytes())
+    return digest.digest()

@@ -1,0 +1,197 @@
+"""One memory: at most N prompts, the oldest leaving first, and at most L completions under each (L3)."""
+
+from __future__ import annotations
+
+from array import array
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+
+from memr_service.memory.index import HALF_MARGIN, MARGIN, PromptIndex
+from memr_service.memory.rows import Rows
+
+GRID = float(2**36)
+"""Sums are taken over values rounded to multiples of 2^-36: float64 then adds and subtracts up to 2^17 of them without
+any rounding, so that a running sum is a function of what is stored, never of how it came to be stored."""
+
+KEY_BYTES = 16
+
+
+@dataclass(frozen=True)
+class Writes:
+    """What one record wrote to one memory, in item order (columns of equal length).
+
+    `item`: which completion of the record; `prompt`: number of the prompt it went under (a new one where it equals the
+    number of prompts ever stored); `drops_prompt`: the oldest prompt left first; `drops_entry`: the prompt's oldest
+    completion left afterwards.
+    """
+
+    item: np.ndarray
+    prompt: np.ndarray
+    drops_prompt: np.ndarray
+    drops_entry: np.ndarray
+
+    @classmethod
+    def of(cls, rows: list[tuple[int, int, bool, bool]]) -> Writes:
+        """From (item, prompt, drops_prompt, drops_entry) tuples."""
+        table = np.array(rows, np.int64).reshape(-1, 4)
+        return cls(table[:, 0].astype("<i4"), table[:, 1].astype("<i8"), table[:, 2] > 0, table[:, 3] > 0)
+
+
+def on_grid(vectors: np.ndarray) -> np.ndarray:
+    """float64 copies of `vectors` rounded to the grid on which sums are exact."""
+    return np.rint(vectors.astype(np.float64) * GRID) / GRID
+
+
+class Memory:
+    """Prompts by identity, their embeddings, and the completions under each.
+
+    Attributes:
+        number: identity (16 bytes) -> the prompt's number, oldest first.
+        entries: prompt number -> rows of its completions, oldest first.
+        serials: row -> serial number of the completion stored there (counted over all completions of the run).
+    """
+
+    def __init__(
+        self, dimension: int, max_prompts: int, max_completions: int, storage: str = "float32", **index: int
+    ) -> None:
+        self.max_prompts = max_prompts
+        self.max_completions = max_completions
+        self.number: dict[bytes, int] = {}
+        self.entries: dict[int, array[int]] = {}
+        self.prompts = PromptIndex(dimension, max_prompts, MARGIN if storage == "float32" else HALF_MARGIN, **index)
+        self.completions = Rows(dimension, storage)
+        self.serials = np.empty(0, np.int64)
+        self._free: list[int] = []
+        self._used = 0
+        self._sums: dict[int, np.ndarray] = {}
+
+    @property
+    def completion_count(self) -> int:
+        """Completions stored."""
+        return self._used - len(self._free)
+
+    def sum(self, prompt: int) -> np.ndarray:
+        """Sum (d,) of a prompt's completions, exact on the grid; not to be changed by the caller."""
+        total = self._sums.get(prompt)
+        if total is None:
+            rows = np.array(self.entries[prompt])
+            total = on_grid(self.completions.take(rows)).sum(axis=0)
+            if len(rows) >= 16:  # below, adding up afresh costs less than the 3 kB it takes to remember
+                self._sums[prompt] = total
+        return total
+
+    def apply(
+        self,
+        writes: Writes,
+        keys: list[bytes],
+        prompts: np.ndarray,
+        completions: np.ndarray,
+        first_serial: int,
+    ) -> None:
+        """Do what a record says was written. Decides nothing: the record is the law here.
+
+        Args:
+            keys: identity of each item's prompt (n).
+            prompts: embedding of each item's prompt (n, d).
+            completions: (n, d).
+            first_serial: serial number of the record's item 0.
+        """
+        rows = np.empty(len(writes.item), np.int64)
+        written: dict[int, int] = {}  # row -> item, as long as the vector itself is not in its row
+        exact = on_grid(completions) if self._sums else completions
+        columns = (writes.item, writes.prompt, writes.drops_prompt, writes.drops_entry)
+        for place, (item, prompt, drops_prompt, drops_entry) in enumerate(
+            zip(*(column.tolist() for column in columns), strict=True)
+        ):
+            if drops_prompt:
+                self._drop_first_prompt()
+            if prompt == self.prompts.tail:
+                self.prompts.append(prompts[item])
+                self.number[keys[item]] = prompt
+                self.entries[prompt] = array("q")
+            rows[place] = row = self._allocate()
+            written[row] = item
+            self.serials[row] = first_serial + item
+            self.entries[prompt].append(row)
+            if prompt in self._sums:
+                self._sums[prompt] = self._sums[prompt] + exact[item]
+            if drops_entry:
+                gone = self.entries[prompt].pop(0)
+                if prompt in self._sums:
+                    vector = (
+                        exact[written[gone]] if gone in written else on_grid(self.completions.take(np.array([gone])))[0]
+                    )
+                    self._sums[prompt] = self._sums[prompt] - vector
+                self._free.append(gone)
+        self.completions.write(rows, completions[writes.item])
+
+    def freeze(self) -> dict[str, np.ndarray]:
+        """Everything this memory holds, as named arrays that will not change any more (see `Rows.freeze`)."""
+        index, rows = self.prompts, list(self.entries.values())
+        frozen = {
+            "keys": np.frombuffer(b"".join(self.number), np.uint8).reshape(-1, KEY_BYTES),
+            "range": np.array([index.head, index.tail, self._used]),
+            "graphs": np.array([(graph.start, graph.stop) for graph in index.graphs], np.int64).reshape(-1, 2),
+            "counts": np.array([len(one) for one in rows], np.int64),
+            "rows": np.array([row for one in rows for row in one], np.int64),
+            "serials": self.serials[: self._used].copy(),
+            "free": np.array(self._free, np.int64),
+        }
+        prompts = index.vectors.freeze(min(index.tail, index.capacity))
+        completions = self.completions.freeze(self._used)
+        frozen |= {f"prompts/{number}": block for number, block in enumerate(prompts)}
+        return frozen | {f"completions/{number}": block for number, block in enumerate(completions)}
+
+    def thaw(self) -> None:
+        """What `freeze` gave out has been used."""
+        self.prompts.vectors.thaw()
+        self.completions.thaw()
+
+    def restore(self, frozen: dict[str, np.ndarray]) -> list[tuple[int, int]]:
+        """Become what `freeze` saw; answers the ranges of the graphs it had, which are yet to be swapped in."""
+        head, tail, self._used = frozen["range"].tolist()
+        self.prompts.head, self.prompts.tail = head, tail
+        keys = frozen["keys"].tobytes()
+        self.number = {keys[KEY_BYTES * at : KEY_BYTES * (at + 1)]: head + at for at in range(tail - head)}
+        ends = np.cumsum(frozen["counts"]).tolist()
+        starts = [0, *ends[:-1]]
+        rows = frozen["rows"]
+        self.entries = {
+            head + at: array("q", rows[start:end].tobytes())
+            for at, (start, end) in enumerate(zip(starts, ends, strict=False))
+        }
+        self.serials = frozen["serials"].copy()
+        self._free = frozen["free"].tolist()
+        self._sums = {}
+        self.prompts.vectors.restore(_blocks(frozen, "prompts/"))
+        self.completions.restore(_blocks(frozen, "completions/"))
+        return [(start, stop) for start, stop in frozen["graphs"].tolist()]
+
+    def contents(self) -> Iterator[bytes]:
+        """All that is stored, in one order that depends on nothing else: for the run's digest."""
+        for key, prompt in self.number.items():
+            yield key
+            yield self.prompts.take(np.array([prompt])).tobytes()
+            yield self.completions.take(np.array(self.entries[prompt])).tobytes()
+
+    def _drop_first_prompt(self) -> None:
+        key = next(iter(self.number))
+        prompt = self.number.pop(key)
+        self._free.extend(self.entries.pop(prompt))
+        self._sums.pop(prompt, None)
+        self.prompts.drop_first()
+
+    def _allocate(self) -> int:
+        if self._free:
+            return self._free.pop()
+        if self._used == len(self.serials):
+            self.serials = np.concatenate([self.serials, np.empty(max(1024, self._used // 8), np.int64)])
+        self._used += 1
+        return self._used - 1
+
+
+def _blocks(frozen: dict[str, np.ndarray], prefix: str) -> list[np.ndarray]:
+    count = sum(name.startswith(prefix) for name in frozen)
+    return [frozen[f"{prefix}{number}"] for number in range(count)]

@@ -1,0 +1,229 @@
+"""A memory as it would be after a request's writes, without writing; and what its items read there (L4, L9)."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from memr_service.memory.memory import Memory, Writes, on_grid
+
+
+@dataclass(frozen=True)
+class Reading:
+    """What some items of a request read: all of them the same prompts.
+
+    `items` (g,): which items. `prompts` (p,): numbers of the prompts, own first, then nearest first. `entries` (m,):
+    their completions, a row of the memory where >= 0, else ~item of the request. `held` (g,): place in `entries` of the
+    one entry the item must not see, -1 for none.
+    """
+
+    items: np.ndarray
+    prompts: list[int]
+    entries: np.ndarray
+    held: np.ndarray
+
+    @property
+    def counts(self) -> np.ndarray:
+        """How many completions each item read (g,)."""
+        return len(self.entries) - (self.held >= 0)
+
+
+class View:
+    """A memory plus the writes staged on it. The memory itself stays as it is."""
+
+    def __init__(self, memory: Memory, completions: np.ndarray) -> None:
+        """`completions` (n, d) are the request's, which staged entries refer to as ~item."""
+        self.memory = memory
+        self.completions = completions
+        self._head = memory.prompts.head
+        self._tail = memory.prompts.tail
+        self.completion_count = memory.completion_count
+        self._number: dict[bytes, int] = {}
+        self._embedding: list[np.ndarray] = []
+        self._entries: dict[int, list[int]] = {}
+
+    @property
+    def prompt_count(self) -> int:
+        """Prompts stored, the staged ones included."""
+        return self._tail - self._head
+
+    def write(self, key: bytes, prompt: np.ndarray, item: int) -> tuple[int, int, bool, bool]:
+        """Stage one completion under its prompt; answers a row for `Writes.of`."""
+        number = self.find(key)
+        drops_prompt = number is None and self.prompt_count == self.memory.max_prompts
+        if drops_prompt:
+            self.completion_count -= len(self.entries(self._head))
+            self._head += 1
+        if number is None:
+            number = self._number[key] = self._tail
+            self._embedding.append(prompt)
+            self._entries[number] = []
+            self._tail += 1
+        entries = self._entries.get(number)
+        if entries is None:
+            entries = self._entries[number] = self.memory.entries[number].tolist()
+        entries.append(~item)
+        drops_entry = len(entries) > self.memory.max_completions
+        if drops_entry:
+            entries.pop(0)
+        self.completion_count += not drops_entry
+        return item, number, drops_prompt, drops_entry
+
+    def write_all(self, items: np.ndarray, keys: list[bytes], prompts: np.ndarray) -> Writes:
+        """Stage several completions in order; `keys` and `prompts` (n, d) are those of all items."""
+        return Writes.of([self.write(keys[item], prompts[item], item) for item in items.tolist()])
+
+    def find(self, key: bytes) -> int | None:
+        """Number of the stored prompt with this identity."""
+        number = self._number.get(key)
+        if number is None:
+            number = self.memory.number.get(key)
+        return number if number is not None and number >= self._head else None
+
+    def entries(self, prompt: int) -> list[int]:
+        """A prompt's completions, oldest first: rows, or ~item where staged."""
+        staged = self._entries.get(prompt)
+        return staged if staged is not None else self.memory.entries[prompt].tolist()
+
+    def sum(self, prompt: int) -> np.ndarray:
+        """Sum (d,) of a prompt's completions, exact (see `memory.GRID`)."""
+        staged = self._entries.get(prompt)
+        if staged is None:
+            return self.memory.sum(prompt)
+        stored = self.memory.entries.get(prompt)
+        total = np.zeros(self.completions.shape[1]) if stored is None else self.memory.sum(prompt)
+        added = np.array([~entry for entry in staged if entry < 0], np.int64)
+        kept = len(staged) - len(added)
+        if stored is not None and kept < len(stored):
+            total = total - on_grid(self.memory.completions.take(np.array(stored[: len(stored) - kept]))).sum(axis=0)
+        return np.asarray(total + on_grid(self.completions[added]).sum(axis=0))
+
+    def vectors(self, entries: np.ndarray) -> np.ndarray:
+        """float32 completions (m, d) behind `entries` (m,)."""
+        staged = entries < 0
+        if not staged.any():
+            return self.memory.completions.take(entries)
+        vectors = np.empty((len(entries), self.completions.shape[1]), np.float32)
+        vectors[staged] = self.completions[~entries[staged]]
+        vectors[~staged] = self.memory.completions.take(entries[~staged])
+        return vectors
+
+    def serials(self, entries: np.ndarray, first_serial: int) -> np.ndarray:
+        """Serial numbers (m,) of completions; the request's own items start at `first_serial`."""
+        return np.where(entries < 0, first_serial + ~entries, self.memory.serials[np.maximum(entries, 0)])
+
+    def read(
+        self,
+        keys: list[bytes],
+        prompts: np.ndarray,
+        prompt_of: np.ndarray,
+        k: int,
+        min_similarity: float | None,
+        *,
+        hold_one_out: bool = False,
+    ) -> list[Reading]:
+        """B(M, q) for every item: the completions of its own prompt and of the nearest others, k prompts in all.
+
+        Args:
+            keys: identity of each item's prompt (n).
+            prompts: the distinct prompt embeddings (u, d); `prompt_of` (n,) says whose is whose.
+            min_similarity: other prompts below this cosine are not read.
+            hold_one_out: leave one entry out for each item: its own, else that of the next item (cyclic) of the same
+                prompt that is stored here, else none. A prompt left without entries is passed over.
+        """
+        groups: dict[tuple[bytes, int], list[int]] = {}
+        for item, (key, embedding) in enumerate(zip(keys, prompt_of.tolist(), strict=True)):
+            groups.setdefault((key, embedding), []).append(item)
+        plans = []  # (items, embedding, own prompt or None, own entries, held entry of each item)
+        for (key, embedding), members in groups.items():
+            items = np.array(members)
+            own = self.find(key)
+            entries = np.array(self.entries(own) if own is not None else [], np.int64)
+            held = self._held(items, entries) if hold_one_out else np.full(len(items), -1)
+            left = len(entries) - (held >= 0) > 0
+            for has_own in (True, False):
+                if (left == has_own).any():
+                    reads = own if has_own else None
+                    plans.append((items[left == has_own], embedding, own, reads, entries, held[left == has_own]))
+        return [
+            self._reading(items, reads, entries, held, others)
+            for (items, _, _, reads, entries, held), others in zip(
+                plans, self._others(plans, prompts, k, min_similarity), strict=True
+            )
+        ]
+
+    def _held(self, items: np.ndarray, entries: np.ndarray) -> np.ndarray:
+        """Place in `entries` of the entry each item must not see, -1 for none."""
+        places = np.flatnonzero(entries < 0)
+        if not len(places):
+            return np.full(len(items), -1)
+        stored = ~entries[places]  # the request's items stored under this prompt, in item order
+        return np.asarray(places[np.searchsorted(stored, items) % len(stored)])
+
+    def _others(
+        self,
+        plans: list[tuple[np.ndarray, int, int | None, int | None, np.ndarray, np.ndarray]],
+        prompts: np.ndarray,
+        k: int,
+        min_similarity: float | None,
+    ) -> list[list[int]]:
+        """For each plan the nearest prompts beside its own, as many as k leaves room for."""
+        wanted = [k - (reads is not None) for _, _, _, reads, _, _ in plans]
+        asking = [place for place, room in enumerate(wanted) if room > 0]
+        nearest: list[list[int]] = [[] for _ in plans]
+        if asking:
+            queries = prompts[[plans[place][1] for place in asking]].astype(np.float32)
+            own = [plans[place][2] for place in asking]
+            rooms = [wanted[place] for place in asking]
+            for place, found in zip(asking, self._nearest(queries, own, rooms, min_similarity), strict=True):
+                nearest[place] = found
+        return nearest
+
+    def _nearest(
+        self, queries: np.ndarray, own: list[int | None], rooms: list[int], min_similarity: float | None
+    ) -> list[list[int]]:
+        """Numbers of the nearest prompts but `own`, nearest first, equally near ones in order of age."""
+        most = max(rooms) + 1  # one more, for the own prompt among them
+        candidates = self.memory.prompts.candidates(queries, most, self._head)
+        staged = np.arange(max(self._head, self.memory.prompts.tail), self._tail)
+        found = []
+        for query, mine, room, stored in zip(queries, own, rooms, candidates, strict=True):
+            numbers = np.concatenate([stored, staged])
+            numbers = np.sort(numbers[numbers != (-1 if mine is None else mine)])
+            cosines = exact_cosines(query, self._embeddings(numbers))
+            order = np.argsort(-cosines, kind="stable")[:room]
+            if min_similarity is not None:
+                order = order[cosines[order] >= min_similarity]
+            found.append(numbers[order].tolist())
+        return found
+
+    def _embeddings(self, numbers: np.ndarray) -> np.ndarray:
+        tail = self.memory.prompts.tail
+        stored = self.memory.prompts.take(numbers[numbers < tail])
+        staged = [self._embedding[number - tail] for number in numbers[numbers >= tail].tolist()]
+        return np.concatenate([stored, staged]) if staged else stored
+
+    def _reading(
+        self, items: np.ndarray, own: int | None, entries: np.ndarray, held: np.ndarray, others: list[int]
+    ) -> Reading:
+        prompts = others if own is None else [own, *others]
+        parts = [entries] if own is not None else []
+        parts += [np.array(self.entries(prompt), np.int64) for prompt in others]
+        return Reading(
+            items,
+            prompts,
+            np.concatenate(parts) if parts else np.empty(0, np.int64),
+            held if own is not None else np.full(len(items), -1),
+        )
+
+
+def exact_cosines(query: np.ndarray, vectors: np.ndarray) -> np.ndarray:
+    """Cosines (m,) of a query (d,) to vectors (m, d), in float64 and in one fixed order of summation.
+
+    numpy sums a contiguous last axis pairwise and each row by itself, so a cosine depends on its two vectors alone:
+    not on how many others were asked for, nor on the matrix library or the number of threads.
+    """
+    q, v = query.astype(np.float64), vectors.astype(np.float64)
+    norms = np.sqrt((v * v).sum(axis=1) * (q * q).sum())
+    return np.asarray((v * q).sum(axis=1) / norms)

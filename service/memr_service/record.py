@@ -1,0 +1,204 @@
+"""A record: one accepted logical request with its inputs and its effects, and how both become bytes.
+
+state = fold(apply, records) uses the effects; a replay uses the inputs. The chain is SHA-256 over the parent's chain,
+the inputs and the effects; what does not bear on the state (request id, clock, timings) is beside them.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+import msgpack
+import numpy as np
+
+from memr_service.memory import Writes
+
+GENESIS = bytes(32)
+"""The chain of a run without records."""
+
+
+@dataclass(frozen=True)
+class Batch:
+    """The inputs of a logical request of n items, as they are scored.
+
+    `keys` (n): identity of each item's prompt. `prompts` (u, d): the distinct prompt embeddings, `prompt_of` (n,) says
+    whose is whose. `completions` (n, d). `outcomes` (n,). `group` (n,): number of each item's group within the batch.
+    """
+
+    keys: list[bytes]
+    prompts: np.ndarray
+    prompt_of: np.ndarray
+    completions: np.ndarray
+    outcomes: np.ndarray
+    group: np.ndarray
+    step: int | None = None
+    answers: list[str | None] | None = None
+    labels: list[str | None] | None = None
+    truncated: np.ndarray | None = None
+
+    def __len__(self) -> int:
+        return len(self.keys)
+
+    @property
+    def dimension(self) -> int:
+        """d."""
+        return int(self.completions.shape[1])
+
+
+@dataclass(frozen=True)
+class IndexChange:
+    """A graph over the prompts [start, stop) of a memory was begun from, or taken into use at, this record."""
+
+    memory: str
+    change: str
+    """"build" or "swap"."""
+    start: int
+    stop: int
+
+
+@dataclass(frozen=True)
+class Effects:
+    """What a record did. Columns of n items; raw values are NaN where null."""
+
+    success: Writes
+    failure: Writes
+    raw: dict[str, np.ndarray]
+    scaled: dict[str, np.ndarray]
+    rewards: np.ndarray
+    support: dict[str, np.ndarray]
+    warmup: dict[str, int]
+    sizes: dict[str, list[int]]
+    """Memory -> [prompts, completions] after this record."""
+    warnings: list[str] = field(default_factory=list)
+    index: list[IndexChange] = field(default_factory=list)
+
+
+@dataclass(frozen=True)
+class Record:
+    """One step of a run's history."""
+
+    branch: int
+    position: int
+    batch: Batch
+    effects: Effects
+    first_serial: int
+    """Serial number of item 0; serials count all completions a run ever took."""
+    parent: bytes
+    chain: bytes = b""
+    request_id: str | None = None
+    body_digest: bytes = b""
+    at: float = 0.0
+    """Unix time of the commit."""
+    timing_ms: dict[str, float] = field(default_factory=dict)
+
+
+def seal(record: Record) -> tuple[Record, bytes]:
+    """The record with its chain, and its bytes."""
+    inputs, effects = _pack(_batch_fields(record.batch)), _pack(_effects_fields(record.effects))
+    chain = _chain(record, inputs, effects)
+    beside = {
+        "branch": record.branch,
+        "position": record.position,
+        "serial": record.first_serial,
+        "parent": record.parent,
+        "chain": chain,
+        "request_id": record.request_id,
+        "body": record.body_digest,
+        "at": record.at,
+        "timing": record.timing_ms,
+    }
+    return replace(record, chain=chain), _pack([beside, inputs, effects])
+
+
+def unseal(payload: bytes) -> Record:
+    """The record behind `seal`'s bytes.
+
+    Raises:
+        ValueError: the bytes are no record, or their chain is not the one they name.
+    """
+    try:
+        beside, inputs, effects = _unpack(payload)
+        record = Record(
+            branch=beside["branch"],
+            position=beside["position"],
+            batch=_batch(_unpack(inputs)),
+            effects=_effects(_unpack(effects)),
+            first_serial=beside["serial"],
+            parent=beside["parent"],
+            chain=beside["chain"],
+            request_id=beside["request_id"],
+            body_digest=beside["body"],
+            at=beside["at"],
+            timing_ms=beside["timing"],
+        )
+    except (KeyError, TypeError, msgpack.exceptions.UnpackException) as error:
+        raise ValueError(f"not a record: {error!r}") from error
+    if _chain(record, inputs, effects) != record.chain:
+        raise ValueError(f"record {record.position} does not match its chain {record.chain.hex()}")
+    return record
+
+
+def _chain(record: Record, inputs: bytes, effects: bytes) -> bytes:
+    link = hashlib.sha256(record.parent)
+    link.update(inputs)
+    link.update(effects)
+    return link.digest()
+
+
+def _batch_fields(batch: Batch) -> dict[str, Any]:
+    return {**vars(batch), "keys": b"".join(batch.keys)}
+
+
+def _batch(fields: dict[str, Any]) -> Batch:
+    keys, size = fields["keys"], 16
+    return Batch(**{**fields, "keys": [keys[at : at + size] for at in range(0, len(keys), size)]})
+
+
+def _effects_fields(effects: Effects) -> dict[str, Any]:
+    return {
+        **vars(effects),
+        "success": vars(effects.success),
+        "failure": vars(effects.failure),
+        "index": [vars(change) for change in effects.index],
+    }
+
+
+def _effects(fields: dict[str, Any]) -> Effects:
+    return Effects(
+        **{
+            **fields,
+            "success": Writes(**fields["success"]),
+            "failure": Writes(**fields["failure"]),
+            "index": [IndexChange(**change) for change in fields["index"]],
+        }
+    )
+
+
+_ARRAY = 1
+
+
+def _pack(value: Any) -> bytes:
+    return bytes(msgpack.packb(value, default=_array_to_extension))
+
+
+def _unpack(payload: bytes) -> Any:
+    return msgpack.unpackb(payload, ext_hook=_extension_to_array, strict_map_key=False)
+
+
+def _array_to_extension(value: Any) -> msgpack.ExtType:
+    if not isinstance(value, np.ndarray):
+        raise TypeError(f"a record cannot hold a {type(value).__name__}")
+    little = value.dtype.newbyteorder("<")
+    head = msgpack.packb([little.str, list(value.shape)])
+    return msgpack.ExtType(_ARRAY, head + np.ascontiguousarray(value, little).tobytes())
+
+
+def _extension_to_array(code: int, data: bytes) -> np.ndarray:
+    if code != _ARRAY:
+        raise TypeError(f"unknown extension {code}")
+    unpacker = msgpack.Unpacker()
+    unpacker.feed(data[:64])
+    dtype, shape = unpacker.unpack()
+    return np.frombuffer(data, dtype, offset=unpacker.tell()).reshape(shape)

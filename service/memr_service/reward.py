@@ -1,0 +1,148 @@
+"""The paper's equations as pure functions of arrays. Nothing here knows of runs, stores or requests.
+
+Symbols and shapes: a (g, d) completions of g items; B (m, d) the completions they read; every embedding is a unit row.
+Raw values are float64 with NaN where nothing was read; they never share a name with scaled ones. No function changes
+its arguments. Comparisons are made in float64 with a fixed order of summation, so that a value depends on its own
+vectors alone: not on what else was in the request, the matrix library or the number of threads (law L14).
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+EPSILON = 1e-8
+FLAT = 1e-6
+"""Windows whose values differ by less than this say nothing; everything in them scales to 0."""
+CHUNK = 1024
+
+
+def exploit(a: np.ndarray, total: np.ndarray, count: np.ndarray) -> np.ndarray:
+    """-||a - mean(B(M_s, q))||_2: minus the distance to the centroid of what worked (equation 4, law L5).
+
+    Args:
+        a: completions (g, d).
+        total: for each item the sum of the completions it reads (g, d), float64.
+        count: how many those are (g,).
+
+    Returns:
+        (g,) in [-2, 0]; NaN where count is 0.
+    """
+    difference = a.astype(np.float64) - total / np.maximum(count, 1)[:, None]
+    distance = np.sqrt((difference * difference).sum(axis=1))
+    return np.where(count > 0, -distance, np.nan)
+
+
+def explore(a: np.ndarray, b: np.ndarray, held: np.ndarray, margin: float) -> np.ndarray:
+    """1 - max_{b in B(M_f, q)} cos(a, b): how far from every known failure (equation 5, law L5).
+
+    A float32 matrix product finds the few candidates within `margin` of the largest cosine; those decide in float64.
+
+    Args:
+        a: completions (g, d).
+        b: the failures read (m, d).
+        held: for each item the row of b it must not see (g,), -1 for none.
+        margin: more than the matrix product can be wrong about a cosine.
+
+    Returns:
+        (g,) in [0, 2]; NaN where nothing is left to compare with.
+    """
+    nearest = [
+        _largest_cosine(a[start : start + CHUNK], b, held[start : start + CHUNK], margin)
+        for start in range(0, len(a), CHUNK)
+    ]
+    return 1.0 - np.concatenate(nearest) if nearest else np.empty(0)
+
+
+def _largest_cosine(a: np.ndarray, b: np.ndarray, held: np.ndarray, margin: float) -> np.ndarray:
+    if not len(b):
+        return np.full(len(a), np.nan)
+    cosines = a @ b.T
+    hidden = held >= 0
+    cosines[hidden, held[hidden]] = -np.inf
+    floor = cosines.max(axis=1, keepdims=True) - margin
+    item, entry = np.nonzero((cosines >= floor) & (cosines > -np.inf))
+    exact = _cosines(a[item], b[entry])
+    largest = np.full(len(a), -np.inf)
+    np.maximum.at(largest, item, exact)
+    return np.where(np.isneginf(largest), np.nan, largest)
+
+
+def _cosines(x: np.ndarray, y: np.ndarray) -> np.ndarray:
+    """Cosine of each row of x (m, d) with the same row of y (m, d), in float64, each by itself."""
+    p, q = x.astype(np.float64), y.astype(np.float64)
+    return np.asarray((p * q).sum(axis=1) / np.sqrt((p * p).sum(axis=1) * (q * q).sum(axis=1)))
+
+
+def window_bounds(window: np.ndarray, values: np.ndarray, size: int) -> tuple[np.ndarray, np.ndarray]:
+    """Smallest and largest of the `size` newest values as each of `values` arrives (van Herk's algorithm, O(n)).
+
+    Args:
+        window: what the window held before, oldest first (at most `size`).
+        values: finite raw values in item order (n,).
+
+    Returns:
+        (n,) minima and (n,) maxima, each over the window that includes the value.
+    """
+    sequence = np.concatenate([window, values])
+    lowest = _sliding_min(sequence, size)[len(window) :]
+    highest = -_sliding_min(-sequence, size)[len(window) :]
+    return lowest, highest
+
+
+def _sliding_min(sequence: np.ndarray, size: int) -> np.ndarray:
+    """Minimum over the last `size` values (fewer at the start) for each position."""
+    size = min(size, max(1, len(sequence)))
+    padding = -(len(sequence) + size - 1) % size
+    padded = np.concatenate([np.full(size - 1, np.inf), sequence, np.full(padding, np.inf)])
+    blocks = padded.reshape(-1, size)
+    from_start = np.minimum.accumulate(blocks, axis=1).ravel()
+    to_end = np.minimum.accumulate(blocks[:, ::-1], axis=1)[:, ::-1].ravel()
+    last = np.arange(len(sequence)) + size - 1
+    return np.asarray(np.minimum(to_end[last - size + 1], from_start[last]))
+
+
+def slide(window: np.ndarray, raw: np.ndarray, size: int) -> np.ndarray:
+    """The window after the defined values of `raw` have been appended and all but the last `size` dropped (L6)."""
+    return np.concatenate([window, raw[~np.isnan(raw)]])[-size:]
+
+
+def scale(window: np.ndarray, raw: np.ndarray, size: int, scaling: str) -> np.ndarray:
+    """Sliding min-max: (x - min) / (max - min + 1e-8), 0 where max - min < 1e-6 or x is undefined (equation 6, L6).
+
+    Args:
+        window: the values before this request, oldest first.
+        raw: this request's values (n,), NaN for none; those neither enter the window nor move it.
+        scaling: "item" takes for each value the window that ends with it; "request" one window that ends with the last.
+
+    Returns:
+        (n,) in [0, 1].
+    """
+    defined = ~np.isnan(raw)
+    values = raw[defined]
+    scaled = np.zeros(len(raw))
+    if not len(values):
+        return scaled
+    if scaling == "request":
+        last = slide(window, raw, size)
+        lowest, highest = np.full(len(values), last.min()), np.full(len(values), last.max())
+    else:
+        lowest, highest = window_bounds(window, values, size)
+    spread = highest - lowest
+    scaled[defined] = np.where(spread < FLAT, 0.0, (values - lowest) / (spread + EPSILON))
+    return scaled
+
+
+def center(scaled: np.ndarray, group: np.ndarray) -> np.ndarray:
+    """Scaled values minus the mean of their group; `group` (n,) holds group numbers 0, 1, ... (L6, `center: "group"`)."""
+    if not len(scaled):
+        return scaled
+    means = np.bincount(group, scaled) / np.maximum(np.bincount(group), 1)
+    return np.asarray(scaled - means[group])
+
+
+def weighted_sum(scaled: dict[str, np.ndarray], weights: dict[str, float], n: int) -> np.ndarray:
+    """R_mem = sum_c weight_c * scaled_c (equation 7, law L8), for n items, in the order of the config's components."""
+    reward = np.zeros(n)
+    for name, weight in weights.items():
+        reward = reward + weight * scaled[name]
+    return reward

@@ -1,0 +1,283 @@
+"""One training run: its state, its journal, and the one path by which either changes."""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Iterator, Sequence
+from concurrent.futures import Executor, Future
+from dataclasses import dataclass, field, replace
+
+import numpy as np
+import orjson
+from memr_client.errors import InvalidRequest, Unavailable
+from memr_client.schemas import MemorySize, MemorySizes, RunConfig, RunInfo, WindowState
+
+from memr_service import official, scoring
+from memr_service.answer import answer
+from memr_service.memory.index import Graph, build
+from memr_service.record import Batch, Effects, IndexChange, Record, seal, unseal
+from memr_service.state import SIDES, State
+from memr_service.store.base import Branch, Snapshot, Store, StoredAnswer, StoredRecord, StoredRun
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Submission:
+    """What comes with a batch and does not bear on its rewards."""
+
+    request_id: str | None = None
+    body_digest: bytes = b""
+    warnings: list[str] = field(default_factory=list)
+    timing_ms: dict[str, float] = field(default_factory=dict)
+    started: float = 0.0
+    """`time.perf_counter()` when the request came."""
+
+
+class Run:
+    """A run in memory. Every method is called by one thread, the engine's; readers of a commit in progress see none of it."""
+
+    def __init__(self, stored: StoredRun, store: Store, background: Executor, snapshot_bytes: int) -> None:
+        self.stored = stored
+        self.config = RunConfig.model_validate_json(stored.config)
+        self.state = State(self.config)
+        self.state.find_graph = self._find_graph
+        self.lineage = lineage(store.branches(stored.uid))
+        self._store = store
+        self._background = background
+        self._snapshot_bytes = snapshot_bytes
+        self._journal_bytes = 0
+        self._snapshot: Future[None] | None = None
+        self._graphs: dict[str, tuple[int, int, Future[Graph]]] = {}
+        self._recover()
+
+    @property
+    def uid(self) -> int:
+        """The store's number for this run."""
+        return self.stored.uid
+
+    def reward(self, batch: Batch, submission: Submission) -> tuple[bytes, Record]:
+        """Rewards for a batch, which is then part of the run: read, score, commit, apply.
+
+        Raises:
+            InvalidRequest: the batch's dimension is not the run's.
+            StoreFull, Unavailable: the record could not be made durable. Nothing changed.
+        """
+        self._tend()
+        self._check_dimension(batch)
+        started = time.perf_counter()
+
+        # Read and score: over views, so nothing is changed yet.
+        effects = replace(self._score(batch, write=True), warnings=submission.warnings, index=self._index_changes())
+        scored = time.perf_counter()
+        timing = {**submission.timing_ms, "score": 1e3 * (scored - started)}
+
+        # Commit: the record and the answer to its request id, durable together or not at all.
+        record, payload = seal(
+            Record(
+                branch=self.lineage[-1][0],
+                position=self.state.position + 1,
+                batch=batch,
+                effects=effects,
+                first_serial=self.state.serial,
+                parent=self.state.chain,
+                request_id=submission.request_id,
+                body_digest=submission.body_digest,
+                at=time.time(),
+                timing_ms=timing,
+            )
+        )
+        stored = StoredRecord(record.branch, record.position, payload)
+        early = self._answer(record, timing) if submission.request_id is not None else b""
+        self._store.commit(self.uid, stored, submission.request_id, submission.body_digest, early)
+        committed = time.perf_counter()
+
+        # Apply: exactly what the record says.
+        self.state.apply(record)
+        self._after(record, len(payload))
+        timing |= {"commit": 1e3 * (committed - scored), "total": 1e3 * (time.perf_counter() - submission.started)}
+        final = self._answer(record, timing)
+        if submission.request_id is not None:
+            self._store.amend_answer(self.uid, submission.request_id, final)
+        return final, record
+
+    def evaluate(self, batch: Batch, submission: Submission) -> bytes:
+        """Rewards for a batch that leaves no trace (L10)."""
+        self._check_dimension(batch)
+        started = time.perf_counter()
+        effects = replace(self._score(batch, write=False), warnings=submission.warnings)
+        now = time.perf_counter()
+        timing = submission.timing_ms | {"score": 1e3 * (now - started), "total": 1e3 * (now - submission.started)}
+        state = self.state
+        return answer(self.stored.run_id, state.branch, state.position, state.chain, effects, timing)
+
+    def nothing(self, dimension: int = 1) -> bytes:
+        """The answer to a request of no items: empty lists, no record."""
+        empty = np.empty((0, self.state.dimension or dimension), np.float32)
+        none = np.empty(0, np.int64)
+        return self.evaluate(Batch([], empty, none, empty, np.empty(0), none), Submission(started=time.perf_counter()))
+
+    def answered(self, request_id: str) -> StoredAnswer | None:
+        """What a request id was answered with on this run's own history (L12)."""
+        for one in self._store.answers(self.uid, request_id):
+            if any(branch == one.branch and one.position <= upto for branch, _, upto in self.lineage):
+                return one
+        return None
+
+    def info(self, *, digest: bool = False) -> RunInfo:
+        """What `GET /runs/{id}` says."""
+        state = self.state
+        sizes = {side: MemorySize(prompts=size[0], completions=size[1]) for side, size in state.sizes().items()}
+        return RunInfo(
+            run_id=self.stored.run_id,
+            config=self.config,
+            branch=self.lineage[-1][0],
+            position=state.position,
+            chain=state.chain.hex(),
+            digest=state.digest() if digest else None,
+            step=state.step,
+            memory=MemorySizes(**sizes),
+            windows={name: _window_state(values) for name, values in state.windows.items()},
+            created_at=self.stored.created_at,
+            encoder=None if self.stored.encoder is None else orjson.loads(self.stored.encoder),
+            dimension=state.dimension,
+        )
+
+    def records(self) -> Iterator[StoredRecord]:
+        """The run's whole journal along its own history."""
+        return self._store.records(self.uid, self.lineage)
+
+    def close(self) -> None:
+        """Finish what runs in the background, and leave a snapshot so that the next start is quick."""
+        if self._snapshot is not None:
+            self._snapshot.exception()
+            self._tend()
+        for _, _, building in self._graphs.values():
+            building.cancel()
+        if self._journal_bytes > self._snapshot_bytes // 16:
+            self._store.save_snapshot(self.uid, self._frozen())
+            self.state.thaw()
+
+    def _score(self, batch: Batch, *, write: bool) -> Effects:
+        law = official if self.config.order == "official" else scoring
+        return law.score(self.state, self.config, batch, write=write)
+
+    def _answer(self, record: Record, timing_ms: dict[str, float]) -> bytes:
+        return answer(self.stored.run_id, record.branch, record.position, record.chain, record.effects, timing_ms)
+
+    def _check_dimension(self, batch: Batch) -> None:
+        expected = self.state.dimension
+        if expected is not None and batch.dimension != expected and len(batch):
+            raise InvalidRequest(
+                f"embeddings have dimension {batch.dimension}, the run {self.stored.run_id!r} has {expected}.",
+                value=batch.dimension,
+                limit=expected,
+                remedy="Send embeddings of the model the run was begun with, or begin another run.",
+            )
+
+    # Recovery
+
+    def _recover(self) -> None:
+        """Newest usable snapshot on this history, then every record after it."""
+        for branch, position in self._store.snapshots(self.uid):
+            if not any(branch == one and after <= position <= upto for one, after, upto in self.lineage):
+                continue
+            snapshot = self._store.load_snapshot(self.uid, branch, position)
+            if snapshot is not None:
+                self.state.restore(branch, position, snapshot.arrays)
+                break
+        at = self.state.position
+        rest = [(branch, max(after, at), upto) for branch, after, upto in self.lineage if upto > at]
+        for stored in self._store.records(self.uid, rest):
+            try:
+                record = unseal(stored.payload)
+                if record.parent != self.state.chain:
+                    raise ValueError(f"record {stored.position} does not follow {self.state.chain.hex()}")
+            except ValueError as error:
+                raise Unavailable(
+                    f"The journal of run {self.stored.run_id!r} is inconsistent: {error}.",
+                    value=stored.position,
+                    remedy="Import the run from an export, or delete it.",
+                ) from error
+            self.state.apply(record)
+            self._journal_bytes += len(stored.payload)
+
+    # What happens beside the main path
+
+    def _after(self, record: Record, size: int) -> None:
+        for change in record.effects.index:
+            if change.change == "build":
+                start, stop, vectors = self.state.building[change.memory]
+                work = self._background.submit(self._build, change.memory, vectors, start, stop)
+                self._graphs[change.memory] = (start, stop, work)
+            else:
+                self._graphs.pop(change.memory)
+        self._journal_bytes += size
+        if self._journal_bytes >= self._snapshot_bytes and self._snapshot is None:
+            self._take_snapshot()
+
+    def _tend(self) -> None:
+        """Take note of background work that has ended."""
+        if self._snapshot is not None and self._snapshot.done():
+            if error := self._snapshot.exception():
+                log.warning("a snapshot of run %s failed: %r", self.stored.run_id, error)
+            self._snapshot = None
+            self.state.thaw()
+
+    def _take_snapshot(self) -> None:
+        self._journal_bytes = 0
+        self._snapshot = self._background.submit(self._store.save_snapshot, self.uid, self._frozen())
+
+    def _frozen(self) -> Snapshot:
+        return Snapshot(self.state.branch, self.state.position, self.state.freeze())
+
+    def _index_changes(self) -> list[IndexChange]:
+        """Graphs that are ready to be used from the next record on, and ranges that deserve one."""
+        changes = []
+        for side, memory in self.state.memories.items():
+            begun = self._graphs.get(side)
+            if begun is None:
+                if wanted := memory.prompts.next_graph():
+                    changes.append(IndexChange(side, "build", *wanted))
+            elif begun[2].done():
+                start, stop, work = begun
+                if error := work.exception():
+                    log.warning("an index of run %s could not be built: %r", self.stored.run_id, error)
+                    del self._graphs[side]
+                else:
+                    changes.append(IndexChange(side, "swap", start, stop))
+        return changes
+
+    def _build(self, side: str, vectors: np.ndarray, start: int, stop: int) -> Graph:
+        graph = build(vectors, start, stop, self.config.seed)
+        if file := self._store.index_file(self.uid, f"{side}-{start}-{stop}.hnsw"):
+            self.state.memories[side].prompts.save(graph, file)
+        return graph
+
+    def _find_graph(self, side: str, start: int, stop: int) -> Graph | None:
+        begun = self._graphs.get(side)
+        if begun is not None and begun[:2] == (start, stop):
+            return begun[2].result()
+        file = self._store.index_file(self.uid, f"{side}-{start}-{stop}.hnsw")
+        return self.state.memories[side].prompts.load(start, stop, file) if file else None
+
+
+def lineage(branches: Sequence[Branch]) -> list[tuple[int, int, int]]:
+    """The newest branch's history as (branch, after, upto): which records of which branch it is made of."""
+    by_number = {one.branch: one for one in branches}
+    spans: list[tuple[int, int, int]] = []
+    one, upto = branches[-1], 2**62
+    while True:
+        spans.append((one.branch, one.start, upto))
+        if one.parent is None:
+            return spans[::-1]
+        upto = one.start
+        one = by_number[one.parent]
+
+
+def _window_state(values: np.ndarray) -> WindowState:
+    count = len(values)
+    return WindowState(
+        count=count, min=float(values.min()) if count else None, max=float(values.max()) if count else None
+    )
