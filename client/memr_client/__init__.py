@@ -1,0 +1,57 @@
+"""memr's client: rewards from an episodic memory of successes and failures, over HTTP or in process."""
+
+from memr_client.async_client import AsyncRewardClient
+from memr_client.client import RewardClient
+from memr_client.errors import (
+    BadAnswer,
+    Conflict,
+    DeadlineExceeded,
+    Forbidden,
+    InternalError,
+    InvalidRequest,
+    MalformedBody,
+    MemrError,
+    Overloaded,
+    ProblemError,
+    ServiceUnreachable,
+    StoreFull,
+    TooLarge,
+    Unauthorized,
+    Unavailable,
+    UnknownRoute,
+    UnknownRun,
+    UnsupportedMedia,
+    WrongMethod,
+)
+from memr_client.schemas import Component, Embeddings, Message, RewardResponse, RunConfig, RunInfo, Version
+
+__all__ = [
+    "AsyncRewardClient",
+    "BadAnswer",
+    "Component",
+    "Conflict",
+    "DeadlineExceeded",
+    "Embeddings",
+    "Forbidden",
+    "InternalError",
+    "InvalidRequest",
+    "MalformedBody",
+    "MemrError",
+    "Message",
+    "Overloaded",
+    "ProblemError",
+    "RewardClient",
+    "RewardResponse",
+    "RunConfig",
+    "RunInfo",
+    "ServiceUnreachable",
+    "StoreFull",
+    "TooLarge",
+    "Unauthorized",
+    "Unavailable",
+    "UnknownRoute",
+    "UnknownRun",
+    "UnsupportedMedia",
+    "Version",
+    "WrongMethod",
+]

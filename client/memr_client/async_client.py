@@ -1,0 +1,155 @@
+"""`AsyncRewardClient`: the calls of `RewardClient`, awaited."""
+
+from __future__ import annotations
+
+import asyncio
+import math
+import os
+from collections.abc import AsyncGenerator, AsyncIterator, Sequence
+from typing import TYPE_CHECKING, Any, BinaryIO
+
+import httpx
+
+from memr_client import calls
+from memr_client.calls import Answer, Array, Call, Columns, Texts
+from memr_client.client import CHUNK_BYTES, PROBE_S, BaseClient, complete_file
+from memr_client.errors import MemrError
+from memr_client.schemas import RewardResponse, RunConfig, RunInfo, Version
+from memr_client.tries import Tries
+
+if TYPE_CHECKING:
+    from typing_extensions import Self, Unpack
+
+
+class AsyncRewardClient(BaseClient[httpx.AsyncBaseTransport]):
+    """`RewardClient` for asyncio: the same arguments, calls and errors.
+
+    async with AsyncRewardClient("http://127.0.0.1:8000", run="gsm8k-seed0") as client:
+        answer = await client.reward(prompts, completions, outcomes, step=12)
+
+    One client may serve several event loops, one after the other or at once: each has connections of its own, which
+    end with it.
+    """
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(self, *exception: object) -> None:
+        await self.close()
+
+    async def close(self) -> None:
+        """Give this loop's connections back; an embedded service ends. A later call over HTTP opens new ones."""
+        opened, _ = self._pools.pop(asyncio.get_running_loop(), (None, None))
+        if opened is not None:
+            await opened.aclose()
+        if self._transport is not None:
+            await self._transport.aclose()
+
+    async def reward(
+        self, prompts: Texts, completions: Texts, outcomes: Sequence[float] | Array, **columns: Unpack[Columns]
+    ) -> RewardResponse:
+        """As `RewardClient.reward`."""
+        columns["run_id"] = self._name(columns.get("run_id"))
+        return await self._do(calls.reward(prompts, completions, outcomes, **columns))
+
+    async def create_run(self, run_id: str | None = None, config: RunConfig | None = None, **fields: Any) -> RunInfo:
+        """As `RewardClient.create_run`."""
+        return await self._do(calls.create_run(self._name(run_id), config, **fields))
+
+    async def run(self, run_id: str | None = None, digest: bool = False) -> RunInfo:
+        """As `RewardClient.run`."""
+        return await self._do(calls.run(self._name(run_id), digest))
+
+    async def runs(self) -> list[RunInfo]:
+        """As `RewardClient.runs`."""
+        return await self._do(calls.runs())
+
+    async def delete_run(self, run_id: str) -> None:
+        """As `RewardClient.delete_run`."""
+        await self._do(calls.delete_run(run_id))
+
+    async def export_run(self, run_id: str, path: str | os.PathLike[str]) -> None:
+        """As `RewardClient.export_run`."""
+        call = calls.export_run(run_id)
+        pool = await self._pool()
+        with self._once(call) as parts, complete_file(path) as file:
+            async with pool.stream(**parts) as response:
+                if not response.is_success:
+                    await response.aread()
+                    raise calls.refusal(response)
+                async for chunk in response.aiter_bytes(CHUNK_BYTES):
+                    await asyncio.to_thread(file.write, chunk)
+
+    async def import_run(self, run_id: str, path: str | os.PathLike[str]) -> RunInfo:
+        """As `RewardClient.import_run`."""
+        pool = await self._pool()
+        with open(path, "rb") as file:
+            call = calls.import_run(run_id, _chunks(file))
+            with self._once(call) as parts:
+                return call.read(await pool.request(**parts))
+
+    async def presets(self) -> dict[str, RunConfig]:
+        """As `RewardClient.presets`."""
+        return await self._do(calls.presets())
+
+    async def version(self) -> Version:
+        """As `RewardClient.version`."""
+        return await self._do(calls.version())
+
+    async def ready(self) -> bool:
+        """As `RewardClient.ready`."""
+        try:
+            await self._try(calls.ready(), Tries(PROBE_S, retries=0))
+        except MemrError:
+            return False
+        return True
+
+    async def wait(self, seconds: float = 60.0) -> Self:
+        """As `RewardClient.wait`."""
+        tries = Tries(seconds, math.inf, longest_pause=1.0)
+        with self._waiting(tries, seconds):
+            await self._try(calls.ready(), tries)
+        return self
+
+    async def _do(self, call: Call[Answer]) -> Answer:
+        if self._wait_s:
+            await self.wait(self._wait_s)
+        return await self._try(call, Tries(self.timeout, self.retries))
+
+    async def _try(self, call: Call[Answer], tries: Tries) -> Answer:
+        pool = await self._pool()
+        while True:
+            try:
+                response = await pool.request(**self._parts(call, tries))
+            except httpx.RequestError as error:
+                if (pause := tries.pause_after(error)) is None:
+                    raise self._unreachable(call, tries, error) from error
+            else:
+                if (pause := tries.pause_after(response)) is None:
+                    return call.read(response)
+            await asyncio.sleep(pause)
+
+    async def _pool(self) -> httpx.AsyncClient:
+        """The running loop's connections."""
+        loop = asyncio.get_running_loop()
+        if loop not in self._pools:
+            for ended in [known for known in list(self._pools) if known.is_closed()]:
+                self._pools.pop(ended, None)
+            opened = self._open()
+            self._pools[loop] = opened, await anext(opened)
+        pool: httpx.AsyncClient = self._pools[loop][1]
+        return pool
+
+    async def _open(self) -> AsyncGenerator[httpx.AsyncClient, None]:
+        # A generator, because asyncio closes those that are open when a loop ends: no connection outlives its loop.
+        pool = httpx.AsyncClient(**self._options())
+        try:
+            yield pool
+        finally:
+            if self._transport is None:  # one that was handed in serves every loop and ends with the client
+                await pool.aclose()
+
+
+async def _chunks(file: BinaryIO) -> AsyncIterator[bytes]:
+    while chunk := await asyncio.to_thread(file.read, CHUNK_BYTES):
+        yield chunk

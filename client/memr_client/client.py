@@ -1,0 +1,289 @@
+"""`RewardClient`, and the base it shares with `AsyncRewardClient`: everything without I/O."""
+
+from __future__ import annotations
+
+import math
+import os
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, BinaryIO, Generic, TypeVar
+
+import httpx
+
+from memr_client import calls
+from memr_client.calls import Answer, Array, Call, Columns, Texts
+from memr_client.errors import InvalidRequest, MemrError, ServiceUnreachable
+from memr_client.schemas import RewardResponse, RunConfig, RunInfo, Version
+from memr_client.tries import Tries
+
+if TYPE_CHECKING:
+    from typing_extensions import Self, Unpack
+
+CHUNK_BYTES = 1 << 20
+PROBE_S = 10.0
+
+Transport = TypeVar("Transport", httpx.BaseTransport, httpx.AsyncBaseTransport)
+
+
+class BaseClient(Generic[Transport]):
+    """What both clients are made of; see `RewardClient`."""
+
+    def __init__(
+        self,
+        url: str = "http://127.0.0.1:8000",
+        *,
+        run: str | None = None,
+        api_key: str | None = None,
+        timeout: float = 300.0,
+        retries: int = 8,
+        wait: float = 0.0,
+        transport: Transport | None = None,
+    ) -> None:
+        if httpx.URL(url).scheme not in ("http", "https"):
+            raise ValueError(f"the service's url starts with http:// or https://, unlike {url!r}")
+        self.url = url.rstrip("/")
+        self.run_id = run
+        self.timeout = timeout
+        self.retries = retries
+        self._api_key = os.environ.get("MEMR_API_KEY") if api_key is None else api_key
+        self._wait_s = wait
+        self._transport: Transport | None = transport
+        self._pools: dict[Any, Any] = {}
+
+    @classmethod
+    def embedded(cls, store: str = "memory:", run: str | None = None, **settings: Any) -> Self:
+        """A client with the service inside this process: no server, no socket, no keys; the answers are the same.
+
+        RewardClient.embedded()                                        # forgotten at the end
+        RewardClient.embedded("sqlite:///memr-data", encoder="hashed")  # kept in a folder
+
+        Args:
+            store: `memory:` or `sqlite:///folder`, which one process at a time may use.
+            run: the run of calls that name none.
+            settings: fields of `memr_service.settings.Settings`.
+
+        Raises:
+            ImportError: the service is not installed.
+        """
+        from memr_client.embedded import EmbeddedTransport
+
+        transport: Any = EmbeddedTransport(store, **settings)
+        return cls("http://embedded", run=run, transport=transport)
+
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}({self.url!r}, run={self.run_id!r})"
+
+    def __getstate__(self) -> dict[str, Any]:
+        # A copy in another process opens sockets of its own.
+        return {**self.__dict__, "_pools": {}}
+
+    def _name(self, run_id: str | None) -> str:
+        if (name := run_id or self.run_id) is None:
+            raise InvalidRequest("no run is named.", remedy="Pass run_id=..., or make the client with run=...")
+        return name
+
+    def _options(self) -> dict[str, Any]:
+        headers = {} if self._api_key is None else {"authorization": f"Bearer {self._api_key}"}
+        return {"base_url": self.url, "headers": headers, "transport": self._transport}
+
+    def _parts(self, call: Call[Any], tries: Tries) -> dict[str, Any]:
+        """What the next try sends."""
+        headers = {"x-request-timeout-ms": str(math.ceil(tries.remaining * 1000))}
+        if call.content is not None:
+            headers["content-type"] = call.content_type
+        limits = tries.limits()
+        return {"method": call.method, "url": call.path, "content": call.content, "headers": headers, "timeout": limits}
+
+    @contextmanager
+    def _waiting(self, tries: Tries, seconds: float) -> Iterator[None]:
+        """Says what to do where waiting for the service was in vain."""
+        try:
+            yield
+        except MemrError as error:
+            raise ServiceUnreachable(
+                f"no memr service was ready at {self.url} after {tries.elapsed:.1f} s of at most {seconds:g} s; "
+                f"start one with `memr serve`. The last answer: {error}"
+            ) from error
+        self._wait_s = 0.0
+
+    @contextmanager
+    def _once(self, call: Call[Any]) -> Iterator[dict[str, Any]]:
+        """The parts of a call that is tried once; where its connection breaks, our error instead of httpx's."""
+        tries = Tries(self.timeout, retries=0)
+        try:
+            yield self._parts(call, tries)
+        except httpx.RequestError as error:
+            raise self._unreachable(call, tries, error) from error
+
+    def _unreachable(self, call: Call[Any], tries: Tries, error: httpx.RequestError) -> ServiceUnreachable:
+        again = "" if call.request_id is None else f" Sent again with request_id={call.request_id!r}, it counts once."
+        return ServiceUnreachable(
+            f"{call.method} {self.url}{call.path} got no answer in {tries.elapsed:.1f} s and {tries.made} tries "
+            f"({type(error).__name__}: {error}). Does it run (`memr serve`)?{again}"
+        )
+
+
+@contextmanager
+def complete_file(path: str | os.PathLike[str]) -> Iterator[BinaryIO]:
+    """A file to write that takes its name when everything is in it, and leaves nothing behind otherwise."""
+    part = Path(f"{os.fspath(path)}.part")
+    try:
+        with open(part, "wb") as file:
+            yield file
+        part.replace(path)
+    finally:
+        part.unlink(missing_ok=True)
+
+
+class RewardClient(BaseClient[httpx.BaseTransport]):
+    """Rewards from a memr service, for any trainer.
+
+    client = RewardClient("http://127.0.0.1:8000", run="gsm8k-seed0")   # `memr serve` started it
+    client = RewardClient(..., wait=120)                                # it may still be starting
+    client = RewardClient.embedded(run="gsm8k-seed0")                   # no server at all
+    answer = client.reward(prompts, completions, outcomes, step=12)
+    answer.rewards                                                      # n floats; or an error, never made-up zeros
+
+    Calls may come from several threads. Copies in other processes, forked or pickled, open connections of their own.
+    A call whose connection breaks, or that is answered 429, 502, 503 or 504, is sent again with the same request id,
+    which counts once however often it arrives.
+
+    Args:
+        url: where the service listens.
+        run: the run of calls that name none.
+        api_key: where the service asks for one; `MEMR_API_KEY` if not given. Pickled copies carry it.
+        timeout: seconds a call may take in all, pauses and further tries included.
+        retries: how many more times a call is tried; the pauses between 8 tries add up to about 40 s.
+        wait: seconds the first call waits for a service that is still starting.
+        transport: an httpx transport that carries the requests instead of sockets.
+    """
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Give the connections back; an embedded service ends. A later call over HTTP opens new ones."""
+        if (pool := self._pools.pop(os.getpid(), None)) is not None:
+            pool.close()
+        if self._transport is not None:
+            self._transport.close()
+
+    def reward(
+        self, prompts: Texts, completions: Texts, outcomes: Sequence[float] | Array, **columns: Unpack[Columns]
+    ) -> RewardResponse:
+        """The rewards of n completions, which the run remembers.
+
+        Args:
+            prompts: the question of each completion (n): strings or chat messages.
+            completions: what the policy wrote (n): strings or chat messages.
+            outcomes: the verifier's reward for each (n); True and False count as 1 and 0.
+            columns: `run_id`, `step`, `part`, `parts`, `prompt_ids`, `group_ids`, `index`, `answers`, `labels`,
+                `truncated`, `request_id`, `mode` ("train"; "eval" changes nothing), `embeddings` ({"prompts": (n, d),
+                "completions": (n, d)}); `RewardRequest` explains each. Lists and arrays of any library.
+
+        Raises:
+            InvalidRequest: a column does not fit.
+            ServiceUnreachable, BadAnswer, ProblemError: there is no answer, and none is made up.
+        """
+        columns["run_id"] = self._name(columns.get("run_id"))
+        return self._do(calls.reward(prompts, completions, outcomes, **columns))
+
+    def create_run(self, run_id: str | None = None, config: RunConfig | None = None, **fields: Any) -> RunInfo:
+        """Create a run, or find it with the same config; `fields` are `RunConfig`'s and go before `config`'s.
+
+        Raises:
+            Conflict: it exists with another config.
+        """
+        return self._do(calls.create_run(self._name(run_id), config, **fields))
+
+    def run(self, run_id: str | None = None, digest: bool = False) -> RunInfo:
+        """A run's config, sizes and position; with `digest` also the SHA-256 over its whole state."""
+        return self._do(calls.run(self._name(run_id), digest))
+
+    def runs(self) -> list[RunInfo]:
+        """All runs this key may see."""
+        return self._do(calls.runs())
+
+    def delete_run(self, run_id: str) -> None:
+        """Remove a run with everything it has.
+
+        Raises:
+            UnknownRun: there is none; or an earlier try removed it and its answer was lost.
+        """
+        self._do(calls.delete_run(run_id))
+
+    def export_run(self, run_id: str, path: str | os.PathLike[str]) -> None:
+        """Write the whole run to a file, which appears under its name only when it is complete."""
+        call = calls.export_run(run_id)
+        with self._once(call) as parts, self._pool().stream(**parts) as response, complete_file(path) as file:
+            if not response.is_success:
+                response.read()
+                raise calls.refusal(response)
+            for chunk in response.iter_bytes(CHUNK_BYTES):
+                file.write(chunk)
+
+    def import_run(self, run_id: str, path: str | os.PathLike[str]) -> RunInfo:
+        """Create a run from a file that `export_run` wrote.
+
+        Raises:
+            Conflict: the name is taken.
+        """
+        with open(path, "rb") as file:
+            call = calls.import_run(run_id, iter(partial(file.read, CHUNK_BYTES), b""))
+            with self._once(call) as parts:
+                return call.read(self._pool().request(**parts))
+
+    def presets(self) -> dict[str, RunConfig]:
+        """The presets, every field spelled out."""
+        return self._do(calls.presets())
+
+    def version(self) -> Version:
+        """What the service is made of."""
+        return self._do(calls.version())
+
+    def ready(self) -> bool:
+        """Whether the service would take a request now."""
+        try:
+            self._try(calls.ready(), Tries(PROBE_S, retries=0))
+        except MemrError:
+            return False
+        return True
+
+    def wait(self, seconds: float = 60.0) -> Self:
+        """Return (the client itself) once the service is ready.
+
+        Raises:
+            ServiceUnreachable: it was not within `seconds`.
+        """
+        tries = Tries(seconds, math.inf, longest_pause=1.0)
+        with self._waiting(tries, seconds):
+            self._try(calls.ready(), tries)
+        return self
+
+    def _do(self, call: Call[Answer]) -> Answer:
+        if self._wait_s:
+            self.wait(self._wait_s)
+        return self._try(call, Tries(self.timeout, self.retries))
+
+    def _try(self, call: Call[Answer], tries: Tries) -> Answer:
+        while True:
+            try:
+                response = self._pool().request(**self._parts(call, tries))
+            except httpx.RequestError as error:
+                if (pause := tries.pause_after(error)) is None:
+                    raise self._unreachable(call, tries, error) from error
+            else:
+                if (pause := tries.pause_after(response)) is None:
+                    return call.read(response)
+            time.sleep(pause)
+
+    def _pool(self) -> httpx.Client:
+        # One per process: a forked child finds none under its own id, and never touches its parent's sockets.
+        pool: httpx.Client | None = self._pools.get(os.getpid())
+        return pool or self._pools.setdefault(os.getpid(), httpx.Client(**self._options()))
