@@ -1,0 +1,195 @@
+"""The one SQLite file of a store: what is in it, how it is opened and written, and what its errors mean."""
+
+from __future__ import annotations
+
+import errno
+import logging
+import os
+import sqlite3
+import struct
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from memr_client.errors import InternalError, StoreFull, Unavailable
+
+logger = logging.getLogger(__name__)
+
+APPLICATION = 0x6D656D72  # "memr", in the file's header: tells our files from other programs'
+VERSION = 1
+
+SCHEMA = """
+CREATE TABLE runs (
+    uid INTEGER PRIMARY KEY AUTOINCREMENT, run_id TEXT NOT NULL UNIQUE, config TEXT NOT NULL, law INTEGER NOT NULL,
+    encoder TEXT, created_at TEXT NOT NULL);
+CREATE TABLE branches (
+    uid INTEGER NOT NULL REFERENCES runs ON DELETE CASCADE, branch INTEGER NOT NULL, parent INTEGER,
+    start INTEGER NOT NULL, PRIMARY KEY (uid, branch));
+CREATE TABLE log (
+    uid INTEGER NOT NULL, branch INTEGER NOT NULL, position INTEGER NOT NULL, crc INTEGER NOT NULL,
+    payload BLOB NOT NULL, UNIQUE (uid, branch, position),
+    FOREIGN KEY (uid, branch) REFERENCES branches ON DELETE CASCADE);
+CREATE TABLE answers (
+    serial INTEGER PRIMARY KEY, uid INTEGER NOT NULL, request_id TEXT NOT NULL, branch INTEGER NOT NULL,
+    position INTEGER NOT NULL, body_digest BLOB NOT NULL, answer BLOB NOT NULL, answered_at INTEGER NOT NULL,
+    UNIQUE (uid, request_id, branch), FOREIGN KEY (uid, branch) REFERENCES branches ON DELETE CASCADE);
+CREATE INDEX answers_by_age ON answers (answered_at);
+CREATE TABLE damaged (
+    uid INTEGER NOT NULL REFERENCES runs ON DELETE CASCADE, branch INTEGER NOT NULL, position INTEGER NOT NULL,
+    crc INTEGER, payload BLOB, reason TEXT NOT NULL, cut_at INTEGER NOT NULL);
+CREATE TABLE checkpoints (
+    uid INTEGER NOT NULL, name TEXT NOT NULL, branch INTEGER NOT NULL, position INTEGER NOT NULL, step INTEGER,
+    created_at TEXT NOT NULL, PRIMARY KEY (uid, name),
+    FOREIGN KEY (uid, branch) REFERENCES branches ON DELETE CASCADE);
+"""
+
+# SQLite checkpoints its write-ahead log into the database after so many pages of 8 KiB, and keeps its file this small.
+# Larger ones make rarer but longer pauses (8 MiB: about 10 ms per 40 commits of 200 kB).
+WAL_PAGES = 1000
+WAL_BYTES = 64 << 20
+
+NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+
+
+class Database:
+    """A connection to `file` (made if need be; None: in memory), on which nothing is half done.
+
+    Durable: a commit is on the disk when it returns (write-ahead log, synchronous=FULL). The connection may be used
+    from any thread, but by one at a time. SQLite's locking stays in its normal mode, not `exclusive`: a forked child
+    that closes its copy of the connection would then believe it held the lock, and delete the log under its parent.
+
+    Raises:
+        StoreFull: no room. Unavailable: damaged, not memr's, written by a newer memr, or unreadable.
+    """
+
+    def __init__(self, file: Path | None) -> None:
+        self.file = file
+        with translated(file):
+            written = 0 if file is None else _frames_written(file.with_name(file.name + "-wal"))
+            self._connection = sqlite3.connect(file or ":memory:", isolation_level=None, check_same_thread=False)
+            try:
+                _prepare(self._connection, file)
+                frames = self._connection.execute("PRAGMA wal_checkpoint(PASSIVE)").fetchone()[1]
+            except BaseException:
+                self._connection.close()
+                raise
+        if written > frames >= 0:
+            torn = written - frames
+            logger.warning("%s ended in %d pages of a commit that is torn or damaged; they are left out", file, torn)
+
+    def rows(self, statement: str, *values: object) -> list[Any]:
+        """Run a statement; all its rows."""
+        with translated(self.file):
+            return self._connection.execute(statement, values).fetchall()
+
+    def write(self, statement: str, *values: object) -> sqlite3.Cursor:
+        """Run a statement that changes something; its cursor knows `lastrowid` and `rowcount`."""
+        with translated(self.file):
+            return self._connection.execute(statement, values)
+
+    @contextmanager
+    def transaction(self) -> Iterator[None]:
+        """What is written within becomes durable at its end, or, if anything raises, not at all."""
+        self.write("BEGIN IMMEDIATE")
+        try:
+            yield
+            self.write("COMMIT")
+        except BaseException:
+            if self._connection.in_transaction:  # a full disk may have ended it already
+                self.write("ROLLBACK")
+            raise
+
+    def close(self) -> None:
+        """Write the log into the database and close both. Again: does nothing."""
+        self._connection.close()
+
+
+def _prepare(db: sqlite3.Connection, file: Path | None) -> None:
+    version = db.execute("PRAGMA user_version").fetchone()[0]
+    new = version == 0 and db.execute("SELECT count(*) FROM sqlite_master").fetchone()[0] == 0
+    if not new and db.execute("PRAGMA application_id").fetchone()[0] != APPLICATION:
+        raise Unavailable(f"{file} belongs to another program.", value=str(file), remedy="Give another directory.")
+    if version > VERSION:
+        raise Unavailable(
+            f"{file} was written by a newer memr (schema {version}).",
+            value=version,
+            limit=VERSION,
+            remedy=f"Use that version, or give another directory; this one reads schemas up to {VERSION}.",
+        )
+    for pragma in (
+        "page_size = 8192",
+        "auto_vacuum = INCREMENTAL",  # so that a deleted run gives its room back
+        "journal_mode = WAL",
+        "synchronous = FULL",
+        "foreign_keys = ON",
+        f"wal_autocheckpoint = {WAL_PAGES}",
+        f"journal_size_limit = {WAL_BYTES}",
+    ):
+        db.execute(f"PRAGMA {pragma}")
+    if new:
+        marks = f"PRAGMA application_id = {APPLICATION}; PRAGMA user_version = {VERSION};"
+        db.executescript(f"BEGIN IMMEDIATE; {SCHEMA} {marks} COMMIT;")
+
+
+def _frames_written(wal: Path) -> int:
+    """How many page frames the write-ahead log holds since its last reset, whole or not.
+
+    SQLite reads as far as the checksums hold and says nothing of the rest; the difference tells of a torn tail.
+    Format: a header of 32 bytes (page size at 8, two salts at 16), then frames of 24 bytes (salts at 8) and a page.
+    """
+    count = 0
+    if wal.exists():
+        with wal.open("rb") as file:
+            header = file.read(32)
+            while len(frame := file.read(24)) == 24 and frame[8:16] == header[16:24]:
+                count += 1
+                file.seek(struct.unpack(">I", header[8:12])[0], os.SEEK_CUR)
+    return count
+
+
+@contextmanager
+def translated(file: Path | None) -> Iterator[None]:
+    """Turn what SQLite and the operating system raise into what a store promises."""
+    where = "memory:" if file is None else str(file)
+    try:
+        yield
+    except sqlite3.IntegrityError as error:
+        raise InternalError(f"{where} refused a write that breaks its rules ({error}).", value=str(error)) from error
+    except (sqlite3.Error, OSError) as error:
+        if _out_of_room(error, file):
+            raise StoreFull(
+                f"there is no room to write to {where} ({error}); nothing was written.",
+                value=where,
+                remedy="Free space on its disk or raise the quota, then send the request again.",
+            ) from error
+        broken = "malformed" in str(error) or "not a database" in str(error)
+        raise Unavailable(
+            f"{where} {'is damaged' if broken else 'cannot be read or written'} ({error}).",
+            value=where,
+            remedy="Stop the service, keep a copy of the directory, and restore it from a backup or with"
+            " `sqlite3 memr.db .recover | sqlite3 recovered.db`."
+            if broken
+            else "Check its disk and permissions, and that no other program has it open; then try again.",
+        ) from error
+
+
+def _out_of_room(error: sqlite3.Error | OSError, file: Path | None) -> bool:
+    if isinstance(error, OSError):
+        return error.errno in NO_ROOM
+    if "database or disk is full" in str(error):
+        return True
+    return file is not None and "disk I/O error" in str(error) and _over_quota(file.parent)
+
+
+def _over_quota(directory: Path) -> bool:
+    """SQLite tells of a full disk, but of a user's quota or file size limit only as an I/O error: try it ourselves."""
+    try:
+        with tempfile.TemporaryFile(dir=directory) as probe:
+            probe.write(bytes(1 << 16))
+            probe.flush()
+            os.fsync(probe.fileno())
+    except OSError as error:
+        return error.errno in NO_ROOM
+    return False

@@ -1,0 +1,144 @@
+"""What runs keep beside the database: snapshots of their state, and their index files.
+
+    snapshots/<uid>/<branch>-<position>.npz    an .npz and, behind it, the CRC-32 of its bytes (4, little-endian)
+    index/<uid>/<name>
+
+Both only save time: what they hold follows from the journal, so a damaged one is passed over.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import re
+import shutil
+import struct
+import threading
+import zipfile
+import zlib
+from collections.abc import Mapping
+from pathlib import Path
+from typing import BinaryIO
+
+import numpy as np
+
+from memr_service.store.base import Snapshot
+from memr_service.store.database import translated
+
+logger = logging.getLogger(__name__)
+
+KEPT = 2
+CHUNK = 1 << 20
+
+
+class RunFiles:
+    """Snapshots and index files under a data directory. Safe to call from several threads.
+
+    `live` are the uids of the runs there are: files of others (a crash came between) are removed.
+    """
+
+    def __init__(self, root: Path, live: set[int]) -> None:
+        self._snapshots = root / "snapshots"
+        self._index = root / "index"
+        self._lock = threading.Lock()
+        self._deleted: set[int] = set()
+        with translated(root):
+            for place in (self._snapshots, self._index):
+                for entry in list(place.iterdir()) if place.is_dir() else []:
+                    if entry.suffix == ".tmp":
+                        entry.unlink()
+                    elif entry.name not in map(str, live):
+                        shutil.rmtree(entry, ignore_errors=True)
+
+    def index_file(self, uid: int, name: str) -> Path:
+        """Where the index of that name belongs; its directory exists."""
+        with translated(self._index):
+            (self._index / str(uid)).mkdir(parents=True, exist_ok=True)
+        return self._index / str(uid) / name
+
+    def save(self, uid: int, snapshot: Snapshot) -> None:
+        """Keep a snapshot and the one before it; a crash at any moment leaves whole files only.
+
+        Raises:
+            StoreFull: no room. Unavailable: cannot be written.
+        """
+        name = f"{snapshot.branch}-{snapshot.position}.npz"
+        temporary = self._snapshots / f"{uid}-{name}.tmp"
+        with translated(self._snapshots):
+            self._snapshots.mkdir(parents=True, exist_ok=True)
+            try:
+                with temporary.open("w+b") as file:
+                    _write(file, snapshot.arrays)
+                with self._lock:  # the run may have been deleted meanwhile
+                    if uid not in self._deleted:
+                        self._place(temporary, self._snapshots / str(uid) / name)
+            finally:
+                temporary.unlink(missing_ok=True)
+
+    def _place(self, temporary: Path, final: Path) -> None:
+        final.parent.mkdir(exist_ok=True)
+        temporary.rename(final)
+        directory = os.open(final.parent, os.O_RDONLY)
+        try:
+            os.fsync(directory)
+        finally:
+            os.close(directory)
+        for branch, position in self.kept(int(final.parent.name))[KEPT:]:
+            (final.parent / f"{branch}-{position}.npz").unlink()
+
+    def kept(self, uid: int) -> list[tuple[int, int]]:
+        """(branch, position) of a run's snapshots, newest first."""
+        place = self._snapshots / str(uid)
+        names = [re.fullmatch(r"(\d+)-(\d+)\.npz", name) for name in (os.listdir(place) if place.is_dir() else [])]
+        return sorted(((int(name[1]), int(name[2])) for name in names if name), reverse=True)
+
+    def load(self, uid: int, branch: int, position: int) -> Snapshot | None:
+        """A snapshot, or None when it is damaged (then it is removed, as it will never be of use) or unreadable."""
+        path = self._snapshots / str(uid) / f"{branch}-{position}.npz"
+        try:
+            with path.open("rb") as file:
+                return Snapshot(branch, position, _read(file))
+        except (ValueError, zipfile.BadZipFile) as error:
+            logger.warning("the snapshot %s is damaged and will not be used: %s", path, error)
+            path.unlink(missing_ok=True)
+        except OSError as error:
+            logger.warning("the snapshot %s cannot be read: %s", path, error)
+        return None
+
+    def delete(self, uid: int) -> None:
+        """Remove all files of a run (what cannot be removed now is at the next start)."""
+        with self._lock:
+            self._deleted.add(uid)
+            for place in (self._snapshots, self._index):
+                shutil.rmtree(place / str(uid), ignore_errors=True)
+
+
+def _write(file: BinaryIO, arrays: Mapping[str, np.ndarray]) -> None:
+    # Not `np.savez`: it would pickle objects, which are never read back, and some names are its own arguments.
+    with zipfile.ZipFile(file, "w") as archive:
+        for name, array in arrays.items():
+            with archive.open(f"{name}.npy", "w", force_zip64=True) as member:
+                np.lib.format.write_array(member, array, allow_pickle=False)
+    file.flush()
+    file.write(struct.pack("<I", _checksum(file, file.tell())))
+    file.flush()
+    os.fsync(file.fileno())
+
+
+def _read(file: BinaryIO) -> dict[str, np.ndarray]:
+    size = max(file.seek(0, os.SEEK_END) - 4, 0)
+    checksum = _checksum(file, size)
+    if file.read() != struct.pack("<I", checksum):
+        raise ValueError("its checksum does not match")
+    file.seek(0)
+    with np.load(file, allow_pickle=False) as archive:
+        return dict(archive)
+
+
+def _checksum(file: BinaryIO, size: int) -> int:
+    """CRC-32 of the first `size` bytes; leaves the file positioned behind them."""
+    file.seek(0)
+    crc = 0
+    for start in range(0, size, CHUNK):
+        crc = zlib.crc32(file.read(min(CHUNK, size - start)), crc)
+    return crc

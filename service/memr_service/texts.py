@@ -1,0 +1,204 @@
+"""The texts of what was scored, for people to read: a side store that may forget, and never holds anything up."""
+
+from __future__ import annotations
+
+import json
+import logging
+import queue
+import sqlite3
+import threading
+import time
+import zlib
+from collections.abc import Callable, Sequence
+from concurrent.futures import Future
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TypeVar
+
+logger = logging.getLogger(__name__)
+
+T = TypeVar("T")
+
+SCHEMA = """
+CREATE TABLE IF NOT EXISTS texts (
+    uid INTEGER NOT NULL, serial INTEGER NOT NULL, at INTEGER NOT NULL, bytes INTEGER NOT NULL, items BLOB NOT NULL);
+CREATE INDEX IF NOT EXISTS texts_by_serial ON texts (uid, serial);
+CREATE INDEX IF NOT EXISTS texts_by_age ON texts (at);
+"""
+
+ROW_ITEMS = 64  # compressed together, so that a group's prompts cost little more than one of them
+WAITING_CHARS = 64 << 20
+PRUNING_S = 3600.0
+PATIENCE_S = 60.0
+
+
+@dataclass(frozen=True)
+class _Job:
+    do: Callable[[sqlite3.Connection], object]
+    items: int = 0  # lost if it fails
+    chars: int = 0  # of the room for what waits
+
+
+PRUNE = _Job(lambda _: None)  # for every job prunes
+
+
+class Texts:
+    """Prompts and completions by run (uid) and serial number, in a SQLite file of their own (None: in memory).
+
+    One thread does all the work. What it cannot do (a full disk, a damaged file) is logged and forgotten: no reward
+    depends on a text. `quota_bytes` bounds what is stored (compressed; the oldest go first; 0 keeps nothing),
+    `max_age_days` how long, `waiting_chars` what may wait for the thread.
+    """
+
+    def __init__(
+        self, path: Path | None, quota_bytes: int, max_age_days: float, waiting_chars: int = WAITING_CHARS
+    ) -> None:
+        self.dropped = 0
+        """Items not stored, because too much was waiting or storing failed."""
+        self._path = path
+        self._quota = quota_bytes
+        self._max_age_s = max_age_days * 86400
+        self._room = waiting_chars
+        self._lock = threading.Lock()  # guards `_room` and `dropped`
+        self._jobs: queue.SimpleQueue[_Job | None] = queue.SimpleQueue()
+        self._database: sqlite3.Connection | None = None
+        self._used = 0
+        self._thread = threading.Thread(target=self._work, name="memr-texts", daemon=True)
+        self._thread.start()
+
+    def put(self, uid: int, serial: int, prompts: Sequence[str], completions: Sequence[str]) -> None:
+        """Keep the texts of a record, item j under `serial` + j. Returns at once; drops them when too much waits."""
+        if self._quota == 0:
+            return
+        items = list(zip(prompts, completions, strict=True))
+        chars = sum(map(len, prompts)) + sum(map(len, completions))
+        with self._lock:
+            if chars > self._room or not self._thread.is_alive():
+                self.dropped += len(items)
+                return
+            self._room -= chars
+        self._jobs.put(_Job(lambda database: self._store(database, uid, serial, items), len(items), chars))
+
+    def get(self, uid: int, serials: Sequence[int]) -> dict[int, tuple[str, str]]:
+        """serial -> (prompt, completion), for those that are still kept."""
+        return self._ask(lambda database: _find(database, uid, serials), {})
+
+    def delete(self, uid: int) -> None:
+        """Forget a run's texts. Returns at once."""
+        self._change("DELETE FROM texts WHERE uid = ?", uid)
+
+    def copy(self, uid: int, new_uid: int) -> None:
+        """Let another run have this one's texts as well. Returns at once."""
+        self._change("INSERT INTO texts SELECT ?, serial, at, bytes, items FROM texts WHERE uid = ?", new_uid, uid)
+
+    def flush(self) -> None:
+        """Return once everything asked so far is done."""
+        self._ask(lambda _: None, None)
+
+    def close(self) -> None:
+        """Finish what waits, and stop. Again: does nothing."""
+        self._jobs.put(None)
+        self._thread.join()
+
+    def _change(self, statement: str, *values: int) -> None:
+        def do(database: sqlite3.Connection) -> None:
+            database.execute(statement, values)
+            self._used = _total(database)
+
+        self._jobs.put(_Job(do))
+
+    def _ask(self, question: Callable[[sqlite3.Connection], T], otherwise: T) -> T:
+        """The thread's answer to a question, or `otherwise` if it has none (closed, forked away, stuck or failed)."""
+        reply: Future[T] = Future()
+
+        def do(database: sqlite3.Connection) -> None:
+            try:
+                reply.set_result(question(database))
+            except Exception as error:
+                reply.set_exception(error)
+                raise
+
+        if not self._thread.is_alive():
+            return otherwise
+        self._jobs.put(_Job(do))
+        try:
+            return reply.result(PATIENCE_S)
+        except Exception:  # the thread has logged it
+            return otherwise
+
+    def _work(self) -> None:
+        job: _Job | None = PRUNE
+        while job is not None:
+            self._attempt(job)
+            try:
+                job = self._jobs.get(timeout=PRUNING_S)
+            except queue.Empty:
+                job = PRUNE
+        if self._database is not None:
+            self._database.close()
+
+    def _attempt(self, job: _Job) -> None:
+        try:
+            database = self._open()
+            with database:  # one transaction
+                job.do(database)
+                self._prune(database)
+        except Exception as error:
+            logger.warning("texts: %s (%d items dropped)", error, job.items)
+            with self._lock:
+                self.dropped += job.items
+            self._start_over(error)
+        with self._lock:
+            self._room += job.chars
+
+    def _open(self) -> sqlite3.Connection:
+        if self._database is None:
+            self._database = sqlite3.connect(self._path or ":memory:")
+            # No waiting for the disk: a power cut may take the latest texts, but leaves the file whole.
+            self._database.executescript(f"PRAGMA journal_mode = WAL; PRAGMA synchronous = NORMAL; {SCHEMA}")
+            self._used = _total(self._database)
+        return self._database
+
+    def _start_over(self, error: Exception) -> None:
+        """Open the file again for the next job; a damaged one is begun anew."""
+        if self._database is not None:
+            self._database.close()
+            self._database = None
+        if self._path is not None and ("malformed" in str(error) or "not a database" in str(error)):
+            logger.warning("texts: %s is damaged and begun anew", self._path)
+            for suffix in ("", "-wal", "-shm"):
+                with suppress(OSError):
+                    self._path.with_name(self._path.name + suffix).unlink()
+
+    def _store(self, database: sqlite3.Connection, uid: int, serial: int, items: Sequence[tuple[str, str]]) -> None:
+        for start in range(0, len(items), ROW_ITEMS):
+            text = json.dumps(items[start : start + ROW_ITEMS], ensure_ascii=False)
+            packed = zlib.compress(text.encode("utf-8", "surrogatepass"), 1)
+            row = (uid, serial + start, int(time.time()), len(packed), packed)
+            database.execute("INSERT INTO texts VALUES (?, ?, ?, ?, ?)", row)
+            self._used += len(packed)
+
+    def _prune(self, database: sqlite3.Connection) -> None:
+        if database.execute("DELETE FROM texts WHERE at < ?", (time.time() - self._max_age_s,)).rowcount:
+            self._used = _total(database)
+        while self._used > self._quota:
+            rowid, size = database.execute("SELECT rowid, bytes FROM texts ORDER BY at, rowid LIMIT 1").fetchone()
+            database.execute("DELETE FROM texts WHERE rowid = ?", (rowid,))
+            self._used -= size
+
+
+def _total(database: sqlite3.Connection) -> int:
+    return int(database.execute("SELECT coalesce(sum(bytes), 0) FROM texts").fetchone()[0])
+
+
+def _find(database: sqlite3.Connection, uid: int, serials: Sequence[int]) -> dict[int, tuple[str, str]]:
+    query = "SELECT serial, items FROM texts WHERE uid = ? AND serial <= ? ORDER BY serial DESC, rowid DESC LIMIT 1"
+    found = {}
+    for serial in serials:
+        for start, packed in database.execute(query, (uid, serial)):
+            items = json.loads(zlib.decompress(packed).decode("utf-8", "surrogatepass"))
+            if serial - start < len(items):
+                prompt, completion = items[serial - start]
+                found[serial] = (prompt, completion)
+    return found
