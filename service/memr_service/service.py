@@ -3,28 +3,35 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
+import platform
+import tempfile
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from datetime import datetime, timezone
 from functools import partial
-from typing import Any, TypeVar
+from importlib import metadata
+from typing import Any, BinaryIO, TypeVar
 
 import numpy as np
 import orjson
 from memr_client.errors import Conflict, InvalidRequest, ProblemError, Unavailable, UnknownRun
-from memr_client.schemas import RewardRequest, RunConfig, RunInfo
+from memr_client.schemas import RewardRequest, RunConfig, RunInfo, Version
 
+from memr_service import archive
 from memr_service import batch as inputs
+from memr_service.answer import answer
 from memr_service.batcher import Batcher
 from memr_service.encoder import Encoders
 from memr_service.presets import LAW, differences, resolve
 from memr_service.record import Batch, Record
 from memr_service.run import Run, Submission
 from memr_service.settings import Settings
-from memr_service.store.base import Store
+from memr_service.store import open_store
+from memr_service.store.base import Store, StoredRecord
 from memr_service.texts import Texts
 
 T = TypeVar("T")
@@ -61,6 +68,11 @@ class Service:
         self._in_flight: dict[tuple[str, str], tuple[bytes, asyncio.Task[bytes]]] = {}
         self._waiting: dict[asyncio.Task[bytes], int] = {}
         self._draining = False
+
+    @classmethod
+    def open(cls, settings: Settings) -> Service:
+        """A service over the store that the settings name."""
+        return cls(settings, open_store(settings.store, settings.answer_hours))
 
     async def start(self) -> None:
         """Begin to load the default encoder; runs are opened when they are first asked for."""
@@ -99,12 +111,12 @@ class Service:
                 limit="valid Unicode",
                 remedy="Decode the text with errors='replace' before sending it.",
             ) from None
-        answer = partial(self._answer, request, keys, sent, digest, deadline, time.perf_counter() - queued_s)
+        reply = partial(self._answer, request, keys, sent, digest, deadline, time.perf_counter() - queued_s)
         if request.mode == "eval" or request.request_id is None or not keys:
-            return await answer(), False
-        return await self._once(request, digest, answer)
+            return await reply(), False
+        return await self._once(request, digest, reply)
 
-    async def _once(self, request: RewardRequest, digest: bytes, answer: Callable[[], Any]) -> tuple[bytes, bool]:
+    async def _once(self, request: RewardRequest, digest: bytes, reply: Callable[[], Any]) -> tuple[bytes, bool]:
         """Answer a request id once: from the store if it is there, together with the same id in flight, else afresh."""
         assert request.request_id is not None
         name = (request.run_id, request.request_id)
@@ -118,7 +130,7 @@ class Service:
                 return stored.answer, True
             joined = name in self._in_flight  # it may have come while the store was asked
         if not joined:
-            task = asyncio.create_task(answer())
+            task = asyncio.create_task(reply())
             self._in_flight[name] = (digest, task)
             task.add_done_callback(lambda _: self._in_flight.pop(name, None))
         first, task = self._in_flight[name]
@@ -145,16 +157,16 @@ class Service:
             warnings = _truncation_warning(truncated, encoded, run) if truncated else []
             submission = Submission(request.request_id, digest, warnings, timing, started)
             if request.mode == "eval":
-                answer = await self._in_engine(run.evaluate, batch, submission)
+                answered = await self._in_engine(run.evaluate, batch, submission)
             else:
                 done = await self._in_engine(self._commit, run, request, batch, submission)
                 if done is None:
                     continue
-                answer, record = done
+                answered, record = done
                 if run.config.store_text:
                     self._keep_texts(run, request, record)
-            self._observe(request, False, encoded, truncated, answer)
-            return answer
+            self._observe(request, False, encoded, truncated, answered)
+            return answered
 
     async def _batch(
         self,
@@ -221,6 +233,25 @@ class Service:
         run = await self._known(run_id)
         await self._in_engine(self._delete, run)
 
+    async def export_run(self, run_id: str) -> AsyncIterator[bytes]:
+        """The whole run as one file, piece by piece: its records up to now. The run goes on meanwhile."""
+        run = await self._known(run_id)
+        pieces = await self._in_engine(lambda: archive.write(run.stored, run.records()))
+        while piece := await self._in_engine(next, pieces, b""):
+            yield piece
+
+    async def import_run(self, run_id: str, chunks: AsyncIterator[bytes]) -> RunInfo:
+        """Create a run from such a file, whole or not at all.
+
+        Raises:
+            MalformedBody: the file is damaged. Conflict: the name is taken, or the file is of another law.
+        """
+        with tempfile.TemporaryFile() as file:
+            async for chunk in chunks:
+                await asyncio.to_thread(file.write, chunk)
+            file.seek(0)
+            return await self._in_engine(self._import, run_id, file)
+
     async def ready(self) -> dict[str, str]:
         """What keeps the service from answering, by the name of the check; empty when nothing does."""
         if self._draining:
@@ -230,6 +261,20 @@ class Service:
         except ProblemError as error:
             return {"store": str(error)}
         return {}
+
+    async def store_bytes(self) -> int:
+        """Size of the store, for metrics."""
+        return await self._in_engine(self.store.size)
+
+    def encoder_state(self) -> str:
+        """Whether the default encoder is "loaded", or will be when it is needed ("not loaded")."""
+        return "loaded" if self.encoders.loaded(self.encoders.default) else "not loaded"
+
+    async def version(self) -> Version:
+        """What takes part in a reward here."""
+        loaded = self.encoders.loaded(self.encoders.default)
+        fingerprint = await self._fingerprint(self._resolve(RunConfig()), needed=False) if loaded else None
+        return Version(version=metadata.version("memr"), law=LAW, encoder=fingerprint, versions=library_versions())
 
     # In the engine's thread
 
@@ -284,6 +329,22 @@ class Service:
         created = self._load(run_id)
         assert created is not None
         return created.info(), run is None
+
+    def _import(self, run_id: str, file: BinaryIO) -> RunInfo:
+        header = archive.read_header(file)
+        records = (
+            (
+                StoredRecord(0, record.position, payload),
+                record.request_id,
+                record.body_digest,
+                answer(run_id, 0, record.position, record.chain, record.effects, record.timing_ms),
+            )
+            for record, payload in archive.read_records(file)
+        )
+        self.store.restore(run_id, header.config, LAW, header.encoder, header.created_at, records)
+        run = self._load(run_id)
+        assert run is not None
+        return run.info()
 
     def _delete(self, run: Run) -> None:
         self._runs.pop(run.stored.run_id, None)
@@ -427,6 +488,18 @@ class Service:
             self.encoders.load(self.encoders.default)
         except ProblemError:
             return  # whoever needs it is told; callers that send embeddings do not
+
+
+LIBRARIES = ("numpy", "hnswlib", "torch", "sentence-transformers", "transformers", "fastapi", "pydantic")
+
+
+def library_versions() -> dict[str, str]:
+    """Python and the installed libraries that take part in a reward."""
+    found = {"python": platform.python_version()}
+    for name in LIBRARIES:
+        with contextlib.suppress(metadata.PackageNotFoundError):
+            found[name] = metadata.version(name)
+    return found
 
 
 def _truncation_warning(truncated: int, encoded: int, run: Run) -> list[str]:
