@@ -84,7 +84,7 @@ class RunConfig(Wire):
     window: Annotated[int, Field(ge=1, le=1_000_000, strict=True)] = 100
     """w: how many past raw values a component is scaled by."""
     scaling: Literal["item", "request"] = "item"
-    """`item`: each value by the window that ends with it (the paper). `request`: all values of a request by one window."""
+    """`item`: each value by the window that ends with it (the paper). `request`: a request's values by one window."""
     center: Literal["none", "group"] = "none"
     """`group` subtracts the group's mean from the scaled values of each component."""
     success_threshold: Finite = 0.5
@@ -146,10 +146,13 @@ class RunConfig(Wire):
             )
         return self
 
-    def weight(self, component: str) -> float:
-        """The weight of a component of this config."""
-        given = self.components[component]  # type: ignore[index]
-        return given.weight if isinstance(given, Component) else float(given)
+    @property
+    def weights(self) -> dict[str, float]:
+        """Component -> its weight, in the config's order."""
+        return {
+            name: given.weight if isinstance(given, Component) else float(given)
+            for name, given in self.components.items()
+        }
 
 
 class Embeddings(Wire):

@@ -53,12 +53,12 @@ def completion_text(completion: Text, tags: tuple[str, str] | None = None, *, of
 
 
 def _reasoning(text: str, opening: str, closing: str) -> str:
-    """Every tagged part, joined by newlines; a missing open tag counts from the start, a missing close tag to the end."""
+    """Every tagged part, joined by newlines; a close tag alone counts from the start, an open tag alone to the end."""
     first_open, first_close = text.find(opening), text.find(closing)
     if first_open < 0 and first_close < 0:
         return text.strip()
     parts = []
-    if 0 <= first_close and (first_open < 0 or first_close < first_open):
+    if first_close >= 0 and (first_open < 0 or first_close < first_open):
         parts.append(text[:first_close])
         text = text[first_close + len(closing) :]
     while (start := text.find(opening)) >= 0:
@@ -91,7 +91,7 @@ def identities(request: RewardRequest) -> list[bytes]:
 
 
 def groups(request: RewardRequest, keys: list[bytes]) -> np.ndarray:
-    """Number of each item's group (n,), counted from 0 in order of appearance; the prompt's identity where no id is sent."""
+    """Number of each item's group (n,), from 0 in order of appearance; prompts' identities where no ids are sent."""
     numbers: dict[str | bytes, int] = {}
     names: Sequence[str | bytes] = request.group_ids if request.group_ids is not None else keys
     return np.array([numbers.setdefault(name, len(numbers)) for name in names], np.int64)
@@ -124,7 +124,7 @@ def unit_rows(sent: np.ndarray, name: str) -> np.ndarray:
             limit="finite rows that are not zero",
             remedy="A text always has an embedding: check the encoder that made it.",
         )
-    return (matrix / norms[:, None]).astype(np.float32)
+    return np.asarray(matrix / norms[:, None], np.float32)
 
 
 def rounded(vectors: np.ndarray, storage: str) -> np.ndarray:

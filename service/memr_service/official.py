@@ -19,6 +19,7 @@ from memr_client.schemas import RunConfig
 
 from memr_service import reward, scoring
 from memr_service.memory import View, Writes
+from memr_service.memory.index import MARGINS
 from memr_service.record import Batch, Effects
 from memr_service.state import State
 
@@ -33,8 +34,8 @@ def score(state: State, config: RunConfig, batch: Batch, *, write: bool) -> Effe
     views = {"success": success, "failure": failure}
     writes: dict[str, list[tuple[int, int, bool, bool]]] = {side: [] for side in views}
     counts = {side: np.zeros(n, np.int64) for side in views}
-    raw = {name: np.full(n, np.nan) for name in config.components}
-    scaled = {name: np.zeros(n) for name in config.components}
+    raw = {name: np.full(n, np.nan) for name in config.weights}
+    scaled = {name: np.zeros(n) for name in config.weights}
     windows = dict(state.windows)
     right, wrong = scoring.sides(config, batch.outcomes)
     for item in range(n):
@@ -53,13 +54,12 @@ def score(state: State, config: RunConfig, batch: Batch, *, write: bool) -> Effe
             raw[name][item] = value
             windows[name] = reward.slide(windows[name], np.array([value]), config.window)
             scaled[name][item] = _scaled(name, value, windows[name])
-    weights = {name: config.weight(name) for name in config.components}
     return Effects(
         success=Writes.of(writes["success"]),
         failure=Writes.of(writes["failure"]),
         raw=raw,
         scaled=scaled,
-        rewards=reward.weighted_sum(scaled, weights, n),
+        rewards=reward.weighted_sum(scaled, config.weights, n),
         support=counts,
         warmup={"explore": max(0, config.explore_warmup_prompts - failure.prompt_count)} if "explore" in raw else {},
         sizes={side: scoring.size(view) for side, view in views.items()},
@@ -75,8 +75,8 @@ def _raw(
     if name == "exploit":
         total = np.sum([view.sum(prompt) for prompt in prompts], axis=0)
         return float(reward.exploit(completion[None], total[None], np.array([len(entries)]))[0])
-    margin = scoring.HALF_MARGIN if config.storage == "float16" else scoring.MARGIN
-    return float(reward.explore(completion[None], view.vectors(entries), np.array([-1]), margin)[0])
+    alone = np.array([-1])
+    return float(reward.explore(completion[None], view.vectors(entries), alone, MARGINS[config.storage])[0])
 
 
 def _scaled(name: str, value: float, window: np.ndarray) -> float:

@@ -43,7 +43,7 @@ def resolve(given: RunConfig, default: PresetName, encoder: str) -> RunConfig:
     fields = {**PRESETS[preset], **chosen, "preset": preset}
     fields["encoder"] = fields.get("encoder") or encoder
     config = RunConfig.model_validate(RunConfig(**fields).model_dump())
-    components = {name: Component(weight=config.weight(name)) for name in config.components}
+    components = {name: Component(weight=weight) for name, weight in config.weights.items()}
     config = config.model_copy(update={"components": components})
     if (config.order == "official") != preset.startswith("official-"):
         raise InvalidRequest(

@@ -133,7 +133,7 @@ def scale(window: np.ndarray, raw: np.ndarray, size: int, scaling: str) -> np.nd
 
 
 def center(scaled: np.ndarray, group: np.ndarray) -> np.ndarray:
-    """Scaled values minus the mean of their group; `group` (n,) holds group numbers 0, 1, ... (L6, `center: "group"`)."""
+    """Scaled values minus their group's mean; `group` (n,) holds group numbers 0, 1, ... (L6, `center: "group"`)."""
     if not len(scaled):
         return scaled
     means = np.bincount(group, scaled) / np.maximum(np.bincount(group), 1)

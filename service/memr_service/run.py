@@ -17,7 +17,7 @@ from memr_service import official, scoring
 from memr_service.answer import answer
 from memr_service.memory.index import Graph, build
 from memr_service.record import Batch, Effects, IndexChange, Record, seal, unseal
-from memr_service.state import SIDES, State
+from memr_service.state import State
 from memr_service.store.base import Branch, Snapshot, Store, StoredAnswer, StoredRecord, StoredRun
 
 log = logging.getLogger(__name__)
@@ -36,7 +36,7 @@ class Submission:
 
 
 class Run:
-    """A run in memory. Every method is called by one thread, the engine's; readers of a commit in progress see none of it."""
+    """A run in memory. Every method is called by one thread, the engine's, so requests are ordered and atomic."""
 
     def __init__(self, stored: StoredRun, store: Store, background: Executor, snapshot_bytes: int) -> None:
         self.stored = stored
@@ -160,8 +160,8 @@ class Run:
             self.state.thaw()
 
     def _score(self, batch: Batch, *, write: bool) -> Effects:
-        law = official if self.config.order == "official" else scoring
-        return law.score(self.state, self.config, batch, write=write)
+        score = official.score if self.config.order == "official" else scoring.score
+        return score(self.state, self.config, batch, write=write)
 
     def _answer(self, record: Record, timing_ms: dict[str, float]) -> bytes:
         return answer(self.stored.run_id, record.branch, record.position, record.chain, record.effects, timing_ms)
@@ -200,7 +200,7 @@ class Run:
                     value=stored.position,
                     remedy="Import the run from an export, or delete it.",
                 ) from error
-            self.state.apply(record)
+            self.state.apply(replace(record, branch=stored.branch))
             self._journal_bytes += len(stored.payload)
 
     # What happens beside the main path

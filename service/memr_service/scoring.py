@@ -7,7 +7,7 @@ from memr_client.schemas import RunConfig
 
 from memr_service import reward
 from memr_service.memory import Reading, View, Writes
-from memr_service.memory.index import HALF_MARGIN, MARGIN
+from memr_service.memory.index import MARGINS
 from memr_service.memory.memory import on_grid
 from memr_service.record import Batch, Effects
 from memr_service.state import State
@@ -43,13 +43,12 @@ def score(state: State, config: RunConfig, batch: Batch, *, write: bool) -> Effe
         scaled[name] = reward.scale(state.windows[name], values, config.window, config.scaling)
         if config.center == "group":
             scaled[name] = reward.center(scaled[name], batch.group)
-    weights = {name: config.weight(name) for name in config.components}
     return Effects(
         success=writes[0],
         failure=writes[1],
         raw=raw,
         scaled=scaled,
-        rewards=reward.weighted_sum(scaled, weights, len(batch)),
+        rewards=reward.weighted_sum(scaled, config.weights, len(batch)),
         support={"success": support(reads[0], len(batch)), "failure": support(reads[1], len(batch))},
         warmup=warmup,
         sizes={"success": size(success), "failure": size(failure)},
@@ -94,7 +93,7 @@ def measure_exploit(view: View, readings: list[Reading], batch: Batch) -> np.nda
 
 def measure_explore(view: View, readings: list[Reading], batch: Batch, config: RunConfig) -> np.ndarray:
     """Raw explore of every item (n,): one matrix product for all items that read the same prompts."""
-    margin = MARGIN if config.storage == "float32" else HALF_MARGIN
+    margin = MARGINS[config.storage]
     raw = np.full(len(batch), np.nan)
     for reading in readings:
         if len(reading.entries):

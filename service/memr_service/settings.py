@@ -1,4 +1,4 @@
-"""The machine's settings: command line > environment (`MEMR_` + the field's name) > default. A run's are `RunConfig`."""
+"""The machine's settings: command line > environment (`MEMR_` + field name) > default. A run's are `RunConfig`."""
 
 from __future__ import annotations
 

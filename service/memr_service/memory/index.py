@@ -21,10 +21,9 @@ CROSSOVER = 32_768
 """Prompts up to which exact search alone is used: below, it costs less than a few per cent of encoding a group."""
 STEP = 8_192
 """Prompts the exact part may gather beside the graphs before a further graph is built."""
-MARGIN = 1e-5
-"""More than float32 can be wrong about a cosine of unit vectors; candidates within it are compared in float64."""
-HALF_MARGIN = 1e-3
-"""The same for vectors rounded to float16, whose length is not quite one."""
+MARGINS = {"float32": 1e-5, "float16": 1e-3}
+"""More than a float32 product of stored vectors can differ from their cosine; candidates within it are compared in
+float64. Vectors rounded to float16 are not quite of unit length, hence the larger one."""
 
 
 @dataclass(frozen=True)
@@ -48,7 +47,13 @@ class PromptIndex:
     """The embeddings of the prompts [head, tail) and a search over them."""
 
     def __init__(
-        self, dimension: int, capacity: int, margin: float = MARGIN, *, crossover: int = CROSSOVER, step: int = STEP
+        self,
+        dimension: int,
+        capacity: int,
+        margin: float = MARGINS["float32"],
+        *,
+        crossover: int = CROSSOVER,
+        step: int = STEP,
     ) -> None:
         self.dimension = dimension
         self.capacity = capacity
@@ -84,7 +89,7 @@ class PromptIndex:
         return self.vectors.take(prompts % self.capacity)
 
     def candidates(self, queries: np.ndarray, k: int, head: int) -> list[np.ndarray]:
-        """For each query (u, d): prompts of [head, tail) among which the k nearest are (the graphs' ones: very likely)."""
+        """For each query (u, d): prompts of [head, tail) that hold the k nearest (those in graphs: very likely)."""
         found: list[list[np.ndarray]] = [[] for _ in queries]
         exact_from = max(head, self.indexed)
         for graph in self.graphs:

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from memr_service.memory.index import HALF_MARGIN, MARGIN, PromptIndex
+from memr_service.memory.index import MARGINS, PromptIndex
 from memr_service.memory.rows import Rows
 
 GRID = float(2**36)
@@ -60,7 +60,7 @@ class Memory:
         self.max_completions = max_completions
         self.number: dict[bytes, int] = {}
         self.entries: dict[int, array[int]] = {}
-        self.prompts = PromptIndex(dimension, max_prompts, MARGIN if storage == "float32" else HALF_MARGIN, **index)
+        self.prompts = PromptIndex(dimension, max_prompts, MARGINS[storage], **index)
         self.completions = Rows(dimension, storage)
         self.serials = np.empty(0, np.int64)
         self._free: list[int] = []

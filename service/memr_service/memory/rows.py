@@ -39,7 +39,7 @@ class Rows:
         """A float32 copy (m, d) of the vectors at `rows` (m,)."""
         numbers = rows >> _SHIFT
         if len(rows) and (numbers == numbers[0]).all():
-            return self._blocks[numbers[0]][rows & (BLOCK - 1)].astype(np.float32, copy=False)
+            return np.asarray(self._blocks[numbers[0]][rows & (BLOCK - 1)], np.float32)
         vectors = np.empty((len(rows), self.dimension), np.float32)
         for number in np.unique(numbers):
             here = numbers == number

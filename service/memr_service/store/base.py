@@ -7,7 +7,7 @@ nothing that it did not.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
@@ -90,6 +90,24 @@ class Store(Protocol):
 
     def create(self, run_id: str, config: str, law: int, encoder: str | None, created_at: str) -> StoredRun:
         """Make a run durable. `Conflict` if the name is taken."""
+
+    def restore(
+        self,
+        run_id: str,
+        config: str,
+        law: int,
+        encoder: str | None,
+        created_at: str,
+        records: Iterable[tuple[StoredRecord, str | None, bytes, bytes]],
+    ) -> StoredRun:
+        """Make a run with all its records durable, all or nothing.
+
+        Args:
+            records: on branch 0 and in order, each with the request id, body digest and answer as for `commit`.
+
+        Raises:
+            Conflict: the name is taken. StoreFull, Unavailable: as `commit`. Whatever `records` raises.
+        """
 
     def replace(self, uid: int, config: str, encoder: str | None) -> None:
         """Give a run another config (only before its first record)."""

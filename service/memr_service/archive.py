@@ -1,0 +1,124 @@
+"""A whole run as one file: a header, its records in order, and a last frame that says it is whole.
+
+Each frame is its length (4 bytes, little-endian), its CRC-32 (4 bytes) and its bytes. Records are the journal's own,
+so an imported run has the same chain, digest and request ids as the one it was exported from.
+"""
+
+from __future__ import annotations
+
+import struct
+import zlib
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, replace
+from typing import Any, BinaryIO
+
+import orjson
+from memr_client.errors import Conflict, InvalidRequest, MalformedBody
+from memr_client.schemas import RunConfig
+from pydantic import ValidationError
+
+from memr_service.presets import LAW
+from memr_service.record import GENESIS, Record, unseal
+from memr_service.store.base import StoredRecord, StoredRun
+
+MAGIC = b"memr run 1\n"
+FRAME = struct.Struct("<II")
+LARGEST = 1 << 31
+
+
+@dataclass(frozen=True)
+class Header:
+    """What a run was created with."""
+
+    config: str
+    encoder: str | None
+    created_at: str
+
+
+def write(run: StoredRun, records: Iterable[StoredRecord]) -> Iterator[bytes]:
+    """The file, piece by piece."""
+    header = {"law": run.law, "config": run.config, "encoder": run.encoder, "created_at": run.created_at}
+    yield MAGIC + _frame(orjson.dumps(header))
+    count = 0
+    for record in records:
+        count += 1
+        yield _frame(record.payload)
+    yield _frame(orjson.dumps({"records": count}))
+
+
+def read_header(file: BinaryIO) -> Header:
+    """The first frame.
+
+    Raises:
+        MalformedBody: not such a file. Conflict: of another law. InvalidRequest: its config is none of this release.
+    """
+    if file.read(len(MAGIC)) != MAGIC:
+        raise _damaged("it does not begin like one")
+    fields = _json(_next_frame(file))
+    if fields.get("law") != LAW:
+        raise Conflict(
+            f"The file holds a run of law {fields.get('law')}, this server follows law {LAW}.",
+            value=fields.get("law"),
+            limit=LAW,
+            remedy="Import it with the release it was exported by.",
+        )
+    try:
+        RunConfig.model_validate_json(fields["config"])
+        return Header(fields["config"], fields["encoder"], fields["created_at"])
+    except (KeyError, ValidationError) as error:
+        raise InvalidRequest(
+            "The file's config is not one this server knows.", remedy="Use the release that wrote it."
+        ) from error
+
+
+def read_records(file: BinaryIO) -> Iterator[tuple[Record, bytes]]:
+    """The records behind the header, on branch 0 and in order, each with its bytes.
+
+    Raises:
+        MalformedBody: a frame is damaged or missing, or a record does not follow the one before.
+    """
+    chain, position = GENESIS, 0
+    while True:
+        payload = _next_frame(file)
+        if payload[:1] == b"{":
+            break
+        try:
+            record = unseal(payload)
+        except ValueError as error:
+            raise _damaged(str(error)) from error
+        position += 1
+        if (record.parent, record.position) != (chain, position):
+            raise _damaged(f"record {record.position} does not follow record {position - 1}")
+        chain = record.chain
+        yield replace(record, branch=0), payload
+    if _json(payload).get("records") != position or file.read(1):
+        raise _damaged(f"it ends after {position} records")
+
+
+def _frame(data: bytes) -> bytes:
+    return FRAME.pack(len(data), zlib.crc32(data)) + data
+
+
+def _next_frame(file: BinaryIO) -> bytes:
+    head = file.read(FRAME.size)
+    if len(head) < FRAME.size:
+        raise _damaged("it ends too early")
+    length, crc = FRAME.unpack(head)
+    data = file.read(length) if length < LARGEST else b""
+    if len(data) < length or zlib.crc32(data) != crc:
+        raise _damaged("a frame does not match its checksum")
+    return data
+
+
+def _json(data: bytes) -> dict[str, Any]:
+    try:
+        fields = orjson.loads(data)
+    except orjson.JSONDecodeError as error:
+        raise _damaged("a header is not JSON") from error
+    if not isinstance(fields, dict):
+        raise _damaged("a header is not an object")
+    return fields
+
+
+def _damaged(why: str) -> MalformedBody:
+    return MalformedBody(f"This is not a whole run file: {why}.", remedy="Export the run again.")
