@@ -10,11 +10,14 @@ from typing import Annotated, Literal
 
 from memr_client.errors import InvalidRequest
 from memr_client.schemas import Count, Finite, Text
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
 
 REMEDY = 'each line is one JSON object such as {"prompt": "2 + 2 = ?", "completion": "4", "outcome": 1}'
 
 GroupBy = Literal["prompt", "step"]
+
+# A verifier often logs true or false: an outcome is a number.
+Outcome = Annotated[Finite, BeforeValidator(lambda value: float(value) if isinstance(value, bool) else value)]
 
 
 class Rollout(BaseModel):
@@ -26,7 +29,7 @@ class Rollout(BaseModel):
     """Where it stands, from 1."""
     prompt: Text
     completion: Text
-    outcome: Finite
+    outcome: Outcome
     """R: what the verifier gave it."""
     step: Count | None = None
     prompt_id: Annotated[str, Field(strict=True)] | None = None
@@ -38,9 +41,9 @@ class Rollout(BaseModel):
         return self.prompt_id if self.prompt_id is not None else as_text(self.prompt)
 
     @property
-    def group(self) -> tuple[str | None, str]:
+    def group(self) -> str:
         """What makes two completions of one request members of one group."""
-        return self.group_id, self.identity
+        return self.group_id if self.group_id is not None else self.identity
 
 
 def as_text(text: Text) -> str:

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Sequence
+from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
+from rich.table import Table
 
 
 @dataclass(frozen=True)
@@ -54,7 +55,7 @@ def auc(values: np.ndarray, right: np.ndarray) -> float:
 
 
 def summarise(
-    quantities: dict[str, Sequence[float | None]], right: Sequence[bool], groups: Sequence[Hashable]
+    quantities: Mapping[str, Sequence[float | None]], right: Sequence[bool], groups: Sequence[Hashable]
 ) -> list[Quantity]:
     """One `Quantity` per column of `quantities`, n values each; `right` and `groups` are columns of n too."""
     side = np.asarray(right, dtype=bool)
@@ -76,3 +77,26 @@ def _members(groups: Sequence[Hashable]) -> list[np.ndarray]:
     for row, group in enumerate(groups):
         rows.setdefault(group, []).append(row)
     return [np.array(of_one) for of_one in rows.values()]
+
+
+def table(quantities: Sequence[Quantity]) -> Table:
+    """The summary as a table for the terminal."""
+    shown = Table("", title="Right and wrong completions")
+    for heading in ("right", "mean", "sd", "wrong", "mean", "sd", "AUC", "groups"):
+        shown.add_column(heading, justify="right")
+    for line in quantities:
+        right, wrong = _cells(line.right), _cells(line.wrong)
+        shown.add_row(line.name, *right, *wrong, _number(line.auc), str(line.groups))
+    shown.caption = (
+        "AUC: how often a right completion lies above a wrong one of its group (ties half), mean over the groups that "
+        "have both. 0.5 tells nothing, 1.0 is the label itself."
+    )
+    return shown
+
+
+def _cells(side: Side) -> tuple[str, str, str]:
+    return str(side.count), _number(side.mean), _number(side.std)
+
+
+def _number(value: float) -> str:
+    return "-" if np.isnan(value) else f"{value:.3f}"

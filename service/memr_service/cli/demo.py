@@ -1,0 +1,90 @@
+"""`memr demo`: real completions, played through the service in this process, and what their rewards tell."""
+
+from __future__ import annotations
+
+from importlib.resources import as_file, files
+
+from memr_client import RewardClient
+from memr_client.schemas import RewardResponse, RunConfig
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from memr_service.cli import rollouts
+from memr_service.cli.rollouts import Rollout
+from memr_service.cli.score import score
+
+CONFIG = RunConfig(explore_warmup_steps=0)
+"""Memory-R+ without the warm-up of explore, which would outlast the demo."""
+
+JUNK = "I do not know."
+
+
+def play(client: RewardClient, console: Console) -> None:
+    """Score the bundled rollouts in a new run named `demo`, and print what one sees."""
+    with as_file(files("memr_service.cli") / "demo.jsonl") as path:
+        groups = list(rollouts.requests(rollouts.read(path), by="prompt"))
+    last = groups[-1]
+    question = str(last[0].prompt)
+    config = client.create_run("demo", CONFIG).config
+    console.print(_introduction(groups, config.encoder), highlight=False)
+    score(client, "demo", groups[:-1], write=lambda rows: None, advance=lambda count: None)
+    stored = client.run("demo").memory
+    answer = client.reward([question] * len(last), *_columns(last), run_id="demo")
+    junk = client.reward([question], [JUNK], [0], run_id="demo", mode="eval")
+    held = f"{stored.success.completions} right and {stored.failure.completions} wrong completions"
+    console.print(f"\nThe memories hold {held} when the last question comes in:", highlight=False)
+    console.print(Text(question, style="italic"), "\n")
+    console.print(_table(last, answer, junk))
+    console.print(EXPLANATION, highlight=False)
+
+
+EXPLANATION = """
+[b]How to read it.[/] exploit is minus the distance to the mean of the right completions that the nearest stored prompt
+holds: nearer is better. explore is 1 minus the highest cosine with a wrong one: unlike past mistakes is better. Each is
+then scaled by a window over the last 100 values, and the reward is their sum. A completion never meets itself in the
+memory; its siblings it does meet. A dash means that there was nothing to compare with.
+
+[b]What to watch.[/] The last row is no answer at all, and explore pays it well, because nothing resembles it. Your
+verifier's reward has to outweigh that. Look at your own rollouts before you train on them:
+
+  memr score rollouts.jsonl        one {"prompt": ..., "completion": ..., "outcome": ...} per line
+  memr serve                       then POST /reward, or RewardClient from Python
+"""
+
+
+def _introduction(groups: list[list[Rollout]], encoder: str | None) -> str:
+    every = [rollout for group in groups for rollout in group]
+    right = sum(rollout.outcome > 0.5 for rollout in every)
+    return (
+        f"[b]{len(every)} model solutions of {len(groups)} GSM8K questions[/], {right} right and "
+        f"{len(every) - right} wrong, go through Memory-R+ question by question. Encoder: {encoder}."
+    )
+
+
+def _columns(group: list[Rollout]) -> tuple[list[str], list[float]]:
+    return [str(rollout.completion) for rollout in group], [rollout.outcome for rollout in group]
+
+
+def _table(last: list[Rollout], answer: RewardResponse, junk: RewardResponse) -> Table:
+    table = Table("completion, end", "outcome", title="The last question's completions")
+    for heading in ("exploit", "scaled", "explore", "scaled", "reward"):
+        table.add_column(heading, justify="right")
+    for i, rollout in enumerate(last):
+        table.add_row(str(rollout.completion).splitlines()[-1], _outcome(rollout.outcome), *_numbers(answer, i))
+    table.add_section()
+    table.add_row(f"{JUNK} (only asked, not stored)", _outcome(0), *_numbers(junk, 0))
+    return table
+
+
+def _outcome(outcome: float) -> str:
+    return "[green]right[/]" if outcome > CONFIG.success_threshold else "[red]wrong[/]"
+
+
+def _numbers(answer: RewardResponse, item: int) -> list[str]:
+    cells = []
+    for name in ("exploit", "explore"):
+        values = answer.components[name]
+        raw = values.raw[item]
+        cells += ["-" if raw is None else f"{raw:.3f}", f"{values.scaled[item]:.3f}"]
+    return [*cells, f"[b]{answer.rewards[item]:.3f}[/]"]
