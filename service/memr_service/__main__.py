@@ -1,4 +1,4 @@
-"""The `memr` command: runs the command line and turns what can go wrong into one line that says what to do."""
+"""The `memr` command, also where only the client is installed: then it says what to install."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ def main() -> None:
         from memr_service.cli.commands import run
 
         run()
-    except ModuleNotFoundError as error:
-        missing = (error.name or "").partition(".")[0]
-        if missing.startswith("memr_"):
+    except ImportError as error:
+        missing = error if isinstance(error, ModuleNotFoundError) else error.__cause__
+        if not isinstance(missing, ModuleNotFoundError) or (missing.name or "memr_").startswith("memr_"):
             raise
-        sys.exit(f"memr: {missing} is not installed. Run: pip install 'memr[service]'")
+        sys.exit(f"memr: the command line needs {missing.name}: pip install 'memr[service]'")
 
 
 if __name__ == "__main__":

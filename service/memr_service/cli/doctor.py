@@ -1,0 +1,146 @@
+"""`memr doctor`: what is installed, which model is found, what this machine can do, and whether a reward comes out."""
+
+from __future__ import annotations
+
+import os
+import platform
+import re
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from importlib.metadata import PackageNotFoundError, requires, version
+from pathlib import Path
+from typing import TypeVar
+
+import numpy as np
+from memr_client import RewardClient
+from memr_client.errors import MemrError, ProblemError
+from rich.console import Console
+from rich.table import Table
+
+from memr_service import model_files
+from memr_service.encoder import Encoder, Encoders, HashedEncoder
+from memr_service.settings import Settings
+
+TEXTS = [f"Question {n}: she has {n} apples and buys {2 * n} more, so now she has {3 * n} of them." for n in range(64)]
+
+Result = TypeVar("Result")
+
+INSTALL = "pip install 'memr[service]'"
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One thing looked at. With a remedy it is something that is needed and missing."""
+
+    what: str
+    found: str
+    remedy: str | None = None
+
+
+def examine(settings: Settings, console: Console) -> bool:
+    """Look at everything and tell; whether all that is needed is there."""
+    findings = [*packages(), *machine(), *model(settings)]
+    if all(finding.remedy is None for finding in findings):
+        findings += self_test(settings)
+    table = Table("", "", "", show_header=False, box=None)
+    for finding in findings:
+        table.add_row("[red]missing[/]" if finding.remedy else "[green]ok[/]", finding.what, finding.found)
+    console.print(table, highlight=False)
+    remedies = [finding.remedy for finding in findings if finding.remedy]
+    for remedy in dict.fromkeys(remedies):
+        console.print(f"[b]Do this:[/] {remedy}", highlight=False, soft_wrap=True)
+    if not remedies:
+        console.print("All that is needed is here. Next: [b]memr demo[/], then [b]memr serve[/].", highlight=False)
+    return not remedies
+
+
+def packages() -> Iterator[Finding]:
+    """Python, memr, and what its `service` extra needs."""
+    yield Finding("Python", f"{platform.python_version()} at {sys.executable}")
+    yield Finding("memr", version("memr"))
+    for requirement in requires("memr") or []:
+        wanted, _, marker = requirement.partition(";")
+        if marker and not re.search(r"extra *== *['\"]service['\"]", marker):
+            continue
+        name = re.split(r"[^A-Za-z0-9_.-]", wanted.strip())[0]
+        try:
+            yield Finding(name, version(name))
+        except PackageNotFoundError:
+            yield Finding(name, f"not installed (wanted: {wanted.strip()})", INSTALL)
+
+
+def machine() -> Iterator[Finding]:
+    """Cores and threads, and whether bfloat16 arithmetic is in the processor."""
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
+    threads = os.environ.get("OMP_NUM_THREADS", "unset: as many as cores")
+    yield Finding("processor", f"{platform.machine()}, {cores} cores usable, OMP_NUM_THREADS {threads}")
+    yield Finding("bfloat16 in hardware", bfloat16())
+
+
+def bfloat16() -> str:
+    """What of the processor computes bfloat16, as the kernel names it."""
+    try:
+        words = set(Path("/proc/cpuinfo").read_text().split())
+    except OSError:
+        return "unknown on this system"
+    return ", ".join(sorted(words & {"amx_bf16", "avx512_bf16", "bf16", "svebf16"})) or "no"
+
+
+def model(settings: Settings) -> Iterator[Finding]:
+    """Where the encoder's files are, and their checksum."""
+    name = settings.encoder
+    if name == HashedEncoder.name:
+        yield Finding("model", "hashed: needs none")
+        return
+    try:
+        folder = model_files.find_model(name)
+        found = "not on this disk" if folder is None else f"{folder}, sha256 {model_files.digests(folder)['weights']}"
+    except MemrError as error:
+        yield _failure(f"model {name}", error)
+        return
+    published = " (the published file)" if model_files.is_minilm(name) and model_files.MINILM_SHA256 in found else ""
+    yield Finding(f"model {name}", found + published)
+
+
+def self_test(settings: Settings) -> Iterator[Finding]:
+    """Load the encoder, encode 64 texts, ask for a reward, commit it durably to a temporary folder; timed."""
+    try:
+        encoders = Encoders(settings.allowed_encoders, settings.device)
+        encoder, seconds = _timed(lambda: encoders.load(settings.encoder))
+        yield Finding("encoder", f"{encoder.dimension} dimensions on {encoder.device}, loaded in {seconds:.1f} s")
+        vectors, seconds = _timed(lambda: _encode(encoder))
+        yield Finding("64 texts", f"encoded in {1e3 * seconds:.0f} ms, {len(TEXTS) / seconds:.0f} texts per second")
+        yield from _reward(vectors)
+    except MemrError as error:
+        yield _failure("self-test", error)
+
+
+def _encode(encoder: Encoder) -> np.ndarray:
+    encoder.encode(TEXTS[:1])  # the first pass also sets things up
+    return encoder.encode(TEXTS).vectors
+
+
+def _reward(vectors: np.ndarray) -> Iterator[Finding]:
+    """One batch of half right, half wrong completions through the whole service and its durable store."""
+    prompts, outcomes = ["How many apples?"] * 63, [n % 2 for n in range(63)]
+    embeddings = {"prompts": vectors[:1].repeat(63, 0), "completions": vectors[1:]}
+    with tempfile.TemporaryDirectory() as folder, RewardClient.embedded(f"sqlite:///{folder}") as client:
+        answer = client.reward(prompts, TEXTS[1:], outcomes, run_id="doctor", embeddings=embeddings)
+    took = answer.timing_ms
+    yield Finding("reward of 63 completions", f"scored in {took.score:.1f} ms, first one {answer.rewards[0]:.3f}")
+    yield Finding("durable commit", f"{took.commit:.1f} ms in {tempfile.gettempdir()}")
+
+
+def _timed(work: Callable[[], Result]) -> tuple[Result, float]:
+    """What the work returns, and its seconds."""
+    begun = time.perf_counter()
+    return work(), time.perf_counter() - begun
+
+
+def _failure(what: str, error: MemrError) -> Finding:
+    detail = error.detail if isinstance(error, ProblemError) else str(error)
+    remedy = error.remedy if isinstance(error, ProblemError) else None
+    return Finding(what, detail, remedy or "see above")
