@@ -15,13 +15,12 @@ from pathlib import Path
 from typing import TypeVar
 
 import numpy as np
-from memr_client import RewardClient
-from memr_client.errors import MemrError, ProblemError
+from memr_client import Embeddings, MemrError, ProblemError, RewardClient
 from rich.console import Console
 from rich.table import Table
 
-from memr_service import model_files
 from memr_service.encoder import Encoder, Encoders, HashedEncoder
+from memr_service.encoder import files as model_files
 from memr_service.settings import Settings
 
 TEXTS = [f"Question {n}: she has {n} apples and buys {2 * n} more, so now she has {3 * n} of them." for n in range(64)]
@@ -126,7 +125,7 @@ def _encode(encoder: Encoder) -> np.ndarray:
 def _reward(vectors: np.ndarray) -> Iterator[Finding]:
     """One batch of half right, half wrong completions through the whole service and its durable store."""
     prompts, outcomes = ["How many apples?"] * 63, [n % 2 for n in range(63)]
-    embeddings = {"prompts": vectors[:1].repeat(63, 0), "completions": vectors[1:]}
+    embeddings = Embeddings(prompts=vectors[:1].repeat(63, 0), completions=vectors[1:])
     with tempfile.TemporaryDirectory() as folder, RewardClient.embedded(f"sqlite:///{folder}") as client:
         answer = client.reward(prompts, TEXTS[1:], outcomes, run_id="doctor", embeddings=embeddings)
     took = answer.timing_ms

@@ -1,0 +1,97 @@
+"""Reading logged rollouts and cutting them into requests."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+from memr_client import InvalidRequest
+from memr_client.schemas import Message
+from memr_service.cli.rollouts import Rollout, read, requests
+
+
+def write(folder, *lines):
+    path = folder / "rollouts.jsonl"
+    path.write_text("\n".join(line if isinstance(line, str) else json.dumps(line) for line in lines), "utf-8")
+    return path
+
+
+def rollout(prompt="q", **fields):
+    return {"prompt": prompt, "completion": "a", "outcome": 1, **fields}
+
+
+def test_lines_become_rollouts_in_order_with_their_numbers(tmp_path):
+    path = write(tmp_path, rollout("one", outcome=0.25), "", rollout("two", step=3, extra="ignored"))
+    assert list(read(path)) == [
+        Rollout(line=1, prompt="one", completion="a", outcome=0.25),
+        Rollout(line=3, prompt="two", completion="a", outcome=1, step=3),
+    ]
+
+
+def test_a_verifier_may_say_true_and_false(tmp_path):
+    path = write(tmp_path, rollout(outcome=True), rollout(outcome=False))
+    assert [line.outcome for line in read(path)] == [1.0, 0.0]
+
+
+def test_texts_may_be_chat_messages(tmp_path):
+    path = write(tmp_path, rollout([{"role": "user", "content": "q"}]))
+    (line,) = read(path)
+    assert line.prompt == [Message(role="user", content="q")]
+
+
+def test_a_line_feed_inside_a_text_does_not_end_the_line(tmp_path):
+    path = write(tmp_path, rollout("a\u2028b\u0085c"))
+    assert [line.prompt for line in read(path)] == ["a\u2028b\u0085c"]
+
+
+@pytest.mark.parametrize(
+    ("bad", "says"),
+    [
+        ('{"prompt": "q", "completion"', "line 2 of {path} is not JSON"),
+        ("[1, 2]", "line 2 of {path} is not an object"),
+        ('{"prompt": "q", "completion": "a"}', "line 2 of {path} has no outcome"),
+        ('{"prompt": "q", "completion": "a", "outcome": "1"}', "line 2 of {path}: outcome:"),
+        ('{"prompt": "q", "completion": "a", "outcome": NaN}', "line 2 of {path}: outcome:"),
+        ('{"prompt": 7, "completion": "a", "outcome": 1}', "line 2 of {path}: prompt:"),
+        ('{"prompt": "q", "completion": "a", "outcome": 1, "step": -1}', "line 2 of {path}: step:"),
+        (b"\xff\xfe".decode("latin-1"), "line 2 of {path} is not JSON"),
+    ],
+)
+def test_a_bad_line_is_named_with_what_is_wrong_and_what_a_line_is(tmp_path, bad, says):
+    path = write(tmp_path, rollout(), bad)
+    with pytest.raises(InvalidRequest) as error:
+        list(read(path))
+    assert error.value.detail.startswith(says.format(path=path))
+    assert '"outcome": 1' in error.value.remedy
+
+
+def test_a_file_that_is_not_there_is_named(tmp_path):
+    with pytest.raises(InvalidRequest, match=r"cannot read .*nothing\.jsonl"):
+        list(read(tmp_path / "nothing.jsonl"))
+
+
+def cut(lines, by):
+    made = [Rollout(completion="a", outcome=1, **line) for line in lines]
+    return [len(members) for members in requests(made, by)]
+
+
+def test_consecutive_lines_of_one_prompt_are_one_request():
+    assert cut([{"prompt": "x"}, {"prompt": "x"}, {"prompt": "y"}, {"prompt": "x"}], "prompt") == [2, 1, 1]
+
+
+def test_another_step_or_another_group_of_the_same_prompt_is_another_request():
+    lines = [{"prompt": "x", "step": 0}, {"prompt": "x", "step": 1}, {"prompt": "x", "step": 1, "group_id": "g"}]
+    assert cut(lines, "prompt") == [1, 1, 1]
+
+
+def test_prompts_are_the_same_when_their_ids_are():
+    assert cut([{"prompt": "x", "prompt_id": "p"}, {"prompt": "x ", "prompt_id": "p"}], "prompt") == [2]
+
+
+def test_by_step_one_request_holds_all_groups_of_a_step():
+    lines = [{"prompt": "x", "step": 0}, {"prompt": "y", "step": 0}, {"prompt": "y", "step": 1}]
+    assert cut(lines, "step") == [2, 1]
+
+
+def test_by_step_lines_without_a_step_fall_back_to_their_prompt():
+    assert cut([{"prompt": "x"}, {"prompt": "x"}, {"prompt": "y"}], "step") == [2, 1]
