@@ -81,11 +81,13 @@ def _parquet(file: IO[bytes]) -> Iterator[Callable[[list[Row]], None]]:
         if len(waiting) >= ROWS_PER_GROUP:
             flush()
 
-    yield write
-    if waiting:
-        flush()
-    if writer is not None:
-        writer.close()
+    try:
+        yield write
+        if waiting:
+            flush()
+    finally:
+        if writer is not None:
+            writer.close()
 
 
 def _schema(row: Row) -> pa.Schema:
