@@ -1,0 +1,76 @@
+"""The HTTP edge: the only package that knows of FastAPI."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from functools import partial
+from importlib.metadata import version
+
+from fastapi import FastAPI
+from fastapi.exceptions import RequestValidationError
+from starlette.exceptions import HTTPException
+from starlette.middleware import Middleware
+from starlette.requests import Request
+from starlette.responses import Response
+
+from memr_service.app.context import Context
+from memr_service.app.guard import Guard, Keys
+from memr_service.app.lifecycle import Admit, Lifecycle
+from memr_service.app.metrics import Metrics
+from memr_service.app.observe import Observe
+from memr_service.app.openapi import describe
+from memr_service.app.problems import as_problem, problem_response
+from memr_service.app.routes import ROUTERS
+from memr_service.service import Service
+from memr_service.settings import Settings
+
+
+def create_app(settings: Settings, service: Service | None = None) -> FastAPI:
+    """The whole HTTP service over a `Service`, one made from the settings where none is given.
+
+    A request goes through `Observe` (id, access line, metrics; whatever is raised becomes a problem), `Guard` (is there
+    such a route, may the caller use it) and `Admit` (does the server take requests) to its route. The app's lifespan
+    starts the service, and closes it in the end.
+
+    Raises:
+        MemrError: the keys file is wrong, or the store cannot be opened.
+    """
+    keys = Keys.read(settings.keys_file)
+    service = service or Service.open(settings)
+    context = Context(settings, service, Lifecycle(), Metrics(service, run_label=settings.run_label))
+    app = FastAPI(
+        title="memr",
+        version=version("memr"),
+        lifespan=_lifespan,
+        redirect_slashes=False,
+        redoc_url=None,
+        swagger_ui_oauth2_redirect_url=None,
+        exception_handlers={HTTPException: _answer, RequestValidationError: _answer},
+        middleware=[
+            Middleware(Observe, metrics=context.metrics),
+            Middleware(Guard, keys=keys),
+            Middleware(Admit, lifecycle=context.lifecycle),
+        ],
+    )
+    app.state.context = context
+    for router in ROUTERS:
+        app.include_router(router)
+    app.openapi = partial(describe, app)  # type: ignore[method-assign]
+    return app
+
+
+@asynccontextmanager
+async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
+    """Start the service and open the doors; drain and close in the end."""
+    context: Context = app.state.context
+    await context.service.start()
+    context.lifecycle.open()
+    yield
+    context.lifecycle.drain()
+    await context.service.close()
+
+
+async def _answer(request: Request, error: Exception) -> Response:
+    """What FastAPI raises itself and would answer in its own way."""
+    return problem_response(as_problem(error), request.state.request_id)

@@ -1,0 +1,42 @@
+"""What every route can reach: the app's parts, and who is calling."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Annotated
+
+from fastapi import Depends, Path, Request
+from memr_client.schemas import Name
+
+from memr_service.app.guard import Key
+from memr_service.app.lifecycle import Lifecycle
+from memr_service.app.metrics import Metrics
+from memr_service.service import Service
+from memr_service.settings import Settings
+
+
+@dataclass(frozen=True)
+class Context:
+    """The parts of one app."""
+
+    settings: Settings
+    service: Service
+    lifecycle: Lifecycle
+    metrics: Metrics
+
+
+async def _context(request: Request) -> Context:
+    context = request.app.state.context
+    assert isinstance(context, Context)
+    return context
+
+
+async def _caller(request: Request) -> Key:
+    key = request.state.caller
+    assert isinstance(key, Key)
+    return key
+
+
+InContext = Annotated[Context, Depends(_context)]
+Caller = Annotated[Key, Depends(_caller)]
+RunId = Annotated[Name, Path(description="The run's name.")]

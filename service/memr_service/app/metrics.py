@@ -1,0 +1,89 @@
+"""Prometheus metrics of one app, in a registry of its own."""
+
+from __future__ import annotations
+
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, ProcessCollector, generate_latest
+from prometheus_client.exposition import CONTENT_TYPE_LATEST
+
+from memr_service.service import RewardEvent, Service
+
+CONTENT_TYPE = CONTENT_TYPE_LATEST
+
+_SECONDS = (0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1, 2, 5, 10, 20, 50, 100)
+_TEXTS = (1, 4, 16, 64, 256, 1024, 4096, 16384)
+
+
+class Metrics:
+    """What a server has done. Series carry the run's name only with `run_label`: many runs would make many series."""
+
+    def __init__(self, service: Service, *, run_label: bool = False) -> None:
+        self.registry = registry = CollectorRegistry()
+        run = ("run",) if run_label else ()
+        self._run_label = run_label
+        self._sizes: dict[str, dict[str, int]] = {}
+        self._service = service
+        ProcessCollector(registry=registry)
+        self._requests = Counter("memr_requests", "Requests answered.", ("route", "status"), registry=registry)
+        self._request_seconds = Histogram(
+            "memr_request_seconds", "Time to answer a request.", ("route",), registry=registry, buckets=_SECONDS
+        )
+        self._items = Counter("memr_items", "Completions scored.", ("mode", *run), registry=registry)
+        self._replays = Counter("memr_idempotent_replays", "Stored answers repeated.", run, registry=registry)
+        self._truncated = Counter("memr_truncated_texts", "Texts cut for the encoder.", run, registry=registry)
+        self._batch_texts = Histogram(
+            "memr_batch_texts", "Texts encoded for a request.", registry=registry, buckets=_TEXTS
+        )
+        self._phases = {
+            phase: Histogram(f"memr_{phase}_seconds", told, registry=registry, buckets=_SECONDS)
+            for phase, told in (
+                ("encode", "Time a request waited for its embeddings."),
+                ("score", "Time to read the memories and compute rewards."),
+                ("commit", "Time to make a record durable."),
+            )
+        }
+        self._memory = Gauge(
+            "memr_memory_completions", "Completions in memory after each run's last request.", ("memory", *run),
+            registry=registry,
+        )  # fmt: skip
+        queue = Gauge("memr_queue_texts", "Texts waiting for the encoder.", registry=registry)
+        queue.set_function(lambda: service.batcher.queued_texts)
+        self._store_bytes = Gauge("memr_store_bytes", "Size of the store.", registry=registry)
+        service.observers.append(self.observe)
+
+    def count_request(self, route: str, status: int, seconds: float) -> None:
+        """Count one HTTP request."""
+        self._requests.labels(route, str(status)).inc()
+        self._request_seconds.labels(route).observe(seconds)
+
+    def observe(self, event: RewardEvent) -> None:
+        """Count one answered `POST /reward`."""
+        run = (event.run_id,) if self._run_label else ()
+        if event.replayed:
+            _of(self._replays, run).inc()
+            return
+        self._items.labels(event.mode, *run).inc(event.items)
+        _of(self._truncated, run).inc(event.truncated)
+        if event.encoded:
+            self._batch_texts.observe(event.encoded)
+            self._phases["encode"].observe(event.timing_ms["encode"] / 1000)
+        self._phases["score"].observe(event.timing_ms["score"] / 1000)
+        if event.mode == "train":
+            self._phases["commit"].observe(event.timing_ms["commit"] / 1000)
+            self._set_memory(event, run)
+
+    async def exposition(self) -> bytes:
+        """All of it in Prometheus' text format."""
+        self._store_bytes.set(await self._service.store_bytes())
+        return generate_latest(self.registry)
+
+    def _set_memory(self, event: RewardEvent, run: tuple[str, ...]) -> None:
+        """Completions held now; without the label, over all runs this process has answered for."""
+        self._sizes[event.run_id] = {memory: size["completions"] for memory, size in event.memory.items()}
+        held = [self._sizes[event.run_id]] if run else self._sizes.values()
+        for memory in event.memory:
+            self._memory.labels(memory, *run).set(sum(sizes[memory] for sizes in held))
+
+
+def _of(metric: Counter, labels: tuple[str, ...]) -> Counter:
+    """The series of a metric that has labels only sometimes."""
+    return metric.labels(*labels) if labels else metric

@@ -1,0 +1,109 @@
+"""The OpenAPI document: what FastAPI finds out by itself, plus bodies of both types, problems, and who may call."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from fastapi import FastAPI
+from fastapi.openapi.utils import get_openapi
+from memr_client.errors import Forbidden, InternalError, InvalidRequest, ProblemError, Unauthorized, Unavailable
+from memr_client.schemas import Problem, RewardRequest, RunConfig
+from pydantic.json_schema import models_json_schema
+
+from memr_service.app.guard import ROUTES
+from memr_service.app.problems import MEDIA_TYPE
+
+FILE = {"application/octet-stream": {"schema": {"type": "string", "format": "binary"}}}
+
+_DESCRIPTION = """\
+Episodic-memory rewards for RL post-training of language models: Memory-R+ (arXiv 2504.02273).
+
+Every error is an RFC 9457 problem document with the value, the limit and the remedy, and changes nothing. Bodies may be
+JSON or MessagePack (there, embeddings are little-endian float32 bytes, row-major), plain or gzip. An `X-Request-Id`
+header of up to 64 letters, digits, dots, underscores or hyphens is taken over into the answer and the log.
+"""
+
+_EXAMPLES: dict[str, dict[str, Any]] = {
+    "RewardRequest": {
+        "a step": {
+            "summary": "two completions of one prompt",
+            "value": {
+                "run_id": "gsm8k-qwen-seed0",
+                "step": 12,
+                "prompts": ["What is 7 + 5?", "What is 7 + 5?"],
+                "completions": ["7 + 5 is 12.", "7 + 5 is 11."],
+                "outcomes": [1.0, 0.0],
+                "request_id": "step-12-rank-0",
+            },
+        },
+        "chat": {
+            "summary": "chat messages, read only",
+            "value": {
+                "run_id": "gsm8k-qwen-seed0",
+                "prompts": [[{"role": "user", "content": "What is 7 + 5?"}]],
+                "completions": [[{"role": "assistant", "content": "7 + 5 is 12."}]],
+                "outcomes": [1.0],
+                "mode": "eval",
+            },
+        },
+    },
+    "RunConfig": {
+        "default": {"summary": "Memory-R+ as in the paper", "value": {}},
+        "exploit only": {"summary": "Memory-R with 20 neighbours", "value": {"preset": "memory-r", "k": 20}},
+    },
+}
+
+_EVERYWHERE: tuple[type[ProblemError], ...] = (InvalidRequest, Unauthorized, Forbidden, Unavailable, InternalError)
+
+
+def problems(*classes: type[ProblemError]) -> dict[int | str, dict[str, Any]]:
+    """The `responses` of a guarded route: these problems, and those that every guarded route may answer with."""
+    titles: dict[int | str, list[str]] = {}
+    for cls in (*classes, *_EVERYWHERE):
+        titles.setdefault(cls.status, []).append(f"{cls.title}: {(cls.__doc__ or '').strip()}")
+    return {status: {"description": " ".join(all_of), "content": _problem()} for status, all_of in titles.items()}
+
+
+def body_of(schema: str) -> dict[str, Any]:
+    """The `openapi_extra` of a route that reads a body of this schema, as JSON or MessagePack."""
+    reference = {"$ref": f"#/components/schemas/{schema}"}
+    return {
+        "requestBody": {
+            "required": True,
+            "content": {
+                "application/json": {"schema": reference, "examples": _EXAMPLES[schema]},
+                "application/msgpack": {"schema": reference},
+            },
+        }
+    }
+
+
+def file_body() -> dict[str, Any]:
+    """The `openapi_extra` of a route that reads a file."""
+    return {"requestBody": {"required": True, "content": FILE}}
+
+
+def describe(app: FastAPI) -> dict[str, Any]:
+    """The app's OpenAPI document."""
+    document = get_openapi(title=app.title, version=app.version, description=_DESCRIPTION, routes=app.routes)
+    components = document.setdefault("components", {})
+    _, bodies = models_json_schema(
+        [(RewardRequest, "validation"), (RunConfig, "validation"), (Problem, "serialization")],
+        ref_template="#/components/schemas/{model}",
+    )
+    components["schemas"] = dict(sorted({**components.get("schemas", {}), **bodies["$defs"]}.items()))
+    components["securitySchemes"] = {
+        "bearer": {"type": "http", "scheme": "bearer"},
+        "header": {"type": "apiKey", "in": "header", "name": "X-API-Key"},
+    }
+    for route, operations in document["paths"].items():
+        for method, operation in operations.items():
+            scope = ROUTES[route][method.upper()]
+            operation["security"] = [] if scope is None else [{"bearer": []}, {"header": []}]
+            if scope is not None:
+                operation["description"] += f"\n\nWhere the server has keys, this needs one of scope `{scope}`."
+    return document
+
+
+def _problem() -> dict[str, Any]:
+    return {MEDIA_TYPE: {"schema": {"$ref": "#/components/schemas/Problem"}}}

@@ -1,0 +1,109 @@
+"""`POST /reward`."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Coroutine
+from typing import Annotated, Any, TypeVar
+
+from fastapi import APIRouter, Header, Request, Response
+from memr_client.errors import (
+    Conflict,
+    DeadlineExceeded,
+    MalformedBody,
+    Overloaded,
+    StoreFull,
+    TooLarge,
+    UnknownRun,
+    UnsupportedMedia,
+)
+from memr_client.schemas import RewardRequest, RewardResponse
+from starlette.requests import ClientDisconnect
+
+from memr_service.app.body import parse
+from memr_service.app.context import Caller, InContext
+from memr_service.app.openapi import body_of, problems
+
+router = APIRouter(tags=["reward"])
+
+T = TypeVar("T")
+
+TimeoutMs = Annotated[
+    int | None,
+    Header(alias="X-Request-Timeout-Ms", gt=0, description="Answer 504 unless begun within this many milliseconds."),
+]
+
+
+def _header(description: str) -> dict[str, Any]:
+    return {"description": description, "schema": {"type": "string"}}
+
+
+@router.post(
+    "/reward",
+    summary="Score a batch of completions and remember it",
+    response_model=RewardResponse,
+    responses={
+        200: {
+            "headers": {
+                "Idempotency-Replayed": _header("`true` where a stored answer is repeated"),
+                "Server-Timing": _header("where the time went, in ms"),
+            }
+        },
+        **problems(
+            MalformedBody, UnknownRun, Conflict, TooLarge, UnsupportedMedia, Overloaded, DeadlineExceeded, StoreFull
+        ),
+    },
+    openapi_extra=body_of("RewardRequest"),
+)
+async def reward(request: Request, context: InContext, caller: Caller, timeout_ms: TimeoutMs = None) -> Response:
+    """For n completions with their prompts and outcomes: how close each is to what worked, how far from what failed.
+
+    The batch is written to the run's memories in the same step; a 200 means that it is durable. With `mode: "eval"`
+    nothing is written. With a `request_id` the same body can be sent again: it gets the same answer, and changes
+    nothing.
+    """
+    arrived: float = request.state.arrived
+    body = await parse(request, RewardRequest, context.settings)
+    request.state.run_id, request.state.n = body.run_id, len(body.prompts)
+    caller.require_run(body.run_id)
+    parsed = time.monotonic()
+    work = context.service.reward(body, arrived + _patience(timeout_ms, context.settings.deadline_s), parsed - arrived)
+    answer, replayed = await _while_connected(request, work)
+    headers = {"Server-Timing": _timing(body=parsed - arrived, service=time.monotonic() - parsed)}
+    if replayed:
+        headers["Idempotency-Replayed"] = "true"
+    return Response(answer, headers=headers, media_type="application/json")
+
+
+def _patience(timeout_ms: int | None, most_s: float) -> float:
+    """Seconds within which the work must have begun: what the caller asks for, at most the server's."""
+    return most_s if timeout_ms is None else min(timeout_ms, most_s * 1000) / 1000
+
+
+def _timing(**seconds: float) -> str:
+    return ", ".join(f"{name};dur={1000 * duration:.3f}" for name, duration in seconds.items())
+
+
+async def _while_connected(request: Request, work: Coroutine[Any, Any, T]) -> T:
+    """The work's result; the work is cancelled when the caller goes away first.
+
+    Raises:
+        ClientDisconnect: the caller went away, and the work was not too far to be cancelled.
+    """
+    working = asyncio.create_task(work)
+    leaving = asyncio.create_task(_disconnected(request))
+    try:
+        await asyncio.wait((working, leaving), return_when=asyncio.FIRST_COMPLETED)
+    finally:
+        working.cancel()
+        leaving.cancel()
+        await asyncio.wait((working, leaving))
+    if working.cancelled():
+        raise ClientDisconnect
+    return working.result()
+
+
+async def _disconnected(request: Request) -> None:
+    while (await request.receive())["type"] != "http.disconnect":
+        pass

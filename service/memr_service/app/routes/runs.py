@@ -1,0 +1,99 @@
+"""Runs: create, describe, list, remove, and carry from one server to another."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from typing import Annotated
+
+from fastapi import APIRouter, Query, Request, Response
+from memr_client.errors import Conflict, MalformedBody, StoreFull, TooLarge, UnknownRun, UnsupportedMedia
+from memr_client.schemas import RunConfig, RunInfo, RunList
+from starlette.responses import StreamingResponse
+
+from memr_service.app.body import parse, require_media
+from memr_service.app.context import Caller, InContext, RunId
+from memr_service.app.openapi import FILE, body_of, file_body, problems
+
+router = APIRouter(prefix="/runs", tags=["runs"])
+
+Digest = Annotated[bool, Query(description="Also compute SHA-256 over memories, windows and counters.")]
+
+
+@router.get("", summary="List the runs", responses=problems())
+async def list_runs(context: InContext, caller: Caller) -> RunList:
+    """All runs that the key may see, by name."""
+    return RunList(runs=[run for run in await context.service.runs() if caller.sees(run.run_id)])
+
+
+@router.put(
+    "/{run_id}",
+    summary="Create a run",
+    responses={
+        201: {"model": RunInfo, "description": "The run was created."},
+        200: {"description": "The run existed with this config."},
+        **problems(MalformedBody, Conflict, TooLarge, UnsupportedMedia, StoreFull),
+    },
+    openapi_extra=body_of("RunConfig"),
+)
+async def create_run(run_id: RunId, request: Request, response: Response, context: InContext) -> RunInfo:
+    """Create a run with this config; fields left out come from the preset.
+
+    The same config again changes nothing; another one is refused with 409, naming the fields that differ, unless
+    nothing was committed yet.
+    """
+    config = await parse(request, RunConfig, context.settings)
+    run, created = await context.service.create_run(run_id, config)
+    response.status_code = 201 if created else 200
+    return run
+
+
+@router.get("/{run_id}", summary="Describe a run", responses=problems(UnknownRun))
+async def describe_run(run_id: RunId, context: InContext, digest: Digest = False) -> RunInfo:
+    """The run's resolved config, position, chain, sizes of its memories, windows, and the encoder it is bound to."""
+    return await context.service.run(run_id, digest)
+
+
+@router.delete("/{run_id}", summary="Remove a run", status_code=204, responses=problems(UnknownRun))
+async def delete_run(run_id: RunId, context: InContext) -> None:
+    """Remove the run with everything it has. This cannot be taken back; export it first."""
+    await context.service.delete_run(run_id)
+
+
+@router.get(
+    "/{run_id}/export",
+    summary="Download a run as one file",
+    response_class=StreamingResponse,
+    responses={200: {"description": "The run.", "content": FILE}, **problems(UnknownRun)},
+)
+async def export_run(run_id: RunId, context: InContext) -> StreamingResponse:
+    """The whole run - config, journal, memories - for `POST /runs/{run_id}/import` of this or another server."""
+    chunks = context.service.export_run(run_id)
+    # The first chunk is awaited here, so that an unknown run is a 404 and not a broken download.
+    first = await anext(chunks, b"")
+    return StreamingResponse(
+        _resumed(first, chunks),
+        media_type="application/octet-stream",
+        headers={"Content-Disposition": f'attachment; filename="{run_id}.memr"'},
+    )
+
+
+async def _resumed(first: bytes, rest: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
+    yield first
+    async for chunk in rest:
+        yield chunk
+
+
+@router.post(
+    "/{run_id}/import",
+    summary="Create a run from a file",
+    status_code=201,
+    responses={201: {"description": "The run was created."}, **problems(Conflict, UnsupportedMedia, StoreFull)},
+    openapi_extra=file_body(),
+)
+async def import_run(run_id: RunId, request: Request, context: InContext) -> RunInfo:
+    """Create a run under this name from what `GET /runs/{run_id}/export` gave; 409 if the name is taken.
+
+    The file is read as it comes and never held in memory, so that the limit on bodies does not apply to it.
+    """
+    require_media(request, "application/octet-stream")
+    return await context.service.import_run(run_id, request.stream())

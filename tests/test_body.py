@@ -1,0 +1,280 @@
+"""Bodies: counted, unpacked, parsed; whatever is wrong has its own status, and nothing else comes out."""
+
+import gzip
+import json
+import tracemalloc
+
+import msgpack
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from memr_client.errors import InvalidRequest, MalformedBody, ProblemError, TooLarge, UnsupportedMedia
+from memr_client.schemas import RewardRequest, RunConfig
+from memr_service.app import body
+from memr_service.settings import Settings
+from starlette.requests import ClientDisconnect, Request
+
+SETTINGS = Settings(max_body_bytes=4096, max_items=4, max_text_chars=100)
+JSON, MSGPACK = "application/json", "application/msgpack"
+
+
+def fields(n=2, **more):
+    return {"run_id": "r", "prompts": ["q"] * n, "completions": ["a"] * n, "outcomes": [1.0] * n, **more}
+
+
+def decode(raw, media=JSON, packed=False, model=RewardRequest, settings=SETTINGS):
+    if not isinstance(raw, bytes):
+        raw = json.dumps(raw).encode() if media == JSON else msgpack.packb(raw)
+    return body.decode(raw, media, packed, model, settings)
+
+
+def request(chunks, content_type=JSON, **headers):
+    """A request whose body comes in these chunks; None is a client that leaves."""
+    messages = [
+        {"type": "http.disconnect"} if c is None else {"type": "http.request", "body": c, "more_body": True}
+        for c in chunks
+    ]
+    messages.append({"type": "http.request", "body": b"", "more_body": False})
+    left = iter(messages)
+
+    async def receive():
+        return next(left)
+
+    raw = [(b"content-type", content_type.encode())] if content_type else []
+    raw += [(name.replace("_", "-").encode(), value.encode()) for name, value in headers.items()]
+    return Request({"type": "http", "method": "POST", "path": "/reward", "headers": raw}, receive), left
+
+
+@pytest.fixture
+def parse():
+    import asyncio
+
+    def run(chunks, content_type=JSON, model=RewardRequest, settings=SETTINGS, **headers):
+        one, _ = request(chunks, content_type, **headers)
+        return asyncio.run(body.parse(one, model, settings))
+
+    return run
+
+
+@pytest.mark.parametrize("media", [JSON, MSGPACK])
+def test_both_types_give_the_same_request(media):
+    assert decode(fields(), media) == RewardRequest(**fields())
+
+
+@pytest.mark.parametrize("content_type", [JSON, "Application/JSON; charset=utf-8"])
+def test_the_content_type_may_be_written_in_any_way(parse, content_type):
+    assert parse([json.dumps(fields()).encode()], content_type).run_id == "r"
+
+
+@pytest.mark.parametrize("content_type", ["text/plain", "application/x-www-form-urlencoded", "", "application/jsonp"])
+def test_other_content_types_are_415_and_the_remedy_names_the_header(parse, content_type):
+    with pytest.raises(UnsupportedMedia, match="Content-Type: application/json"):
+        parse([b"{}"], content_type)
+
+
+@pytest.mark.parametrize("encoding", ["br", "deflate", "gzip, gzip", "zstd"])
+def test_other_encodings_are_415(parse, encoding):
+    with pytest.raises(UnsupportedMedia) as refused:
+        parse([b"{}"], content_encoding=encoding)
+    assert refused.value.limit == ["identity", "gzip"]
+
+
+def test_a_body_in_many_pieces_is_one_body(parse):
+    raw = json.dumps(fields()).encode()
+    assert parse([raw[i : i + 7] for i in range(0, len(raw), 7)]).completions == ["a", "a"]
+
+
+def test_bytes_are_counted_as_they_arrive_whatever_content_length_says():
+    import asyncio
+
+    one, left = request([b"x" * 1000] * 100, content_length="10")
+    with pytest.raises(TooLarge) as refused:
+        asyncio.run(body.parse(one, RewardRequest, SETTINGS))
+    assert refused.value.limit == 4096
+    assert len(list(left)) == 96, "reading stopped with the fifth piece"
+
+
+def test_a_client_that_leaves_amid_its_body_is_no_error_of_the_body(parse):
+    with pytest.raises(ClientDisconnect):
+        parse([b"{", None])
+
+
+def test_a_packed_body_is_unpacked_and_parsed_elsewhere(parse):
+    assert parse([gzip.compress(json.dumps(fields()).encode())], content_encoding="gzip").run_id == "r"
+
+
+def test_a_gzip_bomb_is_stopped_at_the_limit():
+    bomb = gzip.compress(bytes(256 << 20), 9)
+    tracemalloc.start()
+    with pytest.raises(TooLarge):
+        decode(bomb, packed=True, settings=Settings(max_body_bytes=1 << 20))
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert peak < 8 << 20
+
+
+@pytest.mark.parametrize("raw", [b"", b"no gzip", gzip.compress(b"{}")[:-4], gzip.compress(b"{}") + b"more"])
+def test_what_is_not_one_whole_gzip_member_is_400(raw):
+    with pytest.raises(MalformedBody, match="gzip"):
+        decode(raw, packed=True)
+
+
+@pytest.mark.parametrize(
+    "raw",
+    [
+        b"",
+        b"{",
+        b"{'a': 1}",
+        b"\xff",
+        b'"\\ud800"',
+        b'{"outcomes": [NaN]}',
+        b"[1e999]",
+        b"[" * 2000 + b"]" * 2000,
+        b"{} {}",
+    ],
+)
+def test_what_is_not_json_is_400_and_not_repeated(raw):
+    with pytest.raises(MalformedBody, match="not JSON") as refused:
+        decode(raw)
+    assert len(str(refused.value)) < 200
+
+
+@pytest.mark.parametrize(
+    "raw", [b"", b"\xc1", b"\x81\xa1a", b"\xa1\xff", b"\x01\x02", b"\x91" * 5000 + b"\x01", b"\x81\x90\x01"]
+)
+def test_what_is_not_messagepack_is_400(raw):
+    with pytest.raises(MalformedBody, match="not MessagePack"):
+        decode(raw, MSGPACK)
+
+
+@pytest.mark.parametrize("raw", [b"null", b"[]", b'"text"', b"3"])
+def test_what_is_not_an_object_is_422(raw):
+    with pytest.raises(InvalidRequest):
+        decode(raw)
+
+
+@pytest.mark.parametrize(
+    ("wrong", "where"),
+    [
+        ({"outcomes": ["1.0", 1.0]}, ["outcomes", 0]),
+        ({"outcomes": [True, 1.0]}, ["outcomes", 0]),
+        ({"outcomes": [1.0]}, []),
+        ({"step": 1.5}, ["step"]),
+        ({"step": -1}, ["step"]),
+        ({"step": 2**64 - 1}, ["step"]),
+        ({"prompts": "secret"}, ["prompts"]),
+        ({"completions": ["secret", None]}, ["completions", 1, "str"]),
+        ({"run_id": "../etc"}, ["run_id"]),
+        ({"request_id": "é"}, ["request_id"]),
+        ({"mode": "test"}, ["mode"]),
+        ({"unknown": "secret"}, ["unknown"]),
+        ({"part": 0}, []),
+        ({"embeddings": {"prompts": []}}, ["embeddings", "completions"]),
+    ],
+)
+def test_a_wrong_field_is_422_with_its_place(wrong, where):
+    with pytest.raises(InvalidRequest) as refused:
+        decode(fields() | wrong)
+    document = refused.value.document()
+    assert document["errors"][0]["loc"] == where
+    assert document["remedy"]
+    assert document["limit"]
+    assert "secret" not in json.dumps(document)
+
+
+def test_not_a_number_in_messagepack_is_422():
+    with pytest.raises(InvalidRequest) as refused:
+        decode(fields(outcomes=[float("nan"), float("inf")]), MSGPACK)
+    assert [error["loc"] for error in refused.value.document()["errors"]] == [["outcomes", 0], ["outcomes", 1]]
+
+
+def test_at_most_twenty_errors_are_listed_and_the_others_counted():
+    with pytest.raises(InvalidRequest, match="and 29 more") as refused:
+        decode(fields(30, outcomes=["x"] * 30))
+    assert len(refused.value.document()["errors"]) == 20
+
+
+def test_a_text_as_the_name_of_a_field_is_cut():
+    with pytest.raises(InvalidRequest) as refused:
+        decode(fields() | {"x" * 1000: 1})
+    assert refused.value.document()["errors"][0]["loc"] == ["x" * 64]
+
+
+@pytest.mark.parametrize(
+    "extra",
+    [b"bytes", msgpack.Timestamp(1, 1), msgpack.ExtType(5, b"x"), {1: 2}, {b"k": 1}],
+    ids=lambda e: type(e).__name__,
+)
+def test_messagepack_may_say_nothing_outside_embeddings_that_json_could_not(extra):
+    message = {"role": "user", "content": "q", "meta": extra}
+    with pytest.raises((InvalidRequest, MalformedBody)):
+        decode(fields(1, prompts=[[message]]), MSGPACK)
+
+
+def test_nesting_that_could_not_be_written_again_is_422():
+    deep = "x"
+    for _ in range(300):
+        deep = [deep]
+    with pytest.raises(InvalidRequest) as refused:
+        decode(fields(1, prompts=[[{"role": "user", "content": "q", "meta": deep}]]))
+    assert "250 deep" in refused.value.limit
+
+
+def test_embeddings_are_left_as_they_came():
+    rows = np.eye(2, 3, dtype="<f4").tobytes()
+    request = decode(fields(embeddings={"prompts": rows, "completions": rows}), MSGPACK)
+    assert request.embeddings.prompts == rows
+    request = decode(fields(embeddings={"prompts": [[1, 2.5]], "completions": "nonsense"}))
+    assert (request.embeddings.prompts, request.embeddings.completions) == ([[1, 2.5]], "nonsense")
+
+
+def test_too_many_items_are_413_and_as_many_as_allowed_are_not():
+    assert len(decode(fields(4)).prompts) == 4
+    with pytest.raises(TooLarge, match="MEMR_MAX_ITEMS") as refused:
+        decode(fields(5))
+    assert (refused.value.value, refused.value.limit) == (5, 4)
+
+
+@pytest.mark.parametrize("column", ["prompts", "completions"])
+def test_a_text_that_is_too_long_is_413_and_named_by_its_place(column):
+    chat = [{"role": "user", "content": "x" * 60}, {"role": "user", "content": [{"type": "text", "text": "y" * 41}]}]
+    for text in ("x" * 101, chat):
+        with pytest.raises(TooLarge) as refused:
+            decode(fields() | {column: ["x" * 100, text]})
+        assert refused.value.detail.startswith(f"{column}[1]")
+        assert (refused.value.value, refused.value.limit) == (101, 100)
+
+
+def test_configs_are_read_in_the_same_way():
+    assert decode({"k": 20, "reasoning_tags": ["<a>", "</a>"]}, MSGPACK, model=RunConfig).k == 20
+    with pytest.raises(InvalidRequest) as refused:
+        decode({"k": 0}, model=RunConfig)
+    assert (refused.value.value, refused.value.limit) == (0, {"ge": "1"})
+
+
+def outcome(*args, **kwargs):
+    """The status that a body is answered with: 200 where it becomes a request."""
+    try:
+        decode(*args, **kwargs)
+    except ProblemError as problem:
+        json.dumps(problem.document())
+        return problem.status
+    return 200
+
+
+@given(st.binary(max_size=200), st.sampled_from([JSON, MSGPACK]), st.booleans())
+def test_any_bytes_at_all_give_a_problem_or_a_request(raw, media, packed):
+    assert outcome(raw, media, packed) in (200, 400, 413, 422)
+
+
+_anything = st.recursive(
+    st.none() | st.booleans() | st.integers(-(2**63), 2**64 - 1) | st.floats() | st.text() | st.binary(),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=8), inner, max_size=3),
+    max_leaves=8,
+)
+
+
+@given(st.sampled_from(list(RewardRequest.model_fields)), _anything)
+def test_any_value_in_any_field_gives_a_problem_or_a_request(field, value):
+    assert outcome(fields() | {field: value}, MSGPACK, settings=Settings()) in (200, 400, 413, 422)

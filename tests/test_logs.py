@@ -1,0 +1,78 @@
+"""Log lines: ids, traces, and what is kept out of them."""
+
+import io
+import json
+import logging
+
+import pytest
+from memr_service.app import logs
+from starlette.datastructures import Headers
+
+
+@pytest.fixture
+def written(monkeypatch):
+    """What a configured process writes; logging is put back afterwards."""
+    root, stream = logging.getLogger(), io.StringIO()
+    handlers, level = root.handlers[:], root.level
+    monkeypatch.setattr(logs.sys, "stderr", stream)
+    root.handlers.clear()
+    logs.configure()
+    yield lambda: [json.loads(line) for line in stream.getvalue().splitlines()]
+    root.handlers[:] = handlers
+    root.setLevel(level)
+
+
+def test_every_line_written_during_a_request_carries_its_fields(written):
+    token = logs.CURRENT.set({"request_id": "id-1", "traceparent": "t"})
+    logging.getLogger("memr_service.anything").info("during")
+    logs.CURRENT.reset(token)
+    logging.getLogger("memr_service.anything").info("after")
+    during, after = written()
+    assert (during["message"], during["request_id"], during["traceparent"]) == ("during", "id-1", "t")
+    assert "request_id" not in after
+
+
+def test_a_trace_stays_within_one_line(written):
+    try:
+        raise ValueError("broken")
+    except ValueError:
+        logging.getLogger("memr_service.anything").exception("failed")
+    (line,) = written()
+    assert "ValueError: broken" in line["exc_info"]
+
+
+def test_other_libraries_are_heard_only_from_warning_on(written):
+    logging.getLogger("httpx").info("quiet")
+    logging.getLogger("httpx").warning("loud")
+    assert [line["message"] for line in written()] == ["loud"]
+
+
+@pytest.mark.parametrize(
+    ("given", "kept"),
+    [
+        ("00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01", True),
+        ("", False),
+        ("x", False),
+        ("00-a\n-b-01", False),
+    ],
+)
+def test_a_well_formed_traceparent_is_passed_through(given, kept):
+    assert ("traceparent" in logs.identify(Headers({"traceparent": given}))) is kept
+
+
+@pytest.mark.parametrize(
+    ("query", "shown"),
+    [
+        (b"", "/p"),
+        (b"digest=1", "/p?digest=1"),
+        (b"key=secret&a=1", "/p?key=REDACTED&a=1"),
+        (b"a=1&KEY=secret&key=secret", "/p?a=1&KEY=REDACTED&key=REDACTED"),
+        (b"%6bey=secret", "/p?key=REDACTED"),
+    ],
+)
+def test_a_key_in_the_query_is_blotted_out(query, shown):
+    assert logs.path({"path": "/p", "query_string": query}) == shown
+
+
+def test_a_path_is_cut():
+    assert len(logs.path({"path": "/" + "x" * 10_000, "query_string": b""})) == 512

@@ -1,0 +1,82 @@
+"""Everything raised becomes a problem document, and the table of problems is whole."""
+
+import json
+
+import numpy as np
+import pytest
+from fastapi.exceptions import RequestValidationError
+from memr_client import errors
+from memr_client.errors import PROBLEMS, InternalError, InvalidRequest, MemrError, ProblemError
+from memr_service.app.problems import as_problem, invalid, problem_response
+from starlette.exceptions import HTTPException
+
+
+@pytest.mark.parametrize("cls", PROBLEMS.values())
+def test_every_problem_keeps_its_status_type_and_members(cls):
+    raised = cls("It went wrong.", value=1, limit=2, remedy="Do this.", retry_after=7)
+    response = problem_response(raised, "id-1")
+    document = json.loads(response.body)
+    assert response.status_code == cls.status == document["status"]
+    assert response.headers["content-type"] == "application/problem+json"
+    assert response.headers["retry-after"] == "7"
+    assert document == {
+        "type": f"urn:memr:problem:{cls.slug}", "title": cls.title, "status": cls.status, "detail": "It went wrong.",
+        "value": 1, "limit": 2, "remedy": "Do this.", "request_id": "id-1",
+    }  # fmt: skip
+    again = errors.from_document(document, retry_after=7)
+    assert (type(again), again.detail, again.limit) == (cls, raised.detail, raised.limit)
+
+
+def test_every_problem_class_is_in_the_table():
+    assert set(PROBLEMS.values()) == set(ProblemError.__subclasses__())
+
+
+@pytest.mark.parametrize("error", [ValueError("secret"), MemrError("secret"), HTTPException(418, "secret"), KeyError()])
+def test_what_is_none_of_memrs_problems_becomes_an_internal_error_that_tells_nothing(error):
+    problem = as_problem(error)
+    assert isinstance(problem, InternalError)
+    assert "secret" not in json.dumps(problem.document())
+
+
+@pytest.mark.parametrize(("status", "slug"), [(404, "unknown-route"), (405, "wrong-method")])
+def test_the_frameworks_own_refusals_become_ours(status, slug):
+    assert as_problem(HTTPException(status)).slug == slug
+
+
+def test_the_frameworks_validation_becomes_one_invalid_request():
+    raised = RequestValidationError(
+        [{"type": "int_parsing", "loc": ("header", "X"), "msg": "Not a number", "input": "text"}]
+    )
+    problem = as_problem(raised)
+    assert isinstance(problem, InvalidRequest)
+    assert problem.document()["errors"] == [{"loc": ["header", "X"], "msg": "Not a number"}]
+    assert problem.value == "a value of type str"
+
+
+def test_401_names_the_scheme_and_405_the_methods():
+    unauthorized = problem_response(errors.Unauthorized("No key."), "id")
+    wrong = problem_response(errors.WrongMethod("No.", limit=["GET", "PUT"]), "id")
+    assert unauthorized.headers["www-authenticate"] == "Bearer"
+    assert wrong.headers["allow"] == "GET, PUT"
+
+
+@pytest.mark.parametrize("value", [float("nan"), np.float32(1.5), {1: 2}, {1, 2}, b"bytes", 2**53, object()])
+def test_a_problem_can_be_written_whatever_its_value_is(value):
+    response = problem_response(InvalidRequest("Wrong.", value=value), "id")
+    assert json.loads(response.body)["detail"] == "Wrong."
+
+
+@pytest.mark.parametrize(
+    ("given", "kind", "shown"),
+    [
+        (-1, "greater_than_equal", -1),
+        (2**70, "less_than", str(2**70)),
+        (float("nan"), "finite_number", "nan"),
+        ("x" * 500, "string_pattern_mismatch", "x" * 80),
+        ("a whole text", "list_type", "a value of type str"),
+        (["a text"], "string_type", "a value of type list"),
+    ],
+)
+def test_refused_values_are_shown_only_where_they_cannot_be_a_text(given, kind, shown):
+    problem = invalid([{"type": kind, "loc": ("f",), "msg": "No", "input": given, "ctx": {"ge": 0}}])
+    assert problem.value == shown
