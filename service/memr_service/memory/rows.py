@@ -51,7 +51,9 @@ class Rows:
         while start < stop:
             number, within = divmod(start, BLOCK)
             upto = min(stop, (number + 1) * BLOCK)
-            yield start, self._blocks[number][within : within + upto - start]
+            block = self._blocks[number][within : within + upto - start]
+            block.flags.writeable = False
+            yield start, block
             start = upto
 
     def freeze(self, used: int) -> list[np.ndarray]:
@@ -64,7 +66,8 @@ class Rows:
         self._frozen.clear()
 
     def restore(self, blocks: list[np.ndarray]) -> None:
-        """Take over blocks as `freeze` gave them; the last may be cut behind its last row in use."""
+        """Become what `freeze` saw. The last block may be cut behind its last row in use; others are taken over
+        without a copy where nobody else has them (read from a file)."""
         self._blocks = []
         self._frozen.clear()
         self._grow(len(blocks))

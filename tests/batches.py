@@ -1,0 +1,64 @@
+"""Small batches and brute force for the tests of the engine."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+from memr_client.schemas import RunConfig
+from memr_service.presets import resolve
+from memr_service.record import Batch
+
+DIMENSION = 8
+
+
+def unit_rows(rng: np.random.Generator, n: int, dimension: int = DIMENSION, storage: str = "float32") -> np.ndarray:
+    """Random float32 rows (n, d) of unit length, rounded as they would be stored."""
+    rows = rng.normal(size=(n, dimension))
+    rows /= np.linalg.norm(rows, axis=1, keepdims=True)
+    return rows.astype(storage).astype(np.float32)
+
+
+def key(name: str) -> bytes:
+    """A prompt's identity."""
+    return hashlib.blake2b(name.encode(), digest_size=16).digest()
+
+
+def prompt_row(name: str, dimension: int = DIMENSION, storage: str = "float32") -> np.ndarray:
+    """A prompt's embedding (d,): always the same for the same name."""
+    seed = int.from_bytes(hashlib.sha256(name.encode()).digest()[:8], "little")
+    return unit_rows(np.random.default_rng(seed), 1, dimension, storage)[0]
+
+
+def make_batch(
+    names: Sequence[str],
+    completions: np.ndarray,
+    outcomes: Sequence[float],
+    step: int | None = None,
+    storage: str = "float32",
+) -> Batch:
+    """A batch of items under prompts called `names`; each name is a group."""
+    distinct = list(dict.fromkeys(names))
+    of = np.array([distinct.index(name) for name in names], "<i4")
+    dimension = completions.shape[1]
+    prompts = np.stack([prompt_row(name, dimension, storage) for name in distinct])
+    keys = [key(name) for name in names]
+    return Batch(keys, prompts, of, completions, np.array(outcomes, np.float64), of, step=step)
+
+
+def random_batch(
+    rng: np.random.Generator, prompts: int, n: int, dimension: int = DIMENSION, storage: str = "float32"
+) -> Batch:
+    """A batch of n items under random ones of so many prompts, right or wrong by chance."""
+    names = [f"prompt {number}" for number in rng.integers(prompts, size=n)]
+    step = None if rng.random() < 0.5 else int(rng.integers(1000))
+    return make_batch(
+        names, unit_rows(rng, n, dimension, storage), rng.integers(2, size=n).tolist(), step=step, storage=storage
+    )
+
+
+def config(**fields: Any) -> RunConfig:
+    """A resolved config, explore on from the start unless told otherwise."""
+    return resolve(RunConfig(**{"explore_warmup_steps": 0, **fields}), "memory-r+", "hashed")
