@@ -9,6 +9,7 @@ it over together with every smaller neighbour, as a binary counter carries: abou
 
 from __future__ import annotations
 
+import zlib
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -119,22 +120,26 @@ class PromptIndex:
         for gone in self._labels(graph):
             if gone < self.head:
                 graph.hnsw.mark_deleted(gone)
-        kept = [other for other in self.graphs if other.start < graph.start or other.start >= graph.stop]
+        kept = [other for other in self.graphs if other.stop <= graph.start or other.start >= graph.stop]
         self.graphs = sorted([*kept, graph], key=lambda one: one.start) if graph.stop > self.head else kept
 
     def _search(self, graph: Graph, queries: np.ndarray, k: int, head: int, found: list[list[np.ndarray]]) -> bool:
-        """Look in a graph; False where it cannot answer (fewer left in it than asked for)."""
-        gone = head - max(self.head, graph.start)
-        ask = k + max(0, gone)
-        if ask > graph.stop - max(graph.start, self.head):
+        """Look in a graph for k prompts from `head` on; False where it cannot answer."""
+        first = max(graph.start, self.head)
+        gone = max(0, head - first)
+        if graph.stop - first - gone < k:
             return False
-        graph.hnsw.set_ef(max(200, 10 * ask))
+        ef = max(200, 10 * k)
+        graph.hnsw.set_ef(ef)
         try:
-            labels, _ = graph.hnsw.knn_query(queries, k=ask, num_threads=1)
-        except RuntimeError:  # hnswlib's way of saying that it found fewer than `ask`
+            labels, _ = graph.hnsw.knn_query(queries, k=min(k + gone, ef), num_threads=1)
+        except RuntimeError:  # hnswlib's way of saying that it found fewer
             return False
-        for parts, row in zip(found, labels.astype(np.int64), strict=True):
-            parts.append(row[row >= head])
+        rows = [row[row >= head][:k] for row in labels.astype(np.int64)]
+        if any(len(row) < k for row in rows):
+            return False
+        for parts, row in zip(found, rows, strict=True):
+            parts.append(row)
         return True
 
     def _scan(self, start: int, stop: int, queries: np.ndarray, k: int, found: list[list[np.ndarray]]) -> None:
@@ -162,16 +167,31 @@ class PromptIndex:
         return range(graph.stop - graph.hnsw.get_current_count(), graph.stop)
 
     def save(self, graph: Graph, file: Path) -> None:
-        """Keep a graph in a file, whole or not at all."""
-        fresh = file.with_suffix(".part")
-        graph.hnsw.save_index(str(fresh))
-        fresh.replace(file)
+        """Keep a graph in a file, with its checksum beside it; without that the file counts for nothing."""
+        _sum_file(file).unlink(missing_ok=True)
+        graph.hnsw.save_index(str(file))
+        _sum_file(file).write_text(_checksum(file))
 
     def load(self, start: int, stop: int, file: Path) -> Graph | None:
         """A graph from its file, or None where the file is not there or not whole."""
-        hnsw = hnswlib.Index(space="ip", dim=self.dimension)
         try:
-            hnsw.load_index(str(file))
-        except RuntimeError:
+            if _sum_file(file).read_bytes() != _checksum(file).encode():
+                return None
+        except FileNotFoundError:
             return None
-        return Graph(start, stop, hnsw) if 0 < hnsw.get_current_count() <= stop - start else None
+        hnsw = hnswlib.Index(space="ip", dim=self.dimension)
+        hnsw.load_index(str(file))
+        return Graph(start, stop, hnsw) if hnsw.get_current_count() <= stop - start else None
+
+
+def _sum_file(file: Path) -> Path:
+    return file.with_suffix(".crc32")
+
+
+def _checksum(file: Path) -> str:
+    """CRC-32 of a file, in hex: hnswlib reads whatever it is given, and searches beyond its memory."""
+    crc = 0
+    with file.open("rb") as opened:
+        while block := opened.read(1 << 20):
+            crc = zlib.crc32(block, crc)
+    return f"{crc:08x}"

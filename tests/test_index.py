@@ -1,0 +1,263 @@
+"""The nearest prompts against brute force: exact search, graphs, eviction, swaps and files."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+from batches import unit_rows
+from memr_service.memory.index import Graph, PromptIndex, build
+from memr_service.memory.view import exact_cosines
+
+D = 16
+
+
+def fill(index: PromptIndex, vectors: np.ndarray, *, graphs: bool = True) -> None:
+    """Append vectors, the oldest leaving when it is full, each graph being built and swapped in when it is wanted."""
+    for vector in vectors:
+        if index.tail - index.head == index.capacity:
+            index.drop_first()
+        index.append(vector)
+        if graphs and (wanted := index.next_graph()):
+            index.swap(build(index.copy_range(*wanted), *wanted, seed=0))
+
+
+def nearest(index: PromptIndex, queries: np.ndarray, k: int, head: int | None = None) -> list[list[int]]:
+    """The k nearest among the candidates, as a view picks them."""
+    found = []
+    for query, numbers in zip(queries, index.candidates(queries, k, index.head if head is None else head), strict=True):
+        assert len(np.unique(numbers)) == len(numbers)
+        numbers = np.sort(numbers)
+        order = np.argsort(-exact_cosines(query, index.take(numbers)), kind="stable")[:k]
+        found.append(numbers[order].tolist())
+    return found
+
+
+def brute_force(vectors: np.ndarray, queries: np.ndarray, k: int, head: int, tail: int) -> list[list[int]]:
+    """The k nearest of vectors[head:tail] by sorting them all; ties go to the earlier one."""
+    stored = vectors[head:tail].astype(np.float64)
+    stored /= np.linalg.norm(stored, axis=1, keepdims=True)
+    found = []
+    for query in queries.astype(np.float64):
+        cosines = [float(np.sum(row * query)) for row in stored]
+        found.append([head + place for place in sorted(range(tail - head), key=lambda at: (-cosines[at], at))[:k]])
+    return found
+
+
+def recall(found: list[list[int]], wanted: list[list[int]]) -> float:
+    return sum(len(set(a) & set(b)) for a, b in zip(found, wanted, strict=True)) / sum(len(b) for b in wanted)
+
+
+@pytest.mark.parametrize("storage", ["float32", "float16"])
+def test_exact_search_is_brute_force_over_a_ring_that_wraps(storage: str) -> None:
+    rng = np.random.default_rng(0)
+    vectors = unit_rows(rng, 250, D, storage)
+    index = PromptIndex(D, 60) if storage == "float32" else PromptIndex(D, 60, 1e-3)
+    queries = unit_rows(rng, 20, D, storage)
+    for start in range(0, 250, 10):
+        fill(index, vectors[start : start + 10])
+        for k in (1, 7, 100):
+            assert nearest(index, queries, k) == brute_force(vectors, queries, k, index.head, index.tail)
+
+
+def test_of_equally_near_prompts_the_one_stored_earlier_comes_first() -> None:
+    rng = np.random.default_rng(1)
+    places = unit_rows(rng, 5, D)
+    vectors = places[rng.integers(5, size=90)]
+    index = PromptIndex(D, 40)
+    fill(index, vectors)
+    for k in (1, 3, 9, 40):
+        assert nearest(index, places, k) == brute_force(vectors, places, k, 50, 90)
+
+
+def test_more_prompts_than_there_are_is_all_of_them_and_none_of_an_empty_memory() -> None:
+    index = PromptIndex(D, 10)
+    assert nearest(index, np.ones((2, D), np.float32), 3) == [[], []]
+    fill(index, unit_rows(np.random.default_rng(2), 4, D))
+    assert sorted(nearest(index, np.ones((1, D), np.float32), 9)[0]) == [0, 1, 2, 3]
+
+
+def test_a_search_from_a_later_head_leaves_out_what_is_about_to_go() -> None:
+    rng = np.random.default_rng(3)
+    vectors, queries = unit_rows(rng, 120, D), unit_rows(rng, 10, D)
+    for index in (PromptIndex(D, 50), PromptIndex(D, 50, crossover=16, step=8)):
+        fill(index, vectors)
+        for head in (71, 95, 119, 120):
+            assert nearest(index, queries, 5, head) == brute_force(vectors, queries, 5, head, 120)
+
+
+def test_graphs_are_merged_as_a_binary_counter_carries() -> None:
+    index = PromptIndex(D, 10_000, crossover=32, step=8)
+    sizes = []
+    for vector in unit_rows(np.random.default_rng(4), 80, D):
+        fill(index, vector[None])
+        now = [graph.stop - graph.start for graph in index.graphs]
+        if not sizes or sizes[-1] != now:
+            sizes.append(now)
+        assert index.tail - index.indexed < (8 if index.graphs else 32)
+    assert sizes == [[], [32], [32, 8], [32, 16], [32, 16, 8], [64], [64, 8], [64, 16]]
+
+
+def test_graphs_never_overlap_and_cover_all_but_the_newest_whatever_is_evicted() -> None:
+    for capacity in (20, 33, 48, 100):
+        index = PromptIndex(D, capacity, crossover=16, step=8)
+        for vector in unit_rows(np.random.default_rng(5), 400, D):
+            fill(index, vector[None])
+            covered = [number for graph in index.graphs for number in range(max(graph.start, index.head), graph.stop)]
+            assert covered == list(range(index.head, index.indexed)) or not index.graphs
+            assert len(index.graphs) <= 6
+
+
+def test_graphs_find_the_same_as_brute_force_while_prompts_come_and_go() -> None:
+    rng = np.random.default_rng(6)
+    vectors, queries = unit_rows(rng, 900, D), unit_rows(rng, 15, D)
+    index = PromptIndex(D, 150, crossover=40, step=20)
+    found, wanted = [], []
+    for start in range(0, 900, 30):
+        fill(index, vectors[start : start + 30])
+        found += nearest(index, queries, 5)
+        wanted += brute_force(vectors, queries, 5, index.head, index.tail)
+    assert index.graphs
+    assert recall(found, wanted) == 1
+
+
+def test_a_graph_swapped_in_late_does_not_return_what_left_meanwhile() -> None:
+    rng = np.random.default_rng(7)
+    vectors = unit_rows(rng, 200, D)
+    index = PromptIndex(D, 100, crossover=50, step=25)
+    fill(index, vectors[:100], graphs=False)
+    graph = build(index.copy_range(0, 100), 0, 100, seed=0)
+    fill(index, vectors[100:160], graphs=False)
+    index.swap(graph)
+    assert nearest(index, vectors[:160], 3) == brute_force(vectors, vectors[:160], 3, 60, 160)
+    fill(index, vectors[160:], graphs=False)
+    assert index.graphs == []
+
+
+def test_a_graph_of_prompts_that_all_left_is_not_taken_into_use() -> None:
+    vectors = unit_rows(np.random.default_rng(8), 60, D)
+    index = PromptIndex(D, 20)
+    fill(index, vectors[:20])
+    graph = build(index.copy_range(0, 20), 0, 20, seed=0)
+    fill(index, vectors[20:])
+    index.swap(graph)
+    assert index.graphs == []
+
+
+def test_a_merged_graph_replaces_one_that_lost_prompts_before_it_was_begun() -> None:
+    vectors = unit_rows(np.random.default_rng(9), 60, D)
+    index = PromptIndex(D, 40, crossover=32, step=8)
+    fill(index, vectors[:32])
+    fill(index, vectors[32:], graphs=False)
+    wanted = index.next_graph()
+    assert wanted == (20, 60)
+    index.swap(build(index.copy_range(*wanted), *wanted, seed=0))
+    assert [(graph.start, graph.stop) for graph in index.graphs] == [(20, 60)]
+    assert nearest(index, vectors[20:], 40) == brute_force(vectors, vectors[20:], 40, 20, 60)
+
+
+class Disconnected:
+    """A graph that finds nothing, as hnswlib's may when most of it is deleted."""
+
+    def __init__(self, count: int) -> None:
+        self.count = count
+        self.asked = 0
+
+    def get_current_count(self) -> int:
+        return self.count
+
+    def set_ef(self, ef: int) -> None:
+        pass
+
+    def knn_query(self, queries: np.ndarray, k: int, num_threads: int) -> None:
+        self.asked += 1
+        raise RuntimeError("Cannot return the results in a contiguous 2D array. Probably ef or M is too small")
+
+
+def test_a_graph_that_cannot_return_enough_is_scanned() -> None:
+    vectors = unit_rows(np.random.default_rng(10), 50, D)
+    index = PromptIndex(D, 50)
+    fill(index, vectors)
+    graph = Disconnected(40)
+    index.swap(Graph(0, 40, graph))
+    assert nearest(index, vectors, 4) == brute_force(vectors, vectors, 4, 0, 50)
+    assert graph.asked == 1
+
+
+def test_a_graph_with_fewer_prompts_left_than_asked_for_is_scanned() -> None:
+    vectors = unit_rows(np.random.default_rng(11), 75, D)
+    index = PromptIndex(D, 50, crossover=40, step=100)
+    fill(index, vectors[:50])
+    fill(index, vectors[50:], graphs=False)
+    assert index.graphs
+    assert nearest(index, vectors[25:], 50) == brute_force(vectors, vectors[25:], 50, 25, 75)
+
+
+@pytest.mark.parametrize("k", [1, 20])
+def test_a_request_that_evicts_most_of_a_graph_still_finds_what_stays(k: int) -> None:
+    rng = np.random.default_rng(12)
+    vectors = unit_rows(rng, 2000, D)
+    # everything near the query is about to go
+    vectors[:1500] = vectors[:1500] * 0.2 + vectors[0]
+    vectors /= np.linalg.norm(vectors, axis=1, keepdims=True)
+    index = PromptIndex(D, 2000, crossover=2000)
+    fill(index, vectors)
+    assert index.graphs
+    queries = np.stack([vectors[0], vectors[1700]])
+    assert nearest(index, queries, k, 1500) == brute_force(vectors, queries, k, 1500, 2000)
+
+
+def test_a_saved_graph_answers_as_the_one_in_memory(tmp_path: Path) -> None:
+    rng = np.random.default_rng(13)
+    vectors, queries = unit_rows(rng, 500, D), unit_rows(rng, 50, D)
+    index = PromptIndex(D, 300, crossover=100, step=10_000)
+    fill(index, vectors[:300])
+    (graph,) = index.graphs
+    file = tmp_path / "graph.hnsw"
+    index.save(build(vectors[graph.start : graph.stop], graph.start, graph.stop, seed=0), file)
+    fill(index, vectors[300:350])
+    loaded = index.load(graph.start, graph.stop, file)
+    assert loaded is not None
+    before = index.candidates(queries, 7, index.head)
+    index.graphs.clear()
+    index.swap(loaded)
+    after = index.candidates(queries, 7, index.head)
+    assert [row.tolist() for row in after] == [row.tolist() for row in before]
+
+
+def damaged(whole: bytes) -> Iterator[bytes]:
+    """Cut short anywhere, too long, or with a byte changed."""
+    yield b""
+    for size in range(1, len(whole), len(whole) // 40):
+        yield whole[:size]
+    yield whole + b"\0"
+    for place in [*range(0, 100), *range(100, len(whole), len(whole) // 100)]:
+        yield whole[:place] + bytes([whole[place] ^ 0xFF]) + whole[place + 1 :]
+
+
+def test_a_file_that_is_missing_or_damaged_is_no_graph(tmp_path: Path) -> None:
+    vectors = unit_rows(np.random.default_rng(14), 30, D)
+    index, file = PromptIndex(D, 30), tmp_path / "graph.hnsw"
+    assert index.load(0, 30, file) is None
+    index.save(build(vectors, 0, 30, seed=0), file)
+    assert index.load(0, 30, file) is not None
+    whole = file.read_bytes()
+    for bad in damaged(whole):
+        file.write_bytes(bad)
+        assert index.load(0, 30, file) is None
+    file.write_bytes(whole)
+    assert index.load(0, 30, file) is not None
+    assert index.load(0, 20, file) is None
+
+
+def test_a_graph_is_a_function_of_its_range() -> None:
+    vectors = unit_rows(np.random.default_rng(15), 400, D)
+    queries = unit_rows(np.random.default_rng(16), 40, D)
+    answers = []
+    for _ in range(2):
+        index = PromptIndex(D, 300, crossover=100, step=30)
+        fill(index, vectors)
+        answers.append([row.tolist() for row in index.candidates(queries, 10, index.head)])
+    assert answers[0] == answers[1]
