@@ -36,21 +36,21 @@ def play(client: RewardClient, console: Console) -> None:
     console.print(f"\nThe memories hold {held} when the last question comes in:", highlight=False)
     console.print(Text(question, style="italic"), "\n")
     console.print(_table(last, answer, junk))
-    console.print(EXPLANATION, highlight=False)
+    for paragraph in EXPLANATION:
+        console.print(paragraph, highlight=False)
 
 
-EXPLANATION = """
-[b]How to read it.[/] exploit is minus the distance to the mean of the right completions that the nearest stored prompt
-holds: nearer is better. explore is 1 minus the highest cosine with a wrong one: unlike past mistakes is better. Each is
-then scaled by a window over the last 100 values, and the reward is their sum. A completion never meets itself in the
-memory; its siblings it does meet. A dash means that there was nothing to compare with.
-
-[b]What to watch.[/] The last row is no answer at all, and explore pays it well, because nothing resembles it. Your
-verifier's reward has to outweigh that. Look at your own rollouts before you train on them:
-
-  memr score rollouts.jsonl        one {"prompt": ..., "completion": ..., "outcome": ...} per line
-  memr serve                       then POST /reward, or RewardClient from Python
-"""
+EXPLANATION = (
+    "\n[b]How to read it.[/] exploit is minus the distance to the mean of the right completions that the nearest "
+    "stored prompt holds: nearer is better. explore is 1 minus the highest cosine with a wrong one: unlike past "
+    "mistakes is better. Each is then scaled by a window over the last 100 values, and the reward is their sum. A "
+    "completion never meets itself in the memory; its siblings it does meet.\n",
+    "[b]What to watch.[/] The last row is no answer at all, and explore pays it most, because nothing resembles it. "
+    "Your verifier's reward has to outweigh that. So look at rollouts of your own before you train:\n",
+    "  memr score rollouts.jsonl    one {'prompt', 'completion', 'outcome'} per line",
+    "  memr serve                   then POST /reward, or RewardClient in Python",
+)
+"""What the table shows, a paragraph each."""
 
 
 def _introduction(groups: list[list[Rollout]], encoder: str | None) -> str:
@@ -73,7 +73,8 @@ def _table(last: list[Rollout], answer: RewardResponse, junk: RewardResponse) ->
     for i, rollout in enumerate(last):
         table.add_row(str(rollout.completion).splitlines()[-1], _outcome(rollout.outcome), *_numbers(answer, i))
     table.add_section()
-    table.add_row(f"{JUNK} (only asked, not stored)", _outcome(0), *_numbers(junk, 0))
+    table.caption = "* asked with mode='eval': nothing is stored"
+    table.add_row(f"{JUNK} *", _outcome(0), *_numbers(junk, 0))
     return table
 
 
