@@ -12,9 +12,9 @@ import zlib
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar, cast
 
 logger = logging.getLogger(__name__)
 
@@ -35,12 +35,10 @@ PATIENCE_S = 60.0
 
 @dataclass(frozen=True)
 class _Job:
-    do: Callable[[sqlite3.Connection], object]
+    do: Callable[[sqlite3.Connection], Any]
     items: int = 0  # lost if it fails
     chars: int = 0  # of the room for what waits
-
-
-PRUNE = _Job(lambda _: None)  # for every job prunes
+    reply: Future[Any] = field(default_factory=Future)
 
 
 class Texts:
@@ -94,7 +92,7 @@ class Texts:
 
     def flush(self) -> None:
         """Return once everything asked so far is done."""
-        self._ask(lambda _: None, None)
+        self._ask(_nothing, None)
 
     def close(self) -> None:
         """Finish what waits, and stop. Again: does nothing."""
@@ -110,31 +108,23 @@ class Texts:
 
     def _ask(self, question: Callable[[sqlite3.Connection], T], otherwise: T) -> T:
         """The thread's answer to a question, or `otherwise` if it has none (closed, forked away, stuck or failed)."""
-        reply: Future[T] = Future()
-
-        def do(database: sqlite3.Connection) -> None:
-            try:
-                reply.set_result(question(database))
-            except Exception as error:
-                reply.set_exception(error)
-                raise
-
         if not self._thread.is_alive():
             return otherwise
-        self._jobs.put(_Job(do))
+        job = _Job(question)
+        self._jobs.put(job)
         try:
-            return reply.result(PATIENCE_S)
+            return cast(T, job.reply.result(PATIENCE_S))
         except Exception:  # the thread has logged it
             return otherwise
 
     def _work(self) -> None:
-        job: _Job | None = PRUNE
+        job: _Job | None = _Job(_nothing)  # every job prunes
         while job is not None:
             self._attempt(job)
             try:
                 job = self._jobs.get(timeout=PRUNING_S)
             except queue.Empty:
-                job = PRUNE
+                job = _Job(_nothing)
         if self._database is not None:
             self._database.close()
 
@@ -142,13 +132,15 @@ class Texts:
         try:
             database = self._open()
             with database:  # one transaction
-                job.do(database)
+                done = job.do(database)
                 self._prune(database)
+            job.reply.set_result(done)
         except Exception as error:
             logger.warning("texts: %s (%d items dropped)", error, job.items)
             with self._lock:
                 self.dropped += job.items
             self._start_over(error)
+            job.reply.set_exception(error)
         with self._lock:
             self._room += job.chars
 
@@ -186,6 +178,10 @@ class Texts:
             rowid, size = database.execute("SELECT rowid, bytes FROM texts ORDER BY at, rowid LIMIT 1").fetchone()
             database.execute("DELETE FROM texts WHERE rowid = ?", (rowid,))
             self._used -= size
+
+
+def _nothing(_: sqlite3.Connection) -> None:
+    pass
 
 
 def _total(database: sqlite3.Connection) -> int:

@@ -101,6 +101,14 @@ class Database:
                 self.write("ROLLBACK")
             raise
 
+    def reclaim(self) -> None:
+        """Give the room of what was deleted back to the disk, in steps that keep the log small."""
+        free = self.rows("PRAGMA freelist_count")[0][0]
+        with translated(self.file):
+            for _ in range(0, free, WAL_PAGES):
+                self._connection.executescript(f"PRAGMA incremental_vacuum({WAL_PAGES})")  # `execute` frees one page
+        self.rows("PRAGMA wal_checkpoint(TRUNCATE)")
+
     def close(self) -> None:
         """Write the log into the database and close both. Again: does nothing."""
         self._connection.close()

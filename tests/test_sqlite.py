@@ -1,0 +1,588 @@
+"""What the embedded store does when the disk, another process or the power does not play along."""
+
+from __future__ import annotations
+
+import os
+import resource
+import shutil
+import signal
+import sqlite3
+import subprocess
+import sys
+import threading
+import tracemalloc
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import BinaryIO
+
+import numpy as np
+import pytest
+from memr_client.errors import InternalError, StoreFull, Unavailable
+from memr_service.store import files
+from memr_service.store.base import Answer, Damage, Snapshot, StoredRecord
+from memr_service.store.sqlite import COMMITS_PER_PRUNING, SqliteStore
+
+WHEN = "2025-11-21T08:00:00+00:00"
+TO_THE_END = 2**62
+PAGE = 8192
+
+
+def payload(position: int) -> bytes:
+    return np.random.default_rng(position).bytes(3000)
+
+
+@pytest.fixture
+def data(tmp_path: Path) -> Path:
+    return tmp_path / "data"
+
+
+@pytest.fixture
+def store(data: Path) -> Iterator[SqliteStore]:
+    opened = SqliteStore(data)
+    yield opened
+    opened.close()
+
+
+def fill(store: SqliteStore, upto: int, after: int = 0) -> int:
+    """Commit records after + 1 ... upto to the run "run" (made if need be); its uid."""
+    run = store.find("run") or store.create("run", "{}", 1, None, WHEN)
+    for position in range(after + 1, upto + 1):
+        store.commit(
+            run.uid, StoredRecord(0, position, payload(position)), [Answer(f"id-{position}", b"digest", b"answer")]
+        )
+    return run.uid
+
+
+def filled(data: Path, upto: int) -> int:
+    store = SqliteStore(data)
+    uid = fill(store, upto)
+    store.close()
+    return uid
+
+
+def positions(store: SqliteStore, uid: int = 1) -> list[int]:
+    found = list(store.records(uid, [(0, 0, TO_THE_END)]))
+    assert all(record.payload == payload(record.position) for record in found)
+    return [record.position for record in found]
+
+
+def answered(store: SqliteStore, uid: int, upto: int) -> list[int]:
+    return [position for position in range(1, upto + 1) if len(store.answers(uid, f"id-{position}")) == 1]
+
+
+def flip(file: Path, offset: int, bits: int = 0xFF) -> None:
+    with file.open("r+b") as opened:
+        opened.seek(offset)
+        byte = opened.read(1)[0]
+        opened.seek(offset)
+        opened.write(bytes([byte ^ bits]))
+
+
+def place_of(file: Path, position: int) -> int:
+    """Where the payload of a record lies in a closed database file."""
+    offset = file.read_bytes().find(payload(position))
+    assert offset > 0
+    return offset
+
+
+def run_python(script: str, *arguments: object) -> subprocess.Popen[str]:
+    command = [sys.executable, "-c", script, *map(str, arguments)]
+    return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+
+
+# One owner ------------------------------------------------------------------------------------------------------------
+
+
+def test_a_second_store_in_the_same_process_is_refused(store: SqliteStore, data: Path) -> None:
+    with pytest.raises(Unavailable, match="in use by this very process") as refused:
+        SqliteStore(data)
+    assert str(data) in str(refused.value)
+    fill(store, 1)
+    store.close()
+    SqliteStore(data).close()
+
+
+OPEN = """
+import sys
+from pathlib import Path
+from memr_client.errors import Unavailable
+from memr_service.store.sqlite import SqliteStore
+try:
+    SqliteStore(Path(sys.argv[1])).close()
+except Unavailable as refused:
+    print(refused)
+"""
+
+
+def test_a_second_process_is_told_who_has_the_directory(store: SqliteStore, data: Path) -> None:
+    fill(store, 2)
+    told = run_python(OPEN, data).communicate(timeout=60)[0]
+    assert f"the data directory {data} is in use by another process (pid {os.getpid()} on host " in told
+    assert f"Stop process {os.getpid()}, or give another directory" in told
+    assert positions(store) == [1, 2]
+
+
+COMMIT = """
+import sys
+from pathlib import Path
+import numpy as np
+from memr_service.store.base import Answer, StoredRecord
+from memr_service.store.sqlite import SqliteStore
+store = SqliteStore(Path(sys.argv[1]))
+run = store.find("run") or store.create("run", "{}", 1, None, "")
+position = sum(1 for _ in store.records(run.uid, [(0, 0, 2**62)]))
+print("open", flush=True)
+while True:
+    position += 1
+    payload = np.random.default_rng(position).bytes(3000)
+    store.commit(run.uid, StoredRecord(0, position, payload), [Answer(f"id-{position}", b"digest", b"answer")])
+    print(position, flush=True)
+"""
+
+
+def test_what_was_acknowledged_before_a_kill_is_there_exactly_once(data: Path) -> None:
+    rng = np.random.default_rng(0)
+    acknowledged = 0
+    for _ in range(6):
+        child = run_python(COMMIT, data)
+        assert child.stdout is not None
+        assert child.stdout.readline() == "open\n"
+        for _ in range(int(rng.integers(1, 200))):
+            acknowledged = int(child.stdout.readline())
+        child.send_signal(signal.SIGKILL)
+        rest = child.communicate(timeout=60)[0].split()
+        acknowledged = int(rest[-1]) if rest else acknowledged
+
+        store = SqliteStore(data)  # the killed owner's lock is free
+        found = positions(store)
+        assert found in (list(range(1, acknowledged + 1)), list(range(1, acknowledged + 2)))
+        assert answered(store, 1, len(found)) == found
+        assert store.damages() == []
+        acknowledged = len(found)
+        store.close()
+
+
+def test_a_directory_that_cannot_be_made_is_named(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    with pytest.raises(Unavailable, match="cannot be written to") as refused:
+        SqliteStore(tmp_path / "file" / "data")
+    assert refused.value.value == str(tmp_path / "file" / "data")
+
+
+def test_a_store_that_could_not_be_opened_lets_the_directory_go(data: Path) -> None:
+    data.mkdir()
+    (data / "memr.db").write_bytes(b"not a database, but long enough to be taken for one" * 100)
+    for _ in range(2):
+        with pytest.raises(Unavailable, match=r"memr.db is damaged"):
+            SqliteStore(data)
+
+
+# What is on the disk --------------------------------------------------------------------------------------------------
+
+
+def test_a_newer_schema_is_not_touched(data: Path) -> None:
+    filled(data, 1)
+    database = sqlite3.connect(data / "memr.db")
+    database.execute("PRAGMA user_version = 99")
+    database.close()
+    before = (data / "memr.db").read_bytes()
+    with pytest.raises(Unavailable, match=r"newer memr \(schema 99\)"):
+        SqliteStore(data)
+    assert (data / "memr.db").read_bytes() == before
+
+
+def test_another_programs_database_is_not_touched(data: Path) -> None:
+    data.mkdir()
+    database = sqlite3.connect(data / "memr.db")
+    database.execute("CREATE TABLE theirs (x)")
+    database.close()
+    before = (data / "memr.db").read_bytes()
+    with pytest.raises(Unavailable, match="another program"):
+        SqliteStore(data)
+    assert (data / "memr.db").read_bytes() == before
+
+
+def crashed_copy(data: Path, copy: Path) -> Path:
+    """What a crash at this moment would leave of an open store."""
+    copy.mkdir(parents=True)
+    for name in ("memr.db", "memr.db-wal"):
+        shutil.copy(data / name, copy / name)
+    return copy / "memr.db-wal"
+
+
+def test_a_log_cut_anywhere_in_the_last_record_leaves_the_ones_before(
+    store: SqliteStore, data: Path, tmp_path: Path
+) -> None:
+    uid = fill(store, 4)
+    before = (data / "memr.db-wal").stat().st_size
+    fill(store, 5, after=4)
+    after = (data / "memr.db-wal").stat().st_size
+    assert after > before + 3000
+    for number, length in enumerate([before, before + 1, *range(before + 20, after, 997), after - 1, after]):
+        wal = crashed_copy(data, tmp_path / f"cut-{number}")
+        with wal.open("r+b") as file:
+            file.truncate(length)
+        survivor = SqliteStore(wal.parent)
+        whole = [1, 2, 3, 4, 5] if length == after else [1, 2, 3, 4]
+        assert positions(survivor) == whole
+        assert answered(survivor, uid, 5) == whole
+        fill(survivor, 6, after=whole[-1])
+        assert positions(survivor)[-1] == 6
+        survivor.close()
+
+
+def test_a_byte_flipped_in_the_log_cuts_the_last_record_and_is_reported(
+    store: SqliteStore, data: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    fill(store, 4)
+    before = (data / "memr.db-wal").stat().st_size
+    fill(store, 5, after=4)
+    after = (data / "memr.db-wal").stat().st_size
+    for number, offset in enumerate(range(before + 100, after, 2999)):
+        wal = crashed_copy(data, tmp_path / f"flip-{number}")
+        flip(wal, offset)
+        caplog.clear()
+        survivor = SqliteStore(wal.parent)
+        assert positions(survivor) == [1, 2, 3, 4]
+        assert "torn or damaged" in caplog.text
+        survivor.close()
+
+
+def test_a_whole_log_is_not_reported(
+    store: SqliteStore, data: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    fill(store, 5)
+    survivor = SqliteStore(crashed_copy(data, tmp_path / "copy").parent)
+    assert positions(survivor) == [1, 2, 3, 4, 5]
+    survivor.close()
+    assert caplog.text == ""
+
+
+@pytest.mark.parametrize(("bad", "byte"), [(1, 0), (4, 1500), (6, 2999)])
+def test_a_flipped_payload_is_cut_with_what_follows_and_reported(
+    data: Path, bad: int, byte: int, caplog: pytest.LogCaptureFixture
+) -> None:
+    uid = filled(data, 6)
+    flip(data / "memr.db", place_of(data / "memr.db", bad) + byte, 0x01)
+    store = SqliteStore(data)
+    assert store.damages() == []
+    prefix = list(range(1, bad))
+    assert positions(store) == prefix
+    assert store.damages() == [Damage("run", 0, bad, 7 - bad, "checksum mismatch")]
+    assert f"record {bad} (branch 0)" in caplog.text
+    assert answered(store, uid, 6) == prefix
+    fill(store, bad, after=bad - 1)
+    assert positions(store) == [*prefix, bad]
+    store.close()
+
+    kept = sqlite3.connect(data / "memr.db")
+    assert kept.execute("SELECT position FROM damaged ORDER BY position").fetchall() == [(p,) for p in range(bad, 7)]
+    kept.close()
+    store = SqliteStore(data)
+    assert positions(store) == [*prefix, bad]
+    assert store.damages() == []
+    store.close()
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        "UPDATE log SET position = 30 WHERE position = 3",
+        "DELETE FROM log WHERE position = 3",
+        "UPDATE log SET payload = CAST('text' AS TEXT) WHERE position = 3",
+        "UPDATE log SET payload = x'' WHERE position = 3",
+        "UPDATE log SET payload = (SELECT payload FROM log WHERE position = 2), crc = "
+        "(SELECT crc FROM log WHERE position = 2) WHERE position = 3",
+    ],
+)
+def test_a_record_that_is_missing_or_another_is_cut(data: Path, wrong: str) -> None:
+    filled(data, 5)
+    database = sqlite3.connect(data / "memr.db")
+    database.execute(wrong)
+    database.commit()
+    database.close()
+    store = SqliteStore(data)
+    assert positions(store) == [1, 2]
+    assert [(damage.position, damage.branch) for damage in store.damages()] == [(3, 0)]
+    store.close()
+
+
+def test_damage_behind_a_snapshot_cuts_nothing(data: Path) -> None:
+    store = SqliteStore(data)
+    uid = fill(store, 5)
+    store.save_snapshot(uid, Snapshot(0, 4, {"a": np.zeros(1)}))
+    store.close()
+    flip(data / "memr.db", place_of(data / "memr.db", 3))
+    store = SqliteStore(data)
+    with pytest.raises(Unavailable, match="record 3"):
+        positions(store)
+    assert [record.position for record in store.records(uid, [(0, 4, TO_THE_END)])] == [5]
+    fill(store, 6, after=5)
+    assert store.damages() == []
+    store.close()
+
+
+def test_damage_behind_this_sessions_commits_cuts_nothing(data: Path) -> None:
+    uid = filled(data, 5)
+    flip(data / "memr.db", place_of(data / "memr.db", 3))
+    store = SqliteStore(data)
+    fill(store, 6, after=5)
+    with pytest.raises(Unavailable, match="record 3"):
+        positions(store)
+    fill(store, 7, after=6)
+    assert answered(store, uid, 7) == [1, 2, 3, 4, 5, 6, 7]
+    store.close()
+
+
+def test_an_unreadable_page_is_a_typed_error_that_names_the_file(data: Path) -> None:
+    uid = filled(data, 50)
+    page = place_of(data / "memr.db", 25) // PAGE * PAGE
+    for offset in range(page, page + 100):
+        flip(data / "memr.db", offset)
+    store = SqliteStore(data)
+    assert len(list(store.records(uid, [(0, 0, 20)]))) == 20
+    with pytest.raises(Unavailable, match="is damaged") as broken:
+        positions(store)
+    assert str(data / "memr.db") in str(broken.value)
+    assert "backup" in str(broken.value)
+    assert len(list(store.records(uid, [(0, 30, 50)]))) == 20
+    store.close()
+
+
+# No room --------------------------------------------------------------------------------------------------------------
+
+
+def limit_pages(store: SqliteStore, pages: int) -> None:
+    store._database.rows(f"PRAGMA max_page_count = {pages}")
+
+
+def test_a_full_disk_refuses_the_record_and_is_usable_again_with_room(store: SqliteStore) -> None:
+    uid = fill(store, 3)
+    limit_pages(store, store._database.rows("PRAGMA page_count")[0][0])
+    with pytest.raises(StoreFull, match="nothing was written") as full:
+        store.commit(uid, StoredRecord(0, 4, bytes(100_000)), [Answer("id-4", b"digest", b"answer")])
+    assert full.value.remedy is not None
+    assert positions(store) == [1, 2, 3]
+    assert store.answers(uid, "id-4") == []
+    limit_pages(store, 1 << 30)
+    fill(store, 4, after=3)
+    assert positions(store) == [1, 2, 3, 4]
+
+
+def test_a_file_size_limit_counts_as_no_room(store: SqliteStore) -> None:
+    uid = fill(store, 2)
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (16_384, limits[1]))
+    try:
+        with pytest.raises(StoreFull):
+            store.commit(uid, StoredRecord(0, 3, payload(3)), [Answer("id-3", b"digest", b"answer")])
+        with pytest.raises(Unavailable):
+            store.check()
+        with pytest.raises(StoreFull):
+            store.save_snapshot(uid, Snapshot(0, 2, {"a": np.zeros(10_000)}))
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+    store.check()
+    assert positions(store) == [1, 2]
+    assert store.snapshots(uid) == []
+    fill(store, 3, after=2)
+    assert answered(store, uid, 3) == [1, 2, 3]
+
+
+def test_another_writer_is_an_unavailable_store(store: SqliteStore, data: Path) -> None:
+    uid = fill(store, 1)
+    store._database.rows("PRAGMA busy_timeout = 0")
+    intruder = sqlite3.connect(data / "memr.db", isolation_level=None)
+    intruder.execute("BEGIN IMMEDIATE")
+    with pytest.raises(Unavailable, match="locked"):
+        store.commit(uid, StoredRecord(0, 2, payload(2)))
+    intruder.execute("ROLLBACK")
+    intruder.close()
+    fill(store, 2, after=1)
+    assert positions(store) == [1, 2]
+
+
+def test_a_closed_store_is_unavailable(store: SqliteStore) -> None:
+    uid = fill(store, 1)
+    store.close()
+    with pytest.raises(Unavailable, match="closed"):
+        store.commit(uid, StoredRecord(0, 2, payload(2)))
+
+
+def test_amended_answers_that_find_no_room_do_not_keep_the_store_open(
+    store: SqliteStore, data: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    uid = fill(store, 1)
+    store.amend_answer(uid, "id-1", bytes(100_000))
+    limit_pages(store, store._database.rows("PRAGMA page_count")[0][0])
+    store.close()
+    assert "1 answers could not be amended" in caplog.text
+    again = SqliteStore(data)
+    assert [answer.answer for answer in again.answers(uid, "id-1")] == [b"answer"]
+    again.close()
+
+
+# What grows -----------------------------------------------------------------------------------------------------------
+
+
+def test_old_answers_go_when_the_store_opens_and_now_and_then(data: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    now = 1_000_000.0
+    monkeypatch.setattr("time.time", lambda: now)
+    store = SqliteStore(data, answer_hours=24)
+    uid = fill(store, 2)
+    now += 12 * 3600
+    fill(store, 3, after=2)
+    now += 13 * 3600
+    assert answered(store, uid, 3) == [1, 2, 3]
+    store.close()
+    store = SqliteStore(data, answer_hours=24)
+    assert answered(store, uid, 3) == [3]
+    now += 13 * 3600
+    store._database.rows("PRAGMA synchronous = OFF")
+    fill(store, 3 + COMMITS_PER_PRUNING, after=3)
+    assert answered(store, uid, 5) == [4, 5]
+    assert len(positions(store)) == 3 + COMMITS_PER_PRUNING
+    store.close()
+
+
+def test_a_deleted_run_gives_its_room_and_its_files_back(store: SqliteStore, data: Path) -> None:
+    other = store.create("other", "{}", 1, None, WHEN)
+    uid = fill(store, 2)
+    empty = store.size()
+    for position in range(3, 13):
+        store.commit(uid, StoredRecord(0, position, bytes(1 << 20)))
+    store.save_snapshot(uid, Snapshot(0, 12, {"a": np.zeros(100_000)}))
+    index = store.index_file(uid, "success")
+    kept = store.index_file(other.uid, "success")
+    assert index is not None
+    assert kept is not None
+    index.write_bytes(bytes(1 << 20))
+    kept.touch()
+    store.delete(uid)
+    assert not index.parent.exists()
+    assert kept.exists()
+    assert not (data / "snapshots" / str(uid)).exists()
+    assert store.size() < empty + 100_000
+
+
+def test_files_of_runs_that_are_gone_are_swept_at_the_start(data: Path) -> None:
+    uid = filled(data, 1)
+    for place in (data / "snapshots" / "77", data / "index" / "77", data / "index" / str(uid)):
+        place.mkdir(parents=True)
+        (place / "file").touch()
+    (data / "snapshots" / f"{uid}-0-1.npz.tmp").touch()
+    store = SqliteStore(data)
+    store.close()
+    assert sorted(path.relative_to(data).as_posix() for path in (data / "index").rglob("*")) == [
+        f"index/{uid}",
+        f"index/{uid}/file",
+    ]
+    assert list((data / "snapshots").iterdir()) == []
+
+
+def test_a_journal_is_read_in_a_stream(data: Path) -> None:
+    store = SqliteStore(data)
+    uid = store.create("run", "{}", 1, None, WHEN).uid
+    store._database.rows("PRAGMA synchronous = OFF")
+    for position in range(1, 201):
+        store.commit(uid, StoredRecord(0, position, bytes(100_000)))
+    tracemalloc.start()
+    assert sum(len(record.payload) for record in store.records(uid, [(0, 0, TO_THE_END)])) == 20_000_000
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert peak < 2_000_000
+    store.close()
+
+
+# Snapshots ------------------------------------------------------------------------------------------------------------
+
+
+def snapshot(position: int, branch: int = 0) -> Snapshot:
+    return Snapshot(branch, position, {"vectors": np.full((4, 3), position, np.float32), "file": np.arange(5)})
+
+
+def test_the_newest_two_snapshots_are_kept(store: SqliteStore, data: Path) -> None:
+    uid = fill(store, 1)
+    for position in (9, 10, 100):
+        store.save_snapshot(uid, snapshot(position))
+    store.save_snapshot(uid, snapshot(100))
+    assert store.snapshots(uid) == [(0, 100), (0, 10)]
+    store.save_snapshot(uid, snapshot(50, branch=1))
+    assert store.snapshots(uid) == [(1, 50), (0, 100)]
+    assert len(list((data / "snapshots" / str(uid)).iterdir())) == 2
+    loaded = store.load_snapshot(uid, 0, 100)
+    assert loaded is not None
+    assert loaded.arrays["vectors"][0, 0] == 100
+    assert store.load_snapshot(uid, 0, 10) is None
+
+
+def test_a_snapshot_with_any_byte_flipped_or_missing_is_not_loaded(
+    store: SqliteStore, data: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    uid = fill(store, 1)
+    store.save_snapshot(uid, snapshot(1))
+    file = data / "snapshots" / str(uid) / "0-1.npz"
+    whole = file.read_bytes()
+    damaged = [whole[:at] + bytes([whole[at] ^ 0x10]) + whole[at + 1 :] for at in range(len(whole))]
+    damaged += [whole[:length] for length in (0, 1, 3, 4, 5, len(whole) // 2, len(whole) - 1)] + [whole + b"x"]
+    for content in damaged:
+        file.write_bytes(content)
+        caplog.clear()
+        assert store.load_snapshot(uid, 0, 1) is None
+        assert "0-1.npz is damaged" in caplog.text
+        assert store.snapshots(uid) == []
+    file.write_bytes(whole)
+    assert store.load_snapshot(uid, 0, 1) is not None
+
+
+def test_objects_are_not_pickled_into_a_snapshot(store: SqliteStore, data: Path) -> None:
+    uid = fill(store, 1)
+    with pytest.raises(ValueError, match=r"[Oo]bject"):
+        store.save_snapshot(uid, Snapshot(0, 1, {"a": np.array([{}], dtype=object)}))
+    assert store.snapshots(uid) == []
+    assert list((data / "snapshots").rglob("*.*")) == []
+
+
+def test_a_crash_while_saving_leaves_the_snapshots_before(
+    store: SqliteStore, data: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    uid = fill(store, 1)
+    store.save_snapshot(uid, snapshot(1))
+
+    def broken(*_: object, **__: object) -> None:
+        raise MemoryError
+
+    monkeypatch.setattr("memr_service.store.files.np.lib.format.write_array", broken)
+    with pytest.raises(MemoryError):
+        store.save_snapshot(uid, snapshot(2))
+    assert store.snapshots(uid) == [(0, 1)]
+    assert store.load_snapshot(uid, 0, 1) is not None
+
+
+def test_a_run_deleted_while_its_snapshot_is_written_leaves_no_file(
+    store: SqliteStore, data: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    uid = fill(store, 1)
+    writing, deleted = threading.Event(), threading.Event()
+    write = files._write
+
+    def slow(file: BinaryIO, arrays: Mapping[str, np.ndarray]) -> None:
+        writing.set()
+        assert deleted.wait(10)
+        write(file, arrays)
+
+    monkeypatch.setattr(files, "_write", slow)
+    saver = threading.Thread(target=store.save_snapshot, args=(uid, snapshot(1)))
+    saver.start()
+    assert writing.wait(10)
+    store.delete(uid)
+    deleted.set()
+    saver.join(10)
+    assert list((data / "snapshots").iterdir()) == []
+
+
+def test_a_defect_in_the_engine_is_an_internal_error_with_the_limit(store: SqliteStore) -> None:
+    uid = fill(store, 2)
+    with pytest.raises(InternalError) as refused:
+        store.commit(uid, StoredRecord(0, 2, payload(2)))
+    assert (refused.value.value, refused.value.limit) == (2, 3)
