@@ -236,6 +236,8 @@ def test_both_clients_offer_the_same_calls_with_the_same_arguments():
 
 def test_everything_exported_is_sorted_and_there():
     assert memr_client.__all__ == sorted(memr_client.__all__)
+    errors = {name for name, member in vars(memr_client.errors).items() if isinstance(member, type)}
+    assert errors - {"Any", "ClassVar"} <= set(memr_client.__all__)
     assert all(hasattr(memr_client, name) for name in memr_client.__all__)
 
 

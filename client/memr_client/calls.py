@@ -179,8 +179,8 @@ def _run_path(run_id: str, rest: str = "") -> str:
 def _unlike_memr(response: httpx.Response) -> str:
     start = response.content[:200].decode("utf-8", "replace")
     return (
-        f"{response.request.method} {response.request.url} was answered with status {response.status_code} and something "
-        f"that is not this memr's: {start!r}. Is the address right, is a proxy between, are both of one version?"
+        f"{response.request.method} {response.request.url} was answered with status {response.status_code} and "
+        f"something that is not memr's: {start!r}. Is the address right, is a proxy between, are both of one version?"
     )
 
 

@@ -100,7 +100,9 @@ def _app(store: str, settings: dict[str, Any]) -> FastAPI:
         from memr_service.settings import Settings
     except ImportError as error:
         raise ImportError(f"an embedded memr needs the service ({error}): pip install 'memr[service]'") from error
-    return create_app(Settings(**{"keys_file": None, **settings, "store": store}))
+    # No keys, for there is no door. No preloading: the encoder is loaded while the caller waits for its first rewards,
+    # so that loading cannot come between the random numbers of a program that goes on meanwhile.
+    return create_app(Settings(**{"keys_file": None, "preload": False, **settings, "store": store}))
 
 
 def _seconds(request: httpx.Request) -> float | None:
@@ -158,5 +160,8 @@ def _ask_to_end(pid: int, loop: asyncio.AbstractEventLoop, stop: asyncio.Event) 
 
 def _end(pid: int, ask_to_end: weakref.finalize[[], EmbeddedTransport], ended: Future[None]) -> None:
     if os.getpid() == pid:
+        was_open = ask_to_end.alive
         ask_to_end()
-        ended.result()
+        failure = ended.exception()
+        if was_open and failure is not None:  # otherwise `close` has raised it
+            raise failure
