@@ -12,6 +12,7 @@ and where they apply `value`, `limit` and `remedy`); the client turns the docume
         ├── Unauthorized       401  no key, or an unknown one
         ├── Forbidden          403  the key's scope or run prefix does not reach this
         ├── UnknownRun         404  no run of that name
+        ├── UnknownCheckpoint  404  no checkpoint of that name
         ├── UnknownRoute       404  no such route
         ├── WrongMethod        405  the route exists, the method does not
         ├── Conflict           409  another config, another encoder, or a name already taken
@@ -119,6 +120,12 @@ class UnknownRun(ProblemError):
     slug, title, status = "unknown-run", "Unknown run", 404
 
 
+class UnknownCheckpoint(ProblemError):
+    """No checkpoint of that name."""
+
+    slug, title, status = "unknown-checkpoint", "Unknown checkpoint", 404
+
+
 class UnknownRoute(ProblemError):
     """No such route."""
 
@@ -182,8 +189,9 @@ class InternalError(ProblemError):
 PROBLEMS: dict[str, type[ProblemError]] = {
     cls.slug: cls
     for cls in (
-        InvalidRequest, MalformedBody, Unauthorized, Forbidden, UnknownRun, UnknownRoute, WrongMethod, Conflict,
-        TooLarge, UnsupportedMedia, Overloaded, Unavailable, DeadlineExceeded, StoreFull, InternalError,
+        InvalidRequest, MalformedBody, Unauthorized, Forbidden, UnknownRun, UnknownCheckpoint, UnknownRoute,
+        WrongMethod, Conflict, TooLarge, UnsupportedMedia, Overloaded, Unavailable, DeadlineExceeded, StoreFull,
+        InternalError,
     )
 }  # fmt: skip
 """Every problem by the last part of its `type`."""

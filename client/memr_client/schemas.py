@@ -65,6 +65,10 @@ class Component(Wire):
     """Factor of the scaled value in the reward (lambda in equation 7 of the paper)."""
 
 
+DEFAULT_COMPONENTS: dict[ComponentName, float | Component] = {"exploit": 1.0, "explore": 1.0}
+"""Memory-R+."""
+
+
 class RunConfig(Wire):
     """What a run is. Fields left out come from the preset; the resolved whole is frozen when the run is created.
 
@@ -92,7 +96,7 @@ class RunConfig(Wire):
     failure_threshold: Finite = 0.5
     """Outcomes at or below it are stored as failures; between the two nothing is stored."""
     components: dict[ComponentName, Finite | Component] = Field(
-        default_factory=lambda: {"exploit": 1.0, "explore": 1.0}, min_length=1
+        default_factory=lambda: DEFAULT_COMPONENTS.copy(), min_length=1
     )
     """Component name -> weight, or an object with the weight and options."""
     explore_warmup_prompts: Count = 0
@@ -103,8 +107,9 @@ class RunConfig(Wire):
     """Neighbouring prompts less similar than this are not read (the same prompt always is). Off by default."""
     order: Literal["hold_one_out", "read_first", "official"] = "hold_one_out"
     """How reading and writing of one request interleave; `official` belongs to the official presets."""
-    barrier: Literal["none"] = "none"
-    """Which requests are answered together."""
+    barrier: Literal["none", "step", "group", "snapshot"] = "none"
+    """Which requests are answered together: each alone, the ranks of a step, or all completions of a group.
+    `snapshot` never waits: a group's items are scored as of its first one's arrival, and stored when it is complete."""
     group_size: Annotated[int, Field(ge=1, strict=True)] | None = None
     """G: completions per prompt and step, where a barrier needs to know."""
     barrier_timeout_s: Annotated[float, Field(gt=0, le=3600)] = 60
@@ -144,6 +149,8 @@ class RunConfig(Wire):
                 f"failure_threshold {self.failure_threshold} is above success_threshold {self.success_threshold}: "
                 "an outcome between them would be both"
             )
+        if self.barrier in ("group", "snapshot") and self.group_size is None:
+            raise ValueError(f"barrier {self.barrier!r} needs group_size: how many completions a group has")
         return self
 
     @property
@@ -205,6 +212,8 @@ class RewardRequest(Wire):
             raise ValueError(f"all columns must have the length of prompts, {n}, but {lengths}")
         if (self.part is None) != (self.parts is None):
             raise ValueError("part and parts go together: send both or neither")
+        if self.part is not None and self.parts is not None and self.part >= self.parts:
+            raise ValueError(f"part {self.part} of {self.parts}: parts are numbered from 0 to {self.parts - 1}")
         return self
 
 
@@ -283,6 +292,17 @@ class WindowState(Wire):
     max: float | None
 
 
+class BarrierState(Wire):
+    """Who waits at a run's barrier, and what went wrong there since the server started."""
+
+    waiting: int
+    """Requests that wait for others now."""
+    timeouts: int
+    """Rounds or groups that were answered incomplete."""
+    late: int
+    """Parts or members that came after that and were answered alone."""
+
+
 class RunInfo(Wire):
     """`GET /runs/{id}`."""
 
@@ -302,6 +322,45 @@ class RunInfo(Wire):
     """Fingerprint of the encoder the run is bound to."""
     dimension: int | None
     """d, fixed by the first committed request."""
+    barrier: BarrierState | None = None
+    """Null where the run has no barrier."""
+
+
+class NewCheckpoint(Wire):
+    """`POST /runs/{id}/checkpoints`."""
+
+    name: Name
+    step: Count | None = None
+    """The trainer's step, for the record."""
+
+
+class Checkpoint(Wire):
+    """A name for a position of a run's history."""
+
+    name: str
+    branch: int
+    position: int
+    step: int | None
+    created_at: str
+
+
+class CheckpointList(Wire):
+    """`GET /runs/{id}/checkpoints`, the oldest first."""
+
+    checkpoints: list[Checkpoint]
+
+
+class Restore(Wire):
+    """`POST /runs/{id}/restore`."""
+
+    checkpoint: Name
+
+
+class Fork(Wire):
+    """`POST /runs/{id}/fork`: copy the run under another name, as it was at the checkpoint (null: as it is)."""
+
+    run_id: Name
+    checkpoint: Name | None = None
 
 
 class RunList(Wire):

@@ -4,31 +4,43 @@ from __future__ import annotations
 
 from typing import Any
 
+import numpy as np
 import orjson
 
 from memr_service.record import Effects
 
+TIMINGS = ("queue", "encode", "score", "commit", "total")
+
 
 def answer(
-    run_id: str, branch: int, position: int, chain: bytes, effects: Effects, timing_ms: dict[str, float]
+    run_id: str,
+    branch: int,
+    position: int,
+    chain: bytes,
+    effects: Effects,
+    timing_ms: dict[str, float],
+    items: np.ndarray | None = None,
 ) -> bytes:
-    """A `RewardResponse` as JSON; undefined raw values become null."""
-    sizes = {side: {"prompts": size[0], "completions": size[1]} for side, size in effects.sizes.items()}
+    """A `RewardResponse` as JSON, for the given items of the batch (None: all); undefined raw values become null."""
+
+    def mine(column: np.ndarray) -> np.ndarray:
+        return column if items is None else column[items]
+
+    rewards = mine(effects.rewards)
     fields: dict[str, Any] = {
         "run_id": run_id,
         "branch": branch,
         "position": position,
         "chain": chain.hex(),
-        "rewards": effects.rewards,
-        "components": {name: {"raw": effects.raw[name], "scaled": effects.scaled[name]} for name in effects.raw},
-        "support": effects.support,
-        "guards": {"rejected": [[]] * len(effects.rewards)},
+        "rewards": rewards,
+        "components": {
+            name: {"raw": mine(raw), "scaled": mine(effects.scaled[name])} for name, raw in effects.raw.items()
+        },
+        "support": {side: mine(counts) for side, counts in effects.support.items()},
+        "guards": {"rejected": [[]] * len(rewards)},
         "warmup": effects.warmup,
         "warnings": effects.warnings,
-        "memory": sizes,
+        "memory": {side: {"prompts": size[0], "completions": size[1]} for side, size in effects.sizes.items()},
         "timing_ms": {name: round(timing_ms.get(name, 0.0), 3) for name in TIMINGS},
     }
     return orjson.dumps(fields, option=orjson.OPT_SERIALIZE_NUMPY)
-
-
-TIMINGS = ("queue", "encode", "score", "commit", "total")

@@ -1,7 +1,7 @@
 """A record: one accepted logical request with its inputs and its effects, and how both become bytes.
 
 state = fold(apply, records) uses the effects; a replay uses the inputs. The chain is SHA-256 over the parent's chain,
-the inputs and the effects; what does not bear on the state (request id, clock, timings) is beside them.
+the inputs and the effects; what does not bear on the state (request ids, clock, timings) is beside them.
 """
 
 from __future__ import annotations
@@ -76,6 +76,15 @@ class Effects:
 
 
 @dataclass(frozen=True)
+class Seat:
+    """One request's part in a record: its id, the digest of its body, and which items are its own (None: all)."""
+
+    request_id: str | None = None
+    body_digest: bytes = b""
+    items: np.ndarray | None = None
+
+
+@dataclass(frozen=True)
 class Record:
     """One step of a run's history."""
 
@@ -87,8 +96,8 @@ class Record:
     """Serial number of item 0; serials count all completions a run ever took."""
     parent: bytes
     chain: bytes = b""
-    request_id: str | None = None
-    body_digest: bytes = b""
+    seats: list[Seat] = field(default_factory=list)
+    """The requests it answered."""
     at: float = 0.0
     """Unix time of the commit."""
     timing_ms: dict[str, float] = field(default_factory=dict)
@@ -104,8 +113,7 @@ def seal(record: Record) -> tuple[Record, bytes]:
         "serial": record.first_serial,
         "parent": record.parent,
         "chain": chain,
-        "request_id": record.request_id,
-        "body": record.body_digest,
+        "seats": [vars(seat) for seat in record.seats],
         "at": record.at,
         "timing": record.timing_ms,
     }
@@ -128,8 +136,7 @@ def unseal(payload: bytes) -> Record:
             first_serial=beside["serial"],
             parent=beside["parent"],
             chain=beside["chain"],
-            request_id=beside["request_id"],
-            body_digest=beside["body"],
+            seats=[Seat(**seat) for seat in beside["seats"]],
             at=beside["at"],
             timing_ms=beside["timing"],
         )

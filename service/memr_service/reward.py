@@ -112,7 +112,8 @@ def scale(window: np.ndarray, raw: np.ndarray, size: int, scaling: str) -> np.nd
     Args:
         window: the values before this request, oldest first.
         raw: this request's values (n,), NaN for none; those neither enter the window nor move it.
-        scaling: "item" takes for each value the window that ends with it; "request" one window that ends with the last.
+        scaling: "item" takes for each value the window that ends with it; "request" one window that ends with the last,
+            and holds at least all of the request.
 
     Returns:
         (n,) in [0, 1].
@@ -123,7 +124,7 @@ def scale(window: np.ndarray, raw: np.ndarray, size: int, scaling: str) -> np.nd
     if not len(values):
         return scaled
     if scaling == "request":
-        last = slide(window, raw, size)
+        last = slide(window, raw, max(size, len(values)))  # all of the request, or the order would matter
         lowest, highest = np.full(len(values), last.min()), np.full(len(values), last.max())
     else:
         lowest, highest = window_bounds(window, values, size)

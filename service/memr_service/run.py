@@ -16,9 +16,9 @@ from memr_client.schemas import MemorySize, MemorySizes, RunConfig, RunInfo, Win
 from memr_service import official, scoring
 from memr_service.answer import answer
 from memr_service.memory.index import Graph, build
-from memr_service.record import Batch, Effects, IndexChange, Record, seal, unseal
+from memr_service.record import Batch, Effects, IndexChange, Record, Seat, seal, unseal
 from memr_service.state import State
-from memr_service.store.base import Branch, Snapshot, Store, StoredAnswer, StoredRecord, StoredRun
+from memr_service.store.base import Answer, Branch, Snapshot, Store, StoredAnswer, StoredRecord, StoredRun
 
 log = logging.getLogger(__name__)
 
@@ -33,6 +33,8 @@ class Submission:
     timing_ms: dict[str, float] = field(default_factory=dict)
     started: float = 0.0
     """`time.perf_counter()` when the request came."""
+    items: np.ndarray | None = None
+    """Which items of the batch are this request's; None: all."""
 
 
 class Run:
@@ -57,8 +59,16 @@ class Run:
         """The store's number for this run."""
         return self.stored.uid
 
-    def reward(self, batch: Batch, submission: Submission) -> tuple[bytes, Record]:
+    @property
+    def branch(self) -> int:
+        """The branch new records go to."""
+        return self.lineage[-1][0]
+
+    def reward(self, batch: Batch, submissions: Sequence[Submission]) -> tuple[list[bytes], Record]:
         """Rewards for a batch, which is then part of the run: read, score, commit, apply.
+
+        Args:
+            submissions: the requests that make up the batch, each of which gets its answer.
 
         Raises:
             InvalidRequest: the batch's dimension is not the run's.
@@ -69,38 +79,33 @@ class Run:
         started = time.perf_counter()
 
         # Read and score: over views, so nothing is changed yet.
-        effects = replace(self._score(batch, write=True), warnings=submission.warnings, index=self._index_changes())
+        warnings = list(dict.fromkeys(text for one in submissions for text in one.warnings))
+        effects = replace(self._score(batch, write=True), warnings=warnings, index=self._index_changes())
         scored = time.perf_counter()
-        timing = {**submission.timing_ms, "score": 1e3 * (scored - started)}
 
-        # Commit: the record and the answer to its request id, durable together or not at all.
+        # Commit: the record and the answers to its request ids, durable together or not at all.
         record, payload = seal(
             Record(
-                branch=self.lineage[-1][0],
+                branch=self.branch,
                 position=self.state.position + 1,
                 batch=batch,
                 effects=effects,
                 first_serial=self.state.serial,
                 parent=self.state.chain,
-                request_id=submission.request_id,
-                body_digest=submission.body_digest,
+                seats=[Seat(one.request_id, one.body_digest, one.items) for one in submissions],
                 at=time.time(),
-                timing_ms=timing,
             )
         )
+        timing = {"score": 1e3 * (scored - started)}
         stored = StoredRecord(record.branch, record.position, payload)
-        early = self._answer(record, timing) if submission.request_id is not None else b""
-        self._store.commit(self.uid, stored, submission.request_id, submission.body_digest, early)
+        self._store.commit(self.uid, stored, [*answers(self.stored.run_id, record, timing)])
         committed = time.perf_counter()
 
         # Apply: exactly what the record says.
         self.state.apply(record)
         self._after(record, len(payload))
-        timing |= {"commit": 1e3 * (committed - scored), "total": 1e3 * (time.perf_counter() - submission.started)}
-        final = self._answer(record, timing)
-        if submission.request_id is not None:
-            self._store.amend_answer(self.uid, submission.request_id, final)
-        return final, record
+        timing["commit"] = 1e3 * (committed - scored)
+        return [self._final_answer(record, one, timing) for one in submissions], record
 
     def evaluate(self, batch: Batch, submission: Submission) -> bytes:
         """Rewards for a batch that leaves no trace (L10)."""
@@ -132,7 +137,7 @@ class Run:
         return RunInfo(
             run_id=self.stored.run_id,
             config=self.config,
-            branch=self.lineage[-1][0],
+            branch=self.branch,
             position=state.position,
             chain=state.chain.hex(),
             digest=state.digest() if digest else None,
@@ -163,8 +168,14 @@ class Run:
         score = official.score if self.config.order == "official" else scoring.score
         return score(self.state, self.config, batch, write=write)
 
-    def _answer(self, record: Record, timing_ms: dict[str, float]) -> bytes:
-        return answer(self.stored.run_id, record.branch, record.position, record.chain, record.effects, timing_ms)
+    def _final_answer(self, record: Record, one: Submission, timing_ms: dict[str, float]) -> bytes:
+        """A request's answer with all its timings, in place of the one that was committed without."""
+        total = 1e3 * (time.perf_counter() - one.started)
+        timing = {**one.timing_ms, **timing_ms, "total": total}
+        final = _answer_of(self.stored.run_id, record, one.items, timing)
+        if one.request_id is not None:
+            self._store.amend_answer(self.uid, one.request_id, final)
+        return final
 
     def _check_dimension(self, batch: Batch) -> None:
         expected = self.state.dimension
@@ -263,17 +274,27 @@ class Run:
         return self.state.memories[side].prompts.load(start, stop, file) if file else None
 
 
-def lineage(branches: Sequence[Branch]) -> list[tuple[int, int, int]]:
-    """The newest branch's history as (branch, after, upto): which records of which branch it is made of."""
+def answers(run_id: str, record: Record, timing_ms: dict[str, float]) -> Iterator[Answer]:
+    """What a record answers each request id with."""
+    for seat in record.seats:
+        if seat.request_id is not None:
+            body = _answer_of(run_id, record, seat.items, timing_ms)
+            yield Answer(seat.request_id, seat.body_digest, body)
+
+
+def _answer_of(run_id: str, record: Record, items: np.ndarray | None, timing_ms: dict[str, float]) -> bytes:
+    return answer(run_id, record.branch, record.position, record.chain, record.effects, timing_ms, items)
+
+
+def lineage(branches: Sequence[Branch], branch: int | None = None, position: int = 2**62) -> list[tuple[int, int, int]]:
+    """The history up to a position of a branch (None: the newest), as (branch, after, upto) of its records."""
     by_number = {one.branch: one for one in branches}
-    spans: list[tuple[int, int, int]] = []
-    one, upto = branches[-1], 2**62
-    while True:
+    one = branches[-1] if branch is None else by_number[branch]
+    spans = [(one.branch, one.start, position)]
+    while one.parent is not None:
+        upto, one = min(one.start, position), by_number[one.parent]
         spans.append((one.branch, one.start, upto))
-        if one.parent is None:
-            return spans[::-1]
-        upto = one.start
-        one = by_number[one.parent]
+    return spans[::-1]
 
 
 def _window_state(values: np.ndarray) -> WindowState:

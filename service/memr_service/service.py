@@ -8,30 +8,31 @@ import platform
 import tempfile
 import threading
 import time
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
-from datetime import datetime, timezone
+from dataclasses import dataclass, replace
 from functools import partial
 from importlib import metadata
-from typing import Any, BinaryIO, TypeVar
+from typing import Any, TypeVar
 
 import numpy as np
 import orjson
-from memr_client.errors import Conflict, InvalidRequest, ProblemError, Unavailable, UnknownRun
-from memr_client.schemas import RewardRequest, RunConfig, RunInfo, Version
+from memr_client.errors import InvalidRequest, ProblemError, Unavailable, UnknownRun
+from memr_client.schemas import BarrierState, Checkpoint, RewardRequest, RunConfig, RunInfo, Version
 
 from memr_service import archive
 from memr_service import batch as inputs
-from memr_service.answer import answer
+from memr_service.barrier import Barrier, Member, Seat, merged, new_barrier
 from memr_service.batcher import Batcher
+from memr_service.embedder import Embedder, Sent, sent_embeddings
 from memr_service.encoder import Encoders
-from memr_service.presets import LAW, differences, resolve
-from memr_service.record import Batch, Record
+from memr_service.once import Once, Work, require_same_body
+from memr_service.presets import LAW, resolve
 from memr_service.run import Run, Submission
+from memr_service.runs import Runs
 from memr_service.settings import Settings
 from memr_service.store import open_store
-from memr_service.store.base import Store, StoredRecord
+from memr_service.store.base import Store
 from memr_service.texts import Texts
 
 T = TypeVar("T")
@@ -59,14 +60,16 @@ class Service:
         self.store = store
         self.encoders = encoders or Encoders(settings.allowed_encoders, settings.device)
         self.batcher = Batcher(self.encoders, settings.max_queue_texts)
+        self.embedder = Embedder(self.encoders, self.batcher)
         texts_file = None if store.directory is None else store.directory / "texts.db"
         self.texts = Texts(texts_file, settings.text_quota_bytes, settings.text_max_age_days)
         self.observers: list[Callable[[RewardEvent], None]] = []
         self._engine = ThreadPoolExecutor(1, "memr-engine")
         self._background = ThreadPoolExecutor(1, "memr-background")
-        self._runs: dict[str, Run] = {}
-        self._in_flight: dict[tuple[str, str], tuple[bytes, asyncio.Task[bytes]]] = {}
-        self._waiting: dict[asyncio.Task[bytes], int] = {}
+        self._runs = Runs(store, self._background, settings.snapshot_bytes, self._forgotten)
+        self._in_flight = Once()
+        self._barriers: dict[int, Barrier] = {}
+        self._loop: asyncio.AbstractEventLoop | None = None
         self._draining = False
 
     @classmethod
@@ -82,9 +85,11 @@ class Service:
     async def close(self) -> None:
         """Finish what was begun, leave snapshots, give the store back."""
         self._draining = True
-        await asyncio.gather(*(task for _, task in self._in_flight.values()), return_exceptions=True)
+        for barrier in self._barriers.values():
+            barrier.drop(Unavailable("The service is shutting down.", remedy="Try again.", retry_after=1))
+        await self._in_flight.settled()
         self.batcher.close()
-        await self._in_engine(self._close_runs)
+        await self._in_engine(self._close)
         self._background.shutdown()
         self._engine.shutdown()
 
@@ -103,7 +108,7 @@ class Service:
             raise Unavailable("The service is shutting down.", remedy="Try again.", retry_after=1)
         try:
             keys = inputs.identities(request)
-            sent = self._sent_embeddings(request)
+            sent = sent_embeddings(request)
             digest = inputs.body_digest(request, sent) if request.request_id is not None else b""
         except (UnicodeEncodeError, orjson.JSONEncodeError):
             raise InvalidRequest(
@@ -116,32 +121,24 @@ class Service:
             return await reply(), False
         return await self._once(request, digest, reply)
 
-    async def _once(self, request: RewardRequest, digest: bytes, reply: Callable[[], Any]) -> tuple[bytes, bool]:
-        """Answer a request id once: from the store if it is there, together with the same id in flight, else afresh."""
+    async def _once(self, request: RewardRequest, digest: bytes, work: Work) -> tuple[bytes, bool]:
+        """Answer a request id once: from the store if it is there, with its twin in flight, else by doing the work."""
         assert request.request_id is not None
         name = (request.run_id, request.request_id)
-        joined = name in self._in_flight
-        if not joined:
-            run = await self._find(request.run_id)
-            stored = None if run is None else await self._in_engine(run.answered, request.request_id)
+        if name not in self._in_flight and (run := await self._find(request.run_id)) is not None:
+            stored = await self._in_engine(run.answered, request.request_id)
             if stored is not None:
-                self._same_body(request.request_id, digest, stored.body_digest)
+                require_same_body(request.request_id, digest, stored.body_digest)
                 self._observe(request, True, 0, 0, stored.answer)
                 return stored.answer, True
-            joined = name in self._in_flight  # it may have come while the store was asked
-        if not joined:
-            task = asyncio.create_task(reply())
-            self._in_flight[name] = (digest, task)
-            task.add_done_callback(lambda _: self._in_flight.pop(name, None))
-        first, task = self._in_flight[name]
-        self._same_body(request.request_id, digest, first)
-        return await self._wait_for(task), joined
+        joined = name in self._in_flight  # asked again: it may have come while the store was looked into
+        return await self._in_flight(name, request.request_id, digest, work), joined
 
     async def _answer(
         self,
         request: RewardRequest,
         keys: list[bytes],
-        sent: tuple[np.ndarray, np.ndarray] | None,
+        sent: Sent | None,
         digest: bytes,
         deadline: float | None,
         started: float,
@@ -149,61 +146,59 @@ class Service:
         """The five hops. Should the run's config change between encoding and scoring, they begin again."""
         while True:
             run = await self._open(request)
-            if not keys:
+            barrier = None if request.mode == "eval" else self._barrier(run)
+            if not keys and barrier is None:
                 return await self._in_engine(run.nothing)
             begun = time.perf_counter()
-            batch, encoded, truncated = await self._batch(run, request, keys, sent, deadline)
+            embedded = await self.embedder.batch(run, request, keys, sent, deadline)
             timing = {"queue": 1e3 * (begun - started), "encode": 1e3 * (time.perf_counter() - begun)}
-            warnings = _truncation_warning(truncated, encoded, run) if truncated else []
+            batch, warnings = embedded.batch, embedded.warnings(run.config)
             submission = Submission(request.request_id, digest, warnings, timing, started)
             if request.mode == "eval":
                 answered = await self._in_engine(run.evaluate, batch, submission)
-            else:
-                done = await self._in_engine(self._commit, run, request, batch, submission)
+            elif barrier is None:
+                done = await self._in_engine(self._runs.commit, run, batch, [submission])
                 if done is None:
                     continue
-                answered, record = done
-                if run.config.store_text:
-                    self._keep_texts(run, request, record)
-            self._observe(request, False, encoded, truncated, answered)
+                (answered,), record = done
+                self._keep_texts(run, record.first_serial, request.prompts, request.completions)
+            else:
+                if not digest:
+                    submission = replace(submission, body_digest=inputs.body_digest(request, sent))
+                names = request.group_ids if request.group_ids is not None else keys
+                answered = await asyncio.shield(barrier.join(Member(request, batch, names, submission)))
+            self._observe(request, False, embedded.encoded, embedded.truncated, answered)
             return answered
 
-    async def _batch(
-        self,
-        run: Run,
-        request: RewardRequest,
-        keys: list[bytes],
-        sent: tuple[np.ndarray, np.ndarray] | None,
-        deadline: float | None,
-    ) -> tuple[Batch, int, int]:
-        """A request's inputs as they are scored; how many texts were encoded for it, and how many of those were cut."""
-        config = run.config
-        encoded = truncated = 0
-        if sent is not None:
-            prompts, prompt_of = inputs.distinct_rows(inputs.unit_rows(sent[0], "prompts"), keys)
-            completions = inputs.unit_rows(sent[1], "completions")
-        else:
-            texts = inputs.texts(request, config)
-            fingerprint = await self._matching_encoder(run)
-            result = await self.batcher.encode(
-                fingerprint["model"], texts.distinct, fingerprint["precision"], config.long_text, deadline
+    async def _settle(
+        self, run: Run, members: Sequence[Member], seats: Sequence[Seat], warnings: Sequence[str]
+    ) -> None:
+        """Score and commit what waited at a barrier as one batch, and answer everybody."""
+        if not seats:
+            for member in members:
+                member.answer.set_result(await self._in_engine(run.nothing))
+            return
+        places: dict[Member, list[tuple[int, int]]] = {member: [] for member in members}
+        for place, (member, item) in enumerate(seats):
+            places[member].append((item, place))
+        submissions = [
+            replace(
+                member.submission,
+                warnings=[*member.submission.warnings, *warnings],
+                items=np.array([place for _, place in sorted(places[member])], np.int64),
             )
-            places, prompt_of = np.unique(texts.prompt, return_inverse=True)
-            prompts, completions = result.vectors[places], result.vectors[texts.completion]
-            encoded, truncated = len(texts.distinct), int(result.truncated.sum())
-        batch = Batch(
-            keys=keys,
-            prompts=inputs.rounded(prompts, config.storage),
-            prompt_of=prompt_of.astype("<i4"),
-            completions=inputs.rounded(completions, config.storage),
-            outcomes=np.array(request.outcomes, np.float64),
-            group=inputs.groups(request, keys).astype("<i4"),
-            step=request.step,
-            answers=request.answers,
-            labels=request.labels,
-            truncated=None if request.truncated is None else np.array(request.truncated),
-        )
-        return batch, encoded, truncated
+            for member in members
+        ]
+        done = await self._in_engine(self._runs.commit, run, merged(seats), submissions)
+        if done is None:
+            raise _dropped(run.stored.run_id)
+        answers, record = done
+        for member, answered in zip(members, answers, strict=True):
+            if not member.answer.done():
+                member.answer.set_result(answered)
+        prompts = [member.request.prompts[item] for member, item in seats]
+        completions = [member.request.completions[item] for member, item in seats]
+        self._keep_texts(run, record.first_serial, prompts, completions)
 
     # Runs
 
@@ -214,24 +209,28 @@ class Service:
             Conflict: the run has records and another config.
         """
         resolved = self._resolve(config)
-        fingerprint = await self._fingerprint(resolved)
-        return await self._in_engine(self._create, run_id, resolved, fingerprint)
+        fingerprint = await self.embedder.fingerprint(resolved)
+        return await self._in_engine(self._runs.create, run_id, resolved, fingerprint)
 
     async def run(self, run_id: str, digest: bool = False) -> RunInfo:
         """Describe a run."""
         run = await self._known(run_id)
-        return await self._in_engine(partial(run.info, digest=digest))
+        info = await self._in_engine(partial(run.info, digest=digest))
+        barrier = self._barriers.get(run.uid)
+        if barrier is None:
+            return info
+        state = BarrierState(waiting=barrier.waiting, timeouts=barrier.timeouts, late=barrier.late)
+        return info.model_copy(update={"barrier": state})
 
     async def runs(self) -> list[RunInfo]:
         """Describe all runs, by name."""
-        names = [stored.run_id for stored in await self._in_engine(self.store.runs)]
-        found = [await self._find(name) for name in names]
-        return [await self._in_engine(run.info) for run in found if run is not None]
+        return await self._in_engine(self._runs.describe)
 
     async def delete_run(self, run_id: str) -> None:
         """Remove a run with all it has."""
         run = await self._known(run_id)
-        await self._in_engine(self._delete, run)
+        await self._in_engine(self._runs.delete, run)
+        self.texts.delete(run.uid)
 
     async def export_run(self, run_id: str) -> AsyncIterator[bytes]:
         """The whole run as one file, piece by piece: its records up to now. The run goes on meanwhile."""
@@ -250,7 +249,34 @@ class Service:
             async for chunk in chunks:
                 await asyncio.to_thread(file.write, chunk)
             file.seek(0)
-            return await self._in_engine(self._import, run_id, file)
+            return await self._in_engine(self._runs.read_archive, run_id, file)
+
+    # Checkpoints
+
+    async def create_checkpoint(self, run_id: str, name: str, step: int | None = None) -> Checkpoint:
+        """Name the run's present position; a name that exists moves. Nothing is copied."""
+        run = await self._known(run_id)
+        return await self._in_engine(self._runs.set_checkpoint, run, name, step)
+
+    async def checkpoints(self, run_id: str) -> list[Checkpoint]:
+        """A run's checkpoints, the oldest first."""
+        run = await self._known(run_id)
+        return await self._in_engine(self._runs.checkpoints, run)
+
+    async def delete_checkpoint(self, run_id: str, name: str) -> None:
+        """Remove a name; the history it named stays."""
+        run = await self._known(run_id)
+        await self._in_engine(self._runs.delete_checkpoint, run, name)
+
+    async def restore(self, run_id: str, checkpoint: str) -> RunInfo:
+        """Bring memories, windows, counters and request ids back to a checkpoint, on a new branch (L13)."""
+        run = await self._known(run_id)
+        return await self._in_engine(self._runs.restore, run, checkpoint)
+
+    async def fork(self, run_id: str, new_run_id: str, checkpoint: str | None = None) -> RunInfo:
+        """Copy a run under another name, as it was at a checkpoint or as it is, request ids included."""
+        run = await self._known(run_id)
+        return await self._in_engine(self._runs.fork, run, new_run_id, checkpoint)
 
     async def ready(self) -> dict[str, str]:
         """What keeps the service from answering, by the name of the check; empty when nothing does."""
@@ -273,92 +299,31 @@ class Service:
     async def version(self) -> Version:
         """What takes part in a reward here."""
         loaded = self.encoders.loaded(self.encoders.default)
-        fingerprint = await self._fingerprint(self._resolve(RunConfig()), needed=False) if loaded else None
+        fingerprint = await self.embedder.fingerprint(self._resolve(RunConfig()), needed=False) if loaded else None
         return Version(version=metadata.version("memr"), law=LAW, encoder=fingerprint, versions=library_versions())
 
-    # In the engine's thread
+    # Between the two
 
-    def _commit(
-        self, run: Run, request: RewardRequest, batch: Batch, submission: Submission
-    ) -> tuple[bytes, Record] | None:
-        """Run.reward, unless the run is not the one the batch was encoded for any more."""
-        if self._runs.get(request.run_id) is not run:
-            return None
-        try:
-            return run.reward(batch, submission)
-        except ProblemError:
-            raise
-        except BaseException:
-            # A defect: what is in memory may not be what is on disk, so the next request reads the run anew.
-            self._runs.pop(request.run_id, None)
-            raise
+    def _barrier(self, run: Run) -> Barrier | None:
+        """Where the run's requests wait for each other."""
+        if run.uid not in self._barriers:
+            barrier = new_barrier(run.config, partial(self._settle, run))
+            if barrier is None:
+                return None
+            self._loop = asyncio.get_running_loop()
+            self._barriers[run.uid] = barrier
+        return self._barriers[run.uid]
 
-    def _load(self, run_id: str) -> Run | None:
-        run = self._runs.get(run_id)
-        if run is None and (stored := self.store.find(run_id)) is not None:
-            if stored.law != LAW:
-                raise Conflict(
-                    f"Run {run_id!r} was created under law {stored.law}, this server follows law {LAW}.",
-                    value=stored.law,
-                    limit=LAW,
-                    remedy="Serve it with the release it was created by.",
-                )
-            run = self._runs[run_id] = Run(stored, self.store, self._background, self.settings.snapshot_bytes)
-        return run
+    def _forgotten(self, run: Run) -> None:
+        """Send away who waits at the barrier of a run that is read anew (called in the engine's thread)."""
+        if (barrier := self._barriers.pop(run.uid, None)) is not None:
+            assert self._loop is not None
+            self._loop.call_soon_threadsafe(barrier.drop, _dropped(run.stored.run_id))
 
-    def _create(self, run_id: str, config: RunConfig, fingerprint: dict[str, Any] | None) -> tuple[RunInfo, bool]:
-        run = self._load(run_id)
-        encoder = None if fingerprint is None else orjson.dumps(fingerprint).decode()
-        if run is None:
-            now = datetime.now(timezone.utc).isoformat(timespec="milliseconds")
-            self.store.create(run_id, config.model_dump_json(), LAW, encoder, now)
-        elif run.config == config:
-            return run.info(), False
-        elif run.state.position > 0:
-            fields = differences(run.config, config)
-            raise Conflict(
-                f"Run {run_id!r} exists with another config; it differs in {', '.join(fields)}.",
-                value={name: getattr(config, name) for name in fields},
-                limit={name: getattr(run.config, name) for name in fields},
-                remedy="Use another name, or delete the run first.",
-                fields=fields,
-            )
-        else:
-            self.store.replace(run.uid, config.model_dump_json(), encoder)
-            del self._runs[run_id]
-        created = self._load(run_id)
-        assert created is not None
-        return created.info(), run is None
-
-    def _import(self, run_id: str, file: BinaryIO) -> RunInfo:
-        header = archive.read_header(file)
-        records = (
-            (
-                StoredRecord(0, record.position, payload),
-                record.request_id,
-                record.body_digest,
-                answer(run_id, 0, record.position, record.chain, record.effects, record.timing_ms),
-            )
-            for record, payload in archive.read_records(file)
-        )
-        self.store.restore(run_id, header.config, LAW, header.encoder, header.created_at, records)
-        run = self._load(run_id)
-        assert run is not None
-        return run.info()
-
-    def _delete(self, run: Run) -> None:
-        self._runs.pop(run.stored.run_id, None)
-        self.store.delete(run.uid)
-        self.texts.delete(run.uid)
-
-    def _close_runs(self) -> None:
-        for run in self._runs.values():
-            run.close()
-        self._runs.clear()
+    def _close(self) -> None:
+        self._runs.close()
         self.texts.close()
         self.store.close()
-
-    # Between the two
 
     async def _in_engine(self, function: Callable[..., T], *args: Any) -> T:
         try:
@@ -369,7 +334,7 @@ class Service:
             raise
 
     async def _find(self, run_id: str) -> Run | None:
-        return self._runs.get(run_id) or await self._in_engine(self._load, run_id)
+        return self._runs.opened(run_id) or await self._in_engine(self._runs.find, run_id)
 
     async def _known(self, run_id: str) -> Run:
         run = await self._find(run_id)
@@ -388,14 +353,9 @@ class Service:
         run = await self._find(request.run_id)
         if run is None:
             config = self._resolve(RunConfig())
-            fingerprint = await self._fingerprint(config, needed=request.embeddings is None)
-            await self._in_engine(self._create_default, request.run_id, config, fingerprint)
-            run = await self._known(request.run_id)
+            fingerprint = await self.embedder.fingerprint(config, needed=request.embeddings is None)
+            run = await self._in_engine(self._runs.create_unless_there, request.run_id, config, fingerprint)
         return run
-
-    def _create_default(self, run_id: str, config: RunConfig, fingerprint: dict[str, Any] | None) -> None:
-        if self._load(run_id) is None:
-            self._create(run_id, config, fingerprint)
 
     def _resolve(self, config: RunConfig) -> RunConfig:
         resolved = resolve(config, self.settings.default_preset, self.encoders.default)
@@ -403,69 +363,12 @@ class Service:
         self.encoders.check(resolved.encoder)
         return resolved
 
-    async def _fingerprint(self, config: RunConfig, *, needed: bool = True) -> dict[str, Any] | None:
-        """The encoder's fingerprint; None where it cannot be had and the caller sends embeddings anyway."""
-        assert config.encoder is not None
-        precision = self.encoders.resolve(config.encoder, config.precision)
-        try:
-            return await asyncio.to_thread(self.encoders.fingerprint, config.encoder, precision, config.long_text)
-        except Unavailable:
-            if needed:
-                raise
-            return None
-
-    async def _matching_encoder(self, run: Run) -> dict[str, Any]:
-        """The fingerprint a run is bound to, once this server's encoder is found to have the same (L2)."""
-        bound = None if run.stored.encoder is None else orjson.loads(run.stored.encoder)
-        have = await self._fingerprint(run.config)
-        if bound is None or have is None or bound != have:
-            raise Conflict(
-                f"Run {run.stored.run_id!r} is bound to another encoder than this server's.",
-                value=have,
-                limit=bound,
-                remedy="Serve it with the encoder it was created with, or send embeddings.",
-            )
-        return have
-
-    def _sent_embeddings(self, request: RewardRequest) -> tuple[np.ndarray, np.ndarray] | None:
-        sent, n = request.embeddings, len(request.prompts)
-        if sent is None or n == 0:
-            return None
-        prompts = inputs.matrix(sent.prompts, "prompts", n)
-        completions = inputs.matrix(sent.completions, "completions", n)
-        if prompts.shape[1] != completions.shape[1]:
-            raise InvalidRequest(
-                f"embeddings.prompts have dimension {prompts.shape[1]}, embeddings.completions {completions.shape[1]}.",
-                value=[prompts.shape[1], completions.shape[1]],
-                limit="one dimension",
-                remedy="Embed both with the same model.",
-            )
-        return prompts, completions
-
-    async def _wait_for(self, task: asyncio.Task[bytes]) -> bytes:
-        """Wait for shared work; when the last of those who wait goes away, so does the work."""
-        self._waiting[task] = self._waiting.get(task, 0) + 1
-        try:
-            return await asyncio.shield(task)
-        finally:
-            self._waiting[task] -= 1
-            if not self._waiting[task]:
-                del self._waiting[task]
-                task.cancel()
-
-    def _same_body(self, request_id: str, digest: bytes, first: bytes) -> None:
-        if digest != first:
-            raise InvalidRequest(
-                f"request_id {request_id!r} was used before with another body.",
-                value=request_id,
-                limit="one body for each request_id",
-                remedy="Make a new request_id for every new batch.",
-            )
-
-    def _keep_texts(self, run: Run, request: RewardRequest, record: Record) -> None:
-        prompts = [inputs.prompt_text(prompt, item) for item, prompt in enumerate(request.prompts)]
-        completions = [inputs.completion_text(completion) for completion in request.completions]
-        self.texts.put(run.uid, record.first_serial, prompts, completions)
+    def _keep_texts(
+        self, run: Run, first_serial: int, prompts: Sequence[inputs.Text], completions: Sequence[inputs.Text]
+    ) -> None:
+        if run.config.store_text:
+            asked = [inputs.prompt_text(prompt, item) for item, prompt in enumerate(prompts)]
+            self.texts.put(run.uid, first_serial, asked, [inputs.completion_text(one) for one in completions])
 
     def _observe(self, request: RewardRequest, replayed: bool, encoded: int, truncated: int, answer: bytes) -> None:
         if self.observers:
@@ -490,6 +393,14 @@ class Service:
             return  # whoever needs it is told; callers that send embeddings do not
 
 
+def _dropped(run_id: str) -> Unavailable:
+    return Unavailable(
+        f"Run {run_id!r} was changed while the request waited at its barrier; nothing of it was stored.",
+        remedy="Send it again with the same request_id.",
+        retry_after=1,
+    )
+
+
 LIBRARIES = ("numpy", "hnswlib", "torch", "sentence-transformers", "transformers", "fastapi", "pydantic")
 
 
@@ -500,10 +411,3 @@ def library_versions() -> dict[str, str]:
         with contextlib.suppress(metadata.PackageNotFoundError):
             found[name] = metadata.version(name)
     return found
-
-
-def _truncation_warning(truncated: int, encoded: int, run: Run) -> list[str]:
-    return [
-        f"{truncated} of {encoded} texts ({truncated / encoded:.0%}) are longer than the encoder reads and were cut; "
-        f"run {run.stored.run_id!r} has long_text='truncate', 'windows' reads them whole."
-    ]

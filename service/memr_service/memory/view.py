@@ -111,7 +111,9 @@ class View:
 
     def serials(self, entries: np.ndarray, first_serial: int) -> np.ndarray:
         """Serial numbers (m,) of completions; the request's own items start at `first_serial`."""
-        return np.where(entries < 0, first_serial + ~entries, self.memory.serials[np.maximum(entries, 0)])
+        serials = first_serial + ~entries
+        serials[entries >= 0] = self.memory.serials[entries[entries >= 0]]
+        return serials
 
     def read(
         self,

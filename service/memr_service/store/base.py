@@ -41,6 +41,15 @@ class StoredRecord:
 
 
 @dataclass(frozen=True)
+class Answer:
+    """What one request id is answered with."""
+
+    request_id: str
+    body_digest: bytes
+    answer: bytes
+
+
+@dataclass(frozen=True)
 class StoredAnswer:
     """What a request id was answered with."""
 
@@ -57,6 +66,17 @@ class Branch:
     branch: int
     parent: int | None
     start: int
+
+
+@dataclass(frozen=True)
+class StoredCheckpoint:
+    """A name for a position of a run's history."""
+
+    name: str
+    branch: int
+    position: int
+    step: int | None
+    created_at: str
 
 
 @dataclass(frozen=True)
@@ -98,12 +118,12 @@ class Store(Protocol):
         law: int,
         encoder: str | None,
         created_at: str,
-        records: Iterable[tuple[StoredRecord, str | None, bytes, bytes]],
+        records: Iterable[tuple[StoredRecord, Sequence[Answer]]],
     ) -> StoredRun:
         """Make a run with all its records durable, all or nothing.
 
         Args:
-            records: on branch 0 and in order, each with the request id, body digest and answer as for `commit`.
+            records: on branch 0 and in order, each with its answers, as for `commit`.
 
         Raises:
             Conflict: the name is taken. StoreFull, Unavailable: as `commit`. Whatever `records` raises.
@@ -121,15 +141,8 @@ class Store(Protocol):
     def delete(self, uid: int) -> None:
         """Remove a run with everything it has."""
 
-    def commit(
-        self,
-        uid: int,
-        record: StoredRecord,
-        request_id: str | None = None,
-        body_digest: bytes = b"",
-        answer: bytes = b"",
-    ) -> None:
-        """Make one record (and the answer to its request id) durable, all or nothing.
+    def commit(self, uid: int, record: StoredRecord, answers: Sequence[Answer] = ()) -> None:
+        """Make one record, and the answers to its request ids, durable, all or nothing.
 
         Raises:
             StoreFull: no room. Unavailable: any other failure. Nothing was written in either case.
@@ -143,6 +156,18 @@ class Store(Protocol):
 
     def branches(self, uid: int) -> list[Branch]:
         """All branches of a run, the first first; the last is the current one."""
+
+    def add_branch(self, uid: int, parent: int, start: int) -> int:
+        """Begin a branch that leaves `parent` after record `start`, and is the current one from now on; its number."""
+
+    def set_checkpoint(self, uid: int, checkpoint: StoredCheckpoint) -> None:
+        """Name a position; a name that exists moves."""
+
+    def checkpoints(self, uid: int) -> list[StoredCheckpoint]:
+        """All checkpoints, the oldest first."""
+
+    def delete_checkpoint(self, uid: int, name: str) -> bool:
+        """Remove a checkpoint; False where there is none of that name. The history it named stays."""
 
     def records(self, uid: int, lineage: Sequence[tuple[int, int, int]]) -> Iterator[StoredRecord]:
         """Records along `lineage`: for each (branch, after, upto) those with after < position <= upto, in order.

@@ -9,14 +9,23 @@ lock, owner  who has the directory (`directory`)
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import ExitStack, closing, contextmanager
 from pathlib import Path
 
 from memr_client.errors import Conflict, InternalError, ProblemError, StoreFull, Unavailable
 
 from memr_service.store.answers import Answers
-from memr_service.store.base import Branch, Damage, Snapshot, StoredAnswer, StoredRecord, StoredRun
+from memr_service.store.base import (
+    Answer,
+    Branch,
+    Damage,
+    Snapshot,
+    StoredAnswer,
+    StoredCheckpoint,
+    StoredRecord,
+    StoredRun,
+)
 from memr_service.store.database import VERSION, Database
 from memr_service.store.directory import DataDirectory
 from memr_service.store.files import RunFiles
@@ -57,15 +66,23 @@ class SqliteStore:
     def create(self, run_id: str, config: str, law: int, encoder: str | None, created_at: str) -> StoredRun:
         """Make a run and its first branch durable. `Conflict` if the name is taken."""
         with self._transaction():
-            if self.find(run_id) is not None:
-                raise Conflict(f"there is a run {run_id!r} already.", value=run_id, remedy="Choose another name.")
-            cursor = self._database.write(
-                "INSERT INTO runs (run_id, config, law, encoder, created_at) VALUES (?, ?, ?, ?, ?)",
-                *(run_id, config, law, encoder, created_at),
-            )
-            uid = int(cursor.lastrowid or 0)
-            self._database.write("INSERT INTO branches VALUES (?, 0, NULL, 0)", uid)
-        return StoredRun(uid, run_id, config, law, encoder, created_at)
+            return self._insert(run_id, config, law, encoder, created_at)
+
+    def restore(
+        self,
+        run_id: str,
+        config: str,
+        law: int,
+        encoder: str | None,
+        created_at: str,
+        records: Iterable[tuple[StoredRecord, Sequence[Answer]]],
+    ) -> StoredRun:
+        """Make a run with all its records (and the answers they led to) durable, all or nothing."""
+        with self._transaction():
+            run = self._insert(run_id, config, law, encoder, created_at)
+            for record, answers in records:
+                self._append(run.uid, record, answers)
+        return run
 
     def replace(self, uid: int, config: str, encoder: str | None) -> None:
         """Give a run another config. `Conflict` once it has a record."""
@@ -90,20 +107,12 @@ class SqliteStore:
         if self._files is not None:
             self._files.delete(uid)
         try:
-            self._database.rows("PRAGMA incremental_vacuum")
-            self._database.rows("PRAGMA wal_checkpoint(TRUNCATE)")
+            self._database.reclaim()
         except ProblemError as error:
             logger.warning("run %d is deleted, but its room is not given back yet: %s", uid, error)
 
-    def commit(
-        self,
-        uid: int,
-        record: StoredRecord,
-        request_id: str | None = None,
-        body_digest: bytes = b"",
-        answer: bytes = b"",
-    ) -> None:
-        """Make one record (and the answer to its request id) durable, all or nothing.
+    def commit(self, uid: int, record: StoredRecord, answers: Sequence[Answer] = ()) -> None:
+        """Make one record, and the answers to its request ids, durable, all or nothing.
 
         Raises:
             UnknownRun: no such run or branch. InternalError: the record does not follow the last one of its branch,
@@ -111,9 +120,7 @@ class SqliteStore:
             StoreFull: no room. Unavailable: any other failure. Nothing was written in any of these.
         """
         with self._transaction():
-            self._journal.append(uid, record)
-            if request_id is not None:
-                self._answers.add(uid, request_id, record, body_digest, answer)
+            self._append(uid, record, answers)
             if (self._commits + 1) % COMMITS_PER_PRUNING == 0:
                 self._answers.prune()
         self._commits += 1
@@ -139,6 +146,28 @@ class SqliteStore:
             branch = self.branches(uid)[-1].branch + 1
             self._database.write("INSERT INTO branches VALUES (?, ?, ?, ?)", uid, branch, parent, start)
         return branch
+
+    def set_checkpoint(self, uid: int, checkpoint: StoredCheckpoint) -> None:
+        """Name a position; a name that exists moves."""
+        with self._transaction():
+            self._database.write("DELETE FROM checkpoints WHERE uid = ? AND name = ?", uid, checkpoint.name)
+            columns = (checkpoint.name, checkpoint.branch, checkpoint.position, checkpoint.step, checkpoint.created_at)
+            self._database.write(
+                "INSERT INTO checkpoints (uid, name, branch, position, step, created_at) VALUES (?, ?, ?, ?, ?, ?)",
+                *(uid, *columns),
+            )
+
+    def checkpoints(self, uid: int) -> list[StoredCheckpoint]:
+        """All checkpoints, the oldest first."""
+        columns = "name, branch, position, step, created_at"
+        query = f"SELECT {columns} FROM checkpoints WHERE uid = ? ORDER BY rowid"
+        return [StoredCheckpoint(*row) for row in self._database.rows(query, uid)]
+
+    def delete_checkpoint(self, uid: int, name: str) -> bool:
+        """Remove a checkpoint; False where there is none of that name. The history it named stays."""
+        with self._transaction():
+            deleted = self._database.write("DELETE FROM checkpoints WHERE uid = ? AND name = ?", uid, name)
+        return deleted.rowcount > 0
 
     def records(self, uid: int, lineage: Sequence[tuple[int, int, int]]) -> Iterator[StoredRecord]:
         """Records along `lineage`, one at a time: of each (branch, after, upto) those with after < position <= upto.
@@ -198,6 +227,22 @@ class SqliteStore:
             self._answers.settle()
         finally:
             self._opened.close()
+
+    def _append(self, uid: int, record: StoredRecord, answers: Sequence[Answer]) -> None:
+        self._journal.append(uid, record)
+        for one in answers:
+            self._answers.add(uid, one.request_id, record, one.body_digest, one.answer)
+
+    def _insert(self, run_id: str, config: str, law: int, encoder: str | None, created_at: str) -> StoredRun:
+        if self.find(run_id) is not None:
+            raise Conflict(f"there is a run {run_id!r} already.", value=run_id, remedy="Choose another name.")
+        cursor = self._database.write(
+            "INSERT INTO runs (run_id, config, law, encoder, created_at) VALUES (?, ?, ?, ?, ?)",
+            *(run_id, config, law, encoder, created_at),
+        )
+        uid = int(cursor.lastrowid or 0)
+        self._database.write("INSERT INTO branches VALUES (?, 0, NULL, 0)", uid)
+        return StoredRun(uid, run_id, config, law, encoder, created_at)
 
     @contextmanager
     def _transaction(self) -> Iterator[None]:

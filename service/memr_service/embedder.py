@@ -1,0 +1,125 @@
+"""From a request to the batch that is scored: embeddings as sent, or made by the run's encoder (L1, L2)."""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import orjson
+from memr_client.errors import Conflict, InvalidRequest, Unavailable
+from memr_client.schemas import RewardRequest, RunConfig
+
+from memr_service import batch as inputs
+from memr_service.batcher import Batcher
+from memr_service.encoder import Encoders
+from memr_service.record import Batch
+from memr_service.run import Run
+
+Sent = tuple[np.ndarray, np.ndarray]
+"""Prompts' and completions' embeddings (n, d) as they came."""
+
+
+@dataclass(frozen=True)
+class Embedded:
+    """A batch, how many texts were encoded for it, and how many of those were longer than the encoder reads."""
+
+    batch: Batch
+    encoded: int = 0
+    truncated: int = 0
+
+    def warnings(self, config: RunConfig) -> list[str]:
+        """What the caller should know about the texts that were cut."""
+        if not self.truncated or config.long_text != "truncate":
+            return []
+        return [
+            f"{self.truncated} of {self.encoded} texts ({self.truncated / self.encoded:.0%}) are longer than the "
+            "encoder reads and were cut; a run with long_text='windows' reads them whole."
+        ]
+
+
+class Embedder:
+    """Makes batches of requests, and knows which encoder a run is bound to."""
+
+    def __init__(self, encoders: Encoders, batcher: Batcher) -> None:
+        self.encoders = encoders
+        self.batcher = batcher
+
+    async def batch(
+        self, run: Run, request: RewardRequest, keys: list[bytes], sent: Sent | None, deadline: float | None
+    ) -> Embedded:
+        """A request's inputs as they are scored; texts are encoded unless embeddings were sent."""
+        config = run.config
+        encoded = truncated = 0
+        if sent is not None:
+            prompts, completions = inputs.unit_rows(sent[0], "prompts"), inputs.unit_rows(sent[1], "completions")
+        elif not keys:
+            prompts = completions = np.empty((0, run.state.dimension or 1), np.float32)
+        else:
+            texts = inputs.texts(request, config)
+            fingerprint = await self.bound_to(run)
+            result = await self.batcher.encode(
+                fingerprint["model"], texts.distinct, fingerprint["precision"], config.long_text, deadline
+            )
+            prompts, completions = result.vectors[texts.prompt], result.vectors[texts.completion]
+            encoded, truncated = len(texts.distinct), int(result.truncated.sum())
+        distinct, prompt_of = inputs.distinct_rows(inputs.rounded(prompts, config.storage), keys)
+        batch = Batch(
+            keys=keys,
+            prompts=distinct,
+            prompt_of=prompt_of.astype("<i4"),
+            completions=inputs.rounded(completions, config.storage),
+            outcomes=np.array(request.outcomes, np.float64),
+            group=inputs.groups(request, keys).astype("<i4"),
+            step=request.step,
+            answers=request.answers,
+            labels=request.labels,
+            truncated=None if request.truncated is None else np.array(request.truncated),
+        )
+        return Embedded(batch, encoded, truncated)
+
+    async def fingerprint(self, config: RunConfig, *, needed: bool = True) -> dict[str, Any] | None:
+        """The encoder's fingerprint; None where it cannot be had and the caller sends embeddings anyway."""
+        assert config.encoder is not None
+        precision = self.encoders.resolve(config.encoder, config.precision)
+        try:
+            return await asyncio.to_thread(self.encoders.fingerprint, config.encoder, precision, config.long_text)
+        except Unavailable:
+            if needed:
+                raise
+            return None
+
+    async def bound_to(self, run: Run) -> dict[str, Any]:
+        """The fingerprint a run is bound to, once this server's encoder is found to have the same (L2)."""
+        bound = None if run.stored.encoder is None else orjson.loads(run.stored.encoder)
+        have = await self.fingerprint(run.config)
+        if bound is None or have is None or bound != have:
+            raise Conflict(
+                f"Run {run.stored.run_id!r} is bound to another encoder than this server's.",
+                value=have,
+                limit=bound,
+                remedy="Serve it with the encoder it was created with, or send embeddings.",
+            )
+        return have
+
+
+def sent_embeddings(request: RewardRequest) -> Sent | None:
+    """The embeddings a request carries; None where the service is to make them.
+
+    Raises:
+        InvalidRequest: they are not n rows of one dimension.
+    """
+    sent, n = request.embeddings, len(request.prompts)
+    if sent is None or n == 0:
+        return None
+    prompts = inputs.matrix(sent.prompts, "prompts", n)
+    completions = inputs.matrix(sent.completions, "completions", n)
+    if prompts.shape[1] != completions.shape[1]:
+        raise InvalidRequest(
+            f"embeddings.prompts have dimension {prompts.shape[1]}, embeddings.completions {completions.shape[1]}.",
+            value=[prompts.shape[1], completions.shape[1]],
+            limit="one dimension",
+            remedy="Embed both with the same model.",
+        )
+    return prompts, completions

@@ -1,0 +1,62 @@
+"""The same request id in flight twice is one piece of work with two who wait for it (L12)."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Coroutine, Hashable
+from typing import Any
+
+from memr_client.errors import InvalidRequest
+
+Work = Callable[[], Coroutine[Any, Any, bytes]]
+
+
+class Once:
+    """Work in flight by name. When the last of those who wait for it goes away, it is cancelled."""
+
+    def __init__(self) -> None:
+        self._tasks: dict[Hashable, tuple[bytes, asyncio.Task[bytes]]] = {}
+        self._waiting: dict[asyncio.Task[bytes], int] = {}
+
+    def __contains__(self, name: Hashable) -> bool:
+        return name in self._tasks
+
+    async def __call__(self, name: Hashable, request_id: str, digest: bytes, work: Work) -> bytes:
+        """Do the work, or wait for the same that is being done.
+
+        Raises:
+            InvalidRequest: what is being done under this name has another body.
+        """
+        if name not in self._tasks:
+            task = asyncio.create_task(work())
+            self._tasks[name] = (digest, task)
+            task.add_done_callback(lambda _: self._tasks.pop(name))
+        first, task = self._tasks[name]
+        require_same_body(request_id, digest, first)
+        self._waiting[task] = self._waiting.get(task, 0) + 1
+        try:
+            return await asyncio.shield(task)
+        finally:
+            self._waiting[task] -= 1
+            if not self._waiting[task]:
+                del self._waiting[task]
+                task.cancel()
+
+    async def settled(self) -> None:
+        """Wait until nothing is in flight."""
+        await asyncio.gather(*(task for _, task in self._tasks.values()), return_exceptions=True)
+
+
+def require_same_body(request_id: str, digest: bytes, first: bytes) -> None:
+    """Refuse a request id that was first used with another body.
+
+    Raises:
+        InvalidRequest: it was.
+    """
+    if digest != first:
+        raise InvalidRequest(
+            f"request_id {request_id!r} was used before with another body.",
+            value=request_id,
+            limit="one body for each request_id",
+            remedy="Make a new request_id for every new batch.",
+        )

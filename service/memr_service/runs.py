@@ -1,0 +1,195 @@
+"""All runs of a store by name: opened, created, changed and closed. Called by one thread, the engine's."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Executor
+from dataclasses import replace
+from datetime import datetime, timezone
+from typing import Any, BinaryIO
+
+import orjson
+from memr_client.errors import Conflict, ProblemError, UnknownCheckpoint
+from memr_client.schemas import Checkpoint, RunConfig, RunInfo
+
+from memr_service import archive
+from memr_service.presets import LAW, differences
+from memr_service.record import Batch, Record, unseal
+from memr_service.run import Run, Submission, answers, lineage
+from memr_service.store.base import Store, StoredCheckpoint, StoredRecord, StoredRun
+
+
+class Runs:
+    """The runs of a store, each in memory from when it is first asked for."""
+
+    def __init__(
+        self, store: Store, background: Executor, snapshot_bytes: int, on_forget: Callable[[Run], None]
+    ) -> None:
+        """`on_forget` is told of each `Run` that is not to be used any more."""
+        self._store = store
+        self._background = background
+        self._snapshot_bytes = snapshot_bytes
+        self._on_forget = on_forget
+        self._open: dict[str, Run] = {}
+
+    def opened(self, run_id: str) -> Run | None:
+        """The run, if it is in memory (safe from any thread)."""
+        return self._open.get(run_id)
+
+    def find(self, run_id: str) -> Run | None:
+        """The run, read from the store if need be; None if there is none of that name.
+
+        Raises:
+            Conflict: it was created under another law.
+        """
+        run = self._open.get(run_id)
+        if run is None and (stored := self._store.find(run_id)) is not None:
+            run = self._open[run_id] = self._read(stored)
+        return run
+
+    def describe(self) -> list[RunInfo]:
+        """Describe all runs, by name."""
+        return [self._existing(stored.run_id).info() for stored in self._store.runs()]
+
+    def create(self, run_id: str, config: RunConfig, encoder: dict[str, Any] | None) -> tuple[RunInfo, bool]:
+        """Create a run, or find it as it should be; before its first record another config replaces the first.
+
+        Raises:
+            Conflict: the run has records and another config.
+        """
+        run = self.find(run_id)
+        fingerprint = None if encoder is None else orjson.dumps(encoder).decode()
+        if run is not None and run.config == config:
+            return run.info(), False
+        if run is None:
+            self._store.create(run_id, config.model_dump_json(), LAW, fingerprint, _now())
+        elif run.state.position == 0:
+            self._store.replace(run.uid, config.model_dump_json(), fingerprint)
+            self.forget(run)
+        else:
+            fields = differences(run.config, config)
+            raise Conflict(
+                f"Run {run_id!r} exists with another config; it differs in {', '.join(fields)}.",
+                value=config.model_dump(mode="json", include=set(fields)),
+                limit=run.config.model_dump(mode="json", include=set(fields)),
+                remedy="Use another name, or delete the run first.",
+                fields=fields,
+            )
+        return self._existing(run_id).info(), run is None
+
+    def create_unless_there(self, run_id: str, config: RunConfig, encoder: dict[str, Any] | None) -> Run:
+        """The run of that name, created with this config if there is none."""
+        if self.find(run_id) is None:
+            self.create(run_id, config, encoder)
+        return self._existing(run_id)
+
+    def commit(self, run: Run, batch: Batch, submissions: Sequence[Submission]) -> tuple[list[bytes], Record] | None:
+        """`Run.reward`; None if the run is not the one the batch was made for any more."""
+        if self._open.get(run.stored.run_id) is not run:
+            return None
+        try:
+            return run.reward(batch, submissions)
+        except ProblemError:
+            raise
+        except BaseException:
+            # A defect: what is in memory may not be what is on disk, so the next request reads the run anew.
+            self.forget(run)
+            raise
+
+    def forget(self, run: Run) -> None:
+        """Let the run be read anew when it is next asked for."""
+        if self._open.get(run.stored.run_id) is run:
+            del self._open[run.stored.run_id]
+            self._on_forget(run)
+
+    def delete(self, run: Run) -> None:
+        """Remove a run with all it has."""
+        self.forget(run)
+        self._store.delete(run.uid)
+
+    def close(self) -> None:
+        """Leave a snapshot of each run."""
+        for run in self._open.values():
+            run.close()
+        self._open.clear()
+
+    def read_archive(self, run_id: str, file: BinaryIO) -> RunInfo:
+        """Create a run from a file that `archive.write` made, whole or not at all."""
+        header = archive.read_header(file)
+        return self._copy(run_id, header.config, header.encoder, header.created_at, archive.read_records(file))
+
+    def set_checkpoint(self, run: Run, name: str, step: int | None) -> Checkpoint:
+        """Name the run's present position; a name that exists moves. Nothing is copied."""
+        stored = StoredCheckpoint(name, run.branch, run.state.position, step, _now())
+        self._store.set_checkpoint(run.uid, stored)
+        return Checkpoint(**vars(stored))
+
+    def checkpoints(self, run: Run) -> list[Checkpoint]:
+        """A run's checkpoints, the oldest first."""
+        return [Checkpoint(**vars(stored)) for stored in self._store.checkpoints(run.uid)]
+
+    def delete_checkpoint(self, run: Run, name: str) -> None:
+        """Remove a name; the history it named stays."""
+        self._checkpoint(run, name)
+        self._store.delete_checkpoint(run.uid, name)
+
+    def restore(self, run: Run, name: str) -> RunInfo:
+        """Bring the run back to a checkpoint, on a new branch; the abandoned one stays readable (L13)."""
+        checkpoint = self._checkpoint(run, name)
+        run.close()
+        self._store.add_branch(run.uid, checkpoint.branch, checkpoint.position)
+        self.forget(run)
+        return self._existing(run.stored.run_id).info()
+
+    def fork(self, run: Run, run_id: str, name: str | None) -> RunInfo:
+        """Copy a run under another name, as it was at a checkpoint (None: as it is), request ids included."""
+        history = run.lineage
+        if name is not None:
+            checkpoint = self._checkpoint(run, name)
+            history = lineage(self._store.branches(run.uid), checkpoint.branch, checkpoint.position)
+        records = (
+            (replace(unseal(stored.payload), branch=0), stored.payload)
+            for stored in self._store.records(run.uid, history)
+        )
+        return self._copy(run_id, run.stored.config, run.stored.encoder, _now(), records)
+
+    def _read(self, stored: StoredRun) -> Run:
+        if stored.law != LAW:
+            raise Conflict(
+                f"Run {stored.run_id!r} was created under law {stored.law}, this server follows law {LAW}.",
+                value=stored.law,
+                limit=LAW,
+                remedy="Serve it with the release it was created by.",
+            )
+        return Run(stored, self._store, self._background, self._snapshot_bytes)
+
+    def _existing(self, run_id: str) -> Run:
+        run = self.find(run_id)
+        assert run is not None
+        return run
+
+    def _copy(
+        self, run_id: str, config: str, encoder: str | None, created_at: str, records: Iterator[tuple[Record, bytes]]
+    ) -> RunInfo:
+        """A new run with the records of another, answers included."""
+        stored = (
+            (StoredRecord(0, record.position, payload), [*answers(run_id, record, record.timing_ms)])
+            for record, payload in records
+        )
+        self._store.restore(run_id, config, LAW, encoder, created_at, stored)
+        return self._existing(run_id).info()
+
+    def _checkpoint(self, run: Run, name: str) -> StoredCheckpoint:
+        known = {one.name: one for one in self._store.checkpoints(run.uid)}
+        if name not in known:
+            raise UnknownCheckpoint(
+                f"Run {run.stored.run_id!r} has no checkpoint {name!r}.",
+                value=name,
+                limit=list(known),
+                remedy="List them with GET /runs/{id}/checkpoints.",
+            )
+        return known[name]
+
+
+def _now() -> str:
+    return datetime.now(timezone.utc).isoformat(timespec="milliseconds")
