@@ -62,3 +62,39 @@ def random_batch(
 def config(**fields: Any) -> RunConfig:
     """A resolved config, explore on from the start unless told otherwise."""
     return resolve(RunConfig(**{"explore_warmup_steps": 0, **fields}), "memory-r+", "hashed")
+
+
+class PlainMemory:
+    """A memory as lists: prompts in order of age, each (key, embedding, serial numbers of its completions)."""
+
+    def __init__(self, max_prompts: int, max_completions: int) -> None:
+        self.max_prompts = max_prompts
+        self.max_completions = max_completions
+        self.prompts: list[tuple[bytes, np.ndarray, list[int]]] = []
+
+    def write(self, prompt: bytes, row: np.ndarray, serial: int) -> None:
+        """Store a completion, the oldest leaving where there is no room."""
+        for known, _, serials in self.prompts:
+            if known == prompt:
+                serials.append(serial)
+                del serials[: -self.max_completions]
+                return
+        self.prompts.append((prompt, row, [serial]))
+        del self.prompts[: -self.max_prompts]
+
+    def read(
+        self, prompt: bytes, row: np.ndarray, k: int, least: float | None = None, held: int | None = None
+    ) -> list[int]:
+        """Serial numbers of the completions under the k nearest prompts, without the one held out."""
+        left = [(known, q, [serial for serial in serials if serial != held]) for known, q, serials in self.prompts]
+        left = [one for one in left if one[2]]
+        own = [one for one in left if one[0] == prompt]
+        rest = sorted((one for one in left if one[0] != prompt), key=lambda one: -cosine(row, one[1]))
+        rest = [one for one in rest if least is None or cosine(row, one[1]) >= least]
+        return [serial for _, _, serials in (own + rest)[:k] for serial in serials]
+
+
+def cosine(x: np.ndarray, y: np.ndarray) -> float:
+    """A cosine in float64."""
+    p, q = x.astype(np.float64), y.astype(np.float64)
+    return float(np.sum(p * q) / np.sqrt(np.sum(p * p) * np.sum(q * q)))
