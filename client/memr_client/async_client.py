@@ -14,7 +14,7 @@ from memr_client import calls
 from memr_client.calls import Answer, Array, Call, Columns, Texts
 from memr_client.client import CHUNK_BYTES, PROBE_S, BaseClient, complete_file
 from memr_client.errors import MemrError
-from memr_client.schemas import RewardResponse, RunConfig, RunInfo, Version
+from memr_client.schemas import Checkpoint, RewardResponse, RunConfig, RunInfo, Version
 from memr_client.tries import Tries
 
 if TYPE_CHECKING:
@@ -87,6 +87,26 @@ class AsyncRewardClient(BaseClient[httpx.AsyncBaseTransport]):
             call = calls.import_run(run_id, _chunks(file))
             with self._once(call) as parts:
                 return call.read(await pool.request(**parts))
+
+    async def create_checkpoint(self, run_id: str | None, name: str, step: int | None = None) -> Checkpoint:
+        """As `RewardClient.create_checkpoint`."""
+        return await self._do(calls.create_checkpoint(self._name(run_id), name, step))
+
+    async def checkpoints(self, run_id: str | None = None) -> list[Checkpoint]:
+        """As `RewardClient.checkpoints`."""
+        return await self._do(calls.checkpoints(self._name(run_id)))
+
+    async def delete_checkpoint(self, run_id: str | None, name: str) -> None:
+        """As `RewardClient.delete_checkpoint`."""
+        await self._do(calls.delete_checkpoint(self._name(run_id), name))
+
+    async def restore(self, run_id: str | None, checkpoint: str) -> RunInfo:
+        """As `RewardClient.restore`."""
+        return await self._do(calls.restore(self._name(run_id), checkpoint))
+
+    async def fork(self, run_id: str | None, new_run_id: str, checkpoint: str | None = None) -> RunInfo:
+        """As `RewardClient.fork`."""
+        return await self._do(calls.fork(self._name(run_id), new_run_id, checkpoint))
 
     async def presets(self) -> dict[str, RunConfig]:
         """As `RewardClient.presets`."""

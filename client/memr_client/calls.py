@@ -15,7 +15,21 @@ import httpx
 from pydantic import BaseModel, TypeAdapter, ValidationError
 
 from memr_client.errors import BadAnswer, InvalidRequest, MemrError, from_document
-from memr_client.schemas import Embeddings, Message, RewardRequest, RewardResponse, RunConfig, RunInfo, RunList, Version
+from memr_client.schemas import (
+    Checkpoint,
+    CheckpointList,
+    Embeddings,
+    Fork,
+    Message,
+    NewCheckpoint,
+    Restore,
+    RewardRequest,
+    RewardResponse,
+    RunConfig,
+    RunInfo,
+    RunList,
+    Version,
+)
 
 if TYPE_CHECKING:
     from typing_extensions import Unpack
@@ -124,6 +138,35 @@ def runs() -> Call[list[RunInfo]]:
 def delete_run(run_id: str) -> Call[None]:
     """`DELETE /runs/{id}`."""
     return Call("DELETE", _run_path(run_id), lambda body: None)
+
+
+def create_checkpoint(run_id: str, name: str, step: int | None) -> Call[Checkpoint]:
+    """`POST /runs/{id}/checkpoints`."""
+    content = _checked(NewCheckpoint, name=name, step=step).model_dump_json().encode()
+    return Call("POST", _run_path(run_id, "/checkpoints"), Checkpoint.model_validate_json, content)
+
+
+def checkpoints(run_id: str) -> Call[list[Checkpoint]]:
+    """`GET /runs/{id}/checkpoints`."""
+    parse = CheckpointList.model_validate_json
+    return Call("GET", _run_path(run_id, "/checkpoints"), lambda body: parse(body).checkpoints)
+
+
+def delete_checkpoint(run_id: str, name: str) -> Call[None]:
+    """`DELETE /runs/{id}/checkpoints/{name}`."""
+    return Call("DELETE", _run_path(run_id, f"/checkpoints/{quote(name, safe='')}"), lambda body: None)
+
+
+def restore(run_id: str, checkpoint: str) -> Call[RunInfo]:
+    """`POST /runs/{id}/restore`."""
+    content = _checked(Restore, checkpoint=checkpoint).model_dump_json().encode()
+    return Call("POST", _run_path(run_id, "/restore"), RunInfo.model_validate_json, content)
+
+
+def fork(run_id: str, new_run_id: str, checkpoint: str | None) -> Call[RunInfo]:
+    """`POST /runs/{id}/fork`."""
+    content = _checked(Fork, run_id=new_run_id, checkpoint=checkpoint).model_dump_json().encode()
+    return Call("POST", _run_path(run_id, "/fork"), RunInfo.model_validate_json, content)
 
 
 def presets() -> Call[dict[str, RunConfig]]:
@@ -247,10 +290,11 @@ def _msgpack(request: RewardRequest) -> bytes | None:
 
 
 def _float32(matrix: Any, n: int) -> bytes | None:
-    """Row-major bytes of a float32 array (n, d); None for anything else, whose values only JSON keeps exactly."""
+    """Row-major bytes of an array (n, d) of float32, or a tensor of less; None where only JSON keeps the values."""
     try:
         if hasattr(matrix, "detach"):  # a torch tensor has no buffer, its numpy view has
-            matrix = matrix.detach().cpu().numpy()
+            matrix = matrix.detach().cpu()
+            matrix = (matrix.float() if matrix.element_size() < 4 else matrix).numpy()
         view = memoryview(matrix)
     except (TypeError, ValueError, BufferError):
         return None

@@ -16,7 +16,7 @@ import httpx
 from memr_client import calls
 from memr_client.calls import Answer, Array, Call, Columns, Texts
 from memr_client.errors import InvalidRequest, MemrError, ServiceUnreachable
-from memr_client.schemas import RewardResponse, RunConfig, RunInfo, Version
+from memr_client.schemas import Checkpoint, RewardResponse, RunConfig, RunInfo, Version
 from memr_client.tries import Tries
 
 if TYPE_CHECKING:
@@ -238,6 +238,34 @@ class RewardClient(BaseClient[httpx.BaseTransport]):
             call = calls.import_run(run_id, iter(partial(file.read, CHUNK_BYTES), b""))
             with self._once(call) as parts:
                 return call.read(self._pool().request(**parts))
+
+    def create_checkpoint(self, run_id: str | None, name: str, step: int | None = None) -> Checkpoint:
+        """Name the run's present position (instant, nothing is copied); a name that exists moves."""
+        return self._do(calls.create_checkpoint(self._name(run_id), name, step))
+
+    def checkpoints(self, run_id: str | None = None) -> list[Checkpoint]:
+        """The run's checkpoints, the oldest first."""
+        return self._do(calls.checkpoints(self._name(run_id)))
+
+    def delete_checkpoint(self, run_id: str | None, name: str) -> None:
+        """Remove a checkpoint; the history it named stays."""
+        self._do(calls.delete_checkpoint(self._name(run_id), name))
+
+    def restore(self, run_id: str | None, checkpoint: str) -> RunInfo:
+        """Bring memories, windows, counters and request ids back to a checkpoint, on a new branch.
+
+        Raises:
+            UnknownCheckpoint: the run has none of that name.
+        """
+        return self._do(calls.restore(self._name(run_id), checkpoint))
+
+    def fork(self, run_id: str | None, new_run_id: str, checkpoint: str | None = None) -> RunInfo:
+        """Copy the run under another name, as it was at a checkpoint or as it is.
+
+        Raises:
+            Conflict: the name is taken; or an earlier try made the copy and its answer was lost.
+        """
+        return self._do(calls.fork(self._name(run_id), new_run_id, checkpoint))
 
     def presets(self) -> dict[str, RunConfig]:
         """The presets, every field spelled out."""

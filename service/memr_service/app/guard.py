@@ -25,6 +25,10 @@ ROUTES: dict[str, dict[str, KeyScope | None]] = {
     "/runs/{run_id}": {"GET": "read", "PUT": "write", "DELETE": "admin"},
     "/runs/{run_id}/export": {"GET": "read"},
     "/runs/{run_id}/import": {"POST": "write"},
+    "/runs/{run_id}/checkpoints": {"GET": "read", "POST": "write"},
+    "/runs/{run_id}/checkpoints/{name}": {"DELETE": "write"},
+    "/runs/{run_id}/restore": {"POST": "write"},
+    "/runs/{run_id}/fork": {"POST": "write"},
     "/presets": {"GET": "read"},
     "/version": {"GET": "read"},
     "/metrics": {"GET": "read"},
@@ -143,28 +147,30 @@ class Guard:
         await self.app(scope, receive, send)
 
     def check(self, scope: Scope) -> None:
-        """Raise unless the caller may do this.
+        """Raise unless there is such a route and the caller may use it.
 
         Raises:
-            Unauthorized, Forbidden, UnknownRoute, WrongMethod.
+            UnknownRoute, WrongMethod, Unauthorized, Forbidden.
         """
         state, method = scope["state"], scope["method"]
-        route, state["run_id"] = self._find(scope["path"].removeprefix(scope.get("root_path", "")))
-        state["route"] = route
-        methods = ROUTES.get(route or "", {})
-        needed = methods.get(method, "read")
-        caller = ANYBODY if needed is None else self.keys.caller(Headers(scope=scope))
-        state["caller"] = caller
-        if route is None:
+        state["route"], run_id = self._find(scope["path"].removeprefix(scope.get("root_path", "")))
+        if state["route"] is None:
             raise UnknownRoute("There is no such route.", remedy="GET /openapi.json lists the routes.")
+        methods = ROUTES[state["route"]]
         if method not in methods:
             raise WrongMethod(
-                f"{route} does not know this method.", value=method, limit=sorted(methods), remedy="Use one it knows."
+                f"{state['route']} does not know this method.",
+                value=method,
+                limit=sorted(methods),
+                remedy="Use one it knows.",
             )
+        needed = methods[method]
+        state["run_id"], state["caller"] = run_id, ANYBODY
         if needed is not None:
+            state["caller"] = caller = self.keys.caller(Headers(scope=scope))
             caller.require(needed)
-        if state["run_id"] is not None:
-            caller.require_run(state["run_id"])
+            if run_id is not None:
+                caller.require_run(run_id)
 
     def _find(self, path: str) -> tuple[str | None, str | None]:
         """The route of a path, and the run's name in it."""

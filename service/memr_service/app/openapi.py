@@ -7,7 +7,8 @@ from typing import Any
 from fastapi import FastAPI
 from fastapi.openapi.utils import get_openapi
 from memr_client.errors import Forbidden, InternalError, InvalidRequest, ProblemError, Unauthorized, Unavailable
-from memr_client.schemas import Problem, RewardRequest, RunConfig
+from memr_client.schemas import Fork, NewCheckpoint, Problem, Restore, RewardRequest, RunConfig
+from pydantic import BaseModel
 from pydantic.json_schema import models_json_schema
 
 from memr_service.app.guard import ROUTES
@@ -51,17 +52,24 @@ _EXAMPLES: dict[str, dict[str, Any]] = {
         "default": {"summary": "Memory-R+ as in the paper", "value": {}},
         "exploit only": {"summary": "Memory-R with 20 neighbours", "value": {"preset": "memory-r", "k": 20}},
     },
+    "NewCheckpoint": {"a step": {"summary": "beside the policy's", "value": {"name": "step-500", "step": 500}}},
+    "Restore": {"a step": {"summary": "back to a checkpoint", "value": {"checkpoint": "step-500"}}},
+    "Fork": {"a step": {"summary": "try something else", "value": {"run_id": "lower-lr", "checkpoint": "step-500"}}},
 }
 
-_EVERYWHERE: tuple[type[ProblemError], ...] = (InvalidRequest, Unauthorized, Forbidden, Unavailable, InternalError)
+BODIES: tuple[type[BaseModel], ...] = (RewardRequest, RunConfig, NewCheckpoint, Restore, Fork)
+"""What routes read themselves, so that FastAPI does not know of it."""
+
+GUARDED: tuple[type[ProblemError], ...] = (InvalidRequest, Unauthorized, Forbidden, Unavailable, InternalError)
+"""What every guarded route may answer with."""
 
 
 def problems(*classes: type[ProblemError]) -> dict[int | str, dict[str, Any]]:
-    """The `responses` of a guarded route: these problems, and those that every guarded route may answer with."""
-    titles: dict[int | str, list[str]] = {}
-    for cls in (*classes, *_EVERYWHERE):
-        titles.setdefault(cls.status, []).append(f"{cls.title}: {(cls.__doc__ or '').strip()}")
-    return {status: {"description": " ".join(all_of), "content": _problem()} for status, all_of in titles.items()}
+    """The `responses` of a route that may answer with these problems."""
+    told: dict[int | str, list[str]] = {}
+    for cls in sorted(classes, key=lambda cls: cls.status):
+        told.setdefault(cls.status, []).append(f"{cls.title}: {(cls.__doc__ or '').strip()}")
+    return {status: {"description": " ".join(lines), "content": _problem()} for status, lines in told.items()}
 
 
 def body_of(schema: str) -> dict[str, Any]:
@@ -88,7 +96,7 @@ def describe(app: FastAPI) -> dict[str, Any]:
     document = get_openapi(title=app.title, version=app.version, description=_DESCRIPTION, routes=app.routes)
     components = document.setdefault("components", {})
     _, bodies = models_json_schema(
-        [(RewardRequest, "validation"), (RunConfig, "validation"), (Problem, "serialization")],
+        [*((body, "validation") for body in BODIES), (Problem, "serialization")],
         ref_template="#/components/schemas/{model}",
     )
     components["schemas"] = dict(sorted({**components.get("schemas", {}), **bodies["$defs"]}.items()))

@@ -19,11 +19,12 @@ from memr_client.errors import (
     UnsupportedMedia,
 )
 from memr_client.schemas import RewardRequest, RewardResponse
+from pydantic import WithJsonSchema
 from starlette.requests import ClientDisconnect
 
 from memr_service.app.body import parse
 from memr_service.app.context import Caller, InContext
-from memr_service.app.openapi import body_of, problems
+from memr_service.app.openapi import GUARDED, body_of, problems
 
 router = APIRouter(tags=["reward"])
 
@@ -32,6 +33,7 @@ T = TypeVar("T")
 TimeoutMs = Annotated[
     int | None,
     Header(alias="X-Request-Timeout-Ms", gt=0, description="Answer 504 unless begun within this many milliseconds."),
+    WithJsonSchema({"type": "integer", "exclusiveMinimum": 0}),
 ]
 
 
@@ -51,7 +53,15 @@ def _header(description: str) -> dict[str, Any]:
             }
         },
         **problems(
-            MalformedBody, UnknownRun, Conflict, TooLarge, UnsupportedMedia, Overloaded, DeadlineExceeded, StoreFull
+            *GUARDED,
+            MalformedBody,
+            UnknownRun,
+            Conflict,
+            TooLarge,
+            UnsupportedMedia,
+            Overloaded,
+            DeadlineExceeded,
+            StoreFull,
         ),
     },
     openapi_extra=body_of("RewardRequest"),

@@ -12,14 +12,14 @@ from starlette.responses import StreamingResponse
 
 from memr_service.app.body import parse, require_media
 from memr_service.app.context import Caller, InContext, RunId
-from memr_service.app.openapi import FILE, body_of, file_body, problems
+from memr_service.app.openapi import FILE, GUARDED, body_of, file_body, problems
 
 router = APIRouter(prefix="/runs", tags=["runs"])
 
 Digest = Annotated[bool, Query(description="Also compute SHA-256 over memories, windows and counters.")]
 
 
-@router.get("", summary="List the runs", responses=problems())
+@router.get("", summary="List the runs", responses=problems(*GUARDED))
 async def list_runs(context: InContext, caller: Caller) -> RunList:
     """All runs that the key may see, by name."""
     return RunList(runs=[run for run in await context.service.runs() if caller.sees(run.run_id)])
@@ -31,7 +31,7 @@ async def list_runs(context: InContext, caller: Caller) -> RunList:
     responses={
         201: {"model": RunInfo, "description": "The run was created."},
         200: {"description": "The run existed with this config."},
-        **problems(MalformedBody, Conflict, TooLarge, UnsupportedMedia, StoreFull),
+        **problems(*GUARDED, MalformedBody, Conflict, TooLarge, UnsupportedMedia, StoreFull),
     },
     openapi_extra=body_of("RunConfig"),
 )
@@ -47,13 +47,13 @@ async def create_run(run_id: RunId, request: Request, response: Response, contex
     return run
 
 
-@router.get("/{run_id}", summary="Describe a run", responses=problems(UnknownRun))
+@router.get("/{run_id}", summary="Describe a run", responses=problems(*GUARDED, UnknownRun))
 async def describe_run(run_id: RunId, context: InContext, digest: Digest = False) -> RunInfo:
     """The run's resolved config, position, chain, sizes of its memories, windows, and the encoder it is bound to."""
     return await context.service.run(run_id, digest)
 
 
-@router.delete("/{run_id}", summary="Remove a run", status_code=204, responses=problems(UnknownRun))
+@router.delete("/{run_id}", summary="Remove a run", status_code=204, responses=problems(*GUARDED, UnknownRun))
 async def delete_run(run_id: RunId, context: InContext) -> None:
     """Remove the run with everything it has. This cannot be taken back; export it first."""
     await context.service.delete_run(run_id)
@@ -63,7 +63,7 @@ async def delete_run(run_id: RunId, context: InContext) -> None:
     "/{run_id}/export",
     summary="Download a run as one file",
     response_class=StreamingResponse,
-    responses={200: {"description": "The run.", "content": FILE}, **problems(UnknownRun)},
+    responses={200: {"description": "The run.", "content": FILE}, **problems(*GUARDED, UnknownRun)},
 )
 async def export_run(run_id: RunId, context: InContext) -> StreamingResponse:
     """The whole run - config, journal, memories - for `POST /runs/{run_id}/import` of this or another server."""
@@ -87,7 +87,10 @@ async def _resumed(first: bytes, rest: AsyncIterator[bytes]) -> AsyncIterator[by
     "/{run_id}/import",
     summary="Create a run from a file",
     status_code=201,
-    responses={201: {"description": "The run was created."}, **problems(Conflict, UnsupportedMedia, StoreFull)},
+    responses={
+        201: {"description": "The run was created."},
+        **problems(*GUARDED, MalformedBody, Conflict, UnsupportedMedia, StoreFull),
+    },
     openapi_extra=file_body(),
 )
 async def import_run(run_id: RunId, request: Request, context: InContext) -> RunInfo:
