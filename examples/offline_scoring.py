@@ -21,14 +21,15 @@ def main() -> None:
     parser.add_argument("--rollouts", type=Path, default=files("memr_service.cli") / "demo.jsonl")
     parser.add_argument("--encoder", default="all-MiniLM-L6-v2")
     arguments = parser.parse_args()
-    rollouts = [json.loads(line) for line in arguments.rollouts.read_text("utf-8").splitlines()]
+    with arguments.rollouts.open(encoding="utf-8") as lines:
+        rollouts = [json.loads(line) for line in lines]
 
     rewards: dict[bool, list[float]] = {True: [], False: []}
     with RewardClient.embedded(run="offline", encoder=arguments.encoder) as client:
         client.create_run(explore_warmup_steps=0)
         # One request per group: completions of one prompt that were sampled together.
-        for _, lines in groupby(rollouts, key=lambda rollout: rollout["prompt"]):
-            group = list(lines)
+        for _, members in groupby(rollouts, key=lambda rollout: rollout["prompt"]):
+            group = list(members)
             outcomes = [line["outcome"] for line in group]
             answer = client.reward([line["prompt"] for line in group], [line["completion"] for line in group], outcomes)
             for outcome, reward in zip(outcomes, answer.rewards, strict=True):

@@ -17,6 +17,7 @@ from typing import TypeVar
 import numpy as np
 from memr_client import Embeddings, MemrError, ProblemError, RewardClient
 from rich.console import Console
+from rich.markup import escape
 from rich.table import Column, Table
 
 from memr_service.encoder import Encoder, Encoders, HashedEncoder
@@ -46,11 +47,11 @@ def examine(settings: Settings, console: Console) -> bool:
         findings += self_test(settings)
     table = Table("", "", Column(overflow="fold"), show_header=False, box=None)
     for finding in findings:
-        table.add_row("[red]missing[/]" if finding.remedy else "[green]ok[/]", finding.what, finding.found)
+        table.add_row("[red]missing[/]" if finding.remedy else "[green]ok[/]", finding.what, escape(finding.found))
     console.print(table, highlight=False)
     remedies = [finding.remedy for finding in findings if finding.remedy]
     for remedy in dict.fromkeys(remedies):
-        console.print(f"[b]Do this:[/] {remedy}", highlight=False, soft_wrap=True)
+        console.print(f"[b]Do this:[/] {escape(remedy)}", highlight=False, soft_wrap=True)
     if not remedies:
         console.print("All that is needed is here. Next: [b]memr demo[/], then [b]memr serve[/].", highlight=False)
     return not remedies
