@@ -1,0 +1,83 @@
+"""A service in this process and thread, without a socket, for tests that send embeddings."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import Coroutine
+from types import TracebackType
+from typing import Any, TypeVar
+
+from memr_client.schemas import Checkpoint, RewardRequest, RunConfig, RunInfo
+from memr_service.service import Service
+from memr_service.settings import Settings
+
+T = TypeVar("T")
+
+
+class Local:
+    """Opens a service over a store; leaving the `with` block closes it.
+
+    with Local("memory:") as service:
+        service.create("run", k=5)
+        answer = service.reward(run_id="run", prompts=..., completions=..., outcomes=..., embeddings=...)
+    """
+
+    def __init__(self, store: str) -> None:
+        self.replayed = False
+        self._loop = asyncio.new_event_loop()
+        self._service = Service.open(Settings(store=store, encoder="hashed", preload=False))
+        self._wait_for(self._service.start())
+
+    def __enter__(self) -> Local:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
+        self.close()
+
+    def create(self, run_id: str, **config: Any) -> RunInfo:
+        """Create a run from the fields of its config."""
+        info, _ = self._wait_for(self._service.create_run(run_id, RunConfig(**config)))
+        return info
+
+    def reward(self, **fields: Any) -> dict[str, Any]:
+        """The parsed answer to `POST /reward`; `self.replayed` says whether it had been given before."""
+        answer, self.replayed = self._wait_for(self._service.reward(RewardRequest(**fields)))
+        parsed: dict[str, Any] = json.loads(answer)
+        return parsed
+
+    def info(self, run_id: str) -> RunInfo:
+        """Describe a run, its digest included."""
+        return self._wait_for(self._service.run(run_id, digest=True))
+
+    def delete(self, run_id: str) -> None:
+        """Remove a run."""
+        self._wait_for(self._service.delete_run(run_id))
+
+    def checkpoint(self, run_id: str, name: str, step: int | None = None) -> Checkpoint:
+        """Name a run's present position."""
+        return self._wait_for(self._service.create_checkpoint(run_id, name, step))
+
+    def checkpoints(self, run_id: str) -> list[Checkpoint]:
+        """A run's checkpoints."""
+        return self._wait_for(self._service.checkpoints(run_id))
+
+    def delete_checkpoint(self, run_id: str, name: str) -> None:
+        """Remove a checkpoint."""
+        self._wait_for(self._service.delete_checkpoint(run_id, name))
+
+    def restore(self, run_id: str, checkpoint: str) -> RunInfo:
+        """Bring a run back to a checkpoint."""
+        return self._wait_for(self._service.restore(run_id, checkpoint))
+
+    def fork(self, run_id: str, new_run_id: str, checkpoint: str | None = None) -> RunInfo:
+        """Copy a run."""
+        return self._wait_for(self._service.fork(run_id, new_run_id, checkpoint))
+
+    def close(self) -> None:
+        """Close the service as a server does that is told to stop."""
+        self._wait_for(self._service.close())
+        self._loop.close()
+
+    def _wait_for(self, work: Coroutine[Any, Any, T]) -> T:
+        return self._loop.run_until_complete(work)

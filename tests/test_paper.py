@@ -1,0 +1,84 @@
+"""The service against the oracle (`paper.py`): long random histories with caller-sent embeddings."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from histories import World, ask_oracle, ask_service, largest_difference
+from local import Local
+from paper import Oracle
+from paper_official import OfficialOracle
+
+COMPLETIONS = 2_000
+TOLERANCE = 1e-5
+
+CONFIGS: dict[str, dict[str, Any]] = {
+    "as in the paper": {"k": 1, "max_prompts": 12, "max_completions": 5, "window": 40, "explore_warmup_steps": 10},
+    "wide and gated": {
+        "k": 4,
+        "max_prompts": 18,
+        "max_completions": 3,
+        "window": 100,
+        "scaling": "request",
+        "center": "group",
+        "success_threshold": 0.7,
+        "failure_threshold": 0.3,
+        "explore_warmup_steps": 0,
+        "explore_warmup_prompts": 6,
+        "min_similarity": 0.7,
+        "components": {"exploit": 0.5, "explore": -2.0},
+    },
+    "in half precision": {
+        "k": 3,
+        "max_prompts": 25,
+        "max_completions": 8,
+        "window": 7,
+        "scaling": "request",
+        "storage": "float16",
+        "explore_warmup_steps": 25,
+        "explore_warmup_prompts": 5,
+    },
+    "small and crowded": {
+        "k": 20,
+        "max_prompts": 3,
+        "max_completions": 1,
+        "window": 7,
+        "center": "group",
+        "failure_threshold": -0.25,
+        "explore_warmup_steps": 0,
+        "min_similarity": -0.1,
+        "components": {"explore": 1.0},
+    },
+}
+
+
+def compare(config: dict[str, Any], oracle: Oracle, world: World) -> str:
+    """Ask both the same until 2,000 completions are scored, and say how far apart they were."""
+    completions, worst = 0, 0.0
+    with Local("memory:") as service:
+        service.create("run", **config)
+        while completions < COMPLETIONS:
+            request = world.request()
+            expected = ask_oracle(oracle, request)
+            worst = max(worst, largest_difference(ask_service(service, "run", request), expected))
+            completions += len(request.ids)
+    assert worst <= TOLERANCE
+    return f"{completions} completions, largest difference {worst:.1e}"
+
+
+@pytest.mark.parametrize("order", ["hold_one_out", "read_first"])
+@pytest.mark.parametrize("name", CONFIGS)
+def test_the_service_answers_what_the_law_says(name: str, order: str, capsys: pytest.CaptureFixture[str]) -> None:
+    config = {**CONFIGS[name], "order": order}
+    found = compare(config, Oracle(config), World(seed=len(name)))
+    with capsys.disabled():
+        print(f"\n{name}, {order}: {found}")
+
+
+@pytest.mark.parametrize("k", [1, 4])
+def test_the_official_preset_answers_what_the_law_says(k: int, capsys: pytest.CaptureFixture[str]) -> None:
+    config = {"k": k, "max_prompts": 14, "max_completions": 3, "window": 20, "explore_warmup_prompts": 12}
+    found = compare({"preset": "official-memory-r+", **config}, OfficialOracle(config), World(seed=k))
+    with capsys.disabled():
+        print(f"\nofficial-memory-r+, k = {k}: {found}")
