@@ -14,6 +14,8 @@ EPSILON = 1e-8
 FLAT = 1e-6
 """Windows whose values differ by less than this say nothing; everything in them scales to 0."""
 CHUNK = 1024
+"""Items compared at once, and PAIRS of vectors in float64: bounds the memory that takes."""
+PAIRS = 8192
 
 
 def exploit(a: np.ndarray, total: np.ndarray, count: np.ndarray) -> np.ndarray:
@@ -61,10 +63,21 @@ def _largest_cosine(a: np.ndarray, b: np.ndarray, held: np.ndarray, margin: floa
     cosines[hidden, held[hidden]] = -np.inf
     floor = cosines.max(axis=1, keepdims=True) - margin
     item, entry = np.nonzero((cosines >= floor) & (cosines > -np.inf))
-    exact = _cosines(a[item], b[entry])
+    if len(item) > 8 * len(a):
+        item, entry = _distinct_pairs(item, entry, b)
     largest = np.full(len(a), -np.inf)
-    np.maximum.at(largest, item, exact)
+    for start in range(0, len(item), PAIRS):
+        part = slice(start, start + PAIRS)
+        np.maximum.at(largest, item[part], _cosines(a[item[part]], b[entry[part]]))
     return np.where(np.isneginf(largest), np.nan, largest)
+
+
+def _distinct_pairs(item: np.ndarray, entry: np.ndarray, b: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """The pairs but those whose entry equals another's of the same item: a policy that repeats itself has thousands."""
+    first: dict[bytes, int] = {}
+    involved, place = np.unique(entry, return_inverse=True)
+    same = np.array([first.setdefault(b[one].tobytes(), one) for one in involved.tolist()])
+    return np.divmod(np.unique(item * len(b) + same[place]), len(b))
 
 
 def _cosines(x: np.ndarray, y: np.ndarray) -> np.ndarray:
