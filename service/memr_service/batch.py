@@ -175,8 +175,8 @@ def distinct_rows(vectors: np.ndarray, keys: list[bytes]) -> tuple[np.ndarray, n
 
 
 def body_digest(request: RewardRequest, embeddings: tuple[np.ndarray, np.ndarray] | None) -> bytes:
-    """SHA-256 over a request's parsed fields but its id: equal bodies are the same whichever encoding carried them."""
-    fields = request.model_dump(exclude={"request_id", "embeddings"})
+    """SHA-256 over what a request says, whichever encoding carried it; its id and run's name do not count."""
+    fields = request.model_dump(exclude={"run_id", "request_id", "embeddings"})
     digest = hashlib.sha256(orjson.dumps(fields, option=orjson.OPT_SORT_KEYS))
     for sent in embeddings or ():
         digest.update(str(sent.shape).encode())

@@ -213,6 +213,11 @@ class Run:
                 ) from error
             self.state.apply(replace(record, branch=stored.branch))
             self._journal_bytes += len(stored.payload)
+        if self.state.position < self.lineage[-1][1]:
+            # Damage was cut before the newest branch began: go on from what is left.
+            parent = next(branch for branch, after, upto in self.lineage if after <= self.state.position <= upto)
+            self._store.add_branch(self.uid, parent, self.state.position)
+            self.lineage = lineage(self._store.branches(self.uid))
 
     # What happens beside the main path
 
