@@ -31,10 +31,12 @@ def completion_text(completion: Text, tags: tuple[str, str] | None = None) -> st
     # L1 "a list of messages (its assistant contents joined by a newline)"
     if isinstance(completion, list):
         completion = "\n".join(content(message) for message in completion if message["role"] == "assistant")
-    # L1 "no tag: the whole text. Stripped."
-    if tags is None or not any(tag in completion for tag in tags):
-        return completion.strip()
+    if tags is None:
+        return completion
+    # L1 "With reasoning_tags=[open, close] only the tagged text ... is encoded; ... no tag: the whole text."
     opening, closing = tags
+    if opening not in completion and closing not in completion:
+        return completion.strip()
     inside = []
     # L1 "close without open: from the start (R1-style templates prefill the open tag)"
     start = completion.split(opening)[0]
@@ -45,4 +47,5 @@ def completion_text(completion: Text, tags: tuple[str, str] | None = None) -> st
         _, _, completion = completion.partition(opening)
         piece, _, completion = completion.partition(closing)
         inside.append(piece)
-    return "\n".join(piece.strip() for piece in inside).strip()
+    # L1 "Stripped."
+    return "\n".join(inside).strip()

@@ -177,7 +177,7 @@ def test_official_explore_is_one_where_nothing_failed_and_zero_while_it_is_off()
     ("completion", "expected"),
     [
         (" no tag ", "no tag"),
-        ("out <t>in</t> out <t> too </t>", "in\ntoo"),
+        ("out <t> in</t> out <t>too </t>", "in\ntoo"),
         ("prefilled</t> out", "prefilled"),
         ("prefilled</t> out <t>in</t>", "prefilled\nin"),
         ("out <t>cut off", "cut off"),

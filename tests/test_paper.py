@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+from itertools import product
 from typing import Any
 
 import pytest
 from histories import World, ask_oracle, ask_service, largest_difference
 from local import Local
+from memr_service import batch
 from paper import Oracle
 from paper_official import OfficialOracle
+from paper_text import completion_text, prompt_text
 
 COMPLETIONS = 2_000
 TOLERANCE = 1e-5
@@ -82,3 +85,34 @@ def test_the_official_preset_answers_what_the_law_says(k: int, capsys: pytest.Ca
     found = compare({"preset": "official-memory-r+", **config}, OfficialOracle(config), World(seed=k))
     with capsys.disabled():
         print(f"\nofficial-memory-r+, k = {k}: {found}")
+
+
+TAGS = ("<think>", "</think>")
+
+
+def test_every_arrangement_of_tags_gives_the_text_that_the_law_says() -> None:
+    for pieces in (pieces for n in range(7) for pieces in product([*TAGS, " one ", "two"], repeat=n)):
+        completion = "".join(pieces)
+        assert batch.completion_text(completion, TAGS) == completion_text(completion, TAGS), completion
+
+
+@pytest.mark.parametrize("preset", ["memory-r+", "official-memory-r+"])
+def test_what_is_encoded_of_chats_and_tagged_texts_is_what_the_law_says(preset: str) -> None:
+    asked = [{"type": "text", "text": "What is "}, {"type": "image"}, {"type": "text", "text": "6 x 7?"}]
+    chat = [
+        {"role": "system", "content": "Think first."},
+        {"role": "user", "content": "What is 1 + 1?"},
+        {"role": "user", "content": asked},
+        {"role": "assistant", "content": "<think>"},
+    ]
+    tagged = ["Six sevens</think> 42", "<think>Six sevens</think> 42", "<think>Sixty-", "41"]
+    spoken = [[{"role": "assistant", "content": text}, {"role": "tool", "content": "42"}] for text in tagged]
+    same = {"outcomes": [1.0, 1.0, 0.0, 0.0], "prompt_ids": ["6 x 7"] * 4}
+    with Local("memory:") as service:
+        service.create("tagged", preset=preset, explore_warmup_prompts=0, explore_warmup_steps=0, reasoning_tags=TAGS)
+        service.create("plain", preset=preset, explore_warmup_prompts=0, explore_warmup_steps=0)
+        answer = service.reward(run_id="tagged", prompts=[chat] * 4, completions=spoken, **same)
+        plain = [completion_text(completion, TAGS) for completion in spoken]
+        expected = service.reward(run_id="plain", prompts=[prompt_text(chat)] * 4, completions=plain, **same)
+    assert answer["components"] == expected["components"]
+    assert len(set(answer["components"]["explore"]["raw"])) > 1
