@@ -28,9 +28,8 @@ def main() -> None:
             print(f"step {step}:", [round(reward, 3) for reward in answer.rewards])
 
         info = client.run()
-        print(
-            f"{info.memory.success.completions} right, {info.memory.failure.completions} wrong, chain {info.chain[:8]}"
-        )
+        stored = info.memory
+        print(f"stored: {stored.success.completions} right, {stored.failure.completions} wrong; chain {info.chain[:8]}")
         try:
             client.create_run(k=20)  # a run's config is frozen: two experiments cannot share a name by mistake
         except Conflict as error:

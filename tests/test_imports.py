@@ -12,6 +12,8 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[1]
+ADAPTERS = tuple(f"client/memr_client/{trainer}" for trainer in ("trl", "openrlhf", "verl"))
+"""Each is imported by users of its trainer alone, so it may import that trainer's libraries."""
 SOURCES = [*ROOT.glob("client/memr_client/**/*.py"), *ROOT.glob("service/memr_service/**/*.py")]
 
 
@@ -58,7 +60,8 @@ def outside(files: set[str], *allowed: str) -> set[str]:
 
 
 def test_the_client_needs_httpx_and_pydantic_only():
-    tops = {found.top for found in IMPORTS if found.file.startswith("client/") and not found.late}
+    client = [found for found in IMPORTS if found.file.startswith("client/") and not found.file.startswith(ADAPTERS)]
+    tops = {found.top for found in client if not found.late}
     assert tops - set(sys.stdlib_module_names) == {"httpx", "pydantic", "memr_client"}
 
 
@@ -68,11 +71,16 @@ def test_the_client_reaches_for_the_service_only_where_it_embeds_it_and_only_the
     assert all(found.late for found in reached)
 
 
+def test_nothing_but_an_adapter_imports_an_adapter():
+    adapters = [adapter.removeprefix("client/").replace("/", ".") for adapter in ADAPTERS]
+    assert outside(files_that_import(*adapters), *ADAPTERS) == set()
+
+
 @pytest.mark.parametrize(
     ("modules", "home"),
     [
         (("fastapi", "starlette", "uvicorn"), "service/memr_service/app/"),
-        (("torch", "sentence_transformers", "transformers"), "service/memr_service/encoder"),
+        (("torch", "sentence_transformers", "transformers"), ("service/memr_service/encoder/", *ADAPTERS)),
         (("hnswlib",), "service/memr_service/memory/"),
         (("sqlite3",), ("service/memr_service/store/", "service/memr_service/texts.py")),
         (("redis",), "service/memr_service/store/redis"),
@@ -90,7 +98,8 @@ def test_each_library_has_one_home(modules, home):
 
 def test_torch_is_imported_only_when_a_model_is_loaded():
     heavy = {"torch", "sentence_transformers", "transformers"}
-    assert [found for found in IMPORTS if found.top in heavy and not found.late] == []
+    service = [found for found in IMPORTS if found.file.startswith("service/")]
+    assert [found for found in service if found.top in heavy and not found.late] == []
     assert files_that_import("torch"), "this test would pass without looking at anything"
 
 
