@@ -28,9 +28,7 @@ class Once:
             InvalidRequest: what is being done under this name has another body.
         """
         if name not in self._tasks:
-            task = asyncio.create_task(work())
-            self._tasks[name] = (digest, task)
-            task.add_done_callback(lambda _: self._tasks.pop(name))
+            self._tasks[name] = (digest, asyncio.create_task(work()))
         first, task = self._tasks[name]
         require_same_body(request_id, digest, first)
         self._waiting[task] = self._waiting.get(task, 0) + 1
@@ -39,7 +37,7 @@ class Once:
         finally:
             self._waiting[task] -= 1
             if not self._waiting[task]:
-                del self._waiting[task]
+                del self._waiting[task], self._tasks[name]
                 task.cancel()
 
     async def settled(self) -> None:
