@@ -1,0 +1,73 @@
+"""Whether a batch is training, which the memory remembers, or evaluation, which leaves it as it is."""
+
+from __future__ import annotations
+
+import threading
+import weakref
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from typing import Any
+
+
+class Phase:
+    """Tells evaluation by a switch, else by a column, else by the mode of the trainer's model. Thread-safe.
+
+    Args:
+        split_column: a column that says "train" in training and anything else in evaluation.
+    """
+
+    _bound: weakref.ref[Any] | None
+
+    def __init__(self, split_column: str | None) -> None:
+        self._split_column = split_column
+        self._stay()
+
+    def is_evaluation(self, columns: Mapping[str, Any]) -> bool:
+        """Whether the batch with these columns is evaluation.
+
+        Raises:
+            ValueError: its rows do not agree.
+        """
+        if self._switched:
+            return True
+        if self._split_column is not None:
+            training = {split == "train" for split in columns[self._split_column]}
+            if len(training) > 1:
+                raise ValueError(f"column {self._split_column!r} mixes training and evaluation in one batch")
+            return training == {False}
+        trainer = self.trainer(columns)
+        model = getattr(trainer, "model", trainer)
+        return model is not None and not model.training
+
+    def trainer(self, columns: Mapping[str, Any]) -> Any:
+        """The bound trainer or model, else the trainer whose method `log_metric` is, else None."""
+        bound = None if self._bound is None else self._bound()
+        return bound if bound is not None else getattr(columns.get("log_metric"), "__self__", None)
+
+    def bind(self, trainer: Any) -> None:
+        """From now on look at this trainer, or model."""
+        self._bound = weakref.ref(trainer)
+
+    @contextmanager
+    def evaluating(self) -> Iterator[None]:
+        """Inside, every batch of any thread is evaluation."""
+        with self._lock:
+            self._switched += 1
+        try:
+            yield
+        finally:
+            with self._lock:
+                self._switched -= 1
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {"_split_column": self._split_column}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        self.__dict__.update(state)
+        self._stay()
+
+    def _stay(self) -> None:
+        """What stays in this process."""
+        self._lock = threading.Lock()
+        self._switched = 0
+        self._bound = None
