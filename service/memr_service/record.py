@@ -1,7 +1,8 @@
 """A record: one accepted logical request with its inputs and its effects, and how both become bytes.
 
 state = fold(apply, records) uses the effects; a replay uses the inputs. The chain is SHA-256 over the parent's chain,
-the inputs and the effects; what does not bear on the state (request ids, clock, timings) is beside them.
+the counters, the inputs and the effects; what does not bear on the state (branch, request ids, clock, timings) is
+beside them.
 """
 
 from __future__ import annotations
@@ -106,17 +107,16 @@ class Record:
 def seal(record: Record) -> tuple[Record, bytes]:
     """The record with its chain, and its bytes."""
     inputs, effects = _pack(_batch_fields(record.batch)), _pack(_effects_fields(record.effects))
-    chain = _chain(record, inputs, effects)
     beside = {
         "branch": record.branch,
         "position": record.position,
         "serial": record.first_serial,
         "parent": record.parent,
-        "chain": chain,
         "seats": [vars(seat) for seat in record.seats],
         "at": record.at,
         "timing": record.timing_ms,
     }
+    beside["chain"] = chain = _chain(beside, inputs, effects)
     return replace(record, chain=chain), _pack([beside, inputs, effects])
 
 
@@ -128,7 +128,9 @@ def unseal(payload: bytes) -> Record:
     """
     try:
         beside, inputs, effects = _unpack(payload)
-        record = Record(
+        if _chain(beside, inputs, effects) != beside["chain"]:
+            raise ValueError(f"record {beside['position']} does not match its chain")
+        return Record(
             branch=beside["branch"],
             position=beside["position"],
             batch=_batch(_unpack(inputs)),
@@ -140,18 +142,14 @@ def unseal(payload: bytes) -> Record:
             at=beside["at"],
             timing_ms=beside["timing"],
         )
-    except (KeyError, TypeError, msgpack.exceptions.UnpackException) as error:
+    except (KeyError, TypeError, OverflowError, SyntaxError, msgpack.exceptions.UnpackException) as error:
+        # SyntaxError is what numpy makes of some damaged names of types.
         raise ValueError(f"not a record: {error!r}") from error
-    if _chain(record, inputs, effects) != record.chain:
-        raise ValueError(f"record {record.position} does not match its chain {record.chain.hex()}")
-    return record
 
 
-def _chain(record: Record, inputs: bytes, effects: bytes) -> bytes:
-    link = hashlib.sha256(record.parent)
-    link.update(inputs)
-    link.update(effects)
-    return link.digest()
+def _chain(beside: dict[str, Any], inputs: bytes, effects: bytes) -> bytes:
+    link = [beside["parent"], beside["position"], beside["serial"], inputs, effects]
+    return hashlib.sha256(_pack(link)).digest()
 
 
 def _batch_fields(batch: Batch) -> dict[str, Any]:
