@@ -114,4 +114,4 @@ def largest_difference(answer: dict[str, Any], expected: Answer) -> float:
         assert [x is None for x in values["raw"]] == [x is None for x in expected.raw[name]]
         differences += [abs(x - y) for x, y in zip(values["raw"], expected.raw[name], strict=True) if x is not None]
         differences += [abs(x - y) for x, y in zip(values["scaled"], expected.scaled[name], strict=True)]
-    return max(differences)
+    return max(differences, default=0.0)
