@@ -240,6 +240,7 @@ def damaged(whole: bytes) -> Iterator[bytes]:
 def test_a_file_that_is_missing_or_damaged_is_no_graph(tmp_path: Path) -> None:
     vectors = unit_rows(np.random.default_rng(14), 30, D)
     index, file = PromptIndex(D, 30), tmp_path / "graph.hnsw"
+    fill(index, vectors)
     assert index.load(0, 30, file) is None
     index.save(build(vectors, 0, 30, seed=0), file)
     assert index.load(0, 30, file) is not None
@@ -249,7 +250,41 @@ def test_a_file_that_is_missing_or_damaged_is_no_graph(tmp_path: Path) -> None:
         assert index.load(0, 30, file) is None
     file.write_bytes(whole)
     assert index.load(0, 30, file) is not None
-    assert index.load(0, 20, file) is None
+
+
+def test_a_file_of_other_prompts_is_no_graph_of_these(tmp_path: Path) -> None:
+    rng = np.random.default_rng(17)
+    vectors, file = unit_rows(rng, 40, D), tmp_path / "graph.hnsw"
+    index = PromptIndex(D, 40)
+    fill(index, vectors)
+    index.save(build(vectors[:30], 0, 30, seed=0), file)
+    assert index.load(0, 30, file) is not None
+    assert index.load(0, 31, file) is None
+    other = PromptIndex(D, 40)
+    fill(other, np.concatenate([vectors[:29], unit_rows(rng, 11, D)]))
+    assert other.load(0, 30, file) is None
+    flat = PromptIndex(D // 2, 40)
+    fill(flat, unit_rows(rng, 40, D // 2))
+    assert flat.load(0, 30, file) is None
+
+
+def test_a_file_of_prompts_that_left_is_still_the_graph_of_those_that_stay(tmp_path: Path) -> None:
+    vectors, file = unit_rows(np.random.default_rng(18), 60, D), tmp_path / "graph.hnsw"
+    index = PromptIndex(D, 40)
+    fill(index, vectors[:40])
+    index.save(build(vectors[:40], 0, 40, seed=0), file)
+    fill(index, vectors[40:])
+    graph = index.load(0, 40, file)
+    assert graph is not None
+    index.swap(graph)
+    assert nearest(index, vectors, 3) == brute_force(vectors, vectors, 3, 20, 60)
+
+
+def test_a_graph_of_nothing_can_be_built_for_a_history_in_which_all_of_it_left() -> None:
+    index = PromptIndex(D, 5)
+    fill(index, unit_rows(np.random.default_rng(19), 20, D))
+    index.swap(build(index.copy_range(0, 10), 0, 10, seed=0))
+    assert index.graphs == []
 
 
 def test_a_graph_is_a_function_of_its_range() -> None:

@@ -40,7 +40,8 @@ def build(vectors: np.ndarray, start: int, stop: int, seed: int) -> Graph:
     """A graph over [start, stop); `vectors` (m, d) are those of its last m prompts, the others being gone already."""
     hnsw = hnswlib.Index(space="ip", dim=vectors.shape[1])
     hnsw.init_index(max_elements=max(1, len(vectors)), M=16, ef_construction=200, random_seed=seed % 2**31)
-    hnsw.add_items(vectors, np.arange(stop - len(vectors), stop), num_threads=1)
+    if len(vectors):
+        hnsw.add_items(vectors, np.arange(stop - len(vectors), stop), num_threads=1)
     return Graph(start, stop, hnsw)
 
 
@@ -173,7 +174,10 @@ class PromptIndex:
         _sum_file(file).write_text(_checksum(file))
 
     def load(self, start: int, stop: int, file: Path) -> Graph | None:
-        """A graph from its file, or None where the file is not there or not whole."""
+        """A graph from its file, or None where the file is not there, not whole, or of other prompts.
+
+        Another branch of the run's history may have left a file of that name.
+        """
         try:
             if _sum_file(file).read_bytes() != _checksum(file).encode():
                 return None
@@ -181,7 +185,12 @@ class PromptIndex:
             return None
         hnsw = hnswlib.Index(space="ip", dim=self.dimension)
         hnsw.load_index(str(file))
-        return Graph(start, stop, hnsw) if hnsw.get_current_count() <= stop - start else None
+        stored = np.arange(max(start, self.head), stop)
+        try:
+            same = np.array_equal(hnsw.get_items(stored, return_type="numpy"), self.take(stored))
+        except RuntimeError:  # hnswlib's way of saying that it does not hold one of them
+            return None
+        return Graph(start, stop, hnsw) if same else None
 
 
 def _sum_file(file: Path) -> Path:
