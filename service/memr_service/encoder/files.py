@@ -81,15 +81,14 @@ def hub_folder(name: str) -> Path:
     from huggingface_hub import snapshot_download
     from huggingface_hub.errors import LocalEntryNotFoundError
 
-    cache = os.environ.get("SENTENCE_TRANSFORMERS_HOME")
-    # As sentence-transformers does: a name without an organisation is first looked for under its own.
-    names = [hub_name(name)] if "/" in hub_name(name) else [f"sentence-transformers/{name}", name]
-    for repository in names[:-1]:
-        try:
-            return Path(snapshot_download(repository, cache_dir=cache, local_files_only=True))
-        except LocalEntryNotFoundError:
-            continue
-    return Path(snapshot_download(names[-1], cache_dir=cache, local_files_only=True))
+    cache, known = os.environ.get("SENTENCE_TRANSFORMERS_HOME"), hub_name(name)
+    try:
+        return Path(snapshot_download(known, cache_dir=cache, local_files_only=True))
+    except LocalEntryNotFoundError:
+        if "/" in known:
+            raise
+        # sentence-transformers takes a name without an organisation for one of its own
+        return Path(snapshot_download(f"sentence-transformers/{known}", cache_dir=cache, local_files_only=True))
 
 
 def remedy(name: str) -> str:
@@ -108,8 +107,9 @@ def digests(folder: Path) -> dict[str, str]:
     kinds: dict[str, list[Path]] = {"weights": [], "tokenizer": [], "modules": []}
     for path in folder.rglob("*"):
         inner = path.relative_to(folder)
-        if path.is_file() and not any(part in _OTHER_BACKENDS or part.startswith(".") for part in inner.parts):
-            kinds.get(_kind(path), []).append(inner)
+        aside = any(part in _OTHER_BACKENDS or part.startswith(".") for part in inner.parts)
+        if not aside and path.is_file() and (kind := _kind(path)):
+            kinds[kind].append(inner)
     if not kinds["weights"]:
         raise Unavailable(
             f"no weights in the folder of the encoder: {folder}",
@@ -120,16 +120,16 @@ def digests(folder: Path) -> dict[str, str]:
     return {kind: _digest(folder, files) for kind, files in kinds.items()}
 
 
-def _kind(path: Path) -> str:
-    """What a file is to the model: weights, tokenizer, modules (their settings) or nothing."""
+def _kind(path: Path) -> str | None:
+    """What a file is to the model: weights, tokenizer, modules (their settings); None: nothing."""
     if path.suffix in _SAFE:
         return "weights"
     if path.suffix in _PICKLED:
         # Safetensors are what is loaded where there are both.
-        return "nothing" if any(path.parent.glob("*.safetensors")) else "weights"
+        return None if any(path.parent.glob("*.safetensors")) else "weights"
     if path.name.startswith(_TOKENIZER_NAMES) or path.suffix in _TOKENIZER_SUFFIXES:
         return "tokenizer"
-    return "modules" if path.suffix == ".json" else "nothing"
+    return "modules" if path.suffix == ".json" else None
 
 
 def _digest(folder: Path, files: Iterable[Path]) -> str:

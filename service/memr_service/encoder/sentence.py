@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import copy
-import random
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
@@ -143,7 +142,6 @@ def choose_device(wanted: str, free_bytes: int | None) -> str:
 def _load(name: str, device: str) -> Any:
     """The sentence-transformers model of that name, float32, in eval mode, on its device."""
     folder = files.find_model(name)
-    drawn = random.getstate()
     try:
         import torch
         from sentence_transformers import SentenceTransformer
@@ -153,8 +151,6 @@ def _load(name: str, device: str) -> Any:
             value=name,
             remedy="pip install 'memr[service]', or take the encoder 'hashed', which needs neither",
         ) from error
-    finally:
-        random.setstate(drawn)  # some library draws from it as it is imported
     free_bytes = torch.cuda.mem_get_info()[0] if device != "cpu" and torch.cuda.is_available() else None
     with _unnoticed():
         model = SentenceTransformer(
