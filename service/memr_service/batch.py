@@ -90,11 +90,11 @@ def identities(request: RewardRequest) -> list[bytes]:
     return [identity(prompt, name) for prompt, name in zip(request.prompts, ids, strict=True)]
 
 
-def groups(request: RewardRequest, keys: list[bytes]) -> np.ndarray:
-    """Number of each item's group (n,), from 0 in order of appearance; prompts' identities where no ids are sent."""
-    numbers: dict[str | bytes, int] = {}
-    names: Sequence[str | bytes] = request.group_ids if request.group_ids is not None else keys
-    return np.array([numbers.setdefault(name, len(numbers)) for name in names], np.int64)
+def groups(request: RewardRequest, keys: list[bytes]) -> tuple[np.ndarray, list[bytes]]:
+    """Number of each item's group (n,), from 0 in order of appearance, and the groups' ids (prompts' by default)."""
+    ids = [b"id " + name.encode() for name in request.group_ids] if request.group_ids is not None else keys
+    numbers: dict[bytes, int] = {}
+    return np.array([numbers.setdefault(name, len(numbers)) for name in ids], "<i4"), list(numbers)
 
 
 def texts(request: RewardRequest, config: RunConfig) -> Texts:

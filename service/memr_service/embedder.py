@@ -65,14 +65,16 @@ class Embedder:
             prompts, completions = result.vectors[texts.prompt], result.vectors[texts.completion]
             encoded, truncated = len(texts.distinct), int(result.truncated.sum())
         distinct, prompt_of = inputs.distinct_rows(inputs.rounded(prompts, config.storage), keys)
+        group, names = inputs.groups(request, keys)
         batch = Batch(
             keys=keys,
             prompts=distinct,
             prompt_of=prompt_of.astype("<i4"),
             completions=inputs.rounded(completions, config.storage),
             outcomes=np.array(request.outcomes, np.float64),
-            group=inputs.groups(request, keys).astype("<i4"),
+            group=group,
             step=request.step,
+            group_names=names,
             answers=request.answers,
             labels=request.labels,
             truncated=None if request.truncated is None else np.array(request.truncated),

@@ -52,6 +52,13 @@ def resolve(given: RunConfig, default: PresetName, encoder: str) -> RunConfig:
             limit="official order with official presets, and only there",
             remedy="Leave order out, or choose another preset.",
         )
+    if config.order == "official" and config.barrier == "snapshot":
+        raise InvalidRequest(
+            "The official presets read after every write, the barrier 'snapshot' writes after all reads.",
+            value="snapshot",
+            limit=["none", "step", "group"],
+            remedy="Choose another barrier, or another preset.",
+        )
     return config
 
 

@@ -35,9 +35,17 @@ class Batch:
     outcomes: np.ndarray
     group: np.ndarray
     step: int | None = None
+    group_names: list[bytes] = field(default_factory=list)
+    """The groups' ids, by number."""
     answers: list[str | None] | None = None
     labels: list[str | None] | None = None
     truncated: np.ndarray | None = None
+
+    @classmethod
+    def of_nothing(cls, dimension: int) -> Batch:
+        """A batch without items."""
+        none, no_rows = np.empty(0, "<i4"), np.empty((0, dimension), np.float32)
+        return cls([], no_rows, none, no_rows, np.empty(0), none)
 
     def __len__(self) -> int:
         return len(self.keys)
@@ -74,6 +82,11 @@ class Effects:
     """Memory -> [prompts, completions] after this record."""
     warnings: list[str] = field(default_factory=list)
     index: list[IndexChange] = field(default_factory=list)
+    closes: list[bytes] = field(default_factory=list)
+    """Groups under the `snapshot` barrier whose items are written here. `Writes.item` counts the batch's own items
+    first, then those that earlier records left open, in the order of this list."""
+    left_open: np.ndarray | None = None
+    """Items of the batch that wait to be written with the rest of their group."""
 
 
 @dataclass(frozen=True)

@@ -13,7 +13,7 @@ import orjson
 from memr_client.errors import InvalidRequest, Unavailable
 from memr_client.schemas import MemorySize, MemorySizes, RunConfig, RunInfo, WindowState
 
-from memr_service import official, scoring
+from memr_service import official, scoring, snapshot
 from memr_service.answer import answer
 from memr_service.memory.index import Graph, build
 from memr_service.record import Batch, Effects, IndexChange, Record, Seat, seal, unseal
@@ -79,8 +79,25 @@ class Run:
         started = time.perf_counter()
 
         # Read and score: over views, so nothing is changed yet.
+        effects = self._score(batch, write=True)
+        return self._record(batch, effects, submissions, started)
+
+    def expire(self, names: Sequence[bytes]) -> Record | None:
+        """Write what there is of open groups whose time is up (barrier `snapshot`); None if they are open no more."""
+        names = [name for name in names if name in self.state.open_groups]
+        if not names or self.state.dimension is None:
+            return None
+        self._tend()
+        started = time.perf_counter()
+        nothing = Batch.of_nothing(self.state.dimension)
+        return self._record(nothing, snapshot.score(self.state, self.config, nothing, names), [], started)[1]
+
+    def _record(
+        self, batch: Batch, effects: Effects, submissions: Sequence[Submission], started: float
+    ) -> tuple[list[bytes], Record]:
+        """Commit what a batch does, then do it; the answers to its requests."""
         warnings = list(dict.fromkeys(text for one in submissions for text in one.warnings))
-        effects = replace(self._score(batch, write=True), warnings=warnings, index=self._index_changes())
+        effects = replace(effects, warnings=warnings, index=self._index_changes())
         scored = time.perf_counter()
 
         # Commit: the record and the answers to its request ids, durable together or not at all.
@@ -117,11 +134,9 @@ class Run:
         state = self.state
         return answer(self.stored.run_id, state.branch, state.position, state.chain, effects, timing)
 
-    def nothing(self, dimension: int = 1) -> bytes:
+    def nothing(self) -> bytes:
         """The answer to a request of no items: empty lists, no record."""
-        empty = np.empty((0, self.state.dimension or dimension), np.float32)
-        none = np.empty(0, np.int64)
-        return self.evaluate(Batch([], empty, none, empty, np.empty(0), none), Submission(started=time.perf_counter()))
+        return self.evaluate(Batch.of_nothing(self.state.dimension or 1), Submission(started=time.perf_counter()))
 
     def answered(self, request_id: str) -> StoredAnswer | None:
         """What a request id was answered with on this run's own history (L12)."""
@@ -165,6 +180,8 @@ class Run:
             self.state.thaw()
 
     def _score(self, batch: Batch, *, write: bool) -> Effects:
+        if write and self.config.barrier == "snapshot":
+            return snapshot.score(self.state, self.config, batch)
         score = official.score if self.config.order == "official" else scoring.score
         return score(self.state, self.config, batch, write=write)
 

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Executor
 from dataclasses import replace
 from datetime import datetime, timezone
-from typing import Any, BinaryIO
+from typing import Any, BinaryIO, TypeVar
 
 import orjson
 from memr_client.errors import Conflict, ProblemError, UnknownCheckpoint
@@ -17,6 +17,8 @@ from memr_service.presets import LAW, differences
 from memr_service.record import Batch, Record, unseal
 from memr_service.run import Run, Submission, answers, lineage
 from memr_service.store.base import Store, StoredCheckpoint, StoredRecord, StoredRun
+
+T = TypeVar("T")
 
 
 class Runs:
@@ -85,10 +87,17 @@ class Runs:
 
     def commit(self, run: Run, batch: Batch, submissions: Sequence[Submission]) -> tuple[list[bytes], Record] | None:
         """`Run.reward`; None if the run is not the one the batch was made for any more."""
+        return self._guarded(run, lambda: run.reward(batch, submissions))
+
+    def expire(self, run: Run, names: Sequence[bytes]) -> None:
+        """`Run.expire`, unless the run is in use no more."""
+        self._guarded(run, lambda: run.expire(names))
+
+    def _guarded(self, run: Run, change: Callable[[], T]) -> T | None:
         if self._open.get(run.stored.run_id) is not run:
             return None
         try:
-            return run.reward(batch, submissions)
+            return change()
         except ProblemError:
             raise
         except BaseException:

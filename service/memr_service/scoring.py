@@ -71,12 +71,8 @@ def stage(config: RunConfig, batch: Batch, success: View, failure: View) -> tupl
 
 
 def warmup_left(state: State, config: RunConfig) -> dict[str, int]:
-    """What explore still waits for: steps, or once those are there, failure prompts; 0 when it is on (L7)."""
-    if "explore" not in config.components:
-        return {}
-    steps = config.explore_warmup_steps - state.steps_committed
-    prompts = config.explore_warmup_prompts - state.sizes()["failure"][0]
-    return {"explore": max(0, steps) or max(0, prompts)}
+    """What each component that warms up still waits for (L7)."""
+    return {"explore": state.warmup_left()} if "explore" in config.components else {}
 
 
 def measure_exploit(view: View, readings: list[Reading], batch: Batch) -> np.ndarray:

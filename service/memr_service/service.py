@@ -28,6 +28,7 @@ from memr_service.embedder import Embedder, Sent, sent_embeddings
 from memr_service.encoder import Encoders
 from memr_service.once import Once, Work, require_same_body
 from memr_service.presets import LAW, resolve
+from memr_service.record import Record
 from memr_service.run import Run, Submission
 from memr_service.runs import Runs
 from memr_service.settings import Settings
@@ -165,19 +166,18 @@ class Service:
             else:
                 if not digest:
                     submission = replace(submission, body_digest=inputs.body_digest(request, sent))
-                names = request.group_ids if request.group_ids is not None else keys
-                answered = await asyncio.shield(barrier.join(Member(request, batch, names, submission)))
+                answered = await asyncio.shield(barrier.join(Member(request, batch, submission)))
             self._observe(request, False, embedded.encoded, embedded.truncated, answered)
             return answered
 
     async def _settle(
         self, run: Run, members: Sequence[Member], seats: Sequence[Seat], warnings: Sequence[str]
-    ) -> None:
+    ) -> Record | None:
         """Score and commit what waited at a barrier as one batch, and answer everybody."""
         if not seats:
             for member in members:
                 member.answer.set_result(await self._in_engine(run.nothing))
-            return
+            return None
         places: dict[Member, list[tuple[int, int]]] = {member: [] for member in members}
         for place, (member, item) in enumerate(seats):
             places[member].append((item, place))
@@ -199,6 +199,11 @@ class Service:
         prompts = [member.request.prompts[item] for member, item in seats]
         completions = [member.request.completions[item] for member, item in seats]
         self._keep_texts(run, record.first_serial, prompts, completions)
+        return record
+
+    async def _expire(self, run: Run, names: list[bytes]) -> None:
+        """Write what there is of groups whose time is up (barrier `snapshot`)."""
+        await self._in_engine(self._runs.expire, run, names)
 
     # Runs
 
@@ -216,7 +221,7 @@ class Service:
         """Describe a run."""
         run = await self._known(run_id)
         info = await self._in_engine(partial(run.info, digest=digest))
-        barrier = self._barriers.get(run.uid)
+        barrier = self._barrier(run)
         if barrier is None:
             return info
         state = BarrierState(waiting=barrier.waiting, timeouts=barrier.timeouts, late=barrier.late)
@@ -307,7 +312,8 @@ class Service:
     def _barrier(self, run: Run) -> Barrier | None:
         """Where the run's requests wait for each other."""
         if run.uid not in self._barriers:
-            barrier = new_barrier(run.config, partial(self._settle, run))
+            settle, expire = partial(self._settle, run), partial(self._expire, run)
+            barrier = new_barrier(run.config, settle, expire, list(run.state.open_groups))
             if barrier is None:
                 return None
             self._loop = asyncio.get_running_loop()

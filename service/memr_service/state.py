@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 
 import numpy as np
 from memr_client.schemas import RunConfig
@@ -11,9 +12,21 @@ from memr_client.schemas import RunConfig
 from memr_service import reward
 from memr_service.memory import Memory, View
 from memr_service.memory.index import Graph, build
-from memr_service.record import GENESIS, Batch, IndexChange, Record
+from memr_service.pinned import OpenGroup, Pin, pin
+from memr_service.record import GENESIS, Batch, Effects, IndexChange, Record
 
 SIDES = ("success", "failure")
+
+
+@dataclass(frozen=True)
+class Pool:
+    """Columns of all items a record may write."""
+
+    keys: list[bytes]
+    prompts: np.ndarray
+    completions: np.ndarray
+    outcomes: np.ndarray
+    serials: np.ndarray
 
 
 class State:
@@ -30,6 +43,8 @@ class State:
         self.stepless = 0
         self.windows: dict[str, np.ndarray] = {name: np.empty(0) for name in config.components}
         self.memories: dict[str, Memory] = {}
+        self.open_groups: dict[bytes, OpenGroup] = {}
+        """Groups of which some items have been answered and none stored (barrier `snapshot`)."""
         self.building: dict[str, tuple[int, int, np.ndarray]] = {}
         """Memory -> range and embeddings of the graph begun last and not yet in use."""
         self.find_graph: Callable[[str, int, int], Graph | None] = lambda memory, start, stop: None
@@ -54,27 +69,84 @@ class State:
 
     def views(self, batch: Batch) -> tuple[View, View]:
         """Both memories as a batch sees them, to read and to stage writes on."""
-        memories = self.memories or self._empty(batch.dimension)
+        memories = self.memories_for(batch.dimension)
         return View(memories["success"], batch.completions), View(memories["failure"], batch.completions)
+
+    def memories_for(self, dimension: int) -> dict[str, Memory]:
+        """Both memories; empty ones while no record has fixed the dimension."""
+        return self.memories or self._empty(dimension)
+
+    def pin(self, key: bytes, prompt: np.ndarray) -> Pin:
+        """What a prompt (d,) reads now."""
+        config, memories = self.config, self.memories_for(len(prompt))
+        waits = self.warmup_left()
+        return pin(memories["success"], memories["failure"], key, prompt, config.k, config.min_similarity, waits)
+
+    def pool(self, batch: Batch, closes: Sequence[bytes], first_serial: int = 0) -> Pool:
+        """Everything a record may write: the batch's items, then those left open by the groups that it closes."""
+        open_before = [self.open_groups[name] for name in dict.fromkeys(closes) if name in self.open_groups]
+        prompts = [np.tile(group.prompt, (len(group), 1)) for group in open_before]
+        return Pool(
+            keys=[*batch.keys, *(group.key for group in open_before for _ in group.serials)],
+            prompts=np.concatenate([batch.prompts[batch.prompt_of], *prompts]),
+            completions=np.concatenate([batch.completions, *(np.stack(group.completions) for group in open_before)]),
+            outcomes=np.concatenate([batch.outcomes, *(np.array(group.outcomes) for group in open_before)]),
+            serials=np.concatenate(
+                [first_serial + np.arange(len(batch)), *(np.array(group.serials) for group in open_before)]
+            ),
+        )
+
+    def warmup_left(self) -> int:
+        """What explore still waits for: steps, or once those are there, failure prompts; 0 when it is on (L7)."""
+        steps = self.config.explore_warmup_steps - self.steps_committed
+        prompts = self.config.explore_warmup_prompts - self.sizes()["failure"][0]
+        return max(0, steps) or max(0, prompts)
 
     def apply(self, record: Record) -> None:
         """Do what a record says. It was scored on the state before it, so index changes come first."""
         batch, effects = record.batch, record.effects
-        self.memories = self.memories or self._empty(batch.dimension)
+        self.memories = self.memories_for(batch.dimension)
         for change in effects.index:
             self._change_index(change)
-        prompts = batch.prompts[batch.prompt_of]
+        pool = self.pool(batch, effects.closes, record.first_serial)
+        stepless = {name: group.stepless for name, group in self.open_groups.items() if name in effects.closes}
+        self._leave_open(batch, effects, record.first_serial)
+        self._count_steps(batch, effects, stepless)
         for side, writes in (("success", effects.success), ("failure", effects.failure)):
-            self.memories[side].apply(writes, batch.keys, prompts, batch.completions, record.first_serial)
+            self.memories[side].apply(writes, pool.keys, pool.prompts, pool.completions, pool.serials)
         for name, raw in effects.raw.items():
             self.windows[name] = reward.slide(self.windows[name], raw, self.config.window)
-        if batch.step is None:
-            self.stepless += 1
-        else:
-            self.steps.add(batch.step)
-            self.step = batch.step
         self.serial = record.first_serial + len(batch)
         self.branch, self.position, self.chain = record.branch, record.position, record.chain
+
+    def _count_steps(self, batch: Batch, effects: Effects, stepless: dict[bytes, bool]) -> None:
+        """Count the batch's step, or the batch where it names none; under `snapshot` each group that it completes.
+
+        Args:
+            stepless: for each of these groups that was open before whether it began without a step.
+        """
+        if batch.step is not None:
+            self.steps.add(batch.step)
+            self.step = batch.step
+        if effects.left_open is None:
+            self.stepless += batch.step is None
+            return
+        for name in effects.closes:
+            self.stepless += stepless.pop(name, batch.step is None)
+
+    def _leave_open(self, batch: Batch, effects: Effects, first_serial: int) -> None:
+        """Put aside the items that wait for the rest of their group, with what they read before anything is written."""
+        for name in effects.closes:
+            self.open_groups.pop(name, None)
+        for item in [] if effects.left_open is None else effects.left_open.tolist():
+            name, prompt = batch.group_names[batch.group[item]], batch.prompts[batch.prompt_of[item]]
+            group = self.open_groups.get(name)
+            if group is None:
+                key = batch.keys[item]
+                group = self.open_groups[name] = OpenGroup(key, prompt, self.pin(key, prompt), batch.step is None)
+            group.completions.append(batch.completions[item])
+            group.outcomes.append(float(batch.outcomes[item]))
+            group.serials.append(first_serial + item)
 
     def digest(self) -> str:
         """SHA-256 (hex) over memories, windows and counters (L13)."""
@@ -86,6 +158,10 @@ class State:
         for name, window in self.windows.items():
             digest.update(name.encode())
             digest.update(window.astype("<f8").tobytes())
+        for open_name, group in self.open_groups.items():
+            digest.update(open_name)
+            for array in group.freeze().values():
+                digest.update(array.tobytes())
         counters = [sorted(self.steps), self.stepless, self.step, self.serial]
         digest.update(repr(counters).encode())
         return digest.hexdigest()
@@ -95,6 +171,9 @@ class State:
         arrays = {f"window/{name}": window for name, window in self.windows.items()}
         for side, memory in self.memories.items():
             arrays |= {f"{side}/{name}": array for name, array in memory.freeze().items()}
+        for number, (name, group) in enumerate(self.open_groups.items()):
+            arrays |= {f"open/{number}/{field}": array for field, array in group.freeze().items()}
+            arrays[f"open/{number}/name"] = np.frombuffer(name, np.uint8)
         arrays["steps"] = np.array(sorted(self.steps), np.int64)
         newest = -1 if self.step is None else self.step
         arrays["counters"] = np.array([self.serial, self.stepless, newest, self.dimension or 0], np.int64)
@@ -115,10 +194,11 @@ class State:
         self.windows = {name: arrays[f"window/{name}"] for name in self.config.components}
         self.memories = self._empty(dimension) if dimension else {}
         for side, memory in self.memories.items():
-            prefix = f"{side}/"
-            frozen = {name[len(prefix) :]: array for name, array in arrays.items() if name.startswith(prefix)}
-            for start, stop in memory.restore(frozen):
+            for start, stop in memory.restore(_under(f"{side}/", arrays)):
                 memory.prompts.swap(self._graph(side, start, stop))
+        self.open_groups = {}
+        while frozen := _under(f"open/{len(self.open_groups)}/", arrays):
+            self.open_groups[frozen["name"].tobytes()] = OpenGroup.restore(frozen)
 
     def _change_index(self, change: IndexChange) -> None:
         prompts = self.memories[change.memory].prompts
@@ -147,3 +227,7 @@ class State:
             side: Memory(dimension, config.max_prompts, config.max_completions, config.storage, **self._index)
             for side in SIDES
         }
+
+
+def _under(prefix: str, arrays: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
+    return {name[len(prefix) :]: array for name, array in arrays.items() if name.startswith(prefix)}

@@ -2,20 +2,31 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 from memr_client.schemas import RunConfig
 
 from memr_service.barrier.base import Barrier, Member, Seat, Settle, merged
 from memr_service.barrier.group import GroupBarrier
+from memr_service.barrier.snapshot import Expire, SnapshotBarrier
 from memr_service.barrier.step import StepBarrier
 
 __all__ = ["Barrier", "Member", "Seat", "merged", "new_barrier"]
 
 
-def new_barrier(config: RunConfig, settle: Settle) -> Barrier | None:
-    """The barrier a run's config asks for; None where each request stands alone."""
+def new_barrier(config: RunConfig, settle: Settle, expire: Expire, still_open: Iterable[bytes]) -> Barrier | None:
+    """The barrier a run's config asks for; None where each request stands alone.
+
+    Args:
+        settle: scores, commits and answers requests as one.
+        expire: writes what there is of groups whose time is up.
+        still_open: groups that were open when the run was read (`snapshot`).
+    """
     if config.barrier == "step":
         return StepBarrier(settle, config.barrier_timeout_s)
     if config.barrier == "group":
         assert config.group_size is not None
         return GroupBarrier(settle, config.barrier_timeout_s, config.group_size)
+    if config.barrier == "snapshot":
+        return SnapshotBarrier(settle, config.barrier_timeout_s, expire, still_open)
     return None

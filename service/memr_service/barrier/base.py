@@ -8,7 +8,7 @@ here happens in the event loop's thread, and all of it is volatile: a crash or r
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Hashable, Iterable, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Protocol
 
@@ -16,25 +16,24 @@ import numpy as np
 from memr_client.errors import ProblemError
 from memr_client.schemas import RewardRequest
 
-from memr_service.record import Batch
+from memr_service.record import Batch, Record
 from memr_service.run import Submission
 
 
 @dataclass(eq=False)
 class Member:
-    """One request at a barrier: its batch, the group of each item, and the answer it waits for."""
+    """One request at a barrier: its batch, and the answer it waits for."""
 
     request: RewardRequest
     batch: Batch
-    names: Sequence[Hashable]
     submission: Submission
     answer: asyncio.Future[bytes] = field(default_factory=lambda: asyncio.get_running_loop().create_future())
 
 
 Seat = tuple[Member, int]
 """A member and one of its items."""
-Settle = Callable[[Sequence[Member], Sequence[Seat], Sequence[str]], Awaitable[None]]
-"""Answers the members as one, their items in the order of the seats; the texts are warnings for all."""
+Settle = Callable[[Sequence[Member], Sequence[Seat], Sequence[str]], Awaitable[Record | None]]
+"""Answers members as one, their items in the order of the seats, with warnings for all; answers the record, if any."""
 
 
 class Barrier(Protocol):
@@ -104,22 +103,28 @@ class Waiting:
         members = list(members)
         for member in members:
             self._members.pop(member, None)
-        task = asyncio.get_running_loop().create_task(_settled(self._settle, members, seats, warnings))
+        self._keep(asyncio.get_running_loop().create_task(self._settle_all(members, seats, warnings)))
+
+    def _keep(self, task: asyncio.Task[None]) -> None:
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
 
+    async def _settle_all(self, members: list[Member], seats: Sequence[Seat], warnings: Sequence[str]) -> None:
+        """Settle; a failure is everybody's answer."""
+        try:
+            record = await self._settle(members, seats, warnings)
+            if record is not None:
+                self.settled(record)
+        except BaseException as error:
+            for member in members:
+                if not member.answer.done():
+                    member.answer.set_exception(error)
+                    member.answer.exception()
+            if not isinstance(error, Exception):
+                raise
 
-async def _settled(settle: Settle, members: list[Member], seats: Sequence[Seat], warnings: Sequence[str]) -> None:
-    """Settle; a failure is everybody's answer."""
-    try:
-        await settle(members, seats, warnings)
-    except BaseException as error:
-        for member in members:
-            if not member.answer.done():
-                member.answer.set_exception(error)
-                member.answer.exception()
-        if not isinstance(error, Exception):
-            raise
+    def settled(self, record: Record) -> None:
+        """Told of each record that came of a round."""
 
 
 def seats_of(member: Member) -> list[Seat]:
@@ -127,11 +132,17 @@ def seats_of(member: Member) -> list[Seat]:
     return [(member, item) for item in range(len(member.batch))]
 
 
+def group_name(seat: Seat) -> bytes:
+    """The id of the group an item belongs to."""
+    member, item = seat
+    return member.batch.group_names[int(member.batch.group[item])]
+
+
 def merged(seats: Sequence[Seat]) -> Batch:
     """One batch of the seats' items, in their order."""
     batches = [(member.batch, item) for member, item in seats]
-    names: dict[Hashable, int] = {}
-    group = [names.setdefault(member.names[item], len(names)) for member, item in seats]
+    names: dict[bytes, int] = {}
+    group = [names.setdefault(group_name(seat), len(names)) for seat in seats]
     rows: dict[tuple[bytes, bytes], int] = {}
     prompts = [batch.prompts[batch.prompt_of[item]] for batch, item in batches]
     keys = [batch.keys[item] for batch, item in batches]
@@ -146,6 +157,7 @@ def merged(seats: Sequence[Seat]) -> Batch:
         completions=np.stack([batch.completions[item] for batch, item in batches]),
         outcomes=np.array([batch.outcomes[item] for batch, item in batches]),
         group=np.array(group, "<i4"),
+        group_names=list(names),
         step=max(steps, default=None),
         answers=_column([batch.answers for batch, _ in batches], seats),
         labels=_column([batch.labels for batch, _ in batches], seats),

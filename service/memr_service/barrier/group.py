@@ -6,12 +6,12 @@ import asyncio
 import itertools
 import time
 from collections import OrderedDict
-from collections.abc import Hashable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from memr_client.errors import ProblemError
 
-from memr_service.barrier.base import Member, Seat, Settle, Waiting, seats_of
+from memr_service.barrier.base import Member, Seat, Settle, Waiting, group_name, seats_of
 
 REMEMBERED = 1024
 """Timed-out groups whose late members are still recognised."""
@@ -21,7 +21,7 @@ LATE_S = 60.0
 
 @dataclass(eq=False)
 class _Group:
-    name: Hashable
+    name: bytes
     number: int
     seats: list[Seat]
     timer: asyncio.TimerHandle | None = None
@@ -34,10 +34,10 @@ class GroupBarrier(Waiting):
         super().__init__(settle, timeout_s)
         self.size = size
         self._numbers = itertools.count()
-        self._forming: dict[Hashable, _Group] = {}
+        self._forming: dict[bytes, _Group] = {}
         self._groups: dict[Member, list[_Group]] = {}
         self._alone: dict[Member, list[Seat]] = {}
-        self._missed: OrderedDict[Hashable, tuple[int, float]] = OrderedDict()
+        self._missed: OrderedDict[bytes, tuple[int, float]] = OrderedDict()
 
     def join(self, member: Member) -> asyncio.Future[bytes]:
         """Take a seat in the group of each item."""
@@ -45,7 +45,8 @@ class GroupBarrier(Waiting):
             return seated.answer
         self._members[member] = None
         self._groups[member], self._alone[member] = [], []
-        for seat, name in zip(seats_of(member), member.names, strict=True):
+        for seat in seats_of(member):
+            name = group_name(seat)
             if self._is_late(name):
                 self._alone[member].append(seat)
             else:
@@ -62,7 +63,7 @@ class GroupBarrier(Waiting):
         for state in (self._forming, self._groups, self._alone):
             state.clear()
 
-    def _seat(self, member: Member, seat: Seat, name: Hashable) -> None:
+    def _seat(self, member: Member, seat: Seat, name: bytes) -> None:
         group = self._forming.get(name)
         if group is None:
             group = self._forming[name] = _Group(name, next(self._numbers), [])
@@ -73,7 +74,7 @@ class GroupBarrier(Waiting):
         if len(group.seats) == self.size:
             del self._forming[name]
 
-    def _is_late(self, name: Hashable) -> bool:
+    def _is_late(self, name: bytes) -> bool:
         """Whether an item comes for a group that was answered without it."""
         if name in self._forming or name not in self._missed:
             return False

@@ -88,7 +88,7 @@ class Memory:
         keys: list[bytes],
         prompts: np.ndarray,
         completions: np.ndarray,
-        first_serial: int,
+        serials: np.ndarray,
     ) -> None:
         """Do what a record says was written. Decides nothing: the record is the law here.
 
@@ -96,7 +96,7 @@ class Memory:
             keys: identity of each item's prompt (n).
             prompts: embedding of each item's prompt (n, d).
             completions: (n, d).
-            first_serial: serial number of the record's item 0.
+            serials: serial number of each item (n,).
         """
         rows = np.empty(len(writes.item), np.int64)
         written: dict[int, int] = {}  # row -> item, as long as the vector itself is not in its row
@@ -113,7 +113,7 @@ class Memory:
                 self.entries[prompt] = array("q")
             rows[place] = row = self._allocate()
             written[row] = item
-            self.serials[row] = first_serial + item
+            self.serials[row] = serials[item]
             self.entries[prompt].append(row)
             if prompt in self._sums:
                 self._sums[prompt] = self._sums[prompt] + exact[item]
