@@ -19,6 +19,7 @@ import pytest
 import torch
 from memr_client.errors import InvalidRequest, Unavailable
 from memr_service.encoder import Encoded, Encoders, HashedEncoder, SentenceEncoder, choose_device, files
+from memr_service.encoder.base import unit_rows
 from memr_service.encoder.hashed import hashed_vectors
 from real_data import solutions
 from sentence_transformers import SentenceTransformer
@@ -197,6 +198,13 @@ def test_what_such_a_model_cannot_do_is_refused(static: Path, options: dict[str,
     assert caught.value.value == {option: value}
     assert caught.value.remedy is not None
     assert option in caught.value.remedy
+
+
+def test_a_vector_that_is_not_finite_is_never_handed_out() -> None:
+    assert np.allclose(unit_rows(np.array([[0.0] * 4, [0.0, 3.0, 0.0, 4.0]])), [[0.5] * 4, [0.0, 0.6, 0.0, 0.8]])
+    with pytest.raises(Unavailable, match="1 of 2") as caught:
+        unit_rows(np.array([[1.0, 2.0], [np.nan, 1.0]]))
+    assert "float32" in str(caught.value.remedy)
 
 
 def test_weights_stored_in_half_precision_are_computed_with_in_float32(tmp_path: Path) -> None:

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Protocol
 
 import numpy as np
+from memr_client.errors import Unavailable
 
 
 @dataclass(frozen=True)
@@ -47,8 +48,19 @@ def unit_rows(vectors: np.ndarray) -> np.ndarray:
     """Rows (n, d) scaled to length one, float32.
 
     A row of zeros (a text without a token that the model knows) has no direction; it gets (1, ..., 1) / sqrt(d).
+
+    Raises:
+        Unavailable: a row is not finite; kept, it would spoil a memory and its windows for good.
     """
     norms = np.linalg.norm(vectors, axis=1, keepdims=True)
+    if not np.isfinite(norms).all():
+        count = int(np.count_nonzero(~np.isfinite(norms)))
+        raise Unavailable(
+            f"the encoder made {count} of {len(norms)} vectors that are not finite",
+            value=count,
+            limit=0,
+            remedy="take precision float32 or another encoder; `memr doctor` tests this one",
+        )
     known = norms > 1e-12
     rows: np.ndarray = np.where(known, vectors, 1.0) / np.where(known, norms, vectors.shape[1] ** 0.5)
     return rows.astype(np.float32)
