@@ -21,6 +21,7 @@ from memr_service.app.metrics import Metrics
 from memr_service.app.observe import Observe
 from memr_service.app.openapi import describe
 from memr_service.app.problems import as_problem, problem_response
+from memr_service.app.readiness import Readiness
 from memr_service.app.routes import ROUTERS
 from memr_service.service import Service
 from memr_service.settings import Settings
@@ -38,22 +39,23 @@ def create_app(settings: Settings, service: Service | None = None) -> FastAPI:
     """
     keys = Keys.read(settings.keys_file)
     service = service or Service.open(settings)
-    context = Context(settings, service, Lifecycle(), Metrics(service, run_label=settings.run_label))
+    lifecycle, metrics = Lifecycle(), Metrics(service, run_label=settings.run_label)
     app = FastAPI(
         title="memr",
         version=version("memr"),
         lifespan=_lifespan,
         redirect_slashes=False,
+        generate_unique_id_function=lambda route: route.name,
         redoc_url=None,
         swagger_ui_oauth2_redirect_url=None,
         exception_handlers={HTTPException: _answer, RequestValidationError: _answer},
         middleware=[
-            Middleware(Observe, metrics=context.metrics),
+            Middleware(Observe, metrics=metrics),
             Middleware(Guard, keys=keys),
-            Middleware(Admit, lifecycle=context.lifecycle),
+            Middleware(Admit, lifecycle=lifecycle),
         ],
     )
-    app.state.context = context
+    app.state.context = Context(settings, service, lifecycle, Readiness(service, lifecycle), metrics)
     for router in ROUTERS:
         app.include_router(router)
     app.openapi = partial(describe, app)  # type: ignore[method-assign]

@@ -11,6 +11,7 @@ from memr_client.schemas import Name
 from memr_service.app.guard import Key
 from memr_service.app.lifecycle import Lifecycle
 from memr_service.app.metrics import Metrics
+from memr_service.app.readiness import Readiness
 from memr_service.service import Service
 from memr_service.settings import Settings
 
@@ -22,6 +23,7 @@ class Context:
     settings: Settings
     service: Service
     lifecycle: Lifecycle
+    readiness: Readiness
     metrics: Metrics
 
 

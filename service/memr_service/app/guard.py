@@ -141,13 +141,13 @@ class Guard:
         self.patterns = [(compile_path(route)[0], route) for route in ROUTES]
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Pass the request on, with `route`, `run_id` and `caller` in its state."""
+        """Pass the request on, with its `route`, and where they are known `caller` and `run_id`, in its state."""
         if scope["type"] == "http":
             self.check(scope)
         await self.app(scope, receive, send)
 
     def check(self, scope: Scope) -> None:
-        """Raise unless there is such a route and the caller may use it.
+        """Raise unless there is such a route and the caller may use it. What is found out is kept in the state.
 
         Raises:
             UnknownRoute, WrongMethod, Unauthorized, Forbidden.
@@ -165,12 +165,13 @@ class Guard:
                 remedy="Use one it knows.",
             )
         needed = methods[method]
-        state["run_id"], state["caller"] = run_id, ANYBODY
-        if needed is not None:
-            state["caller"] = caller = self.keys.caller(Headers(scope=scope))
-            caller.require(needed)
-            if run_id is not None:
-                caller.require_run(run_id)
+        if needed is None:
+            return
+        state["run_id"] = run_id and run_id[:128]
+        state["caller"] = caller = self.keys.caller(Headers(scope=scope))
+        caller.require(needed)
+        if run_id is not None:
+            caller.require_run(run_id)
 
     def _find(self, path: str) -> tuple[str | None, str | None]:
         """The route of a path, and the run's name in it."""

@@ -47,6 +47,8 @@ class Metrics:
         )  # fmt: skip
         queue = Gauge("memr_queue_texts", "Texts waiting for the encoder.", registry=registry)
         queue.set_function(lambda: service.batcher.queued_texts)
+        dropped = Gauge("memr_dropped_texts", "Texts the side store had no time to keep.", registry=registry)
+        dropped.set_function(lambda: service.texts.dropped)
         self._store_bytes = Gauge("memr_store_bytes", "Size of the store.", registry=registry)
         service.observers.append(self.observe)
 

@@ -58,20 +58,22 @@ class Observe:
             await problem_response(problem, answer.request_id)(scope, receive, answer)
 
     def _record(self, scope: Scope, status: int, fields: dict[str, str]) -> None:
+        """Metrics, and the access line. What is not known of the request is not in the line."""
         state = scope["state"]
         route, seconds = state["route"] or "unknown", time.monotonic() - state["arrived"]
         self.metrics.count_request(route, status, seconds)
-        line: dict[str, Any] = {
+        about: dict[str, Any] = {"run_id": state.get("run_id"), "n": state.get("n")}
+        if caller := state.get("caller"):
+            about["caller"] = caller.name
+        line = {
             **fields,
             "method": scope["method"],
             "route": route,
             "path": logs.path(scope),
             "status": status,
             "ms": round(seconds * 1000, 3),
-            **{name: state[name] for name in ("run_id", "n") if state.get(name) is not None},
+            **{name: value for name, value in about.items() if value is not None},
         }
-        if caller := state.get("caller"):
-            line["caller"] = caller.name
         logs.access.info("request", extra=line)
 
 

@@ -5,7 +5,15 @@ from __future__ import annotations
 from typing import Annotated
 
 from fastapi import APIRouter, Path, Request
-from memr_client.errors import Conflict, MalformedBody, StoreFull, TooLarge, UnknownCheckpoint, UnknownRun
+from memr_client.errors import (
+    Conflict,
+    MalformedBody,
+    StoreFull,
+    TooLarge,
+    UnknownCheckpoint,
+    UnknownRun,
+    UnsupportedMedia,
+)
 from memr_client.schemas import Checkpoint, CheckpointList, Fork, Name, NewCheckpoint, Restore, RunInfo
 
 from memr_service.app.body import parse
@@ -15,7 +23,7 @@ from memr_service.app.openapi import GUARDED, body_of, problems
 router = APIRouter(prefix="/runs/{run_id}", tags=["checkpoints"])
 
 CheckpointName = Annotated[Name, Path(description="The checkpoint's name.")]
-BODY = (*GUARDED, MalformedBody, UnknownRun, TooLarge)
+BODY = (*GUARDED, MalformedBody, UnknownRun, TooLarge, UnsupportedMedia)
 
 
 @router.post(

@@ -25,8 +25,7 @@ async def livez() -> dict[str, str]:
 @router.get("/readyz", summary="Does it take requests?", responses=problems(Unavailable, InternalError))
 async def readyz(context: InContext) -> dict[str, Any]:
     """200 when requests are taken, else 503 naming what fails. The encoder loads on demand and does not count."""
-    state = context.lifecycle.state
-    failing = await context.service.ready() if state == "serving" else {"server": state}
+    failing = await context.readiness.failing()
     encoder = context.service.encoder_state()
     if failing:
         raise Unavailable(
