@@ -27,7 +27,8 @@ class Written:
         first = len(self.said)
         prompts = batch.prompts[batch.prompt_of]
         writes = View(self.memory, batch.completions).write_all(items, batch.keys, prompts)
-        self.memory.apply(writes, batch.keys, prompts, batch.completions, first)
+        serials = np.arange(first, first + len(batch))
+        self.memory.apply(writes, batch.keys, prompts, batch.completions, serials)
         self.said = np.concatenate([self.said, batch.completions])
         for item in items.tolist():
             self.plain.write(batch.keys[item], prompts[item], first + item)
@@ -162,7 +163,7 @@ def test_contents_tell_the_order_and_every_bit() -> None:
         prompts, completions = batch.prompts[batch.prompt_of], batch.completions.copy()
         completions[0, 0] += nudge
         writes = View(memory, completions).write_all(np.array(items), batch.keys, prompts)
-        memory.apply(writes, batch.keys, prompts, completions, 0)
+        memory.apply(writes, batch.keys, prompts, completions, np.arange(10))
         return digest(memory)
 
     assert written([0, 1, 2]) == written([0, 1, 2])

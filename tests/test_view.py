@@ -27,7 +27,8 @@ class Written:
     def write(self, batch: Batch, items: np.ndarray, writes: Writes | None = None) -> None:
         prompts = batch.prompts[batch.prompt_of]
         writes = writes or self.stage(batch, items)[1]
-        self.memory.apply(writes, batch.keys, prompts, batch.completions, self.serial)
+        serials = np.arange(self.serial, self.serial + len(batch))
+        self.memory.apply(writes, batch.keys, prompts, batch.completions, serials)
         self.write_plainly(batch, items)
         self.serial += len(batch)
 
