@@ -2,6 +2,7 @@
 
 import gzip
 import json
+import threading
 import tracemalloc
 
 import msgpack
@@ -100,7 +101,16 @@ def test_a_client_that_leaves_amid_its_body_is_no_error_of_the_body(parse):
         parse([b"{", None])
 
 
-def test_a_packed_body_is_unpacked_and_parsed_elsewhere(parse):
+@pytest.mark.parametrize(("big", "encoding"), [(False, "identity"), (True, "identity"), (False, "gzip")])
+def test_big_and_packed_bodies_are_parsed_in_another_thread(parse, monkeypatch, big, encoding):
+    threads = []
+    monkeypatch.setattr(body, "decode", lambda *args: threads.append(threading.current_thread()))
+    monkeypatch.setattr(body, "BIG", 1 if big else 1000)
+    parse([b"{}"], content_encoding=encoding)
+    assert (threads == [threading.main_thread()]) is not (big or encoding == "gzip")
+
+
+def test_a_packed_body_is_unpacked(parse):
     assert parse([gzip.compress(json.dumps(fields()).encode())], content_encoding="gzip").run_id == "r"
 
 

@@ -75,4 +75,6 @@ async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
 
 async def _answer(request: Request, error: Exception) -> Response:
     """What FastAPI raises itself and would answer in its own way."""
-    return problem_response(as_problem(error), request.state.request_id)
+    problem = as_problem(error)
+    request.state.problem = problem.slug
+    return problem_response(problem, request.state.request_id)

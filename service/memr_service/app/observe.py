@@ -6,6 +6,7 @@ import logging
 import time
 from typing import Any
 
+from memr_client.errors import InternalError
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.requests import ClientDisconnect
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
@@ -51,7 +52,8 @@ class Observe:
             return
         except Exception as error:
             problem = as_problem(error)
-            if problem is not error and problem.status >= 500:
+            scope["state"]["problem"] = problem.slug
+            if isinstance(problem, InternalError):
                 logger.exception("request failed")
             if answer.status != CLIENT_LEFT:
                 raise  # The answer has begun: all that is left is to break the connection.
@@ -62,7 +64,7 @@ class Observe:
         state = scope["state"]
         route, seconds = state["route"] or "unknown", time.monotonic() - state["arrived"]
         self.metrics.count_request(route, status, seconds)
-        about: dict[str, Any] = {"run_id": state.get("run_id"), "n": state.get("n")}
+        about: dict[str, Any] = {name: state.get(name) for name in ("run_id", "n", "problem")}
         if caller := state.get("caller"):
             about["caller"] = caller.name
         line = {

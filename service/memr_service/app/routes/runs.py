@@ -7,7 +7,7 @@ from typing import Annotated
 
 from fastapi import APIRouter, Query, Request, Response
 from memr_client.errors import Conflict, MalformedBody, StoreFull, TooLarge, UnknownRun, UnsupportedMedia
-from memr_client.schemas import RunConfig, RunInfo, RunList
+from memr_client.schemas import History, RunConfig, RunInfo, RunList
 from starlette.responses import StreamingResponse
 
 from memr_service.app.body import parse, require_media
@@ -16,6 +16,8 @@ from memr_service.app.openapi import FILE, GUARDED, body_of, file_body, problems
 
 router = APIRouter(prefix="/runs", tags=["runs"])
 
+After = Annotated[int, Query(ge=0, lt=2**62, description="Only steps whose records come after this position.")]
+Limit = Annotated[int, Query(ge=1, le=10_000, description="At most so many steps.")]
 Digest = Annotated[bool, Query(description="Also compute SHA-256 over memories, windows and counters.")]
 
 
@@ -51,6 +53,12 @@ async def create_run(run_id: RunId, request: Request, response: Response, contex
 async def describe_run(run_id: RunId, context: InContext, digest: Digest = False) -> RunInfo:
     """The run's resolved config, position, chain, sizes of its memories, windows, and the encoder it is bound to."""
     return await context.service.run(run_id, digest)
+
+
+@router.get("/{run_id}/history", summary="A run step by step", responses=problems(*GUARDED, UnknownRun))
+async def read_history(run_id: RunId, context: InContext, after: After = 0, limit: Limit = 1000) -> History:
+    """Per step: outcomes, rewards, each component raw and scaled, support, lengths, sizes. Poll with `after`."""
+    return History(rows=await context.service.history(run_id, after, limit))
 
 
 @router.delete("/{run_id}", summary="Remove a run", status_code=204, responses=problems(*GUARDED, UnknownRun))
