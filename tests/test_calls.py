@@ -70,7 +70,16 @@ def test_columns_may_come_from_any_library():
     assert (body["index"], body["truncated"]) == ([0, 1], [True, True])
 
 
-@pytest.mark.parametrize("array", [IDENTITY, torch.from_numpy(IDENTITY), np.eye(3, 2, dtype=np.float32).T])
+@pytest.mark.parametrize(
+    "array",
+    [
+        IDENTITY,
+        np.eye(3, 2, dtype=np.float32).T,
+        torch.from_numpy(IDENTITY).requires_grad_(),
+        torch.eye(2, 3).bfloat16(),
+    ],
+    ids=["numpy", "transposed", "torch", "bfloat16"],
+)
 def test_float32_arrays_are_sent_as_messagepack_bytes_in_row_major_order(array):
     body = sent(["q", "q"], ["a", "b"], [1.0, 0.0], embeddings={"prompts": array, "completions": array})
     assert body["embeddings"] == {"prompts": IDENTITY.tobytes(), "completions": IDENTITY.tobytes()}

@@ -46,9 +46,11 @@ class Server:
 def server(tmp_path_factory):
     server = Server(tmp_path_factory.mktemp("served"))
     server.start()
-    RewardClient(server.url).wait(WAIT_S).close()
-    yield server
-    server.stop()
+    try:
+        RewardClient(server.url).wait(WAIT_S).close()
+        yield server
+    finally:
+        server.stop()
 
 
 @pytest.fixture

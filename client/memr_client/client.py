@@ -105,7 +105,7 @@ class BaseClient(Generic[Transport]):
         except MemrError as error:
             raise ServiceUnreachable(
                 f"no memr service was ready at {self.url} after {tries.elapsed:.1f} s of at most {seconds:g} s; "
-                f"start one with `memr serve`. The last answer: {error}"
+                f"start one with `memr serve`. What came last: {error.__cause__ or error}"
             ) from error
         self._wait_s = 0.0
 
