@@ -45,7 +45,8 @@ def make_batch(
     dimension = completions.shape[1]
     prompts = np.stack([prompt_row(name, dimension, storage) for name in distinct])
     keys = [key(name) for name in names]
-    return Batch(keys, prompts, of, completions, np.array(outcomes, np.float64), of, step=step)
+    lengths = np.full(len(names), 10, "<i4")
+    return Batch(keys, prompts, of, completions, np.array(outcomes, np.float64), of, lengths, step=step)
 
 
 def random_batch(

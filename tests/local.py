@@ -8,7 +8,7 @@ from collections.abc import Coroutine
 from types import TracebackType
 from typing import Any, TypeVar
 
-from memr_client.schemas import Checkpoint, RewardRequest, RunConfig, RunInfo
+from memr_client.schemas import Checkpoint, HistoryRow, RewardRequest, RunConfig, RunInfo
 from memr_service.service import Service
 from memr_service.settings import Settings
 
@@ -53,6 +53,10 @@ class Local:
     def delete(self, run_id: str) -> None:
         """Remove a run."""
         self._wait_for(self._service.delete_run(run_id))
+
+    def history(self, run_id: str, after: int = 0, limit: int = 1000) -> list[HistoryRow]:
+        """A run's steps."""
+        return self._wait_for(self._service.history(run_id, after, limit))
 
     def checkpoint(self, run_id: str, name: str, step: int | None = None) -> Checkpoint:
         """Name a run's present position."""

@@ -92,7 +92,7 @@ def test_writes_say_what_left() -> None:
     names = iter("abc")
     batch = Batch(
         [next(names).encode() * 16 for _ in range(3)],
-        *(batch.completions, np.arange(3), batch.completions, np.ones(3), np.arange(3)),
+        *(batch.completions, np.arange(3), batch.completions, np.ones(3), np.arange(3), np.ones(3)),
     )
     writes = both.write(batch, np.array([0, 2]))
     assert writes.item.tolist() == [0, 2]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -81,7 +82,8 @@ def hostile_batch(rng: np.random.Generator, prompts: int, n: int) -> Batch:
         of.append(pairs.setdefault((name, place), len(pairs)))
     rows = np.stack([places[place] for _, place in pairs])
     outcomes = rng.integers(2, size=n).astype(np.float64)
-    return Batch([key(name) for name in names], rows, np.array(of), unit_rows(rng, n), outcomes, np.array(of))
+    lengths = np.full(n, 10, "<i4")
+    return Batch([key(name) for name in names], rows, np.array(of), unit_rows(rng, n), outcomes, np.array(of), lengths)
 
 
 @pytest.mark.parametrize(("max_prompts", "max_completions"), [(1, 1), (1, 3), (2, 1), (2, 4), (5, 2), (30, 6)])
@@ -179,7 +181,7 @@ def test_the_own_prompt_is_read_however_unlike_itself_it_is_embedded() -> None:
     both = Written(9, 9)
     both.write(make_batch(["a", "b"], unit_rows(rng, 2), [1, 1]), np.arange(2))
     batch = make_batch(["a"], unit_rows(rng, 1), [1])
-    batch = Batch(batch.keys, -batch.prompts, batch.prompt_of, batch.completions, batch.outcomes, batch.group)
+    batch = replace(batch, prompts=-batch.prompts)
     assert read(View(both.memory, batch.completions), batch, 1, 0.99, 2, hold=False) == [[0]]
 
 

@@ -14,7 +14,7 @@ from memr_client import calls
 from memr_client.calls import Answer, Array, Call, Columns, Texts
 from memr_client.client import CHUNK_BYTES, PROBE_S, BaseClient, complete_file
 from memr_client.errors import MemrError
-from memr_client.schemas import Checkpoint, RewardResponse, RunConfig, RunInfo, Version
+from memr_client.schemas import Checkpoint, HistoryRow, RewardResponse, RunConfig, RunInfo, Version
 from memr_client.tries import Tries
 
 if TYPE_CHECKING:
@@ -87,6 +87,10 @@ class AsyncRewardClient(BaseClient[httpx.AsyncBaseTransport]):
             call = calls.import_run(run_id, _chunks(file))
             with self._once(call) as parts:
                 return call.read(await pool.request(**parts))
+
+    async def history(self, run_id: str | None = None, after: int = 0, limit: int = 1000) -> list[HistoryRow]:
+        """As `RewardClient.history`."""
+        return await self._do(calls.history(self._name(run_id), after, limit))
 
     async def create_checkpoint(self, run_id: str | None, name: str, step: int | None = None) -> Checkpoint:
         """As `RewardClient.create_checkpoint`."""

@@ -20,6 +20,8 @@ from memr_client.schemas import (
     CheckpointList,
     Embeddings,
     Fork,
+    History,
+    HistoryRow,
     Message,
     NewCheckpoint,
     Restore,
@@ -138,6 +140,12 @@ def runs() -> Call[list[RunInfo]]:
 def delete_run(run_id: str) -> Call[None]:
     """`DELETE /runs/{id}`."""
     return Call("DELETE", _run_path(run_id), lambda body: None)
+
+
+def history(run_id: str, after: int, limit: int) -> Call[list[HistoryRow]]:
+    """`GET /runs/{id}/history`."""
+    parse = History.model_validate_json
+    return Call("GET", _run_path(run_id, f"/history?after={after}&limit={limit}"), lambda body: parse(body).rows)
 
 
 def create_checkpoint(run_id: str, name: str, step: int | None) -> Call[Checkpoint]:

@@ -16,7 +16,7 @@ import httpx
 from memr_client import calls
 from memr_client.calls import Answer, Array, Call, Columns, Texts
 from memr_client.errors import InvalidRequest, MemrError, ServiceUnreachable
-from memr_client.schemas import Checkpoint, RewardResponse, RunConfig, RunInfo, Version
+from memr_client.schemas import Checkpoint, HistoryRow, RewardResponse, RunConfig, RunInfo, Version
 from memr_client.tries import Tries
 
 if TYPE_CHECKING:
@@ -238,6 +238,10 @@ class RewardClient(BaseClient[httpx.BaseTransport]):
             call = calls.import_run(run_id, iter(partial(file.read, CHUNK_BYTES), b""))
             with self._once(call) as parts:
                 return call.read(self._pool().request(**parts))
+
+    def history(self, run_id: str | None = None, after: int = 0, limit: int = 1000) -> list[HistoryRow]:
+        """The run's steps as statistics, from the record after position `after` on (a row's `position` goes on)."""
+        return self._do(calls.history(self._name(run_id), after, limit))
 
     def create_checkpoint(self, run_id: str | None, name: str, step: int | None = None) -> Checkpoint:
         """Name the run's present position (instant, nothing is copied); a name that exists moves."""

@@ -326,6 +326,60 @@ class RunInfo(Wire):
     """Null where the run has no barrier."""
 
 
+class Quantiles(Wire):
+    """Where values lie."""
+
+    p5: float
+    p25: float
+    p50: float
+    p75: float
+    p95: float
+
+
+class ComponentHistory(Wire):
+    """One component over a step."""
+
+    defined: int
+    """Items that had a raw value."""
+    raw: Quantiles | None
+    """Raw values: unlike the scaled ones they show drift."""
+    scaled_mean: float
+    scaled_std: float
+    share: float
+    """|weight * mean of scaled| over the sum of that over all components."""
+
+
+class HistoryRow(Wire):
+    """One step of a run's history; a record without a step is a row of its own."""
+
+    step: int | None
+    first_position: int
+    position: int
+    """The step's last record: where to go on reading."""
+    at: float
+    """Unix time of the last commit."""
+    items: int
+    groups: int
+    outcome_mean: float
+    zero_variance_share: float
+    """Share of groups whose outcomes are all equal: plain GRPO learns nothing from them."""
+    reward_mean: float
+    reward_std: float
+    length_mean: float
+    """Characters of a completion's encoded text."""
+    length: Quantiles | None
+    support: dict[str, float]
+    """Completions read, per item, from each memory."""
+    components: dict[str, ComponentHistory]
+    memory: MemorySizes
+
+
+class History(Wire):
+    """`GET /runs/{id}/history`, the oldest first."""
+
+    rows: list[HistoryRow]
+
+
 class NewCheckpoint(Wire):
     """`POST /runs/{id}/checkpoints`."""
 

@@ -97,12 +97,16 @@ def groups(request: RewardRequest, keys: list[bytes]) -> tuple[np.ndarray, list[
     return np.array([numbers.setdefault(name, len(numbers)) for name in ids], "<i4"), list(numbers)
 
 
-def texts(request: RewardRequest, config: RunConfig) -> Texts:
-    """Every distinct text of a request once."""
+def completion_texts(request: RewardRequest, config: RunConfig) -> list[str]:
+    """The text of each completion that is encoded."""
     official = config.order == "official"
+    return [completion_text(one, config.reasoning_tags, official=official) for one in request.completions]
+
+
+def distinct_texts(request: RewardRequest, completions: list[str]) -> Texts:
+    """Every distinct text of a request once; `completions` as `completion_texts` gives them."""
     places: dict[str, int] = {}
     prompts = [prompt_text(prompt, item) for item, prompt in enumerate(request.prompts)]
-    completions = [completion_text(one, config.reasoning_tags, official=official) for one in request.completions]
     prompt = np.array([places.setdefault(text, len(places)) for text in prompts], np.int64)
     completion = np.array([places.setdefault(text, len(places)) for text in completions], np.int64)
     return Texts(list(places), prompt, completion)

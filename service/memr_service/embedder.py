@@ -51,13 +51,14 @@ class Embedder:
     ) -> Embedded:
         """A request's inputs as they are scored; texts are encoded unless embeddings were sent."""
         config = run.config
+        completion_texts = inputs.completion_texts(request, config)
         encoded = truncated = 0
         if sent is not None:
             prompts, completions = inputs.unit_rows(sent[0], "prompts"), inputs.unit_rows(sent[1], "completions")
         elif not keys:
             prompts = completions = np.empty((0, run.state.dimension or 1), np.float32)
         else:
-            texts = inputs.texts(request, config)
+            texts = inputs.distinct_texts(request, completion_texts)
             fingerprint = await self.bound_to(run)
             result = await self.batcher.encode(
                 fingerprint["model"], texts.distinct, fingerprint["precision"], config.long_text, deadline
@@ -73,6 +74,7 @@ class Embedder:
             completions=inputs.rounded(completions, config.storage),
             outcomes=np.array(request.outcomes, np.float64),
             group=group,
+            lengths=np.array([len(text) for text in completion_texts], "<i4"),
             step=request.step,
             group_names=names,
             answers=request.answers,

@@ -34,6 +34,8 @@ class Batch:
     completions: np.ndarray
     outcomes: np.ndarray
     group: np.ndarray
+    lengths: np.ndarray
+    """Characters of each completion's encoded text (n)."""
     step: int | None = None
     group_names: list[bytes] = field(default_factory=list)
     """The groups' ids, by number."""
@@ -45,7 +47,7 @@ class Batch:
     def of_nothing(cls, dimension: int) -> Batch:
         """A batch without items."""
         none, no_rows = np.empty(0, "<i4"), np.empty((0, dimension), np.float32)
-        return cls([], no_rows, none, no_rows, np.empty(0), none)
+        return cls([], no_rows, none, no_rows, np.empty(0), none, none)
 
     def __len__(self) -> int:
         return len(self.keys)

@@ -7,13 +7,14 @@ import time
 from collections.abc import Iterator, Sequence
 from concurrent.futures import Executor, Future
 from dataclasses import dataclass, field, replace
+from itertools import islice
 
 import numpy as np
 import orjson
 from memr_client.errors import InvalidRequest, Unavailable
-from memr_client.schemas import MemorySize, MemorySizes, RunConfig, RunInfo, WindowState
+from memr_client.schemas import HistoryRow, MemorySize, MemorySizes, RunConfig, RunInfo, WindowState
 
-from memr_service import official, scoring, snapshot
+from memr_service import history, official, scoring, snapshot
 from memr_service.answer import answer
 from memr_service.memory.index import Graph, build
 from memr_service.record import Batch, Effects, IndexChange, Record, Seat, seal, unseal
@@ -114,7 +115,7 @@ class Run:
             )
         )
         timing = {"score": 1e3 * (scored - started)}
-        stored = StoredRecord(record.branch, record.position, payload)
+        stored = StoredRecord(record.branch, record.position, payload, history.columns(record))
         self._store.commit(self.uid, stored, [*answers(self.stored.run_id, record, timing)])
         committed = time.perf_counter()
 
@@ -163,6 +164,12 @@ class Run:
             encoder=None if self.stored.encoder is None else orjson.loads(self.stored.encoder),
             dimension=state.dimension,
         )
+
+    def history(self, after: int, limit: int) -> list[HistoryRow]:
+        """Statistics of the steps whose records come after position `after`, at most `limit` of them."""
+        rest = [(branch, max(start, after), upto) for branch, start, upto in self.lineage if upto > after]
+        unpacked = map(history.unpack, self._store.columns(self.uid, rest))
+        return list(islice(history.rows(unpacked, self.config.weights), limit))
 
     def records(self) -> Iterator[StoredRecord]:
         """The run's whole journal along its own history."""

@@ -12,7 +12,7 @@ import orjson
 from memr_client.errors import Conflict, ProblemError, UnknownCheckpoint
 from memr_client.schemas import Checkpoint, RunConfig, RunInfo
 
-from memr_service import archive
+from memr_service import archive, history
 from memr_service.presets import LAW, differences
 from memr_service.record import Batch, Record, unseal
 from memr_service.run import Run, Submission, answers, lineage
@@ -182,8 +182,8 @@ class Runs:
     ) -> RunInfo:
         """A new run with the records of another, answers included."""
         stored = (
-            (StoredRecord(0, record.position, payload), [*answers(run_id, record, record.timing_ms)])
-            for record, payload in records
+            (StoredRecord(0, one.position, payload, history.columns(one)), [*answers(run_id, one, one.timing_ms)])
+            for one, payload in records
         )
         self._store.restore(run_id, config, LAW, encoder, created_at, stored)
         return self._existing(run_id).info()

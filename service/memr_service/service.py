@@ -18,7 +18,7 @@ from typing import Any, TypeVar
 import numpy as np
 import orjson
 from memr_client.errors import InvalidRequest, ProblemError, Unavailable, UnknownRun
-from memr_client.schemas import BarrierState, Checkpoint, RewardRequest, RunConfig, RunInfo, Version
+from memr_client.schemas import BarrierState, Checkpoint, HistoryRow, RewardRequest, RunConfig, RunInfo, Version
 
 from memr_service import archive
 from memr_service import batch as inputs
@@ -230,6 +230,11 @@ class Service:
     async def runs(self) -> list[RunInfo]:
         """Describe all runs, by name."""
         return await self._in_engine(self._runs.describe)
+
+    async def history(self, run_id: str, after: int = 0, limit: int = 1000) -> list[HistoryRow]:
+        """A run's steps as statistics, from the record after position `after` on."""
+        run = await self._known(run_id)
+        return await self._in_engine(run.history, after, limit)
 
     async def delete_run(self, run_id: str) -> None:
         """Remove a run with all it has."""

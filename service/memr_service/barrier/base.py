@@ -157,6 +157,7 @@ def merged(seats: Sequence[Seat]) -> Batch:
         completions=np.stack([batch.completions[item] for batch, item in batches]),
         outcomes=np.array([batch.outcomes[item] for batch, item in batches]),
         group=np.array(group, "<i4"),
+        lengths=np.array([batch.lengths[item] for batch, item in batches], "<i4"),
         group_names=list(names),
         step=max(steps, default=None),
         answers=_column([batch.answers for batch, _ in batches], seats),

@@ -38,6 +38,8 @@ class StoredRecord:
     branch: int
     position: int
     payload: bytes
+    columns: bytes = b""
+    """A few of the record's columns, to be read without the rest (`memr_service.history`)."""
 
 
 @dataclass(frozen=True)
@@ -179,6 +181,9 @@ class Store(Protocol):
             Unavailable: the store cannot be read; or a record is damaged, but the run's state is known beyond it (by a
                 snapshot, or by commits since the store was opened): then nothing is moved, as that would lose more.
         """
+
+    def columns(self, uid: int, lineage: Sequence[tuple[int, int, int]]) -> Iterator[bytes]:
+        """The columns of the records along `lineage`, in order, as they were committed."""
 
     def damages(self) -> list[Damage]:
         """What was cut since this store was opened."""

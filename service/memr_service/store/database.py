@@ -29,7 +29,7 @@ CREATE TABLE branches (
     start INTEGER NOT NULL, PRIMARY KEY (uid, branch));
 CREATE TABLE log (
     uid INTEGER NOT NULL, branch INTEGER NOT NULL, position INTEGER NOT NULL, crc INTEGER NOT NULL,
-    payload BLOB NOT NULL, UNIQUE (uid, branch, position),
+    columns BLOB NOT NULL, payload BLOB NOT NULL, UNIQUE (uid, branch, position),
     FOREIGN KEY (uid, branch) REFERENCES branches ON DELETE CASCADE);
 CREATE TABLE answers (
     serial INTEGER PRIMARY KEY, uid INTEGER NOT NULL, request_id TEXT NOT NULL, branch INTEGER NOT NULL,
@@ -38,7 +38,7 @@ CREATE TABLE answers (
 CREATE INDEX answers_by_age ON answers (answered_at);
 CREATE TABLE damaged (
     uid INTEGER NOT NULL REFERENCES runs ON DELETE CASCADE, branch INTEGER NOT NULL, position INTEGER NOT NULL,
-    crc INTEGER, payload BLOB, reason TEXT NOT NULL, cut_at INTEGER NOT NULL);
+    crc INTEGER, columns BLOB, payload BLOB, reason TEXT NOT NULL, cut_at INTEGER NOT NULL);
 CREATE TABLE checkpoints (
     uid INTEGER NOT NULL, name TEXT NOT NULL, branch INTEGER NOT NULL, position INTEGER NOT NULL, step INTEGER,
     created_at TEXT NOT NULL, PRIMARY KEY (uid, name),

@@ -26,6 +26,11 @@ NEXT_RECORD = """
 SELECT position, crc, CAST(payload AS BLOB) FROM log
 WHERE uid = ? AND branch = ? AND position > ? AND position <= ? ORDER BY position LIMIT 1"""
 
+NEXT_COLUMNS = """
+SELECT position, columns FROM log WHERE uid = ? AND branch = ? AND position > ? AND position <= ?
+ORDER BY position LIMIT ?"""
+COLUMNS_AT_ONCE = 256
+
 
 class Journal:
     """The records of all runs in `database`.
@@ -62,7 +67,9 @@ class Journal:
                 remedy="Restart the service: it then continues from what is stored.",
             )
         crc = _checksum(branch, position, payload)
-        self._database.write("INSERT INTO log VALUES (?, ?, ?, ?, ?)", uid, branch, position, crc, payload)
+        self._database.write(
+            "INSERT INTO log VALUES (?, ?, ?, ?, ?, ?)", uid, branch, position, crc, record.columns, payload
+        )
         self._grown.add((uid, branch))
 
     def read(self, uid: int, lineage: Sequence[tuple[int, int, int]]) -> Iterator[StoredRecord]:
@@ -80,6 +87,13 @@ class Journal:
                     self._cut(uid, branch, position, "checksum mismatch" if found == position else "missing")
                     return
                 yield StoredRecord(branch, position, payload)
+
+    def columns(self, uid: int, lineage: Sequence[tuple[int, int, int]]) -> Iterator[bytes]:
+        """The columns of the records along `lineage`, one at a time."""
+        for branch, after, upto in lineage:
+            while rows := self._database.rows(NEXT_COLUMNS, uid, branch, after, upto, COLUMNS_AT_ONCE):
+                yield from (columns for _, columns in rows)
+                after = rows[-1][0]
 
     def damages(self) -> list[Damage]:
         """What was cut since the journal was opened."""

@@ -181,6 +181,10 @@ class SqliteStore:
         """
         return self._journal.read(uid, lineage)
 
+    def columns(self, uid: int, lineage: Sequence[tuple[int, int, int]]) -> Iterator[bytes]:
+        """The columns of the records along `lineage`, one at a time; the payloads are not read."""
+        return self._journal.columns(uid, lineage)
+
     def damages(self) -> list[Damage]:
         """What was cut since this store was opened."""
         return self._journal.damages()

@@ -1,0 +1,128 @@
+"""What a run has been through, step by step: the numbers a trainer's curves are made of.
+
+Beside each record the store keeps a few columns of it, without embeddings; `rows` makes statistics of them when asked.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from itertools import groupby
+from typing import Any
+
+import msgpack
+import numpy as np
+from memr_client.schemas import ComponentHistory, HistoryRow, Quantiles
+
+from memr_service.record import Record
+
+
+@dataclass(frozen=True)
+class Columns:
+    """A record's n items as columns, and what it left behind."""
+
+    position: int
+    step: int | None
+    at: float
+    outcomes: np.ndarray
+    group: np.ndarray
+    lengths: np.ndarray
+    rewards: np.ndarray
+    support: dict[str, np.ndarray]
+    raw: dict[str, np.ndarray]
+    scaled: dict[str, np.ndarray]
+    sizes: dict[str, list[int]]
+
+
+def columns(record: Record) -> bytes:
+    """What the store keeps of a record for its history."""
+    batch, effects = record.batch, record.effects
+    fields = {
+        "position": record.position,
+        "step": batch.step,
+        "at": record.at,
+        "sizes": effects.sizes,
+        "outcomes": _packed(batch.outcomes),
+        "group": _packed(batch.group),
+        "lengths": _packed(batch.lengths),
+        "rewards": _packed(effects.rewards),
+        "support": {side: _packed(counts) for side, counts in effects.support.items()},
+        "raw": {name: _packed(values) for name, values in effects.raw.items()},
+        "scaled": {name: _packed(values) for name, values in effects.scaled.items()},
+    }
+    return bytes(msgpack.packb(fields))
+
+
+def _packed(column: np.ndarray) -> bytes:
+    return column.astype("<f4").tobytes()
+
+
+def unpack(packed: bytes) -> Columns:
+    """The columns behind `columns`' bytes."""
+    return Columns(**{name: _arrays(value) for name, value in msgpack.unpackb(packed).items()})
+
+
+def _arrays(value: Any) -> Any:
+    if isinstance(value, bytes):
+        return np.frombuffer(value, "<f4")
+    if isinstance(value, dict):
+        return {key: _arrays(one) for key, one in value.items()}
+    return value
+
+
+def rows(records: Iterable[Columns], weights: dict[str, float]) -> Iterator[HistoryRow]:
+    """One row for each step: neighbouring records of one step together, a record without a step by itself.
+
+    Args:
+        records: in order.
+        weights: component -> its weight in the reward.
+    """
+    filled = (one for one in records if len(one.outcomes))
+    for _, same in groupby(filled, key=lambda one: (one.step, one.position if one.step is None else None)):
+        yield _row(list(same), weights)
+
+
+def _row(records: list[Columns], weights: dict[str, float]) -> HistoryRow:
+    last = records[-1]
+    outcomes, lengths, rewards = (
+        np.concatenate([getattr(one, column) for one in records]) for column in ("outcomes", "lengths", "rewards")
+    )
+    raw = {name: np.concatenate([one.raw[name] for one in records]) for name in weights}
+    scaled = {name: np.concatenate([one.scaled[name] for one in records]) for name in weights}
+    paid = {name: abs(weight * float(scaled[name].mean())) for name, weight in weights.items()}
+    groups = [one.outcomes[one.group == number] for one in records for number in np.unique(one.group)]
+    return HistoryRow(
+        step=last.step,
+        first_position=records[0].position,
+        position=last.position,
+        at=last.at,
+        items=len(outcomes),
+        groups=len(groups),
+        outcome_mean=float(outcomes.mean()),
+        zero_variance_share=sum(float(np.ptp(group)) == 0 for group in groups) / len(groups),
+        reward_mean=float(rewards.mean()),
+        reward_std=float(rewards.std()),
+        length_mean=float(lengths.mean()),
+        length=_quantiles(lengths),
+        support={side: float(np.concatenate([one.support[side] for one in records]).mean()) for side in last.support},
+        components={name: _component(raw[name], scaled[name], paid[name], sum(paid.values())) for name in weights},
+        memory={side: {"prompts": size[0], "completions": size[1]} for side, size in last.sizes.items()},
+    )
+
+
+def _component(raw: np.ndarray, scaled: np.ndarray, paid: float, paid_by_all: float) -> ComponentHistory:
+    defined = raw[~np.isnan(raw)]
+    return ComponentHistory(
+        defined=len(defined),
+        raw=_quantiles(defined),
+        scaled_mean=float(scaled.mean()),
+        scaled_std=float(scaled.std()),
+        share=paid / paid_by_all if paid_by_all else 0.0,
+    )
+
+
+def _quantiles(values: np.ndarray) -> Quantiles | None:
+    if not len(values):
+        return None
+    p5, p25, p50, p75, p95 = np.quantile(values, [0.05, 0.25, 0.5, 0.75, 0.95]).tolist()
+    return Quantiles(p5=p5, p25=p25, p50=p50, p75=p75, p95=p95)
