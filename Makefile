@@ -8,7 +8,7 @@ READY := $(VENV)/.ready
 # PIP_FIND_LINKS at a folder that holds the wheel.
 PIP_INSTALL = $(BIN)/python -m pip install --quiet -c constraints.txt $(if $(TORCH_INDEX_URL),--extra-index-url $(TORCH_INDEX_URL))
 
-.PHONY: help setup serve demo test lint
+.PHONY: help setup serve demo test lint openapi
 
 help:  ## show the commands
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -28,6 +28,9 @@ lint: $(READY)  ## ruff, its formatter, and mypy --strict
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
+
+openapi: $(READY)  ## write openapi.json anew
+	$(BIN)/python tests/test_openapi.py
 
 $(READY): pyproject.toml constraints.txt
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 10))' || { echo 'memr needs Python 3.10 or newer: make PYTHON=python3.12 setup'; exit 1; }
