@@ -8,7 +8,7 @@ READY := $(VENV)/.ready
 # PIP_FIND_LINKS at a folder that holds the wheel.
 PIP_INSTALL = $(BIN)/python -m pip install --quiet -c constraints.txt $(if $(TORCH_INDEX_URL),--extra-index-url $(TORCH_INDEX_URL))
 
-.PHONY: help setup serve demo test lint openapi
+.PHONY: help setup serve demo test crash lint openapi
 
 help:  ## show the commands
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -23,6 +23,9 @@ demo: $(READY)  ## play real completions through the service and show their rewa
 
 test: $(READY)  ## run the tests
 	$(BIN)/python -m pytest -q
+
+crash: $(READY)  ## kill the server 50 times under load: nothing acknowledged may be lost or doubled
+	$(BIN)/python benchmarks/crash.py
 
 lint: $(READY)  ## ruff, its formatter, and mypy --strict
 	$(BIN)/ruff check .

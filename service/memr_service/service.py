@@ -38,6 +38,9 @@ from memr_service.texts import Texts
 
 T = TypeVar("T")
 
+PRELOAD_AFTER_S = 2.0
+"""Loading takes seconds of processor time; callers that send embeddings to a restarted server need not wait for it."""
+
 
 @dataclass(frozen=True)
 class RewardEvent:
@@ -71,6 +74,8 @@ class Service:
         self._in_flight = Once()
         self._barriers: dict[int, Barrier] = {}
         self._loop: asyncio.AbstractEventLoop | None = None
+        self._preload = threading.Timer(PRELOAD_AFTER_S, self._load_default_encoder)
+        self._preload.daemon = True
         self._draining = False
 
     @classmethod
@@ -79,13 +84,14 @@ class Service:
         return cls(settings, open_store(settings.store, settings.answer_hours))
 
     async def start(self) -> None:
-        """Begin to load the default encoder; runs are opened when they are first asked for."""
+        """Have the default encoder loaded soon; runs are opened when they are first asked for."""
         if self.settings.preload:
-            threading.Thread(target=self._load_default_encoder, name="memr-preload", daemon=True).start()
+            self._preload.start()
 
     async def close(self) -> None:
         """Finish what was begun, leave snapshots, give the store back."""
         self._draining = True
+        self._preload.cancel()
         for barrier in self._barriers.values():
             barrier.drop(Unavailable("The service is shutting down.", remedy="Try again.", retry_after=1))
         await self._in_flight.settled()
