@@ -11,8 +11,9 @@ from typing import TYPE_CHECKING, Any, BinaryIO
 import httpx
 
 from memr_client import calls
-from memr_client.calls import Answer, Array, Call, Columns, Texts
-from memr_client.client import CHUNK_BYTES, PROBE_S, BaseClient, complete_file
+from memr_client.base import CHUNK_BYTES, PROBE_S, BaseClient, complete_file
+from memr_client.calls import Answer, Call
+from memr_client.columns import Array, Columns, Texts
 from memr_client.errors import MemrError
 from memr_client.schemas import Checkpoint, HistoryRow, RewardResponse, RunConfig, RunInfo, Version
 from memr_client.tries import Tries

@@ -1,141 +1,26 @@
-"""`RewardClient`, and the base it shares with `AsyncRewardClient`: everything without I/O."""
+"""`RewardClient`."""
 
 from __future__ import annotations
 
 import math
 import os
 import time
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from functools import partial
-from pathlib import Path
-from typing import TYPE_CHECKING, Any, BinaryIO, Generic, TypeVar
+from typing import TYPE_CHECKING, Any
 
 import httpx
 
 from memr_client import calls
-from memr_client.calls import Answer, Array, Call, Columns, Texts
-from memr_client.errors import InvalidRequest, MemrError, ServiceUnreachable
+from memr_client.base import CHUNK_BYTES, PROBE_S, BaseClient, complete_file
+from memr_client.calls import Answer, Call
+from memr_client.columns import Array, Columns, Texts
+from memr_client.errors import MemrError
 from memr_client.schemas import Checkpoint, HistoryRow, RewardResponse, RunConfig, RunInfo, Version
 from memr_client.tries import Tries
 
 if TYPE_CHECKING:
     from typing_extensions import Self, Unpack
-
-CHUNK_BYTES = 1 << 20
-PROBE_S = 10.0
-
-Transport = TypeVar("Transport", httpx.BaseTransport, httpx.AsyncBaseTransport)
-
-
-class BaseClient(Generic[Transport]):
-    """What both clients are made of; see `RewardClient`."""
-
-    def __init__(
-        self,
-        url: str = "http://127.0.0.1:8000",
-        *,
-        run: str | None = None,
-        api_key: str | None = None,
-        timeout: float = 300.0,
-        retries: int = 8,
-        wait: float = 0.0,
-        transport: Transport | None = None,
-    ) -> None:
-        if httpx.URL(url).scheme not in ("http", "https"):
-            raise ValueError(f"the service's url starts with http:// or https://, unlike {url!r}")
-        self.url = url.rstrip("/")
-        self.run_id = run
-        self.timeout = timeout
-        self.retries = retries
-        self._api_key = os.environ.get("MEMR_API_KEY") if api_key is None else api_key
-        self._wait_s = wait
-        self._transport: Transport | None = transport
-        self._pools: dict[Any, Any] = {}
-
-    @classmethod
-    def embedded(cls, store: str = "memory:", run: str | None = None, **settings: Any) -> Self:
-        """A client with the service inside this process: no server, no socket, no keys; the answers are the same.
-
-        RewardClient.embedded()                                        # forgotten at the end
-        RewardClient.embedded("sqlite:///memr-data", encoder="hashed")  # kept in a folder
-
-        Args:
-            store: `memory:` or `sqlite:///folder`, which one process at a time may use.
-            run: the run of calls that name none.
-            settings: fields of `memr_service.settings.Settings`.
-
-        Raises:
-            ImportError: the service is not installed.
-        """
-        from memr_client.embedded import EmbeddedTransport
-
-        transport: Any = EmbeddedTransport(store, **settings)
-        return cls("http://embedded", run=run, transport=transport)
-
-    def __repr__(self) -> str:
-        return f"{type(self).__name__}({self.url!r}, run={self.run_id!r})"
-
-    def __getstate__(self) -> dict[str, Any]:
-        # A copy in another process opens sockets of its own.
-        return {**self.__dict__, "_pools": {}}
-
-    def _name(self, run_id: str | None) -> str:
-        if (name := run_id or self.run_id) is None:
-            raise InvalidRequest("no run is named.", remedy="Pass run_id=..., or make the client with run=...")
-        return name
-
-    def _options(self) -> dict[str, Any]:
-        headers = {} if self._api_key is None else {"authorization": f"Bearer {self._api_key}"}
-        return {"base_url": self.url, "headers": headers, "transport": self._transport}
-
-    def _parts(self, call: Call[Any], tries: Tries) -> dict[str, Any]:
-        """What the next try sends."""
-        headers = {"x-request-timeout-ms": str(math.ceil(tries.remaining * 1000))}
-        if call.content is not None:
-            headers["content-type"] = call.content_type
-        limits = tries.limits()
-        return {"method": call.method, "url": call.path, "content": call.content, "headers": headers, "timeout": limits}
-
-    @contextmanager
-    def _waiting(self, tries: Tries, seconds: float) -> Iterator[None]:
-        """Says what to do where waiting for the service was in vain."""
-        try:
-            yield
-        except MemrError as error:
-            raise ServiceUnreachable(
-                f"no memr service was ready at {self.url} after {tries.elapsed:.1f} s of at most {seconds:g} s; "
-                f"start one with `memr serve`. What came last: {error.__cause__ or error}"
-            ) from error
-        self._wait_s = 0.0
-
-    @contextmanager
-    def _once(self, call: Call[Any]) -> Iterator[dict[str, Any]]:
-        """The parts of a call that is tried once; where its connection breaks, our error instead of httpx's."""
-        tries = Tries(self.timeout, retries=0)
-        try:
-            yield self._parts(call, tries)
-        except httpx.RequestError as error:
-            raise self._unreachable(call, tries, error) from error
-
-    def _unreachable(self, call: Call[Any], tries: Tries, error: httpx.RequestError) -> ServiceUnreachable:
-        again = "" if call.request_id is None else f" Sent again with request_id={call.request_id!r}, it counts once."
-        return ServiceUnreachable(
-            f"{call.method} {self.url}{call.path} got no answer in {tries.elapsed:.1f} s and {tries.made} tries "
-            f"({type(error).__name__}: {error}). Does it run (`memr serve`)?{again}"
-        )
-
-
-@contextmanager
-def complete_file(path: str | os.PathLike[str]) -> Iterator[BinaryIO]:
-    """A file to write that takes its name when everything is in it, and leaves nothing behind otherwise."""
-    part = Path(f"{os.fspath(path)}.part")
-    try:
-        with open(part, "wb") as file:
-            yield file
-        part.replace(path)
-    finally:
-        part.unlink(missing_ok=True)
 
 
 class RewardClient(BaseClient[httpx.BaseTransport]):
