@@ -17,13 +17,17 @@ def serving(*options: str, api_key: str | None = None, **environment: str) -> It
     """Serve on a free port, with the encoder that needs no model and a store that is forgotten; gives the url.
 
     with serving("--store", "sqlite:///somewhere", MEMR_MAX_ITEMS="10") as url: ...
+
+    Its log goes nowhere: a pipe that nobody reads would be full after some hundred requests, and stop the server.
     """
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
     command = [sys.executable, "-m", "memr_service", "serve", "--port", str(port), "--encoder", "hashed"]
     store = [] if "--store" in options else ["--store", "memory:"]
-    with subprocess.Popen([*command, *store, *options], env=os.environ | environment, stderr=subprocess.PIPE) as server:
+    with subprocess.Popen(
+        [*command, *store, *options], env=os.environ | environment, stderr=subprocess.DEVNULL
+    ) as server:
         try:
             url = f"http://127.0.0.1:{port}"
             with RewardClient(url, api_key=api_key) as client:
@@ -31,4 +35,4 @@ def serving(*options: str, api_key: str | None = None, **environment: str) -> It
             yield url
         finally:
             server.terminate()
-            server.communicate(timeout=30)
+            server.wait(timeout=30)
