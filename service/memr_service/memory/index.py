@@ -185,11 +185,12 @@ class PromptIndex:
             return None
         hnsw = hnswlib.Index(space="ip", dim=self.dimension)
         hnsw.load_index(str(file))
-        stored = np.arange(max(start, self.head), stop)
-        try:
-            same = np.array_equal(hnsw.get_items(stored, return_type="numpy"), self.take(stored))
-        except RuntimeError:  # hnswlib's way of saying that it does not hold one of them
+        first = max(start, self.head)
+        held = range(stop - hnsw.get_current_count(), stop)
+        if not start <= held.start <= first or sorted(hnsw.get_ids_list()) != list(held):
             return None
+        stored = np.arange(first, stop)
+        same = np.array_equal(hnsw.get_items(stored, return_type="numpy"), self.take(stored))
         return Graph(start, stop, hnsw) if same else None
 
 
