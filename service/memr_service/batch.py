@@ -118,8 +118,9 @@ def unit_rows(sent: np.ndarray, name: str) -> np.ndarray:
     Raises:
         InvalidRequest: a row is zero or not finite.
     """
-    matrix = sent.astype(np.float64)
-    norms = np.sqrt((matrix * matrix).sum(axis=1))
+    matrix = np.ascontiguousarray(sent, np.float64)  # the order of summation follows the layout
+    with np.errstate(over="ignore"):
+        norms = np.sqrt((matrix * matrix).sum(axis=1))
     wrong = np.flatnonzero(~np.isfinite(norms) | (norms == 0))
     if len(wrong):
         raise InvalidRequest(
@@ -184,5 +185,6 @@ def body_digest(request: RewardRequest, embeddings: tuple[np.ndarray, np.ndarray
     digest = hashlib.sha256(orjson.dumps(fields, option=orjson.OPT_SORT_KEYS))
     for sent in embeddings or ():
         digest.update(str(sent.shape).encode())
-        digest.update(np.ascontiguousarray(sent, "<f4").tobytes())
+        with np.errstate(over="ignore"):
+            digest.update(np.ascontiguousarray(sent, "<f4").tobytes())
     return digest.digest()
