@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import Coroutine
+from collections.abc import AsyncIterator, Coroutine
 from types import TracebackType
 from typing import Any, TypeVar
 
 from memr_client.schemas import Checkpoint, HistoryRow, RewardRequest, RunConfig, RunInfo
 from memr_service.service import Service
 from memr_service.settings import Settings
+from memr_service.store.base import Store
 
 T = TypeVar("T")
 
@@ -23,10 +24,10 @@ class Local:
         answer = service.reward(run_id="run", prompts=..., completions=..., outcomes=..., embeddings=...)
     """
 
-    def __init__(self, store: str) -> None:
+    def __init__(self, store: str, **settings: Any) -> None:
         self.replayed = False
         self._loop = asyncio.new_event_loop()
-        self._service = Service.open(Settings(store=store, encoder="hashed", preload=False))
+        self._service = Service.open(Settings(store=store, encoder="hashed", preload=False, **settings))
         self._wait_for(self._service.start())
 
     def __enter__(self) -> Local:
@@ -34,6 +35,11 @@ class Local:
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
         self.close()
+
+    @property
+    def store(self) -> Store:
+        """Where the service keeps its runs."""
+        return self._service.store
 
     def create(self, run_id: str, **config: Any) -> RunInfo:
         """Create a run from the fields of its config."""
@@ -73,6 +79,23 @@ class Local:
     def restore(self, run_id: str, checkpoint: str) -> RunInfo:
         """Bring a run back to a checkpoint."""
         return self._wait_for(self._service.restore(run_id, checkpoint))
+
+    def export(self, run_id: str) -> bytes:
+        """A run as one file."""
+
+        async def whole() -> bytes:
+            return b"".join([piece async for piece in self._service.export_run(run_id)])
+
+        return self._wait_for(whole())
+
+    def import_run(self, run_id: str, file: bytes) -> RunInfo:
+        """A run from such a file."""
+
+        async def pieces() -> AsyncIterator[bytes]:
+            for start in range(0, len(file), 1000):
+                yield file[start : start + 1000]
+
+        return self._wait_for(self._service.import_run(run_id, pieces()))
 
     def fork(self, run_id: str, new_run_id: str, checkpoint: str | None = None) -> RunInfo:
         """Copy a run."""

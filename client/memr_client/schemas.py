@@ -37,6 +37,12 @@ class Wire(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
 
+class Told(Wire):
+    """What answers share: fields that a newer service adds are passed over."""
+
+    model_config = ConfigDict(extra="ignore")
+
+
 class Message(BaseModel):
     """One chat message. Unknown keys are kept: they belong to the prompt's identity."""
 
@@ -217,7 +223,7 @@ class RewardRequest(Wire):
         return self
 
 
-class ComponentValues(Wire):
+class ComponentValues(Told):
     """One component's values for a request's items, raw and after the window."""
 
     raw: list[float | None]
@@ -225,35 +231,35 @@ class ComponentValues(Wire):
     scaled: list[float]
 
 
-class Support(Wire):
+class Support(Told):
     """How many completions each item's two reads returned."""
 
     success: list[int]
     failure: list[int]
 
 
-class Guards(Wire):
+class Guards(Told):
     """What kept an item from part of its reward."""
 
     rejected: list[list[str]]
     """For each item the reasons, empty where none."""
 
 
-class MemorySize(Wire):
+class MemorySize(Told):
     """How much a memory holds."""
 
     prompts: int
     completions: int
 
 
-class MemorySizes(Wire):
+class MemorySizes(Told):
     """Both memories' sizes."""
 
     success: MemorySize
     failure: MemorySize
 
 
-class Timing(Wire):
+class Timing(Told):
     """Where a request's time went, in milliseconds."""
 
     queue: float
@@ -263,7 +269,7 @@ class Timing(Wire):
     total: float
 
 
-class RewardResponse(Wire):
+class RewardResponse(Told):
     """The answer to `POST /reward`, in the order of the request's items."""
 
     run_id: str
@@ -284,7 +290,7 @@ class RewardResponse(Wire):
     timing_ms: Timing
 
 
-class WindowState(Wire):
+class WindowState(Told):
     """A component's sliding window."""
 
     count: int
@@ -292,7 +298,7 @@ class WindowState(Wire):
     max: float | None
 
 
-class BarrierState(Wire):
+class BarrierState(Told):
     """Who waits at a run's barrier, and what went wrong there since the server started."""
 
     waiting: int
@@ -303,7 +309,7 @@ class BarrierState(Wire):
     """Parts or members that came after that and were answered alone."""
 
 
-class RunInfo(Wire):
+class RunInfo(Told):
     """`GET /runs/{id}`."""
 
     run_id: str
@@ -326,7 +332,7 @@ class RunInfo(Wire):
     """Null where the run has no barrier."""
 
 
-class Quantiles(Wire):
+class Quantiles(Told):
     """Where values lie."""
 
     p5: float
@@ -336,7 +342,7 @@ class Quantiles(Wire):
     p95: float
 
 
-class ComponentHistory(Wire):
+class ComponentHistory(Told):
     """One component over a step."""
 
     defined: int
@@ -349,7 +355,7 @@ class ComponentHistory(Wire):
     """|weight * mean of scaled| over the sum of that over all components."""
 
 
-class HistoryRow(Wire):
+class HistoryRow(Told):
     """One step of a run's history; a record without a step is a row of its own."""
 
     step: int | None
@@ -374,7 +380,7 @@ class HistoryRow(Wire):
     memory: MemorySizes
 
 
-class History(Wire):
+class History(Told):
     """`GET /runs/{id}/history`, the oldest first."""
 
     rows: list[HistoryRow]
@@ -388,7 +394,7 @@ class NewCheckpoint(Wire):
     """The trainer's step, for the record."""
 
 
-class Checkpoint(Wire):
+class Checkpoint(Told):
     """A name for a position of a run's history."""
 
     name: str
@@ -398,7 +404,7 @@ class Checkpoint(Wire):
     created_at: str
 
 
-class CheckpointList(Wire):
+class CheckpointList(Told):
     """`GET /runs/{id}/checkpoints`, the oldest first."""
 
     checkpoints: list[Checkpoint]
@@ -417,13 +423,13 @@ class Fork(Wire):
     checkpoint: Name | None = None
 
 
-class RunList(Wire):
+class RunList(Told):
     """`GET /runs`."""
 
     runs: list[RunInfo]
 
 
-class Version(Wire):
+class Version(Told):
     """`GET /version`."""
 
     version: str

@@ -6,12 +6,14 @@ so an imported run has the same chain, digest and request ids as the one it was 
 
 from __future__ import annotations
 
+import io
 import struct
 import zlib
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 from typing import Any, BinaryIO
 
+import numpy as np
 import orjson
 from memr_client.errors import Conflict, InvalidRequest, MalformedBody
 from memr_client.schemas import RunConfig
@@ -19,7 +21,7 @@ from pydantic import ValidationError
 
 from memr_service.presets import LAW
 from memr_service.record import GENESIS, Record, unseal
-from memr_service.store.base import StoredRecord, StoredRun
+from memr_service.store.base import Snapshot, StoredRecord, StoredRun
 
 MAGIC = b"memr run 1\n"
 FRAME = struct.Struct("<II")
@@ -33,13 +35,25 @@ class Header:
     config: str
     encoder: str | None
     created_at: str
+    base: int = 0
+    """The records begin behind this position; a snapshot of it comes before them where it is not 0."""
 
 
-def write(run: StoredRun, records: Iterable[StoredRecord]) -> Iterator[bytes]:
-    """The file, piece by piece."""
+def write(run: StoredRun, records: Iterable[StoredRecord], base: Snapshot | None = None) -> Iterator[bytes]:
+    """The file, piece by piece.
+
+    Args:
+        base: the state that the records follow, where they do not begin at 1.
+    """
     header = {"law": run.law, "config": run.config, "encoder": run.encoder, "created_at": run.created_at}
-    yield MAGIC + _frame(orjson.dumps(header))
+    yield MAGIC + _frame(orjson.dumps({**header, "base": base.position if base else 0}))
     count = 0
+    if base is not None:
+        yield _frame(orjson.dumps({"arrays": list(base.arrays)}))
+        for array in base.arrays.values():
+            buffer = io.BytesIO()
+            np.save(buffer, array, allow_pickle=False)
+            yield _frame(buffer.getvalue())
     for record in records:
         count += 1
         yield _frame(record.payload)
@@ -64,20 +78,37 @@ def read_header(file: BinaryIO) -> Header:
         )
     try:
         RunConfig.model_validate_json(fields["config"])
-        return Header(fields["config"], fields["encoder"], fields["created_at"])
+        return Header(fields["config"], fields["encoder"], fields["created_at"], fields["base"])
     except (KeyError, ValidationError) as error:
         raise InvalidRequest(
             "The file's config is not one this server knows.", remedy="Use the release that wrote it."
         ) from error
 
 
-def read_records(file: BinaryIO) -> Iterator[tuple[Record, bytes]]:
-    """The records behind the header, on branch 0 and in order, each with its bytes.
+def read_base(file: BinaryIO, header: Header) -> Snapshot | None:
+    """The state that the records follow, on branch 0; None where they begin at 1.
+
+    Raises:
+        MalformedBody: a frame is damaged or missing.
+    """
+    if not header.base:
+        return None
+    try:
+        names = _json(_next_frame(file))["arrays"]
+        arrays = {name: np.load(io.BytesIO(_next_frame(file)), allow_pickle=False) for name in names}
+    except (KeyError, TypeError, ValueError) as error:
+        raise _damaged("its snapshot cannot be read") from error
+    return Snapshot(0, header.base, arrays)
+
+
+def read_records(file: BinaryIO, base: Snapshot | None = None) -> Iterator[tuple[Record, bytes]]:
+    """The records behind the header and the base, on branch 0 and in order, each with its bytes.
 
     Raises:
         MalformedBody: a frame is damaged or missing, or a record does not follow the one before.
     """
-    chain, position = GENESIS, 0
+    chain, position = (GENESIS, 0) if base is None else (base.arrays["chain"].tobytes(), base.position)
+    first = position
     while True:
         payload = _next_frame(file)
         if payload[:1] == b"{":
@@ -91,8 +122,8 @@ def read_records(file: BinaryIO) -> Iterator[tuple[Record, bytes]]:
             raise _damaged(f"record {record.position} does not follow record {position - 1}")
         chain = record.chain
         yield replace(record, branch=0), payload
-    if _json(payload).get("records") != position or file.read(1):
-        raise _damaged(f"it ends after {position} records")
+    if _json(payload).get("records") != position - first or file.read(1):
+        raise _damaged(f"it ends after {position - first} records")
 
 
 def _frame(data: bytes) -> bytes:

@@ -25,6 +25,14 @@ log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
+class Limits:
+    """How much journal may gather before a snapshot is taken, and how much is kept (0: all), in bytes."""
+
+    snapshot_bytes: int
+    journal_bytes: int = 0
+
+
+@dataclass(frozen=True)
 class Submission:
     """What comes with a batch and does not bear on its rewards."""
 
@@ -41,7 +49,7 @@ class Submission:
 class Run:
     """A run in memory. Every method is called by one thread, the engine's, so requests are ordered and atomic."""
 
-    def __init__(self, stored: StoredRun, store: Store, background: Executor, snapshot_bytes: int) -> None:
+    def __init__(self, stored: StoredRun, store: Store, background: Executor, limits: Limits) -> None:
         self.stored = stored
         self.config = RunConfig.model_validate_json(stored.config)
         self.state = State(self.config)
@@ -49,7 +57,8 @@ class Run:
         self.lineage = lineage(store.branches(stored.uid))
         self._store = store
         self._background = background
-        self._snapshot_bytes = snapshot_bytes
+        self._limits = limits
+        self._base = stored.base
         self._journal_bytes = 0
         self._snapshot: Future[None] | None = None
         self._graphs: dict[str, tuple[int, int, Future[Graph]]] = {}
@@ -141,10 +150,8 @@ class Run:
 
     def answered(self, request_id: str) -> StoredAnswer | None:
         """What a request id was answered with on this run's own history (L12)."""
-        for one in self._store.answers(self.uid, request_id):
-            if any(branch == one.branch and one.position <= upto for branch, _, upto in self.lineage):
-                return one
-        return None
+        found = self._store.answers(self.uid, request_id)
+        return next((one for one in found if self._holds(one.branch, one.position)), None)
 
     def info(self, *, digest: bool = False) -> RunInfo:
         """What `GET /runs/{id}` says."""
@@ -167,13 +174,18 @@ class Run:
 
     def history(self, after: int, limit: int) -> list[HistoryRow]:
         """Statistics of the steps whose records come after position `after`, at most `limit` of them."""
-        rest = [(branch, max(start, after), upto) for branch, start, upto in self.lineage if upto > after]
+        rest = clipped(self.lineage, max(after, self._base))
         unpacked = map(history.unpack, self._store.columns(self.uid, rest))
         return list(islice(history.rows(unpacked, self.config.weights), limit))
 
-    def records(self) -> Iterator[StoredRecord]:
-        """The run's whole journal along its own history."""
-        return self._store.records(self.uid, self.lineage)
+    @property
+    def base(self) -> int:
+        """The position behind which the journal begins: 0 unless it is bounded."""
+        return self._base
+
+    def records(self, upto: int = 2**62) -> Iterator[StoredRecord]:
+        """The run's journal along its own history, as far as it is kept."""
+        return self._store.records(self.uid, clipped(self.lineage, self._base, upto))
 
     def close(self) -> None:
         """Finish what runs in the background, and leave a snapshot so that the next start is quick."""
@@ -182,7 +194,7 @@ class Run:
             self._tend()
         for _, _, building in self._graphs.values():
             building.cancel()
-        if self._journal_bytes > self._snapshot_bytes // 16:
+        if self._journal_bytes > self._limits.snapshot_bytes // 16:
             self._store.save_snapshot(self.uid, self._frozen())
             self.state.thaw()
 
@@ -216,15 +228,21 @@ class Run:
     def _recover(self) -> None:
         """Newest usable snapshot on this history, then every record after it."""
         for branch, position in self._store.snapshots(self.uid):
-            if not any(branch == one and after <= position <= upto for one, after, upto in self.lineage):
+            if not self._holds(branch, position):
                 continue
             snapshot = self._store.load_snapshot(self.uid, branch, position)
             if snapshot is not None:
                 self.state.restore(branch, position, snapshot.arrays)
                 break
         at = self.state.position
-        rest = [(branch, max(after, at), upto) for branch, after, upto in self.lineage if upto > at]
-        for stored in self._store.records(self.uid, rest):
+        if at < self._base:
+            raise Unavailable(
+                f"Run {self.stored.run_id!r} has lost the snapshot at {self._base}, where its bounded journal begins.",
+                value=at,
+                limit=self._base,
+                remedy="Import the run from an export, or restore the data directory from a backup.",
+            )
+        for stored in self._store.records(self.uid, clipped(self.lineage, at)):
             try:
                 record = unseal(stored.payload)
                 if record.parent != self.state.chain:
@@ -254,7 +272,7 @@ class Run:
             else:
                 self._graphs.pop(change.memory)
         self._journal_bytes += size
-        if self._journal_bytes >= self._snapshot_bytes and self._snapshot is None:
+        if self._journal_bytes >= self._limits.snapshot_bytes and self._snapshot is None:
             self._take_snapshot()
 
     def _tend(self) -> None:
@@ -264,6 +282,27 @@ class Run:
                 log.warning("a snapshot of run %s failed: %r", self.stored.run_id, error)
             self._snapshot = None
             self.state.thaw()
+            self._trim()
+
+    def _trim(self) -> None:
+        """Where the journal is bounded: drop the records a snapshot stands for, but none that a checkpoint needs."""
+        bound = self._limits.journal_bytes
+        if not bound or self._store.journal_bytes(self.uid) <= bound:
+            return
+        kept = [position for branch, position in self._store.snapshots(self.uid) if self._holds(branch, position)]
+        checkpoints = self._store.checkpoints(self.uid)
+        if len(kept) < 2 or any(not self._holds(one.branch, one.position, kept[1]) for one in checkpoints):
+            return
+        ends = {branch: upto for branch, _, upto in self.lineage}
+        abandoned = [(one.branch, ends.get(one.branch, 0), 2**62) for one in self._store.branches(self.uid)]
+        self._store.trim(self.uid, [*clipped(self.lineage, 0, kept[1]), *abandoned], kept[1])
+        self._base = kept[1]
+
+    def _holds(self, branch: int, position: int, least: int = 0) -> bool:
+        """Whether a position is part of this run's history, and not before `least`."""
+        return position >= least and any(
+            branch == one and after <= position <= upto for one, after, upto in self.lineage
+        )
 
     def _take_snapshot(self) -> None:
         self._journal_bytes = 0
@@ -324,6 +363,12 @@ def lineage(branches: Sequence[Branch], branch: int | None = None, position: int
         upto, one = min(one.start, position), by_number[one.parent]
         spans.append((one.branch, one.start, upto))
     return spans[::-1]
+
+
+def clipped(spans: Sequence[tuple[int, int, int]], after: int, upto: int = 2**62) -> list[tuple[int, int, int]]:
+    """The part of a lineage behind position `after` and up to `upto`."""
+    cut = [(branch, max(start, after), min(end, upto)) for branch, start, end in spans]
+    return [span for span in cut if span[1] < span[2]]
 
 
 def _window_state(values: np.ndarray) -> WindowState:

@@ -9,14 +9,14 @@ from datetime import datetime, timezone
 from typing import Any, BinaryIO, TypeVar
 
 import orjson
-from memr_client.errors import Conflict, ProblemError, UnknownCheckpoint
+from memr_client.errors import Conflict, ProblemError, Unavailable, UnknownCheckpoint
 from memr_client.schemas import Checkpoint, RunConfig, RunInfo
 
 from memr_service import archive, history
 from memr_service.presets import LAW, differences
 from memr_service.record import Batch, Record, unseal
-from memr_service.run import Run, Submission, answers, lineage
-from memr_service.store.base import Store, StoredCheckpoint, StoredRecord, StoredRun
+from memr_service.run import Limits, Run, Submission, answers, clipped, lineage
+from memr_service.store.base import Snapshot, Store, StoredCheckpoint, StoredRecord, StoredRun
 
 T = TypeVar("T")
 
@@ -24,13 +24,11 @@ T = TypeVar("T")
 class Runs:
     """The runs of a store, each in memory from when it is first asked for."""
 
-    def __init__(
-        self, store: Store, background: Executor, snapshot_bytes: int, on_forget: Callable[[Run], None]
-    ) -> None:
+    def __init__(self, store: Store, background: Executor, limits: Limits, on_forget: Callable[[Run], None]) -> None:
         """`on_forget` is told of each `Run` that is not to be used any more."""
         self._store = store
         self._background = background
-        self._snapshot_bytes = snapshot_bytes
+        self._limits = limits
         self._on_forget = on_forget
         self._open: dict[str, Run] = {}
 
@@ -125,7 +123,13 @@ class Runs:
     def read_archive(self, run_id: str, file: BinaryIO) -> RunInfo:
         """Create a run from a file that `archive.write` made, whole or not at all."""
         header = archive.read_header(file)
-        return self._copy(run_id, header.config, header.encoder, header.created_at, archive.read_records(file))
+        base = archive.read_base(file, header)
+        records = archive.read_records(file, base)
+        return self._copy(run_id, header.config, header.encoder, header.created_at, records, base)
+
+    def archive(self, run: Run) -> Iterator[bytes]:
+        """The whole run as one file, piece by piece: its records up to now."""
+        return archive.write(run.stored, run.records(run.state.position), self._base(run))
 
     def set_checkpoint(self, run: Run, name: str, step: int | None) -> Checkpoint:
         """Name the run's present position; a name that exists moves. Nothing is copied."""
@@ -152,15 +156,15 @@ class Runs:
 
     def fork(self, run: Run, run_id: str, name: str | None) -> RunInfo:
         """Copy a run under another name, as it was at a checkpoint (None: as it is), request ids included."""
-        history = run.lineage
+        spans = run.lineage
         if name is not None:
             checkpoint = self._checkpoint(run, name)
-            history = lineage(self._store.branches(run.uid), checkpoint.branch, checkpoint.position)
+            spans = lineage(self._store.branches(run.uid), checkpoint.branch, checkpoint.position)
         records = (
             (replace(unseal(stored.payload), branch=0), stored.payload)
-            for stored in self._store.records(run.uid, history)
+            for stored in self._store.records(run.uid, clipped(spans, run.base))
         )
-        return self._copy(run_id, run.stored.config, run.stored.encoder, _now(), records)
+        return self._copy(run_id, run.stored.config, run.stored.encoder, _now(), records, self._base(run))
 
     def _read(self, stored: StoredRun) -> Run:
         if stored.law != LAW:
@@ -170,22 +174,42 @@ class Runs:
                 limit=LAW,
                 remedy="Serve it with the release it was created by.",
             )
-        return Run(stored, self._store, self._background, self._snapshot_bytes)
+        return Run(stored, self._store, self._background, self._limits)
 
     def _existing(self, run_id: str) -> Run:
         run = self.find(run_id)
         assert run is not None
         return run
 
+    def _base(self, run: Run) -> Snapshot | None:
+        """What the first records kept follow; None where the journal is whole."""
+        if not run.base:
+            return None
+        branch = next(branch for branch, position in self._store.snapshots(run.uid) if position == run.base)
+        found = self._store.load_snapshot(run.uid, branch, run.base)
+        if found is None:
+            raise Unavailable(
+                f"The snapshot where the journal of run {run.stored.run_id!r} begins is damaged.",
+                value=run.base,
+                remedy="The run goes on, but cannot be copied.",
+            )
+        return replace(found, branch=0)
+
     def _copy(
-        self, run_id: str, config: str, encoder: str | None, created_at: str, records: Iterator[tuple[Record, bytes]]
+        self,
+        run_id: str,
+        config: str,
+        encoder: str | None,
+        created_at: str,
+        records: Iterator[tuple[Record, bytes]],
+        base: Snapshot | None = None,
     ) -> RunInfo:
         """A new run with the records of another, answers included."""
         stored = (
             (StoredRecord(0, one.position, payload, history.columns(one)), [*answers(run_id, one, one.timing_ms)])
             for one, payload in records
         )
-        self._store.restore(run_id, config, LAW, encoder, created_at, stored)
+        self._store.restore(run_id, config, LAW, encoder, created_at, stored, base)
         return self._existing(run_id).info()
 
     def _checkpoint(self, run: Run, name: str) -> StoredCheckpoint:

@@ -20,7 +20,6 @@ import orjson
 from memr_client.errors import InvalidRequest, ProblemError, Unavailable, UnknownRun
 from memr_client.schemas import BarrierState, Checkpoint, HistoryRow, RewardRequest, RunConfig, RunInfo, Version
 
-from memr_service import archive
 from memr_service import batch as inputs
 from memr_service.barrier import Barrier, Member, Seat, merged, new_barrier
 from memr_service.batcher import Batcher
@@ -29,7 +28,7 @@ from memr_service.encoder import Encoders
 from memr_service.once import Once, Work, require_same_body
 from memr_service.presets import LAW, resolve
 from memr_service.record import Record
-from memr_service.run import Run, Submission
+from memr_service.run import Limits, Run, Submission
 from memr_service.runs import Runs
 from memr_service.settings import Settings
 from memr_service.store import open_store
@@ -70,7 +69,8 @@ class Service:
         self.observers: list[Callable[[RewardEvent], None]] = []
         self._engine = ThreadPoolExecutor(1, "memr-engine")
         self._background = ThreadPoolExecutor(1, "memr-background")
-        self._runs = Runs(store, self._background, settings.snapshot_bytes, self._forgotten)
+        limits = Limits(settings.snapshot_bytes, settings.journal_bytes)
+        self._runs = Runs(store, self._background, limits, self._forgotten)
         self._in_flight = Once()
         self._barriers: dict[int, Barrier] = {}
         self._loop: asyncio.AbstractEventLoop | None = None
@@ -251,7 +251,7 @@ class Service:
     async def export_run(self, run_id: str) -> AsyncIterator[bytes]:
         """The whole run as one file, piece by piece: its records up to now. The run goes on meanwhile."""
         run = await self._known(run_id)
-        pieces = await self._in_engine(lambda: archive.write(run.stored, run.records()))
+        pieces = await self._in_engine(self._runs.archive, run)
         while piece := await self._in_engine(next, pieces, b""):
             yield piece
 

@@ -31,6 +31,8 @@ class Settings(BaseSettings):
     """Texts older than this are removed."""
     snapshot_bytes: Annotated[int, Field(ge=1 << 16)] = 64 << 20
     """A snapshot is taken after so many bytes of journal (bounds the time a restart takes)."""
+    journal_bytes: Annotated[int, Field(ge=0)] = 0
+    """Bytes of journal a run keeps; older records are dropped, but never past the oldest checkpoint. 0 keeps all."""
     answer_hours: Annotated[float, Field(ge=24)] = 48
     """How long the answer to a request id is kept, in hours."""
 

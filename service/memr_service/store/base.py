@@ -29,6 +29,8 @@ class StoredRun:
     """The encoder's fingerprint as JSON."""
     created_at: str
     """UTC, ISO 8601."""
+    base: int = 0
+    """Records up to this position were dropped; the snapshot taken there stands for them. 0: the journal is whole."""
 
 
 @dataclass(frozen=True)
@@ -121,10 +123,12 @@ class Store(Protocol):
         encoder: str | None,
         created_at: str,
         records: Iterable[tuple[StoredRecord, Sequence[Answer]]],
+        base: Snapshot | None = None,
     ) -> StoredRun:
         """Make a run with all its records durable, all or nothing.
 
         Args:
+            base: the state on branch 0 that the records follow; None where they begin at 1.
             records: on branch 0 and in order, each with its answers, as for `commit`.
 
         Raises:
@@ -199,6 +203,15 @@ class Store(Protocol):
 
     def index_file(self, uid: int, name: str) -> Path | None:
         """Where an index of that name may be kept between starts; None where nothing outlives the process."""
+
+    def journal_bytes(self, uid: int) -> int:
+        """Bytes of a run's records."""
+
+    def trim(self, uid: int, spans: Sequence[tuple[int, int, int]], base: int) -> None:
+        """Drop the records of `spans`, each (branch, after, upto); from now on the journal begins behind `base`.
+
+        The snapshot taken at `base` is kept until the next trim.
+        """
 
     def size(self) -> int:
         """Bytes on disk (or in memory)."""

@@ -3,7 +3,8 @@
     snapshots/<uid>/<branch>-<position>.npz    an .npz and, behind it, the CRC-32 of its bytes (4, little-endian)
     index/<uid>/<name>
 
-Both only save time: what they hold follows from the journal, so a damaged one is passed over.
+They save time: what they hold follows from the journal, so a damaged one is passed over. Only the snapshot where a
+bounded journal begins stands for records that are gone.
 """
 
 from __future__ import annotations
@@ -34,10 +35,12 @@ CHUNK = 1 << 20
 class RunFiles:
     """Snapshots and index files under a data directory. Safe to call from several threads.
 
-    `live` are the uids of the runs there are: files of others (a crash came between) are removed.
+    `bases` holds, for the uids of the runs there are, the position where each journal begins. The snapshot taken there
+    is kept beside the newest. Files of other runs (a crash came between) are removed.
     """
 
-    def __init__(self, root: Path, live: set[int]) -> None:
+    def __init__(self, root: Path, bases: dict[int, int]) -> None:
+        self.bases = bases
         self._snapshots = root / "snapshots"
         self._index = root / "index"
         self._lock = threading.Lock()
@@ -47,7 +50,7 @@ class RunFiles:
                 for entry in list(place.iterdir()) if place.is_dir() else []:
                     if entry.suffix == ".tmp":
                         entry.unlink()
-                    elif entry.name not in map(str, live):
+                    elif entry.name not in map(str, bases):
                         shutil.rmtree(entry, ignore_errors=True)
 
     def index_file(self, uid: int, name: str) -> Path:
@@ -83,8 +86,10 @@ class RunFiles:
             os.fsync(directory)
         finally:
             os.close(directory)
-        for branch, position in self.kept(int(final.parent.name))[KEPT:]:
-            (final.parent / f"{branch}-{position}.npz").unlink()
+        uid = int(final.parent.name)
+        for branch, position in self.kept(uid)[KEPT:]:
+            if position == 0 or position != self.bases.get(uid):
+                (final.parent / f"{branch}-{position}.npz").unlink()
 
     def kept(self, uid: int) -> list[tuple[int, int]]:
         """(branch, position) of a run's snapshots, newest first."""
@@ -104,6 +109,11 @@ class RunFiles:
         except OSError as error:
             logger.warning("the snapshot %s cannot be read: %s", path, error)
         return None
+
+    def discard(self, uid: int) -> None:
+        """Remove the files of a run that did not come to be."""
+        with self._lock:
+            shutil.rmtree(self._snapshots / str(uid), ignore_errors=True)
 
     def delete(self, uid: int) -> None:
         """Remove all files of a run (what cannot be removed now is at the next start)."""

@@ -33,7 +33,7 @@ from memr_service.store.journal import Journal
 
 logger = logging.getLogger(__name__)
 
-RUN = "SELECT uid, run_id, config, law, encoder, created_at FROM runs"
+RUN = "SELECT uid, run_id, config, law, encoder, created_at, base FROM runs"
 COMMITS_PER_PRUNING = 1000
 
 
@@ -60,7 +60,7 @@ class SqliteStore:
             self._answers = Answers(self._database, answer_hours)
             with self._transaction():
                 self._answers.prune()
-            self._files = None if directory is None else RunFiles(directory, {run.uid for run in self.runs()})
+            self._files = None if directory is None else RunFiles(directory, {run.uid: run.base for run in self.runs()})
             self._opened = opened.pop_all()
 
     def create(self, run_id: str, config: str, law: int, encoder: str | None, created_at: str) -> StoredRun:
@@ -76,12 +76,22 @@ class SqliteStore:
         encoder: str | None,
         created_at: str,
         records: Iterable[tuple[StoredRecord, Sequence[Answer]]],
+        base: Snapshot | None = None,
     ) -> StoredRun:
         """Make a run with all its records (and the answers they led to) durable, all or nothing."""
-        with self._transaction():
-            run = self._insert(run_id, config, law, encoder, created_at)
-            for record, answers in records:
-                self._append(run.uid, record, answers)
+        if base is not None and self._files is None:
+            raise Unavailable(
+                "A store in memory cannot take a run whose journal was bounded.", remedy="Import it into a directory."
+            )
+        with ExitStack() as undo:
+            with self._transaction():
+                run = self._insert(run_id, config, law, encoder, created_at, 0 if base is None else base.position)
+                for record, answers in records:
+                    self._append(run.uid, record, answers)
+                if base is not None and self._files is not None:
+                    undo.callback(self._files.discard, run.uid)
+                    self._files.save(run.uid, base)
+            undo.pop_all()
         return run
 
     def replace(self, uid: int, config: str, encoder: str | None) -> None:
@@ -206,6 +216,23 @@ class SqliteStore:
         """Where an index of that name may be kept between starts; None in memory."""
         return None if self._files is None else self._files.index_file(uid, name)
 
+    def journal_bytes(self, uid: int) -> int:
+        """Bytes of a run's records."""
+        rows = self._database.rows("SELECT coalesce(sum(length(payload)), 0) FROM log WHERE uid = ?", uid)
+        return int(rows[0][0])
+
+    def trim(self, uid: int, spans: Sequence[tuple[int, int, int]], base: int) -> None:
+        """Drop the records of `spans`; from now on the journal begins behind `base`, whose snapshot is kept."""
+        with self._transaction():
+            for branch, after, upto in spans:
+                here = (uid, branch, after, upto)
+                self._database.write(
+                    "DELETE FROM log WHERE uid = ? AND branch = ? AND position > ? AND position <= ?", *here
+                )
+            self._database.write("UPDATE runs SET base = ? WHERE uid = ?", base, uid)
+        if self._files is not None:
+            self._files.bases[uid] = base
+
     def size(self) -> int:
         """Bytes of the data directory, or of the database in memory."""
         if self.directory is not None:
@@ -237,16 +264,18 @@ class SqliteStore:
         for one in answers:
             self._answers.add(uid, one.request_id, record, one.body_digest, one.answer)
 
-    def _insert(self, run_id: str, config: str, law: int, encoder: str | None, created_at: str) -> StoredRun:
+    def _insert(
+        self, run_id: str, config: str, law: int, encoder: str | None, created_at: str, base: int = 0
+    ) -> StoredRun:
         if self.find(run_id) is not None:
             raise Conflict(f"there is a run {run_id!r} already.", value=run_id, remedy="Choose another name.")
         cursor = self._database.write(
-            "INSERT INTO runs (run_id, config, law, encoder, created_at) VALUES (?, ?, ?, ?, ?)",
-            *(run_id, config, law, encoder, created_at),
+            "INSERT INTO runs (run_id, config, law, encoder, created_at, base) VALUES (?, ?, ?, ?, ?, ?)",
+            *(run_id, config, law, encoder, created_at, base),
         )
         uid = int(cursor.lastrowid or 0)
-        self._database.write("INSERT INTO branches VALUES (?, 0, NULL, 0)", uid)
-        return StoredRun(uid, run_id, config, law, encoder, created_at)
+        self._database.write("INSERT INTO branches VALUES (?, 0, NULL, ?)", uid, base)
+        return StoredRun(uid, run_id, config, law, encoder, created_at, base)
 
     @contextmanager
     def _transaction(self) -> Iterator[None]:
