@@ -38,15 +38,28 @@ def make_batch(
     outcomes: Sequence[float],
     step: int | None = None,
     storage: str = "float32",
+    places: Sequence[np.ndarray] | None = None,
 ) -> Batch:
-    """A batch of items under prompts called `names`; each name is a group."""
-    distinct = list(dict.fromkeys(names))
-    of = np.array([distinct.index(name) for name in names], "<i4")
-    dimension = completions.shape[1]
-    prompts = np.stack([prompt_row(name, dimension, storage) for name in distinct])
-    keys = [key(name) for name in names]
-    lengths = np.full(len(names), 10, "<i4")
-    return Batch(keys, prompts, of, completions, np.array(outcomes, np.float64), of, lengths, step=step)
+    """A batch of items under prompts called `names`; each name is a group.
+
+    `places`: where each item's prompt is embedded, if not where its name says.
+    """
+    if places is None:
+        places = [prompt_row(name, completions.shape[1], storage) for name in names]
+    pairs: dict[tuple[str, bytes], int] = {}
+    of = [pairs.setdefault((name, row.tobytes()), len(pairs)) for name, row in zip(names, places, strict=True)]
+    groups = list(dict.fromkeys(names))
+    return Batch(
+        keys=[key(name) for name in names],
+        prompts=np.stack([places[of.index(number)] for number in range(len(pairs))]),
+        prompt_of=np.array(of, "<i4"),
+        completions=completions,
+        outcomes=np.array(outcomes, np.float64),
+        group=np.array([groups.index(name) for name in names], "<i4"),
+        lengths=np.arange(len(names), dtype="<i4"),
+        step=step,
+        group_names=[key(name) for name in groups],
+    )
 
 
 def random_batch(

@@ -6,7 +6,7 @@ import hashlib
 
 import numpy as np
 import pytest
-from batches import DIMENSION, PlainMemory, random_batch
+from batches import DIMENSION, PlainMemory, make_batch, random_batch
 from memr_service.memory import Memory, View, Writes
 from memr_service.memory.memory import on_grid
 from memr_service.record import Batch
@@ -89,11 +89,7 @@ def test_writes_say_what_left() -> None:
     writes = both.write(batch, np.arange(3))
     assert writes.prompt.tolist() == [0, 0, 0]
     assert writes.drops_entry.tolist() == [False, False, True]
-    names = iter("abc")
-    batch = Batch(
-        [next(names).encode() * 16 for _ in range(3)],
-        *(batch.completions, np.arange(3), batch.completions, np.ones(3), np.arange(3), np.ones(3)),
-    )
+    batch = make_batch(["a", "b", "c"], batch.completions, [1, 1, 1])
     writes = both.write(batch, np.array([0, 2]))
     assert writes.item.tolist() == [0, 2]
     assert writes.prompt.tolist() == [1, 2]

@@ -74,16 +74,10 @@ def held_out(stored: set[int], batch: Batch, item: int, first_serial: int) -> in
 def hostile_batch(rng: np.random.Generator, prompts: int, n: int) -> Batch:
     """A random batch in which prompts are embedded in one of few places, so that ties are common, and some in two."""
     places = unit_rows(np.random.default_rng(99), 4)
-    names = [f"prompt {number}" for number in rng.integers(prompts, size=n)]
-    pairs: dict[tuple[str, int], int] = {}
-    of = []
-    for name in names:
-        place = (int(name.split()[1]) + (rng.random() < 0.1)) % 4
-        of.append(pairs.setdefault((name, place), len(pairs)))
-    rows = np.stack([places[place] for _, place in pairs])
-    outcomes = rng.integers(2, size=n).astype(np.float64)
-    lengths = np.full(n, 10, "<i4")
-    return Batch([key(name) for name in names], rows, np.array(of), unit_rows(rng, n), outcomes, np.array(of), lengths)
+    numbers = rng.integers(prompts, size=n)
+    rows = [places[(number + (rng.random() < 0.1)) % 4] for number in numbers]
+    names = [f"prompt {number}" for number in numbers]
+    return make_batch(names, unit_rows(rng, n), rng.integers(2, size=n).tolist(), places=rows)
 
 
 @pytest.mark.parametrize(("max_prompts", "max_completions"), [(1, 1), (1, 3), (2, 1), (2, 4), (5, 2), (30, 6)])
