@@ -118,6 +118,11 @@ class Record:
     """Unix time of the commit."""
     timing_ms: dict[str, float] = field(default_factory=dict)
 
+    @property
+    def where(self) -> tuple[int, int]:
+        """Branch and position."""
+        return self.branch, self.position
+
 
 def seal(record: Record) -> tuple[Record, bytes]:
     """The record with its chain, and its bytes."""

@@ -74,11 +74,14 @@ class Run:
         """The branch new records go to."""
         return self.lineage[-1][0]
 
-    def reward(self, batch: Batch, submissions: Sequence[Submission]) -> tuple[list[bytes], Record]:
+    def reward(
+        self, batch: Batch, submissions: Sequence[Submission], expired: Sequence[bytes] = ()
+    ) -> tuple[list[bytes], Record]:
         """Rewards for a batch, which is then part of the run: read, score, commit, apply.
 
         Args:
             submissions: the requests that make up the batch, each of which gets its answer.
+            expired: open groups whose time is up, to be written as they are (barrier `snapshot`).
 
         Raises:
             InvalidRequest: the batch's dimension is not the run's.
@@ -89,43 +92,14 @@ class Run:
         started = time.perf_counter()
 
         # Read and score: over views, so nothing is changed yet.
-        effects = self._score(batch, write=True)
-        return self._record(batch, effects, submissions, started)
-
-    def expire(self, names: Sequence[bytes]) -> Record | None:
-        """Write what there is of open groups whose time is up (barrier `snapshot`); None if they are open no more."""
-        names = [name for name in names if name in self.state.open_groups]
-        if not names or self.state.dimension is None:
-            return None
-        self._tend()
-        started = time.perf_counter()
-        nothing = Batch.of_nothing(self.state.dimension)
-        return self._record(nothing, snapshot.score(self.state, self.config, nothing, names), [], started)[1]
-
-    def _record(
-        self, batch: Batch, effects: Effects, submissions: Sequence[Submission], started: float
-    ) -> tuple[list[bytes], Record]:
-        """Commit what a batch does, then do it; the answers to its requests."""
-        warnings = list(dict.fromkeys(text for one in submissions for text in one.warnings))
-        effects = replace(effects, warnings=warnings, index=self._index_changes())
+        effects = self._score(batch, write=True, expired=expired)
         scored = time.perf_counter()
 
         # Commit: the record and the answers to its request ids, durable together or not at all.
-        record, payload = seal(
-            Record(
-                branch=self.branch,
-                position=self.state.position + 1,
-                batch=batch,
-                effects=effects,
-                first_serial=self.state.serial,
-                parent=self.state.chain,
-                seats=[Seat(one.request_id, one.body_digest, one.items) for one in submissions],
-                at=time.time(),
-            )
-        )
+        record, payload = self._sealed(batch, effects, submissions)
         timing = {"score": 1e3 * (scored - started)}
-        stored = StoredRecord(record.branch, record.position, payload, history.columns(record))
-        self._store.commit(self.uid, stored, [*answers(self.stored.run_id, record, timing)])
+        early = [*answers(self.stored.run_id, record, timing)]
+        self._store.commit(self.uid, StoredRecord(*record.where, payload, history.columns(record)), early)
         committed = time.perf_counter()
 
         # Apply: exactly what the record says.
@@ -133,6 +107,13 @@ class Run:
         self._after(record, len(payload))
         timing["commit"] = 1e3 * (committed - scored)
         return [self._final_answer(record, one, timing) for one in submissions], record
+
+    def expire(self, names: Sequence[bytes]) -> Record | None:
+        """Write what there is of open groups whose time is up (barrier `snapshot`); None if they are open no more."""
+        names = [name for name in names if name in self.state.open_groups]
+        if not names or self.state.dimension is None:
+            return None
+        return self.reward(Batch.of_nothing(self.state.dimension), [], names)[1]
 
     def evaluate(self, batch: Batch, submission: Submission) -> bytes:
         """Rewards for a batch that leaves no trace (L10)."""
@@ -198,11 +179,27 @@ class Run:
             self._store.save_snapshot(self.uid, self._frozen())
             self.state.thaw()
 
-    def _score(self, batch: Batch, *, write: bool) -> Effects:
+    def _score(self, batch: Batch, *, write: bool, expired: Sequence[bytes] = ()) -> Effects:
         if write and self.config.barrier == "snapshot":
-            return snapshot.score(self.state, self.config, batch)
+            return snapshot.score(self.state, self.config, batch, expired)
         score = official.score if self.config.order == "official" else scoring.score
         return score(self.state, self.config, batch, write=write)
+
+    def _sealed(self, batch: Batch, effects: Effects, submissions: Sequence[Submission]) -> tuple[Record, bytes]:
+        """The record of what a batch does, and its bytes."""
+        warnings = list(dict.fromkeys(text for one in submissions for text in one.warnings))
+        return seal(
+            Record(
+                branch=self.branch,
+                position=self.state.position + 1,
+                batch=batch,
+                effects=replace(effects, warnings=warnings, index=self._index_changes()),
+                first_serial=self.state.serial,
+                parent=self.state.chain,
+                seats=[Seat(one.request_id, one.body_digest, one.items) for one in submissions],
+                at=time.time(),
+            )
+        )
 
     def _final_answer(self, record: Record, one: Submission, timing_ms: dict[str, float]) -> bytes:
         """A request's answer with all its timings, in place of the one that was committed without."""
