@@ -1,0 +1,182 @@
+"""TRL's real trainers on a model of two layers: rewards, metrics, evaluation, checkpoints, ranks."""
+
+from __future__ import annotations
+
+import importlib.util
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+from memr_client import RewardClient, RunConfig
+from memr_client.errors import UnknownCheckpoint
+from memr_client.trl import MemoryCheckpoint, memory_reward, wrap
+from transformers import TrainerCallback
+from trl import GRPOConfig, GRPOTrainer, RLOOConfig, RLOOTrainer
+
+EXAMPLES = Path(__file__).parents[1] / "examples"
+
+# The versions of transformers and trl that are installed warn of each other.
+pytestmark = pytest.mark.filterwarnings("ignore::FutureWarning", "ignore::UserWarning:torch.*")
+
+
+def example() -> Any:
+    spec = importlib.util.spec_from_file_location("trl_grpo", EXAMPLES / "trl_grpo.py")
+    sys.modules["trl_grpo"] = module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+trl_grpo = example()
+CHAT = "{% for message in messages %}{{ message['content'] }}{% endfor %}"
+
+
+@pytest.fixture
+def client():
+    with RewardClient.embedded(run="r", encoder="hashed") as embedded:
+        yield embedded
+
+
+def trainer(kind, memory, folder, *callbacks, chat=False, evaluation=False, **settings):
+    """A trainer of 16 completions a step, in groups of 4."""
+    task = trl_grpo.tiny(seed=0)
+    data = task.data
+    if chat:
+        task.tokenizer.chat_template = CHAT
+        data = data.map(lambda row: {"prompt": [{"role": "user", "content": row["prompt"]}]})
+    make, configure = {"grpo": (GRPOTrainer, GRPOConfig), "rloo": (RLOOTrainer, RLOOConfig)}[kind]
+    defaults = {"per_device_train_batch_size": 16, "num_generations": 4, "max_completion_length": 3, "max_steps": 3}
+    defaults |= {"beta": 0.0, "use_cpu": True, "bf16": False, "per_device_eval_batch_size": 4, "disable_tqdm": True}
+    defaults |= {"logging_steps": 1, "save_strategy": "no", "report_to": "none"}
+    defaults |= {"scale_rewards": "batch"} if kind == "grpo" else {}
+    return make(
+        model=task.model,
+        args=configure(output_dir=str(folder), **{**defaults, **settings}),
+        reward_funcs=[memory._outcome, memory],
+        train_dataset=data,
+        eval_dataset=data.select(range(4)) if evaluation else None,
+        processing_class=task.tokenizer,
+        callbacks=[*callbacks],
+    )
+
+
+def starts_with_the_sum(completions, answer, **columns):
+    texts = [said if isinstance(said, str) else said[0]["content"] for said in completions]
+    return [float(text.split(" ")[0] == right) for text, right in zip(texts, answer, strict=True)]
+
+
+class Digests(TrainerCallback):
+    """The memory's digest after every step, by step."""
+
+    def __init__(self, client):
+        self.client = client
+        self.seen = {}
+
+    def on_step_end(self, args, state, control, **kwargs):
+        self.seen[state.global_step] = self.client.run(digest=True).digest
+
+
+class Crash(TrainerCallback):
+    def __init__(self, step):
+        self.step = step
+
+    def on_step_end(self, args, state, control, **kwargs):
+        if state.global_step == self.step:
+            raise RuntimeError("crashed")
+
+
+@pytest.mark.parametrize("kind", ["grpo", "rloo"])
+@pytest.mark.parametrize("chat", [False, True], ids=["strings", "chats"])
+def test_a_trainer_gets_rewards_logs_their_parts_and_evaluates_without_a_trace(client, tmp_path, kind, chat):
+    memory = memory_reward(client, run="r", outcome=wrap(starts_with_the_sum))
+    training = trainer(kind, memory, tmp_path, chat=chat, evaluation=True)
+    training.train()
+    before = client.run(digest=True)
+    assert (before.position, before.step) == (3, 2)
+    sizes = before.memory
+    assert sizes.success.completions + sizes.failure.completions == 3 * 16
+    logged = training.state.log_history[0]
+    assert {"rewards/memory/mean", "memory/exploit_scaled", "memory/support_failure", "memory/seconds"} <= logged.keys()
+    evaluated = training.evaluate()
+    assert "eval_rewards/memory/mean" in evaluated
+    assert client.run(digest=True).digest == before.digest
+
+
+def test_a_generation_that_serves_several_steps_is_scored_once(client, tmp_path):
+    memory = memory_reward(client, run="r", outcome=wrap(starts_with_the_sum))
+    trainer("grpo", memory, tmp_path, steps_per_generation=2, num_iterations=2, max_steps=8).train()
+    assert client.run().position == 2
+
+
+def test_group_normalisation_is_noticed_in_a_real_trainer(client, tmp_path):
+    memory = memory_reward(client, run="r", outcome=wrap(starts_with_the_sum))
+    with pytest.warns(UserWarning, match="however small its weight"):
+        trainer("grpo", memory, tmp_path, scale_rewards="group", max_steps=1).train()
+
+
+def test_a_trainer_that_crashed_goes_on_with_the_memory_of_its_checkpoint(client, tmp_path):
+    save = {"save_strategy": "steps", "save_steps": 2, "max_steps": 7}
+
+    def train(run, folder, *callbacks, resume=None):
+        watch = Digests(RewardClient(run=run, transport=client._transport, url=client.url))
+        memory = memory_reward(client, run=run, outcome=wrap(starts_with_the_sum), config=RunConfig())
+        training = trainer("grpo", memory, tmp_path / folder, MemoryCheckpoint(memory), watch, *callbacks, **save)
+        try:
+            training.train(resume_from_checkpoint=resume)
+        except RuntimeError as error:
+            assert str(error) == "crashed"  # noqa: PT017
+        return watch.seen
+
+    whole = train("whole", "whole")
+    assert len(whole) == len(set(whole.values())) == 7
+    begun = train("crashed", "crashed", Crash(5))
+    assert client.run("crashed").position == 5
+    resumed = train("crashed", "crashed", resume=True)
+    assert begun | resumed == whole
+    assert set(resumed) == {5, 6, 7}
+    # Who begins again at the beginning begins with the memory of the beginning.
+    with pytest.warns(UserWarning, match="goes back to 'checkpoint-0' and leaves 7 records"):
+        assert train("crashed", "again") == whole
+    client.delete_checkpoint("crashed", "checkpoint-7")
+    with pytest.raises(UnknownCheckpoint, match="checkpoint-7"):
+        train("crashed", "crashed", resume=True)
+
+
+def test_memory_checkpoints_go_with_the_folders_that_the_trainer_removes(client, tmp_path):
+    memory = memory_reward(client, run="r", outcome=wrap(starts_with_the_sum))
+    limit = {"save_strategy": "steps", "save_steps": 1, "save_total_limit": 2}
+    trainer("grpo", memory, tmp_path, MemoryCheckpoint(memory), max_steps=4, **limit).train()
+    names = [checkpoint.name for checkpoint in client.checkpoints()]
+    assert names == ["checkpoint-0", "checkpoint-3", "checkpoint-4"]
+    assert {checkpoint.step for checkpoint in client.checkpoints()} == {0, 3, 4}
+    # A later process knows of folders that an earlier one made.
+    trainer("grpo", memory, tmp_path, MemoryCheckpoint(memory), max_steps=5, **limit).train(resume_from_checkpoint=True)
+    assert {checkpoint.name for checkpoint in client.checkpoints()} == {"checkpoint-0", "checkpoint-4", "checkpoint-5"}
+
+
+def test_the_example_trains_saves_and_goes_on(tmp_path):
+    arguments = ["--tiny", "--output", str(tmp_path)]
+    changes = {"max_steps": 2, "save_steps": 2, "disable_tqdm": True}
+    assert trl_grpo.last_checkpoint(str(tmp_path)) is None
+    first = trl_grpo.make_trainer(trl_grpo.parse(arguments), **changes)
+    first.train()
+    memory = first.reward_funcs[-1]
+    assert memory.client.run("trl-grpo").position == 2
+    memory.client.close()
+    (tmp_path / "checkpoint-9").mkdir()  # one that was not written to its end
+    assert trl_grpo.last_checkpoint(str(tmp_path)) == str(tmp_path / "checkpoint-2")
+    second = trl_grpo.make_trainer(trl_grpo.parse([*arguments, "--resume"]), **{**changes, "max_steps": 3})
+    second.train(resume_from_checkpoint=trl_grpo.last_checkpoint(str(tmp_path)))
+    client = second.reward_funcs[-1].client
+    assert (client.run("trl-grpo").position, client.run("trl-grpo").branch) == (3, 1)
+    client.close()
+
+
+def test_the_paper_recipe_of_the_example_rewards_answer_and_format():
+    good = "<reasoning>\n6 * 7 = 42\n</reasoning>\n<answer>\n42\n</answer>\n"
+    said = [[{"role": "assistant", "content": text}] for text in (good, good.replace("\n", ""), "42")]
+    assert trl_grpo.correctness(said, answer=["42"] * 3) == [1, 1, 1]
+    assert trl_grpo.integer_answer(said) == [0.5, 0.5, 0.5]
+    assert trl_grpo.strict_format(said) == [0.5, 0, 0]
+    assert trl_grpo.soft_format(said) == [0.5, 0.5, 0]
+    assert trl_grpo.tag_count(said) == [0.5, 0, 0]
