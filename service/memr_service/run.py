@@ -96,8 +96,8 @@ class Run:
         scored = time.perf_counter()
 
         # Commit: the record and the answers to its request ids, durable together or not at all.
-        record, payload = self._sealed(batch, effects, submissions)
         timing = {"score": 1e3 * (scored - started)}
+        record, payload = self._sealed(batch, effects, submissions, timing)
         early = [*answers(self.stored.run_id, record, timing)]
         self._store.commit(self.uid, StoredRecord(*record.where, payload, history.columns(record)), early)
         committed = time.perf_counter()
@@ -185,7 +185,9 @@ class Run:
         score = official.score if self.config.order == "official" else scoring.score
         return score(self.state, self.config, batch, write=write)
 
-    def _sealed(self, batch: Batch, effects: Effects, submissions: Sequence[Submission]) -> tuple[Record, bytes]:
+    def _sealed(
+        self, batch: Batch, effects: Effects, submissions: Sequence[Submission], timing_ms: dict[str, float]
+    ) -> tuple[Record, bytes]:
         """The record of what a batch does, and its bytes."""
         warnings = list(dict.fromkeys(text for one in submissions for text in one.warnings))
         return seal(
@@ -198,6 +200,7 @@ class Run:
                 parent=self.state.chain,
                 seats=[Seat(one.request_id, one.body_digest, one.items) for one in submissions],
                 at=time.time(),
+                timing_ms=dict(timing_ms),
             )
         )
 
