@@ -268,7 +268,7 @@ def test_pairs_of_prompt_and_embedding_are_told_apart_by_both() -> None:
 def digest(**fields: Any) -> bytes:
     asked = request(**fields)
     sent = asked.embeddings
-    return inputs.body_digest(asked, None if sent is None else (np.asarray(sent.prompts), np.asarray(sent.completions)))
+    return inputs.body_digest(asked, () if sent is None else (np.asarray(sent.prompts), np.asarray(sent.completions)))
 
 
 def test_equal_bodies_have_one_digest_whatever_their_request_id_and_the_name_of_the_run() -> None:

@@ -85,7 +85,13 @@ def identity(prompt: Text, prompt_id: str | None) -> bytes:
 
 
 def identities(request: RewardRequest) -> list[bytes]:
-    """Identity of each item's prompt (n)."""
+    """Identity of each item's prompt (n).
+
+    Raises:
+        InvalidRequest: a prompt has no text to encode (whether or not it is going to be encoded).
+    """
+    for item, prompt in enumerate(request.prompts):
+        prompt_text(prompt, item)
     ids: Sequence[str | None] = request.prompt_ids or [None] * len(request.prompts)
     return [identity(prompt, name) for prompt, name in zip(request.prompts, ids, strict=True)]
 
@@ -179,11 +185,11 @@ def distinct_rows(vectors: np.ndarray, keys: list[bytes]) -> tuple[np.ndarray, n
     return vectors[first], np.array(of, np.int64)
 
 
-def body_digest(request: RewardRequest, embeddings: tuple[np.ndarray, np.ndarray] | None) -> bytes:
+def body_digest(request: RewardRequest, embeddings: Sequence[np.ndarray]) -> bytes:
     """SHA-256 over what a request says, whichever encoding carried it; its id and run's name do not count."""
     fields = request.model_dump(exclude={"run_id", "request_id", "embeddings"})
     digest = hashlib.sha256(orjson.dumps(fields, option=orjson.OPT_SORT_KEYS))
-    for sent in embeddings or ():
+    for sent in embeddings:
         digest.update(str(sent.shape).encode())
         with np.errstate(over="ignore"):
             digest.update(np.ascontiguousarray(sent, "<f4").tobytes())

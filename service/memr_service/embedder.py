@@ -17,8 +17,14 @@ from memr_service.encoder import Encoders
 from memr_service.record import Batch
 from memr_service.run import Run
 
-Sent = tuple[np.ndarray, np.ndarray]
-"""Prompts' and completions' embeddings (n, d) as they came."""
+
+@dataclass(frozen=True)
+class Sent:
+    """Embeddings (n, d) that a request carries: as unit rows, which are scored, and as they came, for its digest."""
+
+    prompts: np.ndarray
+    completions: np.ndarray
+    raw: tuple[np.ndarray, np.ndarray]
 
 
 @dataclass(frozen=True)
@@ -54,7 +60,7 @@ class Embedder:
         completion_texts = inputs.completion_texts(request, config)
         encoded = truncated = 0
         if sent is not None:
-            prompts, completions = inputs.unit_rows(sent[0], "prompts"), inputs.unit_rows(sent[1], "completions")
+            prompts, completions = sent.prompts, sent.completions
         elif not keys:
             prompts = completions = np.empty((0, run.state.dimension or 1), np.float32)
         else:
@@ -112,7 +118,7 @@ def sent_embeddings(request: RewardRequest) -> Sent | None:
     """The embeddings a request carries; None where the service is to make them.
 
     Raises:
-        InvalidRequest: they are not n rows of one dimension.
+        InvalidRequest: they are not n rows of one dimension, or one of them is zero or not finite.
     """
     sent, n = request.embeddings, len(request.prompts)
     if sent is None or n == 0:
@@ -126,4 +132,5 @@ def sent_embeddings(request: RewardRequest) -> Sent | None:
             limit="one dimension",
             remedy="Embed both with the same model.",
         )
-    return prompts, completions
+    unit = inputs.unit_rows(prompts, "prompts"), inputs.unit_rows(completions, "completions")
+    return Sent(*unit, raw=(prompts, completions))

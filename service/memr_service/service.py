@@ -116,7 +116,7 @@ class Service:
         try:
             keys = inputs.identities(request)
             sent = sent_embeddings(request)
-            digest = inputs.body_digest(request, sent) if request.request_id is not None else b""
+            digest = inputs.body_digest(request, sent.raw if sent else ()) if request.request_id is not None else b""
         except (UnicodeEncodeError, orjson.JSONEncodeError):
             raise InvalidRequest(
                 "A text holds a lone surrogate, which no encoding can carry.",
@@ -171,7 +171,7 @@ class Service:
                 self._keep_texts(run, record.first_serial, request.prompts, request.completions)
             else:
                 if not digest:
-                    submission = replace(submission, body_digest=inputs.body_digest(request, sent))
+                    submission = replace(submission, body_digest=inputs.body_digest(request, sent.raw if sent else ()))
                 answered = await asyncio.shield(barrier.join(Member(request, batch, submission)))
             self._observe(request, False, embedded.encoded, embedded.truncated, answered)
             return answered
