@@ -19,7 +19,7 @@ from memr_client.schemas import RewardResponse
 from memr_service import run as run_module
 from memr_service.presets import LAW
 from memr_service.record import Batch, Record, seal, unseal
-from memr_service.run import Run, Submission, lineage
+from memr_service.run import Limits, Run, Submission, lineage
 from memr_service.state import State
 from memr_service.store.base import Answer, Branch, Snapshot, StoredRecord
 from memr_service.store.sqlite import SqliteStore
@@ -80,7 +80,7 @@ def open_run(store: SqliteStore, background: Executor | None = None, snapshot_by
     stored = store.find("run")
     if stored is None:
         stored = store.create("run", config(**fields).model_dump_json(), LAW, None, "2025-01-01T00:00:00+00:00")
-    return Run(stored, store, background or Now(), snapshot_bytes)
+    return Run(stored, store, background or Now(), Limits(snapshot_bytes))
 
 
 def batches(seed: int, count: int, prompts: int = 9) -> list[Batch]:
