@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, WithJsonSchema, field_validator, model_validator
@@ -132,6 +133,9 @@ class RunConfig(Wire):
     """Who judges a completion where the service itself must; null: the caller sends outcomes."""
     memory_weight: Finite = 1.0
     """Where the service returns outcome + memory_weight * reward."""
+    prompt_pattern: Annotated[str, Field(min_length=1, max_length=500, strict=True)] | None = None
+    """Where prompts come in a chat template's dress (`POST /openrlhf/{run_id}`): a regular expression, its one group
+    the question, as `<\\|im_start\\|>user\\n(.*?)<\\|im_end\\|>`. `.` is any character; the last match counts."""
     reasoning_tags: tuple[str, str] | None = None
     """[open, close]: only the completion's text between these tags is encoded."""
     long_text: Literal["truncate", "windows"] = "truncate"
@@ -147,6 +151,19 @@ class RunConfig(Wire):
         if tags is not None and (not tags[0] or not tags[1] or tags[0] == tags[1]):
             raise ValueError(f"reasoning_tags must be two different, non-empty tags, not {list(tags)}")
         return tags
+
+    @field_validator("prompt_pattern")
+    @classmethod
+    def _pattern_has_one_group(cls, pattern: str | None) -> str | None:
+        if pattern is None:
+            return None
+        try:
+            groups = re.compile(pattern, re.DOTALL).groups
+        except (re.error, OverflowError, RecursionError) as error:
+            raise ValueError(f"prompt_pattern is not a regular expression: {error}") from None
+        if groups != 1:
+            raise ValueError(f"prompt_pattern has {groups} groups, but needs one: (...) around the question")
+        return pattern
 
     @model_validator(mode="after")
     def _is_coherent(self) -> RunConfig:
@@ -439,6 +456,43 @@ class Version(Told):
     """The default encoder's fingerprint, once it is known."""
     versions: dict[str, str]
     """Python and the libraries that take part in a reward."""
+
+
+class OpenRLHFRequest(Wire):
+    """`POST /openrlhf/{run_id}`: n samples as OpenRLHF sends them, mostly one; fields it may add are passed over."""
+
+    model_config = ConfigDict(extra="ignore")
+
+    query: list[Annotated[str, Field(strict=True)]]
+    """Prompt and completion in one text, special tokens included."""
+    prompts: list[Annotated[str, Field(strict=True)]]
+    """The prompt of each, in the chat template's dress."""
+    labels: list[Any]
+    """The right answer of each, a text or a number; or `{"answer": ..., "split": "test"}`, which the memory does not
+    remember (nor "eval" and "validation")."""
+    outcomes: list[Finite] | None = None
+    """memr's own: the outcome of each, where the caller judges; else the run's verifier does, by the labels."""
+    request_id: RequestId | None = None
+    """memr's own: the same id with the same body gets the stored answer."""
+
+    @model_validator(mode="after")
+    def _columns_have_one_length(self) -> OpenRLHFRequest:
+        columns = {"query": self.query, "prompts": self.prompts, "labels": self.labels, "outcomes": self.outcomes}
+        lengths = {name: len(column) for name, column in columns.items() if column is not None}
+        if len(set(lengths.values())) > 1:
+            raise ValueError(f"all columns must have one length, but have {lengths}")
+        return self
+
+
+class OpenRLHFResponse(Told):
+    """The answer to `POST /openrlhf/{run_id}`, in the order of the samples."""
+
+    rewards: list[float]
+    """outcome + memory_weight * memory reward."""
+    scores: list[float]
+    """The outcomes, by which OpenRLHF filters groups."""
+    extra_logs: dict[str, list[float]]
+    """The parts; always under the same names. A component's raw value is 0 where `NAME_defined` is 0."""
 
 
 class Problem(BaseModel):

@@ -26,6 +26,7 @@ from memr_service.batcher import Batcher
 from memr_service.embedder import Embedder, Sent, sent_embeddings
 from memr_service.encoder import Encoders
 from memr_service.once import Once, Work, require_same_body
+from memr_service.openrlhf import check_pattern
 from memr_service.presets import LAW, resolve
 from memr_service.record import Record
 from memr_service.run import Limits, Run, Submission
@@ -34,6 +35,7 @@ from memr_service.settings import Settings
 from memr_service.store import open_store
 from memr_service.store.base import Store
 from memr_service.texts import Texts
+from memr_service.verifier import require
 
 T = TypeVar("T")
 
@@ -220,6 +222,8 @@ class Service:
             Conflict: the run has records and another config.
         """
         resolved = self._resolve(config)
+        require(resolved.verifier)
+        check_pattern(resolved.prompt_pattern)
         fingerprint = await self.embedder.fingerprint(resolved)
         return await self._in_engine(self._runs.create, run_id, resolved, fingerprint)
 
@@ -232,6 +236,10 @@ class Service:
             return info
         state = BarrierState(waiting=barrier.waiting, timeouts=barrier.timeouts, late=barrier.late)
         return info.model_copy(update={"barrier": state})
+
+    async def config(self, run_id: str) -> RunConfig:
+        """A run's resolved config."""
+        return (await self._known(run_id)).config
 
     async def runs(self) -> list[RunInfo]:
         """Describe all runs, by name."""

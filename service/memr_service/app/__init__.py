@@ -23,6 +23,8 @@ from memr_service.app.openapi import describe
 from memr_service.app.problems import as_problem, problem_response
 from memr_service.app.readiness import Readiness
 from memr_service.app.routes import ROUTERS
+from memr_service.judge import Judge
+from memr_service.openrlhf import Seats
 from memr_service.service import Service
 from memr_service.settings import Settings
 
@@ -55,7 +57,8 @@ def create_app(settings: Settings, service: Service | None = None) -> FastAPI:
             Middleware(Admit, lifecycle=lifecycle),
         ],
     )
-    app.state.context = Context(settings, service, lifecycle, Readiness(service, lifecycle), metrics)
+    readiness = Readiness(service, lifecycle)
+    app.state.context = Context(settings, service, lifecycle, readiness, metrics, Judge(), Seats())
     for router in ROUTERS:
         app.include_router(router)
     app.openapi = partial(describe, app)  # type: ignore[method-assign]
@@ -71,6 +74,7 @@ async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
     yield
     context.lifecycle.drain()
     await context.service.close()
+    await context.judge.close()
 
 
 async def _answer(request: Request, error: Exception) -> Response:

@@ -1,19 +1,21 @@
 """Request bodies: counted as they arrive, unpacked, parsed and checked. Nothing here changes anything.
 
-A body is JSON or MessagePack, plain or gzip. Whatever is wrong with it is raised as a problem: bytes that are no body
-at all 400, a type or encoding the server does not read 415, more than it takes 413, a wrong field 422.
+A body is JSON (also where no type is given) or MessagePack, plain or gzip; no bytes are an empty object. Whatever is
+wrong with it is raised as a problem: a type or encoding the server does not read 415, more than it takes 413, bytes
+that are no body at all or a wrong field 422.
 """
 
 from __future__ import annotations
 
 import asyncio
 import zlib
+from collections.abc import Mapping, Sequence
 from typing import Any, TypeVar
 
 import msgpack
 import orjson
 from memr_client.errors import InvalidRequest, MalformedBody, TooLarge, UnsupportedMedia
-from memr_client.schemas import Message, RewardRequest
+from memr_client.schemas import Message, OpenRLHFRequest, RewardRequest
 from pydantic import BaseModel, ValidationError
 from starlette.requests import Request
 
@@ -48,20 +50,22 @@ def decode(raw: bytes, media: str, packed: bool, model: type[Model], settings: S
     """
     if packed:
         raw = _unpack(raw, settings.max_body_bytes)
-    document = _from_json(raw) if media == "application/json" else _from_msgpack(raw)
+    document = _from_json(raw or b"{}") if media == "application/json" else _from_msgpack(raw)
     _check_plain(document)
     try:
         body = model.model_validate(document)
     except ValidationError as error:
         raise invalid(error.errors(include_url=False)) from None
     if isinstance(body, RewardRequest):
-        _check_size(body, settings)
+        _check_size({"prompts": body.prompts, "completions": body.completions}, settings)
+    elif isinstance(body, OpenRLHFRequest):
+        _check_size({"query": body.query, "prompts": body.prompts}, settings)
     return body
 
 
 def require_media(request: Request, *accepted: str) -> str:
     """The request's content type, if it is one of those accepted; `UnsupportedMedia` otherwise."""
-    media = request.headers.get("content-type", "").partition(";")[0].strip().lower()
+    media = request.headers.get("content-type", accepted[0]).partition(";")[0].strip().lower()
     if media not in accepted:
         raise UnsupportedMedia(
             "This route does not read bodies of that content type.",
@@ -146,19 +150,19 @@ def _check_plain(document: Any) -> None:
         ) from None
 
 
-def _check_size(body: RewardRequest, settings: Settings) -> None:
-    if len(body.prompts) > settings.max_items:
+def _check_size(columns: Mapping[str, Sequence[str | list[Message]]], settings: Settings) -> None:
+    if (n := len(columns["prompts"])) > settings.max_items:
         raise TooLarge(
             "The request has too many items.",
-            value=len(body.prompts),
+            value=n,
             limit=settings.max_items,
             remedy="Send it in several requests, or raise MEMR_MAX_ITEMS on the server.",
         )
-    for column in ("prompts", "completions"):
-        for item, text in enumerate(getattr(body, column)):
+    for name, column in columns.items():
+        for item, text in enumerate(column):
             if (length := _length(text)) > settings.max_text_chars:
                 raise TooLarge(
-                    f"{column}[{item}] has too many characters.",
+                    f"{name}[{item}] has too many characters.",
                     value=length,
                     limit=settings.max_text_chars,
                     remedy="Cut the text, or raise MEMR_MAX_TEXT_CHARS on the server.",

@@ -12,6 +12,8 @@ from memr_service.app.guard import Key
 from memr_service.app.lifecycle import Lifecycle
 from memr_service.app.metrics import Metrics
 from memr_service.app.readiness import Readiness
+from memr_service.judge import Judge
+from memr_service.openrlhf import Seats
 from memr_service.service import Service
 from memr_service.settings import Settings
 
@@ -25,6 +27,8 @@ class Context:
     lifecycle: Lifecycle
     readiness: Readiness
     metrics: Metrics
+    judge: Judge
+    seats: Seats
 
 
 async def _context(request: Request) -> Context:

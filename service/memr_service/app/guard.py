@@ -10,7 +10,7 @@ from typing import Annotated, Literal
 
 from memr_client.errors import Forbidden, MemrError, Unauthorized, UnknownRoute, WrongMethod
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
-from starlette.datastructures import Headers
+from starlette.datastructures import Headers, QueryParams
 from starlette.routing import compile_path
 from starlette.types import ASGIApp, Receive, Scope, Send
 
@@ -21,6 +21,7 @@ ROUTES: dict[str, dict[str, KeyScope | None]] = {
     "/livez": {"GET": None},
     "/readyz": {"GET": None},
     "/reward": {"POST": "write"},
+    "/openrlhf/{run_id}": {"POST": "write"},
     "/runs": {"GET": "read"},
     "/runs/{run_id}": {"GET": "read", "PUT": "write", "DELETE": "admin"},
     "/runs/{run_id}/export": {"GET": "read"},
@@ -37,6 +38,9 @@ ROUTES: dict[str, dict[str, KeyScope | None]] = {
     "/openapi.json": {"GET": "read"},
 }
 """Route -> method -> the scope a key needs; None is open to everybody."""
+
+KEY_IN_QUERY = frozenset({"/openrlhf/{run_id}"})
+"""Routes that also take the key as `?key=`: OpenRLHF is given an address and sends no headers."""
 
 
 class Key(BaseModel):
@@ -111,8 +115,8 @@ class Keys:
     def __bool__(self) -> bool:
         return bool(self._keys)
 
-    def caller(self, headers: Headers) -> Key:
-        """The key a request carries, as `Authorization: Bearer KEY` or `X-API-Key: KEY`.
+    def caller(self, headers: Headers, otherwise: str = "") -> Key:
+        """The key a request carries, as `Authorization: Bearer KEY` or `X-API-Key: KEY`, `otherwise` where it has none.
 
         Raises:
             Unauthorized: none, or one that is not known.
@@ -120,7 +124,7 @@ class Keys:
         if not self._keys:
             return ANYBODY
         scheme, _, token = headers.get("authorization", "").partition(" ")
-        presented = token.strip() if scheme.lower() == "bearer" else headers.get("x-api-key", "")
+        presented = token.strip() if scheme.lower() == "bearer" else headers.get("x-api-key", otherwise)
         digest = hashlib.sha256(presented.encode()).hexdigest()
         # Every key is compared, so that the time taken does not tell which one was near.
         found = [key for key in self._keys if hmac.compare_digest(digest, key.sha256)]
@@ -169,7 +173,8 @@ class Guard:
         if needed is None:
             return
         state["run_id"] = run_id and run_id[:128]
-        state["caller"] = caller = self.keys.caller(Headers(scope=scope))
+        in_query = QueryParams(scope["query_string"]).get("key", "") if state["route"] in KEY_IN_QUERY else ""
+        state["caller"] = caller = self.keys.caller(Headers(scope=scope), in_query)
         caller.require(needed)
         if run_id is not None:
             caller.require_run(run_id)

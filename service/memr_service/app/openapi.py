@@ -7,11 +7,11 @@ from typing import Any
 from fastapi import FastAPI
 from fastapi.openapi.utils import get_openapi
 from memr_client.errors import Forbidden, InternalError, InvalidRequest, ProblemError, Unauthorized, Unavailable
-from memr_client.schemas import Fork, NewCheckpoint, Problem, Restore, RewardRequest, RunConfig
+from memr_client.schemas import Fork, NewCheckpoint, OpenRLHFRequest, Problem, Restore, RewardRequest, RunConfig
 from pydantic import BaseModel
 from pydantic.json_schema import models_json_schema
 
-from memr_service.app.guard import ROUTES
+from memr_service.app.guard import KEY_IN_QUERY, ROUTES
 from memr_service.app.problems import MEDIA_TYPE
 
 FILE = {"application/octet-stream": {"schema": {"type": "string", "format": "binary"}}}
@@ -48,6 +48,16 @@ _EXAMPLES: dict[str, dict[str, Any]] = {
             },
         },
     },
+    "OpenRLHFRequest": {
+        "a sample": {
+            "summary": "as OpenRLHF sends it",
+            "value": {
+                "query": ["<|im_start|>user\nWhat is 7 + 5?<|im_end|>\n<|im_start|>assistant\nIt is 12.<|im_end|>"],
+                "prompts": ["<|im_start|>user\nWhat is 7 + 5?<|im_end|>\n<|im_start|>assistant\n"],
+                "labels": ["12"],
+            },
+        },
+    },
     "RunConfig": {
         "default": {"summary": "Memory-R+ as in the paper", "value": {}},
         "exploit only": {"summary": "Memory-R with 20 neighbours", "value": {"preset": "memory-r", "k": 20}},
@@ -57,7 +67,7 @@ _EXAMPLES: dict[str, dict[str, Any]] = {
     "Fork": {"a step": {"summary": "try something else", "value": {"run_id": "lower-lr", "checkpoint": "step-500"}}},
 }
 
-BODIES: tuple[type[BaseModel], ...] = (RewardRequest, RunConfig, NewCheckpoint, Restore, Fork)
+BODIES: tuple[type[BaseModel], ...] = (RewardRequest, OpenRLHFRequest, RunConfig, NewCheckpoint, Restore, Fork)
 """What routes read themselves, so that FastAPI does not know of it."""
 
 GUARDED: tuple[type[ProblemError], ...] = (InvalidRequest, Unauthorized, Forbidden, Unavailable, InternalError)
@@ -103,11 +113,13 @@ def describe(app: FastAPI) -> dict[str, Any]:
     components["securitySchemes"] = {
         "bearer": {"type": "http", "scheme": "bearer"},
         "header": {"type": "apiKey", "in": "header", "name": "X-API-Key"},
+        "query": {"type": "apiKey", "in": "query", "name": "key"},
     }
     for route, operations in document["paths"].items():
         for method, operation in operations.items():
             scope = ROUTES[route][method.upper()]
-            operation["security"] = [] if scope is None else [{"bearer": []}, {"header": []}]
+            schemes = ("bearer", "header", "query") if route in KEY_IN_QUERY else ("bearer", "header")
+            operation["security"] = [] if scope is None else [{scheme: []} for scheme in schemes]
             if scope is not None:
                 operation["description"] += f"\n\nWhere the server has keys, this needs one of scope `{scope}`."
     return document

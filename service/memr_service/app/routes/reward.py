@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import asyncio
 import time
-from collections.abc import Coroutine
-from typing import Annotated, Any, TypeVar
+from typing import Annotated, Any
 
 from fastapi import APIRouter, Header, Request, Response
 from memr_client.errors import (
@@ -20,15 +18,13 @@ from memr_client.errors import (
 )
 from memr_client.schemas import RewardRequest, RewardResponse
 from pydantic import WithJsonSchema
-from starlette.requests import ClientDisconnect
 
 from memr_service.app.body import parse
+from memr_service.app.connection import while_connected
 from memr_service.app.context import Caller, InContext
 from memr_service.app.openapi import GUARDED, body_of, problems
 
 router = APIRouter(tags=["reward"])
-
-T = TypeVar("T")
 
 TimeoutMs = Annotated[
     int | None,
@@ -79,7 +75,7 @@ async def reward(request: Request, context: InContext, caller: Caller, timeout_m
     caller.require_run(body.run_id)
     parsed = time.monotonic()
     work = context.service.reward(body, arrived + _patience(timeout_ms, context.settings.deadline_s), parsed - arrived)
-    answer, replayed = await _while_connected(request, work)
+    answer, replayed = await while_connected(request, work)
     headers = {"Server-Timing": _timing(body=parsed - arrived, service=time.monotonic() - parsed)}
     if replayed:
         headers["Idempotency-Replayed"] = "true"
@@ -93,27 +89,3 @@ def _patience(timeout_ms: int | None, most_s: float) -> float:
 
 def _timing(**seconds: float) -> str:
     return ", ".join(f"{name};dur={1000 * duration:.3f}" for name, duration in seconds.items())
-
-
-async def _while_connected(request: Request, work: Coroutine[Any, Any, T]) -> T:
-    """The work's result; the work is cancelled when the caller goes away first.
-
-    Raises:
-        ClientDisconnect: the caller went away, and the work was not too far to be cancelled.
-    """
-    working = asyncio.create_task(work)
-    leaving = asyncio.create_task(_disconnected(request))
-    try:
-        await asyncio.wait((working, leaving), return_when=asyncio.FIRST_COMPLETED)
-    finally:
-        working.cancel()
-        leaving.cancel()
-        await asyncio.wait((working, leaving))
-    if working.cancelled():
-        raise ClientDisconnect
-    return working.result()
-
-
-async def _disconnected(request: Request) -> None:
-    while (await request.receive())["type"] != "http.disconnect":
-        pass
