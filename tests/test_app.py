@@ -149,7 +149,7 @@ def test_an_exported_run_can_be_imported_under_another_name(client):
     a, b = (client.get(f"/runs/{name}?digest=1").json() for name in ("run", "copy"))
     assert (a["chain"], a["digest"]) == (b["chain"], b["digest"])
     assert client.post("/runs/copy/import", content=exported.content, headers=octets).status_code == 409
-    assert client.post("/runs/other/import", content=exported.content[:-9], headers=octets).status_code == 400
+    assert client.post("/runs/other/import", content=exported.content[:-9], headers=octets).status_code == 422
     assert client.post("/runs/other/import", json={}).status_code == 415
     assert client.get("/runs/other").status_code == 404
 
@@ -180,10 +180,10 @@ REFUSED = [
     (422, {"json": []}),
     (413, {"json": body(65)}),
     (413, {"json": body(completions=["x" * 1001, ""])}),
-    (400, {"content": b"{", "headers": {"Content-Type": "application/json"}}),
-    (400, {"content": b'"\\ud800"', "headers": {"Content-Type": "application/json"}}),
-    (400, {"content": b"\xc1", "headers": {"Content-Type": "application/msgpack"}}),
-    (400, {"content": b"{}", "headers": {"Content-Type": "application/json", "Content-Encoding": "gzip"}}),
+    (422, {"content": b"{", "headers": {"Content-Type": "application/json"}}),
+    (422, {"content": b'"\\ud800"', "headers": {"Content-Type": "application/json"}}),
+    (422, {"content": b"\xc1", "headers": {"Content-Type": "application/msgpack"}}),
+    (422, {"content": b"{}", "headers": {"Content-Type": "application/json", "Content-Encoding": "gzip"}}),
     (415, {"content": b"{}", "headers": {"Content-Type": "text/plain"}}),
     (415, {"content": b"{}", "headers": {"Content-Type": "application/json", "Content-Encoding": "br"}}),
     (422, {"json": body(), "headers": {"X-Request-Timeout-Ms": "0"}}),

@@ -8,7 +8,7 @@ and where they apply `value`, `limit` and `remedy`); the client turns the docume
     ├── BadAnswer                   an answer that is not memr's (a proxy's page, another service)
     └── ProblemError                the service answered with a problem document
         ├── InvalidRequest     422  a field is wrong; nothing changed
-        ├── MalformedBody      400  the body is not JSON / MessagePack / gzip at all; nothing changed
+        ├── MalformedBody      422  the body is not JSON / MessagePack / gzip at all; nothing changed
         ├── Unauthorized       401  no key, or an unknown one
         ├── Forbidden          403  the key's scope or run prefix does not reach this
         ├── UnknownRun         404  no run of that name
@@ -99,7 +99,7 @@ class InvalidRequest(ProblemError):
 class MalformedBody(ProblemError):
     """The body is not JSON, MessagePack or gzip; nothing changed."""
 
-    slug, title, status = "malformed-body", "Malformed body", 400
+    slug, title, status = "malformed-body", "Malformed body", 422
 
 
 class Unauthorized(ProblemError):
