@@ -8,8 +8,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 from batches import unit_rows
+from memr_service.encoder.hashed import hashed_vectors
 from memr_service.memory.index import Graph, PromptIndex, build
 from memr_service.memory.view import exact_cosines
+from real_data import solutions, train_questions
 
 D = 16
 
@@ -297,3 +299,17 @@ def test_a_graph_is_a_function_of_its_range() -> None:
         fill(index, vectors)
         answers.append([row.tolist() for row in index.candidates(queries, 10, index.head)])
     assert answers[0] == answers[1]
+
+
+def test_recall_on_real_questions_is_at_least_99_per_cent() -> None:
+    stored = hashed_vectors(train_questions())
+    index = PromptIndex(stored.shape[1], len(stored), crossover=len(stored))
+    fill(index, stored)
+    assert [(graph.start, graph.stop) for graph in index.graphs] == [(0, 7473)]
+    fresh = hashed_vectors([question["question"] for question in solutions()[::3]])
+    for queries, skip in ((fresh, 0), (stored[::15], 1)):  # of a stored question the nearest is itself: left out
+        cosines = queries @ stored.T
+        for k in (1, 20):
+            found = [one[skip:] for one in nearest(index, queries, k + skip)]
+            wanted = [one[skip:] for one in np.argsort(-cosines, axis=1)[:, : k + skip].tolist()]
+            assert recall(found, wanted) >= 0.99
