@@ -9,8 +9,9 @@ from memr_client.errors import InvalidRequest
 from memr_client.schemas import Component, PresetName, RunConfig
 from memr_service.presets import PRESETS, differences, resolve, spelled_out
 
-# What the law says of the defaults, written out once more.
+# What the law says of the defaults, written out once more; fields that it does not name are as the wire has them.
 MEMORY_R_PLUS: dict[str, Any] = {
+    **RunConfig().model_dump(mode="json"),
     "preset": "memory-r+",
     "k": 1,
     "max_prompts": 100_000,
@@ -34,6 +35,7 @@ MEMORY_R_PLUS: dict[str, Any] = {
     "seed": 0,
     "verifier": None,
     "memory_weight": 1.0,
+    "prompt_pattern": None,
     "reasoning_tags": None,
     "long_text": "truncate",
     "storage": "float32",
