@@ -10,6 +10,9 @@ from starlette.requests import ClientDisconnect, Request
 
 T = TypeVar("T")
 
+ROUNDS = 4
+"""Rounds of the event loop in which it reads an end that lies in the socket, and tells it to who waits for it."""
+
 
 async def while_connected(request: Request, work: Coroutine[Any, Any, T]) -> T:
     """The work's result; the work is cancelled when the caller goes away first.
@@ -39,6 +42,8 @@ async def waited_for(request: Request, working: asyncio.Task[T]) -> T:
     leaving = asyncio.create_task(_disconnected(request))
     try:
         await asyncio.wait((working, leaving), return_when=asyncio.FIRST_COMPLETED)
+        for _ in range(ROUNDS):
+            await asyncio.sleep(0)
         if leaving.done():
             raise ClientDisconnect
         return working.result()

@@ -65,8 +65,9 @@ def read(body: OpenRLHFRequest, config: RunConfig, mode: Mode) -> Samples:
         answers=answers,
         mode="eval" if mode == "eval" else _mode(body.labels),
         logs={
-            "query_unmatched": [float(not found) for _, found in cut],
-            "prompt_unmatched": [float(not found) for _, found in asked],
+            "prompt_cut": [float(found == "cut") for _, found in cut],
+            "prompt_lost": [float(found == "lost") for _, found in cut],
+            "pattern_unmatched": [float(not found) for _, found in asked],
         },
     )
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from typing import Literal
 
 import regex
 from memr_client.errors import InvalidRequest
@@ -17,17 +18,22 @@ _FINAL_TOKEN = re.compile(
 _LONGEST_TOKEN = 64
 
 
-def completion_of(query: str, prompt: str) -> tuple[str, bool]:
-    """The completion in a query, without the special tokens it ends with, and whether the prompt was found before it.
+Found = Literal["whole", "cut", "lost"]
+"""What a query begins with: the prompt, the end of one that OpenRLHF cut from the left, or neither of them."""
 
-    A prompt that OpenRLHF cut from the left is found by the longest end of it that the query begins with. Where there
-    is none, tokens did not decode to the text they came from, and the whole query is taken.
+
+def completion_of(query: str, prompt: str) -> tuple[str, Found]:
+    """The completion in a query, without the special tokens it ends with, and what was found of the prompt before it.
+
+    A cut prompt is known by the longest end of it that the query begins with. Where there is none, tokens did not
+    decode to the text they came from, and the whole query is taken.
     """
     if query.startswith(prompt):
-        return without_final_tokens(query[len(prompt) :]), True
+        return without_final_tokens(query[len(prompt) :]), "whole"
     shown = query.lstrip("\ufffd")  # the cut may have gone through a character
-    length = _overlap(prompt, shown)
-    return without_final_tokens(shown[length:] if length else query), length > 0
+    if length := _overlap(prompt, shown):
+        return without_final_tokens(shown[length:]), "cut"
+    return without_final_tokens(query), "lost"
 
 
 def without_final_tokens(text: str) -> str:
