@@ -48,7 +48,7 @@ def math(completion: str, answer: str) -> float:
     gives it one.
 
     Raises:
-        InvalidRequest: the answer is no mathematics.
+        InvalidRequest: there is nothing in the answer.
     """
     from math_verify import parse, verify
 
@@ -95,7 +95,7 @@ def unreadable(verifier: str) -> InvalidRequest:
     """The refusal of an answer that nothing can be compared with; the answer itself is not told."""
     return InvalidRequest(
         f"The verifier {verifier!r} cannot read the right answer, so that no completion can be judged by it.",
-        limit={"numeric": "a text that holds a number", "math": "mathematics"}[verifier],
+        limit={"numeric": "a text that holds a number", "math": "a formula or a number"}[verifier],
         remedy="Correct the label in the data set, or choose another verifier.",
     )
 
