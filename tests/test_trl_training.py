@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+import subprocess
 import sys
 from pathlib import Path
 from typing import Any
@@ -15,6 +16,7 @@ from transformers import TrainerCallback
 from trl import GRPOConfig, GRPOTrainer, RLOOConfig, RLOOTrainer
 
 EXAMPLES = Path(__file__).parents[1] / "examples"
+BENCHMARKS = Path(__file__).parents[1] / "benchmarks"
 
 # The versions of transformers and trl that are installed warn of each other.
 pytestmark = pytest.mark.filterwarnings("ignore::FutureWarning", "ignore::UserWarning:torch.*")
@@ -152,6 +154,14 @@ def test_memory_checkpoints_go_with_the_folders_that_the_trainer_removes(client,
     # A later process knows of folders that an earlier one made.
     trainer("grpo", memory, tmp_path, MemoryCheckpoint(memory), max_steps=5, **limit).train(resume_from_checkpoint=True)
     assert {checkpoint.name for checkpoint in client.checkpoints()} == {"checkpoint-0", "checkpoint-4", "checkpoint-5"}
+
+
+def test_two_ranks_get_the_rewards_of_one_though_a_group_is_split_over_both():
+    quick = ["--runs", "1", "--steps", "3", "--encoder", "hashed"]
+    command = [sys.executable, BENCHMARKS / "trl_ranks.py", *quick]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=300)
+    assert done.returncode == 0, done.stderr
+    assert "one rank gets the same rewards: yes" in done.stdout
 
 
 def test_the_example_trains_saves_and_goes_on(tmp_path):
