@@ -1,0 +1,25 @@
+"""memr in verl: an episodic memory's reward beside verl's own, by a few lines of configuration.
+
+The reward manager, which knows verl's groups and steps (verl 0.9.1):
+
+    reward.reward_manager.source=importlib
+    reward.reward_manager.name=MemoryRewardManager
+    reward.reward_manager.module.path=pkg://memr_client.verl.manager
+    +reward.reward_kwargs.memr.url=http://127.0.0.1:8000
+    +reward.reward_kwargs.memr.run=gsm8k-seed0
+
+Or a reward function, for any reward manager that calls one per sample:
+
+    reward.custom_reward_function.path=pkg://memr_client.verl
+    reward.custom_reward_function.name=compute_score_async
+    +reward.custom_reward_function.reward_kwargs.url=http://127.0.0.1:8000
+    +reward.custom_reward_function.reward_kwargs.run=gsm8k-seed0
+    '+reward.custom_reward_function.reward_kwargs.group_size=${actor_rollout_ref.rollout.n}'
+
+`Options` explains what may be said of either. Not with verl's `rate_limited` manager, which turns failures into
+rewards of 0.
+"""
+
+from memr_client.verl.score import compute_score, compute_score_async
+
+__all__ = ["compute_score", "compute_score_async"]

@@ -1,0 +1,134 @@
+"""`Memory`: the run that rewards a training, as one process of verl sees it."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+import time
+import warnings
+from typing import Any, Literal
+
+from memr_client.async_client import AsyncRewardClient
+from memr_client.client import RewardClient
+from memr_client.errors import InvalidRequest, MemrError, ProblemError, UnknownRun
+from memr_client.schemas import RewardResponse, RunConfig
+from memr_client.verl.options import Options
+from memr_client.verl.sample import Sample
+
+Barrier = Literal["group", "snapshot"]
+
+PAUSE_S = 2.0
+"""Between a client's last try and the first of its next ones."""
+
+_memories: dict[str, Memory] = {}
+_lock = threading.Lock()
+
+
+def memory_for(options: Options) -> Memory:
+    """This process's memory for these options: made when first asked for, then kept, since verl calls a function."""
+    with _lock:
+        return _memories.setdefault(options.model_dump_json(), Memory(options))
+
+
+class Memory:
+    """A run behind a service. Thread-safe; opened by its first sample."""
+
+    def __init__(self, options: Options) -> None:
+        self.weight = options.weight
+        self._options = options
+        self._client = RewardClient(options.url, run=options.run, timeout=options.timeout)
+        self._async_client = AsyncRewardClient(options.url, run=options.run, timeout=options.timeout)
+        self._opening = threading.Lock()
+        self._opened = False
+
+    def reward(self, sample: Sample, outcome: float) -> RewardResponse:
+        """The service's answer for one sample.
+
+        Raises:
+            MemrError: the service refused, or failed for longer than the options have patience.
+        """
+        self._open("snapshot")
+        columns, patience = sample.columns(outcome), _Patience(self._options.patience_s)
+        while True:
+            try:
+                return self._client.reward(**columns)
+            except MemrError as error:
+                time.sleep(patience.pause(error))
+
+    async def reward_async(self, sample: Sample, outcome: float) -> RewardResponse:
+        """As `reward`; any number may wait for their groups at once."""
+        if not self._opened:
+            await asyncio.to_thread(self._open, "group")
+        columns, patience = sample.columns(outcome), _Patience(self._options.patience_s)
+        while True:
+            try:
+                return await self._async_client.reward(**columns)
+            except MemrError as error:
+                await asyncio.sleep(patience.pause(error))
+
+    def _open(self, barrier: Barrier) -> None:
+        """Find the run, or create it: evaluation may come first, and creates none."""
+        with self._opening:
+            if not self._opened:
+                config = self._find_or_create(barrier)
+                self._check_size(config)
+                _look(config, barrier)
+                self._opened = True
+
+    def _find_or_create(self, barrier: Barrier) -> RunConfig:
+        size, config = self._options.group_size, self._options.config
+        if config is None:
+            try:
+                return self._client.run().config
+            except UnknownRun:
+                config = RunConfig()
+        fields: dict[str, Any] = {}
+        if "barrier" not in config.model_fields_set:
+            fields["barrier"] = barrier
+        if config.group_size is None:
+            if size is None:
+                raise InvalidRequest(
+                    f"to create run {self._options.run!r} memr must know how large a group is.",
+                    remedy="Set group_size to verl's actor_rollout_ref.rollout.n.",
+                )
+            fields["group_size"] = size
+        return self._client.create_run(config=config, **fields).config
+
+    def _check_size(self, config: RunConfig) -> None:
+        size = self._options.group_size
+        if size is not None and config.group_size not in (None, size):
+            raise InvalidRequest(
+                f"run {self._options.run!r} waits for groups of {config.group_size}, and verl samples {size}.",
+                value=size,
+                limit=config.group_size,
+                remedy="Take another run, or another rollout.n.",
+            )
+
+
+class _Patience:
+    """How long one sample goes on while the service fails. Its request id makes every further try safe."""
+
+    def __init__(self, seconds: float) -> None:
+        self._ends = time.monotonic() + seconds
+
+    def pause(self, error: MemrError) -> float:
+        """Seconds until the next try; raises `error` where it is the caller's, or time is up."""
+        refused = isinstance(error, ProblemError) and error.status < 500
+        if refused or time.monotonic() + PAUSE_S > self._ends:
+            raise error
+        return PAUSE_S
+
+
+def _look(config: RunConfig, barrier: Barrier) -> None:
+    if config.barrier in ("none", "step"):
+        warnings.warn(
+            f"memr: the run's barrier is {config.barrier!r}, but verl sends completions one by one: create the run "
+            "with barrier='group' or 'snapshot'.",
+            stacklevel=2,
+        )
+    if config.barrier == "group" and barrier == "snapshot":
+        warnings.warn(
+            "memr: the run's barrier is 'group', but verl calls compute_score in a few threads, where a group may wait "
+            "for members that have no thread: take compute_score_async or the reward manager, or barrier='snapshot'.",
+            stacklevel=2,
+        )
