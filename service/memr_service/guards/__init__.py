@@ -1,0 +1,38 @@
+"""What keeps a component from being gamed: pure functions that reject items, or bound and scale what they are paid.
+
+An item that a guard rejects has no raw value: it earns the least the component pays, 0 after scaling, and what it would
+have scored never reaches the window, where a single outlier squeezes everybody else together.
+"""
+
+from memr_service.guards.bounds import anneal, cap, spread_cap
+from memr_service.guards.rejection import (
+    REASONS,
+    mixed_groups_only,
+    neighbour_floor,
+    only_if,
+    repetition,
+    too_long,
+    too_short,
+    topic_floor,
+    truncated,
+)
+from memr_service.guards.repeated import repeated_share
+from memr_service.guards.scaling import rank, trimmed
+
+__all__ = [
+    "REASONS",
+    "anneal",
+    "cap",
+    "mixed_groups_only",
+    "neighbour_floor",
+    "only_if",
+    "rank",
+    "repeated_share",
+    "repetition",
+    "spread_cap",
+    "too_long",
+    "too_short",
+    "topic_floor",
+    "trimmed",
+    "truncated",
+]

@@ -1,0 +1,235 @@
+"""Components and guards again in plain Python: a value at a time, loops and lists, and nothing of the project.
+
+Rows are lists of numbers, `group` a list of group numbers; nan stands for "nothing to compare with". The tests compare
+the fast functions with these.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+Row = Sequence[float]
+NAN = math.nan
+
+
+def dot(x: Row, y: Row) -> float:
+    return math.fsum(p * q for p, q in zip(x, y, strict=True))
+
+
+def cosine(x: Row, y: Row) -> float:
+    return dot(x, y) / math.sqrt(dot(x, x) * dot(y, y))
+
+
+def siblings(item: int, group: Sequence[int]) -> list[int]:
+    """The others of an item's group."""
+    return [other for other, number in enumerate(group) if number == group[item] and other != item]
+
+
+# components
+
+
+def error_cluster(
+    a: Sequence[Row],
+    failures: Sequence[Row],
+    held: Sequence[int],
+    wrong: Sequence[bool],
+    alpha: float,
+    beta: float,
+    similarity: float,
+) -> list[float]:
+    penalties = []
+    for item, row in enumerate(a):
+        count = 0
+        for place, failure in enumerate(failures):
+            if place != held[item] and cosine(row, failure) >= similarity:
+                count += 1
+        penalties.append(-min(alpha * math.log(count + 1), beta) if wrong[item] else 0.0)
+    return penalties
+
+
+def banded_novelty(a: Sequence[Row], group: Sequence[int], right: Sequence[bool], flat: float) -> list[float]:
+    u = [novelty(item, a, group, right) for item in range(len(a))]
+    banded = []
+    for item in range(len(a)):
+        others = siblings(item, group)
+        own_class = [item, *(other for other in others if right[other] == right[item])]
+        if not others:
+            banded.append(NAN)
+        elif len(own_class) == 1:
+            banded.append(1.0 if right[item] else -0.5)
+        else:
+            lowest, highest = min(u[other] for other in own_class), max(u[other] for other in own_class)
+            if highest - lowest >= flat:
+                share = (u[item] - lowest) / (highest - lowest)
+            else:
+                share = 0.5 + (u[item] - (lowest + highest) / 2) / flat
+            banded.append((0.5 if right[item] else -1.0) + 0.5 * share)
+    return banded
+
+
+def novelty(item: int, a: Sequence[Row], group: Sequence[int], right: Sequence[bool]) -> float:
+    others = siblings(item, group)
+    same = [cosine(a[item], a[other]) for other in others if right[other] == right[item]]
+    if not same:
+        return NAN
+    nearest = max(cosine(a[item], a[other]) for other in others)
+    return 1 - (0.5 * math.fsum(same) / len(same) + 0.5 * nearest)
+
+
+def contrast(a: Sequence[Row], successes: Sequence[Row], failures: Sequence[Row]) -> list[float]:
+    """From the stored completions themselves, where the fast one is handed their means."""
+    if not successes or not failures:
+        return [NAN] * len(a)
+    return [
+        math.fsum(dot(row, good) for good in successes) / len(successes)
+        - math.fsum(dot(row, bad) for bad in failures) / len(failures)
+        for row in a
+    ]
+
+
+def value(similarity: Sequence[Row], outcome: Sequence[Row], temperature: float) -> list[float]:
+    estimates = []
+    for cosines, outcomes in zip(similarity, outcome, strict=True):
+        kernel = [(math.exp(one / temperature), r) for one, r in zip(cosines, outcomes, strict=True) if one > -math.inf]
+        total = sum(weight for weight, _ in kernel)
+        estimates.append(sum(weight * r for weight, r in kernel) / total if kernel else NAN)
+    return estimates
+
+
+def outcome_ucb(answers: Sequence[str | None], history: Sequence[str], baseline: float) -> list[float]:
+    """From the answers themselves; `history` are those given before to the same prompt."""
+    bonuses = []
+    for answer in answers:
+        times = 1 + sum(earlier == answer for earlier in history)
+        bonuses.append(NAN if answer is None else min(1.0, math.sqrt(1 / times)) - baseline)
+    return bonuses
+
+
+def partition(
+    label: Sequence[int] | None,
+    a: Sequence[Row],
+    group: Sequence[int],
+    outcome: Sequence[float],
+    similarity: float,
+    floor: float,
+) -> list[float]:
+    paid = []
+    for item in range(len(a)):
+        others = siblings(item, group)
+        if not others or (label is not None and label[item] < 0):
+            paid.append(NAN)
+            continue
+        if label is None:
+            own_class = reached(item, a, others, similarity)
+        else:
+            own_class = {item, *(other for other in others if label[other] == label[item])}
+        size = len(others) + 1
+        paid.append(outcome[item] * max(floor, (size - len(own_class)) / (size - 1)))
+    return paid
+
+
+def reached(item: int, a: Sequence[Row], others: Sequence[int], similarity: float) -> set[int]:
+    """The item and all of the others that steps of at least this cosine lead to."""
+    found, waiting = {item}, [item]
+    while waiting:
+        here = waiting.pop()
+        for other in others:
+            if other not in found and cosine(a[here], a[other]) >= similarity:
+                found.add(other)
+                waiting.append(other)
+    return found
+
+
+def bits(keys: Sequence[int], counter: int) -> int:
+    """SplitMix64 with Python's own whole numbers."""
+    golden, word = 0x9E3779B97F4A7C15, 2**64
+
+    def mix(z: int) -> int:
+        z = (z + golden) % word
+        z = (z ^ (z >> 30)) * 0xBF58476D1CE4E5B9 % word
+        z = (z ^ (z >> 27)) * 0x94D049BB133111EB % word
+        return z ^ (z >> 31)
+
+    state = 0
+    for key in keys:
+        state = mix((state + key) % word)
+    return mix((state + counter * golden) % word)
+
+
+def random(seed: int, serials: Sequence[int]) -> list[float]:
+    return [(bits([seed], serial) >> 11) / 2**53 for serial in serials]
+
+
+def shuffled(values: Sequence[float], seed: int, position: int) -> list[float]:
+    defined = [one for one in values if not math.isnan(one)]
+    order = sorted(range(len(defined)), key=lambda place: bits([seed, position], place))
+    dealt = iter([defined[place] for place in order])
+    return [one if math.isnan(one) else next(dealt) for one in values]
+
+
+# guards
+
+
+def repeated_share(text: str) -> float:
+    data = text.encode("utf-8", "surrogatepass")
+    seen: set[bytes] = set()
+    again, n = 0, len(data) - 15
+    for start in range(n):
+        piece = data[start : start + 16]
+        again += piece in seen
+        seen.add(piece)
+    return again / n if n > 0 else 0.0
+
+
+def mixed_groups_only(outcome: Sequence[float], group: Sequence[int], threshold: float) -> list[bool]:
+    rejected = []
+    for item in range(len(outcome)):
+        sides = {outcome[other] > threshold for other in [item, *siblings(item, group)]}
+        rejected.append(len(sides) == 1)
+    return rejected
+
+
+def cap(bonus: Sequence[float], outcome: Sequence[float], share: float) -> list[float]:
+    capped = []
+    for one, r in zip(bonus, outcome, strict=True):
+        most = share * abs(r)
+        capped.append(math.copysign(min(abs(one), most), one))
+    return capped
+
+
+def spread_cap(bonus: Sequence[float], outcome: Sequence[float], group: Sequence[int], share: float) -> list[float]:
+    shrunk = []
+    for item in range(len(bonus)):
+        members = [item, *siblings(item, group)]
+        bonuses, outcomes = [bonus[other] for other in members], [outcome[other] for other in members]
+        mean = math.fsum(bonuses) / len(bonuses)
+        spread, most = max(bonuses) - min(bonuses), share * (max(outcomes) - min(outcomes))
+        shrunk.append(bonus[item] if spread <= most else mean + (bonus[item] - mean) * most / spread)
+    return shrunk
+
+
+def trimmed(window: Sequence[float], raw: Sequence[float]) -> list[float]:
+    kept = sorted(window)
+    out = len(kept) // 20
+    kept = kept[out : len(kept) - out]
+    if not kept or kept[-1] - kept[0] < 1e-6:
+        return [0.0] * len(raw)
+    low, high = kept[0], kept[-1]
+    return [0.0 if math.isnan(x) else min(1.0, max(0.0, (x - low) / (high - low + 1e-8))) for x in raw]
+
+
+def rank(window: Sequence[float], raw: Sequence[float]) -> list[float]:
+    if not window or max(window) - min(window) < 1e-6:
+        return [0.0] * len(raw)
+    ranks = []
+    for x in raw:
+        below, equal = sum(one < x for one in window), sum(one == x for one in window)
+        ranks.append(0.0 if math.isnan(x) else (below + equal / 2) / len(window))
+    return ranks
+
+
+def anneal(step: int, start: int, end: int) -> float:
+    if step <= start:
+        return 1.0
+    return 0.0 if step >= end else 1 - (step - start) / (end - start)
