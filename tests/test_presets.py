@@ -24,6 +24,7 @@ MEMORY_R_PLUS: dict[str, Any] = {
     "components": {"exploit": {"weight": 1.0}, "explore": {"weight": 1.0}},
     "explore_warmup_prompts": 0,
     "explore_warmup_steps": 50,
+    "max_spread": None,
     "min_similarity": None,
     "order": "hold_one_out",
     "barrier": "none",

@@ -5,7 +5,17 @@ from __future__ import annotations
 import re
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, WithJsonSchema, field_validator, model_validator
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    SerializeAsAny,
+    SerializerFunctionWrapHandler,
+    WithJsonSchema,
+    field_validator,
+    model_serializer,
+    model_validator,
+)
 
 Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,127}$", examples=["gsm8k-qwen-seed0"])]
 """A run's name: a letter or digit, then up to 127 letters, digits, dots, underscores or hyphens."""
@@ -14,6 +24,7 @@ RequestId = Annotated[str, Field(pattern=r"^[\x20-\x7e]{1,128}$", examples=["ste
 """1 to 128 printable ASCII characters."""
 
 Count = Annotated[int, Field(ge=0, lt=2**63, strict=True)]
+Cosine = Annotated[float, Field(ge=-1, le=1, strict=True)]
 Finite = Annotated[float, Field(allow_inf_nan=False, strict=True)]
 
 Matrix = Annotated[
@@ -28,8 +39,18 @@ Matrix = Annotated[
 ]
 """Embeddings on the wire. What arrives is checked where it becomes an array (`memr_service.batch`)."""
 
-PresetName = Literal["memory-r+", "memory-r", "official-memory-r+", "official-memory-r"]
-ComponentName = Literal["exploit", "explore"]
+PresetName = Literal["memory-r+", "memory-r", "official-memory-r+", "official-memory-r", "random", "shuffled"]
+ComponentName = Literal[
+    "exploit",
+    "explore",
+    "error_cluster",
+    "banded_novelty",
+    "contrast",
+    "outcome_ucb",
+    "partition",
+    "random",
+    "shuffled",
+]
 
 
 class Wire(BaseModel):
@@ -65,11 +86,104 @@ Text = Annotated[str, Field(strict=True)] | list[Message]
 """A prompt or a completion: a string, or chat messages."""
 
 
-class Component(Wire):
+Share = Annotated[float, Field(ge=0, le=1, strict=True)]
+
+
+class Options(Wire):
+    """Settings of which only those that say something are written: weights, and what is not the default."""
+
+    @model_serializer(mode="wrap")
+    def _without_defaults(self, write: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        fields = type(self).model_fields
+        return {
+            name: value
+            for name, value in write(self).items()
+            if name == "weight" or getattr(self, name) != fields[name].get_default()
+        }
+
+
+class ComponentGuards(Options):
+    """What keeps items from a component's reward. A rejected item has no raw value and does not move the window."""
+
+    topic_floor: Cosine | None = None
+    """Reject completions whose cosine to their prompt is below it: refusals, noise, answers to something else."""
+    neighbour_floor: Cosine | None = None
+    """exploit and explore: reject items whose nearest prompt in memory is less similar than this."""
+    min_chars: Count | None = None
+    max_chars: Count | None = None
+    """Reject completions shorter or longer than this."""
+    max_repetition: Share | None = None
+    """Reject completions of which a larger share repeats what was said earlier in them."""
+    drop_truncated: bool = False
+    """Reject completions that the trainer sent as `truncated`."""
+    only_if: Literal["correct", "incorrect"] | None = None
+    """Pay completions of this side alone."""
+    mixed_groups_only: bool = False
+    """Pay only in groups with both right and wrong completions."""
+    cap: Annotated[float, Field(ge=0, allow_inf_nan=False, strict=True)] | None = None
+    """Most that the weighted value may be, as a share of |outcome|."""
+    anneal: tuple[Count, Count] | None = None
+    """[start, end]: the weight falls from 1 to 0 times its value between these steps."""
+
+    @field_validator("anneal")
+    @classmethod
+    def _the_end_is_later(cls, anneal: tuple[int, int] | None) -> tuple[int, int] | None:
+        if anneal is not None and anneal[0] >= anneal[1]:
+            raise ValueError(f"anneal must be [start, end] with start before end, not {list(anneal)}")
+        return anneal
+
+
+class Component(Options):
     """How one reward component takes part in the sum."""
 
     weight: Finite = 1.0
     """Factor of the scaled value in the reward (lambda in equation 7 of the paper)."""
+    bounds: Literal["min-max", "p5-p95", "rank"] = "min-max"
+    """What a windowed component is scaled by: the window's ends (the paper), its 5th and 95th percentile, or ranks."""
+    guards: ComponentGuards = ComponentGuards()
+
+
+class ErrorCluster(Component):
+    """Options of `error_cluster`: a wrong completion pays for the failures of its prompt that it repeats."""
+
+    alpha: Finite = 0.1
+    """What each doubling of the cluster costs, times ln 2."""
+    beta: Finite = 0.2
+    """Most that a completion pays."""
+    similarity: Cosine = 0.9
+    """Failures at least this similar are the same error."""
+
+
+class Contrast(Component):
+    """Options of `contrast`: the projection on the way from the mean of all failures to the mean of all successes."""
+
+    window: Annotated[int, Field(ge=1, le=1_000_000, strict=True)] = 1000
+    """How many past raw values it is scaled by, in place of the run's `window`."""
+
+
+class OutcomeUcb(Component):
+    """Options of `outcome_ucb`: answers seen rarely for a prompt are worth more. Needs `answers`."""
+
+    baseline: Finite = 0.5
+    """Taken off, so that an answer seen often pays."""
+
+
+class Partition(Component):
+    """Options of `partition`: the outcome, times how few of the group say the same. Labels, or clusters by cosine."""
+
+    similarity: Cosine = 0.9
+    """Completions linked by at least this cosine are one class, where no `labels` are sent."""
+    floor: Annotated[float, Field(ge=0, le=1, strict=True)] = 0.0
+    """Least share of the outcome that is left."""
+
+
+COMPONENTS: dict[str, type[Component]] = {
+    "error_cluster": ErrorCluster,
+    "contrast": Contrast,
+    "outcome_ucb": OutcomeUcb,
+    "partition": Partition,
+}
+"""Components with options of their own; the others have a weight."""
 
 
 DEFAULT_COMPONENTS: dict[ComponentName, float | Component] = {"exploit": 1.0, "explore": 1.0}
@@ -102,7 +216,7 @@ class RunConfig(Wire):
     """Outcomes above it are stored as successes."""
     failure_threshold: Finite = 0.5
     """Outcomes at or below it are stored as failures; between the two nothing is stored."""
-    components: dict[ComponentName, Finite | Component] = Field(
+    components: dict[ComponentName, Finite | SerializeAsAny[Component]] = Field(
         default_factory=lambda: DEFAULT_COMPONENTS.copy(), min_length=1
     )
     """Component name -> weight, or an object with the weight and options."""
@@ -110,7 +224,9 @@ class RunConfig(Wire):
     """explore is off while the failure memory holds fewer prompts than this."""
     explore_warmup_steps: Count = 50
     """explore is off until this many steps have been committed."""
-    min_similarity: Annotated[float, Field(ge=-1, le=1, strict=True)] | None = None
+    max_spread: Annotated[float, Field(ge=0, allow_inf_nan=False, strict=True)] | None = None
+    """Within a group, rewards spread at most by this share of what outcomes do (0: not where all are equal)."""
+    min_similarity: Cosine | None = None
     """Neighbouring prompts less similar than this are not read (the same prompt always is). Off by default."""
     order: Literal["hold_one_out", "read_first", "official"] = "hold_one_out"
     """How reading and writing of one request interleave; `official` belongs to the official presets."""
@@ -144,6 +260,16 @@ class RunConfig(Wire):
     """Precision of embeddings, from receipt on."""
     store_text: bool = True
     """Keep the texts in the side store, for explanations and plots."""
+
+    @field_validator("components", mode="before")
+    @classmethod
+    def _options_are_the_components(cls, components: Any) -> Any:
+        if not isinstance(components, dict):
+            return components
+        return {
+            name: COMPONENTS.get(name, Component).model_validate(given) if isinstance(given, dict) else given
+            for name, given in components.items()
+        }
 
     @field_validator("reasoning_tags")
     @classmethod
@@ -259,7 +385,7 @@ class Guards(Told):
     """What kept an item from part of its reward."""
 
     rejected: list[list[str]]
-    """For each item the reasons, empty where none."""
+    """For each item the reasons ("component:reason"), empty where none."""
 
 
 class MemorySize(Told):
@@ -391,6 +517,8 @@ class HistoryRow(Told):
     length_mean: float
     """Characters of a completion's encoded text."""
     length: Quantiles | None
+    rejected: dict[str, int]
+    """"component:reason" -> items that a guard rejected."""
     support: dict[str, float]
     """Completions read, per item, from each memory."""
     components: dict[str, ComponentHistory]

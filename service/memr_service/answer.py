@@ -37,10 +37,14 @@ def answer(
             name: {"raw": mine(raw), "scaled": mine(effects.scaled[name])} for name, raw in effects.raw.items()
         },
         "support": {side: mine(counts) for side, counts in effects.support.items()},
-        "guards": {"rejected": [[]] * len(rewards)},
+        "guards": {"rejected": _mine(effects.rejected or [[]] * len(effects.rewards), items)},
         "warmup": effects.warmup,
         "warnings": effects.warnings,
         "memory": {side: {"prompts": size[0], "completions": size[1]} for side, size in effects.sizes.items()},
         "timing_ms": {name: round(timing_ms.get(name, 0.0), 3) for name in TIMINGS},
     }
     return orjson.dumps(fields, option=orjson.OPT_SERIALIZE_NUMPY)
+
+
+def _mine(column: list[list[str]], items: np.ndarray | None) -> list[list[str]]:
+    return column if items is None else [column[item] for item in items.tolist()]

@@ -14,6 +14,8 @@ from memr_client.schemas import RewardRequest, RunConfig
 from memr_service import batch as inputs
 from memr_service.batcher import Batcher
 from memr_service.encoder import Encoders
+from memr_service.guards import repeated_share
+from memr_service.payment import repetition_counts
 from memr_service.record import Batch
 from memr_service.run import Run
 
@@ -73,6 +75,9 @@ class Embedder:
             encoded, truncated = len(texts.distinct), int(result.truncated.sum())
         distinct, prompt_of = inputs.distinct_rows(inputs.rounded(prompts, config.storage), keys)
         group, names = inputs.groups(request, keys)
+        repeated = None
+        if repetition_counts(config):
+            repeated = np.array([repeated_share(text) for text in completion_texts])
         batch = Batch(
             keys=keys,
             prompts=distinct,
@@ -86,6 +91,7 @@ class Embedder:
             answers=request.answers,
             labels=request.labels,
             truncated=None if request.truncated is None else np.array(request.truncated),
+            repeated=repeated,
         )
         return Embedded(batch, encoded, truncated)
 

@@ -5,6 +5,7 @@ Beside each record the store keeps a few columns of it, without embeddings; `row
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from itertools import groupby
@@ -32,6 +33,7 @@ class Columns:
     raw: dict[str, np.ndarray]
     scaled: dict[str, np.ndarray]
     sizes: dict[str, list[int]]
+    rejected: dict[str, int]
 
 
 def columns(record: Record) -> bytes:
@@ -42,6 +44,7 @@ def columns(record: Record) -> bytes:
         "step": batch.step,
         "at": record.at,
         "sizes": effects.sizes,
+        "rejected": dict(Counter(reason for reasons in effects.rejected for reason in reasons)),
         "outcomes": _packed(batch.outcomes),
         "group": _packed(batch.group),
         "lengths": _packed(batch.lengths),
@@ -104,6 +107,7 @@ def _row(records: list[Columns], weights: dict[str, float]) -> HistoryRow:
         reward_std=float(rewards.std()),
         length_mean=float(lengths.mean()),
         length=_quantiles(lengths),
+        rejected=dict(sum((Counter(one.rejected) for one in records), Counter())),
         support={side: float(np.concatenate([one.support[side] for one in records]).mean()) for side in last.support},
         components={name: _component(raw[name], scaled[name], paid[name], sum(paid.values())) for name in weights},
         memory={side: {"prompts": size[0], "completions": size[1]} for side, size in last.sizes.items()},

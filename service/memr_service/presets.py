@@ -5,12 +5,15 @@ from __future__ import annotations
 from typing import Any
 
 from memr_client.errors import InvalidRequest
-from memr_client.schemas import Component, PresetName, RunConfig
+from memr_client.schemas import COMPONENTS, Component, ComponentGuards, PresetName, RunConfig
 
 LAW = 1
 """Version of the semantics. A run keeps the one it was created under."""
 
 _RELEASED = {"order": "official", "max_prompts": 10_000, "explore_warmup_prompts": 500, "explore_warmup_steps": 0}
+
+PAPER = {"exploit", "explore"}
+"""The components of Memory-R+."""
 
 PRESETS: dict[PresetName, dict[str, Any]] = {
     "memory-r+": {},
@@ -22,6 +25,8 @@ PRESETS: dict[PresetName, dict[str, Any]] = {
         "components": {"exploit": 1.0},
         "max_completions": 1000,
     },
+    "random": {"components": {"random": 1.0}},
+    "shuffled": {"components": {"shuffled": 1.0}},
 }
 """What each preset sets differently from the defaults of `RunConfig`, which are Memory-R+ as the paper describes it.
 The official ones carry the released code's numbers as well as its order and quirks (`memr_service.official`)."""
@@ -43,7 +48,10 @@ def resolve(given: RunConfig, default: PresetName, encoder: str) -> RunConfig:
     fields = {**PRESETS[preset], **chosen, "preset": preset}
     fields["encoder"] = fields.get("encoder") or encoder
     config = RunConfig.model_validate(RunConfig(**fields).model_dump())
-    components = {name: Component(weight=weight) for name, weight in config.weights.items()}
+    components = {
+        name: given if isinstance(given, Component) else COMPONENTS.get(name, Component)(weight=given)
+        for name, given in config.components.items()
+    }
     config = config.model_copy(update={"components": components})
     if (config.order == "official") != preset.startswith("official-"):
         raise InvalidRequest(
@@ -52,6 +60,7 @@ def resolve(given: RunConfig, default: PresetName, encoder: str) -> RunConfig:
             limit="official order with official presets, and only there",
             remedy="Leave order out, or choose another preset.",
         )
+    _check_components(config)
     if config.order == "official" and config.barrier == "snapshot":
         raise InvalidRequest(
             "The official presets read after every write, the barrier 'snapshot' writes after all reads.",
@@ -60,6 +69,32 @@ def resolve(given: RunConfig, default: PresetName, encoder: str) -> RunConfig:
             remedy="Choose another barrier, or another preset.",
         )
     return config
+
+
+def _check_components(config: RunConfig) -> None:
+    """Refuse components and guards that the config's order or barrier cannot serve."""
+    whole_groups = config.barrier != "snapshot"
+    for name, options in config.components.items():
+        assert isinstance(options, Component)
+        wrong = None
+        if name not in PAPER and (config.order == "official" or not whole_groups):
+            wrong = "needs another order than official, and whole groups (not the barrier 'snapshot')"
+        elif config.order == "official" and (options.guards != ComponentGuards() or options.bounds != "min-max"):
+            wrong = "cannot be guarded under an official preset, which scores as the released code does"
+        elif options.guards.neighbour_floor is not None and (name not in PAPER or not whole_groups):
+            wrong = "has no neighbours to hold to a floor (exploit and explore have, but not under 'snapshot')"
+        elif options.guards.mixed_groups_only and not whole_groups:
+            wrong = "cannot tell whether a group is mixed under the barrier 'snapshot'"
+        if wrong:
+            raise InvalidRequest(
+                f"Component {name!r} {wrong}.", value=name, remedy="Change the component or the preset."
+            )
+    if config.max_spread is not None and (config.order == "official" or not whole_groups):
+        raise InvalidRequest(
+            "max_spread needs whole groups and an order that is not official.",
+            value=config.max_spread,
+            remedy="Leave it out, or choose another preset or barrier.",
+        )
 
 
 def spelled_out(encoder: str) -> dict[str, dict[str, Any]]:

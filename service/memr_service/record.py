@@ -42,6 +42,8 @@ class Batch:
     answers: list[str | None] | None = None
     labels: list[str | None] | None = None
     truncated: np.ndarray | None = None
+    repeated: np.ndarray | None = None
+    """Share of each completion that repeats what was said earlier in it (n), where a guard needs to know."""
 
     @classmethod
     def of_nothing(cls, dimension: int) -> Batch:
@@ -82,6 +84,8 @@ class Effects:
     warmup: dict[str, int]
     sizes: dict[str, list[int]]
     """Memory -> [prompts, completions] after this record."""
+    rejected: list[list[str]] = field(default_factory=list)
+    """For each item "component:reason" of what its guards rejected; empty where nothing was rejected at all."""
     warnings: list[str] = field(default_factory=list)
     index: list[IndexChange] = field(default_factory=list)
     closes: list[bytes] = field(default_factory=list)

@@ -5,10 +5,9 @@ from __future__ import annotations
 import numpy as np
 from memr_client.schemas import RunConfig
 
-from memr_service import reward
+from memr_service.measures import MEASURES, Scene
 from memr_service.memory import Reading, View, Writes
-from memr_service.memory.index import MARGINS
-from memr_service.memory.memory import on_grid
+from memr_service.payment import pay
 from memr_service.record import Batch, Effects
 from memr_service.state import State
 
@@ -25,33 +24,26 @@ def score(state: State, config: RunConfig, batch: Batch, *, write: bool) -> Effe
     hold = write and config.order == "hold_one_out"
     if hold:
         writes = stage(config, batch, success, failure)
-    reads = [
+    won, lost = (
         view.read(batch.keys, batch.prompts, batch.prompt_of, config.k, config.min_similarity, hold_one_out=hold)
         for view in (success, failure)
-    ]
+    )
     warmup = warmup_left(state, config)
-    raw = {}
-    if "exploit" in config.components:
-        raw["exploit"] = measure_exploit(success, reads[0], batch)
-    if "explore" in config.components:
-        off = warmup["explore"] > 0
-        raw["explore"] = np.full(len(batch), np.nan) if off else measure_explore(failure, reads[1], batch, config)
+    scene = Scene(state, config, batch, success, failure, won, lost, hold=hold, warm=not warmup.get("explore"))
+    raw = {name: MEASURES[name](scene) for name in config.weights}
+    paid = pay(state, config, batch, raw, scene.nearest())
     if write and not hold:
         writes = stage(config, batch, success, failure)
-    scaled = {}
-    for name, values in raw.items():
-        scaled[name] = reward.scale(state.windows[name], values, config.window, config.scaling)
-        if config.center == "group":
-            scaled[name] = reward.center(scaled[name], batch.group)
     return Effects(
         success=writes[0],
         failure=writes[1],
-        raw=raw,
-        scaled=scaled,
-        rewards=reward.weighted_sum(scaled, config.weights, len(batch)),
-        support={"success": support(reads[0], len(batch)), "failure": support(reads[1], len(batch))},
+        raw=paid.raw,
+        scaled=paid.scaled,
+        rewards=paid.rewards,
+        support={"success": support(won, len(batch)), "failure": support(lost, len(batch))},
         warmup=warmup,
         sizes={"success": size(success), "failure": size(failure)},
+        rejected=paid.rejected,
     )
 
 
@@ -73,29 +65,6 @@ def stage(config: RunConfig, batch: Batch, success: View, failure: View) -> tupl
 def warmup_left(state: State, config: RunConfig) -> dict[str, int]:
     """What each component that warms up still waits for (L7)."""
     return {"explore": state.warmup_left()} if "explore" in config.components else {}
-
-
-def measure_exploit(view: View, readings: list[Reading], batch: Batch) -> np.ndarray:
-    """Raw exploit of every item (n,), from running sums: its cost does not grow with L."""
-    raw = np.full(len(batch), np.nan)
-    for reading in readings:
-        if len(reading.entries):
-            total = np.sum([view.sum(prompt) for prompt in reading.prompts], axis=0)
-            held = on_grid(view.vectors(reading.entries[np.maximum(reading.held, 0)]))
-            seen = total - np.where(reading.held[:, None] >= 0, held, 0.0)
-            raw[reading.items] = reward.exploit(batch.completions[reading.items], seen, reading.counts)
-    return raw
-
-
-def measure_explore(view: View, readings: list[Reading], batch: Batch, config: RunConfig) -> np.ndarray:
-    """Raw explore of every item (n,): one matrix product for all items that read the same prompts."""
-    margin = MARGINS[config.storage]
-    raw = np.full(len(batch), np.nan)
-    for reading in readings:
-        if len(reading.entries):
-            completions = batch.completions[reading.items]
-            raw[reading.items] = reward.explore(completions, view.vectors(reading.entries), reading.held, margin)
-    return raw
 
 
 def support(readings: list[Reading], n: int) -> np.ndarray:

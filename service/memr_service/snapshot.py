@@ -16,6 +16,7 @@ from memr_client.schemas import RunConfig
 from memr_service import reward, scoring
 from memr_service.memory import View, Writes
 from memr_service.memory.index import MARGINS
+from memr_service.payment import pay
 from memr_service.pinned import OpenGroup, Pin
 from memr_service.record import Batch, Effects
 from memr_service.state import State
@@ -40,17 +41,16 @@ def score(state: State, config: RunConfig, batch: Batch, expired: Sequence[bytes
     for one in formations:
         if one.items:
             _measure(one, batch, config, raw, support)
-    scaled = {name: reward.scale(state.windows[name], raw[name], config.window, config.scaling) for name in raw}
-    if config.center == "group":
-        scaled = {name: reward.center(values, batch.group) for name, values in scaled.items()}
+    paid = pay(state, config, batch, raw, {})
     done = {item for one in closed for item in one.items}
     success, failure = _write(state, config, batch, closed)
     return Effects(
         success=success[0],
         failure=failure[0],
-        raw=raw,
-        scaled=scaled,
-        rewards=reward.weighted_sum(scaled, config.weights, len(batch)),
+        raw=paid.raw,
+        scaled=paid.scaled,
+        rewards=paid.rewards,
+        rejected=paid.rejected,
         support=support,
         warmup=scoring.warmup_left(state, config),
         sizes={"success": scoring.size(success[1]), "failure": scoring.size(failure[1])},

@@ -6,8 +6,9 @@ import hashlib
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
+import msgpack
 import numpy as np
-from memr_client.schemas import RunConfig
+from memr_client.schemas import Contrast, RunConfig
 
 from memr_service import reward
 from memr_service.memory import Memory, View
@@ -45,6 +46,8 @@ class State:
         self.memories: dict[str, Memory] = {}
         self.open_groups: dict[bytes, OpenGroup] = {}
         """Groups of which some items have been answered and none stored (barrier `snapshot`)."""
+        self.answers: dict[bytes, dict[str, int]] = {}
+        """Prompt's identity -> answer -> how often it was given, for N prompts, where `outcome_ucb` needs it."""
         self.building: dict[str, tuple[int, int, np.ndarray]] = {}
         """Memory -> range and embeddings of the graph begun last and not yet in use."""
         self.find_graph: Callable[[str, int, int], Graph | None] = lambda memory, start, stop: None
@@ -60,6 +63,10 @@ class State:
     def steps_committed(self) -> int:
         """Distinct steps, plus requests that named none (L7)."""
         return len(self.steps) + self.stepless
+
+    def seen(self, key: bytes, answer: str) -> int:
+        """How often an answer was given for a prompt."""
+        return self.answers.get(key, {}).get(answer, 0)
 
     def sizes(self) -> dict[str, list[int]]:
         """Memory -> [prompts, completions]."""
@@ -115,9 +122,21 @@ class State:
         for side, writes in (("success", effects.success), ("failure", effects.failure)):
             self.memories[side].apply(writes, pool.keys, pool.prompts, pool.completions, pool.serials)
         for name, raw in effects.raw.items():
-            self.windows[name] = reward.slide(self.windows[name], raw, self.config.window)
+            self.windows[name] = reward.slide(self.windows[name], raw, window_size(self.config, name))
+        self._count_answers(batch)
         self.serial = record.first_serial + len(batch)
         self.branch, self.position, self.chain = record.branch, record.position, record.chain
+
+    def _count_answers(self, batch: Batch) -> None:
+        """Count the batch's answers; past N prompts the one asked first is forgotten."""
+        if "outcome_ucb" not in self.config.components:
+            return
+        for key, answer in zip(batch.keys, batch.answers or [None] * len(batch), strict=True):
+            if answer is not None:
+                counts = self.answers.setdefault(key, {})
+                counts[answer] = counts.get(answer, 0) + 1
+                if len(self.answers) > self.config.max_prompts:
+                    del self.answers[next(iter(self.answers))]
 
     def _count_steps(self, batch: Batch, effects: Effects, stepless: dict[bytes, bool]) -> None:
         """Count the batch's step, or the batch where it names none; under `snapshot` each group that it completes.
@@ -162,6 +181,7 @@ class State:
             digest.update(open_name)
             for array in group.freeze().values():
                 digest.update(array.tobytes())
+        digest.update(self._packed_answers())
         counters = [sorted(self.steps), self.stepless, self.step, self.serial]
         digest.update(repr(counters).encode())
         return digest.hexdigest()
@@ -177,6 +197,7 @@ class State:
         arrays["steps"] = np.array(sorted(self.steps), np.int64)
         newest = -1 if self.step is None else self.step
         arrays["counters"] = np.array([self.serial, self.stepless, newest, self.dimension or 0], np.int64)
+        arrays["answers"] = np.frombuffer(self._packed_answers(), np.uint8)
         arrays["chain"] = np.frombuffer(self.chain, np.uint8)
         return arrays
 
@@ -191,6 +212,7 @@ class State:
         self.branch, self.position, self.chain = branch, position, arrays["chain"].tobytes()
         self.steps = set(arrays["steps"].tolist())
         self.step = None if newest < 0 else newest
+        self.answers = msgpack.unpackb(arrays["answers"].tobytes() or b"\x80", strict_map_key=False)
         self.windows = {name: arrays[f"window/{name}"] for name in self.config.components}
         self.memories = self._empty(dimension) if dimension else {}
         for side, memory in self.memories.items():
@@ -199,6 +221,10 @@ class State:
         self.open_groups = {}
         while frozen := _under(f"open/{len(self.open_groups)}/", arrays):
             self.open_groups[frozen["name"].tobytes()] = OpenGroup.restore(frozen)
+
+    def _packed_answers(self) -> bytes:
+        """The counts of answers as bytes; none where there are none."""
+        return bytes(msgpack.packb(self.answers)) if self.answers else b""
 
     def _change_index(self, change: IndexChange) -> None:
         prompts = self.memories[change.memory].prompts
@@ -227,6 +253,12 @@ class State:
             side: Memory(dimension, config.max_prompts, config.max_completions, config.storage, **self._index)
             for side in SIDES
         }
+
+
+def window_size(config: RunConfig, name: str) -> int:
+    """How many past raw values a component is scaled by."""
+    options = config.components.get(name)  # type: ignore[call-overload]
+    return options.window if isinstance(options, Contrast) else config.window
 
 
 def _under(prefix: str, arrays: dict[str, np.ndarray]) -> dict[str, np.ndarray]:

@@ -162,6 +162,7 @@ def merged(seats: Sequence[Seat]) -> Batch:
         step=max(steps, default=None),
         answers=_column([batch.answers for batch, _ in batches], seats),
         labels=_column([batch.labels for batch, _ in batches], seats),
+        repeated=_numbers([batch.repeated for batch, _ in batches], seats),
         truncated=np.array(truncated) if any(batch.truncated is not None for batch, _ in batches) else None,
     )
 
@@ -171,3 +172,9 @@ def _column(columns: list[list[str | None] | None], seats: Sequence[Seat]) -> li
     if all(column is None for column in columns):
         return None
     return [None if column is None else column[item] for column, (_, item) in zip(columns, seats, strict=True)]
+
+
+def _numbers(columns: list[np.ndarray | None], seats: Sequence[Seat]) -> np.ndarray | None:
+    """A column of numbers over all seats; None where the requests have none."""
+    numbers = [column[item] for column, (_, item) in zip(columns, seats, strict=True) if column is not None]
+    return np.array(numbers) if len(numbers) == len(seats) else None

@@ -44,6 +44,11 @@ def on_grid(vectors: np.ndarray) -> np.ndarray:
     return np.rint(vectors.astype(np.float64) * GRID) / GRID
 
 
+def in_grid(vectors: np.ndarray) -> np.ndarray:
+    """`vectors` in whole multiples of the grid (int64)."""
+    return np.asarray(np.rint(vectors.astype(np.float64) * GRID), np.int64)
+
+
 class Memory:
     """Prompts by identity, their embeddings, and the completions under each.
 
@@ -66,6 +71,7 @@ class Memory:
         self._free: list[int] = []
         self._used = 0
         self._sums: dict[int, np.ndarray] = {}
+        self._total: np.ndarray | None = None
 
     @property
     def completion_count(self) -> int:
@@ -81,6 +87,14 @@ class Memory:
             if len(rows) >= 16:  # below, adding up afresh costs less than the 3 kB it takes to remember
                 self._sums[prompt] = total
         return total
+
+    def total(self) -> np.ndarray:
+        """Sum (d,) of all completions, in whole multiples of the grid (int64, so exact for any number of them)."""
+        if self._total is None:
+            self._total = np.zeros(self.completions.dimension, np.int64)
+            for prompt in self.entries:
+                self._total += in_grid(self.completions.take(np.array(self.entries[prompt]))).sum(axis=0)
+        return self._total
 
     def apply(
         self,
@@ -101,12 +115,15 @@ class Memory:
         rows = np.empty(len(writes.item), np.int64)
         written: dict[int, int] = {}  # row -> item, as long as the vector itself is not in its row
         exact = on_grid(completions) if self._sums else completions
+        left: list[np.ndarray] = []
         columns = (writes.item, writes.prompt, writes.drops_prompt, writes.drops_entry)
         for place, (item, prompt, drops_prompt, drops_entry) in enumerate(
             zip(*(column.tolist() for column in columns), strict=True)
         ):
             if drops_prompt:
-                self._drop_first_prompt()
+                gone_rows = self._drop_first_prompt()
+                if self._total is not None:
+                    left += [self._vector(row, completions, written) for row in gone_rows]
             if prompt == self.prompts.tail:
                 self.prompts.append(prompts[item])
                 self.number[keys[item]] = prompt
@@ -119,12 +136,14 @@ class Memory:
                 self._sums[prompt] = self._sums[prompt] + exact[item]
             if drops_entry:
                 gone = self.entries[prompt].pop(0)
+                if prompt in self._sums or self._total is not None:
+                    left.append(self._vector(gone, completions, written))
                 if prompt in self._sums:
-                    vector = (
-                        exact[written[gone]] if gone in written else on_grid(self.completions.take(np.array([gone])))[0]
-                    )
-                    self._sums[prompt] = self._sums[prompt] - vector
+                    self._sums[prompt] = self._sums[prompt] - on_grid(left[-1])
                 self._free.append(gone)
+        if self._total is not None:
+            came = in_grid(completions[writes.item]).sum(axis=0)
+            self._total = self._total + came - (in_grid(np.stack(left)).sum(axis=0) if left else 0)
         self.completions.write(rows, completions[writes.item])
 
     def freeze(self) -> dict[str, np.ndarray]:
@@ -164,7 +183,7 @@ class Memory:
         }
         self.serials = frozen["serials"].copy()
         self._free = frozen["free"].tolist()
-        self._sums = {}
+        self._sums, self._total = {}, None
         self.prompts.vectors.restore(_blocks(frozen, "prompts/"))
         self.completions.restore(_blocks(frozen, "completions/"))
         return [(start, stop) for start, stop in frozen["graphs"].tolist()]
@@ -176,12 +195,19 @@ class Memory:
             yield self.prompts.take(np.array([prompt])).tobytes()
             yield self.completions.take(np.array(self.entries[prompt])).tobytes()
 
-    def _drop_first_prompt(self) -> None:
+    def _vector(self, row: int, completions: np.ndarray, written: dict[int, int]) -> np.ndarray:
+        """The completion (d,) of a row, which may not have been written yet."""
+        return np.asarray(completions[written[row]] if row in written else self.completions.take(np.array([row]))[0])
+
+    def _drop_first_prompt(self) -> list[int]:
+        """Forget the oldest prompt; the rows of its completions."""
         key = next(iter(self.number))
         prompt = self.number.pop(key)
-        self._free.extend(self.entries.pop(prompt))
+        rows = self.entries.pop(prompt).tolist()
+        self._free.extend(rows)
         self._sums.pop(prompt, None)
         self.prompts.drop_first()
+        return rows
 
     def _allocate(self) -> int:
         if self._free:

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from memr_service.memory.memory import Memory, Writes, on_grid
+from memr_service.memory.memory import Memory, Writes, in_grid, on_grid
 
 
 @dataclass(frozen=True)
@@ -41,6 +41,8 @@ class View:
         self.completion_count = memory.completion_count
         self._number: dict[bytes, int] = {}
         self._embedding: list[np.ndarray] = []
+        self._came: list[int] = []
+        self._left: list[int] = []
         self._entries: dict[int, list[int]] = {}
 
     @property
@@ -53,6 +55,7 @@ class View:
         number = self.find(key)
         drops_prompt = number is None and self.prompt_count == self.memory.max_prompts
         if drops_prompt:
+            self._left += self.entries(self._head)
             self.completion_count -= len(self.entries(self._head))
             self._head += 1
         if number is None:
@@ -64,9 +67,10 @@ class View:
         if entries is None:
             entries = self._entries[number] = self.memory.entries[number].tolist()
         entries.append(~item)
+        self._came.append(item)
         drops_entry = len(entries) > self.memory.max_completions
         if drops_entry:
-            entries.pop(0)
+            self._left.append(entries.pop(0))
         self.completion_count += not drops_entry
         return item, number, drops_prompt, drops_entry
 
@@ -98,6 +102,42 @@ class View:
         if stored is not None and kept < len(stored):
             total = total - on_grid(self.memory.completions.take(np.array(stored[: len(stored) - kept]))).sum(axis=0)
         return np.asarray(total + on_grid(self.completions[added]).sum(axis=0))
+
+    def total(self) -> np.ndarray:
+        """Sum (d,) of all completions stored, in whole multiples of the grid (see `Memory.total`)."""
+        came = in_grid(self.completions[self._came]).sum(axis=0)
+        left = in_grid(self.vectors(np.array(self._left, np.int64))).sum(axis=0)
+        return np.asarray(self.memory.total() + came - left)
+
+    def nearest(self, readings: list[Reading], keys: list[bytes], prompts: np.ndarray) -> np.ndarray:
+        """Similarity of the nearest prompt that each item read (n,): 1 for its own, NaN where it read none.
+
+        Args:
+            prompts: embedding of each item's prompt (n, d).
+        """
+        similarity = np.full(len(keys), np.nan)
+        for reading in readings:
+            first = int(reading.items[0])
+            if reading.prompts and reading.prompts[0] == self.find(keys[first]):
+                similarity[reading.items] = 1.0
+            elif reading.prompts:
+                near = self._embeddings(np.array(reading.prompts[:1]))
+                similarity[reading.items] = exact_cosines(prompts[first], near)[0]
+        return similarity
+
+    def held_items(self, keys: list[bytes]) -> np.ndarray:
+        """For each item of the request the item whose entry it must not see (n,), -1 for none (L9)."""
+        held = np.full(len(keys), -1)
+        members: dict[bytes, list[int]] = {}
+        for item, key in enumerate(keys):
+            members.setdefault(key, []).append(item)
+        for key, items in members.items():
+            prompt = self.find(key)
+            if prompt is not None:
+                entries = np.array(self.entries(prompt), np.int64)
+                places = self._held(np.array(items), entries)
+                held[items] = np.where(places >= 0, ~entries[places], -1)
+        return held
 
     def vectors(self, entries: np.ndarray) -> np.ndarray:
         """float32 completions (m, d) behind `entries` (m,)."""
@@ -218,6 +258,12 @@ class View:
             np.concatenate(parts) if parts else np.empty(0, np.int64),
             held if own is not None else np.full(len(items), -1),
         )
+
+
+def cosines(x: np.ndarray, y: np.ndarray) -> np.ndarray:
+    """Cosine (n,) of each row of x (n, d) with the same row of y (see `exact_cosines`)."""
+    p, q = x.astype(np.float64), y.astype(np.float64)
+    return np.asarray((p * q).sum(axis=1) / np.sqrt((p * p).sum(axis=1) * (q * q).sum(axis=1)))
 
 
 def exact_cosines(query: np.ndarray, vectors: np.ndarray) -> np.ndarray:

@@ -1,0 +1,165 @@
+"""What each component needs of a batch, gathered from the two views and handed to its equation."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+from memr_client.schemas import Component, ErrorCluster, OutcomeUcb, Partition, RunConfig
+
+from memr_service import reward
+from memr_service.components import banded_novelty, contrast, error_cluster, outcome_ucb, partition, random, shuffled
+from memr_service.memory import Reading, View
+from memr_service.memory.index import MARGINS
+from memr_service.memory.memory import GRID, in_grid, on_grid
+from memr_service.record import Batch
+from memr_service.state import State
+
+
+@dataclass(frozen=True)
+class Scene:
+    """A batch before its memories; `won` and `lost` are what its items read in either, one entry held out if `hold`."""
+
+    state: State
+    config: RunConfig
+    batch: Batch
+    success: View
+    failure: View
+    won: list[Reading]
+    lost: list[Reading]
+    hold: bool
+    warm: bool
+    """Whether explore is on."""
+
+    def nothing(self) -> np.ndarray:
+        """A column (n,) without a value."""
+        return np.full(len(self.batch), np.nan)
+
+    def nearest(self) -> dict[str, np.ndarray]:
+        """Similarity of the nearest prompt read (n,), for the components whose guards ask for it."""
+        prompts, found = self.batch.prompts[self.batch.prompt_of], {}
+        for name, view, readings in (("exploit", self.success, self.won), ("explore", self.failure, self.lost)):
+            options = self.config.components.get(name)  # type: ignore[call-overload]
+            if isinstance(options, Component) and options.guards.neighbour_floor is not None:
+                found[name] = view.nearest(readings, self.batch.keys, prompts)
+        return found
+
+    def right(self) -> np.ndarray:
+        """Which items the success memory would take (n,)."""
+        return self.batch.outcomes > self.config.success_threshold
+
+
+def measure_exploit(scene: Scene) -> np.ndarray:
+    """Raw exploit of every item (n,), from running sums: its cost does not grow with L."""
+    raw = scene.nothing()
+    for reading in scene.won:
+        if len(reading.entries):
+            total = np.sum([scene.success.sum(prompt) for prompt in reading.prompts], axis=0)
+            held = on_grid(scene.success.vectors(reading.entries[np.maximum(reading.held, 0)]))
+            seen = total - np.where(reading.held[:, None] >= 0, held, 0.0)
+            raw[reading.items] = reward.exploit(scene.batch.completions[reading.items], seen, reading.counts)
+    return raw
+
+
+def measure_explore(scene: Scene) -> np.ndarray:
+    """Raw explore of every item (n,): one matrix product for all items that read the same prompts."""
+    raw = scene.nothing()
+    for reading in scene.lost if scene.warm else []:
+        if len(reading.entries):
+            completions, stored = scene.batch.completions[reading.items], scene.failure.vectors(reading.entries)
+            raw[reading.items] = reward.explore(completions, stored, reading.held, MARGINS[scene.config.storage])
+    return raw
+
+
+def measure_error_cluster(scene: Scene) -> np.ndarray:
+    """How many failures of its own prompt each wrong item repeats, as a penalty (n,)."""
+    options = scene.config.components["error_cluster"]
+    assert isinstance(options, ErrorCluster)
+    wrong = scene.batch.outcomes <= scene.config.failure_threshold
+    raw = np.zeros(len(scene.batch))
+    for reading in scene.lost:
+        own = scene.failure.find(scene.batch.keys[int(reading.items[0])])
+        if own is not None and own in reading.prompts[:1]:
+            stored = scene.failure.vectors(np.array(scene.failure.entries(own), np.int64))
+            raw[reading.items] = error_cluster(
+                scene.batch.completions[reading.items],
+                stored,
+                reading.held,
+                wrong[reading.items],
+                alpha=options.alpha,
+                beta=options.beta,
+                similarity=options.similarity,
+            )
+    return raw
+
+
+def measure_banded_novelty(scene: Scene) -> np.ndarray:
+    """Novelty among siblings in bands that correctness sets (n,)."""
+    return banded_novelty(scene.batch.completions, scene.batch.group, scene.right())
+
+
+def measure_contrast(scene: Scene) -> np.ndarray:
+    """Projection on the way from the run's failures to its successes (n,)."""
+    (won, wins), (lost, losses) = _means(scene, scene.success), _means(scene, scene.failure)
+    return contrast(scene.batch.completions, won, lost, (wins > 0) & (losses > 0))
+
+
+def _means(scene: Scene, view: View) -> tuple[np.ndarray, np.ndarray]:
+    """For each item the mean (n, d) of all completions stored but the one held out, and how many those are (n,)."""
+    keys, completions = scene.batch.keys, scene.batch.completions
+    held = view.held_items(keys) if scene.hold else np.full(len(keys), -1)
+    count = view.completion_count - (held >= 0)
+    seen = view.total() - np.where(held[:, None] >= 0, in_grid(completions[np.maximum(held, 0)]), 0)
+    return seen / GRID / np.maximum(count, 1)[:, None], count
+
+
+def measure_outcome_ucb(scene: Scene) -> np.ndarray:
+    """How rare each item's answer is for its prompt (n,); undefined where no answer was sent."""
+    options = scene.config.components["outcome_ucb"]
+    assert isinstance(options, OutcomeUcb)
+    answers = scene.batch.answers or [None] * len(scene.batch)
+    named = [(key, answer) for key, answer in zip(scene.batch.keys, answers, strict=True) if answer is not None]
+    among = {one: named.count(one) for one in set(named)} if scene.hold else {}
+    seen = [
+        np.nan if answer is None else scene.state.seen(key, answer) + among.get((key, answer), 1)
+        for key, answer in zip(scene.batch.keys, answers, strict=True)
+    ]
+    return outcome_ucb(np.array(seen), baseline=options.baseline)
+
+
+def measure_partition(scene: Scene) -> np.ndarray:
+    """The outcome, times how few of its group say the same (n,)."""
+    options, batch = scene.config.components["partition"], scene.batch
+    assert isinstance(options, Partition)
+    label = None
+    if batch.labels is not None:
+        numbers: dict[str, int] = {}
+        names = [-1 if name is None else numbers.setdefault(name, len(numbers)) for name in batch.labels]
+        label = np.array(names)
+    return partition(
+        label, batch.completions, batch.group, batch.outcomes, similarity=options.similarity, floor=options.floor
+    )
+
+
+def measure_random(scene: Scene) -> np.ndarray:
+    """A control: numbers that know nothing (n,)."""
+    return random(scene.config.seed, scene.state.serial + np.arange(len(scene.batch)))
+
+
+def measure_shuffled(scene: Scene) -> np.ndarray:
+    """A control: the batch's exploit values, each at another item's place (n,)."""
+    return shuffled(measure_exploit(scene), scene.config.seed, scene.state.position)
+
+
+MEASURES: dict[str, Callable[[Scene], np.ndarray]] = {
+    "exploit": measure_exploit,
+    "explore": measure_explore,
+    "error_cluster": measure_error_cluster,
+    "banded_novelty": measure_banded_novelty,
+    "contrast": measure_contrast,
+    "outcome_ucb": measure_outcome_ucb,
+    "partition": measure_partition,
+    "random": measure_random,
+    "shuffled": measure_shuffled,
+}

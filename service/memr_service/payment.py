@@ -1,0 +1,113 @@
+"""From raw values to rewards: guards, windows, weights and the sum (laws L6 and L8)."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+from memr_client.schemas import Component, RunConfig
+
+from memr_service import guards, reward
+from memr_service.memory.view import cosines
+from memr_service.record import Batch
+from memr_service.state import State, window_size
+
+WINDOWED = {"exploit", "explore", "contrast", "shuffled"}
+"""Components whose raw values have no scale of their own; the others are paid as they are, nothing where undefined."""
+
+
+@dataclass(frozen=True)
+class Payment:
+    """What each item is paid, and how that came about."""
+
+    raw: dict[str, np.ndarray]
+    """Raw values (n,), NaN also where a guard rejected the item."""
+    scaled: dict[str, np.ndarray]
+    rewards: np.ndarray
+    rejected: list[list[str]]
+    """For each item "component:reason"; empty where nothing was rejected at all."""
+
+
+def pay(
+    state: State, config: RunConfig, batch: Batch, raw: dict[str, np.ndarray], nearest: dict[str, np.ndarray]
+) -> Payment:
+    """Guard, scale, weigh and add up.
+
+    Args:
+        raw: component -> raw values (n,), in the order of the config.
+        nearest: component -> similarity of the nearest prompt read (n,), where a guard asks for it.
+    """
+    reasons: list[list[str]] = [[] for _ in range(len(batch))]
+    kept, scaled, rewards = {}, {}, np.zeros(len(batch))
+    for name, values in raw.items():
+        options = _options(config, name)
+        out = np.zeros(len(batch), bool)
+        for reason, mask in _rejections(config, options, batch, nearest.get(name)):
+            out |= mask
+            for item in np.flatnonzero(mask).tolist():
+                reasons[item].append(f"{name}:{reason}")
+        kept[name] = np.where(out, np.nan, values)
+        scaled[name] = _scaled(state, config, name, options, kept[name], batch)
+        bonus = options.weight * scaled[name]
+        if options.guards.anneal is not None:
+            step = batch.step if batch.step is not None else state.steps_committed
+            bonus = guards.anneal(step, *options.guards.anneal) * bonus
+        if options.guards.cap is not None:
+            bonus = guards.cap(bonus, batch.outcomes, options.guards.cap)
+        rewards = rewards + bonus
+    if config.max_spread is not None:
+        rewards = guards.spread_cap(rewards, batch.outcomes, batch.group, config.max_spread)
+    return Payment(kept, scaled, rewards, reasons if any(reasons) else [])
+
+
+def repetition_counts(config: RunConfig) -> bool:
+    """Whether a guard of the config looks at repetition, which is measured on the texts."""
+    return any(_options(config, name).guards.max_repetition is not None for name in config.weights)
+
+
+def _options(config: RunConfig, name: str) -> Component:
+    options = config.components[name]  # type: ignore[index]
+    assert isinstance(options, Component)
+    return options
+
+
+def _rejections(
+    config: RunConfig, options: Component, batch: Batch, nearest: np.ndarray | None
+) -> Iterator[tuple[str, np.ndarray]]:
+    """(reason, mask (n,)) of each guard that is on."""
+    on, reason = options.guards, guards.REASONS
+    if on.topic_floor is not None:
+        topic = cosines(batch.prompts[batch.prompt_of], batch.completions)
+        yield reason["topic_floor"], guards.topic_floor(topic, on.topic_floor)
+    if on.neighbour_floor is not None and nearest is not None:
+        yield reason["neighbour_floor"], guards.neighbour_floor(nearest, on.neighbour_floor)
+    if on.min_chars is not None:
+        yield reason["too_short"], guards.too_short(batch.lengths, on.min_chars)
+    if on.max_chars is not None:
+        yield reason["too_long"], guards.too_long(batch.lengths, on.max_chars)
+    if on.max_repetition is not None and batch.repeated is not None:
+        yield reason["repetition"], guards.repetition(batch.repeated, on.max_repetition)
+    if on.drop_truncated and batch.truncated is not None:
+        yield reason["truncated"], guards.truncated(batch.truncated)
+    if on.only_if is not None:
+        yield reason["only_if"], guards.only_if(on.only_if, batch.outcomes > config.success_threshold)
+    if on.mixed_groups_only:
+        unmixed = guards.mixed_groups_only(batch.outcomes, batch.group, config.success_threshold)
+        yield reason["mixed_groups_only"], unmixed
+
+
+def _scaled(
+    state: State, config: RunConfig, name: str, options: Component, raw: np.ndarray, batch: Batch
+) -> np.ndarray:
+    """A component's scaled values (n,)."""
+    size = window_size(config, name)
+    if name not in WINDOWED:
+        scaled = np.nan_to_num(raw, nan=0.0)
+    elif options.bounds == "min-max":
+        scaled = reward.scale(state.windows[name], raw, size, config.scaling)
+    else:
+        law = guards.trimmed if options.bounds == "p5-p95" else guards.rank
+        most = max(size, int(np.count_nonzero(~np.isnan(raw))))
+        scaled = law(reward.slide(state.windows[name], raw, most), raw)
+    return reward.center(scaled, batch.group) if config.center == "group" else scaled
