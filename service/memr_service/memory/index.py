@@ -9,6 +9,7 @@ it over together with every smaller neighbour, as a binary counter carries: abou
 
 from __future__ import annotations
 
+import os
 import zlib
 from dataclasses import dataclass
 from pathlib import Path
@@ -168,10 +169,16 @@ class PromptIndex:
         return range(graph.stop - graph.hnsw.get_current_count(), graph.stop)
 
     def save(self, graph: Graph, file: Path) -> None:
-        """Keep a graph in a file, with its checksum beside it; without that the file counts for nothing."""
+        """Keep a graph in a file, with its checksum beside it; without that the file counts for nothing.
+
+        Both are on disk when this returns: prompts that leave later cannot be put into the graph once more.
+        """
         _sum_file(file).unlink(missing_ok=True)
         graph.hnsw.save_index(str(file))
         _sum_file(file).write_text(_checksum(file))
+        for written in (file, _sum_file(file)):
+            with written.open("rb") as opened:
+                os.fsync(opened.fileno())
 
     def load(self, start: int, stop: int, file: Path) -> Graph | None:
         """A graph from its file, or None where the file is not there, not whole, or of other prompts.
