@@ -8,8 +8,8 @@ import numpy as np
 def outcome_ucb(seen: np.ndarray, *, baseline: float = 0.5) -> np.ndarray:
     """min(1, sqrt(1 / N(q, answer))) - b_0: the historical bonus with a constant baseline (UCB-Con).
 
-    Outcome-based exploration (Song, Kempe and Munos, arXiv 2509.06941). The abstract's words were checked, the formula
-    is as cited by others. N counts the item itself, so that the minimum never decides; it keeps to the formula.
+    Outcome-based exploration (Song, Kempe and Munos, arXiv 2509.06941). Only the abstract could be read, so the
+    formula is as it is quoted elsewhere. N counts the item itself, so the minimum never decides; it is kept as quoted.
 
     Args:
         seen: how often the run has seen the item's answer to its prompt, this time included (n,); 0 or NaN where the

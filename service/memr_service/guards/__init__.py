@@ -1,7 +1,7 @@
 """What keeps a component from being gamed: pure functions that reject items, or bound and scale what they are paid.
 
-An item that a guard rejects has no raw value: it earns the least the component pays, 0 after scaling, and what it would
-have scored never reaches the window, where a single outlier squeezes everybody else together.
+An item that a guard rejects has no raw value, so that it never reaches the window, where a single outlier squeezes
+everybody else together. It must earn the least that the component pays: 0 where scaled, else its lower end.
 """
 
 from memr_service.guards.bounds import anneal, cap, spread_cap
