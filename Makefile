@@ -8,7 +8,7 @@ READY := $(VENV)/.ready
 # PIP_FIND_LINKS at a folder that holds the wheel.
 PIP_INSTALL = $(BIN)/python -m pip install --quiet -c constraints.txt $(if $(TORCH_INDEX_URL),--extra-index-url $(TORCH_INDEX_URL))
 
-.PHONY: help setup serve demo test crash lint openapi
+.PHONY: help setup serve demo test crash trl lint openapi
 
 help:  ## show the commands
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -26,6 +26,10 @@ test: $(READY)  ## run the tests
 
 crash: $(READY)  ## kill the server 50 times under load: nothing acknowledged may be lost or doubled
 	$(BIN)/python benchmarks/crash.py
+
+trl: $(READY)  ## train with TRL, kill and resume it, spread it over two ranks: the memory must be exact
+	$(BIN)/python benchmarks/trl_resume.py
+	$(BIN)/python benchmarks/trl_ranks.py
 
 lint: $(READY)  ## ruff, its formatter, and mypy --strict
 	$(BIN)/ruff check .

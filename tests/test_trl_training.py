@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import asyncio
 import importlib.util
 import subprocess
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -99,8 +101,8 @@ def test_a_trainer_gets_rewards_logs_their_parts_and_evaluates_without_a_trace(c
     assert sizes.success.completions + sizes.failure.completions == 3 * 16
     logged = training.state.log_history[0]
     assert {"rewards/memory/mean", "memory/exploit_scaled", "memory/support_failure", "memory/seconds"} <= logged.keys()
-    evaluated = training.evaluate()
-    assert "eval_rewards/memory/mean" in evaluated
+    training.evaluate()
+    assert "eval_rewards/memory/mean" in training.state.log_history[-1]
     assert client.run(digest=True).digest == before.digest
 
 
@@ -108,6 +110,40 @@ def test_a_generation_that_serves_several_steps_is_scored_once(client, tmp_path)
     memory = memory_reward(client, run="r", outcome=wrap(starts_with_the_sum))
     trainer("grpo", memory, tmp_path, steps_per_generation=2, num_iterations=2, max_steps=8).train()
     assert client.run().position == 2
+
+
+def test_asynchronous_grpo_scores_whole_groups_side_by_side(client):
+    from accelerate import PartialState
+    from trl.experimental.async_grpo.async_rollout_worker import RolloutGroup, TrainingSequence, _AsyncRolloutLoop
+
+    PartialState(cpu=True)  # its logger asks for it
+    correct = wrap(starts_with_the_sum)
+    memory = memory_reward(client, run="r", outcome=correct)
+    names = {"reward_funcs": [correct, memory], "reward_func_names": ["correct", "memory"]}
+    loop = SimpleNamespace(**names, _env_reward_types=[], _provides_rollout_reward=False)
+
+    def group(number):
+        return RolloutGroup(
+            prompts=[[{"role": "user", "content": f"{number}+1="}]] * 4,
+            reward_kwargs={"answer": [str(number + 1)] * 4},
+            completions=[[{"role": "assistant", "content": str(answer)}] for answer in range(4)],
+            completions_ids=[[2]] * 4,
+            completions_sequences=[[TrainingSequence([1, 2], [0, 1], [0.0, -1.0], None)]] * 4,
+            tool_call_counts=[0] * 4,
+            tool_failure_counts=[0] * 4,
+            model_version=0,
+            group_id=number,
+            env_rewards=[None] * 4,
+            rollout_rewards=[None] * 4,
+        )
+
+    async def score():
+        return await asyncio.gather(*(_AsyncRolloutLoop._score_group(loop, group(number)) for number in range(3)))
+
+    right = [[sample.metrics["rewards/correct"] for sample in samples] for samples in asyncio.run(score())]
+    assert right == [[0, 1, 0, 0], [0, 0, 1, 0], [0, 0, 0, 1]]
+    assert client.run().position == 3
+    assert client.run().memory.success.completions == 3
 
 
 def test_group_normalisation_is_noticed_in_a_real_trainer(client, tmp_path):
