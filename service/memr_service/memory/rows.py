@@ -29,21 +29,15 @@ class Rows:
         """Put `vectors` (m, d) at `rows` (m,); of a row named twice the last vector stays."""
         if not len(rows):
             return
-        numbers = rows >> _SHIFT
-        self._grow(int(numbers.max()) + 1)
-        for number in np.unique(numbers):
-            here = numbers == number
-            self._writable(int(number))[rows[here] & (BLOCK - 1)] = vectors[here]
+        self._grow((int(rows.max()) >> _SHIFT) + 1)
+        for number, here, within in _by_block(rows):
+            self._writable(number)[within] = vectors[here]
 
     def take(self, rows: np.ndarray) -> np.ndarray:
         """A float32 copy (m, d) of the vectors at `rows` (m,)."""
-        numbers = rows >> _SHIFT
-        if len(rows) and (numbers == numbers[0]).all():
-            return np.asarray(self._blocks[numbers[0]][rows & (BLOCK - 1)], np.float32)
         vectors = np.empty((len(rows), self.dimension), np.float32)
-        for number in np.unique(numbers):
-            here = numbers == number
-            vectors[here] = self._blocks[number][rows[here] & (BLOCK - 1)]
+        for number, here, within in _by_block(rows):
+            vectors[here] = self._blocks[number][within]
         return vectors
 
     def spans(self, start: int, stop: int) -> Iterator[tuple[int, np.ndarray]]:
@@ -86,3 +80,12 @@ class Rows:
             self._blocks[number] = self._blocks[number].copy()
             self._frozen.discard(number)
         return self._blocks[number]
+
+
+def _by_block(rows: np.ndarray) -> Iterator[tuple[int, slice | np.ndarray, np.ndarray]]:
+    """Each block that some rows (m,) lie in: its number, which of the rows those are, and their places within it."""
+    numbers = rows >> _SHIFT
+    involved = set(numbers.tolist())
+    for number in involved:
+        here = numbers == number if len(involved) > 1 else slice(None)
+        yield number, here, rows[here] & (BLOCK - 1)
