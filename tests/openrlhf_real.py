@@ -74,7 +74,7 @@ async def rollouts(
     executor: Any, prompt: str, label: Any, say: Saying, n: int, max_length: int = 10_000, max_tokens: int = 2000
 ) -> list[dict[str, Any]]:
     """n samples of a prompt with their rewards, as OpenRLHF's vLLM actor makes them (`generate_responses`)."""
-    params = SimpleNamespace(max_tokens=max_tokens, logprobs=None)
+    params = SimpleNamespace(max_tokens=max_tokens, logprobs=None)  # vLLM's
     return await asyncio.gather(
         *(executor.execute(prompt, label, params, max_length, Characters(), Engine(say)) for _ in range(n))
     )
@@ -85,7 +85,8 @@ class Actor:
 
     def __init__(self, executor: Any, say: Saying, loop: asyncio.AbstractEventLoop) -> None:
         def generate(**call: Any) -> Future[Any]:
-            work = rollouts(executor, call["prompt"], call["label"], say, call["num_samples"], call["max_length"])
+            lengths = call["max_length"], call["sampling_params"].max_tokens
+            work = rollouts(executor, call["prompt"], call["label"], say, call["num_samples"], *lengths)
             return asyncio.run_coroutine_threadsafe(work, loop)
 
         self.generate_responses = SimpleNamespace(remote=generate)

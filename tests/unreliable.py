@@ -103,9 +103,9 @@ class Unreliable:
 
 
 @contextmanager
-def unreliable(url: str, seed: int, share: float) -> Iterator[tuple[str, Unreliable]]:
+def unreliable(url: str, seed: int, share: float, path: str = "/reward") -> Iterator[tuple[str, Unreliable]]:
     """The proxy on a port of its own, in a thread of its own; its url and itself."""
-    proxy = Unreliable(url, seed, share)
+    proxy = Unreliable(url, seed, share, path)
     with socket.socket() as listening:
         listening.bind(("127.0.0.1", 0))
         server = uvicorn.Server(uvicorn.Config(proxy, lifespan="on", log_config=None, timeout_graceful_shutdown=1))

@@ -13,6 +13,7 @@ For openrlhf >= 0.6.
 from __future__ import annotations
 
 import os
+import time
 from collections.abc import Callable, Sequence
 from functools import cache
 from typing import Any
@@ -22,7 +23,11 @@ from uuid import uuid4
 from memr_client.calls import Call
 from memr_client.client import RewardClient
 from memr_client.columns import checked
+from memr_client.errors import MemrError, ProblemError
 from memr_client.schemas import OpenRLHFRequest, OpenRLHFResponse
+
+PAUSE_S = 2.0
+"""Between a client's last try and the first of its next ones."""
 
 Outcome = Callable[[Sequence[str], Sequence[str], Sequence[Any]], Sequence[float]]
 """A verifier as OpenRLHF would call it, `f(queries, prompts, labels)`, for n outcomes."""
@@ -36,7 +41,8 @@ class RewardFunction(RewardClient):
         run: a run that exists. Its barrier must not be "group": OpenRLHF has few threads for reward functions, and
             when all of them wait for the others of a group, those have none. "snapshot" never waits.
         outcome: who judges; without, the run's verifier does, by the labels.
-        patience: seconds to try in, before the error is raised. OpenRLHF logs it, and its training ends.
+        timeout: seconds for a try that nobody answers, before the next one.
+        patience: seconds for all tries, before the error is raised. OpenRLHF logs it, and its training ends.
         options: the other arguments of `RewardClient`.
     """
 
@@ -46,11 +52,13 @@ class RewardFunction(RewardClient):
         *,
         run: str,
         outcome: Outcome | None = None,
+        timeout: float = 60.0,
         patience: float = 600.0,
         **options: Any,
     ) -> None:
-        super().__init__(url, run=run, **{"timeout": patience, "retries": 1_000_000, **options})
+        super().__init__(url, run=run, timeout=timeout, **options)
         self._outcome = outcome
+        self._patience_s = patience
         self._barrier: str | None = None
 
     def __call__(
@@ -62,16 +70,25 @@ class RewardFunction(RewardClient):
             ValueError: the run's barrier is "group".
             MemrError: the service did not answer, or refused; nothing is made up.
         """
-        if self._barrier is None:
-            self._barrier = self._require_no_wait()
         columns: dict[str, Any] = {"query": list(queries), "prompts": list(prompts), "labels": list(labels)}
         if self._outcome is not None:
             columns["outcomes"] = [float(outcome) for outcome in self._outcome(queries, prompts, labels)]
+        # One id for all tries, however long they go on: the memory holds the samples once.
         body = checked(OpenRLHFRequest, **columns, request_id=uuid4().hex)
         path = f"/openrlhf/{quote(self._name(None), safe='')}"
         content = body.model_dump_json(exclude_unset=True).encode()
-        answer = self._do(Call("POST", path, OpenRLHFResponse.model_validate_json, content, request_id=body.request_id))
-        return answer.model_dump()
+        call = Call("POST", path, OpenRLHFResponse.model_validate_json, content, request_id=body.request_id)
+        ends = time.monotonic() + self._patience_s
+        while True:
+            try:
+                if self._barrier is None:
+                    self._barrier = self._require_no_wait()
+                return self._do(call).model_dump()
+            except MemrError as error:
+                refused = isinstance(error, ProblemError) and error.status < 500
+                if refused or time.monotonic() + PAUSE_S > ends:
+                    raise
+                time.sleep(PAUSE_S)
 
     def _require_no_wait(self) -> str:
         barrier = self.run().config.barrier
