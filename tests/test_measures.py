@@ -91,6 +91,26 @@ def test_contrast_projects_on_the_means_of_all_that_is_stored_but_the_entry_held
                 assert raw == pytest.approx(float(row @ direction), abs=1e-9)
 
 
+@pytest.mark.parametrize("neighbours", [1, 5, 200])
+def test_value_is_what_the_most_similar_completions_earned(neighbours: int) -> None:
+    world = World(7)
+    with Local("memory:") as service:
+        service.create("run", components={"value": {"neighbours": neighbours, "temperature": 0.1}}, **CONFIG)
+        for _ in range(30):
+            answer = service.reward(**world.request())
+            world.write()
+            for item, row in enumerate(unit(world.rows).astype(np.float64)):
+                stored = [
+                    (float(row @ one / np.linalg.norm(one) / np.linalg.norm(row)), paid)
+                    for side, paid in (("success", 1.0), ("failure", 0.0))
+                    for _, one in world.without_held(side, item)
+                ]
+                near = sorted(stored, reverse=True)[:neighbours]
+                kernel = [math.exp(cosine / 0.1) for cosine, _ in near]
+                expected = sum(weight * paid for weight, (_, paid) in zip(kernel, near, strict=True)) / sum(kernel)
+                assert answer["components"]["value"]["raw"][item] == pytest.approx(expected, abs=1e-6)
+
+
 def test_error_cluster_counts_the_failures_of_the_own_prompt_that_an_error_repeats() -> None:
     world, paid = World(1), set()
     with Local("memory:") as service:

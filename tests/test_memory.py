@@ -28,7 +28,7 @@ class Written:
         prompts = batch.prompts[batch.prompt_of]
         writes = View(self.memory, batch.completions).write_all(items, batch.keys, prompts)
         serials = np.arange(first, first + len(batch))
-        self.memory.apply(writes, batch.keys, prompts, batch.completions, serials)
+        self.memory.apply(writes, batch.keys, prompts, batch.completions, serials, batch.outcomes)
         self.said = np.concatenate([self.said, batch.completions])
         for item in items.tolist():
             self.plain.write(batch.keys[item], prompts[item], first + item)
@@ -159,7 +159,7 @@ def test_contents_tell_the_order_and_every_bit() -> None:
         prompts, completions = batch.prompts[batch.prompt_of], batch.completions.copy()
         completions[0, 0] += nudge
         writes = View(memory, completions).write_all(np.array(items), batch.keys, prompts)
-        memory.apply(writes, batch.keys, prompts, completions, np.arange(10))
+        memory.apply(writes, batch.keys, prompts, completions, np.arange(10), np.ones(10))
         return digest(memory)
 
     assert written([0, 1, 2]) == written([0, 1, 2])

@@ -29,7 +29,7 @@ class Written:
         prompts = batch.prompts[batch.prompt_of]
         writes = writes or self.stage(batch, items)[1]
         serials = np.arange(self.serial, self.serial + len(batch))
-        self.memory.apply(writes, batch.keys, prompts, batch.completions, serials)
+        self.memory.apply(writes, batch.keys, prompts, batch.completions, serials, batch.outcomes)
         self.write_plainly(batch, items)
         self.serial += len(batch)
 

@@ -46,6 +46,7 @@ ComponentName = Literal[
     "error_cluster",
     "banded_novelty",
     "contrast",
+    "value",
     "outcome_ucb",
     "partition",
     "random",
@@ -154,11 +155,27 @@ class ErrorCluster(Component):
     """Failures at least this similar are the same error."""
 
 
+class BandedNovelty(Component):
+    """Options of `banded_novelty`: being unlike siblings, right completions always above wrong ones."""
+
+    flat: Annotated[float, Field(gt=0, le=2, strict=True)] = 1e-6
+    """Novelties of one side that spread by less than this get that much less of their band."""
+
+
 class Contrast(Component):
     """Options of `contrast`: the projection on the way from the mean of all failures to the mean of all successes."""
 
     window: Annotated[int, Field(ge=1, le=1_000_000, strict=True)] = 1000
     """How many past raw values it is scaled by, in place of the run's `window`."""
+
+
+class Value(Component):
+    """Options of `value`: what the most similar completions of the run have earned. It looks at every one stored."""
+
+    neighbours: Annotated[int, Field(ge=1, le=1024, strict=True)] = 32
+    """How many of them count."""
+    temperature: Annotated[float, Field(gt=0, le=10, strict=True)] = 0.05
+    """A neighbour farther by this much counts a third."""
 
 
 class OutcomeUcb(Component):
@@ -179,7 +196,9 @@ class Partition(Component):
 
 COMPONENTS: dict[str, type[Component]] = {
     "error_cluster": ErrorCluster,
+    "banded_novelty": BandedNovelty,
     "contrast": Contrast,
+    "value": Value,
     "outcome_ucb": OutcomeUcb,
     "partition": Partition,
 }

@@ -6,10 +6,19 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
-from memr_client.schemas import Component, ErrorCluster, OutcomeUcb, Partition, RunConfig
+from memr_client.schemas import BandedNovelty, Component, ErrorCluster, OutcomeUcb, Partition, RunConfig, Value
 
 from memr_service import reward
-from memr_service.components import banded_novelty, contrast, error_cluster, outcome_ucb, partition, random, shuffled
+from memr_service.components import (
+    banded_novelty,
+    contrast,
+    error_cluster,
+    outcome_ucb,
+    partition,
+    random,
+    shuffled,
+    value,
+)
 from memr_service.memory import Reading, View
 from memr_service.memory.index import MARGINS
 from memr_service.memory.memory import GRID, in_grid, on_grid
@@ -96,7 +105,9 @@ def measure_error_cluster(scene: Scene) -> np.ndarray:
 
 def measure_banded_novelty(scene: Scene) -> np.ndarray:
     """Novelty among siblings in bands that correctness sets (n,)."""
-    return banded_novelty(scene.batch.completions, scene.batch.group, scene.right())
+    options = scene.config.components["banded_novelty"]
+    assert isinstance(options, BandedNovelty)
+    return banded_novelty(scene.batch.completions, scene.batch.group, scene.right(), flat=options.flat)
 
 
 def measure_contrast(scene: Scene) -> np.ndarray:
@@ -112,6 +123,28 @@ def _means(scene: Scene, view: View) -> tuple[np.ndarray, np.ndarray]:
     count = view.completion_count - (held >= 0)
     seen = view.total() - np.where(held[:, None] >= 0, in_grid(completions[np.maximum(held, 0)]), 0)
     return seen / GRID / np.maximum(count, 1)[:, None], count
+
+
+def measure_value(scene: Scene) -> np.ndarray:
+    """What the completions most similar to each item have earned, whatever their prompt (n,)."""
+    options, batch = scene.config.components["value"], scene.batch
+    assert isinstance(options, Value)
+    found = [
+        view.most_similar(
+            batch.completions,
+            view.held_items(batch.keys) if scene.hold else np.full(len(batch), -1),
+            batch.outcomes,
+            options.neighbours,
+        )
+        for view in (scene.success, scene.failure)
+    ]
+    similarity, outcome = (np.concatenate(columns, axis=1) for columns in zip(*found, strict=True))
+    nearest = np.argsort(-similarity, axis=1, kind="stable")[:, : options.neighbours]
+    return value(
+        np.take_along_axis(similarity, nearest, axis=1),
+        np.take_along_axis(outcome, nearest, axis=1),
+        temperature=options.temperature,
+    )
 
 
 def measure_outcome_ucb(scene: Scene) -> np.ndarray:
@@ -158,6 +191,7 @@ MEASURES: dict[str, Callable[[Scene], np.ndarray]] = {
     "error_cluster": measure_error_cluster,
     "banded_novelty": measure_banded_novelty,
     "contrast": measure_contrast,
+    "value": measure_value,
     "outcome_ucb": measure_outcome_ucb,
     "partition": measure_partition,
     "random": measure_random,

@@ -6,14 +6,14 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
-from memr_client.schemas import Component, RunConfig
+from memr_client.schemas import BandedNovelty, Component, ErrorCluster, OutcomeUcb, RunConfig
 
 from memr_service import guards, reward
 from memr_service.memory.view import cosines
 from memr_service.record import Batch
 from memr_service.state import State, window_size
 
-WINDOWED = {"exploit", "explore", "contrast", "shuffled"}
+WINDOWED = {"exploit", "explore", "contrast", "value", "shuffled"}
 """Components whose raw values have no scale of their own; the others are paid as they are, nothing where undefined."""
 
 
@@ -48,7 +48,7 @@ def pay(
             for item in np.flatnonzero(mask).tolist():
                 reasons[item].append(f"{name}:{reason}")
         kept[name] = np.where(out, np.nan, values)
-        scaled[name] = _scaled(state, config, name, options, kept[name], batch)
+        scaled[name] = _scaled(state, config, name, options, kept[name], out, batch)
         bonus = options.weight * scaled[name]
         if options.guards.anneal is not None:
             step = batch.step if batch.step is not None else state.steps_committed
@@ -97,13 +97,28 @@ def _rejections(
         yield reason["mixed_groups_only"], unmixed
 
 
+def _least(options: Component) -> float:
+    """The least a component without a window pays: what a rejected item gets, lest it gain by being rejected."""
+    if isinstance(options, ErrorCluster):
+        return -options.beta
+    if isinstance(options, OutcomeUcb):
+        return -options.baseline
+    return -1.0 if isinstance(options, BandedNovelty) else 0.0
+
+
 def _scaled(
-    state: State, config: RunConfig, name: str, options: Component, raw: np.ndarray, batch: Batch
+    state: State,
+    config: RunConfig,
+    name: str,
+    options: Component,
+    raw: np.ndarray,
+    out: np.ndarray,
+    batch: Batch,
 ) -> np.ndarray:
-    """A component's scaled values (n,)."""
+    """A component's scaled values (n,); `out` (n,) are the items its guards rejected."""
     size = window_size(config, name)
     if name not in WINDOWED:
-        scaled = np.nan_to_num(raw, nan=0.0)
+        scaled = np.where(out, _least(options), np.nan_to_num(raw, nan=0.0))
     elif options.bounds == "min-max":
         scaled = reward.scale(state.windows[name], raw, size, config.scaling)
     else:

@@ -120,7 +120,7 @@ class State:
         self._leave_open(batch, effects, record.first_serial)
         self._count_steps(batch, effects, stepless)
         for side, writes in (("success", effects.success), ("failure", effects.failure)):
-            self.memories[side].apply(writes, pool.keys, pool.prompts, pool.completions, pool.serials)
+            self.memories[side].apply(writes, pool.keys, pool.prompts, pool.completions, pool.serials, pool.outcomes)
         for name, raw in effects.raw.items():
             self.windows[name] = reward.slide(self.windows[name], raw, window_size(self.config, name))
         self._count_answers(batch)

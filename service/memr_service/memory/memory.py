@@ -56,6 +56,7 @@ class Memory:
         number: identity (16 bytes) -> the prompt's number, oldest first.
         entries: prompt number -> rows of its completions, oldest first.
         serials: row -> serial number of the completion stored there (counted over all completions of the run).
+        outcomes: row -> its outcome.
     """
 
     def __init__(
@@ -68,6 +69,7 @@ class Memory:
         self.prompts = PromptIndex(dimension, max_prompts, MARGINS[storage], **index)
         self.completions = Rows(dimension, storage)
         self.serials = np.empty(0, np.int64)
+        self.outcomes = np.empty(0)
         self._free: list[int] = []
         self._used = 0
         self._sums: dict[int, np.ndarray] = {}
@@ -88,6 +90,12 @@ class Memory:
                 self._sums[prompt] = total
         return total
 
+    def live_rows(self) -> np.ndarray:
+        """Rows that hold a completion now (m,)."""
+        held = np.ones(self._used, bool)
+        held[self._free] = False
+        return np.flatnonzero(held)
+
     def total(self) -> np.ndarray:
         """Sum (d,) of all completions, in whole multiples of the grid (int64, so exact for any number of them)."""
         if self._total is None:
@@ -103,6 +111,7 @@ class Memory:
         prompts: np.ndarray,
         completions: np.ndarray,
         serials: np.ndarray,
+        outcomes: np.ndarray,
     ) -> None:
         """Do what a record says was written. Decides nothing: the record is the law here.
 
@@ -111,6 +120,7 @@ class Memory:
             prompts: embedding of each item's prompt (n, d).
             completions: (n, d).
             serials: serial number of each item (n,).
+            outcomes: outcome of each item (n,).
         """
         rows = np.empty(len(writes.item), np.int64)
         written: dict[int, int] = {}  # row -> item, as long as the vector itself is not in its row
@@ -130,7 +140,7 @@ class Memory:
                 self.entries[prompt] = array("q")
             rows[place] = row = self._allocate()
             written[row] = item
-            self.serials[row] = serials[item]
+            self.serials[row], self.outcomes[row] = serials[item], outcomes[item]
             self.entries[prompt].append(row)
             if prompt in self._sums:
                 self._sums[prompt] = self._sums[prompt] + exact[item]
@@ -156,6 +166,7 @@ class Memory:
             "counts": np.array([len(one) for one in rows], np.int64),
             "rows": np.array([row for one in rows for row in one], np.int64),
             "serials": self.serials[: self._used].copy(),
+            "outcomes": self.outcomes[: self._used].copy(),
             "free": np.array(self._free, np.int64),
         }
         prompts = index.vectors.freeze(min(index.tail, index.capacity))
@@ -181,7 +192,7 @@ class Memory:
             head + at: array("q", rows[start:end].tobytes())
             for at, (start, end) in enumerate(zip(starts, ends, strict=False))
         }
-        self.serials = frozen["serials"].copy()
+        self.serials, self.outcomes = frozen["serials"].copy(), frozen["outcomes"].copy()
         self._free = frozen["free"].tolist()
         self._sums, self._total = {}, None
         self.prompts.vectors.restore(_blocks(frozen, "prompts/"))
@@ -213,7 +224,9 @@ class Memory:
         if self._free:
             return self._free.pop()
         if self._used == len(self.serials):
-            self.serials = np.concatenate([self.serials, np.empty(max(1024, self._used // 8), np.int64)])
+            more = max(1024, self._used // 8)
+            self.serials = np.concatenate([self.serials, np.empty(more, np.int64)])
+            self.outcomes = np.concatenate([self.outcomes, np.empty(more)])
         self._used += 1
         return self._used - 1
 

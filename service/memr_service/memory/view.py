@@ -8,6 +8,9 @@ import numpy as np
 
 from memr_service.memory.memory import Memory, Writes, in_grid, on_grid
 
+SPARE = 16
+"""Candidates by float32 beyond those asked for, among which float64 decides."""
+
 
 @dataclass(frozen=True)
 class Reading:
@@ -108,6 +111,36 @@ class View:
         came = in_grid(self.completions[self._came]).sum(axis=0)
         left = in_grid(self.vectors(np.array(self._left, np.int64))).sum(axis=0)
         return np.asarray(self.memory.total() + came - left)
+
+    def most_similar(
+        self, queries: np.ndarray, held: np.ndarray, outcomes: np.ndarray, k: int
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """The k completions stored anywhere in the memory that are most similar to each query, by looking at all.
+
+        Args:
+            queries: (n, d). held: the item whose entry a query must not see (n,), -1 for none.
+            outcomes: those of the request's items (n,).
+
+        Returns:
+            Their cosines (n, k), largest first, -inf where there are fewer; and their outcomes (n, k).
+        """
+        rows = np.setdiff1d(self.memory.live_rows(), [entry for entry in self._left if entry >= 0])
+        items = np.setdiff1d(self._came, [~entry for entry in self._left if entry < 0]).astype(np.int64)
+        vectors = np.concatenate([self.memory.completions.take(rows), self.completions[items]])
+        paid = np.concatenate([self.memory.outcomes[rows], outcomes[items]])
+        similarity, outcome = np.full((len(queries), k), -np.inf), np.zeros((len(queries), k))
+        if not len(vectors):
+            return similarity, outcome
+        near = queries @ vectors.T
+        hidden = np.flatnonzero(np.isin(held, items))
+        near[hidden, len(rows) + np.searchsorted(items, held[hidden])] = -np.inf
+        ask = min(len(vectors), k + SPARE)
+        for query, found in enumerate(np.argpartition(-near, ask - 1, axis=1)[:, :ask]):
+            found = np.sort(found[near[query, found] > -np.inf])
+            exact = exact_cosines(queries[query], vectors[found])
+            order = np.argsort(-exact, kind="stable")[:k]
+            similarity[query, : len(order)], outcome[query, : len(order)] = exact[order], paid[found[order]]
+        return similarity, outcome
 
     def nearest(self, readings: list[Reading], keys: list[bytes], prompts: np.ndarray) -> np.ndarray:
         """Similarity of the nearest prompt that each item read (n,): 1 for its own, NaN where it read none.
