@@ -55,8 +55,7 @@ class Trainer:
         return function(
             prompts=prompts,
             completions=completions,
-            completion_ids=[[0]] * len(prompts),
-            **columns,
+            **{"completion_ids": [[0]] * len(prompts), **columns},
             trainer_state=self.state,
             log_extra=lambda column, values: None,
             log_metric=self.log_metric,
@@ -126,6 +125,20 @@ def test_a_completion_without_an_outcome_is_neither_remembered_nor_rewarded(clie
     assert sizes.success.completions + sizes.failure.completions == 2
 
 
+def test_answers_labels_and_what_was_cut_off_go_along():
+    def answers(prompts, completions, **columns):
+        return [completion.rpartition(" ")[2] for completion in completions]
+
+    service, trainer = Service(), Trainer(max_completion_length=3)
+    trainer.processing_class = SimpleNamespace(eos_token_id=1, pad_token_id=0)
+    memory = memory_reward(service.client(), run="r", outcome="right", answers=answers, labels="topic")
+    ids = [[7, 7], [7, 7, 1], [7, 7, 7], [7, 7, 0]]
+    trainer.call(memory, completion_ids=ids, right=[1.0, None, 1.0, 0.0], topic=["a", "b", "c", "d"])
+    (body,) = service.bodies
+    assert (body["answers"], body["labels"]) == (["4", "6", "7"], ["a", "c", "d"])
+    assert body["truncated"] == [False, True, False]
+
+
 def test_what_is_missing_or_asynchronous_is_refused(client, run):
     async def later(prompts, completions, **columns):
         return OUTCOMES
@@ -133,7 +146,7 @@ def test_what_is_missing_or_asynchronous_is_refused(client, run):
     memory = memory_reward(client, run=run, outcome="right")
     with pytest.raises(ValueError, match=r"names no column.*'wrong'"):
         Trainer().call(memory, wrong=OUTCOMES)
-    with pytest.raises(ValueError, match="4 completions have 3 outcomes"):
+    with pytest.raises(ValueError, match="outcome has 3 values for 4 completions"):
         Trainer().call(memory, right=OUTCOMES[:3])
     for refused in (lambda: memory_reward(client, run=run, outcome=later), lambda: wrap(later)):
         with pytest.raises(TypeError, match="asynchronous"):
@@ -330,7 +343,7 @@ def test_a_pickled_reward_works_on_and_shares_its_verifier_still():
         functions = [correct, memory_reward(client, run="r", outcome=correct)]
         Trainer().call(functions[1])
         correct_again, memory_again = pickle.loads(pickle.dumps(functions))
-        assert memory_again._outcome is correct_again
+        assert memory_again._sources["outcome"] is correct_again
         with memory_again.client:
             assert len(Trainer(step=1).call(memory_again)) == 4
         assert client.run("r").position == 2
@@ -363,6 +376,7 @@ def test_outcomes_on_one_side_are_warned_of_after_a_fair_number(client, run, out
     ("args", "warned"),
     [
         ({"scale_rewards": "group"}, True),
+        ({"scale_rewards": "group", "max_spread": 0.5}, False),
         ({"scale_rewards": "group", "multi_objective_aggregation": "sum_then_normalize"}, True),
         ({"scale_rewards": "group", "multi_objective_aggregation": "normalize_then_sum"}, False),
         ({"scale_rewards": "batch"}, False),
@@ -370,7 +384,8 @@ def test_outcomes_on_one_side_are_warned_of_after_a_fair_number(client, run, out
     ],
 )
 def test_group_normalisation_is_warned_of_once_with_what_to_set_instead(client, run, args, warned):
-    memory = memory_reward(client, run=run, outcome=correctness)
+    config = RunConfig(max_spread=args.get("max_spread"))
+    memory = memory_reward(client, run=run, outcome=correctness, config=config)
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
         Trainer(**args).call(memory)

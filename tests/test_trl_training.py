@@ -41,7 +41,12 @@ def client():
         yield embedded
 
 
-def trainer(kind, memory, folder, *callbacks, chat=False, evaluation=False, **settings):
+def functions(client, run="r", verifier=None, **options):
+    correct = wrap(verifier or starts_with_the_sum)
+    return [correct, memory_reward(client, run=run, outcome=correct, **options)]
+
+
+def trainer(kind, functions, folder, *callbacks, chat=False, evaluation=False, **settings):
     """A trainer of 16 completions a step, in groups of 4."""
     task = trl_grpo.tiny(seed=0)
     data = task.data
@@ -56,7 +61,7 @@ def trainer(kind, memory, folder, *callbacks, chat=False, evaluation=False, **se
     return make(
         model=task.model,
         args=configure(output_dir=str(folder), **{**defaults, **settings}),
-        reward_funcs=[memory._outcome, memory],
+        reward_funcs=functions,
         train_dataset=data,
         eval_dataset=data.select(range(4)) if evaluation else None,
         processing_class=task.tokenizer,
@@ -92,8 +97,7 @@ class Crash(TrainerCallback):
 @pytest.mark.parametrize("kind", ["grpo", "rloo"])
 @pytest.mark.parametrize("chat", [False, True], ids=["strings", "chats"])
 def test_a_trainer_gets_rewards_logs_their_parts_and_evaluates_without_a_trace(client, tmp_path, kind, chat):
-    memory = memory_reward(client, run="r", outcome=wrap(starts_with_the_sum))
-    training = trainer(kind, memory, tmp_path, chat=chat, evaluation=True)
+    training = trainer(kind, functions(client), tmp_path, chat=chat, evaluation=True)
     training.train()
     before = client.run(digest=True)
     assert (before.position, before.step) == (3, 2)
@@ -106,10 +110,16 @@ def test_a_trainer_gets_rewards_logs_their_parts_and_evaluates_without_a_trace(c
     assert client.run(digest=True).digest == before.digest
 
 
-def test_a_generation_that_serves_several_steps_is_scored_once(client, tmp_path):
-    memory = memory_reward(client, run="r", outcome=wrap(starts_with_the_sum))
-    trainer("grpo", memory, tmp_path, steps_per_generation=2, num_iterations=2, max_steps=8).train()
-    assert client.run().position == 2
+def test_a_generation_that_serves_several_steps_is_judged_and_scored_once(client, tmp_path):
+    judged = []
+
+    def verifier(completions, **columns):
+        judged.append(completions)
+        return starts_with_the_sum(completions, **columns)
+
+    asked = functions(client, verifier=verifier)
+    trainer("grpo", asked, tmp_path, steps_per_generation=2, num_iterations=2, max_steps=8).train()
+    assert client.run().position == len(judged) == 2
 
 
 def test_asynchronous_grpo_scores_whole_groups_side_by_side(client):
@@ -117,9 +127,7 @@ def test_asynchronous_grpo_scores_whole_groups_side_by_side(client):
     from trl.experimental.async_grpo.async_rollout_worker import RolloutGroup, TrainingSequence, _AsyncRolloutLoop
 
     PartialState(cpu=True)  # its logger asks for it
-    correct = wrap(starts_with_the_sum)
-    memory = memory_reward(client, run="r", outcome=correct)
-    names = {"reward_funcs": [correct, memory], "reward_func_names": ["correct", "memory"]}
+    names = {"reward_funcs": functions(client), "reward_func_names": ["correct", "memory"]}
     loop = SimpleNamespace(**names, _env_reward_types=[], _provides_rollout_reward=False)
 
     def group(number):
@@ -147,9 +155,9 @@ def test_asynchronous_grpo_scores_whole_groups_side_by_side(client):
 
 
 def test_group_normalisation_is_noticed_in_a_real_trainer(client, tmp_path):
-    memory = memory_reward(client, run="r", outcome=wrap(starts_with_the_sum))
+    asked = functions(client)
     with pytest.warns(UserWarning, match="however small its weight"):
-        trainer("grpo", memory, tmp_path, scale_rewards="group", max_steps=1).train()
+        trainer("grpo", asked, tmp_path, MemoryCheckpoint(asked[1]), scale_rewards="group", max_steps=1).train()
 
 
 def test_a_trainer_that_crashed_goes_on_with_the_memory_of_its_checkpoint(client, tmp_path):
@@ -157,8 +165,8 @@ def test_a_trainer_that_crashed_goes_on_with_the_memory_of_its_checkpoint(client
 
     def train(run, folder, *callbacks, resume=None):
         watch = Digests(RewardClient(run=run, transport=client._transport, url=client.url))
-        memory = memory_reward(client, run=run, outcome=wrap(starts_with_the_sum), config=RunConfig())
-        training = trainer("grpo", memory, tmp_path / folder, MemoryCheckpoint(memory), watch, *callbacks, **save)
+        asked = functions(client, run, config=RunConfig())
+        training = trainer("grpo", asked, tmp_path / folder, MemoryCheckpoint(asked[1]), watch, *callbacks, **save)
         try:
             training.train(resume_from_checkpoint=resume)
         except RuntimeError as error:
@@ -181,14 +189,16 @@ def test_a_trainer_that_crashed_goes_on_with_the_memory_of_its_checkpoint(client
 
 
 def test_memory_checkpoints_go_with_the_folders_that_the_trainer_removes(client, tmp_path):
-    memory = memory_reward(client, run="r", outcome=wrap(starts_with_the_sum))
+    asked = functions(client)
     limit = {"save_strategy": "steps", "save_steps": 1, "save_total_limit": 2}
-    trainer("grpo", memory, tmp_path, MemoryCheckpoint(memory), max_steps=4, **limit).train()
+    trainer("grpo", asked, tmp_path, MemoryCheckpoint(asked[1]), max_steps=4, **limit).train()
     names = [checkpoint.name for checkpoint in client.checkpoints()]
     assert names == ["checkpoint-0", "checkpoint-3", "checkpoint-4"]
     assert {checkpoint.step for checkpoint in client.checkpoints()} == {0, 3, 4}
     # A later process knows of folders that an earlier one made.
-    trainer("grpo", memory, tmp_path, MemoryCheckpoint(memory), max_steps=5, **limit).train(resume_from_checkpoint=True)
+    trainer("grpo", asked, tmp_path, MemoryCheckpoint(asked[1]), max_steps=5, **limit).train(
+        resume_from_checkpoint=True
+    )
     assert {checkpoint.name for checkpoint in client.checkpoints()} == {"checkpoint-0", "checkpoint-4", "checkpoint-5"}
 
 

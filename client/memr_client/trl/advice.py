@@ -49,15 +49,17 @@ class Advice:
                 "another difficulty.",
             )
 
-    def on_trainer(self, args: Any) -> None:
+    def on_trainer(self, args: Any, config: RunConfig) -> None:
         """Look at the trainer's arguments, where they are known."""
         by_group = getattr(args, "scale_rewards", None) in ("group", True)
-        if by_group and getattr(args, "multi_objective_aggregation", "sum_then_normalize") == "sum_then_normalize":
+        summed = getattr(args, "multi_objective_aggregation", "sum_then_normalize") == "sum_then_normalize"
+        if by_group and summed and config.max_spread is None:
             self.once(
                 "group-std",
                 "scale_rewards='group' divides rewards by their standard deviation in the group. Where all completions "
                 "of a group are right, or all wrong, only the memory tells them apart, and it gets the whole advantage "
-                "however small its weight. Set scale_rewards='batch' or 'none' in the GRPOConfig.",
+                "however small its weight. Set scale_rewards='batch' or 'none' in the GRPOConfig, or max_spread=0.5 in "
+                "the run's config, which silences the memory in such a group.",
             )
 
     def on_barrier(self, config: RunConfig, parts: int) -> None:

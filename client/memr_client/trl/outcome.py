@@ -7,11 +7,15 @@ import threading
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Future
-from typing import Any
+from typing import Any, TypeVar
 
 Verdicts = Sequence[float | None]
 RewardFunction = Callable[..., Verdicts]
 """Called as TRL calls reward functions: `f(prompts=, completions=, **columns)` -> n floats; None: cannot be judged."""
+
+Source = Callable[..., Sequence[Any]] | str
+"""Such a function, or the name of a column of the data set."""
+Given = TypeVar("Given", bound=Source)
 
 REMEMBERED = 16
 """Calls whose outcomes are kept. Who shares an outcome asks during the same call, so more would only hold memory."""
@@ -64,31 +68,32 @@ class SharedOutcome:
         self._calls: deque[tuple[Sequence[Any], Future[list[float | None]]]] = deque(maxlen=REMEMBERED)
 
 
-def judge(
-    outcome: RewardFunction | str, prompts: Sequence[Any], completions: Sequence[Any], columns: Mapping[str, Any]
-) -> list[float | None]:
-    """The outcome of each completion (n); None where the verifier cannot judge it.
+def column(
+    source: Source, name: str, prompts: Sequence[Any], completions: Sequence[Any], columns: Mapping[str, Any]
+) -> Sequence[Any]:
+    """What a function says of each completion (n), or a column of the data set does.
 
     Raises:
-        ValueError: no such column, or not one outcome for each completion.
+        ValueError: no such column, or not one value for each completion.
     """
-    if isinstance(outcome, str):
-        if outcome not in columns:
-            raise ValueError(f"outcome={outcome!r} names no column; this batch has {sorted(columns)}")
-        verdicts = columns[outcome]
+    if isinstance(source, str):
+        if source not in columns:
+            raise ValueError(f"{name}={source!r} names no column; this batch has {sorted(columns)}")
+        values: Sequence[Any] = columns[source]
     else:
-        verdicts = outcome(prompts=prompts, completions=completions, **columns)
-    if len(verdicts) != len(completions):
-        raise ValueError(f"{len(completions)} completions have {len(verdicts)} outcomes; one for each is needed")
-    return [None if verdict is None else float(verdict) for verdict in verdicts]
+        values = source(prompts=prompts, completions=completions, **columns)
+    if len(values) != len(completions):
+        raise ValueError(f"{name} has {len(values)} values for {len(completions)} completions")
+    return values
 
 
-def synchronous(function: RewardFunction) -> RewardFunction:
-    """The function itself.
+def synchronous(source: Given) -> Given:
+    """The source itself.
 
     Raises:
-        TypeError: it is a coroutine function, whose outcomes would never arrive.
+        TypeError: it is a coroutine function, whose values would never arrive.
     """
-    if inspect.iscoroutinefunction(function) or inspect.iscoroutinefunction(getattr(function, "__call__", None)):  # noqa: B004
-        raise TypeError(f"{function!r} is asynchronous: outcomes must come from a synchronous function")
-    return function
+    call = getattr(source, "__call__", None)  # noqa: B004 - to look at it, not to know whether there is one
+    if inspect.iscoroutinefunction(source) or inspect.iscoroutinefunction(call):
+        raise TypeError(f"{source!r} is asynchronous: what a memory reward asks must answer at once")
+    return source

@@ -40,9 +40,11 @@ class Phase:
         return model is not None and not model.training
 
     def trainer(self, columns: Mapping[str, Any]) -> Any:
-        """The bound trainer or model, else the trainer whose method `log_metric` is, else None."""
-        bound = None if self._bound is None else self._bound()
-        return bound if bound is not None else getattr(columns.get("log_metric"), "__self__", None)
+        """The trainer whose method `log_metric` is, else the bound trainer or model, else None."""
+        owner = getattr(columns.get("log_metric"), "__self__", None)
+        if hasattr(owner, "model"):
+            return owner
+        return None if self._bound is None else self._bound()
 
     def bind(self, trainer: Any) -> None:
         """From now on look at this trainer, or model."""

@@ -24,9 +24,10 @@ from memr_client.errors import (
 from memr_client.schemas import RewardResponse, RunConfig
 from memr_client.trl.advice import Advice
 from memr_client.trl.metrics import measures
-from memr_client.trl.outcome import RewardFunction, judge, synchronous
+from memr_client.trl.outcome import RewardFunction, Source, column, synchronous
 from memr_client.trl.phase import Phase
 from memr_client.trl.ranks import this_rank
+from memr_client.trl.truncation import truncated
 
 if TYPE_CHECKING:
     from typing_extensions import Self
@@ -42,6 +43,8 @@ def memory_reward(
     *,
     run: str | None = None,
     outcome: RewardFunction | str,
+    answers: Source | None = None,
+    labels: Source | None = None,
     weight: float = 1.0,
     config: RunConfig | None = None,
     on_failure: Literal["raise", "drop"] = "raise",
@@ -66,6 +69,8 @@ def memory_reward(
         run: the run's name; the client's, where it has one.
         outcome: a verifier, called as TRL calls reward functions, or a column with the outcomes. A completion whose
             outcome is None is neither remembered nor rewarded.
+        answers: the final answer of each completion, for components that compare answers: a function or a column.
+        labels: the class of each completion, for components that compare classes: likewise.
         weight: factor of every reward; zero-variance groups may void it, see TRL's `scale_rewards`.
         config: how to create the run; one that exists must have been created alike. None takes a run as it is.
         on_failure: `drop` gives None, no bonus, to all completions of the call if the service fails, and logs their
@@ -85,8 +90,9 @@ def memory_reward(
         raise ValueError("no run is named: pass run=...")
     if on_failure not in ("raise", "drop"):
         raise ValueError(f"on_failure is 'raise' or 'drop', not {on_failure!r}")
-    judged = outcome if isinstance(outcome, str) else synchronous(outcome)
-    return MemoryReward(client, run_id, judged, weight, config, on_failure, patience_s, split_column, name)
+    sources = {"outcome": outcome, "answers": answers, "labels": labels}
+    given = {column: synchronous(source) for column, source in sources.items() if source is not None}
+    return MemoryReward(client, run_id, given, weight, config, on_failure, patience_s, split_column, name)
 
 
 class MemoryReward:
@@ -96,7 +102,7 @@ class MemoryReward:
         self,
         client: RewardClient,
         run_id: str,
-        outcome: RewardFunction | str,
+        sources: dict[str, Source],
         weight: float,
         config: RunConfig | None,
         on_failure: Literal["raise", "drop"],
@@ -108,7 +114,7 @@ class MemoryReward:
         self.client = client
         self.run_id = run_id
         self.weight = weight
-        self._outcome = outcome
+        self._sources = sources
         self._config = config
         self._on_failure = on_failure
         self._patience_s = patience_s
@@ -124,15 +130,10 @@ class MemoryReward:
             ValueError: outcomes are missing, or a batch mixes training and evaluation.
             MemrError: the service did not answer, or refused.
         """
-        outcomes = judge(self._outcome, prompts, completions, columns)
-        judged = [item for item, outcome in enumerate(outcomes) if outcome is not None]
+        batch = self._batch(prompts, completions, columns)
+        judged = [item for item, outcome in enumerate(batch["outcomes"]) if outcome is not None]
         started = time.perf_counter()
-        answer = self._ask(
-            columns,
-            prompts=[prompts[item] for item in judged],
-            completions=[completions[item] for item in judged],
-            outcomes=[outcomes[item] for item in judged],
-        )
+        answer = self._ask(columns, {name: [values[item] for item in judged] for name, values in batch.items()})
         rewards: list[float | None] = [None] * len(completions)
         if answer is not None:
             for item, reward in zip(judged, answer.rewards, strict=True):
@@ -174,7 +175,17 @@ class MemoryReward:
         except UnknownRun:
             return self.client.create_run(self.run_id, **barrier).config
 
-    def _ask(self, columns: Mapping[str, Any], **batch: Any) -> RewardResponse | None:
+    def _batch(
+        self, prompts: Sequence[Any], completions: Sequence[Any], columns: Mapping[str, Any]
+    ) -> dict[str, Sequence[Any]]:
+        """The columns of a request, each of n values."""
+        values = {name: column(source, name, prompts, completions, columns) for name, source in self._sources.items()}
+        outcomes = [None if outcome is None else float(outcome) for outcome in values.pop("outcome")]
+        if (cut := truncated(columns.get("completion_ids"), self._phase.trainer(columns))) is not None:
+            values["truncated"] = cut
+        return {"prompts": prompts, "completions": completions, "outcomes": outcomes, **values}
+
+    def _ask(self, columns: Mapping[str, Any], batch: dict[str, Any]) -> RewardResponse | None:
         """The service's answer, or None where it failed and the bonus may be dropped."""
         state = columns.get("trainer_state")
         # Asynchronous GRPO passes no state: its one process calls for each group, whenever that is complete.
@@ -208,7 +219,7 @@ class MemoryReward:
     def _look(self, outcomes: Sequence[float], config: RunConfig, trainer: Any, parts: int) -> None:
         with self._lock:
             self._advice.on_outcomes(outcomes, config)
-            self._advice.on_trainer(getattr(trainer, "args", None))
+            self._advice.on_trainer(getattr(trainer, "args", None), config)
             self._advice.on_barrier(config, parts)
 
     def _log(
