@@ -83,11 +83,12 @@ def problems(*classes: type[ProblemError]) -> dict[int | str, dict[str, Any]]:
 
 
 def body_of(schema: str) -> dict[str, Any]:
-    """The `openapi_extra` of a route that reads a body of this schema, as JSON or MessagePack."""
+    """The `openapi_extra` of a route that reads a body of this schema, JSON or MessagePack; no body is an empty one."""
     reference = {"$ref": f"#/components/schemas/{schema}"}
+    fields = next(body for body in BODIES if body.__name__ == schema).model_fields.values()
     return {
         "requestBody": {
-            "required": True,
+            "required": any(field.is_required() for field in fields),
             "content": {
                 "application/json": {"schema": reference, "examples": _EXAMPLES[schema]},
                 "application/msgpack": {"schema": reference},
