@@ -61,14 +61,15 @@ class Scene:
 
 def measure_exploit(scene: Scene) -> np.ndarray:
     """Raw exploit of every item (n,), from running sums: its cost does not grow with L."""
-    raw = scene.nothing()
+    total, count = np.zeros(scene.batch.completions.shape), np.zeros(len(scene.batch), np.int64)
+    held, of = [np.empty(0, np.int64)], [np.empty(0, np.int64)]
     for reading in scene.won:
-        if len(reading.entries):
-            total = np.sum([scene.success.sum(prompt) for prompt in reading.prompts], axis=0)
-            held = on_grid(scene.success.vectors(reading.entries[np.maximum(reading.held, 0)]))
-            seen = total - np.where(reading.held[:, None] >= 0, held, 0.0)
-            raw[reading.items] = reward.exploit(scene.batch.completions[reading.items], seen, reading.counts)
-    return raw
+        total[reading.items] = sum(scene.success.sum(prompt) for prompt in reading.prompts)
+        count[reading.items] = reading.counts
+        held.append(reading.entries[reading.held[reading.held >= 0]])
+        of.append(reading.items[reading.held >= 0])
+    total[np.concatenate(of)] -= on_grid(scene.success.vectors(np.concatenate(held)))
+    return reward.exploit(scene.batch.completions, total, count)
 
 
 def measure_explore(scene: Scene) -> np.ndarray:

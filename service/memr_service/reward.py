@@ -97,21 +97,21 @@ def window_bounds(window: np.ndarray, values: np.ndarray, size: int) -> tuple[np
         (n,) minima and (n,) maxima, each over the window that includes the value.
     """
     sequence = np.concatenate([window, values])
-    lowest = _sliding_min(sequence, size)[len(window) :]
-    highest = -_sliding_min(-sequence, size)[len(window) :]
-    return lowest, highest
+    lowest, negated = _sliding_min(np.stack([sequence, -sequence]), size)[:, len(window) :]
+    return lowest, -negated
 
 
-def _sliding_min(sequence: np.ndarray, size: int) -> np.ndarray:
-    """Minimum over the last `size` values (fewer at the start) for each position."""
-    size = min(size, max(1, len(sequence)))
-    padding = -(len(sequence) + size - 1) % size
-    padded = np.concatenate([np.full(size - 1, np.inf), sequence, np.full(padding, np.inf)])
-    blocks = padded.reshape(-1, size)
-    from_start = np.minimum.accumulate(blocks, axis=1).ravel()
-    to_end = np.minimum.accumulate(blocks[:, ::-1], axis=1)[:, ::-1].ravel()
-    last = np.arange(len(sequence)) + size - 1
-    return np.asarray(np.minimum(to_end[last - size + 1], from_start[last]))
+def _sliding_min(sequences: np.ndarray, size: int) -> np.ndarray:
+    """Minimum over the last `size` values (fewer at the start) for each position of each sequence (s, m)."""
+    count, length = sequences.shape
+    size = min(size, max(1, length))
+    padding = -(length + size - 1) % size
+    padded = np.full((count, size - 1 + length + padding), np.inf)
+    padded[:, size - 1 : size - 1 + length] = sequences
+    blocks = padded.reshape(count, -1, size)
+    from_start = np.minimum.accumulate(blocks, axis=2).reshape(count, -1)
+    to_end = np.minimum.accumulate(blocks[..., ::-1], axis=2)[..., ::-1].reshape(count, -1)
+    return np.asarray(np.minimum(to_end[:, :length], from_start[:, size - 1 : size - 1 + length]))
 
 
 def slide(window: np.ndarray, raw: np.ndarray, size: int) -> np.ndarray:

@@ -122,9 +122,10 @@ class Memory:
             serials: serial number of each item (n,).
             outcomes: outcome of each item (n,).
         """
-        rows = np.empty(len(writes.item), np.int64)
+        taken: list[int] = []
         written: dict[int, int] = {}  # row -> item, as long as the vector itself is not in its row
-        exact = on_grid(completions) if self._sums else completions
+        vectors = completions[writes.item]
+        exact = on_grid(vectors) if self._sums else vectors
         left: list[np.ndarray] = []
         columns = (writes.item, writes.prompt, writes.drops_prompt, writes.drops_entry)
         for place, (item, prompt, drops_prompt, drops_entry) in enumerate(
@@ -138,12 +139,12 @@ class Memory:
                 self.prompts.append(prompts[item])
                 self.number[keys[item]] = prompt
                 self.entries[prompt] = array("q")
-            rows[place] = row = self._allocate()
+            row = self._allocate()
+            taken.append(row)
             written[row] = item
-            self.serials[row], self.outcomes[row] = serials[item], outcomes[item]
             self.entries[prompt].append(row)
             if prompt in self._sums:
-                self._sums[prompt] = self._sums[prompt] + exact[item]
+                self._sums[prompt] = self._sums[prompt] + exact[place]
             if drops_entry:
                 gone = self.entries[prompt].pop(0)
                 if prompt in self._sums or self._total is not None:
@@ -152,9 +153,11 @@ class Memory:
                     self._sums[prompt] = self._sums[prompt] - on_grid(left[-1])
                 self._free.append(gone)
         if self._total is not None:
-            came = in_grid(completions[writes.item]).sum(axis=0)
+            came = in_grid(vectors).sum(axis=0)
             self._total = self._total + came - (in_grid(np.stack(left)).sum(axis=0) if left else 0)
-        self.completions.write(rows, completions[writes.item])
+        rows = np.array(taken, np.int64)  # of a row that was taken twice the last item stays
+        self.serials[rows], self.outcomes[rows] = serials[writes.item], outcomes[writes.item]
+        self.completions.write(rows, vectors)
 
     def freeze(self) -> dict[str, np.ndarray]:
         """Everything this memory holds, as named arrays that will not change any more (see `Rows.freeze`)."""

@@ -175,6 +175,8 @@ class View:
     def vectors(self, entries: np.ndarray) -> np.ndarray:
         """float32 completions (m, d) behind `entries` (m,)."""
         staged = entries < 0
+        if staged.all():
+            return self.completions[~entries]
         if not staged.any():
             return self.memory.completions.take(entries)
         vectors = np.empty((len(entries), self.completions.shape[1]), np.float32)
@@ -208,8 +210,8 @@ class View:
                 prompt that is stored here, else none. A prompt left without entries is passed over.
         """
         groups: dict[tuple[bytes, int], list[int]] = {}
-        for item, (key, embedding) in enumerate(zip(keys, prompt_of.tolist(), strict=True)):
-            groups.setdefault((key, embedding), []).append(item)
+        for item, pair in enumerate(zip(keys, prompt_of.tolist(), strict=True)):
+            groups.setdefault(pair, []).append(item)
         plans = []  # (items, embedding, own prompt or None, own entries, held entry of each item)
         for (key, embedding), members in groups.items():
             items = np.array(members)
@@ -217,10 +219,9 @@ class View:
             entries = np.array(self.entries(own) if own is not None else [], np.int64)
             held = self._held(items, entries) if hold_one_out else np.full(len(items), -1)
             left = len(entries) - (held >= 0) > 0
-            for has_own in (True, False):
-                if (left == has_own).any():
-                    reads = own if has_own else None
-                    plans.append((items[left == has_own], embedding, own, reads, entries, held[left == has_own]))
+            for reads, chosen in ((own, left), (None, ~left)):
+                if chosen.any():
+                    plans.append((items[chosen], embedding, own, reads, entries, held[chosen]))
         return [
             self._reading(items, reads, entries, held, others)
             for (items, _, _, reads, entries, held), others in zip(
