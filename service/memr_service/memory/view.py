@@ -176,7 +176,7 @@ class View:
         """float32 completions (m, d) behind `entries` (m,)."""
         staged = entries < 0
         if staged.all():
-            return self.completions[~entries]
+            return np.asarray(self.completions[~entries])
         if not staged.any():
             return self.memory.completions.take(entries)
         vectors = np.empty((len(entries), self.completions.shape[1]), np.float32)
