@@ -73,7 +73,7 @@ class Unreliable:
 
     async def _live(self, receive: Receive, send: Send) -> None:
         await receive()
-        limits = httpx.Limits(max_connections=None)
+        limits = httpx.Limits(max_connections=None, max_keepalive_connections=20)
         async with httpx.AsyncClient(base_url=self._url, timeout=None, limits=limits) as self._client:
             await send({"type": "lifespan.startup.complete"})
             await receive()

@@ -84,8 +84,9 @@ class BaseClient(Generic[Transport]):
     def _options(self) -> dict[str, Any]:
         headers = {} if self._api_key is None else {"authorization": f"Bearer {self._api_key}"}
         # No bound on connections: a group's members wait at the service for each other, on a connection each, and one
-        # that is not let through would keep all the others waiting.
-        limits = httpx.Limits(max_connections=None)
+        # that is not let through would keep all the others waiting. Few are kept open: httpx looks through all of them
+        # for each answer.
+        limits = httpx.Limits(max_connections=None, max_keepalive_connections=20)
         return {"base_url": self.url, "headers": headers, "limits": limits, "transport": self._transport}
 
     def _parts(self, call: Call[Any], tries: Tries) -> dict[str, Any]:
