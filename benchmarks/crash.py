@@ -109,7 +109,9 @@ def trial(kills: int, runs: int, seed: int) -> dict[str, int]:
                 time.sleep(rng.expovariate(4))
                 server.kill()
                 server.start()
-                print(f"\r{killed + 1} of {kills} kills, {sum(len(w.acknowledged) for w in writers)} acknowledged", end="")
+                print(
+                    f"\r{killed + 1} of {kills} kills, {sum(len(w.acknowledged) for w in writers)} acknowledged", end=""
+                )
         print()
         stopping.set()
         for writer in writers:

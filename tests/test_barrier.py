@@ -1,4 +1,4 @@
-"""Barriers (law L11), at the service: who waits for whom, in what order, and what happens when somebody does not come."""
+"""Barriers (law L11), at the service: who waits for whom, in what order, and what happens when somebody stays away."""
 
 from __future__ import annotations
 
