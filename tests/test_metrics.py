@@ -1,5 +1,9 @@
 """Metrics: what they count, and that runs are named only where asked for."""
 
+import sqlite3
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
+
 import pytest
 from memr_service.app import create_app
 from memr_service.settings import Settings
@@ -83,3 +87,41 @@ def test_two_apps_in_one_process_count_apart(client):
     client.get("/livez")
     with TestClient(create_app(Settings(store="memory:", encoder="hashed", preload=False))) as other:
         assert 'route="/livez"' not in other.get("/metrics").text
+
+
+def part(client, step, number):
+    return send(client, n=2, step=step, part=number, parts=2)
+
+
+def test_barriers_tell_who_waits_who_gave_up_and_who_was_late(client):
+    client.put("/runs/run", json={"barrier": "step", "barrier_timeout_s": 0.5})
+    with ThreadPoolExecutor(1) as waiting:
+        first = waiting.submit(part, client, 0, 0)
+        while sample(client, "memr_barrier_waiting") == 0 and not first.done():
+            pass
+        assert not first.done()
+        assert sample(client, "memr_barrier_timeouts_total") == 0
+        assert "1 of 2 parts" in first.result().json()["warnings"][0]
+    part(client, 0, 1)
+    told = [sample(client, f"memr_barrier_{name}") for name in ("waiting", "timeouts_total", "late_total")]
+    assert told == [0, 1, 1]
+
+
+def test_what_barriers_counted_is_not_forgotten_with_the_run(client):
+    client.put("/runs/run", json={"barrier": "step", "barrier_timeout_s": 0.01})
+    part(client, 0, 0)
+    client.delete("/runs/run")
+    assert sample(client, "memr_barrier_timeouts_total") == 1
+
+
+def test_records_that_were_cut_are_counted(tmp_path):
+    settings = Settings(store=f"sqlite:///{tmp_path}", encoder="hashed", preload=False)
+    with TestClient(create_app(settings)) as client:
+        for _ in range(3):
+            send(client)
+        assert sample(client, "memr_damaged_records_total") == 0
+    with closing(sqlite3.connect(tmp_path / "memr.db")) as database, database:
+        database.execute("UPDATE log SET payload = zeroblob(100) WHERE position = 2")
+    with TestClient(create_app(settings)) as client:
+        assert client.get("/runs/run").json()["position"] == 1
+        assert sample(client, "memr_damaged_records_total") == 2

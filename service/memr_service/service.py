@@ -75,6 +75,7 @@ class Service:
         self._runs = Runs(store, self._background, limits, self._forgotten)
         self._in_flight = Once()
         self._barriers: dict[int, Barrier] = {}
+        self._barriers_gone = BarrierState(waiting=0, timeouts=0, late=0)
         self._loop: asyncio.AbstractEventLoop | None = None
         self._preload = threading.Timer(PRELOAD_AFTER_S, self._load_default_encoder)
         self._preload.daemon = True
@@ -316,6 +317,14 @@ class Service:
         """Size of the store, for metrics."""
         return await self._in_engine(self.store.size)
 
+    async def damaged_records(self) -> int:
+        """Records that were cut from journals since the service began, for metrics."""
+        return sum(damage.records for damage in await self._in_engine(self.store.damages))
+
+    def barriers(self) -> BarrierState:
+        """All barriers together: who waits now, and what went wrong since the service began, for metrics."""
+        return _together([self._barriers_gone, *self._barriers.values()])
+
     def encoder_state(self) -> str:
         """Whether the default encoder is "loaded", or will be when it is needed ("not loaded")."""
         return "loaded" if self.encoders.loaded(self.encoders.default) else "not loaded"
@@ -342,6 +351,7 @@ class Service:
     def _forgotten(self, run: Run) -> None:
         """Send away who waits at the barrier of a run that is read anew (called in the engine's thread)."""
         if (barrier := self._barriers.pop(run.uid, None)) is not None:
+            self._barriers_gone = _together([self._barriers_gone, barrier]).model_copy(update={"waiting": 0})
             assert self._loop is not None
             self._loop.call_soon_threadsafe(barrier.drop, _dropped(run.stored.run_id))
 
@@ -416,6 +426,14 @@ class Service:
             self.encoders.load(self.encoders.default)
         except ProblemError:
             return  # whoever needs it is told; callers that send embeddings do not
+
+
+def _together(barriers: Sequence[Barrier | BarrierState]) -> BarrierState:
+    return BarrierState(
+        waiting=sum(one.waiting for one in barriers),
+        timeouts=sum(one.timeouts for one in barriers),
+        late=sum(one.late for one in barriers),
+    )
 
 
 def _dropped(run_id: str) -> Unavailable:

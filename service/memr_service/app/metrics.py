@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, ProcessCollector, generate_latest
+from prometheus_client.core import CounterMetricFamily
 from prometheus_client.exposition import CONTENT_TYPE_LATEST
+from prometheus_client.registry import Collector
 
 from memr_service.service import RewardEvent, Service
 
@@ -50,6 +54,10 @@ class Metrics:
         dropped = Gauge("memr_dropped_texts", "Texts the side store had no time to keep.", registry=registry)
         dropped.set_function(lambda: service.texts.dropped)
         self._store_bytes = Gauge("memr_store_bytes", "Size of the store.", registry=registry)
+        waiting = Gauge("memr_barrier_waiting", "Requests that wait at a barrier for others.", registry=registry)
+        waiting.set_function(lambda: service.barriers().waiting)
+        self._totals = _Totals()
+        registry.register(self._totals)
         service.observers.append(self.observe)
 
     def count_request(self, route: str, status: int, seconds: float) -> None:
@@ -76,6 +84,8 @@ class Metrics:
     async def exposition(self) -> bytes:
         """All of it in Prometheus' text format."""
         self._store_bytes.set(await self._service.store_bytes())
+        barriers, damaged = self._service.barriers(), await self._service.damaged_records()
+        self._totals.values = {"timeouts": barriers.timeouts, "late": barriers.late, "damaged": damaged}
         return generate_latest(self.registry)
 
     def _set_memory(self, event: RewardEvent, run: tuple[str, ...]) -> None:
@@ -84,6 +94,22 @@ class Metrics:
         held = [self._sizes[event.run_id]] if run else self._sizes.values()
         for memory in event.memory:
             self._memory.labels(memory, *run).set(sum(sizes[memory] for sizes in held))
+
+
+class _Totals(Collector):
+    """Counters that are kept elsewhere, and looked up when somebody asks."""
+
+    def __init__(self) -> None:
+        self.values = {"timeouts": 0, "late": 0, "damaged": 0}
+
+    def collect(self) -> Iterator[CounterMetricFamily]:
+        """The counters as they were looked up last."""
+        for name, what, told in (
+            ("timeouts", "memr_barrier_timeouts", "Rounds and groups that were answered incomplete."),
+            ("late", "memr_barrier_late", "Parts and members that came too late and were answered alone."),
+            ("damaged", "memr_damaged_records", "Records cut from journals because they were damaged."),
+        ):
+            yield CounterMetricFamily(what, told, value=self.values[name])
 
 
 def _of(metric: Counter, labels: tuple[str, ...]) -> Counter:
