@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import importlib.util
+import os
+import re
 import subprocess
 import sys
 import warnings
+from pathlib import Path
 
 import pytest
 from memr_client import Conflict, InvalidRequest, RewardClient, ServiceUnreachable
@@ -18,9 +22,12 @@ from unreliable import unreliable
 
 with warnings.catch_warnings():
     warnings.simplefilter("ignore")  # what verl and Ray warn of when they are imported
+    from verl.utils.config import validate_config
+    from verl.utils.dataset.rl_dataset import RLHFDataset
     from verl_loop import FUNCTION, MANAGER, Actor, Rollouts, agent_loop, configure, in_batches, play, save_tokenizer
     from verl_loop import score as score_in_loop
 
+EXAMPLES = Path(__file__).parents[1] / "examples"
 GROUPS, SIZE = 8, 4
 NOW = {"explore_warmup_steps": 0}
 TRAINED = {"split": "train", "question": "1 + 1?"}
@@ -264,7 +271,8 @@ def test_the_outcome_is_any_reward_function_of_verl(client, tmp_path):
     said = {"url": client.url, "run": client.run_id, "group_size": 2}
     place = f"{tmp_path}/rewards.py:length"
     parts = compute_score("mine", "four", "", TRAINED, outcome=place, scale=0.1, reward_router_address="x", **said)
-    assert (parts["outcome"], parts["acc"], parts["words"]) == (0.4, 1.0, 1)
+    assert (parts["outcome"], parts["acc"], parts["words"]) == (1.0, 1.0, 1)
+    assert parts["score"] == 0.4 + parts["memory_reward"]
     gsm8k = compute_score("openai/gsm8k", "It is\n#### 4", "4", TRAINED, **said)
     assert (gsm8k["outcome"], gsm8k["acc"]) == (1.0, 1.0)
     for wrong, error in (("rewards.py", ValueError), ("pkg://nowhere.at.all:it", ImportError)):
@@ -307,3 +315,61 @@ def test_the_adapter_needs_no_verl_until_it_is_asked_for_verls_own_outcome():
     code = "import sys, memr_client.verl; print({'verl', 'ray', 'torch'} & sys.modules.keys())"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "set()"
+
+
+def settings_of_the_script(tmp_path, *arguments, **environment):
+    """The command that examples/verl_grpo.sh would run, without the interpreter."""
+    echo = tmp_path / "python"
+    echo.write_text('#!/bin/sh\nprintf "%s\\n" "$@"\n')
+    echo.chmod(0o755)
+    command = ["bash", str(EXAMPLES / "verl_grpo.sh"), *arguments]
+    environment = {**os.environ, "PYTHON": str(echo), **environment}
+    return subprocess.run(command, env=environment, capture_output=True, text=True, check=True).stdout.splitlines()
+
+
+def test_the_example_is_a_configuration_that_verl_accepts(tmp_path, model):
+    dash_m, main, *settings = settings_of_the_script(tmp_path, "trainer.total_epochs=2", MEMR_RUN="mine")
+    assert (dash_m, main) == ("-m", "verl.trainer.main_ppo")
+    config = configure(model, *settings)
+    validate_config(config, use_reference_policy=False, use_critic=False)
+    said = read_options({**config.reward.reward_kwargs.memr, "group_size": config.actor_rollout_ref.rollout.n})
+    assert (said.run, said.group_size, said.config.max_prompts) == ("mine", 16, 7473)
+    assert said.config.reasoning_tags == ("<reasoning>", "</reasoning>")
+    assert config.trainer.total_epochs == 2
+
+
+def test_the_tiny_example_plays_through_verls_reward_worker(server, tmp_path, capsys):
+    program, *settings = settings_of_the_script(tmp_path, "--tiny", MEMR_URL=server, MEMR_RUN="tiny")
+    assert program == str(EXAMPLES / "verl_tiny.py")
+    asyncio.run(example("verl_tiny.py").play(settings))
+    first, *_, last = [
+        dict(re.findall(r"(\w+) +(-?[\d.]+)", line.partition(":")[2])) for line in capsys.readouterr().out.splitlines()
+    ]
+    assert float(first["outcome"]) < 0.5 < float(last["outcome"])
+    assert float(first["exploit"]) < float(last["exploit"])
+
+
+def test_the_examples_data_is_what_verl_reads_and_its_rewards_tell_right_from_well_formed(
+    tmp_path, model, tokenizer, monkeypatch
+):
+    rewards = example("verl_reward.py")
+    for split in ("train", "test"):
+        (tmp_path / f"{split}.jsonl").write_text('{"question": "1 + 1?", "answer": "It is\\n#### 2"}\n' * 3)
+    monkeypatch.setattr(sys, "argv", ["verl_reward.py", str(tmp_path), "--data", str(tmp_path)])
+    monkeypatch.setenv("HF_DATASETS_CACHE", str(tmp_path / "cache"))
+    rewards.main()
+    row = RLHFDataset(str(tmp_path / "test.parquet"), tokenizer, configure(model).data)[1]
+    assert row["raw_prompt"][-1] == {"role": "user", "content": "1 + 1?"}
+    assert row["extra_info"] == {"split": "test", "index": 1, "question": "1 + 1?"}
+    truth = row["reward_model"]["ground_truth"]
+    form = "<reasoning>\nwhy\n</reasoning>\n<answer>\n{}\n</answer>"
+    said = [rewards.score("gsm8k", text, truth) for text in (form.format(2), form.format(3), "2", "<answer>2</answer>")]
+    assert [one["acc"] for one in said] == [1.0, 0.0, 1.0, 1.0]
+    assert [one["score"] for one in said] == [3.0, 2.0, 1.5, 1.5]
+
+
+def example(name):
+    spec = importlib.util.spec_from_file_location(Path(name).stem, EXAMPLES / name)
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module

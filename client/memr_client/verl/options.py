@@ -23,7 +23,7 @@ class Options(BaseModel):
     run: Name
     """The run's name (`MEMR_RUN`)."""
     weight: float = Field(default=1.0, allow_inf_nan=False)
-    """Score = outcome + weight * memory reward."""
+    """Factor of the memory's reward, which is added to the score."""
     group_size: int | None = Field(default=None, ge=1)
     """Completions of a prompt in a step, verl's `rollout.n`; needed where the run does not exist."""
     config: RunConfig | None = None

@@ -18,18 +18,22 @@ OF_VERL = frozenset({"reward_router_address", "reward_model_tokenizer"})
 
 @dataclass(frozen=True)
 class Verdict:
-    """What the function said: a number, and whatever else it returned."""
+    """What a reward function said of a completion."""
 
     outcome: float
+    """Whether it is right: what the memory goes by."""
+    score: float
+    """What verl would have trained on: the outcome, and whatever else the function rewards."""
     extra: dict[str, Any]
+    """All that it returned."""
 
 
 def verdict(said: Any) -> Verdict:
-    """A reward function's result, which is a number or a dict with a `score`, as verl reads it."""
-    if isinstance(said, Mapping):
-        outcome = float(said["score"])
-        return Verdict(outcome, {"acc": outcome, **said})
-    return Verdict(float(said), {"acc": float(said)})
+    """A reward function's result: a number, or a dict with a `score` and, where the outcome is another, an `acc`."""
+    extra = dict(said) if isinstance(said, Mapping) else {"score": said}
+    score = float(extra["score"])
+    outcome = float(extra.setdefault("acc", score))
+    return Verdict(outcome, score, extra)
 
 
 def judge(function: Outcome, sample: Mapping[str, Any], passed_on: Mapping[str, Any]) -> Verdict:

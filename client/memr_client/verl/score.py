@@ -21,7 +21,7 @@ def compute_score(
     outcome: Outcome = None,
     **options: Any,
 ) -> dict[str, Any]:
-    """A completion's score, outcome + weight * memory reward, and its parts; for `reward.custom_reward_function`.
+    """A completion's score with weight * memory reward added, and its parts; for `reward.custom_reward_function`.
 
     verl calls it in as many threads as its executor has (at most 32 a process), so that a group's members need not be
     here at the same time: a run that does not exist is created with barrier="snapshot".
@@ -33,6 +33,7 @@ def compute_score(
     Args:
         data_source, solution_str, ground_truth, extra_info: verl's own.
         outcome: what judges the completion, see `Outcome`; verl's default for the data source where it is not given.
+            The memory goes by its `acc`, where it returns a dict with one, else by its score.
         options: `Options` by name; others go to `outcome`, if it has parameters of that name.
 
     Raises:
@@ -67,7 +68,7 @@ async def compute_score_async(
 def scores(verdict: Verdict, answer: RewardResponse, weight: float) -> dict[str, Any]:
     """What verl keeps of a sample. The keys are the same for all samples of a run, as verl demands.
 
-    A raw value that is not defined is 0 with `*_defined` 0. `acc`, which verl's validation looks at, is the outcome.
+    A raw value that is not defined is 0 with `*_defined` 0. verl's validation looks at `acc`, which memr leaves alone.
     """
     reward = answer.rewards[0]
     parts = {}
@@ -78,7 +79,7 @@ def scores(verdict: Verdict, answer: RewardResponse, weight: float) -> dict[str,
         parts[f"{component}_scaled"] = values.scaled[0]
     return {
         **verdict.extra,
-        "score": verdict.outcome + weight * reward,
+        "score": verdict.score + weight * reward,
         "outcome": verdict.outcome,
         "memory_reward": reward,
         **parts,
