@@ -90,7 +90,7 @@ def test_history_follows_a_restore_and_comes_along_with_a_fork() -> None:
         before = service.history("run")
         service.restore("run", "step-1")
         service.reward(**batch(9, 9))
-        assert [row.step for row in service.history("run")] == [0, 1, 9]
+        assert [(row.step, row.branch) for row in service.history("run")] == [(0, 0), (1, 0), (9, 1)]
         assert service.history("run")[:2] == before[:2]
         service.fork("run", "copy", "step-3")
         assert service.history("copy") == before

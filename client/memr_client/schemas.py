@@ -521,6 +521,8 @@ class HistoryRow(Told):
     """One step of a run's history; a record without a step is a row of its own."""
 
     step: int | None
+    branch: int
+    """The branch of the step's last record: a restore begins a new one."""
     first_position: int
     position: int
     """The step's last record: where to go on reading."""

@@ -22,6 +22,7 @@ from memr_service.record import Record
 class Columns:
     """A record's n items as columns, and what it left behind."""
 
+    branch: int
     position: int
     step: int | None
     at: float
@@ -60,9 +61,9 @@ def _packed(column: np.ndarray) -> bytes:
     return column.astype("<f4").tobytes()
 
 
-def unpack(packed: bytes) -> Columns:
-    """The columns behind `columns`' bytes."""
-    return Columns(**{name: _arrays(value) for name, value in msgpack.unpackb(packed).items()})
+def unpack(packed: bytes, branch: int) -> Columns:
+    """The columns behind `columns`' bytes, of a record on this branch."""
+    return Columns(branch, **{name: _arrays(value) for name, value in msgpack.unpackb(packed).items()})
 
 
 def _arrays(value: Any) -> Any:
@@ -96,6 +97,7 @@ def _row(records: list[Columns], weights: dict[str, float]) -> HistoryRow:
     groups = [one.outcomes[one.group == number] for one in records for number in np.unique(one.group)]
     return HistoryRow(
         step=last.step,
+        branch=last.branch,
         first_position=records[0].position,
         position=last.position,
         at=last.at,

@@ -155,8 +155,11 @@ class Run:
 
     def history(self, after: int, limit: int) -> list[HistoryRow]:
         """Statistics of the steps whose records come after position `after`, at most `limit` of them."""
-        rest = clipped(self.lineage, max(after, self._base))
-        unpacked = map(history.unpack, self._store.columns(self.uid, rest))
+        unpacked = (
+            history.unpack(columns, span[0])
+            for span in clipped(self.lineage, max(after, self._base))
+            for columns in self._store.columns(self.uid, [span])
+        )
         return list(islice(history.rows(unpacked, self.config.weights), limit))
 
     @property
