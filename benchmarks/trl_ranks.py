@@ -92,7 +92,7 @@ def main() -> None:
     if options.train:
         train(*options.train)
         return
-    with tempfile.TemporaryDirectory() as folder, serving("--encoder", options.encoder) as url:
+    with tempfile.TemporaryDirectory() as folder, serving("--encoder", options.encoder, OMP_NUM_THREADS="1") as url:
         client = RewardClient(url)
         trained = []
         for number in range(options.runs):

@@ -111,7 +111,7 @@ def main() -> None:
     dice = random.Random(seed)
     with tempfile.TemporaryDirectory() as folder:
         store = ("--store", f"sqlite:///{folder}/store", "--encoder", options.encoder)
-        with serving(*store) as url:
+        with serving(*store, OMP_NUM_THREADS="1") as url:  # a core for the service, one for the trainer
             with RewardClient(url) as client:
                 client.reward(["1+1="], ["2"], [1.0], run_id="warm")  # the encoder is loaded before the clock starts
             began = time.perf_counter()

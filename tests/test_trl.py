@@ -172,6 +172,9 @@ def test_a_wrapped_verifier_judges_each_batch_once(client, run):
         assert Trainer(step).call(correct, completions=completions) == OUTCOMES
         Trainer(step).call(memory, completions=completions)
     assert len(calls) == 3
+    completions[0] = "something else"  # a loop may use its list again
+    correct(PROMPTS, completions)
+    assert len(calls) == 4
 
 
 def test_a_wrapped_verifier_is_waited_for_by_those_who_ask_meanwhile():

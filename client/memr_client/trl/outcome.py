@@ -7,6 +7,7 @@ import threading
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Future
+from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
 Verdicts = Sequence[float | None]
@@ -30,8 +31,25 @@ def wrap(correctness: RewardFunction) -> SharedOutcome:
     return SharedOutcome(correctness)
 
 
+@dataclass(frozen=True, eq=False)
+class _Call:
+    """A batch that is being judged, or was. A trainer hands the very same list to every function that it asks."""
+
+    completions: Sequence[Any]
+    """Held, so that no other list can take its place in memory."""
+    contents: tuple[Any, ...]
+    verdict: Future[list[float | None]] = field(default_factory=Future)
+
+    def judges(self, completions: Sequence[Any]) -> bool:
+        """Whether this is that list, with what it held."""
+        same = completions is self.completions and len(completions) == len(self.contents)
+        return same and all(one is other for one, other in zip(completions, self.contents, strict=True))
+
+
 class SharedOutcome:
     """See `wrap`. Thread-safe; picklable where the verifier is."""
+
+    _calls: deque[_Call]
 
     def __init__(self, correctness: RewardFunction) -> None:
         self._correctness = synchronous(correctness)
@@ -41,20 +59,19 @@ class SharedOutcome:
     def __call__(self, prompts: Sequence[Any], completions: Sequence[Any], **columns: Any) -> list[float | None]:
         """The verifier's outcomes (n), as a reward function returns them."""
         with self._lock:
-            verdict = next((known for of, known in self._calls if of is completions), None)
-            if mine := verdict is None:
-                verdict = Future()
-                # A trainer hands every reward function of a step the very same list. It is held here, so no other
-                # list can take its place in memory.
-                self._calls.append((completions, verdict))
+            call = next((known for known in self._calls if known.judges(completions)), None)
+            if mine := call is None:
+                call = _Call(completions, tuple(completions))
+                self._calls.append(call)
         if mine:
             try:
-                verdict.set_result(list(self._correctness(prompts=prompts, completions=completions, **columns)))
+                outcomes = self._correctness(prompts=prompts, completions=completions, **columns)
+                call.verdict.set_result(list(outcomes))
             except BaseException as error:
-                verdict.set_exception(error)
+                call.verdict.set_exception(error)
                 with self._lock:
-                    self._calls.remove((completions, verdict))
-        return list(verdict.result())
+                    self._calls = deque((known for known in self._calls if known is not call), REMEMBERED)
+        return list(call.verdict.result())
 
     def __getstate__(self) -> dict[str, Any]:
         return {"_correctness": self._correctness, "__name__": self.__name__}
@@ -65,7 +82,7 @@ class SharedOutcome:
 
     def _forget(self) -> None:
         self._lock = threading.Lock()
-        self._calls: deque[tuple[Sequence[Any], Future[list[float | None]]]] = deque(maxlen=REMEMBERED)
+        self._calls = deque(maxlen=REMEMBERED)
 
 
 def column(
