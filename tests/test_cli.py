@@ -49,7 +49,8 @@ def rollouts(tmp_path):
     return path
 
 
-RUNS = ["list", "show", "delete", "export", "import"]
+CHECKPOINTS = [f"checkpoint {verb}" for verb in ("create", "list", "delete")]
+RUNS = ["list", "show", "delete", "export", "import", "restore", "fork", "history", *CHECKPOINTS]
 COMMANDS = ["serve", "demo", "doctor", "key", "score", *(f"runs {verb}" for verb in RUNS)]
 
 
@@ -168,6 +169,46 @@ def test_delete_does_not_ask_when_told_yes(memr, server, monkeypatch):
         client.create_run("junk")
         assert memr("runs", "delete", "junk", "--url", server, "--yes")[0] == 0
         assert "junk" not in [run.run_id for run in client.runs()]
+
+
+def test_a_run_goes_back_to_a_checkpoint_and_is_copied_from_it(memr, server):
+    with RewardClient(server, run="travelled") as client:
+        client.reward(["q"], ["a"], [1], step=0)
+        assert memr("runs", "checkpoint", "create", "travelled", "start", "--step", "0", "--url", server)[0] == 0
+        start = client.run(digest=True)
+        client.reward(["q"], ["b"], [0], step=1)
+        _, listed, _ = memr("runs", "checkpoint", "list", "travelled", "--url", server)
+        _, restored, _ = memr("runs", "restore", "travelled", "start", "--url", server)
+        _, forked, _ = memr("runs", "fork", "travelled", "travelled-twin", "--checkpoint", "start", "--url", server)
+        assert "start" in listed
+        assert "back at start: position 1, on branch 1 (it was at position 2 of branch 0)" in restored
+        assert "travelled-twin is a copy of travelled at position 1" in forked
+        assert client.run(digest=True).digest == client.run("travelled-twin", digest=True).digest == start.digest
+        assert memr("runs", "checkpoint", "delete", "travelled", "start", "--url", server)[0] == 0
+        assert client.checkpoints() == []
+
+
+def test_what_cannot_be_restored_is_named_with_what_can(memr, server):
+    with RewardClient(server) as client:
+        client.create_run("lost")
+        client.create_checkpoint("lost", "here")
+    status, _, complaint = memr("runs", "restore", "lost", "there", "--url", server)
+    assert status == 1
+    assert "no checkpoint 'there'" in complaint
+    assert "limit: ['here']" in complaint
+
+
+def test_a_history_is_shown_as_a_table_and_written_as_json(memr, server):
+    with RewardClient(server, run="told") as client:
+        for step in range(4):
+            client.reward(["q"] * 2, ["a", f"b{step}"], [1, 0], step=step)
+    _, shown, _ = memr("runs", "history", "told", "--last", "2", "--url", server)
+    _, written, _ = memr("runs", "history", "told", "--last", "0", "--json", "--url", server)
+    rows = [json.loads(line) for line in written.splitlines()]
+    assert [line.split()[1] for line in shown.splitlines() if line.startswith("│")] == ["2", "3"]
+    assert "exploit" in shown
+    assert [row["step"] for row in rows] == [0, 1, 2, 3]
+    assert rows[3]["memory"]["failure"] == {"prompts": 1, "completions": 4}
 
 
 def test_a_key_of_the_environment_is_used(memr, tmp_path, monkeypatch):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import deque
 from pathlib import Path
 from typing import Annotated
 
@@ -10,17 +11,12 @@ from memr_client import RewardClient
 from memr_client.schemas import RunInfo
 from rich.table import Table
 
-from memr_service.cli.terminal import out
+from memr_service.cli import checkpoints, history
+from memr_service.cli.server import HERE, ApiKey, RunName, Url
+from memr_service.cli.terminal import out, say
 
-app = typer.Typer(name="runs", no_args_is_help=True, help="List, show, delete, export and import a server's runs.")
-
-Url = Annotated[str, typer.Option(help="Where the server listens.", envvar="MEMR_URL")]
-ApiKey = Annotated[
-    str | None, typer.Option(help="A key of the server, where it has keys.", envvar="MEMR_API_KEY", show_default=False)
-]
-RunName = Annotated[str, typer.Argument(metavar="RUN", help="The run's name.")]
-
-HERE = "http://127.0.0.1:8000"
+app = typer.Typer(name="runs", no_args_is_help=True, help="Look after a server's runs.")
+app.add_typer(checkpoints.app, name="checkpoint")
 
 
 @app.command("list")
@@ -83,7 +79,7 @@ def delete(
         if not yes:
             typer.confirm(f"Delete run {run} with {info.position} records and {stored} completions?", abort=True)
         client.delete_run(run)
-    out.print(f"Deleted {run}.", highlight=False, markup=False)
+    say(f"Deleted {run}.")
 
 
 @app.command()
@@ -101,7 +97,7 @@ def export(
     """
     with RewardClient(url, api_key=api_key, retries=0) as client:
         client.export_run(run, file)
-    out.print(f"Wrote {run} to {file} ({file.stat().st_size:,} bytes).", highlight=False, markup=False, soft_wrap=True)
+    say(f"Wrote {run} to {file} ({file.stat().st_size:,} bytes).")
 
 
 @app.command("import")
@@ -121,6 +117,79 @@ def import_run(
     """
     with RewardClient(url, api_key=api_key, retries=0) as client:
         _print(client.import_run(run, file))
+
+
+@app.command()
+def restore(
+    run: RunName,
+    checkpoint: Annotated[str, typer.Argument(metavar="NAME", help="Where to: memr runs checkpoint list tells.")],
+    url: Url = HERE,
+    api_key: ApiKey = None,
+) -> None:
+    """Bring a run back to a checkpoint: memories, windows, counters and request ids become what they were.
+
+    The run goes on, on a new branch, from there. What came after the checkpoint stays stored on the branch that is
+    left; only another checkpoint leads back to it, so name the present position first if you may want it again.
+
+    ```
+    memr runs restore gsm8k-seed0 step-500
+    ```
+    """
+    with RewardClient(url, api_key=api_key, retries=0) as client:
+        left = client.run(run)
+        now = client.restore(run, checkpoint)
+    say(
+        f"{run} is back at {checkpoint}: position {now.position}, on branch {now.branch} "
+        f"(it was at position {left.position} of branch {left.branch})."
+    )
+
+
+@app.command()
+def fork(
+    run: RunName,
+    new: Annotated[str, typer.Argument(metavar="NEW", help="The copy's name.")],
+    checkpoint: Annotated[
+        str | None, typer.Option(help="Copy the run as it was at this checkpoint.", show_default="as it is now")
+    ] = None,
+    url: Url = HERE,
+    api_key: ApiKey = None,
+) -> None:
+    """Copy a run under another name, request ids included; both go on by themselves.
+
+    ```
+    memr runs fork gsm8k-seed0 gsm8k-seed0-warm
+    memr runs fork gsm8k-seed0 gsm8k-ablation --checkpoint step-500
+    ```
+    """
+    with RewardClient(url, api_key=api_key, retries=0) as client:
+        copy = client.fork(run, new, checkpoint)
+    say(f"{new} is a copy of {run} at position {copy.position}.")
+
+
+@app.command("history")
+def show_history(
+    run: RunName,
+    last: Annotated[int, typer.Option(min=0, help="How many of the newest steps; 0: all.")] = 20,
+    as_json: Annotated[bool, typer.Option("--json", help="One JSON object for each step, with everything.")] = False,
+    url: Url = HERE,
+    api_key: ApiKey = None,
+) -> None:
+    """Show a run step by step: outcomes, rewards, and each component's raw median, scaled mean and share of the reward.
+
+    A raw value that drifts while the scaled one stays is what scaling hides. `memr watch` follows a run that goes on.
+
+    ```
+    memr runs history gsm8k-seed0
+    memr runs history gsm8k-seed0 --last 0 --json > steps.jsonl
+    ```
+    """
+    with RewardClient(url, api_key=api_key, retries=0) as client:
+        rows = deque(history.steps(client, run), maxlen=last or None)
+    if as_json:
+        for row in rows:
+            print(row.model_dump_json())
+    else:
+        out.print(history.table(rows))
 
 
 def _print(info: RunInfo) -> None:

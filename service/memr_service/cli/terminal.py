@@ -12,6 +12,11 @@ out = Console()
 err = Console(stderr=True)
 
 
+def say(text: str) -> None:
+    """Print a result of one line as it is: no markup, no wrapping."""
+    out.print(text, highlight=False, markup=False, soft_wrap=True)
+
+
 def progress() -> Progress:
     """A bar with the count, the rate and the time that is left."""
     done = TextColumn("{task.completed} of {task.total}")
