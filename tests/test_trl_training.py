@@ -4,16 +4,19 @@ from __future__ import annotations
 
 import asyncio
 import importlib.util
+import json
 import subprocess
 import sys
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
+import datasets
 import pytest
 from memr_client import RewardClient, RunConfig
 from memr_client.errors import UnknownCheckpoint
 from memr_client.trl import MemoryCheckpoint, memory_reward, wrap
+from serving import serving
 from transformers import TrainerCallback
 from trl import GRPOConfig, GRPOTrainer, RLOOConfig, RLOOTrainer
 
@@ -226,6 +229,29 @@ def test_the_example_trains_saves_and_goes_on(tmp_path):
     client = second.reward_funcs[-1].client
     assert (client.run("trl-grpo").position, client.run("trl-grpo").branch) == (3, 1)
     client.close()
+
+
+def test_the_paper_recipe_trains_a_model_of_a_folder_on_a_file(tmp_path, monkeypatch):
+    monkeypatch.setattr(datasets.config, "HF_DATASETS_CACHE", tmp_path / "cache")
+    task = trl_grpo.tiny(seed=0)
+    task.tokenizer.chat_template = CHAT
+    for part in (task.model, task.tokenizer):
+        part.save_pretrained(tmp_path / "model")
+    rows = [{"question": f"What is {n} + 1000?", "answer": f"It is <<{n}+1000>>\n#### 1,00{n}"} for n in range(8)]
+    (tmp_path / "train.jsonl").write_text("\n".join(map(json.dumps, rows)))
+    folders = ["--model", str(tmp_path / "model"), "--data", str(tmp_path / "train.jsonl"), "--output", str(tmp_path)]
+    changes = {"use_cpu": True, "max_completion_length": 4, "max_steps": 1, "save_strategy": "no"}
+    with serving() as url:
+        training = trl_grpo.make_trainer(trl_grpo.parse(["--url", url, *folders]), **changes, disable_tqdm=True)
+        with pytest.warns(UserWarning, match="scale_rewards='group'"):
+            training.train()
+        memory = training.reward_funcs[-1]
+        info = memory.client.run("trl-grpo")
+        memory.client.close()
+    assert training.train_dataset[0]["answer"] == "1000"
+    assert len(training.reward_funcs) == 6
+    assert (info.config.max_prompts, info.config.reasoning_tags) == (8, ("<reasoning>", "</reasoning>"))
+    assert info.memory.failure.completions == 16
 
 
 def test_the_paper_recipe_of_the_example_rewards_answer_and_format():
