@@ -466,6 +466,27 @@ def test_a_replayed_run_has_the_same_graphs_and_gives_bit_equal_rewards(
 SIDES = ("success", "failure")
 
 
+def test_only_the_files_of_graphs_in_use_are_kept(directory: Path, small_graphs: None) -> None:
+    later, store = Later(), SqliteStore(directory)
+    run = open_run(store, later, NEVER, max_prompts=40, k=3)
+    begun = set()
+    for number, batch in enumerate(batches(21, 120, prompts=300)):
+        if number % 4 == 3:
+            later.work()
+        reward(run, batch)
+        begun |= {file.stem for file in directory.glob("index/*/*.hnsw")}
+    later.work()
+    reward(run, batches(22, 1)[0])
+    used = {
+        f"{side}-{graph.start}-{graph.stop}" for side in SIDES for graph in run.state.memories[side].prompts.graphs
+    }
+    kept = {file.stem for file in directory.glob("index/*/*.hnsw")}
+    assert used <= kept
+    assert len(kept - used) <= 2  # one of each side may be finished and not in use yet
+    assert len(begun) > len(kept) + 2
+    store.close()
+
+
 def test_a_graph_that_cannot_be_built_is_reported_and_begun_again(
     small_graphs: None, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:

@@ -434,6 +434,21 @@ def test_a_request_whose_encoding_has_not_begun_by_its_deadline_changes_nothing(
     story(told)
 
 
+def test_embeddings_that_come_too_late_change_nothing_and_closing_twice_is_closing_once() -> None:
+    async def told() -> None:
+        async with serving() as service:
+            await ask(service, rows())
+            before = await everything(service)
+            for mode in ("train", "eval"):
+                with pytest.raises(DeadlineExceeded):
+                    await service.reward(rows(1, mode=mode), deadline=time.monotonic() - 1)
+            assert await everything(service) == before
+            await service.close()
+            await service.close()
+
+    story(told)
+
+
 def test_a_caller_that_leaves_while_waiting_costs_nothing_and_records_nothing() -> None:
     async def told() -> None:
         encoders = Gated()

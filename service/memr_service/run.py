@@ -274,6 +274,7 @@ class Run:
                 self._graphs[change.memory] = (start, stop, work)
             else:
                 self._graphs.pop(change.memory)
+                self._sweep_graphs()
         self._journal_bytes += size
         if self._journal_bytes >= self._limits.snapshot_bytes and self._snapshot is None:
             self._take_snapshot()
@@ -336,6 +337,16 @@ class Run:
         if file := self._store.index_file(self.uid, f"{side}-{start}-{stop}.hnsw"):
             self.state.memories[side].prompts.save(graph, file)
         return graph
+
+    def _sweep_graphs(self) -> None:
+        """Remove the files of graphs that others have taken the place of."""
+        used = {f"{side}-{start}-{stop}" for side, (start, stop, _) in self._graphs.items()}
+        for side, memory in self.state.memories.items():
+            used |= {f"{side}-{graph.start}-{graph.stop}" for graph in memory.prompts.graphs}
+        if file := self._store.index_file(self.uid, "any"):
+            for old in file.parent.iterdir():
+                if old.stem not in used:
+                    old.unlink(missing_ok=True)
 
     def _find_graph(self, side: str, start: int, stop: int) -> Graph | None:
         begun = self._graphs.get(side)

@@ -17,7 +17,7 @@ from typing import Any, TypeVar
 
 import numpy as np
 import orjson
-from memr_client.errors import InvalidRequest, ProblemError, Unavailable, UnknownRun
+from memr_client.errors import DeadlineExceeded, InvalidRequest, ProblemError, Unavailable, UnknownRun
 from memr_client.schemas import BarrierState, Checkpoint, HistoryRow, RewardRequest, RunConfig, RunInfo, Version
 
 from memr_service import batch as inputs
@@ -92,7 +92,9 @@ class Service:
             self._preload.start()
 
     async def close(self) -> None:
-        """Finish what was begun, leave snapshots, give the store back."""
+        """Finish what was begun, leave snapshots, give the store back. Again: does nothing."""
+        if self._draining:
+            return
         self._draining = True
         self._preload.cancel()
         for barrier in self._barriers.values():
@@ -111,7 +113,7 @@ class Service:
         """The answer to `POST /reward` (a `RewardResponse` as JSON), and whether it had been given before.
 
         Args:
-            deadline: instant of `time.monotonic()` by which encoding must have begun.
+            deadline: instant of `time.monotonic()` by which encoding, or scoring of embeddings sent, must have begun.
             queued_s: how long the request has been waiting already.
         """
         if self._draining:
@@ -164,10 +166,11 @@ class Service:
             timing = {"queue": 1e3 * (begun - started), "encode": 1e3 * (time.perf_counter() - begun)}
             batch, warnings = embedded.batch, embedded.warnings(run.config)
             submission = Submission(request.request_id, digest, warnings, timing, started)
+            begin_by = deadline if sent is not None else None  # where texts were encoded, it has begun in time
             if request.mode == "eval":
-                answered = await self._in_engine(run.evaluate, batch, submission)
+                answered = await self._in_engine(_in_time, begin_by, run.evaluate, batch, submission)
             elif barrier is None:
-                done = await self._in_engine(self._runs.commit, run, batch, [submission])
+                done = await self._in_engine(_in_time, begin_by, self._runs.commit, run, batch, [submission])
                 if done is None:
                     continue
                 (answered,), record = done
@@ -434,6 +437,16 @@ def _together(barriers: Sequence[Barrier | BarrierState]) -> BarrierState:
         timeouts=sum(one.timeouts for one in barriers),
         late=sum(one.late for one in barriers),
     )
+
+
+def _in_time(begin_by: float | None, function: Callable[..., T], *args: Any) -> T:
+    """Call a function, unless it is too late for it."""
+    if begin_by is not None and time.monotonic() > begin_by:
+        raise DeadlineExceeded(
+            "The server was busy until the deadline had passed; nothing changed.",
+            remedy="Send again, or allow more time (X-Request-Timeout-Ms).",
+        )
+    return function(*args)
 
 
 def _dropped(run_id: str) -> Unavailable:
