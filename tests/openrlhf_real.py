@@ -94,7 +94,7 @@ class Actor:
 
 
 def stand_in_for_ray() -> Any:
-    """Stand-ins for Ray and vLLM in `sys.modules`; OpenRLHF's `SamplesGenerator` class above them."""
+    """OpenRLHF's `SamplesGenerator` class above stand-ins for Ray and vLLM, which nobody else gets to see."""
 
     def get(given: Any) -> Any:
         if isinstance(given, list):
@@ -113,7 +113,15 @@ def stand_in_for_ray() -> Any:
     }
     for package in ("openrlhf.trainer", "openrlhf.trainer.ppo_utils", "openrlhf.trainer.ray"):
         _package(package)
+    hidden = {name: sys.modules.get(name) for name in stand_ins}
     for name, contents in stand_ins.items():
-        module = sys.modules.setdefault(name, ModuleType(name))
+        sys.modules[name] = module = ModuleType(name)
         vars(module).update(contents)
-    return load("trainer.ppo_utils.samples_generator").SamplesGenerator
+    try:
+        return load("trainer.ppo_utils.samples_generator").SamplesGenerator
+    finally:
+        for name, module in hidden.items():
+            if module is None:
+                del sys.modules[name]
+            else:
+                sys.modules[name] = module
