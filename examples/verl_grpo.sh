@@ -12,13 +12,15 @@ set -euo pipefail
 here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
 python=${PYTHON:-python3}
 
-# All that memr needs. The outcome comes from reward.custom_reward_function, as without memr, or from verl's own scorers.
+# All that memr needs. The outcome comes from reward.custom_reward_function, as without memr, or from verl's own scorers;
+# the last line keeps the memory with verl's checkpoints.
 memory=(
     reward.reward_manager.source=importlib
     reward.reward_manager.name=MemoryRewardManager
     reward.reward_manager.module.path=pkg://memr_client.verl.manager
     +reward.reward_kwargs.memr.url="${MEMR_URL:-http://127.0.0.1:8000}"
     +reward.reward_kwargs.memr.run="${MEMR_RUN:-verl-grpo}"
+    trainer.checkpoint_callback_class=memr_client.verl.checkpoint.MemoryCheckpoint
 )
 
 if [[ "${1-}" == --tiny ]]; then

@@ -9,10 +9,11 @@ import re
 import subprocess
 import sys
 import warnings
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
-from memr_client import Conflict, InvalidRequest, RewardClient, ServiceUnreachable
+from memr_client import Conflict, InvalidRequest, RewardClient, ServiceUnreachable, UnknownCheckpoint
 from memr_client.verl import compute_score, compute_score_async
 from memr_client.verl import memory as memory_module
 from memr_client.verl.options import read_options
@@ -22,6 +23,8 @@ from unreliable import unreliable
 
 with warnings.catch_warnings():
     warnings.simplefilter("ignore")  # what verl and Ray warn of when they are imported
+    import memr_client.verl.checkpoint  # noqa: F401
+    from verl.trainer.ppo.checkpoint_callback import build_checkpoint_callback
     from verl.utils.config import validate_config
     from verl.utils.dataset.rl_dataset import RLHFDataset
     from verl_loop import FUNCTION, MANAGER, Actor, Rollouts, agent_loop, configure, in_batches, play, save_tokenizer
@@ -212,6 +215,26 @@ def test_the_function_creates_a_run_by_how_verl_calls_it(client):
     assert first["support_success"] == second["support_success"] == 1.0
 
 
+def test_a_group_larger_than_a_pool_of_connections_waits_in_one_process(client):
+    said = {"outcome": says(1), "url": client.url, "run": client.run_id, "group_size": 110}
+
+    async def group():
+        texts = [f"answer {number}" for number in range(110)]
+        return await asyncio.gather(*(compute_score_async("mine", text, "2", TRAINED, **said) for text in texts))
+
+    assert {parts["support_success"] for parts in asyncio.run(group())} == {99.0}  # max_completions, less one's own
+    run = client.run()
+    assert (run.position, run.barrier.timeouts) == (1, 0)
+
+
+def test_a_process_has_one_memory_however_many_threads_begin_at_once(client):
+    with ThreadPoolExecutor(16) as pool:
+        list(pool.map(lambda number: one(client, completion=f"answer {number}"), range(32)))
+    said = read_options({"url": client.url, "run": client.run_id, "group_size": 2})
+    assert memory_module.memory_for(said) is memory_module.memory_for(said.model_copy())
+    assert client.run().memory.success.completions == 32
+
+
 def test_a_prompt_of_the_next_epoch_is_a_group_of_its_own(client):
     async def epoch(step):
         said = {"outcome": says(1), "url": client.url, "run": client.run_id, "group_size": 2}
@@ -315,6 +338,37 @@ def test_the_adapter_needs_no_verl_until_it_is_asked_for_verls_own_outcome():
     code = "import sys, memr_client.verl; print({'verl', 'ray', 'torch'} & sys.modules.keys())"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "set()"
+
+
+@pytest.mark.parametrize("how", [MANAGER, FUNCTION], ids=["manager", "function"])
+def test_memory_and_policy_go_back_together(how, client, model, tmp_path):
+    under = "reward.reward_kwargs.memr" if how is MANAGER else "reward.custom_reward_function.reward_kwargs"
+    said = options(under, url=client.url, run=client.run_id)
+    hook = "trainer.checkpoint_callback_class=memr_client.verl.checkpoint.MemoryCheckpoint"
+    sizes = [f"trainer.default_local_dir={tmp_path}", "actor_rollout_ref.rollout.n=1"]
+
+    def begin(*more):
+        return build_checkpoint_callback(configure(model, *how, *said, hook, *sizes, *more))
+
+    def train(step):
+        client.reward(["q"], [f"at step {step}"], [1.0], step=step)
+
+    callback = begin()
+    for step in (1, 2, 3):
+        train(step)
+        if step < 3:  # as verl saves
+            (tmp_path / f"global_step_{step}").mkdir()
+            (tmp_path / "latest_checkpointed_iteration.txt").write_text(str(step))
+            callback.on_save(trainer=None, global_step=step, checkpoint_dir="", async_save=False)
+    assert [mark.name for mark in client.checkpoints()] == ["global_step_0", "global_step_1", "global_step_2"]
+    begin()
+    assert (client.run().position, client.run().step) == (2, 2)
+    begin("trainer.resume_mode=resume_path", f"trainer.resume_from_path={tmp_path}/global_step_1")
+    assert client.run().position == 1
+    begin("trainer.resume_mode=disable")
+    assert client.run().position == 0
+    with pytest.raises(UnknownCheckpoint):
+        begin("trainer.resume_mode=resume_path", "trainer.resume_from_path=elsewhere/global_step_9")
 
 
 def settings_of_the_script(tmp_path, *arguments, **environment):

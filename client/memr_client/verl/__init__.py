@@ -16,6 +16,10 @@ Or a reward function, for any reward manager that calls one per sample:
     +reward.custom_reward_function.reward_kwargs.run=gsm8k-seed0
     '+reward.custom_reward_function.reward_kwargs.group_size=${actor_rollout_ref.rollout.n}'
 
+Checkpoints that hold memory and policy together, with either:
+
+    trainer.checkpoint_callback_class=memr_client.verl.checkpoint.MemoryCheckpoint
+
 `Options` explains what may be said of either. Not with verl's `rate_limited` manager, which turns failures into
 rewards of 0.
 """

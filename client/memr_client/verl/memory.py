@@ -36,7 +36,7 @@ class Memory:
     def __init__(self, options: Options) -> None:
         self.weight = options.weight
         self._options = options
-        self._client = RewardClient(options.url, run=options.run, timeout=options.timeout)
+        self.client = RewardClient(options.url, run=options.run, timeout=options.timeout)
         self._async_client = AsyncRewardClient(options.url, run=options.run, timeout=options.timeout)
         self._opening = threading.Lock()
         self._opened = False
@@ -47,18 +47,18 @@ class Memory:
         Raises:
             MemrError: the service refused, or failed for longer than the options have patience.
         """
-        self._open("snapshot")
+        self.open("snapshot")
         columns, patience = sample.columns(outcome), _Patience(self._options.patience_s)
         while True:
             try:
-                return self._client.reward(**columns)
+                return self.client.reward(**columns)
             except MemrError as error:
                 time.sleep(patience.pause(error))
 
     async def reward_async(self, sample: Sample, outcome: float) -> RewardResponse:
         """As `reward`; any number may wait for their groups at once."""
         if not self._opened:
-            await asyncio.to_thread(self._open, "group")
+            await asyncio.to_thread(self.open, "group")
         columns, patience = sample.columns(outcome), _Patience(self._options.patience_s)
         while True:
             try:
@@ -66,8 +66,15 @@ class Memory:
             except MemrError as error:
                 await asyncio.sleep(patience.pause(error))
 
-    def _open(self, barrier: Barrier) -> None:
-        """Find the run, or create it: evaluation may come first, and creates none."""
+    def open(self, barrier: Barrier) -> None:
+        """Find the run, or create it, once: evaluation may come first, and creates none.
+
+        Args:
+            barrier: of a run that does not exist.
+
+        Raises:
+            InvalidRequest: it waits for groups of another size. Conflict: it was created with another config.
+        """
         with self._opening:
             if not self._opened:
                 config = self._find_or_create(barrier)
@@ -79,7 +86,7 @@ class Memory:
         size, config = self._options.group_size, self._options.config
         if config is None:
             try:
-                return self._client.run().config
+                return self.client.run().config
             except UnknownRun:
                 config = RunConfig()
         fields: dict[str, Any] = {}
@@ -92,7 +99,7 @@ class Memory:
                     remedy="Set group_size to verl's actor_rollout_ref.rollout.n.",
                 )
             fields["group_size"] = size
-        return self._client.create_run(config=config, **fields).config
+        return self.client.create_run(config=config, **fields).config
 
     def _check_size(self, config: RunConfig) -> None:
         size = self._options.group_size
