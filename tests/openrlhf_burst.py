@@ -44,7 +44,11 @@ class Group:
     label: str
     completions: list[str]
     faults: dict[str, list[Fault]] = field(default_factory=dict)
-    """Completion -> what its first tries meet."""
+    """Completion -> what its first tries meet. The last completion is the last to be said; unless it is to meet a fault
+    itself, the proxy holds it until all others have met theirs.
+
+    So no group is complete while one of its connections is being broken or given up: an answer that crosses its
+    caller's leaving is lost without anybody knowing, and no server can help that."""
 
 
 @dataclass
@@ -78,11 +82,9 @@ def make_groups(n: int, size: int, seed: int) -> list[Group]:
         endings = [f"Attempt {i}.\n#### {number if dice.random() < 0.5 else -1 - i}" for i in range(size)]
         group = Group(prompt, str(number), [f"{texts[i % 4]}\n{ending}" for i, ending in enumerate(endings)])
         if number % 4 == 1:
-            group.faults[dice.choice(group.completions)] = ["silent"]
+            group.faults[group.completions[-1]] = ["silent"]
         elif number % 4 > 1:
-            # Together shorter than a try. An answer that comes in the moment in which its caller gives up is lost
-            # without anybody knowing, and no server can help it; so nobody here comes near that moment.
-            for completion in dice.sample(group.completions, dice.randint(1, size)):
+            for completion in dice.sample(group.completions[:-1], dice.randint(1, size - 1)):
                 group.faults[completion] = dice.choices(("refused", "broken"), k=dice.randint(1, 2))
         groups.append(group)
     return groups
@@ -95,7 +97,10 @@ class Proxy:
         self.requests = 0
         self.met: Counter[str] = Counter()
         self._port = port
+        self._texts = [text for group in groups for text in group.completions]
         self._faults = {text: [*faults] for group in groups for text, faults in group.faults.items()}
+        self._left = {group.completions[-1]: [self._faults[text] for text in group.faults] for group in groups}
+        self._met_one = asyncio.Condition()
 
     @asynccontextmanager
     async def listening(self) -> AsyncIterator[int]:
@@ -118,38 +123,39 @@ class Proxy:
         self, head: bytes, body: bytes, reader: asyncio.StreamReader, writer: asyncio.StreamWriter
     ) -> None:
         self.requests += 1
-        fault = self._fault(body)
+        text = next(text for text in self._texts if json.dumps(text)[1:-1].encode() in body)
+        fault = self._faults[text][0] if self._faults.get(text) else None
+        if fault is None:
+            async with self._met_one:
+                await self._met_one.wait_for(lambda: not any(self._left.get(text, ())))
+            await self._forward(head + body, reader, writer)
+            return
         if fault == "silent":
             await reader.read()  # until the caller gives up
-            self.met["time-out"] += 1
-        elif fault == "refused":
-            writer.write(REFUSAL)
-        else:
-            back, forth = await asyncio.open_connection("127.0.0.1", self._port)
-            forth.write(head.replace(b"\r\n", b"\r\nConnection: close\r\n", 1) + body)
-            answer = asyncio.create_task(back.read())
-            gone = asyncio.create_task(reader.read() if fault is None else asyncio.sleep(0.2))
-            await asyncio.wait((answer, gone), return_when=asyncio.FIRST_COMPLETED)
-            forth.close()
-            gone.cancel()
-            if answer.done():
-                writer.write(answer.result())
-                return
-            answer.cancel()
-            if fault == "broken":
-                self.met["broken"] += 1
-                writer.write(REFUSAL)
-            else:
-                self.met["time-out"] += 1
+        elif fault == "broken":
+            arrived = await asyncio.open_connection("127.0.0.1", self._port)
+            arrived[1].write(head + body)
+            await arrived[1].drain()
+            await asyncio.sleep(0.2)
+            arrived[1].close()
+        self.met["time-out" if fault == "silent" else fault] += 1
+        writer.write(REFUSAL)
+        async with self._met_one:
+            self._faults[text].pop(0)
+            self._met_one.notify_all()
 
-    def _fault(self, body: bytes) -> Fault | None:
-        for text, faults in self._faults.items():
-            if faults and json.dumps(text)[1:-1].encode() in body:
-                fault = faults.pop(0)
-                if fault == "refused":
-                    self.met[fault] += 1
-                return fault
-        return None
+    async def _forward(self, request: bytes, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        back, forth = await asyncio.open_connection("127.0.0.1", self._port)
+        forth.write(request.replace(b"\r\n", b"\r\nConnection: close\r\n", 1))
+        answer, gone = asyncio.create_task(back.read()), asyncio.create_task(reader.read())
+        await asyncio.wait((answer, gone), return_when=asyncio.FIRST_COMPLETED)
+        forth.close()
+        gone.cancel()
+        if answer.done():
+            writer.write(answer.result())
+        else:
+            answer.cancel()
+            self.met["time-out"] += 1
 
 
 async def sample(groups: Sequence[Group], url: str, timeout_s: float, spread_s: float, seed: int) -> dict[str, Any]:
@@ -158,12 +164,14 @@ async def sample(groups: Sequence[Group], url: str, timeout_s: float, spread_s: 
     real = executor(url, timeout_s)
 
     async def of(group: Group) -> dict[str, Any]:
-        left = dice.sample(group.completions, len(group.completions))
-        waits = [dice.uniform(0, spread_s) for _ in left]
+        *others, last = group.completions
+        left = [*dice.sample(others, len(others)), last]
+        waits = sorted(dice.uniform(0, spread_s) for _ in left)
 
         async def say(prompt: str) -> str:
-            await asyncio.sleep(waits.pop())
-            return left.pop()
+            said = left.pop(0)
+            await asyncio.sleep(waits.pop(0))
+            return said
 
         done = await rollouts(real, group.prompt, group.label, say, len(left))
         decoded = [Characters().decode(one["observation_tokens"]) for one in done]
@@ -197,10 +205,12 @@ def batched(client: RewardClient, url: str, groups: Sequence[Group]) -> dict[str
 
 
 def burst(
-    n: int, size: int, share: float = 0.5, timeout_s: float = 4.0, spread_s: float = 0.5, seed: int = 0
+    n: int, size: int, timeout_s: float = 4.0, spread_s: float = 0.5, seed: int = 0, *, faulty: bool = True
 ) -> Outcome:
-    """n groups of `size` completions, and what came of them."""
+    """n groups of `size` completions, which come within `spread_s`, and what came of them."""
     groups = make_groups(n, size, seed)
+    for group in groups if not faulty else []:
+        group.faults.clear()
     with serving() as url, RewardClient(url) as client:
         for run in ("burst", "batched"):
             client.create_run(run, group_size=size, barrier_timeout_s=120, **CONFIG)
