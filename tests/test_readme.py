@@ -49,9 +49,14 @@ def test_the_first_block_gives_the_rewards_it_says():
     assert ast.literal_eval(said.getvalue()) == pytest.approx(promised, abs=0.011)
 
 
-def test_the_trainer_block_rewards_in_training_and_leaves_no_trace_in_evaluation(server):
-    trainer, logged = SimpleNamespace(model=SimpleNamespace(training=True)), {}
-    exec(blocks("python")[1].replace(URL, server), names := {"trainer": trainer})
+def test_the_trl_block_rewards_in_training_and_leaves_no_trace_in_evaluation(server):
+    def correctness(completions, answer, **columns):
+        return [float(completion.endswith(known)) for completion, known in zip(completions, answer, strict=True)]
+
+    names = {"correctness": correctness, "GRPOTrainer": lambda *_, **given: SimpleNamespace(**given)}
+    exec(blocks("python")[1].replace(URL, server), names)
+    correct, memory = names["trainer"].reward_funcs
+    logged = {}
     batch = {
         "prompts": ["2 + 3 = ?"] * 3,
         "completions": ["It is 5", "2 + 3 is 5", "It is 6"],
@@ -60,13 +65,15 @@ def test_the_trainer_block_rewards_in_training_and_leaves_no_trace_in_evaluation
         "log_metric": logged.__setitem__,
         "completion_ids": [],
     }
-    assert len(names["memory"](**batch)) == 3
-    trainer.model.training = False
-    assert len(names["memory"](**batch)) == 3
-    with names["memory_run"] as client:
+    assert correct(**batch) == [1, 1, 0]
+    assert len(memory(**batch)) == 3
+    with memory.evaluating():
+        assert len(memory(**batch)) == 3
+    memory.client.close()
+    with RewardClient(server, run="gsm8k-seed0") as client:
         assert client.run().position == 1
         assert client.run().step == 4
-    assert logged.keys() == {"memory/exploit", "memory/explore"}
+    assert {"memory/exploit", "memory/seconds", "memory/support_failure"} <= logged.keys()
 
 
 @pytest.fixture(scope="module")
