@@ -26,8 +26,11 @@ _lock = threading.Lock()
 
 def memory_for(options: Options) -> Memory:
     """This process's memory for these options: made when first asked for, then kept, since verl calls a function."""
+    name = options.model_dump_json()
     with _lock:
-        return _memories.setdefault(options.model_dump_json(), Memory(options))
+        if name not in _memories:
+            _memories[name] = Memory(options)
+        return _memories[name]
 
 
 class Memory:
