@@ -97,7 +97,7 @@ class Proxy:
         self.requests = 0
         self.met: Counter[str] = Counter()
         self._port = port
-        self._texts = [text for group in groups for text in group.completions]
+        self._texts = {group.prompt + text + END: text for group in groups for text in group.completions}
         self._faults = {text: [*faults] for group in groups for text, faults in group.faults.items()}
         self._left = {group.completions[-1]: [self._faults[text] for text in group.faults] for group in groups}
         self._met_one = asyncio.Condition()
@@ -123,7 +123,7 @@ class Proxy:
         self, head: bytes, body: bytes, reader: asyncio.StreamReader, writer: asyncio.StreamWriter
     ) -> None:
         self.requests += 1
-        text = next(text for text in self._texts if json.dumps(text)[1:-1].encode() in body)
+        text = self._texts[json.loads(body)["query"][0]]
         fault = self._faults[text][0] if self._faults.get(text) else None
         if fault is None:
             async with self._met_one:
