@@ -70,7 +70,8 @@ def on_all_ranks(url: str, run: str, folder: Path, steps: int) -> Batches:
     folder.mkdir()
     launcher = [sys.executable, "-m", "torch.distributed.run", "--standalone", f"--nproc-per-node={RANKS}"]
     command = [*launcher, __file__, "--train", url, run, str(folder), str(steps)]
-    subprocess.run(command, check=True, capture_output=True)
+    done = subprocess.run(command, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
     ranks = [(folder / f"rank-{rank}.jsonl").read_text().splitlines() for rank in range(RANKS)]
     steps_of_ranks = zip(*([json.loads(line) for line in lines] for lines in ranks), strict=True)
     return [{name: [one for part in parts for one in part[name]] for name in parts[0]} for parts in steps_of_ranks]
