@@ -13,16 +13,14 @@ from memr_client import RewardClient
 
 
 @contextmanager
-def serving(*options: str, api_key: str | None = None, **environment: str) -> Iterator[str]:
+def serving(*options: str, api_key: str | None = None, port: int | None = None, **environment: str) -> Iterator[str]:
     """Serve on a free port, with the encoder that needs no model and a store that is forgotten; gives the url.
 
     with serving("--store", "sqlite:///somewhere", MEMR_MAX_ITEMS="10") as url: ...
 
     Its log goes nowhere: a pipe that nobody reads would be full after some hundred requests, and stop the server.
     """
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
+    port = port or free_port()
     command = [sys.executable, "-m", "memr_service", "serve", "--port", str(port), "--encoder", "hashed"]
     store = [] if "--store" in options else ["--store", "memory:"]
     with subprocess.Popen(
@@ -36,3 +34,10 @@ def serving(*options: str, api_key: str | None = None, **environment: str) -> It
         finally:
             server.terminate()
             server.wait(timeout=30)
+
+
+def free_port() -> int:
+    """A port of this machine that nobody listens on."""
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        return int(free.getsockname()[1])

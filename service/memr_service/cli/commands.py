@@ -20,6 +20,7 @@ from memr_service.cli import output, rollouts, runs, summary, terminal
 from memr_service.cli.rollouts import GroupBy
 from memr_service.cli.score import score as score_requests
 from memr_service.cli.terminal import err, out
+from memr_service.cli.watch import watch
 from memr_service.settings import Settings
 
 app = typer.Typer(
@@ -31,6 +32,7 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 app.add_typer(runs.app, name="runs")
+app.command()(watch)
 
 EncoderOption = Annotated[
     str | None,
@@ -59,6 +61,7 @@ def memr() -> None:
     memr demo                      see rewards of real completions, now
     memr score rollouts.jsonl      rewards for rollouts you have logged
     memr serve                     rewards over HTTP for a trainer
+    memr watch RUN --to wandb      a run's curves, where your others are
     memr doctor                    is everything here that is needed?
     ```
     """

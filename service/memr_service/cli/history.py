@@ -1,11 +1,11 @@
-"""A run step by step, off a server and as a table."""
+"""A run step by step: off a server, as a table, and as named numbers."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
 from memr_client import RewardClient
-from memr_client.schemas import HistoryRow
+from memr_client.schemas import HistoryRow, Quantiles
 from rich.table import Table
 
 PAGE = 1000
@@ -16,6 +16,33 @@ def steps(client: RewardClient, run_id: str, after: int = 0) -> Iterator[History
     while rows := client.history(run_id, after, PAGE):
         yield from rows
         after = rows[-1].position
+
+
+def metrics(row: HistoryRow) -> dict[str, float]:
+    """A step as named numbers, one name for one quantity in every run; what is undefined is left out."""
+    named: dict[str, float] = {
+        "memr/items": row.items,
+        "memr/groups": row.groups,
+        "memr/outcome/mean": row.outcome_mean,
+        "memr/outcome/zero_variance_share": row.zero_variance_share,
+        "memr/reward/mean": row.reward_mean,
+        "memr/reward/std": row.reward_std,
+        "memr/length/mean": row.length_mean,
+        **_quantiles("memr/length", row.length),
+    }
+    for name, one in row.components.items():
+        named |= {
+            f"memr/{name}/defined": one.defined,
+            f"memr/{name}/scaled/mean": one.scaled_mean,
+            f"memr/{name}/scaled/std": one.scaled_std,
+            f"memr/{name}/share": one.share,
+            **_quantiles(f"memr/{name}/raw", one.raw),
+        }
+    named |= {f"memr/rejected/{reason.replace(':', '/')}": count for reason, count in row.rejected.items()}
+    named |= {f"memr/support/{memory}": mean for memory, mean in row.support.items()}
+    for memory, size in (("success", row.memory.success), ("failure", row.memory.failure)):
+        named |= {f"memr/memory/{memory}/{what}": count for what, count in size.model_dump().items()}
+    return named
 
 
 def table(rows: Sequence[HistoryRow]) -> Table:
@@ -36,3 +63,7 @@ def table(rows: Sequence[HistoryRow]) -> Table:
             cells += [median, f"{one.scaled_mean:.2f}", f"{one.share:.0%}"]
         shown.add_row(*cells)
     return shown
+
+
+def _quantiles(name: str, found: Quantiles | None) -> dict[str, float]:
+    return {} if found is None else {f"{name}/{quantile}": value for quantile, value in found.model_dump().items()}

@@ -17,6 +17,11 @@ def say(text: str) -> None:
     out.print(text, highlight=False, markup=False, soft_wrap=True)
 
 
+def remark(text: str) -> None:
+    """Print what is no result, to be read by a person."""
+    err.print(text, highlight=False, markup=False, soft_wrap=True)
+
+
 def progress() -> Progress:
     """A bar with the count, the rate and the time that is left."""
     done = TextColumn("{task.completed} of {task.total}")
