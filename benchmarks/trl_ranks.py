@@ -59,7 +59,7 @@ def train(url: str, run: str, folder: str, steps: str) -> None:
 
     options = trl_grpo.parse(["--tiny", "--url", url, "--run", run, "--output", folder, "--weight", "1"])
     changes = {"per_device_train_batch_size": ITEMS, "num_generations": GROUP, "max_steps": int(steps)}
-    trainer = trl_grpo.make_trainer(options, **changes, save_strategy="no", disable_tqdm=True)
+    trainer = trl_grpo.make_trainer(options, **changes, save_steps=2, disable_tqdm=True)
     correct, memory = trainer.reward_funcs
     trainer.reward_funcs[-1] = Recorded(memory, correct, Path(folder, f"rank-{os.environ['RANK']}.jsonl"))
     trainer.train()
@@ -101,6 +101,8 @@ def main() -> None:
             trained.append(on_all_ranks(url, f"two-{number}", Path(folder, str(number)), options.steps))
             info = client.run(f"two-{number}")
             assert (info.position, info.barrier and info.barrier.timeouts) == (options.steps, 0)
+            marks = [(mark.name, mark.position) for mark in client.checkpoints(info.run_id)]
+            assert marks[:2] == [("checkpoint-0", 0), ("checkpoint-2", 2)], marks  # set once, by rank 0
             print(f"training {number}: {time.perf_counter() - began:.1f} s", flush=True)
         client.create_run("one", info.config)
         whole = on_one_rank(client, "one", trained[0])
