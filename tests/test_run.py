@@ -477,9 +477,7 @@ def test_only_the_files_of_graphs_in_use_are_kept(directory: Path, small_graphs:
         begun |= {file.stem for file in directory.glob("index/*/*.hnsw")}
     later.work()
     reward(run, batches(22, 1)[0])
-    used = {
-        f"{side}-{graph.start}-{graph.stop}" for side in SIDES for graph in run.state.memories[side].prompts.graphs
-    }
+    used = {f"{side}-{graph.start}-{graph.stop}" for side in SIDES for graph in run.state.memories[side].prompts.graphs}
     kept = {file.stem for file in directory.glob("index/*/*.hnsw")}
     assert used <= kept
     assert len(kept - used) <= 2  # one of each side may be finished and not in use yet

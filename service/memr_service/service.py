@@ -168,7 +168,7 @@ class Service:
             submission = Submission(request.request_id, digest, warnings, timing, started)
             begin_by = deadline if sent is not None else None  # where texts were encoded, it has begun in time
             if request.mode == "eval":
-                answered = await self._in_engine(_in_time, begin_by, run.evaluate, batch, submission)
+                answered: bytes = await self._in_engine(_in_time, begin_by, run.evaluate, batch, submission)
             elif barrier is None:
                 done = await self._in_engine(_in_time, begin_by, self._runs.commit, run, batch, [submission])
                 if done is None:
