@@ -178,6 +178,26 @@ def test_a_retry_joins_its_first_request_even_when_that_ones_connection_is_gone(
     run(scenario)
 
 
+def test_a_retry_that_comes_while_its_group_is_completed_gets_the_seat_its_first_request_took() -> None:
+    async def scenario() -> None:
+        async with serving() as service:
+            await configure(service, barrier="group", group_size=2, barrier_timeout_s=SOON)
+            for turn in range(3):
+                one, two = (
+                    Step(turn).request([item]).model_copy(update={"request_id": f"{turn} {item}"}) for item in (0, 1)
+                )
+                left = asyncio.create_task(ask(service, one))
+                while not (state := (await service.run("run")).barrier) or not state.waiting:
+                    await asyncio.sleep(0)
+                left.cancel()
+                last, retry = asyncio.create_task(ask(service, two)), asyncio.create_task(ask(service, one))
+                assert (await last)["position"] == (await retry)["position"] == turn + 1
+            sizes = (await service.run("run")).memory
+            assert sizes.success.completions + sizes.failure.completions == 6
+
+    run(scenario)
+
+
 def test_single_completions_make_one_request_of_each_group() -> None:
     async def scenario() -> None:
         step = Step(0)

@@ -27,18 +27,28 @@ class Once:
         Raises:
             InvalidRequest: what is being done under this name has another body.
         """
-        if name not in self._tasks:
-            self._tasks[name] = (digest, asyncio.create_task(work()))
-        first, task = self._tasks[name]
-        require_same_body(request_id, digest, first)
+        while True:
+            if name not in self._tasks:
+                self._tasks[name] = (digest, asyncio.create_task(work()))
+                self._tasks[name][1].add_done_callback(lambda _: self._tasks.pop(name))
+            first, task = self._tasks[name]
+            require_same_body(request_id, digest, first)
+            try:
+                return await self._wait_for(task)
+            except asyncio.CancelledError:
+                if not task.cancelled():
+                    raise  # it is this caller that goes away
+                # Those who came before went away, and the work with them: begin again.
+
+    async def _wait_for(self, task: asyncio.Task[bytes]) -> bytes:
         self._waiting[task] = self._waiting.get(task, 0) + 1
         try:
             return await asyncio.shield(task)
         finally:
             self._waiting[task] -= 1
             if not self._waiting[task]:
-                del self._waiting[task], self._tasks[name]
-                task.cancel()
+                del self._waiting[task]
+                task.cancel()  # work that must not be broken off stays in flight until it is done
 
     async def settled(self) -> None:
         """Wait until nothing is in flight."""

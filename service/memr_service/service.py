@@ -178,7 +178,7 @@ class Service:
             else:
                 if not digest:
                     submission = replace(submission, body_digest=inputs.body_digest(request, sent.raw if sent else ()))
-                answered = await asyncio.shield(barrier.join(Member(request, batch, submission)))
+                answered = await _stay(barrier.join(Member(request, batch, submission)))
             self._observe(request, False, embedded.encoded, embedded.truncated, answered)
             return answered
 
@@ -437,6 +437,14 @@ def _together(barriers: Sequence[Barrier | BarrierState]) -> BarrierState:
         timeouts=sum(one.timeouts for one in barriers),
         late=sum(one.late for one in barriers),
     )
+
+
+async def _stay(answer: asyncio.Future[bytes]) -> bytes:
+    """Wait for the answer of a seat, even when the caller leaves: its retry then finds the same work in flight."""
+    while not answer.done():
+        with contextlib.suppress(asyncio.CancelledError):
+            await asyncio.shield(answer)
+    return answer.result()
 
 
 def _in_time(begin_by: float | None, function: Callable[..., T], *args: Any) -> T:
