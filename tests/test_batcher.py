@@ -63,10 +63,12 @@ class Bench:
         self.encoder.gate.set()
         self.batcher.close()
 
-    def start(self, *texts: str, name: str = "gated", within: float | None = None) -> asyncio.Task[Encoded]:
+    def start(
+        self, *texts: str, name: str = "gated", within: float | None = None, alone: bool = False
+    ) -> asyncio.Task[Encoded]:
         """A request under way, `within` so many seconds."""
         deadline = None if within is None else time.monotonic() + within
-        return asyncio.create_task(self.batcher.encode(name, list(texts), "float32", "truncate", deadline))
+        return asyncio.create_task(self.batcher.encode(name, list(texts), "float32", "truncate", deadline, alone))
 
     async def occupy(self) -> asyncio.Task[Encoded]:
         """Keep the encoder busy with one text until the gate opens."""
@@ -93,10 +95,22 @@ def test_vectors_come_back_in_the_order_of_the_texts_and_each_distinct_text_is_e
     asyncio.run(scenario())
 
 
+def test_each_distinct_text_is_encoded_by_itself_where_that_is_asked_for() -> None:
+    async def scenario() -> None:
+        with Bench() as bench:
+            encoded = await bench.start("b", "a", "long b", "a", alone=True)
+            assert bench.encoder.calls == [["b"], ["a"], ["long b"]]
+            assert np.array_equal(encoded.vectors, HashedEncoder().encode(["b", "a", "long b", "a"]).vectors)
+            assert encoded.truncated.tolist() == [False, False, True, False]
+
+    asyncio.run(scenario())
+
+
 def test_no_texts_are_no_vectors() -> None:
     async def scenario() -> None:
         with Bench() as bench:
             assert (await bench.start()).vectors.shape == (0, 384)
+            assert (await bench.start(alone=True)).vectors.shape == (0, 384)
 
     asyncio.run(scenario())
 

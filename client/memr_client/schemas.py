@@ -261,7 +261,8 @@ class RunConfig(Wire):
     precision: Literal["auto", "float32", "bfloat16"] = "auto"
     """Arithmetic of the encoder."""
     deterministic: bool = False
-    """Encode in batches that depend on this request alone, so that server-encoded rewards are bit-equal on a replay."""
+    """Encode each text by itself, so that its embedding depends on nothing else: server-encoded rewards are then
+    bit-equal in a retry, on a replay, and however a step is cut into parts. A GPU is then far slower."""
     seed: Annotated[int, Field(ge=0, lt=2**63, strict=True)] = 0
     """Seed of everything random in the run."""
     verifier: Literal["exact", "numeric", "math"] | None = None

@@ -10,6 +10,7 @@ from collections import deque
 from concurrent.futures import Future
 from dataclasses import dataclass, field
 
+import numpy as np
 from memr_client.errors import DeadlineExceeded, Overloaded, Unavailable
 
 from memr_service.encoder import Encoded, Encoders
@@ -26,6 +27,7 @@ class _Work:
     precision: str
     long_text: str
     deadline: float | None
+    alone: bool
     encoded: Future[Encoded] = field(default_factory=Future)
 
 
@@ -48,7 +50,7 @@ class Batcher:
         self._thread.start()
 
     async def encode(
-        self, name: str, texts: list[str], precision: str, long_text: str, deadline: float | None
+        self, name: str, texts: list[str], precision: str, long_text: str, deadline: float | None, alone: bool = False
     ) -> Encoded:
         """Vectors of n texts, each distinct text encoded once.
 
@@ -57,6 +59,9 @@ class Batcher:
         Args:
             name: an encoder of the allow-list; it is loaded if it is not yet.
             deadline: instant of `time.monotonic()` by which the encoder must have begun.
+            alone: encode each text by itself. Among others its vector depends on them in the last bits (how far it is
+                padded, how matrices are cut into tiles), alone on nothing but the text. On a few cores that costs
+                nothing, for nothing is padded; on many cores and on a GPU it gives up most of what batches gain.
 
         Raises:
             Overloaded: the queue has no room. (One request of any size passes while nothing waits.)
@@ -64,7 +69,7 @@ class Batcher:
             Unavailable: closed, or the encoder cannot be loaded.
         """
         places = {text: place for place, text in enumerate(dict.fromkeys(texts))}
-        work = _Work(name, list(places), precision, long_text, deadline)
+        work = _Work(name, list(places), precision, long_text, deadline, alone)
         self._submit(work)
         waiter = asyncio.wrap_future(work.encoded)
         try:
@@ -141,9 +146,12 @@ class Batcher:
             raise _too_late()
         encoder = self._encoders.load(work.name)
         begun = time.monotonic()
-        encoded = encoder.encode(work.texts, work.precision, work.long_text)
+        batches = [[text] for text in work.texts] if work.alone else [work.texts]
+        encoded = [encoder.encode(batch, work.precision, work.long_text) for batch in batches or [[]]]
         self._seconds_per_text = (time.monotonic() - begun) / max(len(work.texts), 1)
-        return encoded
+        return Encoded(
+            np.concatenate([one.vectors for one in encoded]), np.concatenate([one.truncated for one in encoded])
+        )
 
 
 def _too_late() -> DeadlineExceeded:

@@ -69,7 +69,12 @@ class Embedder:
             texts = inputs.distinct_texts(request, completion_texts)
             fingerprint = await self.bound_to(run)
             result = await self.batcher.encode(
-                fingerprint["model"], texts.distinct, fingerprint["precision"], config.long_text, deadline
+                fingerprint["model"],
+                texts.distinct,
+                fingerprint["precision"],
+                config.long_text,
+                deadline,
+                alone=config.deterministic,
             )
             prompts, completions = result.vectors[texts.prompt], result.vectors[texts.completion]
             encoded, truncated = len(texts.distinct), int(result.truncated.sum())
