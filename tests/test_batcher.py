@@ -298,12 +298,14 @@ def test_closing_answers_all_who_wait_finishes_what_is_begun_and_refuses_the_res
 
 
 def test_a_closed_batcher_s_thread_ends() -> None:
+    others = set(threading.enumerate())
     bench = Bench()
-    before = {thread for thread in threading.enumerate() if thread.name == "memr-encoder"}
+    own = {thread for thread in threading.enumerate() if thread.name == "memr-encoder"} - others
+    assert own
     bench.batcher.close()
-    for thread in before:
+    for thread in own:
         thread.join(10)
-    assert not any(thread.is_alive() for thread in before)
+    assert not any(thread.is_alive() for thread in own)
 
 
 def test_many_requests_some_of_them_given_up_leave_an_empty_queue() -> None:
