@@ -192,5 +192,5 @@ def body_digest(request: RewardRequest, embeddings: Sequence[np.ndarray]) -> byt
     for sent in embeddings:
         digest.update(str(sent.shape).encode())
         with np.errstate(over="ignore"):
-            digest.update(np.ascontiguousarray(sent, "<f4").tobytes())
+            digest.update(np.ascontiguousarray(sent, "<f4").data)
     return digest.digest()

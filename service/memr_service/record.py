@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import hashlib
 from dataclasses import dataclass, field, replace
+from functools import lru_cache
 from typing import Any
 
 import msgpack
@@ -219,9 +220,14 @@ def _unpack(payload: bytes) -> Any:
 def _array_to_extension(value: Any) -> msgpack.ExtType:
     if not isinstance(value, np.ndarray):
         raise TypeError(f"a record cannot hold a {type(value).__name__}")
-    little = value.dtype.newbyteorder("<")
-    head = msgpack.packb([little.str, list(value.shape)])
-    return msgpack.ExtType(_ARRAY, head + np.ascontiguousarray(value, little).tobytes())
+    little = np.ascontiguousarray(value, value.dtype.newbyteorder("<")).reshape(value.shape)
+    return msgpack.ExtType(_ARRAY, b"".join((_head(little.dtype.str, value.shape), little.data)))
+
+
+@lru_cache
+def _head(dtype: str, shape: tuple[int, ...]) -> bytes:
+    """What stands before an array's numbers: most records have columns of the same few shapes."""
+    return bytes(msgpack.packb([dtype, list(shape)]))
 
 
 def _extension_to_array(code: int, data: bytes) -> np.ndarray:
