@@ -92,7 +92,7 @@ class Run:
         started = time.perf_counter()
 
         # Read and score: over views, so nothing is changed yet.
-        effects = self._score(batch, write=True, expired=expired)
+        effects = score(self.state, self.config, batch, write=True, expired=expired)
         scored = time.perf_counter()
 
         # Commit: the record and the answers to its request ids, durable together or not at all.
@@ -119,7 +119,7 @@ class Run:
         """Rewards for a batch that leaves no trace (L10)."""
         self._check_dimension(batch)
         started = time.perf_counter()
-        effects = replace(self._score(batch, write=False), warnings=submission.warnings)
+        effects = replace(score(self.state, self.config, batch, write=False), warnings=submission.warnings)
         now = time.perf_counter()
         timing = submission.timing_ms | {"score": 1e3 * (now - started), "total": 1e3 * (now - submission.started)}
         state = self.state
@@ -181,12 +181,6 @@ class Run:
         if self._journal_bytes > self._limits.snapshot_bytes // 16:
             self._store.save_snapshot(self.uid, self._frozen())
             self.state.thaw()
-
-    def _score(self, batch: Batch, *, write: bool, expired: Sequence[bytes] = ()) -> Effects:
-        if write and self.config.barrier == "snapshot":
-            return snapshot.score(self.state, self.config, batch, expired)
-        score = official.score if self.config.order == "official" else scoring.score
-        return score(self.state, self.config, batch, write=write)
 
     def _sealed(
         self, batch: Batch, effects: Effects, submissions: Sequence[Submission], timing_ms: dict[str, float]
@@ -354,6 +348,14 @@ class Run:
             return begun[2].result()
         file = self._store.index_file(self.uid, f"{side}-{start}-{stop}.hnsw")
         return self.state.memories[side].prompts.load(start, stop, file) if file else None
+
+
+def score(state: State, config: RunConfig, batch: Batch, *, write: bool, expired: Sequence[bytes] = ()) -> Effects:
+    """What a batch does to a state, by the run's order and barrier; nothing is changed (see `Run.reward`)."""
+    if write and config.barrier == "snapshot":
+        return snapshot.score(state, config, batch, expired)
+    law = official.score if config.order == "official" else scoring.score
+    return law(state, config, batch, write=write)
 
 
 def answers(run_id: str, record: Record, timing_ms: dict[str, float]) -> Iterator[Answer]:
