@@ -167,9 +167,9 @@ class Run:
         """The position behind which the journal begins: 0 unless it is bounded."""
         return self._base
 
-    def records(self, upto: int = 2**62) -> Iterator[StoredRecord]:
-        """The run's journal along its own history, as far as it is kept."""
-        return self._store.records(self.uid, clipped(self.lineage, self._base, upto))
+    def records(self, upto: int = 2**62, after: int = 0) -> Iterator[StoredRecord]:
+        """The run's journal along its own history, as far as it is kept: behind position `after`, and up to `upto`."""
+        return self._store.records(self.uid, clipped(self.lineage, max(after, self._base), upto))
 
     def close(self) -> None:
         """Finish what runs in the background, and leave a snapshot so that the next start is quick."""

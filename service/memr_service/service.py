@@ -249,6 +249,10 @@ class Service:
         """Describe all runs, by name."""
         return await self._in_engine(self._runs.describe)
 
+    async def ask(self, run_id: str, question: Callable[[Run], T]) -> T:
+        """What a function says of a run, asked in the engine's thread: it should be quick, and change nothing."""
+        return await self._in_engine(question, await self._known(run_id))
+
     async def history(self, run_id: str, after: int = 0, limit: int = 1000) -> list[HistoryRow]:
         """A run's steps as statistics, from the record after position `after` on."""
         run = await self._known(run_id)
