@@ -24,13 +24,16 @@ os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")  # waiting threads would coun
 
 import numpy as np
 from memr_service.encoder import HashedEncoder, SentenceEncoder
-from memr_service.memory.index import CROSSOVER, PromptIndex, build
+from memr_service.memory import PromptIndex
+from memr_service.memory.graph import build
+from memr_service.memory.index import CROSSOVER
 from memr_service.memory.view import exact_cosines
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "tests"))
 from real_data import solutions, train_questions
 
 FLOOR = 0.99
+NOTHING = np.empty(0, np.int64)
 GROUP = 16
 """Queries asked at once: the distinct prompts of one request."""
 
@@ -59,7 +62,7 @@ def fill(index: PromptIndex, vectors: np.ndarray) -> float:
         index.append(vector)
         if wanted := index.next_graph():
             started = time.process_time()
-            index.swap(build(index.copy_range(*wanted), *wanted, seed=0))
+            index.swap(build(index.copy(*wanted), seed=0))
             building += time.process_time() - started
     return building
 
@@ -70,7 +73,7 @@ def nearest(index: PromptIndex, queries: np.ndarray, k: int) -> tuple[np.ndarray
     started = time.process_time()
     for start in range(0, len(queries), GROUP):
         group = queries[start : start + GROUP]
-        for query, numbers in zip(group, index.candidates(group, k, index.head), strict=True):
+        for query, numbers in zip(group, index.candidates(group, k, NOTHING), strict=True):
             order = np.argsort(-exact_cosines(query, index.take(numbers)), kind="stable")[:k]
             found.append(numbers[order])
     return np.stack(found), 1e6 * (time.process_time() - started) / len(queries)

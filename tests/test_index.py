@@ -9,7 +9,8 @@ import numpy as np
 import pytest
 from batches import unit_rows
 from memr_service.encoder.hashed import hashed_vectors
-from memr_service.memory.index import Graph, PromptIndex, build
+from memr_service.memory import PromptIndex
+from memr_service.memory.graph import Graph, Stretch, build
 from memr_service.memory.view import exact_cosines
 from real_data import solutions, train_questions
 
@@ -23,13 +24,19 @@ def fill(index: PromptIndex, vectors: np.ndarray, *, graphs: bool = True) -> Non
             index.drop_first()
         index.append(vector)
         if graphs and (wanted := index.next_graph()):
-            index.swap(build(index.copy_range(*wanted), *wanted, seed=0))
+            index.swap(build(index.copy(*wanted), seed=0))
+
+
+def graph_of(vectors: np.ndarray, start: int, stop: int) -> Graph:
+    """A graph over vectors[start:stop]."""
+    return build(Stretch(start, stop, np.arange(start, stop), vectors[start:stop]), seed=0)
 
 
 def nearest(index: PromptIndex, queries: np.ndarray, k: int, head: int | None = None) -> list[list[int]]:
     """The k nearest among the candidates, as a view picks them."""
     found = []
-    for query, numbers in zip(queries, index.candidates(queries, k, index.head if head is None else head), strict=True):
+    gone = np.arange(index.head, index.head if head is None else head)
+    for query, numbers in zip(queries, index.candidates(queries, k, gone), strict=True):
         assert len(np.unique(numbers)) == len(numbers)
         numbers = np.sort(numbers)
         order = np.argsort(-exact_cosines(query, index.take(numbers)), kind="stable")[:k]
@@ -130,7 +137,7 @@ def test_a_graph_swapped_in_late_does_not_return_what_left_meanwhile() -> None:
     vectors = unit_rows(rng, 200, D)
     index = PromptIndex(D, 100, crossover=50, step=25)
     fill(index, vectors[:100], graphs=False)
-    graph = build(index.copy_range(0, 100), 0, 100, seed=0)
+    graph = build(index.copy(0, 100), seed=0)
     fill(index, vectors[100:160], graphs=False)
     index.swap(graph)
     assert nearest(index, vectors[:160], 3) == brute_force(vectors, vectors[:160], 3, 60, 160)
@@ -142,7 +149,7 @@ def test_a_graph_of_prompts_that_all_left_is_not_taken_into_use() -> None:
     vectors = unit_rows(np.random.default_rng(8), 60, D)
     index = PromptIndex(D, 20)
     fill(index, vectors[:20])
-    graph = build(index.copy_range(0, 20), 0, 20, seed=0)
+    graph = build(index.copy(0, 20), seed=0)
     fill(index, vectors[20:])
     index.swap(graph)
     assert index.graphs == []
@@ -155,7 +162,7 @@ def test_a_merged_graph_replaces_one_that_lost_prompts_before_it_was_begun() -> 
     fill(index, vectors[32:], graphs=False)
     wanted = index.next_graph()
     assert wanted == (20, 60)
-    index.swap(build(index.copy_range(*wanted), *wanted, seed=0))
+    index.swap(build(index.copy(*wanted), seed=0))
     assert [(graph.start, graph.stop) for graph in index.graphs] == [(20, 60)]
     assert nearest(index, vectors[20:], 40) == brute_force(vectors, vectors[20:], 40, 20, 60)
 
@@ -167,8 +174,8 @@ class Disconnected:
         self.count = count
         self.asked = 0
 
-    def get_current_count(self) -> int:
-        return self.count
+    def get_ids_list(self) -> list[int]:
+        return list(range(self.count))
 
     def set_ef(self, ef: int) -> None:
         pass
@@ -218,14 +225,14 @@ def test_a_saved_graph_answers_as_the_one_in_memory(tmp_path: Path) -> None:
     fill(index, vectors[:300])
     (graph,) = index.graphs
     file = tmp_path / "graph.hnsw"
-    index.save(build(vectors[graph.start : graph.stop], graph.start, graph.stop, seed=0), file)
+    graph_of(vectors, graph.start, graph.stop).save(file)
     fill(index, vectors[300:350])
     loaded = index.load(graph.start, graph.stop, file)
     assert loaded is not None
-    before = index.candidates(queries, 7, index.head)
+    before = index.candidates(queries, 7, np.empty(0, np.int64))
     index.graphs.clear()
     index.swap(loaded)
-    after = index.candidates(queries, 7, index.head)
+    after = index.candidates(queries, 7, np.empty(0, np.int64))
     assert [row.tolist() for row in after] == [row.tolist() for row in before]
 
 
@@ -244,7 +251,7 @@ def test_a_file_that_is_missing_or_damaged_is_no_graph(tmp_path: Path) -> None:
     index, file = PromptIndex(D, 30), tmp_path / "graph.hnsw"
     fill(index, vectors)
     assert index.load(0, 30, file) is None
-    index.save(build(vectors, 0, 30, seed=0), file)
+    graph_of(vectors, 0, 30).save(file)
     assert index.load(0, 30, file) is not None
     whole = file.read_bytes()
     for bad in damaged(whole):
@@ -259,7 +266,7 @@ def test_a_file_of_other_prompts_is_no_graph_of_these(tmp_path: Path) -> None:
     vectors, file = unit_rows(rng, 40, D), tmp_path / "graph.hnsw"
     index = PromptIndex(D, 40)
     fill(index, vectors)
-    index.save(build(vectors[:30], 0, 30, seed=0), file)
+    graph_of(vectors, 0, 30).save(file)
     assert index.load(0, 30, file) is not None
     for start, stop in [(0, 31), (0, 29), (1, 30), (5, 20)]:
         assert index.load(start, stop, file) is None
@@ -275,7 +282,7 @@ def test_a_file_of_prompts_that_left_is_still_the_graph_of_those_that_stay(tmp_p
     vectors, file = unit_rows(np.random.default_rng(18), 60, D), tmp_path / "graph.hnsw"
     index = PromptIndex(D, 40)
     fill(index, vectors[:40])
-    index.save(build(vectors[:40], 0, 40, seed=0), file)
+    graph_of(vectors, 0, 40).save(file)
     fill(index, vectors[40:])
     graph = index.load(0, 40, file)
     assert graph is not None
@@ -286,7 +293,7 @@ def test_a_file_of_prompts_that_left_is_still_the_graph_of_those_that_stay(tmp_p
 def test_a_graph_of_nothing_can_be_built_for_a_history_in_which_all_of_it_left() -> None:
     index = PromptIndex(D, 5)
     fill(index, unit_rows(np.random.default_rng(19), 20, D))
-    index.swap(build(index.copy_range(0, 10), 0, 10, seed=0))
+    index.swap(build(index.copy(0, 10), seed=0))
     assert index.graphs == []
 
 
@@ -297,7 +304,7 @@ def test_a_graph_is_a_function_of_its_range() -> None:
     for _ in range(2):
         index = PromptIndex(D, 300, crossover=100, step=30)
         fill(index, vectors)
-        answers.append([row.tolist() for row in index.candidates(queries, 10, index.head)])
+        answers.append([row.tolist() for row in index.candidates(queries, 10, np.empty(0, np.int64))])
     assert answers[0] == answers[1]
 
 

@@ -10,7 +10,7 @@ import pytest
 from batches import DIMENSION, config, make_batch, random_batch, unit_rows
 from memr_client.schemas import RunConfig
 from memr_service import scoring
-from memr_service.memory.index import Graph, build
+from memr_service.memory.graph import Graph, Stretch, build
 from memr_service.record import Batch, Effects, IndexChange, Record, seal, unseal
 from memr_service.state import SIDES, State
 
@@ -28,11 +28,11 @@ class Graphs:
     """Where states find the graphs that another one began: built again from the same embeddings."""
 
     def __init__(self) -> None:
-        self.vectors: dict[tuple[str, int, int], np.ndarray] = {}
+        self.begun: dict[tuple[str, int, int], Stretch] = {}
 
-    def find(self, memory: str, start: int, stop: int) -> Graph | None:
-        vectors = self.vectors.get((memory, start, stop))
-        return None if vectors is None else build(vectors, start, stop, seed=0)
+    def find(self, index: str, start: int, stop: int) -> Graph | None:
+        stretch = self.begun.get((index, start, stop))
+        return None if stretch is None else build(stretch, seed=0)
 
 
 class Live:
@@ -51,17 +51,17 @@ class Live:
         record, payload = seal(made)
         state.apply(record)
         self.journal.append(payload)
-        self.graphs.vectors |= {(side, a, b): vectors for side, (a, b, vectors) in state.building.items()}
+        self.graphs.begun |= {(name, one.start, one.stop): one for name, one in state.building.items()}
         return effects
 
     def _index_changes(self) -> list[IndexChange]:
         changes = []
-        for side, memory in self.state.memories.items():
-            if side in self._begun:
-                changes.append(IndexChange(side, "swap", *self._begun.pop(side)))
-            elif wanted := memory.prompts.next_graph():
-                self._begun[side] = wanted
-                changes.append(IndexChange(side, "build", *wanted))
+        for name, index in self.state.indices().items():
+            if name in self._begun:
+                changes.append(IndexChange(name, "swap", *self._begun.pop(name)))
+            elif wanted := index.next_graph():
+                self._begun[name] = wanted
+                changes.append(IndexChange(name, "build", *wanted))
         return changes
 
 

@@ -63,9 +63,10 @@ class Batch:
 
 @dataclass(frozen=True)
 class IndexChange:
-    """A graph over the prompts [start, stop) of a memory was begun from, or taken into use at, this record."""
+    """A graph over the numbers [start, stop) of an index was begun from, or taken into use at, this record."""
 
     memory: str
+    """The index: a memory's name for its prompts, NAME-completions for its completions."""
     change: str
     """"build" or "swap"."""
     start: int

@@ -16,7 +16,7 @@ from memr_client.schemas import HistoryRow, MemorySize, MemorySizes, RunConfig, 
 
 from memr_service import history, official, scoring, snapshot
 from memr_service.answer import answer
-from memr_service.memory.index import Graph, build
+from memr_service.memory.graph import Graph, Stretch, build
 from memr_service.record import Batch, Effects, IndexChange, Record, Seat, seal, unseal
 from memr_service.state import State
 from memr_service.store.base import Answer, Branch, Snapshot, Store, StoredAnswer, StoredRecord, StoredRun
@@ -263,9 +263,8 @@ class Run:
     def _after(self, record: Record, size: int) -> None:
         for change in record.effects.index:
             if change.change == "build":
-                start, stop, vectors = self.state.building[change.memory]
-                work = self._background.submit(self._build, change.memory, vectors, start, stop)
-                self._graphs[change.memory] = (start, stop, work)
+                work = self._background.submit(self._build, change.memory, self.state.building[change.memory])
+                self._graphs[change.memory] = (change.start, change.stop, work)
             else:
                 self._graphs.pop(change.memory)
                 self._sweep_graphs()
@@ -312,42 +311,42 @@ class Run:
     def _index_changes(self) -> list[IndexChange]:
         """Graphs that are ready to be used from the next record on, and ranges that deserve one."""
         changes = []
-        for side, memory in self.state.memories.items():
-            begun = self._graphs.get(side)
+        for name, index in self.state.indices().items():
+            begun = self._graphs.get(name)
             if begun is None:
-                if wanted := memory.prompts.next_graph():
-                    changes.append(IndexChange(side, "build", *wanted))
+                if wanted := index.next_graph():
+                    changes.append(IndexChange(name, "build", *wanted))
             elif begun[2].done():
                 start, stop, work = begun
                 if error := work.exception():
                     log.warning("an index of run %s could not be built: %r", self.stored.run_id, error)
-                    del self._graphs[side]
+                    del self._graphs[name]
                 else:
-                    changes.append(IndexChange(side, "swap", start, stop))
+                    changes.append(IndexChange(name, "swap", start, stop))
         return changes
 
-    def _build(self, side: str, vectors: np.ndarray, start: int, stop: int) -> Graph:
-        graph = build(vectors, start, stop, self.config.seed)
-        if file := self._store.index_file(self.uid, f"{side}-{start}-{stop}.hnsw"):
-            self.state.memories[side].prompts.save(graph, file)
+    def _build(self, name: str, stretch: Stretch) -> Graph:
+        graph = build(stretch, self.config.seed)
+        if file := self._store.index_file(self.uid, f"{name}-{stretch.start}-{stretch.stop}.hnsw"):
+            graph.save(file)
         return graph
 
     def _sweep_graphs(self) -> None:
         """Remove the files of graphs that others have taken the place of."""
-        used = {f"{side}-{start}-{stop}" for side, (start, stop, _) in self._graphs.items()}
-        for side, memory in self.state.memories.items():
-            used |= {f"{side}-{graph.start}-{graph.stop}" for graph in memory.prompts.graphs}
+        used = {f"{name}-{start}-{stop}" for name, (start, stop, _) in self._graphs.items()}
+        for name, index in self.state.indices().items():
+            used |= {f"{name}-{graph.start}-{graph.stop}" for graph in index.graphs}
         if file := self._store.index_file(self.uid, "any"):
             for old in file.parent.iterdir():
                 if old.stem not in used:
                     old.unlink(missing_ok=True)
 
-    def _find_graph(self, side: str, start: int, stop: int) -> Graph | None:
-        begun = self._graphs.get(side)
+    def _find_graph(self, name: str, start: int, stop: int) -> Graph | None:
+        begun = self._graphs.get(name)
         if begun is not None and begun[:2] == (start, stop):
             return begun[2].result()
-        file = self._store.index_file(self.uid, f"{side}-{start}-{stop}.hnsw")
-        return self.state.memories[side].prompts.load(start, stop, file) if file else None
+        file = self._store.index_file(self.uid, f"{name}-{start}-{stop}.hnsw")
+        return self.state.indices()[name].load(start, stop, file) if file else None
 
 
 def score(state: State, config: RunConfig, batch: Batch, *, write: bool, expired: Sequence[bytes] = ()) -> Effects:

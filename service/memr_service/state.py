@@ -12,7 +12,8 @@ from memr_client.schemas import Contrast, RunConfig
 
 from memr_service import reward
 from memr_service.memory import Memory, View
-from memr_service.memory.index import Graph, build
+from memr_service.memory.graph import Graph, Stretch, build
+from memr_service.memory.index import Index
 from memr_service.pinned import OpenGroup, Pin, pin
 from memr_service.record import GENESIS, Batch, Effects, IndexChange, Record
 
@@ -48,9 +49,9 @@ class State:
         """Groups of which some items have been answered and none stored (barrier `snapshot`)."""
         self.answers: dict[bytes, dict[str, int]] = {}
         """Prompt's identity -> answer -> how often it was given, for N prompts, where `outcome_ucb` needs it."""
-        self.building: dict[str, tuple[int, int, np.ndarray]] = {}
-        """Memory -> range and embeddings of the graph begun last and not yet in use."""
-        self.find_graph: Callable[[str, int, int], Graph | None] = lambda memory, start, stop: None
+        self.building: dict[str, Stretch] = {}
+        """Index -> what the graph begun last and not yet in use is built from."""
+        self.find_graph: Callable[[str, int, int], Graph | None] = lambda index, start, stop: None
         """Where finished graphs come from; what it does not have is built on the spot."""
         self._index = index
 
@@ -73,6 +74,15 @@ class State:
         return {side: [len(memory.number), memory.completion_count] for side, memory in self.memories.items()} or {
             side: [0, 0] for side in SIDES
         }
+
+    def indices(self) -> dict[str, Index]:
+        """Everything that has graphs: a memory's prompts go by its name, its completions by NAME-completions."""
+        found: dict[str, Index] = {}
+        for side, memory in self.memories.items():
+            found[side] = memory.prompts
+            if memory.index is not None:
+                found[f"{side}-completions"] = memory.index
+        return found
 
     def views(self, batch: Batch) -> tuple[View, View]:
         """Both memories as a batch sees them, to read and to stage writes on."""
@@ -191,9 +201,12 @@ class State:
         arrays = {f"window/{name}": window for name, window in self.windows.items()}
         for side, memory in self.memories.items():
             arrays |= {f"{side}/{name}": array for name, array in memory.freeze().items()}
-        for number, (name, group) in enumerate(self.open_groups.items()):
+        for name, index in self.indices().items():
+            ranges = [(graph.start, graph.stop) for graph in index.graphs]
+            arrays[f"{name}/graphs"] = np.array(ranges, np.int64).reshape(-1, 2)
+        for number, (open_name, group) in enumerate(self.open_groups.items()):
             arrays |= {f"open/{number}/{field}": array for field, array in group.freeze().items()}
-            arrays[f"open/{number}/name"] = np.frombuffer(name, np.uint8)
+            arrays[f"open/{number}/name"] = np.frombuffer(open_name, np.uint8)
         arrays["steps"] = np.array(sorted(self.steps), np.int64)
         newest = -1 if self.step is None else self.step
         arrays["counters"] = np.array([self.serial, self.stepless, newest, self.dimension or 0], np.int64)
@@ -216,8 +229,10 @@ class State:
         self.windows = {name: arrays[f"window/{name}"] for name in self.config.components}
         self.memories = self._empty(dimension) if dimension else {}
         for side, memory in self.memories.items():
-            for start, stop in memory.restore(_under(f"{side}/", arrays)):
-                memory.prompts.swap(self._graph(side, start, stop))
+            memory.restore(_under(f"{side}/", arrays))
+        for name, index in self.indices().items():
+            for start, stop in arrays[f"{name}/graphs"].tolist():
+                index.swap(self._graph(name, start, stop))
         self.open_groups = {}
         while frozen := _under(f"open/{len(self.open_groups)}/", arrays):
             self.open_groups[frozen["name"].tobytes()] = OpenGroup.restore(frozen)
@@ -227,32 +242,27 @@ class State:
         return bytes(msgpack.packb(self.answers)) if self.answers else b""
 
     def _change_index(self, change: IndexChange) -> None:
-        prompts = self.memories[change.memory].prompts
+        index = self.indices()[change.memory]
         if change.change == "build":
-            vectors = prompts.copy_range(change.start, change.stop)
-            self.building[change.memory] = (change.start, change.stop, vectors)
+            self.building[change.memory] = index.copy(change.start, change.stop)
         else:
-            prompts.swap(self._graph(change.memory, change.start, change.stop))
+            index.swap(self._graph(change.memory, change.start, change.stop))
             self.building.pop(change.memory, None)
 
-    def _graph(self, side: str, start: int, stop: int) -> Graph:
-        """A finished graph, else one built now: from the embeddings put aside for it, else from those still stored."""
-        graph = self.find_graph(side, start, stop)
+    def _graph(self, name: str, start: int, stop: int) -> Graph:
+        """A finished graph, else one built now: from what was put aside for it, else from what is still stored."""
+        graph = self.find_graph(name, start, stop)
         if graph is None:
-            begun = self.building.get(side)
-            if begun is not None and begun[:2] == (start, stop):
-                vectors = begun[2]
-            else:
-                vectors = self.memories[side].prompts.copy_range(start, stop)
-            graph = build(vectors, start, stop, self.config.seed)
+            begun = self.building.get(name)
+            if begun is None or (begun.start, begun.stop) != (start, stop):
+                begun = self.indices()[name].copy(start, stop)
+            graph = build(begun, self.config.seed)
         return graph
 
     def _empty(self, dimension: int) -> dict[str, Memory]:
-        config = self.config
-        return {
-            side: Memory(dimension, config.max_prompts, config.max_completions, config.storage, **self._index)
-            for side in SIDES
-        }
+        config, indexed = self.config, "value" in self.config.components
+        sizes = config.max_prompts, config.max_completions
+        return {side: Memory(dimension, *sizes, config.storage, indexed=indexed, **self._index) for side in SIDES}
 
 
 def window_size(config: RunConfig, name: str) -> int:

@@ -8,7 +8,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from memr_service.memory.index import MARGINS, PromptIndex
+from memr_service.memory.completions import CompletionIndex
+from memr_service.memory.index import MARGINS
+from memr_service.memory.prompts import PromptIndex
 from memr_service.memory.rows import Rows
 
 GRID = float(2**36)
@@ -57,10 +59,18 @@ class Memory:
         entries: prompt number -> rows of its completions, oldest first.
         serials: row -> serial number of the completion stored there (counted over all completions of the run).
         outcomes: row -> its outcome.
+        index: all completions by serial number, where something asks for the nearest of them.
     """
 
     def __init__(
-        self, dimension: int, max_prompts: int, max_completions: int, storage: str = "float32", **index: int
+        self,
+        dimension: int,
+        max_prompts: int,
+        max_completions: int,
+        storage: str = "float32",
+        *,
+        indexed: bool = False,
+        **index: int,
     ) -> None:
         self.max_prompts = max_prompts
         self.max_completions = max_completions
@@ -70,6 +80,7 @@ class Memory:
         self.completions = Rows(dimension, storage)
         self.serials = np.empty(0, np.int64)
         self.outcomes = np.empty(0)
+        self.index = CompletionIndex(self.completions, MARGINS[storage], **index) if indexed else None
         self._free: list[int] = []
         self._used = 0
         self._sums: dict[int, np.ndarray] = {}
@@ -127,6 +138,7 @@ class Memory:
         vectors = completions[writes.item]
         exact = on_grid(vectors) if self._sums else vectors
         left: list[np.ndarray] = []
+        left_rows: list[int] = []  # of what was stored before
         columns = (writes.item, writes.prompt, writes.drops_prompt, writes.drops_entry)
         for place, (item, prompt, drops_prompt, drops_entry) in enumerate(
             zip(*(column.tolist() for column in columns), strict=True)
@@ -135,6 +147,7 @@ class Memory:
                 gone_rows = self._drop_first_prompt()
                 if self._total is not None:
                     left += [self._vector(row, completions, written) for row in gone_rows]
+                left_rows += [row for row in gone_rows if written.pop(row, None) is None]
             if prompt == self.prompts.tail:
                 self.prompts.append(prompts[item])
                 self.number[keys[item]] = prompt
@@ -152,9 +165,14 @@ class Memory:
                 if prompt in self._sums:
                     self._sums[prompt] = self._sums[prompt] - on_grid(left[-1])
                 self._free.append(gone)
+                if written.pop(gone, None) is None:
+                    left_rows.append(gone)
         if self._total is not None:
             came = in_grid(vectors).sum(axis=0)
             self._total = self._total + came - (in_grid(np.stack(left)).sum(axis=0) if left else 0)
+        if self.index is not None:
+            self.index.drop(self.serials[left_rows])
+            self.index.append(serials[[*written.values()]], np.array([*written], np.int64))
         rows = np.array(taken, np.int64)  # of a row that was taken twice the last item stays
         self.serials[rows], self.outcomes[rows] = serials[writes.item], outcomes[writes.item]
         self.completions.write(rows, vectors)
@@ -165,7 +183,6 @@ class Memory:
         frozen = {
             "keys": np.frombuffer(b"".join(self.number), np.uint8).reshape(-1, KEY_BYTES),
             "range": np.array([index.head, index.tail, self._used]),
-            "graphs": np.array([(graph.start, graph.stop) for graph in index.graphs], np.int64).reshape(-1, 2),
             "counts": np.array([len(one) for one in rows], np.int64),
             "rows": np.array([row for one in rows for row in one], np.int64),
             "serials": self.serials[: self._used].copy(),
@@ -182,8 +199,8 @@ class Memory:
         self.prompts.vectors.thaw()
         self.completions.thaw()
 
-    def restore(self, frozen: dict[str, np.ndarray]) -> list[tuple[int, int]]:
-        """Become what `freeze` saw; answers the ranges of the graphs it had, which are yet to be swapped in."""
+    def restore(self, frozen: dict[str, np.ndarray]) -> None:
+        """Become what `freeze` saw, but for graphs, which are yet to be swapped in."""
         head, tail, self._used = frozen["range"].tolist()
         self.prompts.head, self.prompts.tail = head, tail
         keys = frozen["keys"].tobytes()
@@ -200,7 +217,10 @@ class Memory:
         self._sums, self._total = {}, None
         self.prompts.vectors.restore(_blocks(frozen, "prompts/"))
         self.completions.restore(_blocks(frozen, "completions/"))
-        return [(start, stop) for start, stop in frozen["graphs"].tolist()]
+        if self.index is not None:
+            live = self.live_rows()
+            rows = live[np.argsort(self.serials[live])]
+            self.index.append(self.serials[rows], rows)
 
     def contents(self) -> Iterator[bytes]:
         """All that is stored, in one order that depends on nothing else: for the run's digest."""

@@ -50,6 +50,19 @@ class Rows:
             yield start, block
             start = upto
 
+    def pieces(self, rows: np.ndarray) -> Iterator[tuple[slice, np.ndarray]]:
+        """Vectors at `rows` (m,), ascending, block by block: their places in `rows`, and float32 vectors to read.
+
+        They are copied only where they are float16 or have gaps between them.
+        """
+        for number in np.unique(rows >> _SHIFT).tolist():
+            here = slice(*np.searchsorted(rows, [number << _SHIFT, (number + 1) << _SHIFT]).tolist())
+            within = rows[here] & (BLOCK - 1)
+            first, last = int(within[0]), int(within[-1])
+            together = last - first == len(within) - 1
+            vectors = self._blocks[number][first : last + 1] if together else self._blocks[number][within]
+            yield here, vectors.astype(np.float32, copy=False)
+
     def freeze(self, used: int) -> list[np.ndarray]:
         """The blocks of the first `used` rows as they are now; they will not change any more."""
         self._frozen = set(range(len(self._blocks)))

@@ -6,10 +6,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from memr_service.memory.index import nearest
 from memr_service.memory.memory import Memory, Writes, in_grid, on_grid
-
-SPARE = 16
-"""Candidates by float32 beyond those asked for, among which float64 decides."""
 
 
 @dataclass(frozen=True)
@@ -115,7 +113,9 @@ class View:
     def most_similar(
         self, queries: np.ndarray, held: np.ndarray, outcomes: np.ndarray, k: int
     ) -> tuple[np.ndarray, np.ndarray]:
-        """The k completions stored anywhere in the memory that are most similar to each query, by looking at all.
+        """The k completions stored anywhere in the memory that are most similar to each query, older ones first.
+
+        Exact as long as the memory's index is; it must have one.
 
         Args:
             queries: (n, d). held: the item whose entry a query must not see (n,), -1 for none.
@@ -124,22 +124,24 @@ class View:
         Returns:
             Their cosines (n, k), largest first, -inf where there are fewer; and their outcomes (n, k).
         """
-        rows = np.setdiff1d(self.memory.live_rows(), [entry for entry in self._left if entry >= 0])
+        index, memory = self.memory.index, self.memory
+        assert index is not None
+        leaving = np.sort(memory.serials[[entry for entry in self._left if entry >= 0]])
+        candidates = index.candidates(queries, k, leaving)
+        numbers = np.unique(np.concatenate(candidates))
+        rows = index.rows(numbers)
         items = np.setdiff1d(self._came, [~entry for entry in self._left if entry < 0]).astype(np.int64)
-        vectors = np.concatenate([self.memory.completions.take(rows), self.completions[items]])
-        paid = np.concatenate([self.memory.outcomes[rows], outcomes[items]])
+        staged = queries @ self.completions[items].T
+        vectors = np.concatenate([memory.completions.take(rows), self.completions[items]])
+        paid = np.concatenate([memory.outcomes[rows], outcomes[items]])
         similarity, outcome = np.full((len(queries), k), -np.inf), np.zeros((len(queries), k))
-        if not len(vectors):
-            return similarity, outcome
-        near = queries @ vectors.T
-        hidden = np.flatnonzero(np.isin(held, items))
-        near[hidden, len(rows) + np.searchsorted(items, held[hidden])] = -np.inf
-        ask = min(len(vectors), k + SPARE)
-        for query, found in enumerate(np.argpartition(-near, ask - 1, axis=1)[:, :ask]):
-            found = np.sort(found[near[query, found] > -np.inf])
-            exact = exact_cosines(queries[query], vectors[found])
+        for query, found in enumerate(candidates):
+            seen = np.flatnonzero(items != held[query])
+            near = seen[nearest(staged[query, seen], k, index.margin)]
+            places = np.concatenate([np.searchsorted(numbers, np.sort(found)), len(numbers) + near])
+            exact = exact_cosines(queries[query], vectors[places])
             order = np.argsort(-exact, kind="stable")[:k]
-            similarity[query, : len(order)], outcome[query, : len(order)] = exact[order], paid[found[order]]
+            similarity[query, : len(order)], outcome[query, : len(order)] = exact[order], paid[places[order]]
         return similarity, outcome
 
     def nearest(self, readings: list[Reading], keys: list[bytes], prompts: np.ndarray) -> np.ndarray:
@@ -261,7 +263,8 @@ class View:
     ) -> list[list[int]]:
         """Numbers of the nearest prompts but `own`, nearest first, equally near ones in order of age."""
         most = max(rooms) + 1  # one more, for the own prompt among them
-        candidates = self.memory.prompts.candidates(queries, most, self._head)
+        leaving = np.arange(self.memory.prompts.head, self._head)
+        candidates = self.memory.prompts.candidates(queries, most, leaving)
         staged = np.arange(max(self._head, self.memory.prompts.tail), self._tail)
         found = []
         for query, mine, room, stored in zip(queries, own, rooms, candidates, strict=True):
