@@ -24,6 +24,8 @@ from memr_service.encoder.hashed import hashed_vectors
 from real_data import solutions
 from sentence_transformers import SentenceTransformer
 from tiny_models import MAX_LENGTH, save_bert, save_static
+from tokenizers import Tokenizer
+from transformers import AutoModel
 
 MINILM = "all-MiniLM-L6-v2"
 
@@ -178,6 +180,74 @@ def test_windows_read_the_end_that_truncation_drops(bert: Path) -> None:
     assert whole.vectors[0] @ whole.vectors[1] < 0.9999
 
 
+def test_auto_is_the_mean_of_two_full_windows_one_at_either_end(bert: Path) -> None:
+    encoder = SentenceEncoder(str(bert), "cpu")
+    letters = "abcdefghijklmnopqrstuvwxyzabcdefg"  # 33, of which a window holds 14
+    long, fits = " ".join(letters), " ".join(letters[:14])
+    auto = encoder.encode([fits, long, "hi"], long_text="auto")
+    head, tail = encoder.encode([" ".join(letters[:14]), " ".join(letters[-14:])]).vectors
+    np.testing.assert_allclose(auto.vectors[1], (head + tail) / np.linalg.norm(head + tail), atol=1e-6)
+    assert np.array_equal(auto.vectors[[0, 2]], encoder.encode([fits, long, "hi"]).vectors[[0, 2]])
+    assert auto.truncated.tolist() == [False, True, False]
+
+
+def test_auto_truncates_the_middle_of_what_is_longer_than_two_windows(bert: Path) -> None:
+    encoder = SentenceEncoder(str(bert), "cpu")
+    auto = encoder.encode(["a" * 28, "a" * 29, "a" * 15, "a" * 14], long_text="auto")
+    assert auto.truncated.tolist() == [False, True, False, False]
+    middles = encoder.encode(["a" * 14 + middle + "b" * 14 for middle in ("cd", "ef")], long_text="auto")
+    np.testing.assert_allclose(middles.vectors[0], middles.vectors[1], atol=1e-6)
+
+
+def test_the_ends_are_the_same_two_for_a_model_that_cuts_from_the_front(tmp_path: Path) -> None:
+    text = " ".join("abcdefghijklmnopqrstuvwxyz")
+    plain, turned = (
+        SentenceEncoder(str(save_bert(tmp_path / side, truncation_side=side)), "cpu") for side in ("right", "left")
+    )
+    assert plain.encode([text]).vectors[0] @ turned.encode([text]).vectors[0] < 0.9999
+    np.testing.assert_allclose(
+        plain.encode([text], long_text="auto").vectors, turned.encode([text], long_text="auto").vectors, atol=1e-6
+    )
+
+
+def plain_auto(text: str) -> np.ndarray:
+    """The mean of the first and last 254 word pieces' vectors, by the files of the default model alone."""
+    folder = files.find_model(MINILM)
+    assert folder is not None
+    tokenizer = Tokenizer.from_file(str(folder / "tokenizer.json"))
+    tokenizer.no_padding()
+    tokenizer.no_truncation()
+    model = AutoModel.from_pretrained(folder).eval()
+    first, *pieces, last = tokenizer.encode(text).ids
+    ends = [pieces] if len(pieces) <= 254 else [pieces[:254], pieces[-254:]]
+    total = np.zeros(384)
+    for end in ends:
+        with torch.no_grad():
+            hidden = model(torch.tensor([[first, *end, last]])).last_hidden_state[0].numpy()
+        total += hidden.mean(axis=0) / np.linalg.norm(hidden.mean(axis=0))
+    return np.asarray(total / np.linalg.norm(total))
+
+
+def test_auto_of_the_real_model_is_what_a_plain_loop_over_the_ends_gives(minilm: SentenceEncoder) -> None:
+    long = [text for text in real_texts() if minilm.encode([text]).truncated[0]]
+    every = [answer["solution"] for question in solutions() for answer in question["solutions"]]
+    long += [text for text in every if len(text) > 1200][:6]
+    auto = minilm.encode([*long, "short", ""], long_text="auto").vectors
+    expected = np.stack([plain_auto(text) for text in [*long, "short", ""]])
+    assert len(long) >= 8
+    assert np.abs(auto - expected).max() <= 1e-5
+
+
+def test_auto_reads_an_end_that_truncation_drops_and_short_texts_as_ever(minilm: SentenceEncoder) -> None:
+    texts = ["word " * 300 + end for end in ("so the answer is 18", "I give up")] + real_texts()[3:20]
+    cut, auto = minilm.encode(texts), minilm.encode(texts, long_text="auto")
+    assert np.array_equal(cut.vectors[0], cut.vectors[1])
+    assert auto.vectors[0] @ auto.vectors[1] < 0.99
+    short = ~cut.truncated
+    assert short.sum() > 10
+    assert np.array_equal(auto.vectors[short], cut.vectors[short])
+
+
 def test_a_model_without_a_tokenizer_of_its_own_kind_reads_everything(static: Path) -> None:
     encoder = SentenceEncoder(str(static), "cpu")
     encoded = encoder.encode(["", "abc", "abc " * 1000])
@@ -187,7 +257,7 @@ def test_a_model_without_a_tokenizer_of_its_own_kind_reads_everything(static: Pa
     np.testing.assert_allclose(np.linalg.norm(encoded.vectors, axis=1), 1, atol=1e-6)
 
 
-@pytest.mark.parametrize("options", [{"precision": "bfloat16"}, {"long_text": "windows"}])
+@pytest.mark.parametrize("options", [{"precision": "bfloat16"}, {"long_text": "windows"}, {"long_text": "auto"}])
 def test_what_such_a_model_cannot_do_is_refused(static: Path, options: dict[str, str]) -> None:
     (option, value), encoder = *options.items(), SentenceEncoder(str(static), "cpu")
     with pytest.raises(InvalidRequest) as caught:
@@ -397,9 +467,9 @@ def test_precision_and_long_text_are_part_of_the_fingerprint(bert: Path) -> None
         json.dumps(encoders.fingerprint(name, precision, long_text), sort_keys=True)
         for name in encoders.allowed
         for precision in ("float32", "bfloat16")
-        for long_text in ("truncate", "windows")
+        for long_text in ("truncate", "windows", "auto")
     }
-    assert len(told) == 8
+    assert len(told) == 12
 
 
 def test_a_file_is_read_again_only_if_its_size_or_time_has_changed(tmp_path: Path) -> None:

@@ -20,20 +20,21 @@ VOCABULARY = {
 """Letters are the word-pieces: "ab c" is three tokens, five with [CLS] and [SEP]."""
 
 
-def tokenizer(padding_side: str = "right") -> BertTokenizerFast:
-    return BertTokenizerFast(vocab=VOCABULARY, padding_side=padding_side)
+def tokenizer(padding_side: str = "right", truncation_side: str = "right") -> BertTokenizerFast:
+    return BertTokenizerFast(vocab=VOCABULARY, padding_side=padding_side, truncation_side=truncation_side)
 
 
 def save_bert(folder: Path, pooling: str = "mean", tail: tuple[str, ...] = (), seed: int = 0, **how: Any) -> Path:
     """A BERT of two layers that reads 16 tokens, with pooling and what `tail` names; `how` goes to the model."""
     torch.manual_seed(seed)
-    side, dtype = how.pop("padding_side", "right"), how.pop("dtype", torch.float32)
+    dtype = how.pop("dtype", torch.float32)
+    sides = [how.pop(side, "right") for side in ("padding_side", "truncation_side")]
     config = BertConfig(
         vocab_size=len(VOCABULARY), hidden_size=16, num_hidden_layers=2, num_attention_heads=2, intermediate_size=32,
         max_position_embeddings=64, initializer_range=0.5,
     )  # fmt: skip
     BertModel(config).to(dtype).save_pretrained(folder / "bert")
-    tokenizer(side).save_pretrained(folder / "bert")
+    tokenizer(*sides).save_pretrained(folder / "bert")
     made = {"dense": lambda: Dense(16, 8), "normalize": Normalize}
     modules = [Transformer(str(folder / "bert"), max_seq_length=MAX_LENGTH), Pooling(16, pooling)]
     model = SentenceTransformer(modules=[*modules, *(made[name]() for name in tail)], device="cpu", **how)

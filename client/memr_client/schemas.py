@@ -274,8 +274,9 @@ class RunConfig(Wire):
     the question, as `<\\|im_start\\|>user\\n(.*?)<\\|im_end\\|>`. `.` is any character; the last match counts."""
     reasoning_tags: tuple[str, str] | None = None
     """[open, close]: only the completion's text between these tags is encoded."""
-    long_text: Literal["truncate", "windows"] = "truncate"
-    """Texts longer than the encoder reads: cut, or encoded in windows whose mean is taken."""
+    long_text: Literal["truncate", "windows", "auto"] = "truncate"
+    """Texts longer than the encoder reads: cut; or encoded in windows whose mean is taken; or `auto`: the mean of two
+    full windows, one at the head and one at the tail, where a reasoning's conclusion stands."""
     storage: Literal["float32", "float16"] = "float32"
     """Precision of embeddings, from receipt on."""
     store_text: bool = True

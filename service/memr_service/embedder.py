@@ -31,7 +31,7 @@ class Sent:
 
 @dataclass(frozen=True)
 class Embedded:
-    """A batch, how many texts were encoded for it, and how many of those were longer than the encoder reads."""
+    """A batch, how many texts were encoded for it, and how many of those were longer than what is read of a text."""
 
     batch: Batch
     encoded: int = 0
@@ -39,11 +39,12 @@ class Embedded:
 
     def warnings(self, config: RunConfig) -> list[str]:
         """What the caller should know about the texts that were cut."""
-        if not self.truncated or config.long_text != "truncate":
+        if not self.truncated:
             return []
+        reads = "two of the encoder's windows" if config.long_text == "auto" else "the encoder reads"
         return [
-            f"{self.truncated} of {self.encoded} texts ({self.truncated / self.encoded:.0%}) are longer than the "
-            "encoder reads and were cut; a run with long_text='windows' reads them whole."
+            f"{self.truncated} of {self.encoded} texts ({self.truncated / self.encoded:.0%}) are longer than {reads} "
+            "and were cut; a run with long_text='windows' reads them whole."
         ]
 
 

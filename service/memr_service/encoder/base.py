@@ -17,7 +17,7 @@ class Encoded:
     vectors: np.ndarray
     """(n, d) float32, rows of unit length."""
     truncated: np.ndarray
-    """(n,) bool: the end of the text was not read, because the text is longer than the model reads."""
+    """(n,) bool: a part of the text was not read, because the text is longer than what is read of it."""
 
 
 class Encoder(Protocol):
@@ -36,8 +36,9 @@ class Encoder(Protocol):
         Args:
             texts: any strings, empty ones too.
             precision: `float32`, or `bfloat16` for the transformer's weights.
-            long_text: `truncate` reads as much as the model takes; `windows` reads a longer text piece by piece and
-                takes the mean of the pieces' vectors, so that nothing is truncated.
+            long_text: of a text that is longer than the model takes, `truncate` reads the first window; `windows` reads
+                it window by window and takes the mean of their vectors, so that nothing is truncated; `auto` takes the
+                mean of two full windows, one at either end, and truncates the middle of what is longer than both.
 
         Raises:
             InvalidRequest: this encoder does not offer that precision or treatment of long texts.

@@ -51,24 +51,42 @@ class SentenceEncoder:
             return Encoded(np.empty((0, self.dimension), np.float32), np.zeros(0, bool))
         if self._tokenizer is None:
             return Encoded(self._encode_by_model(texts, precision, long_text), np.zeros(len(texts), bool))
-        windows, owner = self._cut(texts)
-        first = np.flatnonzero(np.diff(owner, prepend=-1))  # (n,): the window each text begins with
-        if long_text == "truncate":
-            return Encoded(self._embed(windows, first, precision), np.bincount(owner) > 1)
-        vectors = self._embed(windows, np.arange(len(owner)), precision)
-        return Encoded(unit_rows(np.add.reduceat(vectors, first)), np.zeros(len(texts), bool))
+        windows, first, count = self._cut(texts)
+        if long_text == "windows":
+            vectors = self._embed(windows, np.arange(count.sum()), precision)
+            return Encoded(unit_rows(np.add.reduceat(vectors, first)), np.zeros(len(texts), bool))
+        vectors, long = self._embed(windows, first, precision), np.flatnonzero(count > 1)
+        if long_text == "truncate" or not len(long):
+            return Encoded(vectors, count > 1)
+        tails, last, _ = self._cut([texts[place] for place in long.tolist()], from_end=True)
+        vectors[long] = unit_rows(vectors[long] + self._embed(tails, last, precision))
+        return Encoded(vectors, count > 2)
 
-    def _cut(self, texts: Sequence[str]) -> tuple[dict[str, list[list[int]]], np.ndarray]:
-        """All texts as w windows of tokens that the model can read, column by column, and each window's text (w,)."""
-        columns = self._tokenizer(
-            [self._prompt + text for text in texts],
-            truncation=self.max_length is not None,
-            max_length=self.max_length,
-            return_overflowing_tokens=True,
-            padding=False,  # whatever the tokenizer's file asks for: a batch is padded to its longest
-        )
+    def _cut(
+        self, texts: Sequence[str], *, from_end: bool = False
+    ) -> tuple[dict[str, list[list[int]]], np.ndarray, np.ndarray]:
+        """All texts as windows of tokens that the model can read, column by column.
+
+        Args:
+            from_end: the windows are laid from a text's end on, so that it is the first one that is full.
+
+        Returns:
+            The windows, the first one of each text (n,), and how many it has (n,).
+        """
+        side = self._tokenizer.truncation_side
+        self._tokenizer.truncation_side = {"right": "left", "left": "right"}[side] if from_end else side
+        try:
+            columns = self._tokenizer(
+                [self._prompt + text for text in texts],
+                truncation=self.max_length is not None,
+                max_length=self.max_length,
+                return_overflowing_tokens=True,
+                padding=False,  # whatever the tokenizer's file asks for: a batch is padded to its longest
+            )
+        finally:
+            self._tokenizer.truncation_side = side
         owner = np.asarray(columns.pop("overflow_to_sample_mapping"))
-        return dict(columns), owner
+        return dict(columns), np.flatnonzero(np.diff(owner, prepend=-1)), np.bincount(owner)
 
     def _embed(self, windows: dict[str, list[list[int]]], chosen: np.ndarray, precision: str) -> np.ndarray:
         """Unit vectors of m chosen windows, (m, d)."""
