@@ -41,7 +41,7 @@ async def settle() -> None:
 
 def test_two_who_wait_for_the_same_get_one_answer() -> None:
     async def story() -> None:
-        once, gate = Once(), Gate()
+        once, gate = Once[bytes](), Gate()
         waiting = [asyncio.create_task(once("name", "id", b"body", gate)) for _ in range(3)]
         await settle()
         assert "name" in once
@@ -56,7 +56,7 @@ def test_two_who_wait_for_the_same_get_one_answer() -> None:
 
 def test_different_names_do_not_wait_for_each_other() -> None:
     async def story() -> None:
-        once, shut, opened = Once(), Gate(), Gate()
+        once, shut, opened = Once[bytes](), Gate(), Gate()
         opened.open.set()
         waiting = asyncio.create_task(once("one", "id", b"", shut))
         assert await once("other", "id", b"", opened) == b"answer 1"
@@ -68,7 +68,7 @@ def test_different_names_do_not_wait_for_each_other() -> None:
 
 def test_another_body_under_a_name_in_flight_is_refused_and_disturbs_nobody() -> None:
     async def story() -> None:
-        once, gate = Once(), Gate()
+        once, gate = Once[bytes](), Gate()
         waiting = asyncio.create_task(once("name", "id", b"body", gate))
         await settle()
         with pytest.raises(InvalidRequest, match="another body"):
@@ -85,7 +85,7 @@ def test_a_failure_is_everybodys_and_is_forgotten() -> None:
         raise Unavailable("no")
 
     async def story() -> None:
-        once, gate = Once(), Gate()
+        once, gate = Once[bytes](), Gate()
         waiting = [asyncio.create_task(once("name", "id", b"", fails)) for _ in range(2)]
         for error in await asyncio.gather(*waiting, return_exceptions=True):
             assert isinstance(error, Unavailable)
@@ -97,7 +97,7 @@ def test_a_failure_is_everybodys_and_is_forgotten() -> None:
 
 def test_work_goes_on_while_anybody_waits_for_it() -> None:
     async def story() -> None:
-        once, gate = Once(), Gate()
+        once, gate = Once[bytes](), Gate()
         left, stays = (asyncio.create_task(once("name", "id", b"", gate)) for _ in range(2))
         await settle()
         left.cancel()
@@ -111,7 +111,7 @@ def test_work_goes_on_while_anybody_waits_for_it() -> None:
 
 def test_work_nobody_waits_for_is_cancelled_and_a_retry_at_once_begins_afresh() -> None:
     async def story() -> None:
-        once, gate = Once(), Gate()
+        once, gate = Once[bytes](), Gate()
         left = asyncio.create_task(once("name", "id", b"", gate))
         await settle()
         left.cancel()
@@ -129,7 +129,7 @@ def test_settled_waits_for_what_is_in_flight_and_swallows_its_failures() -> None
         raise Unavailable("no")
 
     async def story() -> None:
-        once, gate = Once(), Gate()
+        once, gate = Once[bytes](), Gate()
         waiting = asyncio.create_task(once("one", "id", b"", gate))
         failing = asyncio.create_task(once("other", "id", b"", fails))
         settled = asyncio.create_task(once.settled())

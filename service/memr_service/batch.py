@@ -92,8 +92,10 @@ def identities(request: RewardRequest) -> list[bytes]:
     """
     for item, prompt in enumerate(request.prompts):
         prompt_text(prompt, item)
-    ids: Sequence[str | None] = request.prompt_ids or [None] * len(request.prompts)
-    return [identity(prompt, name) for prompt, name in zip(request.prompts, ids, strict=True)]
+    if request.prompt_ids is not None:
+        return [identity(prompt, name) for prompt, name in zip(request.prompts, request.prompt_ids, strict=True)]
+    known = {prompt: identity(prompt, None) for prompt in {one for one in request.prompts if isinstance(one, str)}}
+    return [known[prompt] if isinstance(prompt, str) else identity(prompt, None) for prompt in request.prompts]
 
 
 def groups(request: RewardRequest, keys: list[bytes]) -> tuple[np.ndarray, list[bytes]]:
@@ -118,19 +120,21 @@ def distinct_texts(request: RewardRequest, completions: list[str]) -> Texts:
     return Texts(list(places), prompt, completion)
 
 
-def unit_rows(sent: np.ndarray, name: str) -> np.ndarray:
-    """Embeddings as sent (n, d) -> float32 rows of unit length (L2).
+def unit_rows(sent: np.ndarray, name: str, items: np.ndarray | None = None) -> np.ndarray:
+    """Embeddings as sent (n, d) -> float32 rows of unit length (L2), those of the given `items` (None: all).
 
     Raises:
         InvalidRequest: a row is zero or not finite.
     """
-    matrix = np.ascontiguousarray(sent, np.float64)  # the order of summation follows the layout
+    # The order of summation follows the layout.
+    matrix = np.ascontiguousarray(sent if items is None else sent[items], np.float64)
     with np.errstate(over="ignore"):
         norms = np.sqrt((matrix * matrix).sum(axis=1))
     wrong = np.flatnonzero(~np.isfinite(norms) | (norms == 0))
     if len(wrong):
+        item = wrong[0] if items is None else items[wrong[0]]
         raise InvalidRequest(
-            f"embeddings.{name}[{wrong[0]}] is zero or not finite.",
+            f"embeddings.{name}[{item}] is zero or not finite.",
             value=str(norms[wrong[0]]),
             limit="finite rows that are not zero",
             remedy="A text always has an embedding: check the encoder that made it.",
@@ -178,17 +182,32 @@ def matrix(raw: Any, name: str, n: int) -> np.ndarray:
 
 
 def distinct_rows(vectors: np.ndarray, keys: list[bytes]) -> tuple[np.ndarray, np.ndarray]:
-    """Distinct (prompt, embedding) pairs: the embeddings (u, d), and which of them is each item's (n,)."""
+    """Distinct (prompt, embedding) pairs: the items where each comes first (u,), and which of them is each item's (n,).
+
+    Args:
+        vectors: embedding of each item's prompt (n, d). keys: its identity (n).
+    """
     places: dict[tuple[bytes, bytes], int] = {}
-    of = [places.setdefault((key, row.tobytes()), len(places)) for key, row in zip(keys, vectors, strict=True)]
-    first = np.unique(np.array(of, np.int64), return_index=True)[1]
-    return vectors[first], np.array(of, np.int64)
+    first: list[int] = []
+    of: list[int] = []
+    before = None
+    for item, pair in enumerate(zip(keys, map(np.ndarray.tobytes, vectors), strict=True)):
+        if pair != before:  # the items of a group mostly follow each other, and to compare costs less than to hash
+            before, place = pair, places.setdefault(pair, len(first))
+            if place == len(first):
+                first.append(item)
+        of.append(place)
+    return np.array(first, np.int64), np.array(of, "<i4")
 
 
 def body_digest(request: RewardRequest, embeddings: Sequence[np.ndarray]) -> bytes:
-    """SHA-256 over what a request says, whichever encoding carried it; its id and run's name do not count."""
-    fields = request.model_dump(exclude={"run_id", "request_id", "embeddings"})
-    digest = hashlib.sha256(orjson.dumps(fields, option=orjson.OPT_SORT_KEYS))
+    """SHA-256 over what a request says, whichever encoding carried it; its id and run's name do not count.
+
+    Args:
+        embeddings: arrays that hold all that was sent of them.
+    """
+    said = {name: value for name, value in request if name not in ("run_id", "request_id", "embeddings")}
+    digest = hashlib.sha256(orjson.dumps(said, default=Message.model_dump, option=orjson.OPT_SORT_KEYS))
     for sent in embeddings:
         digest.update(str(sent.shape).encode())
         with np.errstate(over="ignore"):

@@ -22,11 +22,15 @@ from memr_service.run import Run
 
 @dataclass(frozen=True)
 class Sent:
-    """Embeddings (n, d) that a request carries: as unit rows, which are scored, and as they came, for its digest."""
+    """Embeddings that a request carries: as unit rows, which are scored, and as they came, for its digest.
+
+    `prompts` (u, d): the distinct ones, `prompt_of` (n,) says whose is whose. `completions` (n, d).
+    """
 
     prompts: np.ndarray
+    prompt_of: np.ndarray
     completions: np.ndarray
-    raw: tuple[np.ndarray, np.ndarray]
+    raw: tuple[np.ndarray, ...]
 
 
 @dataclass(frozen=True)
@@ -63,9 +67,10 @@ class Embedder:
         completion_texts = inputs.completion_texts(request, config)
         encoded = truncated = 0
         if sent is not None:
-            prompts, completions = sent.prompts, sent.completions
+            prompts, prompt_of, completions = sent.prompts, sent.prompt_of, sent.completions
         elif not keys:
             prompts = completions = np.empty((0, run.state.dimension or 1), np.float32)
+            prompt_of = np.empty(0, "<i4")
         else:
             texts = inputs.distinct_texts(request, completion_texts)
             fingerprint = await self.bound_to(run)
@@ -78,16 +83,17 @@ class Embedder:
                 alone=config.deterministic,
             )
             prompts, completions = result.vectors[texts.prompt], result.vectors[texts.completion]
+            first, prompt_of = inputs.distinct_rows(prompts, keys)
+            prompts = prompts[first]
             encoded, truncated = len(texts.distinct), int(result.truncated.sum())
-        distinct, prompt_of = inputs.distinct_rows(inputs.rounded(prompts, config.storage), keys)
         group, names = inputs.groups(request, keys)
         repeated = None
         if repetition_counts(config):
             repeated = np.array([repeated_share(text) for text in completion_texts])
         batch = Batch(
             keys=keys,
-            prompts=distinct,
-            prompt_of=prompt_of.astype("<i4"),
+            prompts=inputs.rounded(prompts, config.storage),
+            prompt_of=prompt_of,
             completions=inputs.rounded(completions, config.storage),
             outcomes=np.array(request.outcomes, np.float64),
             group=group,
@@ -126,8 +132,11 @@ class Embedder:
         return have
 
 
-def sent_embeddings(request: RewardRequest) -> Sent | None:
+def sent_embeddings(request: RewardRequest, keys: list[bytes]) -> Sent | None:
     """The embeddings a request carries; None where the service is to make them.
+
+    Args:
+        keys: identity of each item's prompt (n).
 
     Raises:
         InvalidRequest: they are not n rows of one dimension, or one of them is zero or not finite.
@@ -144,5 +153,10 @@ def sent_embeddings(request: RewardRequest) -> Sent | None:
             limit="one dimension",
             remedy="Embed both with the same model.",
         )
-    unit = inputs.unit_rows(prompts, "prompts"), inputs.unit_rows(completions, "completions")
-    return Sent(*unit, raw=(prompts, completions))
+    first, prompt_of = inputs.distinct_rows(prompts, keys)
+    return Sent(
+        prompts=inputs.unit_rows(prompts, "prompts", first),
+        prompt_of=prompt_of,
+        completions=inputs.unit_rows(completions, "completions"),
+        raw=(prompts[first], prompt_of, completions),
+    )

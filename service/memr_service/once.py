@@ -4,24 +4,26 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Coroutine, Hashable
-from typing import Any
+from typing import Any, Generic, TypeVar
 
 from memr_client.errors import InvalidRequest
 
-Work = Callable[[], Coroutine[Any, Any, bytes]]
+T = TypeVar("T")
 
 
-class Once:
+class Once(Generic[T]):
     """Work in flight by name. When the last of those who wait for it goes away, it is cancelled."""
 
     def __init__(self) -> None:
-        self._tasks: dict[Hashable, tuple[bytes, asyncio.Task[bytes]]] = {}
-        self._waiting: dict[asyncio.Task[bytes], int] = {}
+        self._tasks: dict[Hashable, tuple[bytes, asyncio.Task[T]]] = {}
+        self._waiting: dict[asyncio.Task[T], int] = {}
 
     def __contains__(self, name: Hashable) -> bool:
         return name in self._tasks
 
-    async def __call__(self, name: Hashable, request_id: str, digest: bytes, work: Work) -> bytes:
+    async def __call__(
+        self, name: Hashable, request_id: str, digest: bytes, work: Callable[[], Coroutine[Any, Any, T]]
+    ) -> T:
         """Do the work, or wait for the same that is being done.
 
         Raises:
@@ -40,7 +42,7 @@ class Once:
                     raise  # it is this caller that goes away
                 # Those who came before went away, and the work with them: begin again.
 
-    async def _wait_for(self, task: asyncio.Task[bytes]) -> bytes:
+    async def _wait_for(self, task: asyncio.Task[T]) -> T:
         self._waiting[task] = self._waiting.get(task, 0) + 1
         try:
             return await asyncio.shield(task)

@@ -25,10 +25,10 @@ from memr_service.barrier import Barrier, Member, Seat, merged, new_barrier
 from memr_service.batcher import Batcher
 from memr_service.embedder import Embedder, Sent, sent_embeddings
 from memr_service.encoder import Encoders
-from memr_service.once import Once, Work, require_same_body
+from memr_service.once import Once, require_same_body
 from memr_service.openrlhf import check_pattern
 from memr_service.presets import LAW, resolve
-from memr_service.record import Record
+from memr_service.record import Batch, Record
 from memr_service.run import Limits, Run, Submission
 from memr_service.runs import Runs
 from memr_service.settings import Settings
@@ -73,7 +73,7 @@ class Service:
         self._background = ThreadPoolExecutor(1, "memr-background")
         limits = Limits(settings.snapshot_bytes, settings.journal_bytes)
         self._runs = Runs(store, self._background, limits, self._forgotten)
-        self._in_flight = Once()
+        self._in_flight: Once[tuple[bytes, bool]] = Once()
         self._barriers: dict[int, Barrier] = {}
         self._barriers_gone = BarrierState(waiting=0, timeouts=0, late=0)
         self._loop: asyncio.AbstractEventLoop | None = None
@@ -120,7 +120,7 @@ class Service:
             raise Unavailable("The service is shutting down.", remedy="Try again.", retry_after=1)
         try:
             keys = inputs.identities(request)
-            sent = sent_embeddings(request)
+            sent = sent_embeddings(request, keys)
             digest = inputs.body_digest(request, sent.raw if sent else ()) if request.request_id is not None else b""
         except (UnicodeEncodeError, orjson.JSONEncodeError):
             raise InvalidRequest(
@@ -128,23 +128,13 @@ class Service:
                 limit="valid Unicode",
                 remedy="Decode the text with errors='replace' before sending it.",
             ) from None
-        reply = partial(self._answer, request, keys, sent, digest, deadline, time.perf_counter() - queued_s)
+        work = partial(self._answer, request, keys, sent, digest, deadline, time.perf_counter() - queued_s)
         if request.mode == "eval" or request.request_id is None or not keys:
-            return await reply(), False
-        return await self._once(request, digest, reply)
-
-    async def _once(self, request: RewardRequest, digest: bytes, work: Work) -> tuple[bytes, bool]:
-        """Answer a request id once: from the store if it is there, with its twin in flight, else by doing the work."""
-        assert request.request_id is not None
+            return await work()
         name = (request.run_id, request.request_id)
-        if name not in self._in_flight and (run := await self._find(request.run_id)) is not None:
-            stored = await self._in_engine(run.answered, request.request_id)
-            if stored is not None:
-                require_same_body(request.request_id, digest, stored.body_digest)
-                self._observe(request, True, 0, 0, stored.answer)
-                return stored.answer, True
-        joined = name in self._in_flight  # asked again: it may have come while the store was looked into
-        return await self._in_flight(name, request.request_id, digest, work), joined
+        joined = name in self._in_flight
+        answered, replayed = await self._in_flight(name, request.request_id, digest, work)
+        return answered, replayed or joined
 
     async def _answer(
         self,
@@ -154,13 +144,17 @@ class Service:
         digest: bytes,
         deadline: float | None,
         started: float,
-    ) -> bytes:
+    ) -> tuple[bytes, bool]:
         """The five hops. Should the run's config change between encoding and scoring, they begin again."""
         while True:
             run = await self._open(request)
             barrier = None if request.mode == "eval" else self._barrier(run)
             if not keys and barrier is None:
-                return await self._in_engine(run.nothing)
+                return await self._in_engine(run.nothing), False
+            if sent is None or barrier is not None:  # what was answered before is not encoded again, nor does it wait
+                stored = await self._in_engine(self._replay, run, request, digest)
+                if stored is not None:
+                    return self._replayed(request, stored)
             begun = time.perf_counter()
             embedded = await self.embedder.batch(run, request, keys, sent, deadline)
             timing = {"queue": 1e3 * (begun - started), "encode": 1e3 * (time.perf_counter() - begun)}
@@ -170,7 +164,9 @@ class Service:
             if request.mode == "eval":
                 answered: bytes = await self._in_engine(_in_time, begin_by, run.evaluate, batch, submission)
             elif barrier is None:
-                done = await self._in_engine(_in_time, begin_by, self._runs.commit, run, batch, [submission])
+                stored, done = await self._in_engine(self._commit_once, run, request, batch, submission, begin_by)
+                if stored is not None:
+                    return self._replayed(request, stored)
                 if done is None:
                     continue
                 (answered,), record = done
@@ -180,7 +176,30 @@ class Service:
                     submission = replace(submission, body_digest=inputs.body_digest(request, sent.raw if sent else ()))
                 answered = await _stay(barrier.join(Member(request, batch, submission)))
             self._observe(request, False, embedded.encoded, embedded.truncated, answered)
-            return answered
+            return answered, False
+
+    def _replay(self, run: Run, request: RewardRequest, digest: bytes) -> bytes | None:
+        """What a request was answered with before, if it was (called in the engine's thread)."""
+        if request.request_id is None or request.mode == "eval":
+            return None
+        stored = run.answered(request.request_id)
+        if stored is None:
+            return None
+        require_same_body(request.request_id, digest, stored.body_digest)
+        return stored.answer
+
+    def _commit_once(
+        self, run: Run, request: RewardRequest, batch: Batch, submission: Submission, begin_by: float | None
+    ) -> tuple[bytes | None, tuple[list[bytes], Record] | None]:
+        """What the request was answered with before, else what `Runs.commit` gives (called in the engine's thread)."""
+        stored = self._replay(run, request, submission.body_digest)
+        if stored is not None:
+            return stored, None
+        return None, _in_time(begin_by, self._runs.commit, run, batch, [submission])
+
+    def _replayed(self, request: RewardRequest, stored: bytes) -> tuple[bytes, bool]:
+        self._observe(request, True, 0, 0, stored)
+        return stored, True
 
     async def _settle(
         self, run: Run, members: Sequence[Member], seats: Sequence[Seat], warnings: Sequence[str]
