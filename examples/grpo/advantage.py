@@ -1,0 +1,71 @@
+"""The equations of GRPO (Shao et al. 2024, arXiv 2402.03300) and Dr. GRPO (Liu et al. 2025, arXiv 2503.20783).
+
+Symbols: n completions in groups of G that follow one another; r their rewards (n); A their advantages (n);
+T tokens of the longest completion. Pure functions; no argument is changed.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+EPSILON = 1e-4
+"""Keeps the deviation of a group from 0; TRL's."""
+
+
+def group_advantages(rewards: Tensor, group_size: int, variant: str) -> Tensor:
+    """A_i = (r_i - mean r) / (std r + 1e-4) within each group, (n) to (n); Dr. GRPO leaves the division out.
+
+    The deviation is the sample's, over G - 1, as in TRL.
+    """
+    groups = rewards.view(-1, group_size)
+    centred = groups - groups.mean(1, keepdim=True)
+    return (centred if variant == "dr-grpo" else centred / _spread(groups)).flatten()
+
+
+def clipped_loss(logp: Tensor, old_logp: Tensor, advantages: Tensor, clip: float) -> Tensor:
+    """-min(rho A, clip(rho, 1 - eps, 1 + eps) A) for each token, rho = p / p_old; (B, T), advantages (B)."""
+    ratio = (logp - old_logp).exp()
+    advantages = advantages[:, None]
+    return -torch.minimum(ratio * advantages, ratio.clamp(1 - clip, 1 + clip) * advantages)
+
+
+def k3(logp: Tensor, reference_logp: Tensor) -> Tensor:
+    """Estimate of KL(policy || reference) for each token, exp(x) - x - 1 with x = log p_ref - log p; never negative."""
+    x = reference_logp - logp
+    return x.exp() - x - 1
+
+
+def token_mean(values: Tensor, mask: Tensor, variant: str, max_completion: int) -> Tensor:
+    """One number per completion, (B, T) to (B): the mean over its tokens; Dr. GRPO: their sum over a constant length."""
+    sums = (values * mask).sum(1)
+    return sums / (max_completion if variant == "dr-grpo" else mask.sum(1))
+
+
+def memory_share(rewards: Tensor, memory: Tensor, outcomes: Tensor, group_size: int) -> dict[str, float | None]:
+    """Share of the advantages' variance that comes from the memory, in all groups and in each kind of group.
+
+    A reward is r = b + m, m the memory's part, and so is an advantage: A = A_b + A_m with
+    A_x = (x - mean x) / (std r + 1e-4) within the group. Then var A = cov(A_b, A) + cov(A_m, A), and
+
+        share = sum of A_m A / sum of A A    over the groups of a kind.
+
+    The shares of b and m add up to 1. One is negative where the memory pulls against the rest, and above 1 where it
+    outweighs a rest that pulls against it. None: there are no such groups, or all their advantages are 0. The kinds are
+    `all_wrong`, `mixed` and `all_right` by the outcomes, 0 or 1. All arguments are (n).
+    """
+    groups, parts, right = (x.view(-1, group_size) for x in (rewards, memory, outcomes))
+    spread = _spread(groups)
+    whole = (groups - groups.mean(1, keepdim=True)) / spread
+    part = (parts - parts.mean(1, keepdim=True)) / spread
+    share = right.mean(1)
+    kinds = {"all": share >= 0, "all_wrong": share == 0, "mixed": (share > 0) & (share < 1), "all_right": share == 1}
+    return {kind: _ratio((part * whole)[chosen].sum(), whole.square()[chosen].sum()) for kind, chosen in kinds.items()}
+
+
+def _spread(groups: Tensor) -> Tensor:
+    return groups.std(1, keepdim=True) + EPSILON
+
+
+def _ratio(above: Tensor, below: Tensor) -> float | None:
+    return float(above / below) if below > 0 else None

@@ -1,0 +1,89 @@
+"""Checkpoints: policy, optimiser, metrics and memory as they were after a step, and the exact way back to it.
+
+Random numbers need no place in them: every step draws its own from the seed and its number. Nor does the learning rate,
+which is a function of the step.
+"""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import torch
+from memr_client import RewardClient
+
+from examples.grpo.config import Config
+from examples.grpo.measures import Row
+from examples.grpo.policy import Policy
+
+NAME = "checkpoint.pt"
+
+
+def save(
+    folder: Path,
+    step: int,
+    policy: Policy,
+    optimizer: torch.optim.Optimizer,
+    rows: list[Row],
+    memory: RewardClient | None,
+) -> None:
+    """Keep what `step` steps have made, in place of an earlier checkpoint.
+
+    The memory is marked first and the file appears at once: whenever the process is killed, there is a complete file,
+    and the memory has the mark it names.
+    """
+    if memory is not None:
+        memory.create_checkpoint(None, _mark(step), step=step)
+    folder.mkdir(parents=True, exist_ok=True)
+    kept = {"step": step, "weights": _trained(policy), "optimizer": optimizer.state_dict(), "rows": rows}
+    unfinished = folder / f"{NAME}.{os.getpid()}"
+    torch.save(kept, unfinished)
+    unfinished.replace(folder / NAME)
+    if memory is not None:
+        for older in memory.checkpoints():
+            if older.name != _mark(step):
+                memory.delete_checkpoint(None, older.name)
+
+
+def begin(
+    config: Config, policy: Policy, optimizer: torch.optim.Optimizer, memory: RewardClient | None
+) -> tuple[int, list[Row]]:
+    """Go on from the output folder's checkpoint, or make the one of step 0: how many steps are done, their metrics.
+
+    Raises:
+        FileExistsError: the memory is not empty, and there is no checkpoint it belongs to.
+    """
+    if config.output is not None and (config.output / NAME).exists():
+        return load(config.output, policy, optimizer, memory)
+    if memory is not None and (position := memory.run().position):
+        raise FileExistsError(
+            f"the memory {config.memory_run!r} has seen {position} requests, but there is no checkpoint to go on from: "
+            "choose another memory_run or output, or delete the run"
+        )
+    if config.output is not None:
+        save(config.output, 0, policy, optimizer, [], memory)
+    return 0, []
+
+
+def load(
+    folder: Path, policy: Policy, optimizer: torch.optim.Optimizer, memory: RewardClient | None
+) -> tuple[int, list[Row]]:
+    """Bring everything back to the folder's checkpoint: how many steps were done, and their metrics."""
+    kept = torch.load(folder / NAME, map_location=policy.device, weights_only=True)
+    weights = _trained(policy)
+    with torch.no_grad():
+        for name, weight in kept["weights"].items():
+            weights[name].copy_(weight)
+    optimizer.load_state_dict(kept["optimizer"])
+    if memory is not None:
+        memory.restore(None, _mark(kept["step"]))
+    return kept["step"], kept["rows"]
+
+
+def _trained(policy: Policy) -> dict[str, torch.Tensor]:
+    """The weights that learn: with LoRA the adapters alone."""
+    return {name: weight.detach() for name, weight in policy.model.named_parameters() if weight.requires_grad}
+
+
+def _mark(step: int) -> str:
+    return f"step-{step}"

@@ -1,0 +1,1 @@
+"""What can be learned: `clock`, `gsm8k`, and questions of one's own."""

@@ -1,0 +1,151 @@
+"""GRPO with a memory reward, in plain PyTorch. `train` is the whole of it, `one_step` what is repeated.
+
+It departs from GRPO as published (Shao et al. 2024, arXiv 2402.03300) in this:
+
+1. The reward has three parts, outcome, format and memory; the memory's is computed by memr over the whole training.
+2. Outcomes are verified by a rule; there is no reward model, and no process supervision.
+3. Where a step's completions are learned from once (the default), the ratio is 1 and nothing is ever clipped.
+4. The reference of the KL penalty is the policy at the start throughout; there are no outer iterations that renew it.
+5. The deviation is over G - 1, and 1e-4 is added to it, as in TRL.
+6. There is no dropout, neither in sampling nor in learning.
+7. Random numbers of a step are drawn from the seed and the step's number, so that a resumed training is the same one.
+"""
+
+from __future__ import annotations
+
+import random
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+from memr_client import RewardClient
+
+from examples.grpo import checkpoint
+from examples.grpo.advantage import group_advantages
+from examples.grpo.config import Config
+from examples.grpo.learner import Learner
+from examples.grpo.log import Log
+from examples.grpo.measures import Row, measures
+from examples.grpo.policy import Policy, TinyPolicy
+from examples.grpo.rewards import open_memory, pay
+from examples.grpo.rollout import rollout
+from examples.grpo.tasks.clock import Clock
+from examples.grpo.tasks.task import Question, Task
+from examples.grpo.warm_start import warm_start
+
+EVAL_BATCH = 64
+"""Questions asked at once."""
+
+
+@dataclass(frozen=True)
+class Result:
+    """What a training came to."""
+
+    accuracy: float
+    """On held-out questions, after the last step."""
+    curve: list[tuple[int, float]]
+    """(steps done, accuracy on held-out questions), from 0 to the last."""
+    rows: list[Row]
+    """The metrics of each step (`measures` explains them); row 0 is the evaluation before the first."""
+    policy: Policy
+    memory_digest: str | None
+    """SHA-256 over the memory, its windows and counters."""
+
+    @property
+    def area(self) -> float:
+        """Area under the curve over its length: the mean accuracy during the training, lines between the points."""
+        pieces = zip(self.curve, self.curve[1:], strict=False)
+        return sum((end - start) * (one + other) / 2 for (start, one), (end, other) in pieces) / self.curve[-1][0]
+
+
+def train(config: Config) -> Result:
+    """One training, from its start or from the checkpoint in `config.output`."""
+    task = make_task(config)
+    policy = make_policy(config, task)
+    steps = config.steps or config.epochs * len(task.train) // config.prompts_per_step
+    learner = Learner(config, policy, steps)
+    with open_memory(config, task) as memory:
+        done, rows = checkpoint.begin(config, policy, learner.optimizer, memory)
+        with Log(config, steps, rows) as log:
+            if not rows:
+                log.write({"step": 0, "accuracy": evaluate(config, policy, task, 0)})
+            for step in range(done, steps):
+                row = one_step(config, task, policy, learner, memory, step)
+                last = step + 1 == steps
+                if last or (step + 1) % config.eval_every == 0:
+                    row["accuracy"] = evaluate(config, policy, task, step + 1)
+                log.write(row)
+                if config.output and (last or (step + 1) % config.save_every == 0):
+                    checkpoint.save(config.output, step + 1, policy, learner.optimizer, log.rows, memory)
+        digest = memory.run(digest=True).digest if memory is not None else None
+    curve = [(int(row["step"] or 0), accuracy) for row in rows if (accuracy := row.get("accuracy")) is not None]
+    return Result(curve[-1][1], curve, rows, policy, digest)
+
+
+def one_step(
+    config: Config, task: Task, policy: Policy, learner: Learner, memory: RewardClient | None, step: int
+) -> Row:
+    """Sample, pay, compare within groups, learn; what there is to log of it."""
+    began = time.perf_counter()
+    torch.manual_seed(number_of(config.seed, "sample", step))
+    questions = questions_of(config, task.train, step)
+    sampled = rollout(policy, questions, config.group_size, config.max_completion, config.temperature)
+    sampled_at = time.perf_counter()
+    rewards = pay(config, task, memory, sampled, step)
+    paid_at = time.perf_counter()
+    advantages = group_advantages(rewards.total, config.group_size, config.variant)
+    learned = learner.update(sampled, advantages, step)
+    seconds = {
+        "rollout_s": sampled_at - began,
+        "reward_s": paid_at - sampled_at,
+        "update_s": time.perf_counter() - paid_at,
+    }
+    modes = [task.mode(text) for text in sampled.texts]
+    return {"step": step + 1, **measures(sampled, rewards, modes, config.group_size), **learned, **seconds}
+
+
+def questions_of(config: Config, questions: Sequence[Question], step: int) -> list[Question]:
+    """A step's questions: all come once before one comes again, in an order that is new in each epoch."""
+    first = step * config.prompts_per_step
+    chosen = list[Question]()
+    for place in range(first, first + config.prompts_per_step):
+        epoch, within = divmod(place, len(questions))
+        order = list(range(len(questions)))
+        random.Random(f"order {config.seed} {epoch}").shuffle(order)
+        chosen.append(questions[order[within]])
+    return chosen
+
+
+def evaluate(config: Config, policy: Policy, task: Task, step: int) -> float:
+    """Share of the held-out questions that one completion each answers right."""
+    torch.manual_seed(number_of(config.seed, "evaluate", step))
+    questions = list(task.test[: config.eval_questions])
+    right = 0
+    for start in range(0, len(questions), EVAL_BATCH):
+        asked = rollout(
+            policy, questions[start : start + EVAL_BATCH], 1, config.max_completion, config.eval_temperature
+        )
+        pairs = zip(asked.texts, asked.questions, strict=True)
+        right += sum(task.right(text, question.answer) for text, question in pairs)
+    return right / len(questions)
+
+
+def number_of(*what: object) -> int:
+    """A seed for torch that belongs to one purpose."""
+    return random.Random(" ".join(map(str, what))).getrandbits(63)
+
+
+def make_task(config: Config) -> Task:
+    """The task the config names."""
+    return Clock(config.seed)
+
+
+def make_policy(config: Config, task: Task) -> Policy:
+    """The policy the config names, as it is before the first step."""
+    torch.manual_seed(number_of(config.seed, "weights"))
+    torch.set_num_threads(1)  # faster for a model of this size
+    policy = TinyPolicy(task.pieces, config.max_prompt, config.max_completion)
+    if isinstance(task, Clock):
+        warm_start(policy, task, config.seed, config.warm_starts)
+    return policy
