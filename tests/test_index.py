@@ -29,7 +29,7 @@ def fill(index: PromptIndex, vectors: np.ndarray, *, graphs: bool = True) -> Non
 
 def graph_of(vectors: np.ndarray, start: int, stop: int) -> Graph:
     """A graph over vectors[start:stop]."""
-    return build(Stretch(start, stop, np.arange(start, stop), vectors[start:stop]), seed=0)
+    return build(Stretch(start, stop, np.arange(start, stop), vectors[start:stop], 1e-5), seed=0)
 
 
 def nearest(index: PromptIndex, queries: np.ndarray, k: int, head: int | None = None) -> list[list[int]]:
@@ -174,8 +174,8 @@ class Disconnected:
         self.count = count
         self.asked = 0
 
-    def get_ids_list(self) -> list[int]:
-        return list(range(self.count))
+    def get_current_count(self) -> int:
+        return self.count
 
     def set_ef(self, ef: int) -> None:
         pass
@@ -190,7 +190,7 @@ def test_a_graph_that_cannot_return_enough_is_scanned() -> None:
     index = PromptIndex(D, 50)
     fill(index, vectors)
     graph = Disconnected(40)
-    index.swap(Graph(0, 40, graph))
+    index.swap(Graph(0, 40, graph, np.arange(40), np.arange(40)))
     assert nearest(index, vectors, 4) == brute_force(vectors, vectors, 4, 0, 50)
     assert graph.asked == 1
 

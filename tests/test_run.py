@@ -423,37 +423,40 @@ def test_a_graph_is_built_beside_and_taken_into_use_at_a_recorded_position(small
 
 @pytest.mark.parametrize("files", ["kept", "lost", "of another history"])
 @pytest.mark.parametrize("snapshot_bytes", [NEVER, 4_000])
+@pytest.mark.parametrize("components", [{"exploit": 1.0, "explore": 1.0}, {"value": 1.0}])
 def test_a_replayed_run_has_the_same_graphs_and_gives_bit_equal_rewards(
-    directory: Path, files: str, snapshot_bytes: int, small_graphs: None
+    directory: Path, files: str, snapshot_bytes: int, components: dict[str, float], small_graphs: None
 ) -> None:
     later, sent = Later(), batches(16, 90, prompts=150)
     store = SqliteStore(directory)
-    run = open_run(store, later, snapshot_bytes, max_prompts=40 if files == "kept" else 100_000, k=3)
+    limits = {"max_prompts": 40 if files == "kept" else 100_000, "max_completions": 3}
+    run = open_run(store, later, snapshot_bytes, components=components, k=3, **limits)
     for number, batch in enumerate(sent[:60]):
         if number % 4 == 3:
             later.work()
         reward(run, batch)
     later.work()
-    ranges = {side: [(graph.start, graph.stop) for graph in run.state.memories[side].prompts.graphs] for side in SIDES}
+    ranges = {name: [(one.start, one.stop) for one in index.graphs] for name, index in run.state.indices().items()}
     assert all(ranges.values())
+    assert len(ranges) == (4 if "value" in components else 2)
     assert bool(store.snapshots(run.uid)) == (snapshot_bytes != NEVER)
     # Another process's worth: a copy of the directory, as a crash would leave it.
     copy = directory.with_name("copy")
     shutil.copytree(directory, copy)
     found = sorted(copy.glob("index/*/*.hnsw"))
-    contents = [(file.read_bytes(), file.with_suffix(".crc32").read_bytes()) for file in found]
+    kept = [[file.with_suffix(suffix) for suffix in (".hnsw", ".npy", ".crc32")] for file in found]
+    contents = [[one.read_bytes() for one in parts] for parts in kept]
     for place, file in enumerate(found):
         if files == "lost":
             file.unlink()
         elif files == "of another history":
-            graph, checksum = contents[place - 1]
-            file.write_bytes(graph)
-            file.with_suffix(".crc32").write_bytes(checksum)
+            for one, content in zip(kept[place], contents[place - 1], strict=True):
+                one.write_bytes(content)
     twin_store = SqliteStore(copy)
     twin = open_run(twin_store, Now())
     assert everything(twin) == everything(run)
-    for side in SIDES:
-        assert [(graph.start, graph.stop) for graph in twin.state.memories[side].prompts.graphs] == ranges[side]
+    for name, index in twin.state.indices().items():
+        assert [(one.start, one.stop) for one in index.graphs] == ranges[name]
     for batch in sent[60:]:
         assert values(twin.evaluate(batch, Submission())) == values(run.evaluate(batch, Submission()))
         _, record = run.reward(batch, [Submission()])

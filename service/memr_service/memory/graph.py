@@ -1,24 +1,39 @@
-"""One HNSW graph over numbered vectors (Malkov and Yashunin 2018), and its file."""
+"""One HNSW graph over numbered vectors (Malkov and Yashunin 2018), and its files.
+
+Vectors that are all but equal share a point. A few hundred copies of one text would otherwise take each other for all
+their neighbours and become an island that no search leaves: a policy that repeats itself is what makes them.
+"""
 
 from __future__ import annotations
 
 import os
 import zlib
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
 
 import hnswlib
 import numpy as np
 
+CHUNK = 256
+"""Vectors put into a graph at once."""
+
+Found = list[tuple[np.ndarray, np.ndarray]]
+"""For each query the numbers (m,) found in one place and their cosines in float32 (m,)."""
+
 
 @dataclass(frozen=True)
 class Stretch:
-    """What a graph is built from: `numbers` (m,) in [start, stop), ascending, and their `vectors` (m, d)."""
+    """What a graph is built from: `numbers` (m,) in [start, stop), ascending, and their `vectors` (m, d).
+
+    Vectors no farther from each other than `margin` share a point.
+    """
 
     start: int
     stop: int
     numbers: np.ndarray
     vectors: np.ndarray
+    margin: float
 
 
 class Graph:
@@ -29,80 +44,143 @@ class Graph:
         live: how many of them are not gone.
     """
 
-    def __init__(self, start: int, stop: int, hnsw: hnswlib.Index) -> None:
+    def __init__(self, start: int, stop: int, hnsw: hnswlib.Index, numbers: np.ndarray, points: np.ndarray) -> None:
+        """`points` (m,): the point of each of `numbers` (m,), called by the first number there."""
         self.start = start
         self.stop = stop
-        self.numbers = np.sort(np.array(hnsw.get_ids_list(), np.int64))
-        self.live = len(self.numbers)
+        self.numbers = numbers
+        self.live = len(numbers)
         self._hnsw = hnsw
+        self._points = points
+        self._live_points = hnsw.get_current_count()
+        self._together: dict[int, dict[int, None]] = {}
+        """Point -> the numbers that are left there, ascending, where there were several."""
+        shared = np.isin(points, points[points != numbers])
+        for number, point in zip(numbers[shared].tolist(), points[shared].tolist(), strict=True):
+            self._together.setdefault(point, {})[number] = None
 
     def holds(self, numbers: np.ndarray) -> np.ndarray:
         """Which of `numbers` (m,) are in the graph, gone or not."""
-        places = np.searchsorted(self.numbers, numbers)
-        return np.asarray(np.append(self.numbers, -1)[places] == numbers)
+        return np.asarray(np.append(self.numbers, -1)[np.searchsorted(self.numbers, numbers)] == numbers)
 
     def vectors(self, numbers: np.ndarray) -> np.ndarray:
-        """The vectors (m, d) it was built from."""
-        return np.asarray(self._hnsw.get_items(numbers, return_type="numpy"))
+        """The points (m, d) of some of its numbers (m,), of which none may be gone."""
+        points = self._points[np.searchsorted(self.numbers, numbers)]
+        return np.asarray(self._hnsw.get_items(points, return_type="numpy"))
 
     def forget(self, numbers: np.ndarray) -> None:
         """Mark those of `numbers` that it holds as gone: searches pass over them. None may be marked twice."""
-        gone = numbers[self.holds(numbers)].tolist()
-        for number in gone:
-            self._hnsw.mark_deleted(number)
-        self.live -= len(gone)
+        here = numbers[self.holds(numbers)]
+        points = self._points[np.searchsorted(self.numbers, here)]
+        for number, point in zip(here.tolist(), points.tolist(), strict=True):
+            left = self._together.get(point, {number: None})
+            del left[number]
+            if not left:
+                self._hnsw.mark_deleted(point)
+                self._live_points -= 1
+        self.live -= len(here)
 
-    def search(self, queries: np.ndarray, k: int, ef: int) -> tuple[np.ndarray, np.ndarray] | None:
-        """Numbers (u, k) nearest to each query (u, d) and their cosines (u, k); None where it finds fewer."""
+    def search(self, queries: np.ndarray, k: int, ef: int, leaving: np.ndarray) -> Found:
+        """For each query (u, d) the k nearest, past those that are about to leave; nothing where it finds fewer.
+
+        Args:
+            ef: how many points are kept in view.
+            leaving: numbers that it holds (l,), none of them gone.
+        """
         self._hnsw.set_ef(ef)
+        asked = min(k + len(leaving), ef, self._live_points)
         try:
-            numbers, distances = self._hnsw.knn_query(queries, k=k, num_threads=1)
+            points, distances = self._hnsw.knn_query(queries, k=asked, num_threads=1)
         except RuntimeError:  # hnswlib's way of saying that it found fewer
-            return None
-        return numbers.astype(np.int64), 1 - distances
+            return []
+        past = set(leaving.tolist())
+        found = [self._first(row, k, past) for row in points.tolist()]
+        if any(len(numbers) < k for numbers, _ in found):
+            return []
+        return [(np.array(numbers), 1 - row[places]) for (numbers, places), row in zip(found, distances, strict=True)]
+
+    def _first(self, points: list[int], k: int, past: set[int]) -> tuple[list[int], list[int]]:
+        """The first k numbers at some points that are not to be passed over, and the places of their points."""
+        numbers: list[int] = []
+        places: list[int] = []
+        for place, point in enumerate(points):
+            there = (number for number in self._together.get(point, (point,)) if number not in past)
+            numbers += islice(there, k - len(numbers))
+            places += [place] * (len(numbers) - len(places))
+            if len(numbers) == k:
+                break
+        return numbers, places
 
     def save(self, file: Path) -> None:
-        """Keep the graph in a file, with its checksum beside it; without that the file counts for nothing.
+        """Keep the graph in `file` and one beside it, with their checksum; without that they count for nothing.
 
-        Both are on disk when this returns: what leaves later cannot be put into the graph once more.
+        All is on disk when this returns: what leaves later cannot be put into the graph once more.
         """
-        _sum_file(file).unlink(missing_ok=True)
+        beside, checksum = file.with_suffix(".npy"), file.with_suffix(".crc32")
+        checksum.unlink(missing_ok=True)
         self._hnsw.save_index(str(file))
-        _sum_file(file).write_text(_checksum(file))
-        for written in (file, _sum_file(file)):
+        np.save(beside, np.stack([self.numbers, self._points]))
+        checksum.write_text(_checksum(file, beside))
+        for written in (file, beside, checksum):
             with written.open("rb") as opened:
                 os.fsync(opened.fileno())
 
     @classmethod
     def load(cls, start: int, stop: int, dimension: int, file: Path) -> Graph | None:
-        """The graph of a file, or None where the file is not there or not whole."""
+        """The graph that was kept in a file, or None where it is not there or not whole."""
+        beside = file.with_suffix(".npy")
         try:
-            if _sum_file(file).read_bytes() != _checksum(file).encode():
+            if file.with_suffix(".crc32").read_bytes() != _checksum(file, beside).encode():
                 return None
         except FileNotFoundError:
             return None
         hnsw = hnswlib.Index(space="ip", dim=dimension)
         hnsw.load_index(str(file))
-        return cls(start, stop, hnsw)
+        return cls(start, stop, hnsw, *np.load(beside))
 
 
 def build(stretch: Stretch, seed: int) -> Graph:
     """A graph over a stretch: by one thread and in order, so that it is a function of the stretch and the seed."""
-    hnsw = hnswlib.Index(space="ip", dim=stretch.vectors.shape[1])
-    hnsw.init_index(max_elements=max(1, len(stretch.numbers)), M=16, ef_construction=200, random_seed=seed % 2**31)
-    if len(stretch.numbers):
-        hnsw.add_items(stretch.vectors, stretch.numbers, num_threads=1)
-    return Graph(stretch.start, stretch.stop, hnsw)
+    numbers, vectors = stretch.numbers, stretch.vectors
+    hnsw = hnswlib.Index(space="ip", dim=vectors.shape[1])
+    hnsw.init_index(max_elements=max(1, len(numbers)), M=16, ef_construction=200, random_seed=seed % 2**31)
+    hnsw.set_ef(32)
+    points = numbers.copy()
+    for first in range(0, len(numbers), CHUNK):
+        here = slice(first, first + CHUNK)
+        points[here] = _points(hnsw, stretch, here)
+        own = points[here] == numbers[here]
+        hnsw.add_items(vectors[here][own], numbers[here][own], num_threads=1)
+    return Graph(stretch.start, stretch.stop, hnsw, numbers, points)
 
 
-def _sum_file(file: Path) -> Path:
-    return file.with_suffix(".crc32")
+def _points(hnsw: hnswlib.Index, stretch: Stretch, here: slice) -> np.ndarray:
+    """Where the next vectors of a stretch belong (c,): at a point that is there or comes with them, or at their own."""
+    numbers, vectors = stretch.numbers[here], stretch.vectors[here]
+    points = numbers.copy()
+    if hnsw.get_current_count():
+        there = hnsw.knn_query(vectors, k=1, num_threads=1)[0][:, 0].astype(np.int64)
+        known = _distance(vectors, stretch.vectors[np.searchsorted(stretch.numbers, there)]) <= stretch.margin
+        points[known] = there[known]
+    squares = (vectors * vectors).sum(axis=1)
+    alike = squares[:, None] + squares - 2 * vectors @ vectors.T < 1e-5  # more than float32 makes of equal ones
+    np.fill_diagonal(alike, val=True)
+    first = alike.argmax(axis=1)  # of all that are alike, among those that come together
+    joins = (_distance(vectors, vectors[first]) <= stretch.margin) & (points == numbers)
+    joins &= (first[first] == first) & (points[first] == numbers[first])
+    points[joins] = numbers[first[joins]]
+    return points
 
 
-def _checksum(file: Path) -> str:
-    """CRC-32 of a file, in hex: hnswlib reads whatever it is given, and searches beyond its memory."""
+def _distance(x: np.ndarray, y: np.ndarray) -> np.ndarray:
+    return np.asarray(np.linalg.norm(x - y, axis=1))
+
+
+def _checksum(*files: Path) -> str:
+    """CRC-32 of files, in hex: hnswlib reads whatever it is given, and searches beyond its memory."""
     crc = 0
-    with file.open("rb") as opened:
-        while block := opened.read(1 << 20):
-            crc = zlib.crc32(block, crc)
+    for file in files:
+        with file.open("rb") as opened:
+            while block := opened.read(1 << 20):
+                crc = zlib.crc32(block, crc)
     return f"{crc:08x}"

@@ -15,7 +15,7 @@ from pathlib import Path
 
 import numpy as np
 
-from memr_service.memory.graph import Graph, Stretch
+from memr_service.memory.graph import Found, Graph, Stretch
 
 CROSSOVER = 32_768
 """Vectors up to which exact search alone is used: below, it costs less than a few per cent of encoding a group."""
@@ -24,9 +24,6 @@ STEP = 8_192
 MARGINS = {"float32": 1e-5, "float16": 1e-3}
 """More than a float32 product of stored vectors can differ from their cosine; candidates within it are compared in
 float64. Vectors rounded to float16 are not quite of unit length, hence the larger one."""
-
-Found = list[tuple[np.ndarray, np.ndarray]]
-"""For each query the numbers (m,) found in one place and their cosines in float32 (m,)."""
 
 
 class Index(ABC):
@@ -99,7 +96,7 @@ class Index(ABC):
     def copy(self, start: int, stop: int) -> Stretch:
         """What is stored of [start, stop)."""
         numbers = self.stored(start, stop)
-        return Stretch(start, stop, numbers, self.take(numbers))
+        return Stretch(start, stop, numbers, self.take(numbers), self.margin)
 
     def swap(self, graph: Graph) -> None:
         """Take a graph into use in place of those its range covers."""
@@ -117,8 +114,10 @@ class Index(ABC):
         if graph is None or ((graph.numbers < start) | (graph.numbers >= stop)).any():
             return None
         stored = self.stored(start, stop)
-        same = graph.holds(stored).all() and np.array_equal(graph.vectors(stored), self.take(stored))
-        return graph if same else None
+        if not graph.holds(stored).all():
+            return None
+        apart = np.linalg.norm(graph.vectors(stored) - self.take(stored), axis=1)
+        return graph if (apart <= self.margin).all() else None
 
     def _forget(self, numbers: np.ndarray) -> None:
         """Mark `numbers` (m,) as gone wherever they are; a graph of which nothing is left is given up."""
@@ -129,17 +128,10 @@ class Index(ABC):
     def _search(self, graph: Graph, queries: np.ndarray, k: int, gone: np.ndarray) -> Found:
         """Look in a graph for k that stay, past those that are about to leave; nothing where it cannot answer."""
         leaving = gone[graph.holds(gone)]
+        least, per_neighbour = self.effort
         if graph.live - len(leaving) < k:
             return []
-        least, per_neighbour = self.effort
-        ef = max(least, per_neighbour * k)
-        found = graph.search(queries, min(k + len(leaving), ef), ef)
-        if found is None:
-            return []
-        stays = ~np.isin(found[0], leaving)
-        if (stays.sum(axis=1) < k).any():
-            return []
-        return [(numbers[keep], cosines[keep]) for numbers, cosines, keep in zip(*found, stays, strict=True)]
+        return graph.search(queries, k, max(least, per_neighbour * k), leaving)
 
     def _scan(self, start: int, stop: int, queries: np.ndarray, k: int, gone: np.ndarray) -> Found:
         """Look at everything stored of [start, stop)."""
