@@ -103,13 +103,11 @@ class Options(Wire):
         }
 
 
-class ComponentGuards(Options):
-    """What keeps items from a component's reward. A rejected item has no raw value and does not move the window."""
+class Gates(Options):
+    """Limits that a completion must keep, whether to be paid or to be remembered."""
 
     topic_floor: Cosine | None = None
     """Reject completions whose cosine to their prompt is below it: refusals, noise, answers to something else."""
-    neighbour_floor: Cosine | None = None
-    """exploit and explore: reject items whose nearest prompt in memory is less similar than this."""
     min_chars: Count | None = None
     max_chars: Count | None = None
     """Reject completions shorter or longer than this."""
@@ -117,6 +115,13 @@ class ComponentGuards(Options):
     """Reject completions of which a larger share repeats what was said earlier in them."""
     drop_truncated: bool = False
     """Reject completions that the trainer sent as `truncated`."""
+
+
+class ComponentGuards(Gates):
+    """What keeps items from a component's reward. A rejected item has no raw value and does not move the window."""
+
+    neighbour_floor: Cosine | None = None
+    """exploit and explore: reject items whose nearest prompt in memory is less similar than this."""
     only_if: Literal["correct", "incorrect"] | None = None
     """Pay completions of this side alone."""
     mixed_groups_only: bool = False
@@ -142,6 +147,13 @@ class Component(Options):
     bounds: Literal["min-max", "p5-p95", "rank"] = "min-max"
     """What a windowed component is scaled by: the window's ends (the paper), its 5th and 95th percentile, or ranks."""
     guards: ComponentGuards = ComponentGuards()
+
+
+class Exploit(Component):
+    """Options of `exploit`: being close to what worked."""
+
+    centroids: Annotated[int, Field(ge=1, le=64, strict=True)] | Literal["all"] = 1
+    """The distance counts to the nearest of so many centroids; `all`: to the nearest success itself."""
 
 
 class ErrorCluster(Component):
@@ -195,6 +207,7 @@ class Partition(Component):
 
 
 COMPONENTS: dict[str, type[Component]] = {
+    "exploit": Exploit,
     "error_cluster": ErrorCluster,
     "banded_novelty": BandedNovelty,
     "contrast": Contrast,
@@ -203,6 +216,34 @@ COMPONENTS: dict[str, type[Component]] = {
     "partition": Partition,
 }
 """Components with options of their own; the others have a weight."""
+
+
+class WriteGates(Gates):
+    """What keeps completions out of the memory. They are scored all the same."""
+
+    drop_truncated: bool = False
+    """Store no success that the trainer sent as `truncated`."""
+    agreement: bool = False
+    """Store a success only where a sibling gave the same answer. Needs `answers`, and whole groups."""
+
+
+class MemoryQuality(Options):
+    """What a memory holds, and for how long. All off: every completion is an entry, and the oldest leave first."""
+
+    merge_similarity: Cosine | None = None
+    """A completion at least this similar to an entry of its prompt raises that entry's count and is not stored."""
+    decay_steps: Annotated[float, Field(gt=0, allow_inf_nan=False, strict=True)] | None = None
+    """tau: an entry weighs exp(-age / tau), age being the steps since it was stored or last repeated."""
+    max_age: Count | None = None
+    """Entries older than so many steps leave."""
+    eviction: Literal["fifo", "value"] = "fifo"
+    """Where there is no room, the oldest leaves; or the one with the least count * exp(-age / tau)."""
+    gates: WriteGates = WriteGates()
+
+    @property
+    def curates(self) -> bool:
+        """Whether entries are counted, aged or chosen: gates alone only keep some out."""
+        return self.model_copy(update={"gates": WriteGates()}) != MemoryQuality()
 
 
 DEFAULT_COMPONENTS: dict[ComponentName, float | Component] = {"exploit": 1.0, "explore": 1.0}
@@ -247,6 +288,8 @@ class RunConfig(Wire):
     """Within a group, rewards spread at most by this share of what outcomes do (0: not where all are equal)."""
     min_similarity: Cosine | None = None
     """Neighbouring prompts less similar than this are not read (the same prompt always is). Off by default."""
+    memory: MemoryQuality = MemoryQuality()
+    """What the memories hold, and for how long."""
     order: Literal["hold_one_out", "read_first", "official"] = "hold_one_out"
     """How reading and writing of one request interleave; `official` belongs to the official presets."""
     barrier: Literal["none", "step", "group", "snapshot"] = "none"
@@ -406,7 +449,7 @@ class Guards(Told):
     """What kept an item from part of its reward."""
 
     rejected: list[list[str]]
-    """For each item the reasons ("component:reason"), empty where none."""
+    """For each item the reasons ("component:reason"), empty where none. "memory:reason" kept it out of the memory."""
 
 
 class MemorySize(Told):
@@ -541,7 +584,9 @@ class HistoryRow(Told):
     """Characters of a completion's encoded text."""
     length: Quantiles | None
     rejected: dict[str, int]
-    """"component:reason" -> items that a guard rejected."""
+    """"component:reason" -> items that a guard rejected; "memory:reason" -> items that a gate kept from the memory."""
+    merged: dict[str, int] = {}
+    """Memory -> completions that repeated an entry and raised its count."""
     support: dict[str, float]
     """Completions read, per item, from each memory."""
     components: dict[str, ComponentHistory]
@@ -552,6 +597,49 @@ class History(Told):
     """`GET /runs/{id}/history`, the oldest first."""
 
     rows: list[HistoryRow]
+
+
+class Sides(Told):
+    """How many right completions, and how many wrong ones."""
+
+    right: int
+    wrong: int
+
+
+class Proposal(Told):
+    """What a guard's limit might be for this run, and what that would have done."""
+
+    setting: str
+    """`topic_floor` and the like, as `RunConfig` names them."""
+    component: str | None = None
+    """The component that it is for; null: all of them, or the run."""
+    value: bool | int | float | None
+    """Null: none is proposed, and `why` says why not."""
+    why: str
+    of: str
+    """What the proposal rests on: a quantile of this,"""
+    values: int
+    """of so many values,"""
+    quantile: float
+    """so far up,"""
+    at: float | None
+    """which lies here."""
+    rejected: Sides
+    """Completions of the run that it would have rejected (`merge_similarity`: merged; warm-up: paid no explore),"""
+    seen: Sides
+    """of so many that were looked at."""
+
+
+class Calibration(Told):
+    """`GET /runs/{id}/calibrate`."""
+
+    run_id: str
+    position: int
+    """The run's records up to this one were read."""
+    completions: Sides
+    proposals: list[Proposal]
+    config: dict[str, Any]
+    """The proposals as fields of a `RunConfig`, beside the components that the run has."""
 
 
 class NewCheckpoint(Wire):

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from itertools import groupby
 from typing import Any
 
@@ -15,6 +15,7 @@ import msgpack
 import numpy as np
 from memr_client.schemas import ComponentHistory, HistoryRow, Quantiles
 
+from memr_service.memory import CuratedWrites
 from memr_service.record import Record
 
 
@@ -35,6 +36,7 @@ class Columns:
     scaled: dict[str, np.ndarray]
     sizes: dict[str, list[int]]
     rejected: dict[str, int]
+    merged: dict[str, int] = field(default_factory=dict)
 
 
 def columns(record: Record) -> bytes:
@@ -53,6 +55,11 @@ def columns(record: Record) -> bytes:
         "support": {side: _packed(counts) for side, counts in effects.support.items()},
         "raw": {name: _packed(values) for name, values in effects.raw.items()},
         "scaled": {name: _packed(values) for name, values in effects.scaled.items()},
+        "merged": {
+            side: writes.merged
+            for side, writes in (("success", effects.success), ("failure", effects.failure))
+            if isinstance(writes, CuratedWrites)
+        },
     }
     return bytes(msgpack.packb(fields))
 
@@ -110,6 +117,7 @@ def _row(records: list[Columns], weights: dict[str, float]) -> HistoryRow:
         length_mean=float(lengths.mean()),
         length=_quantiles(lengths),
         rejected=dict(sum((Counter(one.rejected) for one in records), Counter())),
+        merged=dict(sum((Counter(one.merged) for one in records), Counter())),
         support={side: float(np.concatenate([one.support[side] for one in records]).mean()) for side in last.support},
         components={name: _component(raw[name], scaled[name], paid[name], sum(paid.values())) for name in weights},
         memory={side: {"prompts": size[0], "completions": size[1]} for side, size in last.sizes.items()},

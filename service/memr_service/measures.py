@@ -6,8 +6,9 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
-from memr_client.schemas import BandedNovelty, Component, ErrorCluster, OutcomeUcb, Partition, RunConfig, Value
+from memr_client.schemas import BandedNovelty, Component, ErrorCluster, Exploit, OutcomeUcb, Partition, RunConfig, Value
 
+from memr_service import centroids as clustered
 from memr_service import reward
 from memr_service.components import (
     banded_novelty,
@@ -60,7 +61,14 @@ class Scene:
 
 
 def measure_exploit(scene: Scene) -> np.ndarray:
-    """Raw exploit of every item (n,), from running sums: its cost does not grow with L."""
+    """Raw exploit of every item (n,), where all entries count alike from running sums: its cost then does not grow
+    with L."""
+    options = scene.config.components.get("exploit")
+    centroids = options.centroids if isinstance(options, Exploit) else 1
+    if centroids == "all":
+        return clustered.nearest_entry(_novelty(scene, scene.success, scene.won))
+    if centroids > 1 or scene.config.memory.curates:
+        return _exploit_by_weight(scene, centroids)
     total, count = np.zeros(scene.batch.completions.shape), np.zeros(len(scene.batch), np.int64)
     held, of = [np.empty(0, np.int64)], [np.empty(0, np.int64)]
     for reading in scene.won:
@@ -72,13 +80,29 @@ def measure_exploit(scene: Scene) -> np.ndarray:
     return reward.exploit(scene.batch.completions, total, count)
 
 
+def _exploit_by_weight(scene: Scene, centroids: int) -> np.ndarray:
+    """Raw exploit where entries have weights, or there are several centroids (n,)."""
+    raw, view = scene.nothing(), scene.success
+    for reading in scene.won:
+        completions, stored = scene.batch.completions[reading.items], view.vectors(reading.entries)
+        raw[reading.items] = clustered.exploit(
+            completions, stored, *view.weights(reading.entries), reading.held, centroids
+        )
+    return raw
+
+
 def measure_explore(scene: Scene) -> np.ndarray:
     """Raw explore of every item (n,): one matrix product for all items that read the same prompts."""
+    return _novelty(scene, scene.failure, scene.lost if scene.warm else [])
+
+
+def _novelty(scene: Scene, view: View, readings: list[Reading]) -> np.ndarray:
+    """1 - the largest cosine to what each item reads (n,)."""
     raw = scene.nothing()
-    for reading in scene.lost if scene.warm else []:
+    for reading in readings:
         if len(reading.entries):
-            completions, stored = scene.batch.completions[reading.items], scene.failure.vectors(reading.entries)
-            raw[reading.items] = reward.explore(completions, stored, reading.held, MARGINS[scene.config.storage])
+            completions, stored = scene.batch.completions[reading.items], view.vectors(reading.entries)
+            raw[reading.items] = reward.explore(completions, stored, reading.hidden, MARGINS[scene.config.storage])
     return raw
 
 
@@ -91,12 +115,15 @@ def measure_error_cluster(scene: Scene) -> np.ndarray:
     for reading in scene.lost:
         own = scene.failure.find(scene.batch.keys[int(reading.items[0])])
         if own is not None and own in reading.prompts[:1]:
-            stored = scene.failure.vectors(np.array(scene.failure.entries(own), np.int64))
+            entries = np.array(scene.failure.entries(own), np.int64)
+            count, fade = scene.failure.weights(entries) if reading.units is not None else (None, None)
             raw[reading.items] = error_cluster(
                 scene.batch.completions[reading.items],
-                stored,
+                scene.failure.vectors(entries),
                 reading.held,
                 wrong[reading.items],
+                count,
+                fade,
                 alpha=options.alpha,
                 beta=options.beta,
                 similarity=options.similarity,

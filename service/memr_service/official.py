@@ -30,7 +30,7 @@ EMPTY = {"exploit": 0.0, "explore": 1.0}
 def score(state: State, config: RunConfig, batch: Batch, *, write: bool) -> Effects:
     """Score a batch as the released code does (see `scoring.score`)."""
     n = len(batch)
-    success, failure = state.views(batch)
+    success, failure = state.views(batch.completions, batch.step)
     views = {"success": success, "failure": failure}
     writes: dict[str, list[tuple[int, int, bool, bool]]] = {side: [] for side in views}
     counts = {side: np.zeros(n, np.int64) for side in views}

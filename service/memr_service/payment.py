@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
-from memr_client.schemas import BandedNovelty, Component, ErrorCluster, OutcomeUcb, RunConfig
+from memr_client.schemas import BandedNovelty, Component, ComponentGuards, ErrorCluster, OutcomeUcb, RunConfig
 
 from memr_service import guards, reward
 from memr_service.memory.view import cosines
@@ -43,7 +43,7 @@ def pay(
     for name, values in raw.items():
         options = _options(config, name)
         out = np.zeros(len(batch), bool)
-        for reason, mask in _rejections(config, options, batch, nearest.get(name)):
+        for reason, mask in rejections(config, options.guards, batch, nearest.get(name)):
             out |= mask
             for item in np.flatnonzero(mask).tolist():
                 reasons[item].append(f"{name}:{reason}")
@@ -62,8 +62,9 @@ def pay(
 
 
 def repetition_counts(config: RunConfig) -> bool:
-    """Whether a guard of the config looks at repetition, which is measured on the texts."""
-    return any(_options(config, name).guards.max_repetition is not None for name in config.weights)
+    """Whether a guard or gate of the config looks at repetition, which is measured on the texts."""
+    limits = [config.memory.gates, *(_options(config, name).guards for name in config.weights)]
+    return any(one.max_repetition is not None for one in limits)
 
 
 def _options(config: RunConfig, name: str) -> Component:
@@ -72,11 +73,11 @@ def _options(config: RunConfig, name: str) -> Component:
     return options
 
 
-def _rejections(
-    config: RunConfig, options: Component, batch: Batch, nearest: np.ndarray | None
+def rejections(
+    config: RunConfig, on: ComponentGuards, batch: Batch, nearest: np.ndarray | None
 ) -> Iterator[tuple[str, np.ndarray]]:
     """(reason, mask (n,)) of each guard that is on."""
-    on, reason = options.guards, guards.REASONS
+    reason = guards.REASONS
     if on.topic_floor is not None:
         topic = cosines(batch.prompts[batch.prompt_of], batch.completions)
         yield reason["topic_floor"], guards.topic_floor(topic, on.topic_floor)

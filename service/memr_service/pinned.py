@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from memr_service.memory import Memory, View
+from memr_service.memory import View
 
 
 @dataclass(frozen=True)
@@ -14,13 +14,20 @@ class Pin:
     """What a prompt reads at one position, kept so that items that come later read the same.
 
     `total` (d,) and `count` are the sum and number of the successes read, `failures` (m, d) the failures; `waits` is
-    what explore still waited for then (0: it was on).
+    what explore still waited for then (0: it was on). `units` (m,): how many completions each failure stands for, where
+    the run merges them.
     """
 
     total: np.ndarray
     count: int
     failures: np.ndarray
     waits: int
+    units: np.ndarray | None = None
+
+    @property
+    def failed(self) -> int:
+        """How many failures are read."""
+        return len(self.failures) if self.units is None else int(self.units.sum())
 
 
 @dataclass
@@ -41,6 +48,7 @@ class OpenGroup:
 
     def freeze(self) -> dict[str, np.ndarray]:
         """The group as named arrays."""
+        units = {} if self.pin.units is None else {"units": self.pin.units}
         return {
             "key": np.frombuffer(self.key, np.uint8),
             "prompt": self.prompt,
@@ -50,6 +58,7 @@ class OpenGroup:
             "completions": np.stack(self.completions),
             "outcomes": np.array(self.outcomes),
             "serials": np.array(self.serials, np.int64),
+            **units,
         }
 
     @classmethod
@@ -59,7 +68,7 @@ class OpenGroup:
         return cls(
             key=frozen["key"].tobytes(),
             prompt=frozen["prompt"],
-            pin=Pin(frozen["total"], count, frozen["failures"], waits),
+            pin=Pin(frozen["total"], count, frozen["failures"], waits, frozen.get("units")),
             stepless=bool(stepless),
             completions=list(frozen["completions"]),
             outcomes=frozen["outcomes"].tolist(),
@@ -67,12 +76,8 @@ class OpenGroup:
         )
 
 
-def pin(
-    success: Memory, failure: Memory, key: bytes, prompt: np.ndarray, k: int, least: float | None, waits: int
-) -> Pin:
+def pin(success: View, failure: View, key: bytes, prompt: np.ndarray, k: int, least: float | None, waits: int) -> Pin:
     """What a prompt (d,) reads in both memories as they are."""
-    nothing = np.empty((0, len(prompt)), np.float32)
-    views = [View(memory, nothing) for memory in (success, failure)]
-    won, lost = (view.read([key], prompt[None], np.zeros(1, np.int64), k, least)[0] for view in views)
-    total = np.sum([np.zeros(len(prompt)), *(views[0].sum(number) for number in won.prompts)], axis=0)
-    return Pin(total, len(won.entries), views[1].vectors(lost.entries), waits)
+    won, lost = (view.read([key], prompt[None], np.zeros(1, np.int64), k, least)[0] for view in (success, failure))
+    total = np.sum([np.zeros(len(prompt)), *(success.sum(number) for number in won.prompts)], axis=0)
+    return Pin(total, int(won.counts[0]), failure.vectors(lost.entries), waits, lost.units)

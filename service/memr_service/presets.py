@@ -5,7 +5,16 @@ from __future__ import annotations
 from typing import Any
 
 from memr_client.errors import InvalidRequest
-from memr_client.schemas import COMPONENTS, Component, ComponentGuards, PresetName, RunConfig
+from memr_client.schemas import (
+    COMPONENTS,
+    Component,
+    ComponentGuards,
+    Exploit,
+    MemoryQuality,
+    PresetName,
+    RunConfig,
+    WriteGates,
+)
 
 LAW = 1
 """Version of the semantics. A run keeps the one it was created under."""
@@ -61,6 +70,7 @@ def resolve(given: RunConfig, default: PresetName, encoder: str) -> RunConfig:
             remedy="Leave order out, or choose another preset.",
         )
     _check_components(config)
+    _check_memory(config)
     if config.order == "official" and config.barrier == "snapshot":
         raise InvalidRequest(
             "The official presets read after every write, the barrier 'snapshot' writes after all reads.",
@@ -74,26 +84,44 @@ def resolve(given: RunConfig, default: PresetName, encoder: str) -> RunConfig:
 def _check_components(config: RunConfig) -> None:
     """Refuse components and guards that the config's order or barrier cannot serve."""
     whole_groups = config.barrier != "snapshot"
+    plain = config.order == "official" or not whole_groups
     for name, options in config.components.items():
         assert isinstance(options, Component)
         wrong = None
-        if name not in PAPER and (config.order == "official" or not whole_groups):
+        if name not in PAPER and plain:
             wrong = "needs another order than official, and whole groups (not the barrier 'snapshot')"
         elif config.order == "official" and (options.guards != ComponentGuards() or options.bounds != "min-max"):
             wrong = "cannot be guarded under an official preset, which scores as the released code does"
         elif options.guards.neighbour_floor is not None and (name not in PAPER or not whole_groups):
             wrong = "has no neighbours to hold to a floor (exploit and explore have, but not under 'snapshot')"
+        elif plain and isinstance(options, Exploit) and options.centroids != 1:
+            wrong = "has one centroid under the official presets and under the barrier 'snapshot'"
         elif options.guards.mixed_groups_only and not whole_groups:
             wrong = "cannot tell whether a group is mixed under the barrier 'snapshot'"
         if wrong:
             raise InvalidRequest(
                 f"Component {name!r} {wrong}.", value=name, remedy="Change the component or the preset."
             )
-    if config.max_spread is not None and (config.order == "official" or not whole_groups):
+    if config.max_spread is not None and plain:
         raise InvalidRequest(
             "max_spread needs whole groups and an order that is not official.",
             value=config.max_spread,
             remedy="Leave it out, or choose another preset or barrier.",
+        )
+
+
+def _check_memory(config: RunConfig) -> None:
+    """Refuse what a memory cannot be under the config's order or barrier."""
+    memory, wrong = config.memory, None
+    if config.order == "official" and memory != MemoryQuality():
+        wrong = "memory cannot be curated under an official preset, which remembers as the released code does."
+    elif config.barrier == "snapshot" and memory.gates != WriteGates():
+        wrong = "memory.gates need whole groups, which the barrier 'snapshot' does not wait for."
+    elif config.barrier == "snapshot" and memory.decay_steps is not None:
+        wrong = "memory.decay_steps needs another barrier: under 'snapshot' a group's mean is taken once for all items."
+    if wrong:
+        raise InvalidRequest(
+            wrong, value=memory.model_dump(mode="json"), remedy="Leave it out, or choose another preset or barrier."
         )
 
 

@@ -15,7 +15,7 @@ from typing import Any
 import msgpack
 import numpy as np
 
-from memr_service.memory import Writes
+from memr_service.memory import CuratedWrites, Writes
 
 GENESIS = bytes(32)
 """The chain of a run without records."""
@@ -200,11 +200,15 @@ def _effects(fields: dict[str, Any]) -> Effects:
     return Effects(
         **{
             **fields,
-            "success": Writes(**fields["success"]),
-            "failure": Writes(**fields["failure"]),
+            "success": _writes(fields["success"]),
+            "failure": _writes(fields["failure"]),
             "index": [IndexChange(**change) for change in fields["index"]],
         }
     )
+
+
+def _writes(fields: dict[str, Any]) -> Writes:
+    return CuratedWrites(**fields) if "step" in fields else Writes(**fields)
 
 
 _ARRAY = 1

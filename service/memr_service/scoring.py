@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 from memr_client.schemas import RunConfig
 
+from memr_service import gates
 from memr_service.measures import MEASURES, Scene
 from memr_service.memory import Reading, View, Writes
 from memr_service.payment import pay
@@ -15,15 +16,17 @@ from memr_service.state import State
 def score(state: State, config: RunConfig, batch: Batch, *, write: bool) -> Effects:
     """Everything a batch does to a run, without doing it.
 
-    With `write`, in the order of the config: `hold_one_out` stages all writes and reads with one entry held out,
-    `read_first` reads and then stages. Without, the memories are read as they are (L10).
+    With `write`, in the order of the config: `hold_one_out` stages all writes that the gates let in and reads with one
+    entry held out, `read_first` reads and then stages. Without, the memories are read as they are (L10).
     """
-    success, failure = state.views(batch)
+    success, failure = state.views(batch.completions, batch.step)
     nothing = Writes.of([])
     writes = (nothing, nothing)
     hold = write and config.order == "hold_one_out"
+    right, wrong = sides(config, batch.outcomes)
+    shut = gates.shut(config, batch, right, wrong) if write else {}
     if hold:
-        writes = stage(config, batch, success, failure)
+        writes = stage(config, batch, shut, success, failure)
     won, lost = (
         view.read(batch.keys, batch.prompts, batch.prompt_of, config.k, config.min_similarity, hold_one_out=hold)
         for view in (success, failure)
@@ -33,7 +36,7 @@ def score(state: State, config: RunConfig, batch: Batch, *, write: bool) -> Effe
     raw = {name: MEASURES[name](scene) for name in config.weights}
     paid = pay(state, config, batch, raw, scene.nearest())
     if write and not hold:
-        writes = stage(config, batch, success, failure)
+        writes = stage(config, batch, shut, success, failure)
     return Effects(
         success=writes[0],
         failure=writes[1],
@@ -43,7 +46,7 @@ def score(state: State, config: RunConfig, batch: Batch, *, write: bool) -> Effe
         support={"success": support(won, len(batch)), "failure": support(lost, len(batch))},
         warmup=warmup,
         sizes={"success": size(success), "failure": size(failure)},
-        rejected=paid.rejected,
+        rejected=gates.report(paid.rejected, shut),
     )
 
 
@@ -52,13 +55,15 @@ def sides(config: RunConfig, outcomes: np.ndarray) -> tuple[np.ndarray, np.ndarr
     return outcomes > config.success_threshold, outcomes <= config.failure_threshold
 
 
-def stage(config: RunConfig, batch: Batch, success: View, failure: View) -> tuple[Writes, Writes]:
-    """Stage a batch's writes on both views, in item order."""
-    prompts = batch.prompts[batch.prompt_of]
+def stage(config: RunConfig, batch: Batch, shut: gates.Shut, success: View, failure: View) -> tuple[Writes, Writes]:
+    """Stage a batch's writes on both views, in item order, but what the gates keep out."""
+    prompts, out = batch.prompts[batch.prompt_of], np.zeros(len(batch), bool)
+    for mask in shut.values():
+        out |= mask
     right, wrong = sides(config, batch.outcomes)
     return (
-        success.write_all(np.flatnonzero(right), batch.keys, prompts),
-        failure.write_all(np.flatnonzero(wrong), batch.keys, prompts),
+        success.write_all(np.flatnonzero(right & ~out), batch.keys, prompts),
+        failure.write_all(np.flatnonzero(wrong & ~out), batch.keys, prompts),
     )
 
 

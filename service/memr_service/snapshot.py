@@ -69,7 +69,9 @@ def _form(state: State, config: RunConfig, batch: Batch) -> tuple[list[_Formatio
         one = open_now.get(name)
         if one is None:
             before = None if name in used else state.open_groups.get(name)
-            pin = before.pin if before else state.pin(batch.keys[item], batch.prompts[batch.prompt_of[item]])
+            pin = (
+                before.pin if before else state.pin(batch.keys[item], batch.prompts[batch.prompt_of[item]], batch.step)
+            )
             one = open_now[name] = _Formation(name, pin, before)
             formations.append(one)
             used.add(name)
@@ -93,7 +95,7 @@ def _measure(
     """Raw values and support of a formation's own items."""
     items, pin = np.array(one.items), one.pin
     completions = batch.completions[items]
-    support["success"][items], support["failure"][items] = pin.count, len(pin.failures)
+    support["success"][items], support["failure"][items] = pin.count, pin.failed
     if "exploit" in raw:
         counts = np.full(len(items), pin.count)
         raw["exploit"][items] = reward.exploit(completions, np.tile(pin.total, (len(items), 1)), counts)
@@ -114,8 +116,7 @@ def _write(
         place += count
     items = np.array(order, np.int64)
     right, wrong = scoring.sides(config, pool.outcomes)
-    memories = state.memories_for(batch.dimension)
-    views = [View(memories[side], pool.completions) for side in ("success", "failure")]
+    views = state.views(pool.completions, batch.step)
     writes = [
         view.write_all(items[mask[items]], pool.keys, pool.prompts)
         for view, mask in zip(views, (right, wrong), strict=True)

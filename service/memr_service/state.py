@@ -11,7 +11,7 @@ import numpy as np
 from memr_client.schemas import Contrast, RunConfig
 
 from memr_service import reward
-from memr_service.memory import Memory, View
+from memr_service.memory import CuratedMemory, CuratedView, Memory, View
 from memr_service.memory.graph import Graph, Stretch, build
 from memr_service.memory.index import Index
 from memr_service.pinned import OpenGroup, Pin, pin
@@ -84,20 +84,30 @@ class State:
                 found[f"{side}-completions"] = memory.index
         return found
 
-    def views(self, batch: Batch) -> tuple[View, View]:
-        """Both memories as a batch sees them, to read and to stage writes on."""
-        memories = self.memories_for(batch.dimension)
-        return View(memories["success"], batch.completions), View(memories["failure"], batch.completions)
+    def now(self, step: int | None) -> int:
+        """The step at which a request happens, by which entries age: its own; else the newest that any has named, or
+        the number of steps committed (L7) if that is more."""
+        return step if step is not None else max(self.step or 0, self.steps_committed)
+
+    def views(self, completions: np.ndarray, step: int | None) -> tuple[View, View]:
+        """Both memories as a request of this step sees them, to read and to stage its completions (n, d) on."""
+        memories = self.memories_for(completions.shape[1])
+        success, failure = (self._view(memories[side], completions, step) for side in SIDES)
+        return success, failure
+
+    def _view(self, memory: Memory, completions: np.ndarray, step: int | None) -> View:
+        if isinstance(memory, CuratedMemory):
+            return CuratedView(memory, completions, self.now(step))
+        return View(memory, completions)
 
     def memories_for(self, dimension: int) -> dict[str, Memory]:
         """Both memories; empty ones while no record has fixed the dimension."""
         return self.memories or self._empty(dimension)
 
-    def pin(self, key: bytes, prompt: np.ndarray) -> Pin:
-        """What a prompt (d,) reads now."""
-        config, memories = self.config, self.memories_for(len(prompt))
-        waits = self.warmup_left()
-        return pin(memories["success"], memories["failure"], key, prompt, config.k, config.min_similarity, waits)
+    def pin(self, key: bytes, prompt: np.ndarray, step: int | None) -> Pin:
+        """What a prompt (d,) reads now, in a request of this step."""
+        views = self.views(np.empty((0, len(prompt)), np.float32), step)
+        return pin(*views, key, prompt, self.config.k, self.config.min_similarity, self.warmup_left())
 
     def pool(self, batch: Batch, closes: Sequence[bytes], first_serial: int = 0) -> Pool:
         """Everything a record may write: the batch's items, then those left open by the groups that it closes."""
@@ -172,7 +182,9 @@ class State:
             group = self.open_groups.get(name)
             if group is None:
                 key = batch.keys[item]
-                group = self.open_groups[name] = OpenGroup(key, prompt, self.pin(key, prompt), batch.step is None)
+                group = self.open_groups[name] = OpenGroup(
+                    key, prompt, self.pin(key, prompt, batch.step), batch.step is None
+                )
             group.completions.append(batch.completions[item])
             group.outcomes.append(float(batch.outcomes[item]))
             group.serials.append(first_serial + item)
@@ -262,6 +274,11 @@ class State:
     def _empty(self, dimension: int) -> dict[str, Memory]:
         config, indexed = self.config, "value" in self.config.components
         sizes = config.max_prompts, config.max_completions
+        if config.memory.curates:
+            return {
+                side: CuratedMemory(dimension, *sizes, config.storage, config.memory, indexed=indexed, **self._index)
+                for side in SIDES
+            }
         return {side: Memory(dimension, *sizes, config.storage, indexed=indexed, **self._index) for side in SIDES}
 
 

@@ -20,6 +20,8 @@ def error_cluster(
     failures: np.ndarray,
     held: np.ndarray,
     wrong: np.ndarray,
+    count: np.ndarray | None = None,
+    fade: np.ndarray | None = None,
     *,
     alpha: float = 0.1,
     beta: float = 0.2,
@@ -35,37 +37,49 @@ def error_cluster(
     Args:
         a: completions (n, d).
         failures: the failures stored under their prompt (m, d).
-        held: for each item the row of `failures` it must not see (n,), -1 for none.
+        held: for each item the row of `failures` of which it must not see one completion (n,), -1 for none.
         wrong: which items failed (n,) bool.
+        count: how many completions each failure stands for (m,), and `fade` (m,) how much each of those counts; None
+            where all count once. |C| is then the sum of count * fade.
 
     Returns:
         (n,) in [-beta, 0]; 0 for right items, and for a mistake made for the first time.
     """
     penalty = np.zeros(len(a))
-    sizes = cluster_sizes(a[wrong], failures, held[wrong], similarity)
+    sizes = cluster_sizes(a[wrong], failures, held[wrong], similarity, count, fade)
     penalty[wrong] = [0.0 - min(alpha * math.log(size + 1), beta) for size in sizes.tolist()]
     return penalty
 
 
-def cluster_sizes(a: np.ndarray, failures: np.ndarray, held: np.ndarray, similarity: float) -> np.ndarray:
+def cluster_sizes(
+    a: np.ndarray,
+    failures: np.ndarray,
+    held: np.ndarray,
+    similarity: float,
+    count: np.ndarray | None = None,
+    fade: np.ndarray | None = None,
+) -> np.ndarray:
     """|C| of each item (n,): a float32 matrix product decides the clear cases, float64 those within MARGIN."""
-    sizes = [
-        _sizes(a[start : start + CHUNK], failures, held[start : start + CHUNK], similarity)
-        for start in range(0, len(a), CHUNK)
-    ]
-    return np.concatenate(sizes) if sizes else np.empty(0, np.int64)
+    each = np.ones(len(failures)) if fade is None else fade
+    weight = each if count is None else count * each
+    sizes = []
+    for start in range(0, len(a), CHUNK):
+        part = slice(start, start + CHUNK)
+        same = _same(a[part], failures, similarity)
+        size = (same * weight).sum(axis=1)
+        holds = np.flatnonzero(held[part] >= 0)
+        own = held[part][holds]
+        size[holds] -= np.where(same[holds, own], each[own], 0.0)
+        sizes.append(size)
+    return np.concatenate(sizes) if sizes else np.empty(0)
 
 
-def _sizes(a: np.ndarray, b: np.ndarray, held: np.ndarray, similarity: float) -> np.ndarray:
-    if not len(b):
-        return np.zeros(len(a), np.int64)
+def _same(a: np.ndarray, b: np.ndarray, similarity: float) -> np.ndarray:
+    """Which of b (m, d) each item is at least so similar to (n, m) bool."""
     cosines = a @ b.T
-    hidden = held >= 0
-    cosines[hidden, held[hidden]] = -np.inf
-    sizes = (cosines > similarity + MARGIN).sum(axis=1)
+    same = np.asarray(cosines > similarity + MARGIN)
     item, entry = np.nonzero(np.abs(cosines - similarity) <= MARGIN)
     for start in range(0, len(item), PAIRS):
         part = slice(start, start + PAIRS)
-        near = paired(a[item[part]], b[entry[part]]) >= similarity
-        sizes = sizes + np.bincount(item[part][near], minlength=len(a))
-    return np.asarray(sizes)
+        same[item[part], entry[part]] = paired(a[item[part]], b[entry[part]]) >= similarity
+    return same

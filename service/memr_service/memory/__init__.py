@@ -1,9 +1,22 @@
 """Episodic memory: prompts and, under each, completions that ended on one side of the outcome (L3, L4)."""
 
 from memr_service.memory.completions import CompletionIndex
+from memr_service.memory.curated import CuratedMemory, CuratedWrites
+from memr_service.memory.curated_view import CuratedView
 from memr_service.memory.memory import Memory, Writes
 from memr_service.memory.prompts import PromptIndex
 from memr_service.memory.rows import Rows
 from memr_service.memory.view import Reading, View
 
-__all__ = ["CompletionIndex", "Memory", "PromptIndex", "Reading", "Rows", "View", "Writes"]
+__all__ = [
+    "CompletionIndex",
+    "CuratedMemory",
+    "CuratedView",
+    "CuratedWrites",
+    "Memory",
+    "PromptIndex",
+    "Reading",
+    "Rows",
+    "View",
+    "Writes",
+]

@@ -16,18 +16,28 @@ class Reading:
 
     `items` (g,): which items. `prompts` (p,): numbers of the prompts, own first, then nearest first. `entries` (m,):
     their completions, a row of the memory where >= 0, else ~item of the request. `held` (g,): place in `entries` of the
-    one entry the item must not see, -1 for none.
+    one completion the item must not see, -1 for none. `units` (m,): how many completions each entry stands for; None
+    where each stands for itself alone.
     """
 
     items: np.ndarray
     prompts: list[int]
     entries: np.ndarray
     held: np.ndarray
+    units: np.ndarray | None = None
 
     @property
     def counts(self) -> np.ndarray:
         """How many completions each item read (g,)."""
-        return len(self.entries) - (self.held >= 0)
+        stored = len(self.entries) if self.units is None else int(self.units.sum())
+        return stored - (self.held >= 0)
+
+    @property
+    def hidden(self) -> np.ndarray:
+        """Place of the entry of which nothing is left once what is held out is gone (g,), -1 for none."""
+        if self.units is None:
+            return self.held
+        return np.where((self.held >= 0) & (np.append(self.units, 0)[self.held] > 1), -1, self.held)
 
 
 class View:
@@ -186,6 +196,10 @@ class View:
         vectors[~staged] = self.memory.completions.take(entries[~staged])
         return vectors
 
+    def weights(self, entries: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """How many completions each entry stands for (m,), and what its age leaves of each (m,)."""
+        return np.ones(len(entries), np.int64), np.ones(len(entries))
+
     def serials(self, entries: np.ndarray, first_serial: int) -> np.ndarray:
         """Serial numbers (m,) of completions; the request's own items start at `first_serial`."""
         serials = first_serial + ~entries
@@ -220,7 +234,7 @@ class View:
             own = self.find(key)
             entries = np.array(self.entries(own) if own is not None else [], np.int64)
             held = self._held(items, entries) if hold_one_out else np.full(len(items), -1)
-            left = len(entries) - (held >= 0) > 0
+            left = self._units(entries) - (held >= 0) > 0
             for reads, chosen in ((own, left), (None, ~left)):
                 if chosen.any():
                     plans.append((items[chosen], embedding, own, reads, entries, held[chosen]))
@@ -230,6 +244,10 @@ class View:
                 plans, self._others(plans, prompts, k, min_similarity), strict=True
             )
         ]
+
+    def _units(self, entries: np.ndarray) -> int:
+        """How many completions some entries (m,) stand for."""
+        return len(entries)
 
     def _held(self, items: np.ndarray, entries: np.ndarray) -> np.ndarray:
         """Place in `entries` of the entry each item must not see, -1 for none."""
@@ -263,9 +281,8 @@ class View:
     ) -> list[list[int]]:
         """Numbers of the nearest prompts but `own`, nearest first, equally near ones in order of age."""
         most = max(rooms) + 1  # one more, for the own prompt among them
-        leaving = np.arange(self.memory.prompts.head, self._head)
+        leaving, staged = self._leaving_and_staged()
         candidates = self.memory.prompts.candidates(queries, most, leaving)
-        staged = np.arange(max(self._head, self.memory.prompts.tail), self._tail)
         found = []
         for query, mine, room, stored in zip(queries, own, rooms, candidates, strict=True):
             numbers = np.concatenate([stored, staged])
@@ -276,6 +293,11 @@ class View:
                 order = order[cosines[order] >= min_similarity]
             found.append(numbers[order].tolist())
         return found
+
+    def _leaving_and_staged(self) -> tuple[np.ndarray, np.ndarray]:
+        """Numbers of the stored prompts that are about to leave, and of those that only this view has, ascending."""
+        prompts = self.memory.prompts
+        return np.arange(prompts.head, self._head), np.arange(max(self._head, prompts.tail), self._tail)
 
     def _embeddings(self, numbers: np.ndarray) -> np.ndarray:
         tail = self.memory.prompts.tail

@@ -1,0 +1,199 @@
+"""A memory whose entries are counted, grow old, and may leave in any order (`RunConfig.memory`)."""
+
+from __future__ import annotations
+
+import math
+from array import array
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+from memr_client.schemas import MemoryQuality
+
+from memr_service.memory.index import MARGINS
+from memr_service.memory.memory import Memory, Writes, in_grid
+from memr_service.memory.table import PromptTable
+
+FAINT = 1e-12
+"""The least that age leaves of an entry: where all are old, all count, and alike."""
+
+NEVER = 2**62
+"""When a row without an entry was seen: later than any step, so that it is never too old."""
+
+
+@dataclass(frozen=True)
+class CuratedWrites(Writes):
+    """What one record wrote to a memory that is curated, and what left it.
+
+    `step`: when that was. `expired`: rows whose entries left for their age, before anything was written. For each
+    write `into`: the entry that stands for the completion, `~item` where it became an entry itself; `left_prompt`: the
+    number of the prompt that left for it, -1 for none; `left_entry`: where `drops_entry`, the entry that left. An entry
+    is a row of the memory where >= 0, else ~item of the record.
+    """
+
+    step: int
+    expired: np.ndarray
+    into: np.ndarray
+    left_prompt: np.ndarray
+    left_entry: np.ndarray
+
+    @property
+    def merged(self) -> int:
+        """How many completions raised a count and were not stored."""
+        return int(np.count_nonzero(self.into != ~self.item))
+
+
+def decay(age: np.ndarray, tau: float | None) -> np.ndarray:
+    """exp(-age / tau) (m,) for ages in steps (m,), but never less than FAINT; 1 without a tau or for what is to come.
+
+    By the C library: numpy's own exponential differs between processors.
+    """
+    if tau is None:
+        return np.ones(len(age))
+    ages, place = np.unique(age, return_inverse=True)
+    return np.array([max(FAINT, math.exp(-max(0, one) / tau)) for one in ages.tolist()])[place]
+
+
+class CuratedMemory(Memory):
+    """Prompts and entries as in `Memory`; an entry may stand for several completions, and is as old as the last.
+
+    Attributes:
+        count: row -> how many completions the entry there stands for.
+        seen: row -> the step at which it was stored or repeated last.
+        owner: row -> number of its prompt.
+    """
+
+    prompts: PromptTable
+
+    def __init__(
+        self,
+        dimension: int,
+        max_prompts: int,
+        max_completions: int,
+        storage: str,
+        quality: MemoryQuality,
+        *,
+        indexed: bool = False,
+        **index: int,
+    ) -> None:
+        super().__init__(dimension, max_prompts, max_completions, storage, indexed=indexed, **index)
+        self.quality = quality
+        self.prompts = PromptTable(dimension, max_prompts, MARGINS[storage], **index)
+        self.count, self.seen, self.owner = (np.empty(0, np.int64) for _ in range(3))
+        self._key: dict[int, bytes] = {}
+
+    def expired(self, now: int) -> np.ndarray:
+        """Rows (m,) of the entries that are older than the age limit at step `now`."""
+        if self.quality.max_age is None:
+            return np.empty(0, np.int64)
+        return np.flatnonzero(self.seen[: self._used] < now - self.quality.max_age)
+
+    def apply(
+        self,
+        writes: Writes,
+        keys: list[bytes],
+        prompts: np.ndarray,
+        completions: np.ndarray,
+        serials: np.ndarray,
+        outcomes: np.ndarray,
+    ) -> None:
+        """Do what a record says was written and what left (see `Memory.apply`)."""
+        assert isinstance(writes, CuratedWrites)
+        placed: dict[int, int] = {}  # item -> row of its entry
+        for row in writes.expired.tolist():
+            self._drop_entry(row)
+        columns = (writes.item, writes.prompt, writes.into, writes.left_prompt, writes.left_entry, writes.drops_entry)
+        for item, prompt, into, left_prompt, left_entry, drops_entry in zip(
+            *(column.tolist() for column in columns), strict=True
+        ):
+            if left_prompt >= 0:
+                for row in self.entries[left_prompt].tolist():
+                    self._drop_entry(row)
+            if prompt == self.prompts.tail:
+                self._add_prompt(keys[item], prompts[item])
+            if into == ~item:
+                placed[item] = self._add_entry(prompt, completions[item], int(serials[item]), float(outcomes[item]))
+            row = into if into >= 0 else placed[~into]
+            self.count[row] += 1
+            self.seen[row] = writes.step
+            slot = self.prompts.slot(prompt)
+            self.prompts.units[slot] += 1
+            self.prompts.written[slot] = writes.step
+            if drops_entry:
+                self._drop_entry(left_entry if left_entry >= 0 else placed[~left_entry])
+
+    def freeze(self) -> dict[str, np.ndarray]:
+        """Everything this memory holds (see `Memory.freeze`)."""
+        tail, used = self.prompts.tail, self._used
+        return {
+            **super().freeze(),
+            **self.prompts.freeze(),
+            "range": np.array([tail - len(self.number), tail, used]),
+            "count": self.count[:used].copy(),
+            "seen": self.seen[:used].copy(),
+        }
+
+    def restore(self, frozen: dict[str, np.ndarray]) -> None:
+        """Become what `freeze` saw, but for graphs."""
+        super().restore(frozen)
+        self.prompts.head = 0
+        numbers = frozen["numbers"].tolist()
+        self.number = dict(zip(self.number, numbers, strict=True))
+        self.entries = dict(zip(numbers, self.entries.values(), strict=True))
+        self._key = {number: key for key, number in self.number.items()}
+        self.prompts.restore(frozen)
+        self.count, self.seen = frozen["count"].copy(), frozen["seen"].copy()
+        self.owner = np.empty(len(self.count), np.int64)
+        for number, rows in self.entries.items():
+            self.owner[np.array(rows)] = number
+
+    def contents(self) -> Iterator[bytes]:
+        """All that is stored, in one order that depends on nothing else: for the run's digest."""
+        yield from super().contents()
+        for number, entries in self.entries.items():
+            rows = np.array(entries)
+            yield np.concatenate([self.count[rows], self.seen[rows]]).tobytes()
+            yield self.prompts.written[[self.prompts.slot(number)]].tobytes()
+
+    def _add_prompt(self, key: bytes, vector: np.ndarray) -> None:
+        number = self.prompts.tail
+        self.prompts.append(vector)
+        self.number[key] = number
+        self._key[number] = key
+        self.entries[number] = array("q")
+
+    def _add_entry(self, prompt: int, vector: np.ndarray, serial: int, outcome: float) -> int:
+        """Store a completion (d,) at the end of its prompt, with a count of 0; the row it got."""
+        row = self._allocate()
+        self.entries[prompt].append(row)
+        self.serials[row], self.outcomes[row], self.owner[row], self.count[row] = serial, outcome, prompt, 0
+        self.completions.write(np.array([row]), vector[None])
+        if self._total is not None:
+            self._total = self._total + in_grid(vector)
+        if self.index is not None:
+            self.index.append(np.array([serial]), np.array([row]))
+        return row
+
+    def _drop_entry(self, row: int) -> None:
+        """Forget an entry, and its prompt where that was the last one."""
+        prompt = int(self.owner[row])
+        if self._total is not None:
+            self._total = self._total - in_grid(self.completions.take(np.array([row]))[0])
+        if self.index is not None:
+            self.index.drop(self.serials[[row]])
+        self._free.append(row)
+        self.seen[row] = NEVER
+        self.entries[prompt].remove(row)
+        self.prompts.units[self.prompts.slot(prompt)] -= self.count[row]
+        if not self.entries[prompt]:
+            del self.number[self._key.pop(prompt)], self.entries[prompt]
+            self.prompts.drop(prompt)
+
+    def _allocate(self) -> int:
+        row = super()._allocate()
+        if len(self.count) < len(self.serials):
+            more = np.zeros(len(self.serials) - len(self.count), np.int64)
+            self.count, self.seen, self.owner = (
+                np.concatenate([column, more]) for column in (self.count, self.seen, self.owner)
+            )
+        return row

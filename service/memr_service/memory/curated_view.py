@@ -1,0 +1,217 @@
+"""A curated memory as it would be after a request's writes: what merges, what is too old, what is worth least."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from itertools import chain, islice
+
+import numpy as np
+
+from memr_service.memory.curated import CuratedMemory, CuratedWrites, decay
+from memr_service.memory.memory import Writes, on_grid
+from memr_service.memory.view import Reading, View, exact_cosines
+
+
+class CuratedView(View):
+    """As `View`; entries that are too old at step `now` have left before anything is read or written."""
+
+    memory: CuratedMemory
+
+    def __init__(self, memory: CuratedMemory, completions: np.ndarray, now: int) -> None:
+        super().__init__(memory, completions)
+        self.now = now
+        self._quality = memory.quality
+        self._count: dict[int, int] = {}  # entry -> completions it stands for, where that changed
+        self._members: dict[int, list[int]] = {}  # entry -> the request's items that it stands for
+        self._gone: set[int] = set()
+        self._prompts = len(memory.number)
+        self._tally: dict[int, tuple[int, int]] = {}  # prompt -> units and step written last, where they changed
+        self._ranking: list[tuple[float, int, int]] | None = None
+        self._moves: list[tuple[int, int, int]] = []  # of each write: into, left_prompt, left_entry
+        self._expired = memory.expired(now)
+        for row in self._expired.tolist():
+            self._drop_entry(int(memory.owner[row]), row)
+
+    @property
+    def prompt_count(self) -> int:
+        """Prompts stored, the staged ones included."""
+        return self._prompts
+
+    def write(self, key: bytes, prompt: np.ndarray, item: int) -> tuple[int, int, bool, bool]:
+        """Stage one completion under its prompt: as an entry, or as one more unit of an entry that it repeats."""
+        number, left_prompt, left_entry, drops_entry = self.find(key), -1, 0, False
+        if number is None and self.prompt_count == self.memory.max_prompts:
+            left_prompt = self._least_prompt()
+            self._drop_prompt(left_prompt)
+        if number is None:
+            number = self._add_prompt(key, prompt)
+        into = self._repeated(number, item)
+        if into is None:
+            into = ~item
+            self._staged(number).append(into)
+            self._came.append(item)
+            self.completion_count += 1
+            drops_entry = len(self._staged(number)) > self.memory.max_completions
+        self._count[into] = self._count_of(into) + 1
+        self._members.setdefault(into, []).append(item)
+        self._tally[number] = (self._tally_of(number)[0] + 1, self.now)
+        if drops_entry:
+            left_entry = self._least_entry(self._staged(number)[:-1])
+            self._drop_entry(number, left_entry)
+        self._moves.append((into, left_prompt, left_entry))
+        return item, number, left_prompt >= 0, drops_entry
+
+    def write_all(self, items: np.ndarray, keys: list[bytes], prompts: np.ndarray) -> Writes:
+        """Stage several completions in order; `keys` and `prompts` (n, d) are those of all items."""
+        writes = super().write_all(items, keys, prompts)
+        moves = np.array(self._moves, np.int64).reshape(-1, 3)
+        into, left_prompt, left_entry = moves.T.copy()
+        return CuratedWrites(**vars(writes), step=self.now, expired=self._expired, into=into, left_prompt=left_prompt,
+                             left_entry=left_entry)  # fmt: skip
+
+    def find(self, key: bytes) -> int | None:
+        """Number of the stored prompt with this identity."""
+        number = super().find(key)
+        return None if number in self._gone else number
+
+    def weights(self, entries: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """How many completions each entry stands for (m,), and what its age leaves of each (m,)."""
+        return self._counts(entries), decay(self.now - self._seen(entries), self._quality.decay_steps)
+
+    def sum(self, prompt: int) -> np.ndarray:
+        """Sum (d,) of the completions that a prompt's entries stand for."""
+        entries = np.array(self.entries(prompt), np.int64)
+        return np.asarray((self._counts(entries)[:, None] * on_grid(self.vectors(entries))).sum(axis=0))
+
+    def held_items(self, keys: list[bytes]) -> np.ndarray:
+        """For each item the item whose entry it must not see (n,): none where the entry stands for others as well."""
+        held = super().held_items(keys).tolist()
+        return np.array([item if item >= 0 and self._count[~item] == 1 else -1 for item in held], np.int64)
+
+    def _held(self, items: np.ndarray, entries: np.ndarray) -> np.ndarray:
+        """Place in `entries` of the entry that each item leaves one unit of, -1 for none."""
+        stored = sorted((item, at) for at, one in enumerate(entries.tolist()) for item in self._members.get(one, ()))
+        if not stored:
+            return np.full(len(items), -1)
+        table = np.array(stored)
+        return np.asarray(table[np.searchsorted(table[:, 0], items) % len(table), 1])
+
+    def _units(self, entries: np.ndarray) -> int:
+        return int(self._counts(entries).sum())
+
+    def _reading(
+        self, items: np.ndarray, own: int | None, entries: np.ndarray, held: np.ndarray, others: list[int]
+    ) -> Reading:
+        reading = super()._reading(items, own, entries, held, others)
+        return replace(reading, units=self._counts(reading.entries))
+
+    def _leaving_and_staged(self) -> tuple[np.ndarray, np.ndarray]:
+        tail = self.memory.prompts.tail
+        leaving = np.array(sorted(number for number in self._gone if number < tail), np.int64)
+        staged = [number for number in range(tail, self._tail) if number not in self._gone]
+        return leaving, np.array(staged, np.int64)
+
+    # What entries and prompts are worth
+
+    def _repeated(self, prompt: int, item: int) -> int | None:
+        """The entry that an item repeats: the most similar one, if that is near enough; ties: the oldest."""
+        least, entries = self._quality.merge_similarity, self.entries(prompt)
+        if least is None or not entries:
+            return None
+        vectors = self.vectors(np.array(entries))
+        near = np.flatnonzero(vectors @ self.completions[item] >= least - self.memory.prompts.margin)
+        cosines = exact_cosines(self.completions[item], vectors[near])
+        return entries[near[cosines.argmax()]] if len(near) and cosines.max() >= least else None
+
+    def _least_entry(self, entries: list[int]) -> int:
+        """Which of a prompt's entries leaves: the oldest, or the one of least value."""
+        if self._quality.eviction == "fifo":
+            return entries[0]
+        count, fade = self.weights(np.array(entries))
+        return entries[int(np.lexsort((self._seen(np.array(entries)), count * fade))[0])]
+
+    def _least_prompt(self) -> int:
+        """Which prompt leaves: the one stored first, or the one of least value."""
+        if self._quality.eviction == "fifo":
+            stored = (number for number in self.memory.number.values() if number not in self._gone)
+            staged = (number for number in range(self.memory.prompts.tail, self._tail) if number not in self._gone)
+            return next(chain(stored, staged))
+        touched = [self._valued(number, *tally) for number, tally in self._tally.items() if number not in self._gone]
+        untouched = (one for one in self._ranked() if one[2] not in self._tally)
+        return min([*touched, *islice(untouched, 1)])[2]
+
+    def _ranked(self) -> list[tuple[float, int, int]]:
+        """All stored prompts as (value, step written last, number), the least valuable first."""
+        if self._ranking is None:
+            numbers, units, written = self.memory.prompts.tallies()
+            value = units * decay(self.now - written, self._quality.decay_steps)
+            order = np.lexsort((written, value))
+            self._ranking = list(
+                zip(value[order].tolist(), written[order].tolist(), numbers[order].tolist(), strict=True)
+            )
+        return self._ranking
+
+    def _valued(self, number: int, units: int, written: int) -> tuple[float, int, int]:
+        fade = decay(np.array([self.now - written]), self._quality.decay_steps)
+        return float(units * fade[0]), written, number
+
+    # Bookkeeping
+
+    def _count_of(self, entry: int) -> int:
+        count = self._count.get(entry)
+        return count if count is not None else int(self.memory.count[entry]) if entry >= 0 else 0
+
+    def _counts(self, entries: np.ndarray) -> np.ndarray:
+        """How many completions each entry stands for (m,)."""
+        return self._column(entries, self.memory.count, self._count)
+
+    def _seen(self, entries: np.ndarray) -> np.ndarray:
+        """When each entry was stored or repeated last (m,)."""
+        return self._column(entries, self.memory.seen, dict.fromkeys(self._count, self.now))
+
+    def _column(self, entries: np.ndarray, stored: np.ndarray, staged: dict[int, int]) -> np.ndarray:
+        column = np.zeros(len(entries), np.int64)
+        column[entries >= 0] = stored[entries[entries >= 0]]
+        for place, entry in enumerate(entries.tolist()):
+            if entry in staged:
+                column[place] = staged[entry]
+        return column
+
+    def _tally_of(self, number: int) -> tuple[int, int]:
+        tally = self._tally.get(number)
+        if tally is None:
+            slot = self.memory.prompts.slot(number)
+            tally = int(self.memory.prompts.units[slot]), int(self.memory.prompts.written[slot])
+        return tally
+
+    def _staged(self, number: int) -> list[int]:
+        """A prompt's entries, to be changed."""
+        entries = self._entries.get(number)
+        if entries is None:
+            entries = self._entries[number] = self.memory.entries[number].tolist()
+        return entries
+
+    def _add_prompt(self, key: bytes, prompt: np.ndarray) -> int:
+        number = self._number[key] = self._tail
+        self._embedding.append(prompt)
+        self._entries[number] = []
+        self._tally[number] = (0, self.now)
+        self._tail += 1
+        self._prompts += 1
+        return number
+
+    def _drop_prompt(self, number: int) -> None:
+        for entry in list(self.entries(number)):
+            self._drop_entry(number, entry)
+
+    def _drop_entry(self, number: int, entry: int) -> None:
+        """An entry leaves, and its prompt with it where that was the last one."""
+        entries = self._staged(number)
+        entries.remove(entry)
+        self._left.append(entry)
+        self.completion_count -= 1
+        units, written = self._tally_of(number)
+        self._tally[number] = (units - self._count_of(entry), written)
+        if not entries:
+            self._gone.add(number)
+            self._prompts -= 1
