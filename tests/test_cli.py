@@ -51,7 +51,7 @@ def rollouts(tmp_path):
 
 CHECKPOINTS = [f"checkpoint {verb}" for verb in ("create", "list", "delete")]
 RUNS = ["list", "show", "delete", "export", "import", "restore", "fork", "history", *CHECKPOINTS]
-COMMANDS = ["serve", "demo", "doctor", "key", "score", "watch", *(f"runs {verb}" for verb in RUNS)]
+COMMANDS = ["serve", "demo", "doctor", "key", "score", "watch", "replay", "verify", *(f"runs {verb}" for verb in RUNS)]
 
 
 @pytest.mark.parametrize("command", COMMANDS)

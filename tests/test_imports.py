@@ -84,7 +84,7 @@ def test_nothing_but_an_adapter_imports_an_adapter():
         (("hnswlib",), "service/memr_service/memory/"),
         (("sqlite3",), ("service/memr_service/store/", "service/memr_service/texts.py")),
         (("redis",), "service/memr_service/store/redis"),
-        (("typer", "rich", "pyarrow"), "service/memr_service/cli/"),
+        (("typer", "rich", "pyarrow", "matplotlib"), "service/memr_service/cli/"),
         (("memr_service.cli",), ("service/memr_service/cli/", "service/memr_service/__main__.py")),
         (
             ("memr_service.app",),
@@ -127,7 +127,7 @@ def test_no_file_is_a_drawer():
     [
         ("import memr_client", {"numpy", "torch", "fastapi", "memr_service"}),
         ("import memr_service.encoder", {"torch", "transformers", "sentence_transformers"}),
-        ("import memr_service.cli.commands", {"torch", "transformers", "fastapi", "uvicorn", "pyarrow"}),
+        ("import memr_service.cli.commands", {"torch", "transformers", "fastapi", "uvicorn", "pyarrow", "matplotlib"}),
         ("import memr_service.app", {"torch", "transformers", "typer"}),
     ],
 )

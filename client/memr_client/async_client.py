@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import math
 import os
-from collections.abc import AsyncGenerator, AsyncIterator, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, BinaryIO
 
 import httpx
@@ -14,7 +14,8 @@ from memr_client import calls
 from memr_client.base import CHUNK_BYTES, PROBE_S, BaseClient, complete_file
 from memr_client.calls import Answer, Call
 from memr_client.columns import Array, Columns, Texts
-from memr_client.errors import MemrError
+from memr_client.errors import BadAnswer, MemrError
+from memr_client.insight import ReplayProgress, ReplayResult
 from memr_client.schemas import Checkpoint, HistoryRow, RewardResponse, RunConfig, RunInfo, Version
 from memr_client.tries import Tries
 
@@ -112,6 +113,28 @@ class AsyncRewardClient(BaseClient[httpx.AsyncBaseTransport]):
     async def fork(self, run_id: str | None, new_run_id: str, checkpoint: str | None = None) -> RunInfo:
         """As `RewardClient.fork`."""
         return await self._do(calls.fork(self._name(run_id), new_run_id, checkpoint))
+
+    async def replay(
+        self,
+        run_id: str | None = None,
+        settings: Sequence[RunConfig | Mapping[str, Any]] = ({},),
+        on_progress: Callable[[ReplayProgress], None] | None = None,
+    ) -> ReplayResult:
+        """As `RewardClient.replay`."""
+        call = calls.replay(self._name(run_id), settings)
+        pool = await self._pool()
+        with self._once(call) as parts:
+            async with pool.stream(**parts) as response:
+                if not response.is_success:
+                    await response.aread()
+                    raise calls.refusal(response)
+                async for line in response.aiter_lines():
+                    read = call.parse(line.encode())
+                    if read.result is not None:
+                        return read.result
+                    if read.progress is not None and on_progress is not None:
+                        on_progress(read.progress)
+        raise BadAnswer(calls.ENDED_EARLY)
 
     async def presets(self) -> dict[str, RunConfig]:
         """As `RewardClient.presets`."""

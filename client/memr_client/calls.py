@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterable, Callable, Iterable, Sequence
+from collections.abc import AsyncIterable, Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from email.utils import parsedate_to_datetime
 from time import time
@@ -14,6 +14,7 @@ from pydantic import TypeAdapter, ValidationError
 
 from memr_client.columns import JSON, Array, Columns, Texts, checked, encode, reward_request
 from memr_client.errors import BadAnswer, MemrError, from_document
+from memr_client.insight import ReplayLine, ReplayRequest
 from memr_client.schemas import (
     Checkpoint,
     CheckpointList,
@@ -36,6 +37,7 @@ Answer = TypeVar("Answer")
 
 OCTETS = "application/octet-stream"
 PROBLEM = "application/problem+json"
+ENDED_EARLY = "the answer ended before the result came: was the service stopped?"
 
 
 @dataclass(frozen=True)
@@ -134,6 +136,13 @@ def fork(run_id: str, new_run_id: str, checkpoint: str | None) -> Call[RunInfo]:
     return Call("POST", _run_path(run_id, "/fork"), RunInfo.model_validate_json, content)
 
 
+def replay(run_id: str, settings: Sequence[RunConfig | Mapping[str, Any]]) -> Call[ReplayLine]:
+    """`POST /runs/{id}/replay`, whose answer is received line by line; of each setting what was set is sent."""
+    given = [one if isinstance(one, RunConfig) else checked(RunConfig, **one) for one in settings]
+    content = checked(ReplayRequest, settings=given).model_dump_json(exclude_unset=True).encode()
+    return Call("POST", _run_path(run_id, "/replay"), _replay_line, content)
+
+
 def presets() -> Call[dict[str, RunConfig]]:
     """`GET /presets`."""
     return Call("GET", "/presets", TypeAdapter(dict[str, RunConfig]).validate_json)
@@ -178,6 +187,18 @@ def retry_after(response: httpx.Response) -> float:
         return max(0.0, parsedate_to_datetime(header).timestamp() - time())
     except ValueError:
         return 0.0
+
+
+def _replay_line(line: bytes) -> ReplayLine:
+    """A line of a replay's answer.
+
+    Raises:
+        ProblemError: the replay ended with it.
+    """
+    read = ReplayLine.model_validate_json(line)
+    if read.problem is not None:
+        raise from_document(read.problem.model_dump())
+    return read
 
 
 def _run_path(run_id: str, rest: str = "") -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import os
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
@@ -15,7 +15,8 @@ from memr_client import calls
 from memr_client.base import CHUNK_BYTES, PROBE_S, BaseClient, complete_file
 from memr_client.calls import Answer, Call
 from memr_client.columns import Array, Columns, Texts
-from memr_client.errors import MemrError
+from memr_client.errors import BadAnswer, MemrError
+from memr_client.insight import ReplayProgress, ReplayResult
 from memr_client.schemas import Checkpoint, HistoryRow, RewardResponse, RunConfig, RunInfo, Version
 from memr_client.tries import Tries
 
@@ -155,6 +156,37 @@ class RewardClient(BaseClient[httpx.BaseTransport]):
             Conflict: the name is taken; or an earlier try made the copy and its answer was lost.
         """
         return self._do(calls.fork(self._name(run_id), new_run_id, checkpoint))
+
+    def replay(
+        self,
+        run_id: str | None = None,
+        settings: Sequence[RunConfig | Mapping[str, Any]] = ({},),
+        on_progress: Callable[[ReplayProgress], None] | None = None,
+    ) -> ReplayResult:
+        """What the run's completions would have been paid under other settings, beside what they were paid.
+
+        client.replay("gsm8k-seed0", [{"k": 1}, {"k": 20}, {"preset": "random"}])
+
+        Args:
+            settings: fields of `RunConfig` on top of the preset's where one is named, else of the run's own. The
+                default changes nothing, so that every reward must come out again exactly: see `difference`.
+            on_progress: told how far it is. It may take minutes; `timeout` is then for each line of the answer.
+
+        Raises:
+            InvalidRequest: a field cannot be changed after the fact (embeddings and outcomes are as recorded).
+        """
+        call = calls.replay(self._name(run_id), settings)
+        with self._once(call) as parts, self._pool().stream(**parts) as response:
+            if not response.is_success:
+                response.read()
+                raise calls.refusal(response)
+            for line in response.iter_lines():
+                read = call.parse(line.encode())
+                if read.result is not None:
+                    return read.result
+                if read.progress is not None and on_progress is not None:
+                    on_progress(read.progress)
+        raise BadAnswer(calls.ENDED_EARLY)
 
     def presets(self) -> dict[str, RunConfig]:
         """The presets, every field spelled out."""

@@ -23,6 +23,7 @@ from memr_service.app.openapi import describe
 from memr_service.app.problems import as_problem, problem_response
 from memr_service.app.readiness import Readiness
 from memr_service.app.routes import ROUTERS
+from memr_service.insight.desk import Desk
 from memr_service.judge import Judge
 from memr_service.openrlhf import Seats
 from memr_service.service import Service
@@ -58,7 +59,9 @@ def create_app(settings: Settings, service: Service | None = None) -> FastAPI:
         ],
     )
     readiness = Readiness(service, lifecycle)
-    app.state.context = Context(settings, service, lifecycle, readiness, metrics, Judge(), Seats())
+    app.state.context = Context(
+        settings, service, Desk(service), lifecycle, readiness, metrics, Judge(), Seats()
+    )
     for router in ROUTERS:
         app.include_router(router)
     app.openapi = partial(describe, app)  # type: ignore[method-assign]

@@ -12,6 +12,7 @@ from memr_service.app.guard import Key
 from memr_service.app.lifecycle import Lifecycle
 from memr_service.app.metrics import Metrics
 from memr_service.app.readiness import Readiness
+from memr_service.insight.desk import Desk
 from memr_service.judge import Judge
 from memr_service.openrlhf import Seats
 from memr_service.service import Service
@@ -24,6 +25,7 @@ class Context:
 
     settings: Settings
     service: Service
+    desk: Desk
     lifecycle: Lifecycle
     readiness: Readiness
     metrics: Metrics

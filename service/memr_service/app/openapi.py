@@ -7,6 +7,7 @@ from typing import Any
 from fastapi import FastAPI
 from fastapi.openapi.utils import get_openapi
 from memr_client.errors import Forbidden, InternalError, InvalidRequest, ProblemError, Unauthorized, Unavailable
+from memr_client.insight import ReplayLine, ReplayRequest
 from memr_client.schemas import Fork, NewCheckpoint, OpenRLHFRequest, Problem, Restore, RewardRequest, RunConfig
 from pydantic import BaseModel
 from pydantic.json_schema import models_json_schema
@@ -65,9 +66,21 @@ _EXAMPLES: dict[str, dict[str, Any]] = {
     "NewCheckpoint": {"a step": {"summary": "beside the policy's", "value": {"name": "step-500", "step": 500}}},
     "Restore": {"a step": {"summary": "back to a checkpoint", "value": {"checkpoint": "step-500"}}},
     "Fork": {"a step": {"summary": "try something else", "value": {"run_id": "lower-lr", "checkpoint": "step-500"}}},
+    "ReplayRequest": {
+        "verify": {"summary": "the run's own config", "value": {}},
+        "a sweep": {"summary": "more neighbours", "value": {"settings": [{"k": 1}, {"k": 5}, {"k": 20}]}},
+    },
 }
 
-BODIES: tuple[type[BaseModel], ...] = (RewardRequest, OpenRLHFRequest, RunConfig, NewCheckpoint, Restore, Fork)
+BODIES: tuple[type[BaseModel], ...] = (
+    RewardRequest,
+    OpenRLHFRequest,
+    RunConfig,
+    NewCheckpoint,
+    Restore,
+    Fork,
+    ReplayRequest,
+)
 """What routes read themselves, so that FastAPI does not know of it."""
 
 GUARDED: tuple[type[ProblemError], ...] = (InvalidRequest, Unauthorized, Forbidden, Unavailable, InternalError)
@@ -102,12 +115,18 @@ def file_body() -> dict[str, Any]:
     return {"requestBody": {"required": True, "content": FILE}}
 
 
+def lines_of(line: type[BaseModel]) -> dict[str, Any]:
+    """The content of an answer of many lines, each a JSON object of this schema."""
+    schema = {"type": "string", "description": f"Lines of JSON, each a `{line.__name__}`."}
+    return {"application/x-ndjson": {"schema": schema}}
+
+
 def describe(app: FastAPI) -> dict[str, Any]:
     """The app's OpenAPI document."""
     document = get_openapi(title=app.title, version=app.version, description=_DESCRIPTION, routes=app.routes)
     components = document.setdefault("components", {})
     _, bodies = models_json_schema(
-        [*((body, "validation") for body in BODIES), (Problem, "serialization")],
+        [*((body, "validation") for body in BODIES), (Problem, "serialization"), (ReplayLine, "serialization")],
         ref_template="#/components/schemas/{model}",
     )
     components["schemas"] = dict(sorted({**components.get("schemas", {}), **bodies["$defs"]}.items()))

@@ -17,6 +17,7 @@ from memr_client.schemas import PresetName, RunConfig
 from pydantic import ValidationError
 
 from memr_service.cli import output, rollouts, runs, summary, terminal
+from memr_service.cli.replay import replay, verify
 from memr_service.cli.rollouts import GroupBy
 from memr_service.cli.score import score as score_requests
 from memr_service.cli.terminal import err, out
@@ -32,7 +33,8 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 app.add_typer(runs.app, name="runs")
-app.command()(watch)
+for command in (watch, replay, verify):
+    app.command()(command)
 
 EncoderOption = Annotated[
     str | None,
@@ -62,6 +64,8 @@ def memr() -> None:
     memr score rollouts.jsonl      rewards for rollouts you have logged
     memr serve                     rewards over HTTP for a trainer
     memr watch RUN --to wandb      a run's curves, where your others are
+    memr replay RUN --k 1,5,20     what other settings would have paid
+    memr verify RUN                does the journal give the same rewards again?
     memr doctor                    is everything here that is needed?
     ```
     """
