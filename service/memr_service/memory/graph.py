@@ -17,6 +17,8 @@ import numpy as np
 
 CHUNK = 256
 """Vectors put into a graph at once."""
+SPARE = 16
+"""Neighbours beyond those asked for, among which cosines in float64 may decide otherwise than the graph did."""
 
 Found = list[tuple[np.ndarray, np.ndarray]]
 """For each query the numbers (m,) found in one place and their cosines in float32 (m,)."""
@@ -81,20 +83,20 @@ class Graph:
         self.live -= len(here)
 
     def search(self, queries: np.ndarray, k: int, ef: int, leaving: np.ndarray) -> Found:
-        """For each query (u, d) the k nearest, past those that are about to leave; nothing where it finds fewer.
+        """For each query (u, d) the k nearest and some more, past those about to leave; nothing where it finds fewer.
 
         Args:
             ef: how many points are kept in view.
             leaving: numbers that it holds (l,), none of them gone.
         """
         self._hnsw.set_ef(ef)
-        asked = min(k + len(leaving), ef, self._live_points)
+        asked = min(k + SPARE + len(leaving), ef, self._live_points)
         try:
             points, distances = self._hnsw.knn_query(queries, k=asked, num_threads=1)
         except RuntimeError:  # hnswlib's way of saying that it found fewer
             return []
         past = set(leaving.tolist())
-        found = [self._first(row, k, past) for row in points.tolist()]
+        found = [self._first(row, k + SPARE, past) for row in points.tolist()]
         if any(len(numbers) < k for numbers, _ in found):
             return []
         return [(np.array(numbers), 1 - row[places]) for (numbers, places), row in zip(found, distances, strict=True)]
