@@ -37,7 +37,7 @@ def k3(logp: Tensor, reference_logp: Tensor) -> Tensor:
 
 
 def token_mean(values: Tensor, mask: Tensor, variant: str, max_completion: int) -> Tensor:
-    """One number per completion, (B, T) to (B): the mean over its tokens; Dr. GRPO: their sum over a constant length."""
+    """One number per completion, (B, T) to (B): its tokens' mean; Dr. GRPO: their sum over a constant length."""
     sums = (values * mask).sum(1)
     return sums / (max_completion if variant == "dr-grpo" else mask.sum(1))
 

@@ -40,14 +40,14 @@ class Config(BaseModel):
 
     model: str = "Qwen/Qwen2.5-0.5B-Instruct"
     """A causal language model of Hugging Face, by name or folder; or `tiny`, which is made in place."""
-    task: Literal["clock", "gsm8k", "jsonl"] = "gsm8k"
+    task: Literal["clock", "dial", "gsm8k", "jsonl"] = "gsm8k"
     """What is learned."""
     data: Path | None = None
     """gsm8k: a folder with train.jsonl and test.jsonl (without: the hub). jsonl: a file of {"prompt", "answer"}."""
     verifier: Literal["exact", "numeric"] = "numeric"
     """jsonl: when a completion is right."""
     seed: int = 0
-    """Of everything random: the questions of `clock`, the tiny model's weights, the order of questions, the samples."""
+    """Of everything random: the order of questions, the samples; a toy's questions, the tiny model's weights."""
 
     steps: int | None = Field(default=None, ge=1)
     """Updates of the policy; without: `epochs` over the questions."""

@@ -41,19 +41,17 @@ class Learner:
             sums = torch.zeros(4)
             for part, (old, reference) in zip(parts, fixed, strict=True):
                 scores = self._score(self._policy.model, rollout, part, entropy=self._config.entropy_bonus > 0)
-                losses = self._losses(scores, advantages[part], old, reference)
-                (losses[0] / n).backward()
-                sums += torch.stack(losses).detach().cpu()
+                sums_of_part = self._losses(scores, advantages[part], old, reference)
+                torch.autograd.backward(sums_of_part[0] / n)
+                sums += sums_of_part.detach().cpu()
             norm = nn.utils.clip_grad_norm_(self._weights, self._config.max_grad_norm)
             self.optimizer.step()
         return dict(zip(("loss", "kl", "surprise", "clipped"), (sums / n).tolist(), strict=True)) | {
             "grad_norm": float(norm)
         }
 
-    def _losses(
-        self, scores: Scores, advantages: Tensor, old: Tensor | None, reference: Tensor | None
-    ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-        """Sums over B completions: the loss, and of the tokens' means the KL, -log p, and the share that is clipped."""
+    def _losses(self, scores: Scores, advantages: Tensor, old: Tensor | None, reference: Tensor | None) -> Tensor:
+        """Four sums over B completions: the loss; and of the means over tokens the KL, -log p, the share clipped."""
         config, logp = self._config, scores.logp
         old = logp.detach() if old is None else old
         advantages = advantages.to(logp.device)
@@ -64,10 +62,8 @@ class Learner:
             loss = loss - config.entropy_bonus * scores.entropy
         ratio = (logp - old).exp()
         clipped = torch.where(advantages[:, None] > 0, ratio > 1 + config.clip, ratio < 1 - config.clip).float()
-        means = [
-            token_mean(values, scores.mask, "grpo", config.max_completion).sum() for values in (kl, -logp, clipped)
-        ]
-        return (token_mean(loss, scores.mask, config.variant, config.max_completion).sum(), *means)
+        told = [token_mean(values, scores.mask, "grpo", config.max_completion).sum() for values in (kl, -logp, clipped)]
+        return torch.stack([token_mean(loss, scores.mask, config.variant, config.max_completion).sum(), *told])
 
     @torch.no_grad()
     def _fixed(self, rollout: Rollout, part: slice) -> tuple[Tensor | None, Tensor | None]:

@@ -10,7 +10,7 @@
 | component/NAME, gap/NAME | mean of a part of the memory's reward; how much higher for right siblings than wrong ones |
 | length, length_p10, length_p90, truncated | of completions in tokens; share that was cut |
 | diversity | 1 - mean cosine between the token counts of siblings |
-| loss, kl, surprise, clipped, grad_norm | of the update, its last where there are several; surprise is -log p of a token |
+| loss, kl, surprise, clipped, grad_norm | of the last update; surprise is -log p of a token |
 | rollout_s, reward_s, update_s | seconds |
 | accuracy | on held-out questions, in the steps that evaluate |
 """

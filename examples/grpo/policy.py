@@ -1,11 +1,11 @@
-"""The policy: a language model that can be asked for completions and for the probability of given ones.
+"""The policy: a language model that can be asked for completions, and for the probability of given ones.
 
 Shapes: B sequences; P tokens of prompt, padded on the left; C tokens of completion, padded on the right; V vocabulary.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -13,7 +13,6 @@ import torch
 from torch import Tensor, nn
 
 from examples.grpo.tasks.task import Question
-from examples.grpo.tiny import END, PAD, Cache, Pieces, TinyGPT
 
 Tokens = list[int]
 
@@ -31,17 +30,20 @@ class Policy(Protocol):
     def text(self, completion: Tokens) -> str:
         """What the model wrote, in words."""
 
+    def finished(self, completion: Tokens) -> bool:
+        """Whether a completion came to its end by itself."""
+
     def sample(self, prompts: Sequence[Tokens], copies: int, limit: int, temperature: float) -> list[Tokens]:
-        """`copies` completions of each prompt, one after the other, each with the end token unless cut at `limit`.
+        """`copies` completions of each prompt, one after the other, each up to its end token or cut at `limit`.
 
         Draws from torch's global random numbers. Temperature 0 takes the most probable token.
         """
 
-    def finished(self, completion: Tokens) -> bool:
-        """Whether a completion came to its end by itself."""
-
     def logits(self, model: nn.Module, tokens: Tensor, mask: Tensor, keep: int) -> Tensor:
-        """Logits (B, keep, V) of the last `keep` tokens (B, P + C), by `model`, which may be a frozen copy."""
+        """Logits (B, keep, V) at the last `keep` of the tokens (B, P + C), by `model` or a frozen copy of it.
+
+        `mask` (B, P + C) is False in the padding.
+        """
 
 
 @dataclass(frozen=True)
@@ -51,7 +53,7 @@ class Scores:
     logp: Tensor
     """(B, C) log-probability of each token."""
     entropy: Tensor | None
-    """(B, C) entropy of the distribution each token was drawn from."""
+    """(B, C) entropy of the distribution that each token was drawn from."""
     mask: Tensor
     """(B, C) False in the padding."""
 
@@ -69,7 +71,7 @@ def score(
     after, after_mask = padded(completions, policy.pad, left=False)
     tokens = torch.cat([before, after], dim=1).to(policy.device)
     mask = torch.cat([before_mask, after_mask], dim=1).to(policy.device)
-    keep = after.shape[1] + 1  # the last token of the prompt predicts the first of the completion
+    keep = after.shape[1] + 1  # the prompt's last token predicts the completion's first
     logp = policy.logits(model, tokens, mask, keep)[:, :-1].float().div(temperature).log_softmax(-1)
     spread = -(logp.exp() * logp).sum(-1) if entropy else None
     return Scores(logp.gather(-1, tokens[:, 1 - keep :, None]).squeeze(-1), spread, mask[:, 1 - keep :])
@@ -79,67 +81,14 @@ def padded(texts: Sequence[Tokens], pad: int, left: bool) -> tuple[Tensor, Tenso
     """Texts of different lengths as one (B, longest), and a mask that is False in the padding."""
     longest = max(map(len, texts))
     gaps = [longest - len(text) for text in texts]
-    tokens = [[pad] * (gap * left) + text + [pad] * (gap * (not left)) for text, gap in zip(texts, gaps, strict=True)]
-    places = torch.arange(longest).expand(len(texts), longest)
-    wide = torch.tensor(gaps)[:, None]
-    return torch.tensor(tokens), places >= wide if left else places < longest - wide
+    tokens = [[pad] * gap + text if left else text + [pad] * gap for text, gap in zip(texts, gaps, strict=True)]
+    places, gap = torch.arange(longest).expand(len(texts), longest), torch.tensor(gaps)[:, None]
+    return torch.tensor(tokens), places >= gap if left else places < longest - gap
 
 
-class TinyPolicy:
-    """`TinyGPT` with the tokens of a task; one core is faster for it than two."""
-
-    pad = PAD
-    device = torch.device("cpu")
-
-    def __init__(self, pieces: Sequence[str], max_prompt: int, max_completion: int) -> None:
-        self.tokenizer = Pieces(pieces)
-        self.model: nn.Module = TinyGPT(len(self.tokenizer), max_prompt + max_completion)
-        self._max_prompt = max_prompt
-
-    def prompt(self, question: Question) -> Tokens:
-        """The question's own words."""
-        return self.tokenizer.encode(question.text)[-self._max_prompt :]
-
-    def text(self, completion: Tokens) -> str:
-        """The pieces, one after the other."""
-        return self.tokenizer.decode(completion)
-
-    def finished(self, completion: Tokens) -> bool:
-        """Whether it ends with the end token."""
-        return completion[-1] == END
-
-    def logits(self, model: nn.Module, tokens: Tensor, mask: Tensor, keep: int) -> Tensor:
-        """As the model gives them."""
-        logits: Tensor = model(tokens, mask, keep)
-        return logits
-
-    @torch.no_grad()
-    def sample(self, prompts: Sequence[Tokens], copies: int, limit: int, temperature: float) -> list[Tokens]:
-        """Token by token; each prompt is read once for all its copies."""
-        tokens, mask = padded(prompts, PAD, left=True)
-        caches = [Cache(), Cache()]
-        logits = self.model(tokens, mask, 1, caches)[:, -1].repeat_interleave(copies, dim=0)
-        for cache in caches:
-            cache.repeat(copies)
-        mask = mask.repeat_interleave(copies, dim=0)
-        drawn, ended = list[Tensor](), torch.zeros(len(mask), dtype=torch.bool)
-        while True:
-            token = draw(logits, temperature).masked_fill(ended, PAD)
-            drawn.append(token)
-            ended |= token == END
-            if len(drawn) == limit or bool(ended.all()):
-                return [cut(row, END) for row in torch.stack(drawn, dim=1).tolist()]
-            mask = torch.cat([mask, mask.new_ones(len(mask), 1)], dim=1)
-            logits = self.model(token[:, None], mask, 1, caches)[:, -1]
-
-
-def draw(logits: Tensor, temperature: float) -> Tensor:
-    """One token each (B), from logits (B, V)."""
-    if temperature == 0:
-        return logits.argmax(-1)
-    return torch.multinomial((logits / temperature).softmax(-1), 1).squeeze(-1)
-
-
-def cut(tokens: Tokens, end: int) -> Tokens:
+def cut(tokens: Tokens, ends: Collection[int]) -> Tokens:
     """What was written up to the first end token, which belongs to it."""
-    return tokens[: tokens.index(end) + 1] if end in tokens else tokens
+    for place, token in enumerate(tokens):
+        if token in ends:
+            return tokens[: place + 1]
+    return tokens

@@ -43,7 +43,8 @@ def pay(config: Config, task: Task, memory: RewardClient | None, rollout: Rollou
     length = torch.tensor(
         [cosine_length(n, config.max_completion, right) for n, right in zip(lengths, outcome.tolist(), strict=True)]
     )
-    remembered, components = _remember(memory, rollout, outcome, step)
+    answered = [task.answer(text) for text in rollout.texts]
+    remembered, components = _remember(memory, rollout, answered, outcome, step)
     remembered = remembered * config.memory_weight * annealed(config.memory_anneal, step)
     total = (
         config.correctness_weight * outcome
@@ -99,11 +100,11 @@ def memory_config(config: Config, task: Task) -> RunConfig:
 
 
 def _remember(
-    memory: RewardClient | None, rollout: Rollout, outcome: Tensor, step: int
+    memory: RewardClient | None, rollout: Rollout, answered: list[str], outcome: Tensor, step: int
 ) -> tuple[Tensor, dict[str, Tensor]]:
     if memory is None:
         return torch.zeros_like(outcome), {}
     prompts = [question.text for question in rollout.questions]
-    answer = memory.reward(prompts, rollout.texts, outcome.tolist(), step=step, truncated=rollout.truncated)
+    answer = memory.reward(prompts, rollout.texts, outcome, step=step, answers=answered, truncated=rollout.truncated)
     scaled = {name: torch.tensor(values.scaled) for name, values in answer.components.items()}
     return torch.tensor(answer.rewards), scaled

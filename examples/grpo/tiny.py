@@ -1,4 +1,4 @@
-"""A GPT of a quarter of a million weights, made in place: nothing is downloaded, one core is enough."""
+"""A GPT of 230 thousand weights, made in place: nothing is downloaded, one core is enough."""
 
 from __future__ import annotations
 
@@ -8,6 +8,9 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
+
+from examples.grpo.policy import Tokens, cut, padded
+from examples.grpo.tasks.task import Question
 
 WIDTH, HEADS, LAYERS = 96, 4, 2
 PAD, END, UNKNOWN = 0, 1, 2
@@ -59,7 +62,8 @@ class Block(nn.Module):
             queries, keys, values, attn_mask=visible, is_causal=alone and visible is None
         )
         x = x + self.mixed(y.transpose(1, 2).flatten(-2))
-        return x + self.neurons(self.before_neurons(x))
+        out: Tensor = x + self.neurons(self.before_neurons(x))
+        return out
 
 
 class Cache:
@@ -116,3 +120,58 @@ def _visible(mask: Tensor, length: int) -> Tensor:
     before = torch.ones(every, every, dtype=torch.bool).tril()[-length:]
     itself = torch.eye(every, dtype=torch.bool)[-length:]  # so that padding, too, has something to see
     return (mask[:, None, :] & before | itself)[:, None]
+
+
+class TinyPolicy:
+    """`TinyGPT` with the pieces of a task."""
+
+    pad = PAD
+    device = torch.device("cpu")
+
+    def __init__(self, pieces: Sequence[str], max_prompt: int, max_completion: int) -> None:
+        self.tokenizer = Pieces(pieces)
+        self.model: nn.Module = TinyGPT(len(self.tokenizer), max_prompt + max_completion)
+        self._max_prompt = max_prompt
+
+    def prompt(self, question: Question) -> Tokens:
+        """The question's own words."""
+        return self.tokenizer.encode(question.text)[-self._max_prompt :]
+
+    def text(self, completion: Tokens) -> str:
+        """The pieces, one after the other."""
+        return self.tokenizer.decode(completion)
+
+    def finished(self, completion: Tokens) -> bool:
+        """Whether it ends with the end token."""
+        return completion[-1] == END
+
+    @torch.no_grad()
+    def sample(self, prompts: Sequence[Tokens], copies: int, limit: int, temperature: float) -> list[Tokens]:
+        """Token by token; each prompt is read once for all its copies."""
+        tokens, mask = padded(prompts, PAD, left=True)
+        caches = [Cache() for _ in range(LAYERS)]
+        logits = self.model(tokens, mask, 1, caches)[:, -1].repeat_interleave(copies, dim=0)
+        mask = mask.repeat_interleave(copies, dim=0)
+        for cache in caches:
+            cache.repeat(copies)
+        drawn, ended = list[Tensor](), torch.zeros(len(mask), dtype=torch.bool)
+        while True:
+            token = draw(logits, temperature).masked_fill(ended, PAD)
+            drawn.append(token)
+            ended |= token == END
+            if len(drawn) == limit or bool(ended.all()):
+                return [cut(row, {END}) for row in torch.stack(drawn, dim=1).tolist()]
+            mask = torch.cat([mask, mask.new_ones(len(mask), 1)], dim=1)
+            logits = self.model(token[:, None], mask, 1, caches)[:, -1]
+
+    def logits(self, model: nn.Module, tokens: Tensor, mask: Tensor, keep: int) -> Tensor:
+        """As the model gives them."""
+        logits: Tensor = model(tokens, mask, keep)
+        return logits
+
+
+def draw(logits: Tensor, temperature: float) -> Tensor:
+    """A token each (B), from logits (B, V)."""
+    if temperature == 0:
+        return logits.argmax(-1)
+    return torch.multinomial((logits / temperature).softmax(-1), 1).squeeze(-1)

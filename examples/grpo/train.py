@@ -23,15 +23,20 @@ from memr_client import RewardClient
 
 from examples.grpo import checkpoint
 from examples.grpo.advantage import group_advantages
+from examples.grpo.causal_lm import CausalLM
 from examples.grpo.config import Config
 from examples.grpo.learner import Learner
 from examples.grpo.log import Log
 from examples.grpo.measures import Row, measures
-from examples.grpo.policy import Policy, TinyPolicy
+from examples.grpo.policy import Policy
 from examples.grpo.rewards import open_memory, pay
 from examples.grpo.rollout import rollout
 from examples.grpo.tasks.clock import Clock
+from examples.grpo.tasks.dial import Dial
+from examples.grpo.tasks.gsm8k import Gsm8k
+from examples.grpo.tasks.jsonl import Jsonl
 from examples.grpo.tasks.task import Question, Task
+from examples.grpo.tiny import TinyPolicy
 from examples.grpo.warm_start import warm_start
 
 EVAL_BATCH = 64
@@ -137,15 +142,29 @@ def number_of(*what: object) -> int:
 
 
 def make_task(config: Config) -> Task:
-    """The task the config names."""
-    return Clock(config.seed)
+    """The task the config names.
+
+    Raises:
+        ValueError: `jsonl` without a file.
+    """
+    if config.task == "clock":
+        return Clock(config.seed)
+    if config.task == "dial":
+        return Dial(config.seed)
+    if config.task == "gsm8k":
+        return Gsm8k(config.data)
+    if config.data is None:
+        raise ValueError('the task jsonl needs data: a file of {"prompt", "answer"}, one a line')
+    return Jsonl(config.data, config.verifier)
 
 
 def make_policy(config: Config, task: Task) -> Policy:
     """The policy the config names, as it is before the first step."""
     torch.manual_seed(number_of(config.seed, "weights"))
+    if config.model != "tiny":
+        return CausalLM(config.model, task.system, config.max_prompt, config.bf16, config.lora)
     torch.set_num_threads(1)  # faster for a model of this size
     policy = TinyPolicy(task.pieces, config.max_prompt, config.max_completion)
-    if isinstance(task, Clock):
+    if isinstance(task, Clock | Dial):
         warm_start(policy, task, config.seed, config.warm_starts)
     return policy

@@ -1,4 +1,4 @@
-"""Supervised learning before the reinforcement: 300 steps of 64 demonstrations, kept on disk for each seed."""
+"""Supervised learning before the reinforcement, from a task's demonstrations; kept on disk for each seed."""
 
 from __future__ import annotations
 
@@ -10,43 +10,43 @@ from pathlib import Path
 
 import torch
 
-from examples.grpo import policy, tiny
-from examples.grpo.policy import TinyPolicy, score
-from examples.grpo.tasks import clock
+from examples.grpo.policy import score
+from examples.grpo.tasks.task import Lesson
+from examples.grpo.tiny import END, TinyGPT, TinyPolicy
 
-STEPS, BATCH, LEARNING_RATE, RISE = 300, 64, 6e-3, 20
+BATCH, LEARNING_RATE, BETAS, RISE = 64, 6e-3, (0.9, 0.95), 20
 
 
-def warm_start(started: TinyPolicy, task: clock.Clock, seed: int, folder: Path) -> None:
+def warm_start(policy: TinyPolicy, task: Lesson, seed: int, folder: Path) -> None:
     """Give the policy the weights that the demonstrations teach; taken from `folder` where they are there already."""
-    path = folder / f"clock-{seed}-{_fingerprint()}.pt"
+    path = folder / f"{task.name}-{seed}-{_fingerprint(policy, task)}.pt"
     if not path.exists():
-        teach(started, task, seed)
+        teach(policy, task, seed)
         folder.mkdir(parents=True, exist_ok=True)
         unfinished = path.with_suffix(f".{os.getpid()}")
-        torch.save(started.model.state_dict(), unfinished)
+        torch.save(policy.model.state_dict(), unfinished)
         unfinished.replace(path)
-    started.model.load_state_dict(torch.load(path, weights_only=True))
+    policy.model.load_state_dict(torch.load(path, weights_only=True))
 
 
-def teach(started: TinyPolicy, task: clock.Clock, seed: int) -> None:
+def teach(policy: TinyPolicy, task: Lesson, seed: int) -> None:
     """Raise the probability of demonstrations; the learning rate rises for 20 steps and falls to 0, along lines."""
-    dice = random.Random(f"warm start {seed}")
-    optimizer = torch.optim.AdamW(started.model.parameters(), betas=(0.9, 0.95), weight_decay=0.0)
-    for step in range(STEPS):
+    dice = random.Random(f"lessons {seed}")
+    optimizer = torch.optim.AdamW(policy.model.parameters(), betas=BETAS, weight_decay=0.0)
+    for step in range(task.lessons):
         for group in optimizer.param_groups:
-            group["lr"] = LEARNING_RATE * min((step + 1) / RISE, 1 - step / STEPS)
+            group["lr"] = LEARNING_RATE * min((step + 1) / RISE, 1 - step / task.lessons)
         shown = [task.demonstration(dice) for _ in range(BATCH)]
-        prompts = [started.tokenizer.encode(question) for question, _ in shown]
-        completions = [[*started.tokenizer.encode(text), tiny.END] for _, text in shown]
-        scores = score(started, started.model, prompts, completions, temperature=1.0)
-        loss = -scores.logp[scores.mask].mean()
+        prompts = [policy.tokenizer.encode(question) for question, _ in shown]
+        completions = [[*policy.tokenizer.encode(text), END] for _, text in shown]
+        scores = score(policy, policy.model, prompts, completions, temperature=1.0)
         optimizer.zero_grad()
-        loss.backward()
+        torch.autograd.backward(-scores.logp[scores.mask].mean())
         optimizer.step()
 
 
-def _fingerprint() -> str:
-    """Of the code that the weights come from, so that weights from other code are not taken for them."""
-    code = "".join(inspect.getsource(module) for module in (clock, tiny, policy, inspect.getmodule(warm_start)))
-    return hashlib.sha256(f"{torch.__version__}{code}".encode()).hexdigest()[:12]
+def _fingerprint(policy: TinyPolicy, task: Lesson) -> str:
+    """Of the weights' shapes and the code they come from, so that others are not taken for them."""
+    shapes = [tuple(weight.shape) for weight in policy.model.parameters()]
+    code = [Path(inspect.getfile(own)).read_text("utf-8") for own in (type(task), TinyGPT, score, teach)]
+    return hashlib.sha256(f"{torch.__version__} {shapes} {code}".encode()).hexdigest()[:12]

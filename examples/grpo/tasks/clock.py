@@ -27,6 +27,8 @@ START, ADD, COMMA, ASK, PLUS, IS = "It is ", " o'clock. Then add hours ", ", ", 
 class Clock:
     """256 questions to train on and 150 held out, drawn by the seed."""
 
+    name = "clock"
+    lessons = 400
     system = None
     reasoning_tags = None
     pieces = (*map(str, range(HOURS)), OPEN, CLOSE, END, GUESS, UNCLOSED, START, ADD, COMMA, ASK, PLUS, IS)
@@ -41,9 +43,13 @@ class Clock:
         self.train, self.test = questions[:TRAIN], questions[TRAIN:]
         self._held_out = {question.text for question in self.test}
 
+    def answer(self, completion: str) -> str:
+        """What stands in the answer tags, or everything."""
+        return xml.answer_in(completion)
+
     def right(self, completion: str, answer: str) -> bool:
-        """What stands in the answer tags is the hour."""
-        return xml.answer_in(completion) == answer
+        """It is the hour."""
+        return self.answer(completion) == answer
 
     def format(self, completion: str) -> float:
         """The paper's four parts."""

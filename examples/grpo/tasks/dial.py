@@ -32,6 +32,7 @@ class Dial:
     """256 questions to train on and 150 held out, drawn by the seed."""
 
     name = "dial"
+    lessons = 200
     system = None
     reasoning_tags = None
     pieces = (*map(str, range(DIGITS)), *TURNS, OPEN, CLOSE, END, START, THEN, COMMA, ASK, IS)
@@ -46,9 +47,13 @@ class Dial:
         self.train, self.test = questions[:TRAIN], questions[TRAIN:]
         self._held_out = {question.text for question in self.test}
 
+    def answer(self, completion: str) -> str:
+        """What stands in the answer tags, or everything."""
+        return xml.answer_in(completion)
+
     def right(self, completion: str, answer: str) -> bool:
-        """What stands in the answer tags is the digit."""
-        return xml.answer_in(completion) == answer
+        """It is the digit."""
+        return self.answer(completion) == answer
 
     def format(self, completion: str) -> float:
         """The paper's four parts."""

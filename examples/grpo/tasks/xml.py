@@ -22,8 +22,12 @@ def is_strict(text: str) -> bool:
     return _STRICT.fullmatch(text) is not None
 
 
+def is_soft(text: str) -> bool:
+    """Whether the text begins with the format, line breaks aside."""
+    return _SOFT.match(text) is not None
+
+
 def format_reward(text: str) -> float:
     """0 to 2: a half each for the tags that stand there once, for soft and for strict format, for a whole number."""
     tags = 0.125 * sum(text.count(tag) == 1 for tag in TAGS)
-    soft = 0.5 * (_SOFT.match(text) is not None)
-    return tags + soft + 0.5 * is_strict(text) + 0.5 * answer_in(text).isdigit()
+    return tags + 0.5 * is_soft(text) + 0.5 * is_strict(text) + 0.5 * answer_in(text).isdigit()
