@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from batches import config, make_batch, unit_rows
 from memr_client.schemas import RewardResponse
-from memr_service.answer import TIMINGS, answer
+from memr_service.answer import TIMINGS, timed, untimed
 from memr_service.record import Effects
 from memr_service.scoring import score
 from memr_service.state import State
@@ -25,7 +25,7 @@ def effects() -> Effects:
 
 def answered(items: list[int] | None = None, **timing_ms: float) -> RewardResponse:
     places = None if items is None else np.array(items, np.int64)
-    return RewardResponse.model_validate_json(answer("run", 2, 7, CHAIN, effects(), timing_ms, places))
+    return RewardResponse.model_validate_json(timed(untimed("run", 2, 7, CHAIN, effects(), places), timing_ms))
 
 
 def test_an_answer_says_what_was_done() -> None:
@@ -71,5 +71,5 @@ def test_timings_are_rounded_to_microseconds_and_zero_where_nothing_was_measured
 
 
 def test_an_answer_has_every_field_of_the_wire_and_no_other() -> None:
-    fields = json.loads(answer("run", 0, 1, CHAIN, effects(), {}))
+    fields = json.loads(timed(untimed("run", 0, 1, CHAIN, effects()), {}))
     assert set(fields) == set(RewardResponse.model_fields)

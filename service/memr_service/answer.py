@@ -12,27 +12,23 @@ from memr_service.record import Effects
 TIMINGS = ("queue", "encode", "score", "commit", "total")
 
 
-def answer(
-    run_id: str,
-    branch: int,
-    position: int,
-    chain: bytes,
-    effects: Effects,
-    timing_ms: dict[str, float],
-    items: np.ndarray | None = None,
+def untimed(
+    run_id: str, branch: int, position: int, chain: bytes, effects: Effects, items: np.ndarray | None = None
 ) -> bytes:
-    """A `RewardResponse` as JSON, for the given items of the batch (None: all); undefined raw values become null."""
+    """An answer that lacks its timings (`timed` adds them), for the given items of the batch (None: all).
+
+    Undefined raw values become null.
+    """
 
     def mine(column: np.ndarray) -> np.ndarray:
         return column if items is None else column[items]
 
-    rewards = mine(effects.rewards)
     fields: dict[str, Any] = {
         "run_id": run_id,
         "branch": branch,
         "position": position,
         "chain": chain.hex(),
-        "rewards": rewards,
+        "rewards": mine(effects.rewards),
         "components": {
             name: {"raw": mine(raw), "scaled": mine(effects.scaled[name])} for name, raw in effects.raw.items()
         },
@@ -41,9 +37,15 @@ def answer(
         "warmup": effects.warmup,
         "warnings": effects.warnings,
         "memory": {side: {"prompts": size[0], "completions": size[1]} for side, size in effects.sizes.items()},
-        "timing_ms": {name: round(timing_ms.get(name, 0.0), 3) for name in TIMINGS},
     }
-    return orjson.dumps(fields, option=orjson.OPT_SERIALIZE_NUMPY)
+    return orjson.dumps(fields, option=orjson.OPT_SERIALIZE_NUMPY)[:-1]
+
+
+def timed(answer: bytes, timing_ms: dict[str, float]) -> bytes:
+    """A `RewardResponse` as JSON: what `untimed` gave, and where the time went."""
+    return (
+        answer + b',"timing_ms":' + orjson.dumps({name: round(timing_ms.get(name, 0.0), 3) for name in TIMINGS}) + b"}"
+    )
 
 
 def _mine(column: list[list[str]], items: np.ndarray | None) -> list[list[str]]:

@@ -15,7 +15,7 @@ from memr_client.errors import InvalidRequest, Unavailable
 from memr_client.schemas import HistoryRow, MemorySize, MemorySizes, RunConfig, RunInfo, WindowState
 
 from memr_service import history, official, scoring, snapshot
-from memr_service.answer import answer
+from memr_service.answer import timed, untimed
 from memr_service.memory.graph import Graph, Stretch, build
 from memr_service.record import Batch, Effects, IndexChange, Record, Seat, seal, unseal
 from memr_service.state import State
@@ -44,6 +44,10 @@ class Submission:
     """`time.perf_counter()` when the request came."""
     items: np.ndarray | None = None
     """Which items of the batch are this request's; None: all."""
+
+    def all_timings(self, timing_ms: dict[str, float]) -> dict[str, float]:
+        """Its own timings, those of its batch, and the time since it came."""
+        return {**self.timing_ms, **timing_ms, "total": 1e3 * (time.perf_counter() - self.started)}
 
 
 class Run:
@@ -98,15 +102,15 @@ class Run:
         # Commit: the record and the answers to its request ids, durable together or not at all.
         timing = {"score": 1e3 * (scored - started)}
         record, payload = self._sealed(batch, effects, submissions, timing)
-        early = [*answers(self.stored.run_id, record, timing)]
+        bodies = untimed_answers(self.stored.run_id, record)
+        early = [*answers(record, bodies)]
         self._store.commit(self.uid, StoredRecord(*record.where, payload, history.columns(record)), early)
-        committed = time.perf_counter()
+        timing["commit"] = 1e3 * (time.perf_counter() - scored)
 
         # Apply: exactly what the record says.
         self.state.apply(record)
         self._after(record, len(payload))
-        timing["commit"] = 1e3 * (committed - scored)
-        return [self._final_answer(record, one, timing) for one in submissions], record
+        return [self._final(one, body, timing) for one, body in zip(submissions, bodies, strict=True)], record
 
     def expire(self, names: Sequence[bytes]) -> Record | None:
         """Write what there is of open groups whose time is up (barrier `snapshot`); None if they are open no more."""
@@ -120,10 +124,9 @@ class Run:
         self._check_dimension(batch)
         started = time.perf_counter()
         effects = replace(score(self.state, self.config, batch, write=False), warnings=submission.warnings)
-        now = time.perf_counter()
-        timing = submission.timing_ms | {"score": 1e3 * (now - started), "total": 1e3 * (now - submission.started)}
+        timing = submission.all_timings({"score": 1e3 * (time.perf_counter() - started)})
         state = self.state
-        return answer(self.stored.run_id, state.branch, state.position, state.chain, effects, timing)
+        return timed(untimed(self.stored.run_id, state.branch, state.position, state.chain, effects), timing)
 
     def nothing(self) -> bytes:
         """The answer to a request of no items: empty lists, no record."""
@@ -201,11 +204,9 @@ class Run:
             )
         )
 
-    def _final_answer(self, record: Record, one: Submission, timing_ms: dict[str, float]) -> bytes:
+    def _final(self, one: Submission, body: bytes, timing_ms: dict[str, float]) -> bytes:
         """A request's answer with all its timings, in place of the one that was committed without."""
-        total = 1e3 * (time.perf_counter() - one.started)
-        timing = {**one.timing_ms, **timing_ms, "total": total}
-        final = _answer_of(self.stored.run_id, record, one.items, timing)
+        final = timed(body, one.all_timings(timing_ms))
         if one.request_id is not None:
             self._store.amend_answer(self.uid, one.request_id, final)
         return final
@@ -357,16 +358,17 @@ def score(state: State, config: RunConfig, batch: Batch, *, write: bool, expired
     return law(state, config, batch, write=write)
 
 
-def answers(run_id: str, record: Record, timing_ms: dict[str, float]) -> Iterator[Answer]:
-    """What a record answers each request id with."""
-    for seat in record.seats:
+def untimed_answers(run_id: str, record: Record) -> list[bytes]:
+    """What a record answers each of its requests, but for the timings."""
+    where = (run_id, record.branch, record.position, record.chain)
+    return [untimed(*where, record.effects, seat.items) for seat in record.seats]
+
+
+def answers(record: Record, bodies: list[bytes]) -> Iterator[Answer]:
+    """What a record answers each request id with; `bodies` as `untimed_answers` gives them."""
+    for seat, body in zip(record.seats, bodies, strict=True):
         if seat.request_id is not None:
-            body = _answer_of(run_id, record, seat.items, timing_ms)
-            yield Answer(seat.request_id, seat.body_digest, body)
-
-
-def _answer_of(run_id: str, record: Record, items: np.ndarray | None, timing_ms: dict[str, float]) -> bytes:
-    return answer(run_id, record.branch, record.position, record.chain, record.effects, timing_ms, items)
+            yield Answer(seat.request_id, seat.body_digest, timed(body, record.timing_ms))
 
 
 def lineage(branches: Sequence[Branch], branch: int | None = None, position: int = 2**62) -> list[tuple[int, int, int]]:

@@ -15,7 +15,7 @@ from memr_client.schemas import Checkpoint, RunConfig, RunInfo
 from memr_service import archive, history
 from memr_service.presets import LAW, differences
 from memr_service.record import Batch, Record, unseal
-from memr_service.run import Limits, Run, Submission, answers, clipped, lineage
+from memr_service.run import Limits, Run, Submission, answers, clipped, lineage, untimed_answers
 from memr_service.store.base import Snapshot, Store, StoredCheckpoint, StoredRecord, StoredRun
 
 T = TypeVar("T")
@@ -206,7 +206,10 @@ class Runs:
     ) -> RunInfo:
         """A new run with the records of another, answers included."""
         stored = (
-            (StoredRecord(0, one.position, payload, history.columns(one)), [*answers(run_id, one, one.timing_ms)])
+            (
+                StoredRecord(0, one.position, payload, history.columns(one)),
+                [*answers(one, untimed_answers(run_id, one))],
+            )
             for one, payload in records
         )
         self._store.restore(run_id, config, LAW, encoder, created_at, stored, base)
