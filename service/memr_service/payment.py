@@ -49,16 +49,21 @@ def pay(
                 reasons[item].append(f"{name}:{reason}")
         kept[name] = np.where(out, np.nan, values)
         scaled[name] = _scaled(state, config, name, options, kept[name], out, batch)
-        bonus = options.weight * scaled[name]
-        if options.guards.anneal is not None:
-            step = batch.step if batch.step is not None else state.steps_committed
-            bonus = guards.anneal(step, *options.guards.anneal) * bonus
-        if options.guards.cap is not None:
-            bonus = guards.cap(bonus, batch.outcomes, options.guards.cap)
-        rewards = rewards + bonus
+        rewards = rewards + bonus(state, options, scaled[name], batch)
     if config.max_spread is not None:
         rewards = guards.spread_cap(rewards, batch.outcomes, batch.group, config.max_spread)
     return Payment(kept, scaled, rewards, reasons if any(reasons) else [])
+
+
+def bonus(state: State, options: Component, scaled: np.ndarray, batch: Batch) -> np.ndarray:
+    """What a component adds to the rewards (n,): its weighted scaled values, annealed and capped."""
+    weighted = options.weight * scaled
+    if options.guards.anneal is not None:
+        step = batch.step if batch.step is not None else state.steps_committed
+        weighted = guards.anneal(step, *options.guards.anneal) * weighted
+    if options.guards.cap is not None:
+        weighted = guards.cap(weighted, batch.outcomes, options.guards.cap)
+    return np.asarray(weighted)
 
 
 def repetition_counts(config: RunConfig) -> bool:

@@ -174,6 +174,15 @@ class Run:
         """The run's journal along its own history, as far as it is kept: behind position `after`, and up to `upto`."""
         return self._store.records(self.uid, clipped(self.lineage, max(after, self._base), upto))
 
+    def snapshot(self, upto: int = 2**62) -> Snapshot | None:
+        """The newest state kept of this history, of those not after position `upto`."""
+        for branch, position in self._store.snapshots(self.uid):
+            if position <= upto and self._holds(branch, position):
+                found = self._store.load_snapshot(self.uid, branch, position)
+                if found is not None:
+                    return found
+        return None
+
     def close(self) -> None:
         """Finish what runs in the background, and leave a snapshot so that the next start is quick."""
         if self._snapshot is not None:
@@ -225,13 +234,9 @@ class Run:
 
     def _recover(self) -> None:
         """Newest usable snapshot on this history, then every record after it."""
-        for branch, position in self._store.snapshots(self.uid):
-            if not self._holds(branch, position):
-                continue
-            snapshot = self._store.load_snapshot(self.uid, branch, position)
-            if snapshot is not None:
-                self.state.restore(branch, position, snapshot.arrays)
-                break
+        newest = self.snapshot()
+        if newest is not None:
+            self.state.restore(newest.branch, newest.position, newest.arrays)
         at = self.state.position
         if at < self._base:
             raise Unavailable(
