@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import random
 from collections.abc import Callable
+from functools import partial
 
 from examples.grpo.tasks import xml
 from examples.grpo.tasks.task import Question
@@ -20,8 +21,13 @@ TRAIN, TEST = 256, 150
 OPEN, CLOSE, END = "<reasoning>\n", "\n</reasoning>\n<answer>\n", "\n</answer>"
 START, THEN, COMMA, ASK, IS = "The dial is at ", ". Then ", ", ", ". Where is it?", " = "
 
+
+def _turned(by: int, at: int) -> int:
+    return (at + by) % DIGITS
+
+
 TURNS: dict[str, Callable[[int], int]] = {
-    **{f"turn {by}": lambda at, by=by: (at + by) % DIGITS for by in range(1, DIGITS)},
+    **{f"turn {by}": partial(_turned, by) for by in range(1, DIGITS)},
     "double": lambda at: at * 2 % DIGITS,
     "mirror": lambda at: DIGITS - 1 - at,
     "triple": lambda at: at * 3 % DIGITS,
