@@ -126,6 +126,18 @@ def explore(a: Row, failures: list[Row]) -> float | None:
     return 1.0 - max(cosine(a, b) for b in failures) if failures else None
 
 
+# Beyond the paper: "value", the outcomes of the 32 nearest stored completions of the run, each weighted with
+#     exp(cos / 0.05).
+
+
+def value(a: Row, known: list[tuple[Row, float]]) -> float | None:
+    """What completions like a have earned."""
+    near = sorted(((cosine(a, b), outcome) for b, outcome in known), key=lambda one: -one[0])[:32]
+    weights = [np.exp(cos / 0.05) for cos, _ in near]
+    earned = sum(weight * outcome for weight, (_, outcome) in zip(weights, near, strict=True))
+    return float(earned / sum(weights)) if near else None
+
+
 # L6 "scaled = (x - min) / (max - min + 1e-8) over the window that includes x; where max - min < 1e-6 scaled = 0.
 #     A null is not appended and scales to 0."
 
@@ -183,6 +195,8 @@ class Reading:
     successes: list[Row]
     failures: list[Row]
     explore_on: bool
+    known: list[tuple[Row, float]]
+    """All that the run has stored, with its outcomes, where `value` asks for it."""
 
 
 @dataclass
@@ -205,6 +219,8 @@ class Oracle:
         self.success = Memory(self.config["max_prompts"], self.config["max_completions"])
         self.failure = Memory(self.config["max_prompts"], self.config["max_completions"])
         self.windows: dict[str, list[float]] = {name: [] for name in self.config["components"]}
+        self.written: list[tuple[Row, float]] = []
+        """Completions and their outcomes; some may have left."""
         self.steps: set[int] = set()
         self.stepless = 0
 
@@ -248,9 +264,10 @@ class Oracle:
         # L9 "Then each item reads each memory with one entry held out"
         readings = []
         for i, item in enumerate(items):
-            successes = self._read_from(self.success, item, self._held_out(self.success, items, i))
-            failures = self._read_from(self.failure, item, self._held_out(self.failure, items, i))
-            readings.append(Reading(successes, failures, on))
+            held = [self._held_out(memory, items, i) for memory in (self.success, self.failure)]
+            successes = self._read_from(self.success, item, held[0])
+            failures = self._read_from(self.failure, item, held[1])
+            readings.append(Reading(successes, failures, on, self._known(held)))
         return readings
 
     def _held_out(self, memory: Memory, items: list[Item], i: int) -> Row | None:
@@ -275,10 +292,18 @@ class Oracle:
             self.success.write(item.identity, item.q, item.a)
         elif item.outcome <= self.config["failure_threshold"]:
             self.failure.write(item.identity, item.q, item.a)
+        self.written.append((item.a, item.outcome))
+
+    def _known(self, held_out: Sequence[Row | None] = ()) -> list[tuple[Row, float]]:
+        if "value" not in self.config["components"]:
+            return []
+        memories = (self.success, self.failure)
+        self.written = [one for memory in memories for one in self.written if memory.holds(one[0])]
+        return [one for one in self.written if not any(one[0] is held for held in held_out)]
 
     def _read(self, item: Item) -> Reading:
         successes, failures = self._read_from(self.success, item), self._read_from(self.failure, item)
-        return Reading(successes, failures, self._explore_is_on())
+        return Reading(successes, failures, self._explore_is_on(), self._known())
 
     def _read_from(self, memory: Memory, item: Item, held_out: Row | None = None) -> list[Row]:
         # L4 "The two memories are read separately with the same k."
@@ -297,6 +322,7 @@ class Oracle:
         for item, reading in zip(items, readings, strict=True):
             raw["exploit"].append(exploit(item.a, reading.successes))
             raw["explore"].append(explore(item.a, reading.failures) if reading.explore_on else None)
+        raw["value"] = [value(item.a, reading.known) for item, reading in zip(items, readings, strict=True)]
         # L9 "Windows move in item order in all."
         scaled = {name: self._scaled(name, raw[name], readings, groups) for name in self.windows}
         # L8 "sum over the run's components of weight_c * scaled_c"

@@ -111,6 +111,14 @@ def test_value_is_what_the_most_similar_completions_earned(neighbours: int) -> N
                 assert answer["components"]["value"]["raw"][item] == pytest.approx(expected, abs=1e-6)
 
 
+def test_value_of_no_items_is_no_values() -> None:
+    with Local("memory:") as service:
+        service.create("run", components={"value": 1.0}, **CONFIG)
+        service.reward(**World(8).request())
+        nothing: dict[str, Any] = {"prompts": [], "completions": [], "outcomes": []}
+        assert service.reward(run_id="run", **nothing)["components"]["value"] == {"raw": [], "scaled": []}
+
+
 def test_error_cluster_counts_the_failures_of_the_own_prompt_that_an_error_repeats() -> None:
     world, paid = World(1), set()
     with Local("memory:") as service:

@@ -8,7 +8,9 @@ from typing import Any
 import pytest
 from histories import World, ask_oracle, ask_service, largest_difference
 from local import Local
-from memr_service import batch
+from memr_client.schemas import RunConfig
+from memr_service import batch, run
+from memr_service.state import State
 from paper import Oracle
 from paper_official import OfficialOracle
 from paper_text import completion_text, prompt_text
@@ -53,6 +55,14 @@ CONFIGS: dict[str, dict[str, Any]] = {
         "min_similarity": -0.1,
         "components": {"explore": 1.0},
     },
+    "valued by the nearest": {
+        "k": 2,
+        "max_prompts": 14,
+        "max_completions": 6,
+        "window": 30,
+        "failure_threshold": 0.4,
+        "components": {"exploit": 1.0, "value": 2.0},
+    },
 }
 
 
@@ -68,6 +78,22 @@ def compare(config: dict[str, Any], oracle: Oracle, world: World) -> str:
             completions += len(request.ids)
     assert worst <= TOLERANCE
     return f"{completions} completions, largest difference {worst:.1e}"
+
+
+@pytest.mark.parametrize("order", ["hold_one_out", "read_first"])
+def test_with_graphs_the_service_still_answers_what_the_law_says(order: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    states: list[State] = []
+
+    def small_graphs(config: RunConfig) -> State:
+        states.append(State(config, crossover=24, step=8))
+        return states[-1]
+
+    monkeypatch.setattr(run, "State", small_graphs)
+    config = {**CONFIGS["valued by the nearest"], "order": order, "max_completions": 9}
+    compare(config, Oracle(config), World(seed=3))
+    indices = {name: index for state in states for name, index in state.indices().items()}
+    assert all(index.graphs for name, index in indices.items() if name.endswith("-completions"))
+    assert len(indices) == 4
 
 
 @pytest.mark.parametrize("order", ["hold_one_out", "read_first"])

@@ -136,6 +136,9 @@ class View:
         """
         index, memory = self.memory.index, self.memory
         assert index is not None
+        similarity, outcome = np.full((len(queries), k), -np.inf), np.zeros((len(queries), k))
+        if not len(queries):
+            return similarity, outcome
         leaving = np.sort(memory.serials[[entry for entry in self._left if entry >= 0]])
         candidates = index.candidates(queries, k, leaving)
         numbers = np.unique(np.concatenate(candidates))
@@ -144,7 +147,6 @@ class View:
         staged = queries @ self.completions[items].T
         vectors = np.concatenate([memory.completions.take(rows), self.completions[items]])
         paid = np.concatenate([memory.outcomes[rows], outcomes[items]])
-        similarity, outcome = np.full((len(queries), k), -np.inf), np.zeros((len(queries), k))
         for query, found in enumerate(candidates):
             seen = np.flatnonzero(items != held[query])
             near = seen[nearest(staged[query, seen], k, index.margin)]
