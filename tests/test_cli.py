@@ -51,7 +51,8 @@ def rollouts(tmp_path):
 
 CHECKPOINTS = [f"checkpoint {verb}" for verb in ("create", "list", "delete")]
 RUNS = ["list", "show", "delete", "export", "import", "restore", "fork", "history", *CHECKPOINTS]
-COMMANDS = ["serve", "demo", "doctor", "key", "score", "watch", "replay", "verify", *(f"runs {verb}" for verb in RUNS)]
+ASKING = ["watch", "calibrate", "replay", "verify"]
+COMMANDS = ["serve", "demo", "doctor", "key", "score", *ASKING, *(f"runs {verb}" for verb in RUNS)]
 
 
 @pytest.mark.parametrize("command", COMMANDS)
@@ -209,6 +210,28 @@ def test_a_history_is_shown_as_a_table_and_written_as_json(memr, server):
     assert "exploit" in shown
     assert [row["step"] for row in rows] == [0, 1, 2, 3]
     assert rows[3]["memory"]["failure"] == {"prompts": 1, "completions": 4}
+
+
+def test_calibrate_prints_limits_whom_they_reject_and_a_config_for_the_next_run(memr, server):
+    with RewardClient(server, run="calibrated") as client:
+        for n in range(60):
+            prompt, off = f"how much are {n} and {n} apples?", [0, 1, 0, 0, 2, 0, 0, 0]
+            said = [f"{n} and {n} apples are {n + n + error} apples, by counting {i}" for i, error in enumerate(off)]
+            client.reward([prompt] * 8, said, [error == 0 for error in off], step=n)
+        status, shown, _ = memr("calibrate", "calibrated", "--url", server)
+        _, written, _ = memr("calibrate", "calibrated", "--json", "--url", server)
+        found = json.loads(written)
+        assert status == 0
+        assert "360 right and 120 wrong completions" in shown
+        assert [one["setting"] for one in found["proposals"]][:2] == ["topic_floor", "min_chars"]
+        assert all(f"- {one['setting']}: {one['why']}"[:70] in shown for one in found["proposals"][:4])
+        assert json.loads(shown[shown.index("\n{") :]) == found["config"]
+        assert client.create_run("next", **found["config"]).config.components["explore"].guards.min_chars == 42 // 2
+        client.reward(["q"], ["a"], [1], run_id="short")
+    status, _, complaint = memr("calibrate", "short", "--url", server)
+    assert status == 1
+    assert "1 right completions so far, too few" in complaint
+    assert "limit: 200" in complaint
 
 
 def test_a_key_of_the_environment_is_used(memr, tmp_path, monkeypatch):

@@ -16,7 +16,7 @@ from memr_client.calls import Answer, Call
 from memr_client.columns import Array, Columns, Texts
 from memr_client.errors import BadAnswer, MemrError
 from memr_client.insight import ReplayProgress, ReplayResult
-from memr_client.schemas import Checkpoint, HistoryRow, RewardResponse, RunConfig, RunInfo, Version
+from memr_client.schemas import Calibration, Checkpoint, HistoryRow, RewardResponse, RunConfig, RunInfo, Version
 from memr_client.tries import Tries
 
 if TYPE_CHECKING:
@@ -93,6 +93,10 @@ class AsyncRewardClient(BaseClient[httpx.AsyncBaseTransport]):
     async def history(self, run_id: str | None = None, after: int = 0, limit: int = 1000) -> list[HistoryRow]:
         """As `RewardClient.history`."""
         return await self._do(calls.history(self._name(run_id), after, limit))
+
+    async def calibrate(self, run_id: str | None = None) -> Calibration:
+        """As `RewardClient.calibrate`."""
+        return await self._do(calls.calibrate(self._name(run_id)))
 
     async def create_checkpoint(self, run_id: str | None, name: str, step: int | None = None) -> Checkpoint:
         """As `RewardClient.create_checkpoint`."""

@@ -16,6 +16,7 @@ from memr_client.columns import JSON, Array, Columns, Texts, checked, encode, re
 from memr_client.errors import BadAnswer, MemrError, from_document
 from memr_client.insight import ReplayLine, ReplayRequest
 from memr_client.schemas import (
+    Calibration,
     Checkpoint,
     CheckpointList,
     Fork,
@@ -105,6 +106,11 @@ def history(run_id: str, after: int, limit: int) -> Call[list[HistoryRow]]:
     """`GET /runs/{id}/history`."""
     parse = History.model_validate_json
     return Call("GET", _run_path(run_id, f"/history?after={after}&limit={limit}"), lambda body: parse(body).rows)
+
+
+def calibrate(run_id: str) -> Call[Calibration]:
+    """`GET /runs/{id}/calibrate`."""
+    return Call("GET", _run_path(run_id, "/calibrate"), Calibration.model_validate_json)
 
 
 def create_checkpoint(run_id: str, name: str, step: int | None) -> Call[Checkpoint]:

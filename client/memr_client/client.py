@@ -17,7 +17,7 @@ from memr_client.calls import Answer, Call
 from memr_client.columns import Array, Columns, Texts
 from memr_client.errors import BadAnswer, MemrError
 from memr_client.insight import ReplayProgress, ReplayResult
-from memr_client.schemas import Checkpoint, HistoryRow, RewardResponse, RunConfig, RunInfo, Version
+from memr_client.schemas import Calibration, Checkpoint, HistoryRow, RewardResponse, RunConfig, RunInfo, Version
 from memr_client.tries import Tries
 
 if TYPE_CHECKING:
@@ -128,6 +128,16 @@ class RewardClient(BaseClient[httpx.BaseTransport]):
     def history(self, run_id: str | None = None, after: int = 0, limit: int = 1000) -> list[HistoryRow]:
         """The run's steps as statistics, from the record after position `after` on (a row's `position` goes on)."""
         return self._do(calls.history(self._name(run_id), after, limit))
+
+    def calibrate(self, run_id: str | None = None) -> Calibration:
+        """Limits for the run's guards from its own quantiles; `config` is ready for `create_run` of another run.
+
+        client.create_run("gsm8k-seed1", **client.calibrate("gsm8k-seed0").config)
+
+        Raises:
+            Conflict: the run has too few right completions yet, or an official preset.
+        """
+        return self._do(calls.calibrate(self._name(run_id)))
 
     def create_checkpoint(self, run_id: str | None, name: str, step: int | None = None) -> Checkpoint:
         """Name the run's present position (instant, nothing is copied); a name that exists moves."""

@@ -15,7 +15,7 @@ and where they apply `value`, `limit` and `remedy`); the client turns the docume
         ├── UnknownCheckpoint  404  no checkpoint of that name
         ├── UnknownRoute       404  no such route
         ├── WrongMethod        405  the route exists, the method does not
-        ├── Conflict           409  another config, another encoder, or a name already taken
+        ├── Conflict           409  another config or encoder, a name already taken, a run not yet far enough
         ├── TooLarge           413  more bytes, items or characters than the server takes
         ├── UnsupportedMedia   415  a content type or encoding the server does not read
         ├── Overloaded         503  the queue is full; try again after `Retry-After` seconds
@@ -139,7 +139,7 @@ class WrongMethod(ProblemError):
 
 
 class Conflict(ProblemError):
-    """Another config, another encoder, or a name already taken."""
+    """Another config or encoder, a name already taken, or a run that is not yet far enough."""
 
     slug, title, status = "conflict", "Conflict", 409
 

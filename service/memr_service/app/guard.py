@@ -27,6 +27,7 @@ ROUTES: dict[str, dict[str, KeyScope | None]] = {
     "/runs/{run_id}/export": {"GET": "read"},
     "/runs/{run_id}/import": {"POST": "write"},
     "/runs/{run_id}/history": {"GET": "read"},
+    "/runs/{run_id}/calibrate": {"GET": "read"},
     "/runs/{run_id}/checkpoints": {"GET": "read", "POST": "write"},
     "/runs/{run_id}/checkpoints/{name}": {"DELETE": "write"},
     "/runs/{run_id}/restore": {"POST": "write"},

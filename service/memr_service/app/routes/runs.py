@@ -7,12 +7,13 @@ from typing import Annotated
 
 from fastapi import APIRouter, Query, Request, Response
 from memr_client.errors import Conflict, MalformedBody, StoreFull, TooLarge, UnknownRun, UnsupportedMedia
-from memr_client.schemas import History, RunConfig, RunInfo, RunList
+from memr_client.schemas import Calibration, History, RunConfig, RunInfo, RunList
 from starlette.responses import StreamingResponse
 
 from memr_service.app.body import parse, require_media
 from memr_service.app.context import Caller, InContext, RunId
 from memr_service.app.openapi import FILE, GUARDED, body_of, file_body, problems
+from memr_service.calibration import calibrate
 
 router = APIRouter(prefix="/runs", tags=["runs"])
 
@@ -59,6 +60,20 @@ async def describe_run(run_id: RunId, context: InContext, digest: Digest = False
 async def read_history(run_id: RunId, context: InContext, after: After = 0, limit: Limit = 1000) -> History:
     """Per step: outcomes, rewards, each component raw and scaled, support, lengths, sizes. Poll with `after`."""
     return History(rows=await context.service.history(run_id, after, limit))
+
+
+@router.get(
+    "/{run_id}/calibrate",
+    summary="Propose limits for the run's guards",
+    responses=problems(*GUARDED, UnknownRun, Conflict),
+)
+async def calibrate_run(run_id: RunId, context: InContext) -> Calibration:
+    """What each guard's limit might be, by quantiles of the run's own records, and whom it would have rejected.
+
+    The whole journal is read, beside the rewards that the run goes on giving. 409 while there are too few right
+    completions to tell.
+    """
+    return await calibrate(context.service, run_id)
 
 
 @router.delete("/{run_id}", summary="Remove a run", status_code=204, responses=problems(*GUARDED, UnknownRun))
