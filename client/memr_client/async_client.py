@@ -15,7 +15,7 @@ from memr_client.base import CHUNK_BYTES, PROBE_S, BaseClient, complete_file
 from memr_client.calls import Answer, Call
 from memr_client.columns import Array, Columns, Texts
 from memr_client.errors import BadAnswer, MemrError
-from memr_client.insight import ReplayProgress, ReplayResult
+from memr_client.insight import Explanation, ReplayProgress, ReplayResult
 from memr_client.schemas import Calibration, Checkpoint, HistoryRow, RewardResponse, RunConfig, RunInfo, Version
 from memr_client.tries import Tries
 
@@ -117,6 +117,10 @@ class AsyncRewardClient(BaseClient[httpx.AsyncBaseTransport]):
     async def fork(self, run_id: str | None, new_run_id: str, checkpoint: str | None = None) -> RunInfo:
         """As `RewardClient.fork`."""
         return await self._do(calls.fork(self._name(run_id), new_run_id, checkpoint))
+
+    async def explain(self, run_id: str | None = None, **asked: Any) -> Explanation:
+        """As `RewardClient.explain`."""
+        return await self._do(calls.explain(self._name(run_id), asked))
 
     async def replay(
         self,

@@ -14,7 +14,7 @@ from pydantic import TypeAdapter, ValidationError
 
 from memr_client.columns import JSON, Array, Columns, Texts, checked, encode, reward_request
 from memr_client.errors import BadAnswer, MemrError, from_document
-from memr_client.insight import ReplayLine, ReplayRequest
+from memr_client.insight import Explain, Explanation, ReplayLine, ReplayRequest
 from memr_client.schemas import (
     Calibration,
     Checkpoint,
@@ -140,6 +140,12 @@ def fork(run_id: str, new_run_id: str, checkpoint: str | None) -> Call[RunInfo]:
     """`POST /runs/{id}/fork`."""
     content = checked(Fork, run_id=new_run_id, checkpoint=checkpoint).model_dump_json().encode()
     return Call("POST", _run_path(run_id, "/fork"), RunInfo.model_validate_json, content)
+
+
+def explain(run_id: str, fields: Mapping[str, Any]) -> Call[Explanation]:
+    """`POST /runs/{id}/explain`."""
+    content = checked(Explain, **fields).model_dump_json(exclude_unset=True).encode()
+    return Call("POST", _run_path(run_id, "/explain"), Explanation.model_validate_json, content)
 
 
 def replay(run_id: str, settings: Sequence[RunConfig | Mapping[str, Any]]) -> Call[ReplayLine]:

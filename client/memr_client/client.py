@@ -16,7 +16,7 @@ from memr_client.base import CHUNK_BYTES, PROBE_S, BaseClient, complete_file
 from memr_client.calls import Answer, Call
 from memr_client.columns import Array, Columns, Texts
 from memr_client.errors import BadAnswer, MemrError
-from memr_client.insight import ReplayProgress, ReplayResult
+from memr_client.insight import Explanation, ReplayProgress, ReplayResult
 from memr_client.schemas import Calibration, Checkpoint, HistoryRow, RewardResponse, RunConfig, RunInfo, Version
 from memr_client.tries import Tries
 
@@ -166,6 +166,17 @@ class RewardClient(BaseClient[httpx.BaseTransport]):
             Conflict: the name is taken; or an earlier try made the copy and its answer was lost.
         """
         return self._do(calls.fork(self._name(run_id), new_run_id, checkpoint))
+
+    def explain(self, run_id: str | None = None, **asked: Any) -> Explanation:
+        """How a reward comes about: what was read, the windows, the guards, the sum. Nothing is changed.
+
+        client.explain("gsm8k-seed0", prompt="2 + 3?", completion="5", outcome=1.0)  # as it would be scored now
+        client.explain("gsm8k-seed0", position=12, item=0)                           # as that item was scored
+
+        Args:
+            asked: fields of `memr_client.insight.Explain`.
+        """
+        return self._do(calls.explain(self._name(run_id), asked))
 
     def replay(
         self,

@@ -92,7 +92,7 @@ class Run:
             StoreFull, Unavailable: the record could not be made durable. Nothing changed.
         """
         self._tend()
-        self._check_dimension(batch)
+        self.check_dimension(batch)
         started = time.perf_counter()
 
         # Read and score: over views, so nothing is changed yet.
@@ -121,7 +121,7 @@ class Run:
 
     def evaluate(self, batch: Batch, submission: Submission) -> bytes:
         """Rewards for a batch that leaves no trace (L10)."""
-        self._check_dimension(batch)
+        self.check_dimension(batch)
         started = time.perf_counter()
         effects = replace(score(self.state, self.config, batch, write=False), warnings=submission.warnings)
         timing = submission.all_timings({"score": 1e3 * (time.perf_counter() - started)})
@@ -220,7 +220,8 @@ class Run:
             self._store.amend_answer(self.uid, one.request_id, final)
         return final
 
-    def _check_dimension(self, batch: Batch) -> None:
+    def check_dimension(self, batch: Batch) -> None:
+        """Raise `InvalidRequest` unless the batch's dimension is the run's."""
         expected = self.state.dimension
         if expected is not None and batch.dimension != expected and len(batch):
             raise InvalidRequest(

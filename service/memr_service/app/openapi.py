@@ -7,7 +7,7 @@ from typing import Any
 from fastapi import FastAPI
 from fastapi.openapi.utils import get_openapi
 from memr_client.errors import Forbidden, InternalError, InvalidRequest, ProblemError, Unauthorized, Unavailable
-from memr_client.insight import ReplayLine, ReplayRequest
+from memr_client.insight import Explain, ReplayLine, ReplayRequest
 from memr_client.schemas import Fork, NewCheckpoint, OpenRLHFRequest, Problem, Restore, RewardRequest, RunConfig
 from pydantic import BaseModel
 from pydantic.json_schema import models_json_schema
@@ -66,6 +66,13 @@ _EXAMPLES: dict[str, dict[str, Any]] = {
     "NewCheckpoint": {"a step": {"summary": "beside the policy's", "value": {"name": "step-500", "step": 500}}},
     "Restore": {"a step": {"summary": "back to a checkpoint", "value": {"checkpoint": "step-500"}}},
     "Fork": {"a step": {"summary": "try something else", "value": {"run_id": "lower-lr", "checkpoint": "step-500"}}},
+    "Explain": {
+        "a text": {
+            "summary": "as it would be scored now",
+            "value": {"prompt": "What is 7 + 5?", "completion": "7 + 5 is 12.", "outcome": 1.0},
+        },
+        "an item": {"summary": "as it was scored", "value": {"position": 12, "item": 0}},
+    },
     "ReplayRequest": {
         "verify": {"summary": "the run's own config", "value": {}},
         "a sweep": {"summary": "more neighbours", "value": {"settings": [{"k": 1}, {"k": 5}, {"k": 20}]}},
@@ -79,6 +86,7 @@ BODIES: tuple[type[BaseModel], ...] = (
     NewCheckpoint,
     Restore,
     Fork,
+    Explain,
     ReplayRequest,
 )
 """What routes read themselves, so that FastAPI does not know of it."""

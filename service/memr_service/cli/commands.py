@@ -18,6 +18,7 @@ from pydantic import ValidationError
 
 from memr_service.cli import output, rollouts, runs, summary, terminal
 from memr_service.cli.calibrate import calibrate
+from memr_service.cli.explain import explain
 from memr_service.cli.replay import replay, verify
 from memr_service.cli.rollouts import GroupBy
 from memr_service.cli.score import score as score_requests
@@ -34,7 +35,7 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 app.add_typer(runs.app, name="runs")
-for command in (watch, calibrate, replay, verify):
+for command in (watch, calibrate, explain, replay, verify):
     app.command()(command)
 
 EncoderOption = Annotated[
@@ -66,6 +67,7 @@ def memr() -> None:
     memr serve                     rewards over HTTP for a trainer
     memr watch RUN --to wandb      a run's curves, where your others are
     memr calibrate RUN             limits for guards, from a run's own completions
+    memr explain RUN ...           why this reward
     memr replay RUN --k 1,5,20     what other settings would have paid
     memr verify RUN                does the journal give the same rewards again?
     memr doctor                    is everything here that is needed?

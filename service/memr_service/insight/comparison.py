@@ -68,7 +68,7 @@ class Columns:
             for name, values in columns.items():
                 self._columns.setdefault(f"{part} {name}", []).append(values)
         self._rejected.update(reason for reasons in effects.rejected for reason in reasons)
-        self._items_rejected += sum(map(bool, effects.rejected))
+        self._items_rejected += sum(not all(map(_kept_out, reasons)) for reasons in effects.rejected)
 
     @property
     def rewards(self) -> np.ndarray:
@@ -146,6 +146,11 @@ class Comparison:
     def _in_groups(self, columns: Columns) -> float | None:
         group = self._items.group
         return correlation(within(columns.rewards, group), within(self._recorded.rewards, group))
+
+
+def _kept_out(reason: str) -> bool:
+    """Whether a gate kept the item out of a memory, which its reward does not suffer from."""
+    return reason.startswith("memory:")
 
 
 def _quantity(values: np.ndarray, right: np.ndarray, group: np.ndarray) -> Quantity:

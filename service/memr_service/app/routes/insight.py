@@ -3,8 +3,16 @@
 from __future__ import annotations
 
 from fastapi import APIRouter, Request
-from memr_client.errors import MalformedBody, TooLarge, UnknownRun, UnsupportedMedia
-from memr_client.insight import ReplayLine, ReplayRequest
+from memr_client.errors import (
+    Conflict,
+    DeadlineExceeded,
+    MalformedBody,
+    Overloaded,
+    TooLarge,
+    UnknownRun,
+    UnsupportedMedia,
+)
+from memr_client.insight import Explain, Explanation, ReplayLine, ReplayRequest
 from starlette.responses import StreamingResponse
 
 from memr_service.app.body import parse
@@ -14,6 +22,21 @@ from memr_service.app.openapi import GUARDED, body_of, lines_of, problems
 router = APIRouter(prefix="/runs/{run_id}", tags=["insight"])
 
 BODY = (*GUARDED, MalformedBody, UnknownRun, TooLarge, UnsupportedMedia)
+
+
+@router.post(
+    "/explain",
+    summary="How a reward comes about",
+    responses=problems(*BODY, Conflict, Overloaded, DeadlineExceeded),
+    openapi_extra=body_of("Explain"),
+)
+async def explain(run_id: RunId, request: Request, context: InContext) -> Explanation:
+    """What a completion reads, where its values lie in the windows, which guards fired, and the sum; nothing changes.
+
+    Either a prompt and a completion, as they would be scored now and without being remembered, or an item of a record,
+    as it was scored: its neighbours are then those of that time.
+    """
+    return await context.desk.explain(run_id, await parse(request, Explain, context.settings))
 
 
 @router.post(

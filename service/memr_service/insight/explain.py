@@ -1,0 +1,149 @@
+"""How an item's reward came about: what it read, where its values lay in the windows, what the guards did."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+from memr_client.insight import ComponentTerm, Explanation, MemoryRead, Neighbour, WindowPlace
+from memr_client.schemas import Component, RunConfig
+
+from memr_service import gates, payment, reward, scoring
+from memr_service.guards.scaling import TRIMMED
+from memr_service.memory import View
+from memr_service.memory.view import exact_cosines
+from memr_service.record import Batch, Effects, Record
+from memr_service.state import SIDES, State, window_size
+
+
+def explain(
+    run_id: str,
+    state: State,
+    batch: Batch,
+    item: int,
+    effects: Effects,
+    readings: dict[str, MemoryRead],
+) -> Explanation:
+    """What a batch's numbers say of one of its items; texts and steps are yet to be put in.
+
+    Args:
+        state: what the batch was scored on.
+        effects: what came of it.
+        readings: what the item read in either memory (`read`).
+    """
+    terms = {name: _term(state, batch, item, effects, name) for name in effects.raw}
+    paid = float(effects.rewards[item])
+    limited = state.config.max_spread is not None
+    return Explanation(
+        run_id=run_id,
+        branch=state.branch,
+        position=state.position,
+        prompt=None,
+        completion=None,
+        outcome=float(batch.outcomes[item]),
+        reward=paid,
+        components=terms,
+        held_to_spread=sum(term.contribution for term in terms.values()) - paid if limited else 0.0,
+        warmup=effects.warmup,
+        success=readings["success"],
+        failure=readings["failure"],
+    )
+
+
+def read(state: State, batch: Batch, item: int, most: int, *, write: bool, first_serial: int) -> dict[str, MemoryRead]:
+    """What an item of a batch reads in either memory, as the batch is scored (`write`) or as the memories are.
+
+    Args:
+        most: how many neighbours to tell of.
+        first_serial: serial number of the batch's item 0.
+    """
+    config = state.config
+    views = dict(zip(SIDES, state.views(batch.completions, batch.step), strict=True))
+    hold = write and config.order == "hold_one_out"
+    if hold or (write and config.order == "official"):
+        written = np.ones(len(batch), bool) if hold else np.arange(len(batch)) <= item
+        right, wrong = scoring.sides(config, batch.outcomes)
+        shut = gates.shut(config, batch, right, wrong)
+        scoring.stage(config, batch, shut | {"later": ~written}, views["success"], views["failure"])
+    return {side: _reading(view, config, batch, item, most, hold, first_serial) for side, view in views.items()}
+
+
+def read_pinned(state: State, record: Record, item: int, most: int) -> dict[str, MemoryRead]:
+    """What an item under the barrier `snapshot` reads: the memories as they are, of its prompt alone."""
+    batch = record.batch
+    alone = replace(
+        batch,
+        keys=[batch.keys[item]],
+        prompts=batch.prompts[batch.prompt_of[item]][None],
+        prompt_of=np.zeros(1, "<i4"),
+        completions=batch.completions[item : item + 1],
+        outcomes=batch.outcomes[item : item + 1],
+    )
+    return read(state, alone, 0, most, write=False, first_serial=record.first_serial + item)
+
+
+def _reading(
+    view: View, config: RunConfig, batch: Batch, item: int, most: int, hold: bool, first_serial: int
+) -> MemoryRead:
+    found = view.read(batch.keys, batch.prompts, batch.prompt_of, config.k, config.min_similarity, hold_one_out=hold)
+    mine = next(one for one in found if item in one.items)
+    held = int(mine.held[np.flatnonzero(mine.items == item)[0]])
+    units = np.ones(len(mine.entries), np.int64) if mine.units is None else mine.units.copy()
+    if held >= 0:
+        units[held] -= 1
+    left = units > 0
+    entries, units, completion = mine.entries[left], units[left], batch.completions[item]
+    if not len(entries):
+        return MemoryRead(prompts=0, completions=0, centroid_distance=None, largest_cosine=None, neighbours=[])
+    vectors = view.vectors(entries)
+    cosines = exact_cosines(completion, vectors)
+    number, own = view.serials(entries, first_serial), view.find(batch.keys[item])
+    ours = set(view.entries(own)) if own is not None else set()
+    outcomes = batch.outcomes[np.maximum(~entries, 0)]
+    outcomes[entries >= 0] = view.memory.outcomes[entries[entries >= 0]]
+    nearest = np.argsort(-cosines, kind="stable")[:most].tolist()
+    total = (units[:, None] * vectors.astype(np.float64)).sum(axis=0)
+    return MemoryRead(
+        prompts=len(mine.prompts),
+        completions=int(units.sum()),
+        centroid_distance=-float(reward.exploit(completion[None], total[None], units.sum()[None])[0]),
+        largest_cosine=float(cosines.max()),
+        neighbours=[
+            Neighbour(
+                serial=int(number[at]),
+                similarity=float(cosines[at]),
+                outcome=float(outcomes[at]),
+                count=int(units[at]),
+                own_prompt=int(entries[at]) in ours,
+            )
+            for at in nearest
+        ],
+    )
+
+
+def _term(state: State, batch: Batch, item: int, effects: Effects, name: str) -> ComponentTerm:
+    options = state.config.components[name]  # type: ignore[index]
+    assert isinstance(options, Component)
+    raw, prefix = float(effects.raw[name][item]), f"{name}:"
+    reasons = effects.rejected[item] if effects.rejected else []
+    return ComponentTerm(
+        raw=None if np.isnan(raw) else raw,
+        scaled=float(effects.scaled[name][item]),
+        weight=options.weight,
+        contribution=float(payment.bonus(state, options, effects.scaled[name], batch)[item]),
+        window=None if np.isnan(raw) else _place(state, options, name, effects.raw[name], item),
+        rejected=[reason.removeprefix(prefix) for reason in reasons if reason.startswith(prefix)],
+    )
+
+
+def _place(state: State, options: Component, name: str, raw: np.ndarray, item: int) -> WindowPlace | None:
+    """The window that scaled a value: up to the item, or where a request is scaled at once with all of it."""
+    if name not in payment.WINDOWED:
+        return None
+    size = window_size(state.config, name)
+    at_once = state.config.scaling == "request" or options.bounds != "min-max"
+    seen = raw if at_once else raw[: item + 1]
+    most = max(size, int(np.count_nonzero(~np.isnan(seen)))) if at_once else size
+    window = np.sort(reward.slide(state.windows[name], seen, most))
+    out = len(window) // TRIMMED if options.bounds == "p5-p95" else 0
+    return WindowPlace(count=len(window), low=float(window[out]), high=float(window[len(window) - 1 - out]))

@@ -1,0 +1,95 @@
+"""A run's records read through the engine, a few at a time, for those who work beside it."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from dataclasses import replace
+
+from memr_client.errors import InvalidRequest
+
+from memr_service.record import Record, unseal
+from memr_service.service import Service
+from memr_service.state import State
+from memr_service.store.base import StoredRecord
+
+AT_ONCE = 16
+"""Records that one visit to the engine reads: about a millisecond in which rewards wait."""
+
+
+class Ledger:
+    """One run's records; what was looked up is remembered."""
+
+    def __init__(self, service: Service, run_id: str) -> None:
+        self._service = service
+        self._run_id = run_id
+        self._known: dict[int, Record] = {}
+
+    async def record(self, position: int) -> Record:
+        """The record at a position.
+
+        Raises:
+            InvalidRequest: there is none, or the bounded journal has dropped it.
+        """
+        if position not in self._known:
+            found = await self._read(position - 1, position)
+            if not found:
+                raise await self._missing(position)
+            self._known[position] = _opened(found[0])
+        return self._known[position]
+
+    async def records(self, after: int, upto: int) -> AsyncIterator[Record]:
+        """The records behind a position and up to another, as far as they are kept."""
+        while after < upto:
+            found = await self._read(after, min(upto, after + AT_ONCE))
+            for record in await asyncio.to_thread(_opened_all, found):
+                yield record
+            if not found:
+                return
+            after = found[-1].position
+
+    async def holding(self, serial: int) -> Record | None:
+        """The record that took a completion; None where the journal does not reach back to it."""
+        low, high = await self._service.ask(self._run_id, lambda run: (run.base + 1, run.state.position))
+        while low <= high:
+            middle = (low + high) // 2
+            record = await self.record(middle)
+            if serial < record.first_serial:
+                high = middle - 1
+            elif serial >= record.first_serial + len(record.batch):
+                low = middle + 1
+            else:
+                return record
+        return None
+
+    async def state(self, position: int) -> State:
+        """The run's state after the record at a position: the newest snapshot before it, and what came since."""
+        config, kept = await self._service.ask(self._run_id, lambda run: (run.config, run.snapshot(position)))
+        state = State(config)
+        if kept is not None:
+            await asyncio.to_thread(state.restore, kept.branch, kept.position, kept.arrays)
+        async for record in self.records(state.position, position):
+            await asyncio.to_thread(state.apply, record)
+        if state.position != position:
+            raise await self._missing(position)
+        return state
+
+    async def _read(self, after: int, upto: int) -> list[StoredRecord]:
+        return await self._service.ask(self._run_id, lambda run: [*run.records(upto, after)])
+
+    async def _missing(self, position: int) -> InvalidRequest:
+        first, last = await self._service.ask(self._run_id, lambda run: (run.base + 1, run.state.position))
+        return InvalidRequest(
+            f"Run {self._run_id!r} has no record {position}.",
+            value=position,
+            limit=[first, last],
+            remedy="Positions count records; an answer names its own.",
+        )
+
+
+def _opened_all(stored: list[StoredRecord]) -> list[Record]:
+    return [_opened(one) for one in stored]
+
+
+def _opened(stored: StoredRecord) -> Record:
+    return replace(unseal(stored.payload), branch=stored.branch)
