@@ -15,9 +15,9 @@ from memr_service.cli.terminal import out
 
 READING = """\
 How to read it. A limit rests on a quantile of what this run itself produced, mostly of right completions: a right
-answer is an attempt, whatever else it is. "at" is where the quantile lies; the limit stands off it by a margin. Of those
-that it would have rejected, right ones are its price, and wrong ones may be junk or honest attempts: read some. For
-neighbour_floor they are items that would have been compared with completions for a stranger's prompt; merge_similarity
+answer is an attempt, whatever else it is. "at" is where the quantile lies; the limit stands off it by a margin. Of
+those that it would have rejected, right ones are its price, and wrong ones may be junk or honest attempts: read some.
+For neighbour_floor they are what would have been compared with completions for a stranger's prompt; merge_similarity
 counts repetitions, explore_warmup_steps what came before explore. What is rejected gets nothing from the component.
 """
 

@@ -12,7 +12,6 @@ from rich.text import Text
 
 from memr_service.cli import rollouts
 from memr_service.cli.rollouts import Rollout
-from memr_service.cli.score import score
 
 CONFIG = RunConfig(explore_warmup_steps=0)
 """Memory-R+ without the warm-up of explore, which would outlast the demo."""
@@ -28,7 +27,8 @@ def play(client: RewardClient, console: Console) -> None:
     question = str(last[0].prompt)
     config = client.create_run("demo", CONFIG).config
     console.print(_introduction(groups, config.encoder), highlight=False)
-    score(client, "demo", groups[:-1], write=lambda rows: None, advance=lambda count: None)
+    for group in groups[:-1]:
+        client.reward([str(rollout.prompt) for rollout in group], *_columns(group), run_id="demo")
     stored = client.run("demo").memory
     answer = client.reward([question] * len(last), *_columns(last), run_id="demo")
     junk = client.reward([question], [JUNK], [0], run_id="demo", mode="eval")

@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
-import re
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 
+import numpy as np
 from memr_client import RewardClient
+from memr_client.errors import InvalidRequest
 from memr_client.schemas import RewardResponse, RunConfig
 
 from memr_service.cli.rollouts import Rollout, as_text
-from memr_service.cli.summary import Quantity, summarise
+from memr_service.cli.summary import Quantity, Verdict, spread, summarise
+from memr_service.cli.vectors import Column, Vectors
+from memr_service.encoder import Encoders
+from memr_service.presets import PRESETS, resolve
 
 Row = dict[str, str | int | float | None]
 """One rollout with its reward, as written out: see `rows`."""
@@ -19,15 +23,13 @@ Row = dict[str, str | int | float | None]
 ONE_SIDED = 0.95
 """More than this share of the outcomes on one side is worth a remark."""
 
-_CUT = re.compile(r"(\d+) of \d+ texts .* were cut")
-"""The service's warning about texts longer than the encoder reads; counted, where other warnings are repeated."""
-
 
 @dataclass
 class Score:
     """What is known of the rollouts scored so far. Columns have one entry per rollout, in file order."""
 
     config: RunConfig
+    outcomes: list[float] = field(default_factory=list)
     right: list[bool] = field(default_factory=list)
     groups: list[tuple[int, str]] = field(default_factory=list)
     columns: dict[str, list[float | None]] = field(default_factory=dict)
@@ -38,27 +40,33 @@ class Score:
     texts: int = 0
     """Texts encoded: of each request the distinct ones."""
     cut: int = 0
-    """Of those, the ones longer than the encoder reads."""
+    """Of those, the ones longer than what is read of a text."""
+    rejected: Counter[str] = field(default_factory=Counter)
+    """Reason -> rollouts that a guard rejected for it, whatever the component."""
+    paid: dict[str, float] = field(default_factory=dict)
+    """Component -> sum of what it paid, weight times scaled value."""
     warnings: Counter[str] = field(default_factory=Counter)
-    """What else the service warned about -> in how many requests."""
+    """What the service warned about -> in how many requests."""
 
-    def add(self, rollouts: list[Rollout], answer: RewardResponse) -> None:
+    def add(self, rollouts: list[Rollout], vectors: Vectors, answer: RewardResponse) -> None:
         """Take one request's answer into account."""
         self.requests += 1
+        self.outcomes += [rollout.outcome for rollout in rollouts]
         self.right += [rollout.outcome > self.config.success_threshold for rollout in rollouts]
         self.groups += [(self.requests, rollout.group) for rollout in rollouts]
         self._extend("reward", answer.rewards, answer.rewards)
         for name, values in answer.components.items():
             self._extend(f"{name} raw", values.raw, values.raw)
             self._extend(f"{name} scaled", values.scaled, values.raw)
+            self.paid[name] = self.paid.get(name, 0.0) + self.config.weights[name] * sum(values.scaled)
+        for reasons in answer.guards.rejected:
+            self.rejected.update({reason.partition(":")[2] for reason in reasons if not reason.startswith("memory:")})
         if answer.warmup.get("explore"):
             self.explore_off += len(rollouts)
-        self.texts += len({as_text(text) for rollout in rollouts for text in (rollout.prompt, rollout.completion)})
-        for warning in answer.warnings:
-            if found := _CUT.match(warning):
-                self.cut += int(found[1])
-            else:
-                self.warnings[warning] += 1
+        texts, cut = vectors.count(self.config)
+        self.texts += texts
+        self.cut += cut
+        self.warnings.update(answer.warnings)
 
     def _extend(self, name: str, values: Iterable[float | None], raw: Iterable[float | None]) -> None:
         """A scaled value without a raw one behind it is a placeholder: it says nothing about the component."""
@@ -68,6 +76,22 @@ class Score:
     def quantities(self) -> list[Quantity]:
         """The summary's lines."""
         return summarise(self.columns, self.right, self.groups)
+
+    def verdict(self, name: str) -> Verdict:
+        """The comparison's line, for a preset of that name."""
+        (reward,) = summarise({name: self.columns["reward"]}, self.right, self.groups)
+        every = sum(abs(paid) for paid in self.paid.values()) or 1.0
+        return Verdict(
+            reward,
+            spread(self.columns["reward"], self.groups),
+            rejected={reason: count / len(self.right) for reason, count in self.rejected.most_common()},
+            shares={component: abs(paid) / every for component, paid in self.paid.items()},
+        )
+
+    def verifier(self) -> Verdict:
+        """The comparison's line for the outcomes themselves."""
+        (outcome,) = summarise({"your outcomes": self.outcomes}, self.right, self.groups)
+        return Verdict(outcome, spread(self.outcomes, self.groups))
 
     def remarks(self) -> list[str]:
         """What a reader should know before trusting the summary, one or two sentences each."""
@@ -101,35 +125,73 @@ class Score:
     def _truncated(self) -> str:
         if not self.cut:
             return ""
+        ends = self.config.long_text != "auto"
+        longer, part = ("the encoder reads", "ends") if ends else ("two of the encoder's windows", "middles")
         return (
-            f"{self.cut} of {self.texts} texts ({self.cut / self.texts:.1%}) are longer than the encoder reads: their "
-            'ends play no part in the rewards. {"long_text": "windows"} in a --config file reads them whole.'
+            f"{self.cut} of {self.texts} texts ({self.cut / self.texts:.1%}) are longer than {longer}: their "
+            f'{part} play no part in the rewards. {{"long_text": "windows"}} in a --config file reads them whole.'
         )
+
+
+def presets(base: RunConfig, asked: str | None, encoder: str) -> tuple[dict[str, RunConfig], list[str]]:
+    """The configs to set side by side, by preset, and what to say of those that do not fit.
+
+    Args:
+        base: the fields that all of them share.
+        asked: names with commas between; None: all that fit, unless the base names one itself.
+        encoder: the default one.
+
+    Raises:
+        InvalidRequest: one that was asked for does not exist, or does not fit.
+    """
+    if asked is None and "preset" in base.model_fields_set:
+        return {}, []
+    names = list(PRESETS) if asked is None else [name.strip() for name in asked.split(",") if name.strip()]
+    fitting: dict[str, RunConfig] = {}
+    said = []
+    for name in names:
+        if name not in PRESETS:
+            raise InvalidRequest(f"There is no preset {name!r}.", value=name, limit=list(PRESETS))
+        config = base.model_copy(update={"preset": name})
+        try:
+            resolve(config, name, encoder)
+        except InvalidRequest as error:
+            if asked is not None:
+                raise
+            said.append(f"{name} does not fit these settings: {error.detail}")
+        else:
+            fitting[name] = config
+    return fitting, said
 
 
 def score(
     client: RewardClient,
-    run_id: str,
+    encoders: Encoders,
+    run_ids: Sequence[str],
     requests: Iterable[list[Rollout]],
     write: Callable[[list[Row]], None],
     advance: Callable[[int], None],
-) -> Score:
-    """Send the requests in order to an existing run.
+) -> list[Score]:
+    """Send the requests in order to existing runs, each text encoded once for all of them.
 
     Args:
         client: whom to ask.
-        run_id: a run made for this purpose: its memory is what the earlier rollouts leave.
+        encoders: those of the runs.
+        run_ids: runs made for this purpose: their memory is what the earlier rollouts leave.
         requests: as `rollouts.requests` cuts the file.
-        write: called with each request's rows.
+        write: called with each request's rows of the first run.
         advance: called with the number of rollouts each request held.
     """
-    done = Score(client.run(run_id).config)
+    scores = [Score(client.run(run_id).config) for run_id in run_ids]
     for rollouts in requests:
-        answer = _ask(client, run_id, rollouts)
-        done.add(rollouts, answer)
-        write(list(rows(rollouts, answer)))
+        vectors = Vectors(encoders, rollouts)
+        for run_id, done in zip(run_ids, scores, strict=True):
+            answer = _ask(client, run_id, rollouts, vectors.embeddings(done.config))
+            done.add(rollouts, vectors, answer)
+            if done is scores[0]:
+                write(list(rows(rollouts, answer)))
         advance(len(rollouts))
-    return done
+    return scores
 
 
 def rows(rollouts: list[Rollout], answer: RewardResponse) -> Iterator[Row]:
@@ -153,7 +215,9 @@ def rows(rollouts: list[Rollout], answer: RewardResponse) -> Iterator[Row]:
         yield row
 
 
-def _ask(client: RewardClient, run_id: str, rollouts: list[Rollout]) -> RewardResponse:
+def _ask(
+    client: RewardClient, run_id: str, rollouts: list[Rollout], embeddings: dict[Column, np.ndarray]
+) -> RewardResponse:
     named = any(rollout.prompt_id is not None for rollout in rollouts)
     grouped = any(rollout.group_id is not None for rollout in rollouts)
     return client.reward(
@@ -164,4 +228,5 @@ def _ask(client: RewardClient, run_id: str, rollouts: list[Rollout]) -> RewardRe
         step=rollouts[0].step,
         prompt_ids=[rollout.identity for rollout in rollouts] if named else None,
         group_ids=[rollout.group for rollout in rollouts] if grouped else None,
+        embeddings=embeddings,
     )

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Hashable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 from rich.table import Table
@@ -40,6 +40,19 @@ class Quantity:
     """Groups that count: with a value on both sides."""
 
 
+@dataclass(frozen=True)
+class Verdict:
+    """What one preset would pay: a line of the comparison, under the reward's name."""
+
+    reward: Quantity
+    spread: float
+    """Mean over groups of the largest minus the smallest reward."""
+    rejected: dict[str, float] = field(default_factory=dict)
+    """Reason -> share of the completions that a guard rejected for it."""
+    shares: dict[str, float] = field(default_factory=dict)
+    """Component -> its share of what was paid."""
+
+
 def auc(values: np.ndarray, right: np.ndarray) -> float:
     """P(value of a right one > value of a wrong one), ties half.
 
@@ -71,6 +84,13 @@ def summarise(
     return lines
 
 
+def spread(rewards: Sequence[float | None], groups: Sequence[Hashable]) -> float:
+    """Mean over groups of the largest minus the smallest reward; NaN without a group of two."""
+    values = np.array(rewards, dtype=np.float64)
+    each = [float(np.ptp(values[rows])) for rows in _members(groups) if len(rows) > 1]
+    return float(np.mean(each)) if each else float("nan")
+
+
 def _members(groups: Sequence[Hashable]) -> list[np.ndarray]:
     """The rows of each group."""
     rows: dict[Hashable, list[int]] = {}
@@ -92,6 +112,30 @@ def table(quantities: Sequence[Quantity]) -> Table:
         "have both. 0.5 tells nothing, 1.0 is the label itself."
     )
     return shown
+
+
+def comparison(verifier: Verdict, verdicts: Sequence[Verdict]) -> Table:
+    """Presets side by side, as a table for the terminal, above what the verifier itself gave."""
+    shown = Table("preset", title="What each preset would pay whom")
+    for heading in ("right", "wrong", "AUC", "spread"):
+        shown.add_column(heading, justify="right")
+    shown.add_column("rejected by guards")
+    shown.add_column("share of the reward")
+    for one in [*verdicts, verifier]:
+        if one is verifier:
+            shown.add_section()
+        numbers = (one.reward.right.mean, one.reward.wrong.mean, one.reward.auc, one.spread)
+        shown.add_row(one.reward.name, *map(_number, numbers), _listed(one.rejected, ".2%"), _listed(one.shares, ".0%"))
+    shown.caption = (
+        "right, wrong: mean reward. AUC: as above, of the reward. spread: the largest minus the smallest reward of a "
+        "group, mean over groups; that of your outcomes is what it competes with. None of this says which preset "
+        "trains best: an AUC of 1.0 only repeats the verifier, and random knows nothing."
+    )
+    return shown
+
+
+def _listed(shares: dict[str, float], form: str) -> str:
+    return "\n".join(f"{name} {share:{form}}" for name, share in shares.items()) or "-"
 
 
 def _cells(side: Side) -> tuple[str, str, str]:
