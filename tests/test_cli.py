@@ -12,6 +12,7 @@ import pytest
 from memr_client import RewardClient
 from memr_service.__main__ import main
 from memr_service.app.guard import Keys
+from memr_service.presets import PRESETS
 from serving import serving
 from starlette.datastructures import Headers
 
@@ -83,6 +84,19 @@ def test_score_takes_its_config_from_file_and_options(memr, rollouts, tmp_path):
     assert status == 0
     assert "exploit raw" in said
     assert "explore" not in said
+
+
+def test_score_sets_presets_side_by_side(memr, rollouts, tmp_path):
+    _, every, _ = memr("score", rollouts, "--encoder", "hashed")
+    _, two, _ = memr("score", rollouts, "--encoder", "hashed", "--presets", "random,memory-r", "--preset", "memory-r")
+    _, one, _ = memr("score", rollouts, "--encoder", "hashed", "--preset", "memory-r")
+    status, said, complaint = memr("score", rollouts, "--encoder", "hashed", "--presets", "memory-x")
+    assert all(f"│ {name} " in every for name in [*PRESETS, "your outcomes"])
+    assert "│ random " in two
+    assert "│ shuffled " not in two
+    assert "What each preset would pay whom" not in one
+    assert (status, said) == (1, "")
+    assert "no preset 'memory-x'" in complaint
 
 
 def test_score_names_a_bad_line_before_it_scores_any(memr, rollouts, tmp_path):

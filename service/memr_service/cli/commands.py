@@ -17,13 +17,14 @@ from memr_client.schemas import PresetName, RunConfig
 from pydantic import ValidationError
 
 from memr_service.cli import output, rollouts, runs, summary, terminal
+from memr_service.cli import score as scoring
 from memr_service.cli.calibrate import calibrate
 from memr_service.cli.explain import explain
 from memr_service.cli.replay import replay, verify
 from memr_service.cli.rollouts import GroupBy
-from memr_service.cli.score import score as score_requests
 from memr_service.cli.terminal import err, out
 from memr_service.cli.watch import watch
+from memr_service.encoder import Encoders
 from memr_service.settings import Settings
 
 app = typer.Typer(
@@ -174,6 +175,13 @@ def score(
     preset: Annotated[
         PresetName | None, typer.Option(help="The named settings to start from.", show_default="memory-r+")
     ] = None,
+    presets: Annotated[
+        str | None,
+        typer.Option(
+            help="Presets to set side by side, with commas between.",
+            show_default="all that fit, unless --preset names one",
+        ),
+    ] = None,
     k: Annotated[int | None, typer.Option(help="How many nearest prompts to read from.", show_default="1")] = None,
     config: Annotated[Path | None, typer.Option(help="JSON file with any other RunConfig fields.")] = None,
     encoder: EncoderOption = None,
@@ -186,10 +194,12 @@ def score(
 
     A line is {"prompt": ..., "completion": ..., "outcome": ...}, where outcome is what your verifier gave and the
     texts are strings or chat messages; "step", "prompt_id" and "group_id" are used where present. The summary tells
-    how the rewards of right and wrong completions differ before you spend a training run on them.
+    how the rewards of right and wrong completions differ before you spend a training run on them; a second table, what
+    each preset would pay whom.
 
     ```
     memr score rollouts.jsonl
+    memr score rollouts.jsonl --presets memory-r+,memory-r,random
     memr score rollouts.jsonl --out rewards.parquet --k 20
     memr score rollouts.jsonl --preset official-memory-r+ --group-by step
     ```
@@ -202,13 +212,21 @@ def score(
     if total == 0:
         raise InvalidRequest(f"{file} holds no rollouts.", remedy=rollouts.REMEDY)
     machine = given(encoder=encoder or run_config.encoder, device=device)
+    settings = Settings(**machine)
+    compared, unfit = scoring.presets(run_config, presets, settings.encoder)
     with RewardClient.embedded(**machine) as client, output.writing(out_file) as write, terminal.progress() as progress:
-        client.create_run("score", run_config)
+        runs = {f"score-{number}": one for number, one in enumerate([run_config, *compared.values()])}
+        for run_id, one in runs.items():
+            client.create_run(run_id, one)
         task = progress.add_task("scoring", total=total)
         requests = rollouts.requests(rollouts.read(file), group_by)
-        done = score_requests(client, "score", requests, write, partial(progress.advance, task))
+        encoders = Encoders(settings.allowed_encoders, settings.device)
+        done, *others = scoring.score(client, encoders, list(runs), requests, write, partial(progress.advance, task))
     out.print(summary.table(done.quantities()))
-    for remark in done.remarks():
+    if others:
+        verdicts = [one.verdict(name) for name, one in zip(compared, others, strict=True)]
+        out.print(summary.comparison(done.verifier(), verdicts))
+    for remark in [*done.remarks(), *unfit]:
         out.print(f"- {remark}", highlight=False, markup=False)
 
 
