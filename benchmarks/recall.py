@@ -1,14 +1,20 @@
-"""Recall of the prompt index against brute force, and what a query costs.
+"""Recall of the indices of prompts and of completions against brute force, and what a query costs.
 
-    python benchmarks/recall.py            # a few minutes: 7,473 real questions, and 100,000 vectors with evictions
-    python benchmarks/recall.py --quick    # the same on the hashed encoder and 20,000 vectors
+    python benchmarks/recall.py                 # 20 minutes: real questions and solutions, up to 100,000 vectors
+    python benchmarks/recall.py --quick         # the same on the hashed encoder and a few thousand vectors
+    python benchmarks/recall.py --completions   # only what `value` asks for, 32 neighbours
 
 questions: all training questions of GSM8K are stored and every prompt is in a graph; asked are the 1,319 test questions
 (none of which is stored), and each stored question for the nearest *other* one, as a read with k > 1 does.
 clustered: vectors about random centres, more than fit, so that the older ones are evicted; the graphs are begun and
 merged at the engine's own sizes. Asked are fresh vectors about the same centres.
+solutions: four models' solutions of the test questions, all in one graph; asked is each for the nearest others. Copies:
+beside them five texts that were given 500 times each, as by a policy that repeats itself.
+varied: each solution many times, a little different each time (cosine 0.9); of what is stored one in fifty has left.
+"in one graph" shows where a graph begins to pay; the others have graphs of the engine's own sizes.
 
-Costs are CPU time on one core, 16 queries at once: with the graphs, and by scanning everything.
+Costs are CPU time on one core, 16 queries at once for prompts and 128 for completions: with the graphs, and by scanning
+everything.
 """
 
 from __future__ import annotations
@@ -24,18 +30,19 @@ os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")  # waiting threads would coun
 
 import numpy as np
 from memr_service.encoder import HashedEncoder, SentenceEncoder
-from memr_service.memory import PromptIndex
+from memr_service.memory import CompletionIndex, PromptIndex, Rows
 from memr_service.memory.graph import build
-from memr_service.memory.index import CROSSOVER
+from memr_service.memory.index import CROSSOVER, Index
 from memr_service.memory.view import exact_cosines
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "tests"))
-from real_data import solutions, train_questions
+from real_data import rollouts, solutions, train_questions
 
 FLOOR = 0.99
 NOTHING = np.empty(0, np.int64)
-GROUP = 16
-"""Queries asked at once: the distinct prompts of one request."""
+GROUP, STEP = 16, 128
+"""Queries asked at once: the distinct prompts of one request, and the completions of 8 groups of 16."""
+NEVER = 1 << 60
 
 
 @dataclass
@@ -50,7 +57,7 @@ class Row:
 
     def __str__(self) -> str:
         holds = "holds" if self.recall >= FLOOR else "MISSED"
-        return f"{self.name:44} {self.k:3} {self.recall:8.4f} {holds:7} {self.index_us:9.0f} {self.scan_us:9.0f}"
+        return f"{self.name:48} {self.k:3} {self.recall:8.4f} {holds:7} {self.index_us:9.0f} {self.scan_us:9.0f}"
 
 
 def fill(index: PromptIndex, vectors: np.ndarray) -> float:
@@ -67,26 +74,29 @@ def fill(index: PromptIndex, vectors: np.ndarray) -> float:
     return building
 
 
-def nearest(index: PromptIndex, queries: np.ndarray, k: int) -> tuple[np.ndarray, float]:
+def nearest(index: Index, queries: np.ndarray, k: int, at_once: int) -> tuple[np.ndarray, float]:
     """Numbers of the k nearest (u, k) as a read picks them, and microseconds of CPU per query."""
     found = []
     started = time.process_time()
-    for start in range(0, len(queries), GROUP):
-        group = queries[start : start + GROUP]
+    for start in range(0, len(queries), at_once):
+        group = queries[start : start + at_once]
         for query, numbers in zip(group, index.candidates(group, k, NOTHING), strict=True):
             order = np.argsort(-exact_cosines(query, index.take(numbers)), kind="stable")[:k]
             found.append(numbers[order])
     return np.stack(found), 1e6 * (time.process_time() - started) / len(queries)
 
 
-def measure(name: str, index: PromptIndex, scan: PromptIndex, queries: np.ndarray, skip: int = 0) -> list[Row]:
+def measure(
+    name: str, index: Index, scan: Index, queries: np.ndarray, skip: int = 0, ks: tuple[int, ...] = (1, 20)
+) -> list[Row]:
     """Recall of `index` against `scan`, which has no graphs; `skip` leaves out that many nearest (the query itself)."""
-    rows = []
-    for k in (1, 20):
-        found, index_us = nearest(index, queries, k + skip)
-        wanted, scan_us = nearest(scan, queries, k + skip)
+    rows, at_once = [], GROUP if isinstance(index, PromptIndex) else STEP
+    for k in ks:
+        found, index_us = nearest(index, queries, k + skip, at_once)
+        wanted, scan_us = nearest(scan, queries, k + skip, at_once)
         hits = [len(np.intersect1d(a, b)) for a, b in zip(found[:, skip:], wanted[:, skip:], strict=True)]
         rows.append(Row(name, k, sum(hits) / (k * len(queries)), index_us, scan_us))
+        print(rows[-1], flush=True)
     return rows
 
 
@@ -97,7 +107,7 @@ def questions(quick: bool) -> list[Row]:
     encoder = HashedEncoder() if quick else SentenceEncoder("all-MiniLM-L6-v2", "cpu")
     vectors, queries = encoder.encode(stored).vectors, encoder.encode(asked).vectors
     print(f"encoded {len(stored) + len(asked)} questions in {time.process_time() - started:.0f} s (CPU)", flush=True)
-    index, scan = (PromptIndex(384, len(stored), crossover=at) for at in (len(stored), 1 << 60))
+    index, scan = (PromptIndex(384, len(stored), crossover=at) for at in (len(stored), NEVER))
     building = fill(index, vectors)
     fill(scan, vectors)
     print(f"built a graph of {len(stored)} in {building:.1f} s (CPU)", flush=True)
@@ -115,7 +125,7 @@ def clustered(stored: int, inserted: int) -> list[Row]:
         return (rows / np.linalg.norm(rows, axis=1, keepdims=True)).astype(np.float32)
 
     small = {} if stored > CROSSOVER else {"crossover": stored // 2, "step": stored // 8}
-    index, scan = PromptIndex(384, stored, **small), PromptIndex(384, stored, crossover=1 << 60)
+    index, scan = PromptIndex(384, stored, **small), PromptIndex(384, stored, crossover=NEVER)
     building = 0.0
     for start in range(0, inserted, 10_000):
         vectors = sample(min(10_000, inserted - start))
@@ -130,13 +140,67 @@ def clustered(stored: int, inserted: int) -> list[Row]:
     return measure(f"{stored} clustered after {inserted}", index, scan, sample(2000))
 
 
+def completions(name: str, vectors: np.ndarray, queries: np.ndarray, skip: int = 0, **sizes: int) -> list[Row]:
+    """Vectors stored 128 at a time, of which one in fifty leaves at random in the end."""
+    table, rng = Rows(vectors.shape[1]), np.random.default_rng(1)
+    index, scan = CompletionIndex(table, **sizes), CompletionIndex(table, crossover=NEVER)
+    table.write(np.arange(len(vectors)), vectors)
+    building = 0.0
+    for start in range(0, len(vectors), STEP):
+        came = np.arange(start, min(start + STEP, len(vectors)))
+        for one in (index, scan):
+            one.append(came, came)
+        if wanted := index.next_graph():
+            started = time.process_time()
+            index.swap(build(index.copy(*wanted), seed=0))
+            building += time.process_time() - started
+    if not skip:
+        left = np.sort(rng.choice(len(vectors), size=len(vectors) // 50, replace=False))
+        for one in (index, scan):
+            one.drop(left)
+    beside = index.count(index.indexed, index.tail)
+    print(f"{name}: graphs of {[graph.live for graph in index.graphs]} and {beside} beside, {building:.0f} s (CPU)")
+    return measure(name, index, scan, queries, skip, ks=(32,))
+
+
+def solved(quick: bool) -> list[Row]:
+    """What `value` reads: the real solutions, copies of some, and many variations of them."""
+    encoder = HashedEncoder() if quick else SentenceEncoder("all-MiniLM-L6-v2", "cpu")
+    vectors = encoder.encode([rollout["completion"] for rollout in rollouts()]).vectors
+    rng = np.random.default_rng(0)
+    vectors = vectors[rng.permutation(len(vectors))]
+    copied = np.concatenate([vectors, np.repeat(vectors[:5], 500, axis=0)])
+    copied = copied[rng.permutation(len(copied))]
+    whole = {"crossover": len(vectors)}
+    rows = completions(f"{encoder.name} {len(vectors)} solutions", vectors, vectors, skip=1, **whole)
+    rows += completions(f"{encoder.name} {len(copied)}, copies", copied, vectors[::4], **whole)
+
+    def varied(n: int) -> np.ndarray:
+        noise = rng.normal(size=(n, vectors.shape[1])).astype(np.float32)
+        near = vectors[rng.integers(len(vectors), size=n)] + 0.48 * noise / np.linalg.norm(noise, axis=1, keepdims=True)
+        return np.asarray(near / np.linalg.norm(near, axis=1, keepdims=True))
+
+    asked = varied(10 * STEP)
+    for count in (4_096,) if quick else (8_192, 16_384, 32_768):
+        rows += completions(f"{count} varied, in one graph", varied(count), asked, crossover=count)
+    for count in (10_000,) if quick else (10_000, 50_000, 100_000):
+        rows += completions(f"{count} varied", varied(count), asked)
+    return rows
+
+
 def main() -> None:
-    parser = argparse.ArgumentParser(description="Recall of the prompt index against brute force.")
+    parser = argparse.ArgumentParser(description="Recall of the indices against brute force.")
     parser.add_argument("--quick", action="store_true", help="smaller, without the model")
-    quick = parser.parse_args().quick
-    rows = questions(quick)
-    rows += clustered(10_000, 25_000) if quick else [*clustered(50_000, 130_000), *clustered(100_000, 160_000)]
-    print(f"\n{'':44} {'k':>3} {'recall':>8} {'':7} {'us/query':>9} {'scan us':>9}")
+    parser.add_argument("--completions", action="store_true", help="completions only")
+    asked = parser.parse_args()
+    rows = []
+    if not asked.completions:
+        rows += questions(asked.quick)
+        rows += (
+            clustered(10_000, 25_000) if asked.quick else [*clustered(50_000, 130_000), *clustered(100_000, 160_000)]
+        )
+    rows += solved(asked.quick)
+    print(f"\n{'':48} {'k':>3} {'recall':>8} {'':7} {'us/query':>9} {'scan us':>9}")
     print(*rows, sep="\n")
     sys.exit(any(row.recall < FLOOR for row in rows))
 

@@ -12,13 +12,14 @@ from memr_client.schemas import RunConfig
 from memr_service import scoring
 from memr_service.memory.graph import Graph, Stretch, build
 from memr_service.record import Batch, Effects, IndexChange, Record, seal, unseal
-from memr_service.state import SIDES, State
+from memr_service.state import State
 
 CONFIGS: list[dict[str, Any]] = [
     {},
     {"max_prompts": 1, "max_completions": 1, "order": "read_first"},
     {"max_prompts": 4, "max_completions": 3, "k": 3, "scaling": "request", "center": "group"},
     {"max_prompts": 9, "max_completions": 40, "k": 2, "storage": "float16", "min_similarity": -0.3},
+    {"components": {"exploit": 1.0, "value": 1.0}, "max_prompts": 15, "max_completions": 4, "k": 2},
     {"components": {"explore": 2.0}, "explore_warmup_steps": 7, "explore_warmup_prompts": 3, "window": 5},
 ]
 GRAPHS = {"crossover": 12, "step": 6}
@@ -105,7 +106,7 @@ def test_a_fold_over_the_journal_is_the_live_state_and_scores_alike_at_every_rec
         fold.apply(record)
         assert_same(fold, live.state)
     if index and chosen.max_prompts > 12:
-        assert all(fold.memories[side].prompts.graphs for side in SIDES)
+        assert all(index.graphs for index in fold.indices().values())
 
 
 @pytest.mark.parametrize("fields", CONFIGS)
