@@ -7,7 +7,8 @@
 | memory_share, memory_share/KIND | `advantage.memory_share`, in all groups and by kind |
 | groups/KIND | share of groups that are all_wrong, mixed, all_right |
 | mode/NAME, right/NAME | share of completions that answer this way, and of these the right ones |
-| component/NAME, gap/NAME | mean of a part of the memory's reward; how much higher for right siblings than wrong ones |
+| component/NAME, spread/NAME | mean of a part of the memory's reward; mean of its deviation within a group |
+| gap/NAME | how much higher it is for right siblings than for wrong ones |
 | length, length_p10, length_p90, truncated | of completions in tokens; share that was cut |
 | diversity | 1 - mean cosine between the token counts of siblings |
 | loss, kl, surprise, clipped, grad_norm | of the last update; surprise is -log p of a token |
@@ -59,6 +60,7 @@ def measures(rollout: Rollout, rewards: Rewards, modes: Sequence[str], group_siz
         row |= {f"mode/{mode}": count / len(modes), f"right/{mode}": float(rewards.outcome[chosen].mean())}
     for name, values in rewards.components.items():
         row |= {f"component/{name}": float(values.mean()), f"gap/{name}": gap(values, rewards.outcome, group_size)}
+        row[f"spread/{name}"] = float(values.view(-1, group_size).std(1).mean())
     return row
 
 
