@@ -8,7 +8,7 @@ READY := $(VENV)/.ready
 # PIP_FIND_LINKS at a folder that holds the wheel.
 PIP_INSTALL = $(BIN)/python -m pip install --quiet -c constraints.txt $(if $(TORCH_INDEX_URL),--extra-index-url $(TORCH_INDEX_URL))
 
-.PHONY: help setup serve demo test crash trl lint openapi
+.PHONY: help setup serve demo test crash trl lint openapi experiment
 
 help:  ## show the commands
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -30,6 +30,9 @@ crash: $(READY)  ## kill the server 50 times under load: nothing acknowledged ma
 trl: $(READY)  ## train with TRL, kill and resume it, spread it over two ranks: the memory must be exact
 	$(BIN)/python benchmarks/trl_resume.py
 	$(BIN)/python benchmarks/trl_ranks.py
+
+experiment: $(READY)  ## train a tiny model with every memory reward and every control, and compare them (QUICK=1: minutes)
+	$(BIN)/python -m benchmarks.experiment $(if $(processes),--processes $(processes))
 
 lint: $(READY)  ## ruff, its formatter, and mypy --strict
 	$(BIN)/ruff check .

@@ -1,0 +1,74 @@
+"""The report: what holds and what does not, in words and tables, and its numbers as rows."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from benchmarks.experiment import tables
+from benchmarks.experiment.compare import Comparison
+from benchmarks.experiment.registration import Registration
+from benchmarks.experiment.results import MEASURES, Results
+
+CORRECTED = "Intervals and p are corrected for {} comparisons."
+
+
+def document(registration: Registration, first: Results, second: Results, quick: bool) -> str:
+    """Markdown, with the pictures that lie beside it."""
+    method, controls = registration.method, registration.controls
+    others = [name for name in first.rows if name not in (method, *controls)]
+    compared = tables.pairs(first, [method], controls)
+    parts = [
+        "# Does a memory reward help?",
+        "Quick: four seeds, of which no difference can hold." if quick else "",
+        verdict(registration, primary(registration, compared)),
+        f"## {first.task}: every method and every control",
+        tables.overview(first),
+        "![learning](learning.png)",
+        f"## `{method}` and the controls registered with it",
+        CORRECTED.format(len(compared)),
+        tables.differences(compared),
+    ]
+    if others:
+        compared = tables.pairs(first, others, ["r1"])
+        parts += ["## The others and plain GRPO", CORRECTED.format(len(compared)), tables.differences(compared)]
+    parts += ["## Collapse", "Means over the seeds, in the first and in the last step.", tables.collapse(first)]
+    parts += ["![collapse](collapse.png)"]
+    if second.rows:
+        compared = tables.pairs(second, [method], [name for name in second.rows if name != method])
+        parts += [f"## {second.task}: no trap", tables.overview(second)]
+        parts += [CORRECTED.format(len(compared)), tables.differences(compared)]
+    return "\n\n".join(part for part in parts if part) + "\n"
+
+
+def primary(registration: Registration, compared: Sequence[tables.Pair]) -> Comparison:
+    """The registered one among the pairs."""
+    wanted = (registration.method, registration.control, registration.measure)
+    return next(pair.found for pair in compared if (pair.method, pair.control, pair.measure) == wanted)
+
+
+def verdict(registration: Registration, found: Comparison) -> str:
+    """What the primary comparison says."""
+    method, control = registration.method, registration.control
+    said = f"It is not shown that `{method}` differs from `{control}`"
+    if found.holds:
+        said = f"`{method}` {'beats' if found.difference > 0 else 'falls short of'} `{control}`"
+    return (
+        f"**{said}** on {registration.task}: {registration.measure} {found.difference:+.3f}, corrected interval "
+        f"[{found.low:+.3f}, {found.high:+.3f}], p = {found.p:.4f}, {found.seeds} seeds. "
+        "The comparison was registered before its seeds were run."
+    )
+
+
+def measured(registration: Registration, tasks: Sequence[Results]) -> dict[str, float]:
+    """Row name -> value: every method in every measure, and the ends of the primary comparison's interval."""
+    means = {
+        f"{results.task}/{method}/{measure}": float(np.mean(results.column(method, measure)))
+        for results in tasks
+        for method in results.rows
+        for measure in MEASURES
+    }
+    found = primary(registration, tables.pairs(tasks[0], [registration.method], registration.controls))
+    task = registration.task
+    return {**means, f"{task}/primary/interval_low": found.low, f"{task}/primary/interval_high": found.high}

@@ -1,0 +1,94 @@
+"""Results as pictures."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import matplotlib
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from benchmarks.experiment.methods import METHODS
+from benchmarks.experiment.results import Results
+
+SAME = {"figure.dpi": 130, "font.size": 9, "axes.spines.top": False, "axes.spines.right": False}
+COLOURS = ("#0b6e4f", "#c8553d", "#3d5a80", "#e0a458", "#8d99ae", "#6d597a", "#495057")
+
+
+def learning(results: Results, shown: Sequence[str], path: Path) -> None:
+    """Left: mean accuracy over the steps, its standard error shaded. Right: each seed's final accuracy."""
+    with matplotlib.rc_context(SAME):
+        figure = Figure(figsize=(9, 3.4), layout="constrained")
+        left, right = figure.subplots(1, 2)
+        for method, colour in zip(shown, COLOURS, strict=False):
+            curves = results.curve(method, "accuracy")
+            _band(left, _evaluated(results, method), curves, method, colour)
+            _dots(right, len(shown) - 1 - shown.index(method), results.column(method, "final"), colour)
+        left.set(xlabel="step", ylabel="accuracy, held out", ylim=(0, 1), title=f"{results.task}: learning")
+        left.legend(frameon=False, loc="best")
+        right.set(xlabel="final accuracy, one dot a seed, | the mean", xlim=(-0.02, 1.02), title="final")
+        right.set_yticks(range(len(shown)), list(reversed(shown)))
+        figure.savefig(path)
+
+
+def everything(results: Results, path: Path) -> None:
+    """Final accuracy of every method and control: one dot a seed, the best mean on top; controls are grey."""
+    order = sorted(results.rows, key=lambda method: float(np.mean(results.column(method, "area"))))
+    with matplotlib.rc_context(SAME):
+        figure = Figure(figsize=(9, 0.3 * len(order) + 1), layout="constrained")
+        for axes, measure in zip(figure.subplots(1, 2, sharey=True), ("final", "area"), strict=True):
+            for place, method in enumerate(order):
+                colour = COLOURS[0] if METHODS[method].kind == "memory" else COLOURS[4]
+                _dots(axes, place, results.column(method, measure), colour)
+            axes.set(xlabel=f"{measure}, one dot a seed, | the mean", xlim=(-0.02, 1.02))
+            axes.set_yticks(range(len(order)), order)
+        figure.savefig(path)
+
+
+def collapse(results: Results, shown: Sequence[str], path: Path) -> None:
+    """Above: how the policy answers. Below: length, diversity within groups, the memory's share of the advantages."""
+    with matplotlib.rc_context(SAME):
+        figure = Figure(figsize=(9, 5), layout="constrained")
+        above, below = figure.subfigures(2, 1)
+        for axes, method in zip(above.subplots(1, len(shown), sharey=True), shown, strict=True):
+            rows = list(results.rows[method].values())
+            modes = sorted({mode for row in rows for mode in row["modes"]}, reverse=True)
+            nothing = [0.0] * len(_steps(results, method))
+            shares = {mode: np.mean([row["modes"].get(mode, nothing) for row in rows], axis=0) for mode in modes}
+            axes.stackplot(_steps(results, method), list(shares.values()), labels=list(shares), colors=COLOURS)
+            axes.set(title=method, xlabel="step", ylim=(0, 1))
+        above.axes[0].legend(loc="lower left", fontsize=7)
+        titles = {
+            "length": "tokens of a completion",
+            "diversity": "diversity within a group",
+            "format": "format reward",
+        }
+        for axes, (name, title) in zip(below.subplots(1, 3), titles.items(), strict=True):
+            for method, colour in zip(shown, COLOURS, strict=False):
+                _band(axes, _steps(results, method), results.curve(method, name), method, colour)
+            axes.set(title=title, xlabel="step", ylim=(0, None))
+        below.axes[0].legend(frameon=False, fontsize=7)
+        figure.savefig(path)
+
+
+def _evaluated(results: Results, method: str) -> list[int]:
+    steps: list[int] = next(iter(results.rows[method].values()))["evaluated"]
+    return steps
+
+
+def _steps(results: Results, method: str) -> range:
+    return range(1, results.curve(method, "length").shape[1] + 1)
+
+
+def _band(axes: Axes, steps: Sequence[int], curves: np.ndarray, label: str, colour: str) -> None:
+    """Mean of curves (seeds, evaluations) and its standard error."""
+    mean, error = curves.mean(0), curves.std(0, ddof=1) / np.sqrt(len(curves))
+    axes.plot(steps, mean, label=label, color=colour)
+    axes.fill_between(steps, mean - error, mean + error, color=colour, alpha=0.15, linewidth=0)
+
+
+def _dots(axes: Axes, place: int, values: list[float], colour: str) -> None:
+    axes.plot(values, [place] * len(values), "o", color=colour, alpha=0.5, markersize=5, markeredgewidth=0)
+    axes.plot(np.mean(values), place, "|", color=colour, markersize=14, markeredgewidth=2)

@@ -1,0 +1,60 @@
+"""What is compared: memory rewards, and the controls that each must beat before anything is said of it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any
+
+
+@dataclass(frozen=True)
+class Method:
+    """How a training differs from plain GRPO."""
+
+    about: str
+    changes: dict[str, Any] = field(default_factory=dict)
+    """Fields of `examples.grpo.config.Config`; without any it is plain GRPO on format and correctness."""
+
+    @property
+    def is_control(self) -> bool:
+        """Whether nothing that a memory knows takes part."""
+        memory = self.changes.get("memory")
+        return memory is None or not {"random", "shuffled"}.isdisjoint(memory.get("components", ()))
+
+
+EXPLORE = {"explore_warmup_prompts": 0, "explore_warmup_steps": 6}
+"""When explore begins: the paper's 50 steps are a tenth of its training, these a tenth of ours."""
+RELEASED = {"explore_warmup_prompts": 17, "explore_warmup_steps": 0}
+"""The same by the released code's rule: its 500 failed prompts are a fifteenth of GSM8K, these of our 256."""
+
+
+def _memory(about: str, memory: dict[str, Any], **changes: Any) -> Method:
+    return Method(about, {"memory": memory, **changes})
+
+
+METHODS: dict[str, Method] = {
+    "r1": Method("plain GRPO: format (up to 2) and correctness (1)"),
+    "r1-kl": Method("KL to the warm start, 0.04", {"kl": 0.04}),
+    "r1-reweighted": Method("correctness 3", {"correctness_weight": 3.0}),
+    "r1-format-0.2": Method("format at a fifth of its weight", {"format_weight": 0.2}),
+    "r1-format-gated": Method("format paid only when right", {"format_gated": True}),
+    "r1-cosine": Method("cosine length reward, 1", {"length_weight": 1.0}),
+    "r1-drgrpo": Method("Dr. GRPO: advantages and tokens not normalised", {"variant": "dr-grpo"}),
+    "r1-entropy": Method("entropy bonus, 0.01", {"entropy_bonus": 0.01}),
+    "random": _memory("numbers that know nothing", {"components": {"random": 1.0}}),
+    "shuffled": _memory("exploit's values, dealt out anew, 2", {"components": {"shuffled": 2.0}}),
+    "memory-r": _memory("exploit, 1", {"preset": "memory-r"}),
+    "memory-r-2": _memory("exploit, 2", {"components": {"exploit": 2.0}}),
+    "memory-r+": _memory("exploit and explore, 1 and 1", {"preset": "memory-r+", **EXPLORE}),
+    "official-memory-r": _memory("the released code's order, which leaks the outcome", {"preset": "official-memory-r"}),
+    "official-memory-r+": _memory("the same, with explore", {"preset": "official-memory-r+", **RELEASED}),
+    "guarded": _memory("guarded", {"preset": "guarded"}),
+    "contrast": _memory("contrast, 1", {"components": {"contrast": 1.0}}),
+    "value": _memory("value, 1", {"components": {"value": 1.0}}),
+}
+"""By name, in the order of the report."""
+
+
+def fields(method: str, task: str, seed: int) -> dict[str, Any]:
+    """A training of the tiny model, as fields of `Config`."""
+    plain = {"model": "tiny", "task": task, "seed": seed, "memory": None}
+    return {**plain, **METHODS[method].changes}

@@ -1,0 +1,43 @@
+"""What the trainings gave: one row each, by task, method and seed."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+MEASURES = ("final", "area")
+"""final: accuracy on held-out questions after the last step. area: its mean over the steps, from the first on."""
+
+
+@dataclass(frozen=True)
+class Results:
+    """Rows of one task. Methods are in the order in which they came, seeds ascend."""
+
+    task: str
+    rows: dict[str, dict[int, dict[str, Any]]]
+    """Method -> seed -> row of `training.train_one`."""
+
+    @classmethod
+    def of(cls, task: str, rows: Iterable[dict[str, Any]]) -> Results:
+        """Those of `rows` that are of the task."""
+        found: dict[str, dict[int, dict[str, Any]]] = {}
+        for row in rows:
+            if row["task"] == task:
+                found.setdefault(row["method"], {})[row["seed"]] = row
+        return cls(task, {method: dict(sorted(seeds.items())) for method, seeds in found.items()})
+
+    def column(self, method: str, measure: str, seeds: Iterable[int] | None = None) -> list[float]:
+        """A measure over `seeds`, or over all that the method has run."""
+        rows = self.rows[method]
+        return [rows[seed][measure] for seed in (rows if seeds is None else seeds)]
+
+    def shared(self, one: str, other: str) -> list[int]:
+        """Seeds that both methods have run."""
+        return [seed for seed in self.rows[one] if seed in self.rows[other]]
+
+    def curve(self, method: str, name: str) -> np.ndarray:
+        """A row's series, for all seeds: (seeds, evaluations)."""
+        return np.array([row[name] for row in self.rows[method].values()], float)

@@ -1,0 +1,120 @@
+"""The hunt: what was tried on the tuning seeds, on either side, before anything was registered.
+
+    python -m benchmarks.experiment.tuning      # trains what has not been trained, and writes tried.md anew
+
+In each round both sides have the same budget: as many variants, on the same seeds. None of them is in the report.
+"""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from benchmarks.experiment.plan import Trainings, keyed
+from benchmarks.experiment.pool import Row, run_all
+from benchmarks.experiment.training import train_one
+
+KEPT = Path("reports/experiment/tuning.jsonl")
+TRIED = Path(__file__).with_name("tried.md")
+
+Variants = dict[str, dict[str, Any]]
+"""Name -> fields of `Config`."""
+
+
+@dataclass(frozen=True)
+class Round:
+    """Variants of both sides, on the same seeds."""
+
+    seeds: Sequence[int]
+    controls: Variants
+    ours: Variants
+
+
+def _memory(component: str, weight: float, **changes: Any) -> dict[str, Any]:
+    return {"memory": {"components": {component: weight}}, **changes}
+
+
+FIRST = Round(
+    seeds=(100, 101),
+    controls={
+        "correctness 10": {"correctness_weight": 10.0},
+        "correctness 30": {"correctness_weight": 30.0},
+        "format gated": {"format_gated": True},
+        "format gated, KL": {"format_gated": True, "kl": 0.04},
+        "format gated, Dr. GRPO": {"format_gated": True, "variant": "dr-grpo"},
+        "correctness 10, KL": {"correctness_weight": 10.0, "kl": 0.04},
+    },
+    ours={
+        "contrast 5, correctness 10": _memory("contrast", 5.0, correctness_weight=10.0),
+        "contrast 10 annealed, correctness 10": _memory(
+            "contrast", 10.0, correctness_weight=10.0, memory_anneal=(10, 40)
+        ),
+        "contrast 1, format gated": _memory("contrast", 1.0, format_gated=True),
+        "contrast 3, format gated": _memory("contrast", 3.0, format_gated=True),
+        "exploit 3, format gated": _memory("exploit", 3.0, format_gated=True),
+        "value 3, format gated": _memory("value", 3.0, format_gated=True),
+    },
+)
+ROUNDS = (FIRST,)
+
+
+def main() -> None:
+    rows = list(run_all(planned(), train_one, KEPT).values())
+    TRIED.write_text(tried(rows))
+    print(TRIED.read_text())
+
+
+def planned() -> Trainings:
+    """Every variant on every seed of its round, the two sides in turn."""
+    plain = {"model": "tiny", "task": "clock", "memory": None}
+    return dict(
+        keyed(variant, {**plain, "seed": seed, **changes})
+        for own in ROUNDS
+        for variant, changes in _in_turn(own)
+        for seed in own.seeds
+    )
+
+
+def tried(rows: Sequence[Row]) -> str:
+    """Every variant with every seed, the best area first in its round and side."""
+    parts = [INTRODUCTION]
+    for number, own in enumerate(ROUNDS, start=1):
+        for side, variants in (("controls", own.controls), ("memory rewards", own.ours)):
+            lines = ["| variant | area | final | area of each seed |", "|---|---|---|---|"]
+            of_round = [row for row in rows if row["seed"] in own.seeds]
+            found = {name: [row for row in of_round if row["method"] == name] for name in variants}
+            for name, some in sorted(found.items(), key=lambda pair: -_mean(pair[1], "area")):
+                each = " ".join(f"{row['area']:.3f}".lstrip("0") for row in some)
+                lines.append(f"| {name} | {_mean(some, 'area'):.3f} | {_mean(some, 'final'):.3f} | {each} |")
+            parts += [f"## Round {number}, {side}, seeds {', '.join(map(str, own.seeds))}", "\n".join(lines)]
+    return "\n\n".join(parts) + "\n"
+
+
+def _in_turn(own: Round) -> list[tuple[str, dict[str, Any]]]:
+    pairs = itertools.zip_longest(own.controls.items(), own.ours.items())
+    return [one for both in pairs for one in both if one is not None]
+
+
+def _mean(rows: Sequence[Row], measure: str) -> float:
+    return float(np.mean([row[measure] for row in rows]))
+
+
+INTRODUCTION = """# What was tried
+
+Written by `python -m benchmarks.experiment.tuning`. The task is `clock`; area is the mean accuracy over the training.
+
+The setting was fixed before, by plain controls on seed 100. At a learning rate of 5e-4 every reward spoilt the working
+that the warm start had taught: accuracy rose to .5 and fell again. At 2e-4 plain GRPO falls into the trap, and with a
+correctness weight of 10 it learns. After a warm start of 300 steps working is right only 6 times in 10, and no control
+left the trap; after 400 it is right 9 times in 10. Memory rewards were looked at there too (300 steps, 5e-4: contrast 2
+with KL, contrast 4 and 5 with correctness 3 and 10, value 5 with correctness 10; area .13 to .18, the controls' .05 to
+.10)."""
+
+
+if __name__ == "__main__":
+    main()
