@@ -171,9 +171,8 @@ def solved(quick: bool) -> list[Row]:
     vectors = vectors[rng.permutation(len(vectors))]
     copied = np.concatenate([vectors, np.repeat(vectors[:5], 500, axis=0)])
     copied = copied[rng.permutation(len(copied))]
-    whole = {"crossover": len(vectors)}
-    rows = completions(f"{encoder.name} {len(vectors)} solutions", vectors, vectors, skip=1, **whole)
-    rows += completions(f"{encoder.name} {len(copied)}, copies", copied, vectors[::4], **whole)
+    rows = completions(f"{encoder.name} {len(vectors)} solutions", vectors, vectors, skip=1, crossover=len(vectors))
+    rows += completions(f"{encoder.name} {len(copied)}, copies", copied, vectors[::4], crossover=len(copied))
 
     def varied(n: int) -> np.ndarray:
         noise = rng.normal(size=(n, vectors.shape[1])).astype(np.float32)
@@ -196,9 +195,8 @@ def main() -> None:
     rows = []
     if not asked.completions:
         rows += questions(asked.quick)
-        rows += (
-            clustered(10_000, 25_000) if asked.quick else [*clustered(50_000, 130_000), *clustered(100_000, 160_000)]
-        )
+        for stored, inserted in ((10_000, 25_000),) if asked.quick else ((50_000, 130_000), (100_000, 160_000)):
+            rows += clustered(stored, inserted)
     rows += solved(asked.quick)
     print(f"\n{'':48} {'k':>3} {'recall':>8} {'':7} {'us/query':>9} {'scan us':>9}")
     print(*rows, sep="\n")
