@@ -47,6 +47,22 @@ def test_what_was_taken_is_the_callers_own() -> None:
     np.testing.assert_array_equal(rows.take(np.array([0, 1])), np.ones((2, 2)))
 
 
+@pytest.mark.parametrize("storage", ["float32", "float16"])
+@pytest.mark.parametrize("gaps", [[], [1], [0, BLOCK - 1, BLOCK, 2 * BLOCK + 5], list(range(BLOCK, 2 * BLOCK))])
+def test_pieces_are_the_rows_asked_for_block_by_block_and_cannot_be_written_to(storage: str, gaps: list[int]) -> None:
+    rows, vectors = Rows(4, storage), unit_rows(np.random.default_rng(1), 3 * BLOCK, 4, storage)
+    rows.write(np.arange(3 * BLOCK), vectors)
+    asked = np.setdiff1d(np.arange(3 * BLOCK - 9), gaps)
+    seen = 0
+    for here, piece in rows.pieces(asked):
+        assert here.start == seen
+        assert piece.dtype == np.float32
+        assert not piece.flags.writeable
+        np.testing.assert_array_equal(piece, vectors[asked[here]])
+        seen = here.stop
+    assert seen == len(asked)
+
+
 @pytest.mark.parametrize(("start", "stop"), [(0, 0), (0, 1), (5, BLOCK), (BLOCK - 1, BLOCK + 1), (1, 3 * BLOCK)])
 def test_spans_are_the_rows_in_order_and_cannot_be_written_to(start: int, stop: int) -> None:
     rows = Rows(1)

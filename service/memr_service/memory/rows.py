@@ -61,7 +61,9 @@ class Rows:
             first, last = int(within[0]), int(within[-1])
             together = last - first == len(within) - 1
             vectors = self._blocks[number][first : last + 1] if together else self._blocks[number][within]
-            yield here, vectors.astype(np.float32, copy=False)
+            vectors = vectors.astype(np.float32, copy=False)
+            vectors.flags.writeable = False
+            yield here, vectors
 
     def freeze(self, used: int) -> list[np.ndarray]:
         """The blocks of the first `used` rows as they are now; they will not change any more."""
