@@ -40,7 +40,7 @@ def everything(results: Results, path: Path) -> None:
         figure = Figure(figsize=(9, 0.3 * len(order) + 1), layout="constrained")
         for axes, measure in zip(figure.subplots(1, 2, sharey=True), ("final", "area"), strict=True):
             for place, method in enumerate(order):
-                colour = COLOURS[0] if METHODS[method].kind == "memory" else COLOURS[4]
+                colour = COLOURS[4] if METHODS[method].is_control else COLOURS[0]
                 _dots(axes, place, results.column(method, measure), colour)
             axes.set(xlabel=f"{measure}, one dot a seed, | the mean", xlim=(-0.02, 1.02))
             axes.set_yticks(range(len(order)), order)
