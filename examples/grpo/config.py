@@ -12,7 +12,7 @@ TINY: dict[str, Any] = {
     "prompts_per_step": 8,
     "micro_batch": 128,
     "max_completion": 48,
-    "learning_rate": 5e-4,
+    "learning_rate": 2e-4,
     "betas": (0.9, 0.999),
     "weight_decay": 0.0,
     "schedule": "constant",
@@ -134,3 +134,9 @@ class Config(BaseModel):
     def _tiny_has_defaults_of_its_own(cls, given: Any) -> Any:
         tiny = isinstance(given, dict) and given.get("model") == "tiny"
         return {**TINY, **given} if tiny else given
+
+    @model_validator(mode="after")
+    def _own_questions_are_given(self) -> Config:
+        if self.task == "jsonl" and self.data is None:
+            raise ValueError('the task jsonl needs data: a file of {"prompt", "answer"}, one a line')
+        return self

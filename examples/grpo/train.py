@@ -23,7 +23,6 @@ from memr_client import RewardClient
 
 from examples.grpo import checkpoint
 from examples.grpo.advantage import group_advantages
-from examples.grpo.causal_lm import CausalLM
 from examples.grpo.config import Config
 from examples.grpo.learner import Learner
 from examples.grpo.log import Log
@@ -142,19 +141,14 @@ def number_of(*what: object) -> int:
 
 
 def make_task(config: Config) -> Task:
-    """The task the config names.
-
-    Raises:
-        ValueError: `jsonl` without a file.
-    """
+    """The task the config names."""
     if config.task == "clock":
         return Clock(config.seed)
     if config.task == "dial":
         return Dial(config.seed)
     if config.task == "gsm8k":
         return Gsm8k(config.data)
-    if config.data is None:
-        raise ValueError('the task jsonl needs data: a file of {"prompt", "answer"}, one a line')
+    assert config.data is not None  # `Config` has seen to it
     return Jsonl(config.data, config.verifier)
 
 
@@ -162,6 +156,8 @@ def make_policy(config: Config, task: Task) -> Policy:
     """The policy the config names, as it is before the first step."""
     torch.manual_seed(number_of(config.seed, "weights"))
     if config.model != "tiny":
+        from examples.grpo.causal_lm import CausalLM  # late, for transformers takes longer to load than a toy to train
+
         return CausalLM(config.model, task.system, config.max_prompt, config.bf16, config.lora)
     torch.set_num_threads(1)  # faster for a model of this size
     policy = TinyPolicy(task.pieces, config.max_prompt, config.max_completion)
