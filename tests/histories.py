@@ -23,6 +23,8 @@ class Request:
     groups: list[str] | None = None
     step: int | None = None
     mode: str = "train"
+    answers: list[str | None] | None = None
+    truncated: list[bool] | None = None
 
 
 class World:
@@ -86,12 +88,15 @@ def ask_service(service: Local, run_id: str, request: Request, request_id: str |
         group_ids=request.groups,
         step=request.step,
         mode=request.mode,
+        answers=request.answers,
+        truncated=request.truncated,
         embeddings={"prompts": request.prompts, "completions": request.completions},
     )
 
 
 def ask_oracle(oracle: Oracle, request: Request) -> Answer:
-    """What the law says."""
+    """What the law says. Answers and `truncated` go to an oracle that knows of gates."""
+    gated = {} if request.answers is None else {"answers": request.answers, "truncated": request.truncated}
     return oracle.reward(
         list(request.prompts),
         list(request.completions),
@@ -100,6 +105,7 @@ def ask_oracle(oracle: Oracle, request: Request) -> Answer:
         step=request.step,
         mode=request.mode,
         groups=request.groups,
+        **gated,
     )
 
 

@@ -37,14 +37,17 @@ def error_cluster(
     alpha: float,
     beta: float,
     similarity: float,
+    count: Sequence[int] | None = None,
+    fade: Sequence[float] | None = None,
 ) -> list[float]:
     penalties = []
     for item, row in enumerate(a):
-        count = 0
+        size = 0.0
         for place, failure in enumerate(failures):
-            if place != held[item] and cosine(row, failure) >= similarity:
-                count += 1
-        penalties.append(-min(alpha * math.log(count + 1), beta) if wrong[item] else 0.0)
+            left = (1 if count is None else count[place]) - (place == held[item])
+            if cosine(row, failure) >= similarity:
+                size += left * (1.0 if fade is None else fade[place])
+        penalties.append(-min(alpha * math.log(size + 1), beta) if wrong[item] else 0.0)
     return penalties
 
 
@@ -166,6 +169,60 @@ def shuffled(values: Sequence[float], seed: int, position: int) -> list[float]:
     order = sorted(range(len(defined)), key=lambda place: bits([seed, position], place))
     dealt = iter([defined[place] for place in order])
     return [one if math.isnan(one) else next(dealt) for one in values]
+
+
+def exploit(
+    a: Sequence[Row],
+    b: Sequence[Row],
+    count: Sequence[int],
+    fade: Sequence[float],
+    held: Sequence[int],
+    centroids: int,
+) -> list[float]:
+    """Distance to the nearest weighted centroid; each item leaves out one completion of the entry it holds out."""
+    label = clusters(b, [c * f for c, f in zip(count, fade, strict=True)], centroids)
+    raw = []
+    for item, row in enumerate(a):
+        distances = []
+        for cluster in range(max(label, default=-1) + 1):
+            left = [(count[e] - (e == held[item])) * fade[e] if label[e] == cluster else 0.0 for e in range(len(b))]
+            if any(left):
+                mean = [
+                    math.fsum(w * x for w, x in zip(left, xs, strict=True)) / math.fsum(left)
+                    for xs in zip(*b, strict=True)
+                ]
+                distances.append(math.dist(row, mean))
+        raw.append(-min(distances) if distances else NAN)
+    return raw
+
+
+def clusters(b: Sequence[Row], weight: Sequence[float], most: int) -> list[int]:
+    """Spherical k-means from farthest-first seeds, four rounds."""
+    if most == 1 or len(b) < 2:
+        return [0] * len(b)
+
+    def mean(entries: Sequence[int]) -> Row:
+        return [math.fsum(weight[e] * b[e][x] for e in entries) for x in range(len(b[0]))]
+
+    def towards(row: Row, centroids: Sequence[Row]) -> int:
+        near = [cosine(row, one) for one in centroids]
+        return near.index(max(near))
+
+    middle = mean(range(len(b)))
+    near = [cosine(row, middle) for row in b]
+    seeds = [near.index(max(near))]
+    while len(seeds) < most:
+        closest = [max(cosine(row, b[seed]) for seed in seeds) for row in b]
+        if min(closest) >= 1 - 1e-6:
+            break
+        seeds.append(closest.index(min(closest)))
+    centroids = [b[seed] for seed in seeds]
+    label = [towards(row, centroids) for row in b]
+    for _ in range(4):
+        groups = [[e for e in range(len(b)) if label[e] == number] for number in range(len(centroids))]
+        centroids = [mean(group) if group else old for group, old in zip(groups, centroids, strict=True)]
+        label = [towards(row, centroids) for row in b]
+    return label
 
 
 # guards

@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 from local import Local
 from memr_client.errors import Conflict, InvalidRequest, UnknownRun
-from paper import Oracle
+from paper_quality import QualityOracle
 
 TOLERANCE = 1e-5
 
@@ -26,12 +26,36 @@ ASKED = _rng.normal(size=(5, 6)).astype(np.float32)
 ASKED[3] = ASKED[1]  # two prompts that stand at the same place
 
 RUNS = st.sampled_from(["left", "right"])
+GATES = st.fixed_dictionaries(
+    {
+        "topic_floor": st.sampled_from([None, -0.2, 0.3]),
+        "drop_truncated": st.booleans(),
+        "agreement": st.booleans(),
+    }
+)
+QUALITY = st.fixed_dictionaries(
+    {
+        "merge_similarity": st.sampled_from([None, 0.3, 0.99]),
+        "decay_steps": st.sampled_from([None, 0.3, 5.0]),
+        "max_age": st.sampled_from([None, 0, 2]),
+        "eviction": st.sampled_from(["fifo", "value"]),
+        "gates": GATES,
+    }
+)
 CONFIGS = st.fixed_dictionaries(
     {
         "k": st.integers(1, 3),
         "max_prompts": st.integers(1, 3),
         "max_completions": st.integers(1, 3),
         "window": st.integers(1, 6),
+        "components": st.sampled_from(
+            [
+                {"exploit": 1.0, "explore": 1.0},
+                {"exploit": 1.0, "value": 0.5},
+                {"exploit": {"weight": 1.0, "centroids": 2}, "explore": 1.0},
+                {"exploit": {"weight": 1.0, "centroids": "all"}, "value": 0.5},
+            ]
+        ),
         "scaling": st.sampled_from(["item", "request"]),
         "center": st.sampled_from(["none", "group"]),
         "order": st.sampled_from(["hold_one_out", "read_first"]),
@@ -39,7 +63,8 @@ CONFIGS = st.fixed_dictionaries(
         "failure_threshold": st.sampled_from([0.0, 0.5]),
         "explore_warmup_steps": st.integers(0, 3),
         "explore_warmup_prompts": st.integers(0, 2),
-    }
+    },
+    optional={"memory": QUALITY},
 )
 
 
@@ -48,6 +73,8 @@ def requests(draw: st.DrawFn, mode: str = "train") -> Request:
     """Up to six completions of a few prompts, each of which may come at several places."""
     item = st.tuples(st.integers(0, 4), st.integers(0, 7), st.sampled_from([0.0, 0.3, 0.5, 1.0]))
     items = draw(st.lists(item, max_size=6))
+    column = st.tuples(st.sampled_from([None, "18", "42"]), st.booleans())
+    said = [draw(column) for _ in items]
     return Request(
         ids=[f"prompt {place}" for place, _, _ in items],
         prompts=ASKED[[place for place, _, _ in items]],
@@ -55,6 +82,8 @@ def requests(draw: st.DrawFn, mode: str = "train") -> Request:
         outcomes=[outcome for _, _, outcome in items],
         step=draw(st.none() | st.integers(0, 4)),
         mode=mode,
+        answers=[answer for answer, _ in said],
+        truncated=[cut for _, cut in said],
     )
 
 
@@ -64,7 +93,7 @@ class Model:
 
     config: dict[str, Any] | None
     """None: created by its first request, with the defaults."""
-    oracle: Oracle
+    oracle: QualityOracle
     accepted: list[tuple[Request, str | None]] = field(default_factory=list)
     answers: dict[str, tuple[Request, dict[str, Any]]] = field(default_factory=dict)
 
@@ -95,7 +124,7 @@ class Lives(RuleBasedStateMachine):
         else:
             self.service.create(run, **config)
         if model is None or not model.accepted:
-            self.models[run] = Model(config, Oracle(config))
+            self.models[run] = Model(config, QualityOracle(config))
 
     @rule(run=RUNS, batches=st.lists(st.tuples(requests(), st.booleans()), min_size=1, max_size=6))
     def write(self, run: str, batches: list[tuple[Request, bool]]) -> None:
@@ -103,7 +132,7 @@ class Lives(RuleBasedStateMachine):
             self._write(run, request, named)
 
     def _write(self, run: str, request: Request, named: bool) -> None:
-        model = self.models.setdefault(run, Model(None, Oracle({})))
+        model = self.models.setdefault(run, Model(None, QualityOracle({})))
         request_id = f"request {len(model.accepted)}" if named else None
         answer = ask_service(self.service, run, request, request_id)
         assert not self.service.replayed
@@ -163,7 +192,8 @@ class Lives(RuleBasedStateMachine):
     def kill(self) -> None:
         before = {run: self.service.info(run) for run in self.models}
         self.lives += 1
-        shutil.copytree(self.home / str(self.lives - 1), self.home / str(self.lives))
+        texts = shutil.ignore_patterns("texts.db*")  # a side store, written behind the records' back
+        shutil.copytree(self.home / str(self.lives - 1), self.home / str(self.lives), ignore=texts)
         self.service.close()
         self.service = self.open()
         assert {run: self.service.info(run) for run in self.models} == before

@@ -12,6 +12,8 @@ import numpy as np
 
 ROUNDS = 4
 """How often entries are dealt to centroids anew; completions of one prompt rarely move after the third time."""
+SAME = 1e-6
+"""Entries whose cosine falls short of 1 by less are one: another cluster would hold nothing of its own."""
 CHUNK = 1024
 """Entries held in float64 at once."""
 
@@ -26,7 +28,7 @@ def exploit(
     nothing is left.
 
     Args:
-        centroids: how many clusters there may be; no more than there are entries.
+        centroids: how many clusters there may be.
 
     Returns:
         (g,) in [-2, 0]; NaN where nothing is left to compare with.
@@ -67,7 +69,7 @@ def clusters(b: np.ndarray, weight: np.ndarray, most: int) -> np.ndarray:
     rows = b.astype(np.float64)
     seeds = [int(_cosines(rows, (weight[:, None] * rows).sum(axis=0)).argmax())]
     closest = _cosines(rows, rows[seeds[0]])
-    while len(seeds) < min(most, len(b)):
+    while len(seeds) < most and closest.min() < 1.0 - SAME:
         seeds.append(int(closest.argmin()))
         closest = np.maximum(closest, _cosines(rows, rows[seeds[-1]]))
     centroids = rows[seeds]
