@@ -182,7 +182,7 @@ class Contrast(Component):
 
 
 class Value(Component):
-    """Options of `value`: what the most similar completions of the run have earned. It looks at every one stored."""
+    """Options of `value`: what the most similar completions of the run have earned."""
 
     neighbours: Annotated[int, Field(ge=1, le=1024, strict=True)] = 32
     """How many of them count."""
