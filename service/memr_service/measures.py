@@ -20,9 +20,9 @@ from memr_service.components import (
     shuffled,
     value,
 )
-from memr_service.memory import Reading, View
+from memr_service.memory import Gathered, Reading, View
 from memr_service.memory.index import MARGINS
-from memr_service.memory.memory import GRID, in_grid, on_grid
+from memr_service.memory.memory import GRID, in_grid
 from memr_service.record import Batch
 from memr_service.state import State
 
@@ -76,7 +76,7 @@ def measure_exploit(scene: Scene) -> np.ndarray:
         count[reading.items] = reading.counts
         held.append(reading.entries[reading.held[reading.held >= 0]])
         of.append(reading.items[reading.held >= 0])
-    total[np.concatenate(of)] -= on_grid(scene.success.vectors(np.concatenate(held)))
+    total[np.concatenate(of)] -= scene.success.exact[~np.concatenate(held)]  # what is held out came with the request
     return reward.exploit(scene.batch.completions, total, count)
 
 
@@ -101,7 +101,7 @@ def _novelty(scene: Scene, view: View, readings: list[Reading]) -> np.ndarray:
     raw = scene.nothing()
     for reading in readings:
         if len(reading.entries):
-            completions, stored = scene.batch.completions[reading.items], view.vectors(reading.entries)
+            completions, stored = scene.batch.completions[reading.items], Gathered(view, reading.entries)
             raw[reading.items] = reward.explore(completions, stored, reading.hidden, MARGINS[scene.config.storage])
     return raw
 

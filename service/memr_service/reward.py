@@ -8,14 +8,28 @@ vectors alone: not on what else was in the request, the matrix library or the nu
 
 from __future__ import annotations
 
+from typing import Protocol
+
 import numpy as np
 
 EPSILON = 1e-8
 FLAT = 1e-6
 """Windows whose values differ by less than this say nothing; everything in them scales to 0."""
+HIDDEN = -4.0
+"""Stands for the cosine to what must not be seen: below any there is."""
 CHUNK = 1024
 """Items compared at once, and PAIRS of vectors in float64: bounds the memory that takes."""
 PAIRS = 8192
+STRIP = 512
+"""Vectors looked at together: as many as stay near the processor from when they are gathered until they are used."""
+
+
+class Vectors(Protocol):
+    """Rows (m, d) of float32: an array, or what gathers them when they are looked at."""
+
+    def __len__(self) -> int: ...
+
+    def __getitem__(self, rows: slice | np.ndarray, /) -> np.ndarray: ...
 
 
 def exploit(a: np.ndarray, total: np.ndarray, count: np.ndarray) -> np.ndarray:
@@ -29,12 +43,14 @@ def exploit(a: np.ndarray, total: np.ndarray, count: np.ndarray) -> np.ndarray:
     Returns:
         (g,) in [-2, 0]; NaN where count is 0.
     """
-    difference = a.astype(np.float64) - total / np.maximum(count, 1)[:, None]
-    distance = np.sqrt((difference * difference).sum(axis=1))
+    difference = total / np.maximum(count, 1)[:, None]
+    difference -= a
+    difference *= difference
+    distance = np.sqrt(difference.sum(axis=1))
     return np.where(count > 0, -distance, np.nan)
 
 
-def explore(a: np.ndarray, b: np.ndarray, held: np.ndarray, margin: float) -> np.ndarray:
+def explore(a: np.ndarray, b: Vectors, held: np.ndarray, margin: float) -> np.ndarray:
     """1 - max_{b in B(M_f, q)} cos(a, b): how far from every known failure (equation 5, law L5).
 
     A float32 matrix product finds the few candidates within `margin` of the largest cosine; those decide in float64.
@@ -55,16 +71,19 @@ def explore(a: np.ndarray, b: np.ndarray, held: np.ndarray, margin: float) -> np
     return 1.0 - np.concatenate(nearest) if nearest else np.empty(0)
 
 
-def _largest_cosine(a: np.ndarray, b: np.ndarray, held: np.ndarray, margin: float) -> np.ndarray:
+def _largest_cosine(a: np.ndarray, b: Vectors, held: np.ndarray, margin: float) -> np.ndarray:
     if not len(b):
         return np.full(len(a), np.nan)
-    cosines = (b @ a.T).T  # in half the time of a @ b.T where there is much to read
-    hidden = held >= 0
-    cosines[hidden, held[hidden]] = -np.inf
-    floor = cosines.max(axis=1, keepdims=True) - margin
-    item, entry = np.nonzero((cosines >= floor) & (cosines > -np.inf))
+    cosines = np.empty((len(b), len(a)), np.float32)
+    for start in range(0, len(b), STRIP):
+        strip = b[start : start + STRIP]
+        np.matmul(strip, a.T, out=cosines[start : start + STRIP])
+    hidden = np.flatnonzero(held >= 0)
+    cosines[held[hidden], hidden] = HIDDEN
+    floor = np.maximum(cosines.max(axis=0) - margin, HIDDEN / 2)
+    entry, item = np.nonzero(cosines >= floor)
     if len(item) > 8 * len(a):
-        item, entry = _distinct_pairs(item, entry, b)
+        entry, item = _distinct_pairs(entry, item, b)
     largest = np.full(len(a), -np.inf)
     for start in range(0, len(item), PAIRS):
         part = slice(start, start + PAIRS)
@@ -72,12 +91,13 @@ def _largest_cosine(a: np.ndarray, b: np.ndarray, held: np.ndarray, margin: floa
     return np.where(np.isneginf(largest), np.nan, largest)
 
 
-def _distinct_pairs(item: np.ndarray, entry: np.ndarray, b: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+def _distinct_pairs(entry: np.ndarray, item: np.ndarray, b: Vectors) -> tuple[np.ndarray, np.ndarray]:
     """The pairs but those whose entry equals another's of the same item: a policy that repeats itself has thousands."""
     first: dict[bytes, int] = {}
     involved, place = np.unique(entry, return_inverse=True)
-    same = np.array([first.setdefault(b[one].tobytes(), one) for one in involved.tolist()])
-    return np.divmod(np.unique(item * len(b) + same[place]), len(b))
+    same = np.array([first.setdefault(b[one : one + 1].tobytes(), one) for one in involved.tolist()])
+    items, entries = np.divmod(np.unique(item * len(b) + same[place]), len(b))
+    return entries, items
 
 
 def _cosines(x: np.ndarray, y: np.ndarray) -> np.ndarray:

@@ -23,6 +23,8 @@ from memr_service.app.openapi import describe
 from memr_service.app.problems import as_problem, problem_response
 from memr_service.app.readiness import Readiness
 from memr_service.app.routes import ROUTERS
+from memr_service.app.routes.reward import reward
+from memr_service.app.shortcut import Shortcut
 from memr_service.insight.desk import Desk
 from memr_service.judge import Judge
 from memr_service.openrlhf import Seats
@@ -34,8 +36,8 @@ def create_app(settings: Settings, service: Service | None = None) -> FastAPI:
     """The whole HTTP service over a `Service`, one made from the settings where none is given.
 
     A request goes through `Observe` (id, access line, metrics; whatever is raised becomes a problem), `Guard` (is there
-    such a route, may the caller use it) and `Admit` (does the server take requests) to its route. The app's lifespan
-    starts the service, and closes it in the end.
+    such a route, may the caller use it) and `Admit` (does the server take requests) to its route, `POST /reward` by a
+    `Shortcut`. The app's lifespan starts the service, and closes it in the end.
 
     Raises:
         MemrError: the keys file is wrong, or the store cannot be opened.
@@ -56,12 +58,11 @@ def create_app(settings: Settings, service: Service | None = None) -> FastAPI:
             Middleware(Observe, metrics=metrics),
             Middleware(Guard, keys=keys),
             Middleware(Admit, lifecycle=lifecycle),
+            Middleware(Shortcut, routes={"/reward": reward}),
         ],
     )
     readiness = Readiness(service, lifecycle)
-    app.state.context = Context(
-        settings, service, Desk(service), lifecycle, readiness, metrics, Judge(), Seats()
-    )
+    app.state.context = Context(settings, service, Desk(service), lifecycle, readiness, metrics, Judge(), Seats())
     for router in ROUTERS:
         app.include_router(router)
     app.openapi = partial(describe, app)  # type: ignore[method-assign]

@@ -25,9 +25,10 @@ async def while_connected(request: Request, work: Coroutine[Any, Any, T]) -> T:
     try:
         await asyncio.wait((working, leaving), return_when=asyncio.FIRST_COMPLETED)
     finally:
-        working.cancel()
         leaving.cancel()
-        await asyncio.wait((working, leaving))
+        if not working.done():
+            working.cancel()
+            await asyncio.wait((working,))
     if working.cancelled():
         raise ClientDisconnect
     return working.result()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 import time
 from typing import Any
@@ -40,6 +41,7 @@ class Observe:
         token = logs.CURRENT.set(fields)
         try:
             await self._answer(scope, receive, answer)
+            await asyncio.sleep(0)  # the answer leaves at the end of the event loop's round: what follows can wait
         finally:
             self._record(scope, answer.status, fields)
             logs.CURRENT.reset(token)

@@ -8,6 +8,7 @@ from types import FrameType
 
 import uvicorn
 from memr_client.errors import MemrError
+from threadpoolctl import threadpool_limits
 
 from memr_service.app import create_app, logs
 from memr_service.app.lifecycle import Lifecycle
@@ -27,6 +28,7 @@ def serve(settings: Settings) -> None:
     """
     _refuse_open_door(settings)
     logs.configure()
+    threadpool_limits(1, user_api="blas")  # numpy's products are small here: more threads wait more than they work
     app = create_app(settings)
     lifecycle: Lifecycle = app.state.context.lifecycle
     config = uvicorn.Config(

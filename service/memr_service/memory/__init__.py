@@ -6,13 +6,14 @@ from memr_service.memory.curated_view import CuratedView
 from memr_service.memory.memory import Memory, Writes
 from memr_service.memory.prompts import PromptIndex
 from memr_service.memory.rows import Rows
-from memr_service.memory.view import Reading, View
+from memr_service.memory.view import Gathered, Reading, View
 
 __all__ = [
     "CompletionIndex",
     "CuratedMemory",
     "CuratedView",
     "CuratedWrites",
+    "Gathered",
     "Memory",
     "PromptIndex",
     "Reading",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 
@@ -56,6 +57,11 @@ class View:
         self._left: list[int] = []
         self._entries: dict[int, list[int]] = {}
 
+    @cached_property
+    def exact(self) -> np.ndarray:
+        """The request's completions (n, d) on the grid on which sums are exact."""
+        return on_grid(self.completions)
+
     @property
     def prompt_count(self) -> int:
         """Prompts stored, the staged ones included."""
@@ -101,6 +107,11 @@ class View:
         staged = self._entries.get(prompt)
         return staged if staged is not None else self.memory.entries[prompt].tolist()
 
+    def _places(self, prompt: int) -> np.ndarray:
+        """A prompt's completions (m,), as `entries` has them."""
+        staged = self._entries.get(prompt)
+        return np.array(self.memory.entries[prompt] if staged is None else staged, np.int64)
+
     def sum(self, prompt: int) -> np.ndarray:
         """Sum (d,) of a prompt's completions, exact (see `memory.GRID`)."""
         staged = self._entries.get(prompt)
@@ -112,7 +123,7 @@ class View:
         kept = len(staged) - len(added)
         if stored is not None and kept < len(stored):
             total = total - on_grid(self.memory.completions.take(np.array(stored[: len(stored) - kept]))).sum(axis=0)
-        return np.asarray(total + on_grid(self.completions[added]).sum(axis=0))
+        return np.asarray(total + self.exact[added].sum(axis=0))
 
     def total(self) -> np.ndarray:
         """Sum (d,) of all completions stored, in whole multiples of the grid (see `Memory.total`)."""
@@ -193,9 +204,8 @@ class View:
             return np.asarray(self.completions[~entries])
         if not staged.any():
             return self.memory.completions.take(entries)
-        vectors = np.empty((len(entries), self.completions.shape[1]), np.float32)
+        vectors = self.memory.completions.take(np.where(staged, 0, entries))
         vectors[staged] = self.completions[~entries[staged]]
-        vectors[~staged] = self.memory.completions.take(entries[~staged])
         return vectors
 
     def weights(self, entries: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -234,7 +244,7 @@ class View:
         for (key, embedding), members in groups.items():
             items = np.array(members)
             own = self.find(key)
-            entries = np.array(self.entries(own) if own is not None else [], np.int64)
+            entries = self._places(own) if own is not None else np.empty(0, np.int64)
             held = self._held(items, entries) if hold_one_out else np.full(len(items), -1)
             left = self._units(entries) - (held >= 0) > 0
             for reads, chosen in ((own, left), (None, ~left)):
@@ -312,13 +322,27 @@ class View:
     ) -> Reading:
         prompts = others if own is None else [own, *others]
         parts = [entries] if own is not None else []
-        parts += [np.array(self.entries(prompt), np.int64) for prompt in others]
+        parts += [self._places(prompt) for prompt in others]
         return Reading(
             items,
             prompts,
             np.concatenate(parts) if parts else np.empty(0, np.int64),
             held if own is not None else np.full(len(items), -1),
         )
+
+
+@dataclass(frozen=True)
+class Gathered:
+    """The float32 completions (m, d) behind some entries (m,) of a view, gathered when they are looked at."""
+
+    view: View
+    entries: np.ndarray
+
+    def __len__(self) -> int:
+        return len(self.entries)
+
+    def __getitem__(self, places: slice | np.ndarray) -> np.ndarray:
+        return self.view.vectors(self.entries[places])
 
 
 def cosines(x: np.ndarray, y: np.ndarray) -> np.ndarray:

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import time
-from typing import Annotated, Any
+from typing import Any
 
-from fastapi import APIRouter, Header, Request, Response
+from fastapi import APIRouter, Request, Response
 from memr_client.errors import (
     Conflict,
     DeadlineExceeded,
+    InvalidRequest,
     MalformedBody,
     Overloaded,
     StoreFull,
@@ -17,20 +18,21 @@ from memr_client.errors import (
     UnsupportedMedia,
 )
 from memr_client.schemas import RewardRequest, RewardResponse
-from pydantic import WithJsonSchema
 
 from memr_service.app.body import parse
 from memr_service.app.connection import while_connected
-from memr_service.app.context import Caller, InContext
+from memr_service.app.context import Context
 from memr_service.app.openapi import GUARDED, body_of, problems
 
 router = APIRouter(tags=["reward"])
 
-TimeoutMs = Annotated[
-    int | None,
-    Header(alias="X-Request-Timeout-Ms", gt=0, description="Answer 504 unless begun within this many milliseconds."),
-    WithJsonSchema({"type": "integer", "exclusiveMinimum": 0}),
-]
+_TIMEOUT = {
+    "name": "X-Request-Timeout-Ms",
+    "in": "header",
+    "required": False,
+    "schema": {"type": "integer", "exclusiveMinimum": 0, "title": "X-Request-Timeout-Ms"},
+    "description": "Answer 504 unless begun within this many milliseconds.",
+}
 
 
 def _header(description: str) -> dict[str, Any]:
@@ -60,21 +62,23 @@ def _header(description: str) -> dict[str, Any]:
             StoreFull,
         ),
     },
-    openapi_extra=body_of("RewardRequest"),
+    openapi_extra={"parameters": [_TIMEOUT], **body_of("RewardRequest")},
 )
-async def reward(request: Request, context: InContext, caller: Caller, timeout_ms: TimeoutMs = None) -> Response:
+async def reward(request: Request) -> Response:
     """For n completions with their prompts and outcomes: how close each is to what worked, how far from what failed.
 
     The batch is written to the run's memories in the same step; a 200 means that it is durable. With `mode: "eval"`
     nothing is written. With a `request_id` the same body can be sent again: it gets the same answer, and changes
     nothing.
     """
+    context: Context = request.app.state.context
     arrived: float = request.state.arrived
+    patience = _patience(request, context.settings.deadline_s)
     body = await parse(request, RewardRequest, context.settings)
     request.state.run_id, request.state.n = body.run_id, len(body.prompts)
-    caller.require_run(body.run_id)
+    request.state.caller.require_run(body.run_id)
     parsed = time.monotonic()
-    work = context.service.reward(body, arrived + _patience(timeout_ms, context.settings.deadline_s), parsed - arrived)
+    work = context.service.reward(body, arrived + patience, parsed - arrived)
     answer, replayed = await while_connected(request, work)
     headers = {"Server-Timing": _timing(body=parsed - arrived, service=time.monotonic() - parsed)}
     if replayed:
@@ -82,9 +86,19 @@ async def reward(request: Request, context: InContext, caller: Caller, timeout_m
     return Response(answer, headers=headers, media_type="application/json")
 
 
-def _patience(timeout_ms: int | None, most_s: float) -> float:
+def _patience(request: Request, most_s: float) -> float:
     """Seconds within which the work must have begun: what the caller asks for, at most the server's."""
-    return most_s if timeout_ms is None else min(timeout_ms, most_s * 1000) / 1000
+    asked = request.headers.get("x-request-timeout-ms")
+    if asked is None:
+        return most_s
+    if not (asked.isascii() and asked.isdecimal() and int(asked) > 0):
+        raise InvalidRequest(
+            "The header X-Request-Timeout-Ms is not a whole number above 0.",
+            value=asked[:80],
+            limit="milliseconds, 1 or more",
+            remedy="Correct it, or leave it out.",
+        )
+    return min(int(asked), most_s * 1000) / 1000
 
 
 def _timing(**seconds: float) -> str:

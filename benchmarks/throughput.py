@@ -1,0 +1,101 @@
+"""How many completions with their embeddings a server takes per second of one core, over HTTP.
+
+    python benchmarks/throughput.py
+
+A real `memr serve` with its store on disk; 200 prompts, 384 numbers each, groups of 16; one client that sends
+MessagePack and waits for each answer. First every memory is filled: 100 completions (L) under each of the 200 prompts,
+on either side. Then, for K = 1 and K = 20 prompts read, requests of 64 and of 512 completions are timed. What counts is
+the processor time of the server's process, all its threads together: a client on another machine costs it nothing. The
+floors are 15,000 a second at K = 1 and 6,000 at K = 20.
+"""
+
+from __future__ import annotations
+
+import argparse
+import re
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import httpx
+import numpy as np
+from memr_client import RewardClient
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "tests"))
+
+from serving import serving
+
+GROUP, D, PROMPTS, L = 16, 384, 200, 100
+FLOORS = {1: 15_000, 20: 6_000}
+GOALS = {1: 40_000, 20: 15_000}
+
+
+def requests(n: int, seed: int) -> Iterator[dict[str, Any]]:
+    """Reward requests of n completions without end, embeddings as arrays (n, 384)."""
+    rng = np.random.default_rng(seed)
+    prompts = np.random.default_rng(0).normal(size=(PROMPTS, D)).astype(np.float32)
+    while True:
+        asked = np.repeat(rng.choice(PROMPTS, n // GROUP, replace=False), GROUP)
+        yield {
+            "prompts": [f"Question {number}: " + "how many apples are left? " * 8 for number in asked],
+            "completions": ["First we add, then we take away. " * 15 + str(item) for item in range(n)],
+            "outcomes": (rng.random(n) < 0.5).astype(float).tolist(),
+            "embeddings": {
+                "prompts": prompts[asked],
+                "completions": (prompts[asked] + rng.normal(size=(n, D))).astype(np.float32),
+            },
+        }
+
+
+def fill(client: RewardClient) -> None:
+    """Send completions until every prompt has L of them in either memory."""
+    made, full = requests(1024, seed=1), {"prompts": PROMPTS, "completions": PROMPTS * L}
+    while client.run().memory.model_dump() != {"success": full, "failure": full}:
+        for _ in range(10):
+            client.reward(**next(made))
+
+
+def processor_s(url: str) -> float:
+    """Processor time the server has used so far."""
+    metrics = httpx.get(f"{url}/metrics").text
+    found = re.search(r"^process_cpu_seconds_total (\S+)", metrics, re.MULTILINE)
+    assert found is not None
+    return float(found[1])
+
+
+def measure(url: str, client: RewardClient, n: int, seconds: float) -> dict[str, float]:
+    """Completions per second of the server's processor time, and per second on the clock, in requests of n."""
+    made = [request for request, _ in zip(requests(n, seed=2), range(40), strict=False)]
+    sent, used, began = 0, processor_s(url), time.perf_counter()
+    while time.perf_counter() - began < seconds:
+        client.reward(**made[sent // n % len(made)])
+        sent += n
+    elapsed = time.perf_counter() - began
+    return {"per_core_s": sent / (processor_s(url) - used), "per_s": sent / elapsed}
+
+
+def throughput(k: int, seconds: float = 5.0) -> dict[int, dict[str, float]]:
+    """Request size -> what `measure` gives, for a run that reads k prompts, all of them full."""
+    with tempfile.TemporaryDirectory() as folder, serving("--store", f"sqlite:///{folder}/data") as url:
+        client = RewardClient(url, run="full")
+        client.create_run(k=k, max_completions=L, explore_warmup_steps=0)
+        fill(client)
+        return {n: measure(url, client, n, seconds) for n in (64, 512)}
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--seconds", type=float, default=5.0, help="how long each row is measured (default 5)")
+    seconds: float = parser.parse_args().seconds
+    print(f"{'completions/s, L = 100, all full':<34}{'per core-s':>12}{'per s':>10}{'floor':>10}{'goal':>10}")
+    for k, floor in FLOORS.items():
+        for n, took in throughput(k, seconds).items():
+            row = f"K = {k}, {n} a request"
+            print(f"{row:<34}{took['per_core_s']:>12,.0f}{took['per_s']:>10,.0f}{floor:>10,}{GOALS[k]:>10,}")
+
+
+if __name__ == "__main__":
+    main()
