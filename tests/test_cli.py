@@ -52,7 +52,7 @@ def rollouts(tmp_path):
 
 CHECKPOINTS = [f"checkpoint {verb}" for verb in ("create", "list", "delete")]
 RUNS = ["list", "show", "delete", "export", "import", "restore", "fork", "history", *CHECKPOINTS]
-ASKING = ["watch", "calibrate", "explain", "replay", "verify"]
+ASKING = ["watch", "calibrate", "explain", "replay", "verify", "report"]
 COMMANDS = ["serve", "demo", "doctor", "key", "score", *ASKING, *(f"runs {verb}" for verb in RUNS)]
 
 

@@ -15,7 +15,7 @@ from memr_client.base import CHUNK_BYTES, PROBE_S, BaseClient, complete_file
 from memr_client.calls import Answer, Call
 from memr_client.columns import Array, Columns, Texts
 from memr_client.errors import BadAnswer, MemrError
-from memr_client.insight import Explanation, ReplayProgress, ReplayResult
+from memr_client.insight import Audits, Explanation, Provenance, ReplayProgress, ReplayResult
 from memr_client.schemas import Calibration, Checkpoint, HistoryRow, RewardResponse, RunConfig, RunInfo, Version
 from memr_client.tries import Tries
 
@@ -117,6 +117,14 @@ class AsyncRewardClient(BaseClient[httpx.AsyncBaseTransport]):
     async def fork(self, run_id: str | None, new_run_id: str, checkpoint: str | None = None) -> RunInfo:
         """As `RewardClient.fork`."""
         return await self._do(calls.fork(self._name(run_id), new_run_id, checkpoint))
+
+    async def audits(self, run_id: str | None = None, at: int | None = None) -> Audits:
+        """As `RewardClient.audits`."""
+        return await self._do(calls.audits(self._name(run_id), at))
+
+    async def provenance(self, run_id: str | None = None) -> Provenance:
+        """As `RewardClient.provenance`."""
+        return await self._do(calls.provenance(self._name(run_id)))
 
     async def explain(self, run_id: str | None = None, **asked: Any) -> Explanation:
         """As `RewardClient.explain`."""

@@ -14,7 +14,7 @@ from pydantic import TypeAdapter, ValidationError
 
 from memr_client.columns import JSON, Array, Columns, Texts, checked, encode, reward_request
 from memr_client.errors import BadAnswer, MemrError, from_document
-from memr_client.insight import Explain, Explanation, ReplayLine, ReplayRequest
+from memr_client.insight import Audits, Explain, Explanation, Provenance, ReplayLine, ReplayRequest
 from memr_client.schemas import (
     Calibration,
     Checkpoint,
@@ -140,6 +140,16 @@ def fork(run_id: str, new_run_id: str, checkpoint: str | None) -> Call[RunInfo]:
     """`POST /runs/{id}/fork`."""
     content = checked(Fork, run_id=new_run_id, checkpoint=checkpoint).model_dump_json().encode()
     return Call("POST", _run_path(run_id, "/fork"), RunInfo.model_validate_json, content)
+
+
+def audits(run_id: str, at: int | None) -> Call[Audits]:
+    """`GET /runs/{id}/audits`."""
+    return Call("GET", _run_path(run_id, "/audits" if at is None else f"/audits?at={at}"), Audits.model_validate_json)
+
+
+def provenance(run_id: str) -> Call[Provenance]:
+    """`GET /runs/{id}/provenance`."""
+    return Call("GET", _run_path(run_id, "/provenance"), Provenance.model_validate_json)
 
 
 def explain(run_id: str, fields: Mapping[str, Any]) -> Call[Explanation]:

@@ -16,7 +16,7 @@ from memr_client.base import CHUNK_BYTES, PROBE_S, BaseClient, complete_file
 from memr_client.calls import Answer, Call
 from memr_client.columns import Array, Columns, Texts
 from memr_client.errors import BadAnswer, MemrError
-from memr_client.insight import Explanation, ReplayProgress, ReplayResult
+from memr_client.insight import Audits, Explanation, Provenance, ReplayProgress, ReplayResult
 from memr_client.schemas import Calibration, Checkpoint, HistoryRow, RewardResponse, RunConfig, RunInfo, Version
 from memr_client.tries import Tries
 
@@ -166,6 +166,18 @@ class RewardClient(BaseClient[httpx.BaseTransport]):
             Conflict: the name is taken; or an earlier try made the copy and its answer was lost.
         """
         return self._do(calls.fork(self._name(run_id), new_run_id, checkpoint))
+
+    def audits(self, run_id: str | None = None, at: int | None = None) -> Audits:
+        """Whether the run is collapsing: figures of its newest completions beside its first ones, and what to do.
+
+        Args:
+            at: as of this position instead of now.
+        """
+        return self._do(calls.audits(self._name(run_id), at))
+
+    def provenance(self, run_id: str | None = None) -> Provenance:
+        """What a paper must cite of the run: config, encoder, versions, and the hash its history ends in."""
+        return self._do(calls.provenance(self._name(run_id)))
 
     def explain(self, run_id: str | None = None, **asked: Any) -> Explanation:
         """How a reward comes about: what was read, the windows, the guards, the sum. Nothing is changed.

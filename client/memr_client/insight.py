@@ -254,6 +254,7 @@ class Stretch(Told):
     reward: float
     zero_variance: float
     length: Quantiles
+    """Characters of a completion's encoded text."""
     truncated: float | None
     shares: dict[str, float]
     memory_share: dict[str, float]
@@ -272,8 +273,9 @@ class Audits(Told):
 
     run_id: str
     baseline: Stretch | None
+    """The run's first completions; raw values of a component that warms up are those of its first ones."""
     recent: Stretch | None
-    """Null where the run has no completions."""
+    """The newest completions, or those up to the position asked for; null where there are none."""
     audits: list[Audit]
 
 

@@ -115,7 +115,7 @@ def _row(records: list[Columns], weights: dict[str, float]) -> HistoryRow:
         reward_mean=float(rewards.mean()),
         reward_std=float(rewards.std()),
         length_mean=float(lengths.mean()),
-        length=_quantiles(lengths),
+        length=quantiles(lengths),
         rejected=dict(sum((Counter(one.rejected) for one in records), Counter())),
         merged=dict(sum((Counter(one.merged) for one in records), Counter())),
         support={side: float(np.concatenate([one.support[side] for one in records]).mean()) for side in last.support},
@@ -128,14 +128,15 @@ def _component(raw: np.ndarray, scaled: np.ndarray, paid: float, paid_by_all: fl
     defined = raw[~np.isnan(raw)]
     return ComponentHistory(
         defined=len(defined),
-        raw=_quantiles(defined),
+        raw=quantiles(defined),
         scaled_mean=float(scaled.mean()),
         scaled_std=float(scaled.std()),
         share=paid / paid_by_all if paid_by_all else 0.0,
     )
 
 
-def _quantiles(values: np.ndarray) -> Quantiles | None:
+def quantiles(values: np.ndarray) -> Quantiles | None:
+    """Where values (n,) lie; None where there are none."""
     if not len(values):
         return None
     p5, p25, p50, p75, p95 = np.quantile(values, [0.05, 0.25, 0.5, 0.75, 0.95]).tolist()

@@ -32,6 +32,10 @@ class Runs:
         self._on_forget = on_forget
         self._open: dict[str, Run] = {}
 
+    def names(self) -> list[str]:
+        """The runs that are in memory (safe from any thread)."""
+        return list(self._open)
+
     def opened(self, run_id: str) -> Run | None:
         """The run, if it is in memory (safe from any thread)."""
         return self._open.get(run_id)

@@ -268,6 +268,10 @@ class Service:
         """Describe all runs, by name."""
         return await self._in_engine(self._runs.describe)
 
+    def open_runs(self) -> list[str]:
+        """Names of the runs that are in memory."""
+        return self._runs.names()
+
     async def ask(self, run_id: str, question: Callable[[Run], T]) -> T:
         """What a function says of a run, asked in the engine's thread: it should be quick, and change nothing."""
         return await self._in_engine(question, await self._known(run_id))

@@ -9,6 +9,8 @@ from memr_client.schemas import PresetName
 from pydantic import Field, field_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
+from memr_service.insight.thresholds import Thresholds
+
 
 class Settings(BaseSettings):
     """Everything a server needs to know that is not part of a run."""
@@ -62,6 +64,8 @@ class Settings(BaseSettings):
     """A request not begun within this time is answered 504 (a caller may ask for less: X-Request-Timeout-Ms)."""
     drain_s: Annotated[float, Field(ge=0)] = 30
     """On SIGTERM: how long requests in flight may take to finish."""
+    audits: Thresholds = Thresholds()
+    """When a diagnostic warns or alarms, and over how many completions it looks (JSON in the environment)."""
     run_label: bool = False
     """Label metrics with the run's name (many runs make many series)."""
 

@@ -44,7 +44,8 @@ def create_app(settings: Settings, service: Service | None = None) -> FastAPI:
     """
     keys = Keys.read(settings.keys_file)
     service = service or Service.open(settings)
-    lifecycle, metrics = Lifecycle(), Metrics(service, run_label=settings.run_label)
+    lifecycle, desk = Lifecycle(), Desk(service)
+    metrics = Metrics(service, desk, run_label=settings.run_label)
     app = FastAPI(
         title="memr",
         version=version("memr"),
@@ -62,7 +63,9 @@ def create_app(settings: Settings, service: Service | None = None) -> FastAPI:
         ],
     )
     readiness = Readiness(service, lifecycle)
-    app.state.context = Context(settings, service, Desk(service), lifecycle, readiness, metrics, Judge(), Seats())
+    app.state.context = Context(
+        settings, service, desk, lifecycle, readiness, metrics, Judge(), Seats()
+    )
     for router in ROUTERS:
         app.include_router(router)
     app.openapi = partial(describe, app)  # type: ignore[method-assign]

@@ -32,6 +32,8 @@ ROUTES: dict[str, dict[str, KeyScope | None]] = {
     "/runs/{run_id}/checkpoints/{name}": {"DELETE": "write"},
     "/runs/{run_id}/restore": {"POST": "write"},
     "/runs/{run_id}/fork": {"POST": "write"},
+    "/runs/{run_id}/audits": {"GET": "read"},
+    "/runs/{run_id}/provenance": {"GET": "read"},
     "/runs/{run_id}/explain": {"POST": "read"},
     "/runs/{run_id}/replay": {"POST": "read"},
     "/presets": {"GET": "read"},

@@ -9,6 +9,7 @@ from prometheus_client.core import CounterMetricFamily
 from prometheus_client.exposition import CONTENT_TYPE_LATEST
 from prometheus_client.registry import Collector
 
+from memr_service.insight.desk import Desk
 from memr_service.service import RewardEvent, Service
 
 CONTENT_TYPE = CONTENT_TYPE_LATEST
@@ -20,12 +21,13 @@ _TEXTS = (1, 4, 16, 64, 256, 1024, 4096, 16384)
 class Metrics:
     """What a server has done. Series carry the run's name only with `run_label`: many runs would make many series."""
 
-    def __init__(self, service: Service, *, run_label: bool = False) -> None:
+    def __init__(self, service: Service, desk: Desk, *, run_label: bool = False) -> None:
         self.registry = registry = CollectorRegistry()
         run = ("run",) if run_label else ()
         self._run_label = run_label
         self._sizes: dict[str, dict[str, int]] = {}
         self._service = service
+        self._desk = desk
         ProcessCollector(registry=registry)
         self._requests = Counter("memr_requests", "Requests answered.", ("route", "status"), registry=registry)
         self._request_seconds = Histogram(
@@ -53,6 +55,9 @@ class Metrics:
         queue.set_function(lambda: service.batcher.queued_texts)
         dropped = Gauge("memr_dropped_texts", "Texts the side store had no time to keep.", registry=registry)
         dropped.set_function(lambda: service.texts.dropped)
+        self._audits = Gauge(
+            "memr_audits_firing", "Audits that alarm, of the runs that are open.", run, registry=registry
+        )
         self._store_bytes = Gauge("memr_store_bytes", "Size of the store.", registry=registry)
         waiting = Gauge("memr_barrier_waiting", "Requests that wait at a barrier for others.", registry=registry)
         waiting.set_function(lambda: service.barriers().waiting)
@@ -84,6 +89,12 @@ class Metrics:
     async def exposition(self) -> bytes:
         """All of it in Prometheus' text format."""
         self._store_bytes.set(await self._service.store_bytes())
+        firing = await self._desk.firing()
+        if self._run_label:
+            for run_id, count in firing.items():
+                self._audits.labels(run_id).set(count)
+        else:
+            self._audits.set(sum(firing.values()))
         barriers, damaged = self._service.barriers(), await self._service.damaged_records()
         self._totals.values = {"timeouts": barriers.timeouts, "late": barriers.late, "damaged": damaged}
         return generate_latest(self.registry)

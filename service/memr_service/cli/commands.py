@@ -21,6 +21,7 @@ from memr_service.cli import score as scoring
 from memr_service.cli.calibrate import calibrate
 from memr_service.cli.explain import explain
 from memr_service.cli.replay import replay, verify
+from memr_service.cli.report import report
 from memr_service.cli.rollouts import GroupBy
 from memr_service.cli.terminal import err, out
 from memr_service.cli.watch import watch
@@ -36,7 +37,7 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 app.add_typer(runs.app, name="runs")
-for command in (watch, calibrate, explain, replay, verify):
+for command in (watch, calibrate, explain, replay, verify, report):
     app.command()(command)
 
 EncoderOption = Annotated[
@@ -71,6 +72,7 @@ def memr() -> None:
     memr explain RUN ...           why this reward
     memr replay RUN --k 1,5,20     what other settings would have paid
     memr verify RUN                does the journal give the same rewards again?
+    memr report RUN                is it collapsing? a page with pictures
     memr doctor                    is everything here that is needed?
     ```
     """

@@ -7,7 +7,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from memr_client.errors import InvalidRequest
-from memr_client.insight import ReplayResult
+from memr_client.insight import Audits, ReplayResult
+from memr_client.schemas import HistoryRow, Quantiles
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -41,7 +42,49 @@ def sweep(result: ReplayResult, labels: Sequence[str], path: Path) -> None:
     near.set_title("correlation with what was paid", fontsize=10)
     for axes in (ranks, parts_axes, near):
         axes.set_xticks([*places], names, rotation=30, ha="right", fontsize=8)
-        axes.legend(fontsize=8, frameon=False)
+        _tidy(axes)
+    _save(figure, path)
+
+
+def curves(rows: Sequence[HistoryRow], title: str, path: Path) -> None:
+    """A run step by step: outcome and reward, each component raw and scaled, lengths, the memory."""
+    parts = list(rows[-1].components)
+    figure, axes = _figure(2, 2 + (len(parts) + 1) // 2, (4.4 * (2 + (len(parts) + 1) // 2), 6.4), title)
+    x = [row.position if row.step is None else row.step for row in rows]
+    first, second, third, fourth, *others = axes.T.flatten()
+    _thin(first, x, [row.outcome_mean for row in rows], "outcome", COLOURS[0])
+    _thin(first, x, [row.reward_mean for row in rows], "reward", COLOURS[1])
+    _thin(second, x, [row.zero_variance_share for row in rows], "groups of equal outcomes", COLOURS[2])
+    _band(third, x, [row.length for row in rows], "characters", COLOURS[3])
+    for colour, memory in zip(COLOURS[4:], ("success", "failure"), strict=False):
+        _thin(fourth, x, [getattr(row.memory, memory).completions for row in rows], f"{memory} memory", colour)
+    for panel, name in zip(others, parts, strict=False):
+        found = [row.components.get(name) for row in rows]
+        _band(panel, x, [one.raw if one else None for one in found], f"{name}, raw", COLOURS[1])
+        _thin(panel, x, [one.scaled_mean if one else None for one in found], f"{name}, scaled", COLOURS[2])
+    for panel in axes.flatten():
+        panel.set_xlabel("step", fontsize=8)
+        _tidy(panel)
+    _save(figure, path)
+
+
+def health(looks: Sequence[Audits], title: str, path: Path) -> None:
+    """What the audits look at, along a run: diversity, how completions follow their prompts, repeats, ranks."""
+    seen = [look.recent for look in looks if look.recent is not None]
+    x = [one.position if one.step is None else one.step for one in seen]
+    figure, (left, middle, right) = _figure(1, 3, (13.5, 3.8), title)
+    _line(left, x, [one.diversity for one in seen], "diversity of siblings", COLOURS[1])
+    _line(left, x, [one.own_prompt for one in seen], "nearest to its own prompt", COLOURS[3])
+    _line(left, x, [one.repeated_failures for one in seen], "repeated failures", COLOURS[2])
+    for colour, name in zip(COLOURS[1:], seen[-1].auc, strict=False):
+        _line(middle, x, [one.auc.get(name) for one in seen], f"AUC {name}", colour)
+    middle.axhline(0.5, color="#999999", linewidth=0.8, linestyle=":")
+    for colour, kind in zip((COLOURS[2], COLOURS[0], COLOURS[3]), ("all_wrong", "mixed", "all_right"), strict=True):
+        told = f"memory's share, {kind.replace('_', ' ')} groups"
+        _line(right, x, [one.memory_share.get(kind) for one in seen], told, colour)
+    for panel in (left, middle, right):
+        panel.set_xlabel("step", fontsize=8)
+        _tidy(panel)
     _save(figure, path)
 
 
@@ -65,8 +108,28 @@ def _line(
 ) -> None:
     y = [float("nan") if value is None else value for value in values]
     axes.errorbar(x, y, spreads, label=name, color=colour, marker="o", markersize=3.5, linewidth=1.3, capsize=2)
+
+
+def _thin(axes: Axes, x: Sequence[float], values: Sequence[float | None], name: str, colour: str) -> None:
+    axes.plot(x, [float("nan") if value is None else value for value in values], label=name, color=colour, linewidth=1)
+
+
+def _band(axes: Axes, x: Sequence[float], values: Sequence[Quantiles | None], name: str, colour: str) -> None:
+    """The median, and a band from the 5th to the 95th percentile."""
+    low, middle, high = (
+        [float("nan") if one is None else getattr(one, quantile) for one in values] for quantile in ("p5", "p50", "p95")
+    )
+    axes.fill_between(x, low, high, color=colour, alpha=0.2, linewidth=0)
+    axes.plot(x, middle, label=name, color=colour, linewidth=1)
+
+
+def _tidy(axes: Axes) -> None:
     axes.spines[["top", "right"]].set_visible(False)
     axes.tick_params(labelsize=8)
+    if axes.get_legend_handles_labels()[0]:
+        axes.legend(fontsize=8, frameon=False)
+    else:
+        axes.set_visible(False)
 
 
 def _save(figure: Any, path: Path) -> None:

@@ -8,7 +8,7 @@ from collections.abc import AsyncIterator, Sequence
 from functools import partial
 
 from memr_client.errors import InvalidRequest
-from memr_client.insight import Explain, Explanation, MemoryRead
+from memr_client.insight import Audits, Explain, Explanation, MemoryRead, Provenance
 from memr_client.schemas import RewardRequest, RunConfig
 
 from memr_service import batch as inputs
@@ -16,6 +16,8 @@ from memr_service.embedder import sent_embeddings
 from memr_service.insight import worker
 from memr_service.insight.explain import explain, read, read_pinned
 from memr_service.insight.ledger import Ledger
+from memr_service.insight.monitor import Monitor
+from memr_service.insight.provenance import provenance
 from memr_service.insight.replay import what_if
 from memr_service.run import Run, score
 from memr_service.service import Service
@@ -27,6 +29,19 @@ class Desk:
     def __init__(self, service: Service) -> None:
         self._service = service
         self._turn = asyncio.Semaphore(1)
+        self._monitor = Monitor(service, service.settings.audits)
+
+    async def audits(self, run_id: str, at: int | None = None) -> Audits:
+        """Whether a run is collapsing, as of a position (None: now)."""
+        return await self._monitor.audits(run_id, at)
+
+    async def firing(self) -> dict[str, int]:
+        """Open run -> how many of its audits alarm, for metrics."""
+        return await self._monitor.firing()
+
+    async def provenance(self, run_id: str) -> Provenance:
+        """What a paper must cite of a run."""
+        return await self._service.ask(run_id, provenance)
 
     async def replay(self, run_id: str, given: Sequence[RunConfig]) -> AsyncIterator[bytes]:
         """Lines of `ReplayLine`: the run's journal up to now, scored under each of these settings. One at a time.

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from fastapi import APIRouter, Request
+from typing import Annotated
+
+from fastapi import APIRouter, Query, Request
 from memr_client.errors import (
     Conflict,
     DeadlineExceeded,
@@ -12,7 +14,7 @@ from memr_client.errors import (
     UnknownRun,
     UnsupportedMedia,
 )
-from memr_client.insight import Explain, Explanation, ReplayLine, ReplayRequest
+from memr_client.insight import Audits, Explain, Explanation, Provenance, ReplayLine, ReplayRequest
 from starlette.responses import StreamingResponse
 
 from memr_service.app.body import parse
@@ -22,6 +24,21 @@ from memr_service.app.openapi import GUARDED, body_of, lines_of, problems
 router = APIRouter(prefix="/runs/{run_id}", tags=["insight"])
 
 BODY = (*GUARDED, MalformedBody, UnknownRun, TooLarge, UnsupportedMedia)
+
+
+At = Annotated[int | None, Query(ge=1, lt=2**62, description="As of this position instead of now.")]
+
+
+@router.get("/audits", summary="Is it collapsing?", responses=problems(*GUARDED, UnknownRun))
+async def audits(run_id: RunId, context: InContext, at: At = None) -> Audits:
+    """The newest completions measured beside the run's first ones: collapse, leaks, drift, and what to do about it."""
+    return await context.desk.audits(run_id, at)
+
+
+@router.get("/provenance", summary="What a paper must cite", responses=problems(*GUARDED, UnknownRun))
+async def provenance(run_id: RunId, context: InContext) -> Provenance:
+    """The resolved config, the encoder's fingerprint, versions, and the hash in which the run's history ends."""
+    return await context.desk.provenance(run_id)
 
 
 @router.post(

@@ -1,0 +1,106 @@
+"""The audits of a service's runs: measured where they are asked for, on bounded stretches, beside the engine."""
+
+from __future__ import annotations
+
+import asyncio
+
+from memr_client.insight import Audits, Stretch
+from memr_client.schemas import RunConfig
+
+from memr_service.insight.audits import audit, measure
+from memr_service.insight.ledger import AT_ONCE, Ledger
+from memr_service.insight.span import Span
+from memr_service.insight.thresholds import Thresholds
+from memr_service.record import Record
+from memr_service.service import Service
+
+AFRESH = 4
+"""The audits behind the metrics are made anew when a run has taken a quarter of a stretch since."""
+
+
+class Monitor:
+    """Audits runs. What a run began with is measured once."""
+
+    def __init__(self, service: Service, thresholds: Thresholds) -> None:
+        self._service = service
+        self._thresholds = thresholds
+        self._baselines: dict[tuple[int, int], Stretch] = {}
+        self._firing: dict[str, tuple[tuple[int, int, int], int]] = {}
+
+    async def audits(self, run_id: str, at: int | None = None) -> Audits:
+        """A run's audits as of a position (None: now).
+
+        Raises:
+            UnknownRun.
+        """
+        uid, branch, config, base, last = await self._service.ask(
+            run_id, lambda run: (run.uid, run.branch, run.config, run.base, run.state.position)
+        )
+        ledger = Ledger(self._service, run_id)
+        recent = await self._measured(await self._upto(ledger, base, last if at is None else min(at, last)), config)
+        if recent is None:
+            return Audits(run_id=run_id, baseline=None, recent=None, audits=[])
+        baseline = self._baselines.get((uid, branch))
+        if baseline is None:
+            baseline = await self._begun(ledger, base, last, config)
+            if baseline.completions >= self._thresholds.window and None not in baseline.raw.values():
+                self._baselines[uid, branch] = baseline
+        return Audits(run_id=run_id, baseline=baseline, recent=recent, audits=audit(recent, baseline, self._thresholds))
+
+    async def firing(self) -> dict[str, int]:
+        """Run -> audits that alarm, of the runs that are open."""
+        open_runs = self._service.open_runs()
+        for run_id in open_runs:
+            now = await self._service.ask(run_id, lambda run: (run.uid, run.branch, run.state.serial))
+            when = (*now[:2], now[2] * AFRESH // self._thresholds.window)
+            if run_id not in self._firing or self._firing[run_id][0] != when:
+                found = await self.audits(run_id)
+                self._firing[run_id] = when, sum(one.state == "alarm" for one in found.audits)
+        return {run_id: self._firing[run_id][1] for run_id in open_runs}
+
+    async def _begun(self, ledger: Ledger, base: int, last: int, config: RunConfig) -> Stretch:
+        """The run's first completions; of a component that warmed up later, its first raw values."""
+        first = await self._measured(await self._from(ledger, base, last), config)
+        assert first is not None
+        late = [name for name, raw in first.raw.items() if raw is None]
+        if late:
+            warm = await self._measured(await self._from(ledger, await _warmed_up(ledger, base, last), last), config)
+            if warm is not None:
+                first = first.model_copy(update={"raw": first.raw | {name: warm.raw[name] for name in late}})
+        return first
+
+    async def _from(self, ledger: Ledger, after: int, last: int) -> list[Record]:
+        """The records that hold a stretch's completions from a position on."""
+        found, count = [], 0
+        async for record in ledger.records(after, last):
+            found.append(record)
+            count += len(record.batch)
+            if count >= self._thresholds.window:
+                break
+        return found
+
+    async def _upto(self, ledger: Ledger, base: int, last: int) -> list[Record]:
+        """The records that hold a stretch's completions up to a position."""
+        found: list[Record] = []
+        while last > base and sum(len(one.batch) for one in found) < self._thresholds.window:
+            begin = max(base, last - AT_ONCE)
+            found = [record async for record in ledger.records(begin, last)] + found
+            last = begin
+        return found
+
+    async def _measured(self, records: list[Record], config: RunConfig) -> Stretch | None:
+        return await asyncio.to_thread(_measure, records, config)
+
+
+def _measure(records: list[Record], config: RunConfig) -> Stretch | None:
+    span = Span.of(records)
+    return None if span is None else measure(span, config)
+
+
+async def _warmed_up(ledger: Ledger, low: int, high: int) -> int:
+    """The last position at whose record something still warmed up: the search halves what is left."""
+    while low < high:
+        middle = (low + high + 1) // 2
+        record = await ledger.record(middle)
+        low, high = (middle, high) if any(record.effects.warmup.values()) else (low, middle - 1)
+    return low

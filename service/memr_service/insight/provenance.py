@@ -1,0 +1,34 @@
+"""What a paper must cite of a run."""
+
+from __future__ import annotations
+
+import hashlib
+from importlib import metadata
+
+import orjson
+from memr_client.insight import Provenance
+
+from memr_service.run import Run
+from memr_service.service import library_versions
+
+
+def provenance(run: Run) -> Provenance:
+    """Where a run's rewards come from: config, law, encoder, libraries, and the hash that its history ends in."""
+    info = run.info()
+    config = orjson.dumps(info.config.model_dump(mode="json"), option=orjson.OPT_SORT_KEYS)
+    return Provenance(
+        run_id=info.run_id,
+        memr=metadata.version("memr"),
+        law=run.stored.law,
+        config=info.config,
+        config_sha256=hashlib.sha256(config).hexdigest(),
+        encoder=info.encoder,
+        dimension=info.dimension,
+        created_at=info.created_at,
+        branch=info.branch,
+        position=info.position,
+        step=info.step,
+        completions=run.state.serial,
+        chain=info.chain,
+        versions=library_versions(),
+    )

@@ -1,0 +1,34 @@
+"""When an audit fires."""
+
+from __future__ import annotations
+
+from pydantic import BaseModel, ConfigDict
+
+Bounds = tuple[float, float]
+"""Beyond the first: warn; beyond the second: alarm. Where the second is the smaller, beyond means below."""
+
+
+class Thresholds(BaseModel):
+    """When an audit fires. `MEMR_AUDITS` sets some of them as JSON: {"window": 4096, "length_short": [0.6, 0.4]}."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    window: int = 2048
+    """Completions in the stretch that is looked at, and in the one it is compared with."""
+    least: int = 64
+    """Fewer completions say nothing."""
+    outcome_gain: float = 0.02
+    """An outcome that rose by less did not rise."""
+    reward_mode: Bounds = (0.5, 1.0)
+    length_short: Bounds = (0.7, 0.5)
+    length_long: Bounds = (1.5, 2.0)
+    truncation: Bounds = (0.25, 0.5)
+    component_share: Bounds = (0.75, 0.9)
+    memory_share: Bounds = (0.5, 0.75)
+    auc_leak: Bounds = (0.95, 0.98)
+    auc_inverted: Bounds = (0.4, 0.3)
+    diversity: Bounds = (0.7, 0.5)
+    repeated_failures: Bounds = (0.5, 0.75)
+    template: Bounds = (0.7, 0.5)
+    explore_drift: Bounds = (0.5, 1.0)
+    zero_variance: Bounds = (0.75, 0.9)

@@ -1,0 +1,147 @@
+"""Audits of whole runs: healthy ones stay quiet, each kind of collapse is told by its own audit."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+from memr_client import RewardClient
+from memr_client.errors import UnknownRun
+from memr_client.insight import Audits
+
+D, G, WINDOW = 64, 8, 256
+STEPS = 120
+
+
+class Policy:
+    """Writes completions near their prompt, in its own words; right ones lie a little towards one direction."""
+
+    def __init__(self, seed: int) -> None:
+        self.rng = np.random.default_rng(seed)
+        self.prompts = self.rows(40)
+        self.right = self.rows(1)[0]
+
+    def rows(self, n: int) -> np.ndarray:
+        rows = self.rng.normal(size=(n, D))
+        return rows / np.linalg.norm(rows, axis=1, keepdims=True)
+
+    def step(self, number: int, **changed: Any) -> dict[str, Any]:
+        """A step's request: two groups; `changed` columns take the place of the healthy ones."""
+        which = np.repeat(self.rng.choice(40, size=2, replace=False), G)
+        outcomes = (self.rng.random(2 * G) < 0.4).astype(float)
+        completions = self.prompts[which] + self.rows(2 * G) + 0.3 * outcomes[:, None] * self.right
+        fields = {
+            "prompts": [f"prompt {one}" for one in which],
+            "completions": ["x" * int(length) for length in self.rng.integers(80, 120, size=2 * G)],
+            "outcomes": outcomes.tolist(),
+            "embeddings": {"prompts": self.prompts[which], "completions": completions},
+            "step": number,
+        }
+        return fields | {name: make(fields, which) for name, make in changed.items()}
+
+
+def audited(seed: int = 0, config: dict[str, Any] | None = None, **late: Any) -> Audits:
+    """A run whose second half has other columns."""
+    policy = Policy(seed)
+    with RewardClient.embedded(run="run", audits={"window": WINDOW}) as client:
+        client.create_run(**({"explore_warmup_steps": 10} | (config or {})))
+        for number in range(STEPS):
+            client.reward(**policy.step(number, **(late if number >= STEPS // 2 else {})))
+        return client.audits()
+
+
+def out_of_bounds(audits: Audits, *states: str) -> set[str]:
+    return {f"{one.name} {one.about}".strip() for one in audits.audits if one.state in (states or ("warn", "alarm"))}
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_a_healthy_run_sets_nothing_off(seed: int) -> None:
+    audits = audited(seed)
+    assert out_of_bounds(audits) == set()
+    assert out_of_bounds(audits, "unknown") == {"truncation"}
+
+
+def same_words(fields: dict[str, Any], which: np.ndarray) -> dict[str, Any]:
+    prompts = fields["embeddings"]["prompts"]
+    template = np.random.default_rng(99).normal(size=D) / 4
+    return {"prompts": prompts, "completions": template + 0.05 * np.random.default_rng(len(which)).normal(size=(16, D))}
+
+
+def siblings_alike(fields: dict[str, Any], which: np.ndarray) -> dict[str, Any]:
+    prompts = fields["embeddings"]["prompts"]
+    return {"prompts": prompts, "completions": prompts + 0.02 * np.random.default_rng(7).normal(size=(16, D))}
+
+
+COLLAPSES: list[tuple[str, dict[str, Any]]] = [
+    ("length_short", {"completions": lambda fields, which: ["x" * 9] * 16}),
+    ("length_long", {"completions": lambda fields, which: ["x" * 900] * 16}),
+    ("truncation", {"truncated": lambda fields, which: [True] * 16}),
+    ("zero_variance", {"outcomes": lambda fields, which: [0.0] * 16}),
+    ("memory_share", {"outcomes": lambda fields, which: [0.0] * 16}),
+    ("template", {"embeddings": same_words}),
+    ("diversity", {"embeddings": siblings_alike}),
+    ("repeated_failures", {"embeddings": siblings_alike}),
+    ("reward_mode exploit", {"embeddings": siblings_alike}),
+    ("explore_drift explore", {"embeddings": siblings_alike}),
+]
+
+
+@pytest.mark.parametrize(("name", "late"), COLLAPSES, ids=[name for name, _ in COLLAPSES])
+def test_a_collapse_alarms(name: str, late: dict[str, Any]) -> None:
+    audits = audited(**late)
+    assert name in out_of_bounds(audits, "alarm")
+    assert all(one.remedy for one in audits.audits)
+
+
+def test_one_component_that_pays_everything_alarms() -> None:
+    audits = audited(config={"components": {"exploit": 100.0, "explore": 1.0}})
+    assert "component_share exploit" in out_of_bounds(audits, "alarm")
+
+
+def test_the_released_codes_order_is_a_leak() -> None:
+    audits = audited(config={"preset": "official-memory-r+", "explore_warmup_prompts": 0})
+    assert "auc_leak explore" in out_of_bounds(audits, "alarm")
+
+
+def test_an_earlier_position_is_audited_as_it_was_then() -> None:
+    policy = Policy(5)
+    with RewardClient.embedded(run="run", audits={"window": WINDOW}) as client:
+        client.create_run(explore_warmup_steps=10)
+        with pytest.raises(UnknownRun):
+            client.audits("another")
+        assert client.audits().recent is None
+        for number in range(STEPS):
+            short = {"completions": lambda fields, which: ["x"] * 16} if number >= 60 else {}
+            client.reward(**policy.step(number, **short))
+        early, now = client.audits(at=50), client.audits()
+        assert early.recent is not None
+        assert early.baseline is not None
+        assert now.recent is not None
+        assert (early.recent.first_position, early.recent.position, early.recent.step) == (35, 50, 49)
+        assert early.recent.completions == now.recent.completions == WINDOW
+        assert "length_short" not in out_of_bounds(early)
+        assert "length_short" in out_of_bounds(now, "alarm")
+        # explore was off for 10 steps: its first values are those of the 10 records after
+        assert early.baseline.position == 16
+        assert early.baseline.raw["explore"] is not None
+
+
+def test_a_short_run_is_not_judged() -> None:
+    policy = Policy(6)
+    with RewardClient.embedded(run="run") as client:
+        client.create_run()
+        client.reward(**policy.step(0, outcomes=lambda fields, which: [0.0] * 16))
+        assert {one.state for one in client.audits().audits} == {"unknown"}
+
+
+def test_provenance_names_what_the_run_is_made_of() -> None:
+    policy = Policy(7)
+    with RewardClient.embedded(run="run", encoder="hashed") as client:
+        client.create_run(k=3)
+        client.reward(**policy.step(0))
+        origin, info = client.provenance(), client.run()
+    assert (origin.config, origin.chain, origin.encoder) == (info.config, info.chain, info.encoder)
+    assert (origin.completions, origin.position, origin.dimension) == (16, 1, D)
+    assert len(origin.config_sha256) == 64
+    assert {"python", "numpy"} <= origin.versions.keys()
