@@ -79,6 +79,13 @@ def test_answers_are_lists_of_numbers_under_the_same_names_whatever_happened(cli
     assert later["extra_logs"]["exploit"][0] < 0
 
 
+def test_no_samples_get_empty_lists_even_where_nobody_could_judge_them(client):
+    client.put("/runs/unjudged", json={})
+    answer = ask(client, body(), run="unjudged")
+    assert answer["rewards"] == answer["scores"] == []
+    assert set(answer["extra_logs"]) and not any(answer["extra_logs"].values())
+
+
 def test_one_request_of_a_group_gets_what_reward_gives_for_the_same(client):
     completions = ["It is 12.", "Twelve, or 12", "13", "I say 7 + 5 = 11"]
     client.put("/runs/plain", json=CONFIG)
