@@ -74,6 +74,8 @@ def explore(a: np.ndarray, b: Vectors, held: np.ndarray, margin: float) -> np.nd
 def _largest_cosine(a: np.ndarray, b: Vectors, held: np.ndarray, margin: float) -> np.ndarray:
     if not len(b):
         return np.full(len(a), np.nan)
+    if len(b) <= STRIP:
+        b = b[:]  # gathered once
     cosines = np.empty((len(b), len(a)), np.float32)
     for start in range(0, len(b), STRIP):
         strip = b[start : start + STRIP]
