@@ -145,6 +145,8 @@ class Index(ABC):
 
     def _nearest(self, parts: tuple[tuple[np.ndarray, np.ndarray], ...], k: int) -> np.ndarray:
         """Of what was found in several places the numbers that may be among the k nearest."""
+        if len(parts) == 1:
+            return parts[0][0]
         numbers = np.concatenate([one for one, _ in parts])
         return np.asarray(numbers[nearest(np.concatenate([one for _, one in parts]), k, self.margin)])
 
