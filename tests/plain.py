@@ -196,7 +196,7 @@ def exploit(
     return raw
 
 
-def clusters(b: Sequence[Row], weight: Sequence[float], most: int) -> list[int]:
+def clusters(b: Sequence[Row], weight: list[float], most: int) -> list[int]:
     """Spherical k-means from farthest-first seeds, four rounds."""
     if most == 1 or len(b) < 2:
         return [0] * len(b)
@@ -208,9 +208,7 @@ def clusters(b: Sequence[Row], weight: Sequence[float], most: int) -> list[int]:
         near = [cosine(row, one) for one in centroids]
         return near.index(max(near))
 
-    middle = mean(range(len(b)))
-    near = [cosine(row, middle) for row in b]
-    seeds = [near.index(max(near))]
+    seeds = [weight.index(max(weight))]
     while len(seeds) < most:
         closest = [max(cosine(row, b[seed]) for seed in seeds) for row in b]
         if min(closest) >= 1 - 1e-6:
@@ -237,6 +235,27 @@ def repeated_share(text: str) -> float:
         again += piece in seen
         seen.add(piece)
     return again / n if n > 0 else 0.0
+
+
+def eights(text: str) -> list[bytes]:
+    data = text.encode("utf-8", "surrogatepass")
+    return [data[start : start + 8] for start in range(len(data) - 7)]
+
+
+def copied_share(text: str, prompt: str) -> float:
+    own = eights(text)
+    return sum(piece in eights(prompt) for piece in own) / len(own) if own else 0.0
+
+
+def foreign_stretches(texts: Sequence[str], prompts: Sequence[str], group: Sequence[int]) -> list[int]:
+    longest = []
+    for item in range(len(texts)):
+        others = siblings(item, group)
+        known = {piece for other in others for piece in eights(texts[other])}
+        known |= {piece for other in [item, *others] for piece in eights(prompts[other])}
+        strange = "".join("." if piece in known else "x" for piece in eights(texts[item])).split(".")
+        longest.append(max(map(len, strange)) if len(others) >= 2 else 0)
+    return longest
 
 
 def mixed_groups_only(outcome: Sequence[float], group: Sequence[int], threshold: float) -> list[bool]:

@@ -22,6 +22,7 @@ class CuratedView(View):
         self.now = now
         self._quality = memory.quality
         self._count: dict[int, int] = {}  # entry -> completions it stands for, where that changed
+        self._changed: np.ndarray | None = None  # the same, (s, 2), ascending by entry; None: to be made anew
         self._members: dict[int, list[int]] = {}  # entry -> the request's items that it stands for
         self._gone: set[int] = set()
         self._prompts = len(memory.number)
@@ -53,6 +54,7 @@ class CuratedView(View):
             self.completion_count += 1
             drops_entry = len(self._staged(number)) > self.memory.max_completions
         self._count[into] = self._count_of(into) + 1
+        self._changed = None
         self._members.setdefault(into, []).append(item)
         self._tally[number] = (self._tally_of(number)[0] + 1, self.now)
         if drops_entry:
@@ -163,19 +165,27 @@ class CuratedView(View):
 
     def _counts(self, entries: np.ndarray) -> np.ndarray:
         """How many completions each entry stands for (m,)."""
-        return self._column(entries, self.memory.count, self._count)
+        counts, places, changed = self._column(entries, self.memory.count)
+        counts[places] = changed
+        return counts
 
     def _seen(self, entries: np.ndarray) -> np.ndarray:
         """When each entry was stored or repeated last (m,)."""
-        return self._column(entries, self.memory.seen, dict.fromkeys(self._count, self.now))
+        seen, places, _ = self._column(entries, self.memory.seen)
+        seen[places] = self.now
+        return seen
 
-    def _column(self, entries: np.ndarray, stored: np.ndarray, staged: dict[int, int]) -> np.ndarray:
+    def _column(self, entries: np.ndarray, stored: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """A column of the memory of some entries (m,), the places of those that this view changed, and their counts."""
         column = np.zeros(len(entries), np.int64)
         column[entries >= 0] = stored[entries[entries >= 0]]
-        for place, entry in enumerate(entries.tolist()):
-            if entry in staged:
-                column[place] = staged[entry]
-        return column
+        if not self._count:
+            return column, np.empty(0, np.int64), np.empty(0, np.int64)
+        if self._changed is None:
+            self._changed = np.array(sorted(self._count.items()), np.int64)
+        at = np.minimum(np.searchsorted(self._changed[:, 0], entries), len(self._changed) - 1)
+        places = np.flatnonzero(self._changed[at, 0] == entries)
+        return column, places, self._changed[at[places], 1]
 
     def _tally_of(self, number: int) -> tuple[int, int]:
         tally = self._tally.get(number)
