@@ -102,6 +102,21 @@ def test_rewards_do_not_depend_on_the_number_of_ranks_how_groups_are_cut_or_who_
     assert asyncio.run(trained(8, 4, [0, 8, 8], "step")) == one  # two parts are empty
 
 
+def test_what_is_foreign_to_a_group_is_found_although_its_members_come_one_by_one() -> None:
+    async def scenario() -> None:
+        texts = ["12 pens are left", "so 12 pens", "12 pens, and then " + "".join(map(str, range(60))), "it is 12 pens"]
+        component = {"weight": 1.0, "guards": {"max_foreign": 50, "max_copied": 0.9}}
+        async with serving() as service:
+            await configure(service, barrier="group", group_size=4, components={"exploit": component})
+            step = Step(0)
+            alone = [step.request([item]).model_copy(update={"completions": [texts[item]]}) for item in range(4)]
+            answers = await asyncio.gather(*(ask(service, request) for request in alone))
+            reasons = [answer["guards"]["rejected"][0] if answer["guards"]["rejected"] else [] for answer in answers]
+            assert reasons == [[], [], ["exploit:foreign"], []]
+
+    run(scenario)
+
+
 def test_a_complete_step_opens_a_new_round_when_it_comes_again() -> None:
     async def scenario() -> None:
         async with serving() as service:

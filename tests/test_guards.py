@@ -13,6 +13,10 @@ from memr_service.guards import (
     REASONS,
     anneal,
     cap,
+    copied,
+    copied_share,
+    foreign,
+    foreign_stretches,
     mixed_groups_only,
     neighbour_floor,
     only_if,
@@ -49,6 +53,8 @@ def test_limits_reject_what_lies_beyond_them() -> None:
     assert too_long(characters, 20).tolist() == [False, False, False, True]
     assert repetition(np.array([0.5, 0.51]), 0.5).tolist() == [False, True]
     assert truncated(np.array([0, 1])).tolist() == [False, True]
+    assert copied(np.array([0.7, 0.71]), 0.7).tolist() == [False, True]
+    assert foreign(np.array([225, 226]), 225).tolist() == [False, True]
 
 
 def test_a_component_can_be_for_one_side_alone() -> None:
@@ -145,6 +151,38 @@ def test_repetition_is_seen_with_and_without_spaces_in_any_script() -> None:
         assert repeated_share(text) > 0.85
     assert repeated_share(sentence) == repeated_share("") == 0
     assert repeated_share(sentence * 3) == pytest.approx(2 / 3, abs=0.04)
+
+
+def test_a_copied_prompt_is_known_as_one_and_real_solutions_are_not() -> None:
+    for question in solutions()[:200]:
+        assert copied_share(question["question"] + "\nA: 5", question["question"]) > 0.85
+    shares = [copied_share(one["solution"], asked["question"]) for asked in solutions() for one in asked["solutions"]]
+    assert np.mean(np.array(shares) > 0.7) <= 0.001
+    assert copied_share("", "a question") == copied_share("short", "") == 0
+
+
+def test_what_is_appended_to_a_solution_is_foreign_to_its_group_and_real_solutions_are_not() -> None:
+    tail = (
+        " Mathematics is beautiful, patience its key. Every explanation is one that everybody may follow from start "
+        "to end, with confidence and clarity, whatever its subject. Having considered all this carefully we arrive, "
+        "naturally, where nobody is surprised who has been paying attention."
+    )
+    group = np.zeros(4, int)
+    strange, real = [], []
+    for asked in solutions()[:300]:
+        texts, prompts = [one["solution"] for one in asked["solutions"]], [asked["question"]] * 4
+        real += foreign_stretches(texts, prompts, group).tolist()
+        strange.append(foreign_stretches([texts[0] + tail, *texts[1:]], prompts, group)[0])
+    assert np.mean(np.array(strange) > 225) >= 0.9
+    assert np.mean(np.array(real) > 225) <= 0.005
+
+
+def test_nothing_is_foreign_where_there_is_too_little_to_compare_with_or_a_sibling_says_the_same() -> None:
+    texts, prompts = ["lorem ipsum " * 30, "seven and five"], ["7 + 5?"] * 2
+    assert foreign_stretches(texts, prompts, np.zeros(2, int)).tolist() == [0, 0]
+    assert foreign_stretches([*texts, *texts], prompts * 2, np.array([0, 0, 0, 1])).tolist()[::2] == [0, 0]
+    assert foreign_stretches([*texts, "twelve"], prompts + prompts[:1], np.zeros(3, int))[0] == len(texts[0]) - 7
+    assert foreign_stretches([], [], NO_GROUP).tolist() == foreign_stretches([""], ["q"], np.zeros(1, int))[1:].tolist()
 
 
 def test_real_solutions_pass_a_limit_of_a_half_and_loops_do_not() -> None:

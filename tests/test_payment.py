@@ -75,6 +75,18 @@ def test_a_rejected_item_is_told_why_earns_nothing_of_it_and_does_not_move_the_w
             [0],
         ),
         ({"drop_truncated": True}, {"truncated": [False] * 7 + [True]}, "truncated", [7]),
+        (
+            {"max_copied": 0.5},
+            {"prompts": ["how many are left?"] * 8, "completions": ["how many are left?"] + ["5"] * 7},
+            "copied",
+            [0],
+        ),
+        (
+            {"max_foreign": 100},
+            {"completions": ["".join(map(str, range(99)))] + ["two and two is four"] * 7},
+            "foreign",
+            [0],
+        ),
         ({"only_if": "incorrect"}, {"outcomes": [1.0] + [0.0] * 7}, "other_outcome", [0]),
         ({"only_if": "correct"}, {"outcomes": [0.0] + [1.0] * 7}, "other_outcome", [0]),
         ({"mixed_groups_only": True}, {"outcomes": [0.0] * 4 + [1.0, 0.0] * 2}, "unmixed_group", [0, 1, 2, 3]),
@@ -113,6 +125,21 @@ def test_a_cap_bounds_the_bonus_by_the_outcome_and_annealing_takes_it_away() -> 
             answer = service.reward(**request(step, step=step) | {"run_id": "fading"})
             scaled = np.array(answer["components"]["exploit"]["scaled"])
             assert answer["rewards"] == pytest.approx(4.0 * factor * scaled, abs=1e-12)
+
+
+def test_what_only_one_side_earns_is_measured_on_both() -> None:
+    with Local("memory:") as service:
+        component = {"weight": 2.0, "guards": {"earned_by": "correct"}}
+        service.create("run", components={"exploit": component, "banded_novelty": component})
+        service.create("plain", components={"exploit": 2.0, "banded_novelty": 2.0})
+        for seed in range(5):
+            answer, plain = service.reward(**request(seed)), service.reward(**request(seed) | {"run_id": "plain"})
+            assert answer["components"] == plain["components"]
+            right = np.array(request(seed)["outcomes"]) > 0.5
+            assert not any(answer["guards"]["rejected"])
+            # wrong ones get the least that either pays: 0 of a scaled value, and the lower end of the band
+            assert np.array(answer["rewards"]) == pytest.approx(np.where(right, plain["rewards"], -2.0))
+        assert service.info("run").windows == service.info("plain").windows
 
 
 def test_a_spread_is_at_most_a_share_of_the_outcomes_within_each_group() -> None:

@@ -6,7 +6,7 @@ from typing import Any, get_args
 
 import pytest
 from memr_client.errors import InvalidRequest
-from memr_client.schemas import Component, PresetName, RunConfig
+from memr_client.schemas import Component, MemoryQuality, PresetName, RunConfig
 from memr_service.presets import PRESETS, differences, resolve, spelled_out
 
 # What the law says of the defaults, written out once more; fields that it does not name are as the wire has them.
@@ -154,3 +154,24 @@ def test_what_is_given_is_left_as_it_is() -> None:
     resolve(given, "memory-r", "hashed")
     assert given == RunConfig(components={"explore": 2})
     assert given.model_fields_set == {"components"}
+
+
+def test_guarded_pays_right_answers_within_limits_and_at_most_half_of_what_the_verifier_does() -> None:
+    config = resolved(preset="guarded")
+    assert list(config.components) == ["exploit", "explore"]
+    for component in config.components.values():
+        assert isinstance(component, Component)
+        assert (component.bounds, component.guards.earned_by) == ("p5-p95", "correct")
+        assert component.guards.model_copy(update={"earned_by": None}).model_dump() == config.memory.gates.model_dump()
+    assert sum(config.weights.values()) == config.max_spread == 0.5
+    assert resolved(preset="guarded", max_spread=None, components={"exploit": 2}).max_spread is None
+
+
+def test_guarded_does_without_what_needs_whole_groups_where_there_are_none() -> None:
+    config = resolved(preset="guarded", barrier="snapshot", group_size=8)
+    assert config.max_spread is None
+    assert config.memory == MemoryQuality()
+    assert config.components == resolved(preset="guarded").components
+    assert resolve(config, "memory-r", "another") == config
+    with pytest.raises(InvalidRequest, match="max_spread"):
+        resolved(preset="guarded", barrier="snapshot", group_size=8, max_spread=0.5)

@@ -20,7 +20,12 @@ def record(n: int = 3, dimension: int = 2) -> Record:
     rng = np.random.default_rng(0)
     batch = make_batch(["a", "b", "a", "c"][:n], unit_rows(rng, n, dimension), [1, 0, 0.5, -2][:n], step=7)
     batch = replace(
-        batch, answers=["4", None, "5"][:n], labels=[None, "ü", ""][:n], truncated=np.array([True, False, True][:n])
+        batch,
+        answers=["4", None, "5"][:n],
+        labels=[None, "ü", ""][:n],
+        truncated=np.array([True, False, True][:n]),
+        copied=np.array([0.0, 0.5, 1.0][:n]),
+        foreign=np.array([0, 7, 225][:n]),
     )
     effects = replace(
         score(State(config()), config(), batch, write=True),

@@ -19,7 +19,17 @@ from memr_service.components import (
     shuffled,
     value,
 )
-from memr_service.guards import anneal, cap, mixed_groups_only, rank, repeated_share, spread_cap, trimmed
+from memr_service.guards import (
+    anneal,
+    cap,
+    copied_share,
+    foreign_stretches,
+    mixed_groups_only,
+    rank,
+    repeated_share,
+    spread_cap,
+    trimmed,
+)
 
 
 def test_error_cluster_equals_its_plain_twin() -> None:
@@ -124,3 +134,19 @@ def test_the_repeated_share_equals_its_plain_twin() -> None:
     texts = [" ".join(rng.choice(words[: rng.integers(1, 9)], size=rng.integers(0, 60))) for _ in range(GROUPS)]
     texts += ["", "short", "x" * 15, "x" * 16, "x" * 17, "\ud800" * 30]
     compare("repeated_share", (abs(repeated_share(text) - plain.repeated_share(text)) for text in texts))
+
+
+def test_what_texts_have_in_common_equals_its_plain_twins() -> None:
+    rng = np.random.default_rng(1)
+    words = ["apples", "pears", "so", "7 + 5 = 12", "\u4e8c\u5341\u4e2a\u82f9\u679c", "lorem ipsum dolor", "x", ""]
+
+    def differences() -> Iterator[float]:
+        for _ in range(GROUPS):
+            texts = [" ".join(rng.choice(words, size=rng.integers(0, 12))) for _ in range(rng.integers(1, 9))]
+            prompts = [" ".join(rng.choice(words, size=rng.integers(0, 6))) for _ in texts]
+            group = rng.integers(0, 3, size=len(texts))
+            fast = foreign_stretches(texts, prompts, group)
+            yield largest_difference(fast, plain.foreign_stretches(texts, prompts, group.tolist()))
+            yield abs(copied_share(texts[0], prompts[0]) - plain.copied_share(texts[0], prompts[0]))
+
+    compare("copied and foreign", differences())

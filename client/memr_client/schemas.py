@@ -39,7 +39,9 @@ Matrix = Annotated[
 ]
 """Embeddings on the wire. What arrives is checked where it becomes an array (`memr_service.batch`)."""
 
-PresetName = Literal["memory-r+", "memory-r", "official-memory-r+", "official-memory-r", "random", "shuffled"]
+PresetName = Literal[
+    "memory-r+", "memory-r", "official-memory-r+", "official-memory-r", "guarded", "random", "shuffled"
+]
 ComponentName = Literal[
     "exploit",
     "explore",
@@ -113,6 +115,11 @@ class Gates(Options):
     """Reject completions shorter or longer than this."""
     max_repetition: Share | None = None
     """Reject completions of which a larger share repeats what was said earlier in them."""
+    max_copied: Share | None = None
+    """Reject completions of which a larger share stands in their prompt."""
+    max_foreign: Count | None = None
+    """Reject completions with a longer stretch, in bytes, that has nothing in common with their prompt or any sibling.
+    Looked at where a group has three completions or more."""
     drop_truncated: bool = False
     """Reject completions that the trainer sent as `truncated`."""
 
@@ -123,7 +130,9 @@ class ComponentGuards(Gates):
     neighbour_floor: Cosine | None = None
     """exploit and explore: reject items whose nearest prompt in memory is less similar than this."""
     only_if: Literal["correct", "incorrect"] | None = None
-    """Pay completions of this side alone."""
+    """Pay completions of this side alone, and look at no others."""
+    earned_by: Literal["correct", "incorrect"] | None = None
+    """Pay completions of this side alone, but measure all: nobody is rejected, and the window knows both sides."""
     mixed_groups_only: bool = False
     """Pay only in groups with both right and wrong completions."""
     cap: Annotated[float, Field(ge=0, allow_inf_nan=False, strict=True)] | None = None

@@ -12,6 +12,8 @@ import orjson
 from memr_client.errors import InvalidRequest
 from memr_client.schemas import Message, RewardRequest, RunConfig
 
+from memr_service.guards import foreign_stretches
+
 Text = str | list[Message]
 
 
@@ -109,6 +111,12 @@ def completion_texts(request: RewardRequest, config: RunConfig) -> list[str]:
     """The text of each completion that is encoded."""
     official = config.order == "official"
     return [completion_text(one, config.reasoning_tags, official=official) for one in request.completions]
+
+
+def foreign(prompts: Sequence[Text], completions: Sequence[Text], group: np.ndarray) -> np.ndarray:
+    """The longest stretch of each whole completion, in bytes, that prompt and siblings know nothing of (n,)."""
+    texts = [completion_text(one) for one in completions]
+    return foreign_stretches(texts, [prompt_text(one) for one in prompts], group)
 
 
 def distinct_texts(request: RewardRequest, completions: list[str]) -> Texts:

@@ -14,8 +14,8 @@ from memr_client.schemas import RewardRequest, RunConfig
 from memr_service import batch as inputs
 from memr_service.batcher import Batcher
 from memr_service.encoder import Encoders
-from memr_service.guards import repeated_share
-from memr_service.payment import repetition_counts
+from memr_service.guards import copied_share, repeated_share
+from memr_service.payment import asked
 from memr_service.record import Batch
 from memr_service.run import Run
 
@@ -87,9 +87,6 @@ class Embedder:
             prompts = prompts[first]
             encoded, truncated = len(texts.distinct), int(result.truncated.sum())
         group, names = inputs.groups(request, keys)
-        repeated = None
-        if repetition_counts(config):
-            repeated = np.array([repeated_share(text) for text in completion_texts])
         batch = Batch(
             keys=keys,
             prompts=inputs.rounded(prompts, config.storage),
@@ -103,7 +100,7 @@ class Embedder:
             answers=request.answers,
             labels=request.labels,
             truncated=None if request.truncated is None else np.array(request.truncated),
-            repeated=repeated,
+            **_measured(config, request, completion_texts, group),
         )
         return Embedded(batch, encoded, truncated)
 
@@ -130,6 +127,19 @@ class Embedder:
                 remedy="Serve it with the encoder it was created with, or send embeddings.",
             )
         return have
+
+
+def _measured(config: RunConfig, request: RewardRequest, texts: list[str], group: np.ndarray) -> dict[str, np.ndarray]:
+    """What the run's guards must know of the texts: columns of a batch (n,)."""
+    found = {}
+    if asked(config, "max_repetition"):
+        found["repeated"] = np.array([repeated_share(text) for text in texts])
+    if asked(config, "max_copied"):
+        prompts = [inputs.prompt_text(prompt) for prompt in request.prompts]
+        found["copied"] = np.array([copied_share(text, prompt) for text, prompt in zip(texts, prompts, strict=True)])
+    if asked(config, "max_foreign"):
+        found["foreign"] = inputs.foreign(request.prompts, request.completions, group)
+    return found
 
 
 def sent_embeddings(request: RewardRequest, keys: list[bytes]) -> Sent | None:

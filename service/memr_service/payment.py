@@ -56,8 +56,11 @@ def pay(
 
 
 def bonus(state: State, options: Component, scaled: np.ndarray, batch: Batch) -> np.ndarray:
-    """What a component adds to the rewards (n,): its weighted scaled values, annealed and capped."""
+    """What a component adds to the rewards (n,): its weighted scaled values where they are earned, annealed, capped."""
     weighted = options.weight * scaled
+    if options.guards.earned_by is not None:
+        other = guards.only_if(options.guards.earned_by, batch.outcomes > state.config.success_threshold)
+        weighted = np.where(other, options.weight * _least(options), weighted)
     if options.guards.anneal is not None:
         step = batch.step if batch.step is not None else state.steps_committed
         weighted = guards.anneal(step, *options.guards.anneal) * weighted
@@ -66,10 +69,10 @@ def bonus(state: State, options: Component, scaled: np.ndarray, batch: Batch) ->
     return np.asarray(weighted)
 
 
-def repetition_counts(config: RunConfig) -> bool:
-    """Whether a guard or gate of the config looks at repetition, which is measured on the texts."""
+def asked(config: RunConfig, guard: str) -> bool:
+    """Whether a component or the memory's gates have the guard: some rest on measures of the texts."""
     limits = [config.memory.gates, *(_options(config, name).guards for name in config.weights)]
-    return any(one.max_repetition is not None for one in limits)
+    return any(getattr(one, guard) is not None for one in limits)
 
 
 def _options(config: RunConfig, name: str) -> Component:
@@ -94,6 +97,10 @@ def rejections(
         yield reason["too_long"], guards.too_long(batch.lengths, on.max_chars)
     if on.max_repetition is not None and batch.repeated is not None:
         yield reason["repetition"], guards.repetition(batch.repeated, on.max_repetition)
+    if on.max_copied is not None and batch.copied is not None:
+        yield reason["copied"], guards.copied(batch.copied, on.max_copied)
+    if on.max_foreign is not None and batch.foreign is not None:
+        yield reason["foreign"], guards.foreign(batch.foreign, on.max_foreign)
     if on.drop_truncated and batch.truncated is not None:
         yield reason["truncated"], guards.truncated(batch.truncated)
     if on.only_if is not None:

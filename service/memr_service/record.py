@@ -19,6 +19,8 @@ from memr_service.memory import CuratedWrites, Writes
 
 GENESIS = bytes(32)
 """The chain of a run without records."""
+SELDOM = ("copied", "foreign")
+"""Columns of a batch that records have only where they are needed; of the others an absent one is written as such."""
 
 
 @dataclass(frozen=True)
@@ -45,6 +47,10 @@ class Batch:
     truncated: np.ndarray | None = None
     repeated: np.ndarray | None = None
     """Share of each completion that repeats what was said earlier in it (n), where a guard needs to know."""
+    copied: np.ndarray | None = None
+    """Share of each completion that stands in its prompt (n), where a guard needs to know."""
+    foreign: np.ndarray | None = None
+    """Longest stretch of each that its prompt and siblings know nothing of, in bytes (n), where a guard needs it."""
 
     @classmethod
     def of_nothing(cls, dimension: int) -> Batch:
@@ -179,7 +185,8 @@ def _chain(beside: dict[str, Any], inputs: bytes, effects: bytes) -> bytes:
 
 
 def _batch_fields(batch: Batch) -> dict[str, Any]:
-    return {**vars(batch), "keys": b"".join(batch.keys)}
+    fields = {**vars(batch), "keys": b"".join(batch.keys)}
+    return {name: value for name, value in fields.items() if value is not None or name not in SELDOM}
 
 
 def _batch(fields: dict[str, Any]) -> Batch:

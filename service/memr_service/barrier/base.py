@@ -16,6 +16,7 @@ import numpy as np
 from memr_client.errors import ProblemError
 from memr_client.schemas import RewardRequest
 
+from memr_service.batch import foreign
 from memr_service.record import Batch, Record
 from memr_service.run import Submission
 
@@ -163,6 +164,8 @@ def merged(seats: Sequence[Seat]) -> Batch:
         answers=_column([batch.answers for batch, _ in batches], seats),
         labels=_column([batch.labels for batch, _ in batches], seats),
         repeated=_numbers([batch.repeated for batch, _ in batches], seats),
+        copied=_numbers([batch.copied for batch, _ in batches], seats),
+        foreign=_foreign(seats, group) if all(batch.foreign is not None for batch, _ in batches) else None,
         truncated=np.array(truncated) if any(batch.truncated is not None for batch, _ in batches) else None,
     )
 
@@ -172,6 +175,13 @@ def _column(columns: list[list[str | None] | None], seats: Sequence[Seat]) -> li
     if all(column is None for column in columns):
         return None
     return [None if column is None else column[item] for column, (_, item) in zip(columns, seats, strict=True)]
+
+
+def _foreign(seats: Sequence[Seat], group: list[int]) -> np.ndarray:
+    """As `Batch.foreign`, now that all siblings are there."""
+    prompts = [member.request.prompts[item] for member, item in seats]
+    completions = [member.request.completions[item] for member, item in seats]
+    return foreign(prompts, completions, np.array(group))
 
 
 def _numbers(columns: list[np.ndarray | None], seats: Sequence[Seat]) -> np.ndarray | None:

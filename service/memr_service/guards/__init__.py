@@ -5,8 +5,11 @@ everybody else together. It must earn the least that the component pays: 0 where
 """
 
 from memr_service.guards.bounds import anneal, cap, spread_cap
+from memr_service.guards.familiar import copied_share, foreign_stretches
 from memr_service.guards.rejection import (
     REASONS,
+    copied,
+    foreign,
     mixed_groups_only,
     neighbour_floor,
     only_if,
@@ -23,6 +26,10 @@ __all__ = [
     "REASONS",
     "anneal",
     "cap",
+    "copied",
+    "copied_share",
+    "foreign",
+    "foreign_stretches",
     "mixed_groups_only",
     "neighbour_floor",
     "only_if",

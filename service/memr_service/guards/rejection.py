@@ -12,6 +12,8 @@ REASONS = {
     "too_short": "too_short",
     "too_long": "too_long",
     "repetition": "repetitive",
+    "copied": "copied",
+    "foreign": "foreign",
     "truncated": "truncated",
     "only_if": "other_outcome",
     "mixed_groups_only": "unmixed_group",
@@ -50,6 +52,19 @@ def too_long(characters: np.ndarray, most: int) -> np.ndarray:
 def repetition(share: np.ndarray, most: float) -> np.ndarray:
     """Completions of which more than the share `most` repeats what they have said before (`repeated_share`) (n,)."""
     return np.asarray(share > most)
+
+
+def copied(share: np.ndarray, most: float) -> np.ndarray:
+    """Completions of which more than the share `most` stands in their prompt (`copied_share`) (n,)."""
+    return np.asarray(share > most)
+
+
+def foreign(stretch: np.ndarray, most: int) -> np.ndarray:
+    """Completions with more than `most` bytes on end that neither prompt nor siblings know (`foreign_stretches`) (n,).
+
+    What is appended to a right answer or hidden in one, where the encoder still sees the answer.
+    """
+    return np.asarray(stretch > most)
 
 
 def truncated(cut: np.ndarray) -> np.ndarray:

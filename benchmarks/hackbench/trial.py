@@ -1,0 +1,166 @@
+"""Runs that meet junk: a filled or a nearly empty memory, then groups of three real attempts and one of junk."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from itertools import count
+from typing import Any
+
+import numpy as np
+from memr_client import RewardClient, RewardResponse
+from memr_service.verifier import final_number
+from minilm import embed
+from real_data import Question
+
+from benchmarks.hackbench.cases import Case
+
+GROUPS = 8
+"""Groups in a request."""
+FEW = 2
+"""Questions that a nearly empty memory knows."""
+NO_WARMUP = {"explore_warmup_steps": 0, "explore_warmup_prompts": 0}
+
+Item = tuple[str, str, float]
+"""Question, completion, outcome."""
+
+
+@dataclass
+class Played:
+    """Groups as they were rewarded: columns (groups, items of a group)."""
+
+    outcomes: np.ndarray
+    rewards: np.ndarray
+    rejected: np.ndarray
+    scaled: dict[str, np.ndarray]
+    raw: dict[str, np.ndarray]
+
+
+@dataclass
+class Bench:
+    """Plays configs against junk, through an embedded service, with embeddings that are made once."""
+
+    client: RewardClient
+    cases: Sequence[Case]
+    others: Sequence[Question]
+    """What a filled memory knows beside the cases' questions."""
+    _numbers: Iterator[int] = field(default_factory=count)
+
+    def begin(self, config: dict[str, Any], *, filled: bool) -> str:
+        """A run with a history, and its name."""
+        run = f"run-{next(self._numbers)}"
+        self.client.create_run(run, **{**config, **NO_WARMUP})
+        seen = self.others if filled else self.others[:FEW]
+        for part in chunks(seen, GROUPS):
+            items = [
+                (one["question"], made["solution"], made["is_correct"]) for one in part for made in one["solutions"]
+            ]
+            self.ask(run, items)
+        for part in chunks(self.cases if filled else [], 4 * GROUPS):
+            self.ask(run, [(case.question, case.earlier["solution"], case.earlier["is_correct"]) for case in part])
+        return run
+
+    def ask(self, run: str, items: Sequence[Item], **columns: Any) -> RewardResponse:
+        """Rewards for items, which the run remembers."""
+        questions, completions, outcomes = zip(*items, strict=True)
+        numbers = [final_number(text) for text in completions]
+        return self.client.reward(
+            questions,
+            completions,
+            [float(outcome) for outcome in outcomes],
+            run_id=run,
+            answers=[None if number is None else str(number) for number in numbers],
+            embeddings={"prompts": embed(questions), "completions": embed(completions)},
+            **columns,
+        )
+
+    def play(self, base: str, junk: str, *, fresh: bool) -> Played:
+        """All cases, each with three real attempts and, last, its junk; on a copy of `base`, which stays as it is.
+
+        Args:
+            fresh: each request meets the memory as it was, so that a nearly empty one stays so.
+        """
+        answers, run = [], self._copy(base)
+        for number, part in enumerate(chunks(self.cases, GROUPS)):
+            if number and fresh:
+                self.client.delete_run(run)
+                run = self._copy(base)
+            items = [item for case in part for item in group(case, junk)]
+            answers.append((items, self.ask(run, items)))
+        self.client.delete_run(run)
+        return _played(answers, 4)
+
+    def alone(self, config: dict[str, Any], questions: Sequence[Question]) -> Played:
+        """Each question met once, its four real attempts as a group, in a memory that grows all along."""
+        run = f"run-{next(self._numbers)}"
+        self.client.create_run(run, **{**config, **NO_WARMUP})
+        answers = []
+        for one in questions:
+            items = [(one["question"], made["solution"], float(made["is_correct"])) for made in one["solutions"]]
+            answers.append((items, self.ask(run, items)))
+        self.client.delete_run(run)
+        return _played(answers, 4)
+
+    def real(self, run: str, cases: Sequence[Case]) -> Played:
+        """What real attempts would earn now; nothing is remembered."""
+        answers = []
+        for part in chunks(cases, GROUPS):
+            items = [item for case in part for item in attempts(case)]
+            answers.append((items, self.ask(run, items, mode="eval")))
+        return _played(answers, 3)
+
+    def flood(self, base: str, junk: str, doses: Sequence[int]) -> dict[int, Played]:
+        """What the first third of the cases earns after so many junk completions in a row, for the others' questions.
+
+        Each of them is a group of its own, so that it has no siblings to be compared with.
+        """
+        shown = len(self.cases) // 3
+        run, senders, sent = self._copy(base), self.cases[shown:], 0
+        found = {}
+        for dose in doses:
+            items = [_junk(senders[place % len(senders)], junk) for place in range(sent, dose)]
+            if items:
+                names = [f"{junk} {place}" for place in range(sent, dose)]
+                self.ask(run, items, group_ids=names)
+            sent = dose
+            found[dose] = self.real(run, self.cases[:shown])
+        self.client.delete_run(run)
+        return found
+
+    def _copy(self, base: str) -> str:
+        run = f"run-{next(self._numbers)}"
+        self.client.fork(base, run)
+        return run
+
+
+def attempts(case: Case) -> list[Item]:
+    """The real attempts at a case."""
+    return [(case.question, made["solution"], float(made["is_correct"])) for made in case.fresh]
+
+
+def group(case: Case, junk: str) -> list[Item]:
+    """Real attempts, and junk of a class."""
+    return [*attempts(case), _junk(case, junk)]
+
+
+def _junk(case: Case, junk: str) -> Item:
+    return case.question, case.junk[junk], case.outcome(case.junk[junk])
+
+
+def _played(answers: Sequence[tuple[Sequence[Item], RewardResponse]], size: int) -> Played:
+    def column(values: Iterator[Sequence[Any]]) -> np.ndarray:
+        return np.concatenate([np.array(list(one), np.float64) for one in values]).reshape(-1, size)
+
+    names = list(answers[0][1].components)
+    return Played(
+        outcomes=column([item[2] for item in items] for items, _ in answers),
+        rewards=column(answer.rewards for _, answer in answers),
+        rejected=column([bool(reasons) for reasons in answer.guards.rejected] for _, answer in answers) > 0,
+        scaled={name: column(answer.components[name].scaled for _, answer in answers) for name in names},
+        raw={name: column(answer.components[name].raw for _, answer in answers) for name in names},
+    )
+
+
+def chunks(values: Sequence[Any], size: int) -> Iterator[Sequence[Any]]:
+    """A sequence in pieces."""
+    return (values[start : start + size] for start in range(0, len(values), size))
