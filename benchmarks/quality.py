@@ -22,7 +22,7 @@ from memr_service.record import Batch, Record
 from memr_service.state import State
 
 GROUPS, G, D, PROMPTS = 8, 16, 384, 64
-EPOCHS, REPEATS = (12, 3) if "--quick" in sys.argv else (30, 9)
+EPOCHS, REPEATS = (8, 2) if "--quick" in sys.argv else (30, 9)
 MERGE: dict[str, Any] = {"merge_similarity": 0.98}
 OPTIONS: dict[str, dict[str, Any]] = {
     "all off": {},

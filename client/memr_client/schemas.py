@@ -252,7 +252,7 @@ class MemoryQuality(Options):
     @property
     def curates(self) -> bool:
         """Whether entries are counted, aged or chosen: gates alone only keep some out."""
-        return self.model_copy(update={"gates": WriteGates()}) != MemoryQuality()
+        return (self.merge_similarity, self.decay_steps, self.max_age, self.eviction) != (None, None, None, "fifo")
 
 
 DEFAULT_COMPONENTS: dict[ComponentName, float | Component] = {"exploit": 1.0, "explore": 1.0}

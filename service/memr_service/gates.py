@@ -13,6 +13,9 @@ from memr_service.record import Batch
 LONE = "lone_answer"
 """The reason of `agreement`; the other gates have those of the guards of their names."""
 
+OPEN = WriteGates()
+"""No gates."""
+
 Shut = dict[str, np.ndarray]
 """Reason -> items (n,) bool that it keeps out."""
 
@@ -27,7 +30,7 @@ def shut(config: RunConfig, batch: Batch, right: np.ndarray, wrong: np.ndarray) 
         right: which items the outcome sends to the success memory (n,). wrong: which to the failure memory.
     """
     on = config.memory.gates
-    if on == WriteGates():
+    if on == OPEN:
         return {}
     limits = ComponentGuards(**on.model_dump(exclude={"agreement"}))
     found = {reason: mask & (right | wrong) for reason, mask in payment.rejections(config, limits, batch, None)}
