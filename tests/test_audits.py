@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
 import numpy as np
@@ -104,6 +105,18 @@ def test_the_released_codes_order_is_a_leak() -> None:
     assert "auc_leak explore" in out_of_bounds(audits, "alarm")
 
 
+def test_a_component_that_warms_up_leaves_no_share_to_tell() -> None:
+    policy = Policy(9)
+    with RewardClient.embedded(run="run", audits={"window": WINDOW}) as client:
+        client.create_run(explore_warmup_steps=20)
+        for number in range(24):
+            client.reward(**policy.step(number))
+        warming, mixed = client.audits(at=20), client.audits(at=24)
+    assert "component_share" in out_of_bounds(warming, "unknown")
+    assert mixed.recent is not None
+    assert 0.3 < mixed.recent.shares["explore"] < 0.7
+
+
 def test_an_earlier_position_is_audited_as_it_was_then() -> None:
     policy = Policy(5)
     with RewardClient.embedded(run="run", audits={"window": WINDOW}) as client:
@@ -145,3 +158,26 @@ def test_provenance_names_what_the_run_is_made_of() -> None:
     assert (origin.completions, origin.position, origin.dimension) == (16, 1, D)
     assert len(origin.config_sha256) == 64
     assert {"python", "numpy"} <= origin.versions.keys()
+
+
+@pytest.mark.parametrize("label", [False, True])
+def test_the_metrics_count_the_alarms_of_open_runs(label: bool) -> None:
+    policy = Policy(8)
+    with RewardClient.embedded(audits={"window": WINDOW}, run_label=label) as client:
+        for run in ("good", "bad", "gone"):
+            client.create_run(run, explore_warmup_steps=10)
+            for number in range(40):
+                late = {"outcomes": lambda fields, which: [0.0] * 16} if run == "bad" else {}
+                client.reward(run_id=run, **policy.step(number, **late))
+        alarms = sum(one.state == "alarm" for one in client.audits("bad").audits)
+        assert alarms >= 2
+        assert gauges(client) == ({"good": 0, "bad": alarms, "gone": 0} if label else {"": alarms})
+        client.delete_run("gone")
+        assert gauges(client) == ({"good": 0, "bad": alarms} if label else {"": alarms})
+
+
+def gauges(client: RewardClient) -> dict[str, float]:
+    """Run ("" where series carry no name) -> its gauge."""
+    shown = client._pool().get("/metrics").text
+    found = re.findall(r'^memr_audits_firing(?:\{run="(.*)"\})? (\S+)$', shown, re.MULTILINE)
+    return {run: float(value) for run, value in found}

@@ -181,6 +181,7 @@ class SettingResult(Told):
     chain: str | None
     """Only of the run's own config: the chain (hex) up to which every record came out."""
     seconds: float
+    """Of one processor."""
 
 
 class ReplayResult(Told):
@@ -257,6 +258,7 @@ class Stretch(Told):
     """Characters of a completion's encoded text."""
     truncated: float | None
     shares: dict[str, float]
+    """Component -> its share of what is paid, since all have warmed up; empty before."""
     memory_share: dict[str, float]
     """"all_wrong", "mixed", "all_right" -> share of all the advantages' variance that comes from the memory there."""
     auc: dict[str, float | None]

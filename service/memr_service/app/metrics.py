@@ -91,6 +91,7 @@ class Metrics:
         self._store_bytes.set(await self._service.store_bytes())
         firing = await self._desk.firing()
         if self._run_label:
+            self._audits.clear()
             for run_id, count in firing.items():
                 self._audits.labels(run_id).set(count)
         else:

@@ -85,7 +85,8 @@ def _audits(looks: Sequence[Audits]) -> str:
         lines.append(f"| {name} | {MARKS[one.state]} | {' | '.join(numbers)} | {since} | {one.says} |")
         if out:
             remedies.append(f"- **{name}**: {one.remedy}")
-    return "\n".join(lines) + ("\n\nWhat to do:\n\n" + "\n".join(remedies) if remedies else "")
+    parts = ["\n".join(lines), "-: cannot be told, or not yet: a comparison needs a stretch apart from the first one."]
+    return "\n\n".join([*parts, "What to do:", "\n".join(remedies)] if remedies else parts)
 
 
 def _since(looks: Sequence[Audits], audit: Audit) -> str:

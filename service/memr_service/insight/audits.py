@@ -90,7 +90,9 @@ def measure(span: Span, config: RunConfig) -> Stretch:
         zero_variance=diagnostics.zero_variance(span.outcomes, group),
         length=quantiles(span.lengths.astype(np.float64)),
         truncated=float(span.truncated[told].mean()) if told.any() else None,
-        shares=diagnostics.component_shares(span.scaled, weights),
+        shares=diagnostics.component_shares({name: values[span.warm] for name, values in span.scaled.items()}, weights)
+        if span.warm.any()
+        else {},
         memory_share={kind: share for kind, share in shares.items() if not np.isnan(share)},
         auc={name: _known(diagnostics.auc(raw, right, group)) for name, raw in span.raw.items()},
         raw={name: quantiles(raw[~np.isnan(raw)]) for name, raw in span.raw.items()},
@@ -118,9 +120,9 @@ Found = tuple[AuditName, str, float | None, float | None]
 def _absolute(recent: Stretch) -> Iterator[Found]:
     """Audits that need no comparison."""
     yield "truncation", "", recent.truncated, None
-    largest = max(recent.shares, key=lambda name: recent.shares[name])
-    if len(recent.shares) > 1:
-        yield "component_share", largest, recent.shares[largest], None
+    if len(recent.raw) > 1:
+        largest = max(recent.shares, key=lambda name: recent.shares[name], default="")
+        yield "component_share", largest, recent.shares.get(largest), None
     yield "memory_share", "", sum(recent.memory_share.values()) if recent.memory_share else None, None
     for name, value in recent.auc.items():
         yield "auc_leak", name, value, None

@@ -111,8 +111,8 @@ class Desk:
         if state.config.barrier == "snapshot":
             batch = record.batch
             begun = state.open_groups.get(batch.group_names[batch.group[item]])
-            first = record if begun is None else await ledger.holding(begun.serials[0])
-            pinned = state if first is None or first is record else await ledger.state(first.position - 1)
+            first = None if begun is None else await ledger.place(begun.serials[0])
+            pinned = state if first is None else await ledger.state(first.position - 1)
             readings = await asyncio.to_thread(read_pinned, pinned, record, item, most)
         else:
             serial = record.first_serial
@@ -134,9 +134,9 @@ class Desk:
         async def whole(reading: MemoryRead) -> MemoryRead:
             neighbours = []
             for one in reading.neighbours:
-                record = await ledger.holding(one.serial)
+                place = await ledger.place(one.serial)
                 prompt, completion = texts.get(one.serial, (None, None))
-                about = {"prompt": prompt, "completion": completion, "step": record.batch.step if record else None}
+                about = {"prompt": prompt, "completion": completion, "step": place.step if place else None}
                 neighbours.append(one.model_copy(update=about))
             return reading.model_copy(update={"neighbours": neighbours})
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 from memr_client.errors import InvalidRequest
 
@@ -17,13 +17,22 @@ AT_ONCE = 16
 """Records that one visit to the engine reads: about a millisecond in which rewards wait."""
 
 
+@dataclass(frozen=True)
+class Place:
+    """Where a record stands: its position, the serial numbers of its completions, its step."""
+
+    position: int
+    serials: range
+    step: int | None
+
+
 class Ledger:
-    """One run's records; what was looked up is remembered."""
+    """One run's records; where they stand is remembered once they were looked up."""
 
     def __init__(self, service: Service, run_id: str) -> None:
         self._service = service
         self._run_id = run_id
-        self._known: dict[int, Record] = {}
+        self._known: dict[int, Place] = {}
 
     async def record(self, position: int) -> Record:
         """The record at a position.
@@ -31,35 +40,34 @@ class Ledger:
         Raises:
             InvalidRequest: there is none, or the bounded journal has dropped it.
         """
-        if position not in self._known:
-            found = await self._read(position - 1, position)
-            if not found:
-                raise await self._missing(position)
-            self._known[position] = _opened(found[0])
-        return self._known[position]
+        found = await self._read(position - 1, position)
+        if not found:
+            raise await self._missing(position)
+        return (await asyncio.to_thread(_opened, found))[0]
 
     async def records(self, after: int, upto: int) -> AsyncIterator[Record]:
         """The records behind a position and up to another, as far as they are kept."""
         while after < upto:
             found = await self._read(after, min(upto, after + AT_ONCE))
-            for record in await asyncio.to_thread(_opened_all, found):
+            for record in await asyncio.to_thread(_opened, found):
                 yield record
             if not found:
                 return
             after = found[-1].position
 
-    async def holding(self, serial: int) -> Record | None:
-        """The record that took a completion; None where the journal does not reach back to it."""
+    async def place(self, serial: int) -> Place | None:
+        """The place of the record that took a completion; None where the journal does not reach back to it."""
         low, high = await self._service.ask(self._run_id, lambda run: (run.base + 1, run.state.position))
         while low <= high:
             middle = (low + high) // 2
-            record = await self.record(middle)
-            if serial < record.first_serial:
-                high = middle - 1
-            elif serial >= record.first_serial + len(record.batch):
-                low = middle + 1
-            else:
-                return record
+            if middle not in self._known:
+                record = await self.record(middle)
+                serials = range(record.first_serial, record.first_serial + len(record.batch))
+                self._known[middle] = Place(middle, serials, record.batch.step)
+            place = self._known[middle]
+            if serial in place.serials:
+                return place
+            low, high = (low, middle - 1) if serial < place.serials.start else (middle + 1, high)
         return None
 
     async def state(self, position: int) -> State:
@@ -87,9 +95,5 @@ class Ledger:
         )
 
 
-def _opened_all(stored: list[StoredRecord]) -> list[Record]:
-    return [_opened(one) for one in stored]
-
-
-def _opened(stored: StoredRecord) -> Record:
-    return replace(unseal(stored.payload), branch=stored.branch)
+def _opened(stored: list[StoredRecord]) -> list[Record]:
+    return [replace(unseal(one.payload), branch=one.branch) for one in stored]

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+from contextlib import suppress
 
+from memr_client.errors import ProblemError
 from memr_client.insight import Audits, Stretch
 from memr_client.schemas import RunConfig
 
@@ -49,14 +51,19 @@ class Monitor:
 
     async def firing(self) -> dict[str, int]:
         """Run -> audits that alarm, of the runs that are open."""
-        open_runs = self._service.open_runs()
-        for run_id in open_runs:
-            now = await self._service.ask(run_id, lambda run: (run.uid, run.branch, run.state.serial))
-            when = (*now[:2], now[2] * AFRESH // self._thresholds.window)
-            if run_id not in self._firing or self._firing[run_id][0] != when:
-                found = await self.audits(run_id)
-                self._firing[run_id] = when, sum(one.state == "alarm" for one in found.audits)
-        return {run_id: self._firing[run_id][1] for run_id in open_runs}
+        firing = {}
+        for run_id in self._service.open_runs():
+            with suppress(ProblemError):  # deleted meanwhile, or its journal cannot be read: the others are told
+                firing[run_id] = await self._alarms(run_id)
+        return firing
+
+    async def _alarms(self, run_id: str) -> int:
+        uid, branch, taken = await self._service.ask(run_id, lambda run: (run.uid, run.branch, run.state.serial))
+        when = uid, branch, taken * AFRESH // self._thresholds.window
+        if run_id not in self._firing or self._firing[run_id][0] != when:
+            found = await self.audits(run_id)
+            self._firing[run_id] = when, sum(one.state == "alarm" for one in found.audits)
+        return self._firing[run_id][1]
 
     async def _begun(self, ledger: Ledger, base: int, last: int, config: RunConfig) -> Stretch:
         """The run's first completions; of a component that warmed up later, its first raw values."""

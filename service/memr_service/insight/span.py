@@ -29,6 +29,8 @@ class Span:
     """Characters of the encoded text."""
     truncated: np.ndarray
     """1 where the trainer cut the completion, NaN where it did not say."""
+    warm: np.ndarray
+    """Whether every component had warmed up (bool)."""
     rewards: np.ndarray
     raw: dict[str, np.ndarray]
     scaled: dict[str, np.ndarray]
@@ -61,6 +63,7 @@ class Span:
             group=np.concatenate(groups),
             lengths=np.concatenate([one.lengths for one in batches]),
             truncated=np.concatenate(cut).astype(np.float64),
+            warm=np.concatenate([np.full(len(one.rewards), not any(one.warmup.values())) for one in effects]),
             rewards=np.concatenate([one.rewards for one in effects]),
             raw={name: np.concatenate([one.raw[name] for one in effects]) for name in effects[0].raw},
             scaled={name: np.concatenate([one.scaled[name] for one in effects]) for name in effects[0].scaled},

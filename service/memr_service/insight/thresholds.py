@@ -26,7 +26,7 @@ class Thresholds(BaseModel):
     component_share: Bounds = (0.75, 0.9)
     memory_share: Bounds = (0.5, 0.75)
     auc_leak: Bounds = (0.95, 0.98)
-    auc_inverted: Bounds = (0.4, 0.3)
+    auc_inverted: Bounds = (0.35, 0.25)
     diversity: Bounds = (0.7, 0.5)
     repeated_failures: Bounds = (0.5, 0.75)
     template: Bounds = (0.7, 0.5)
