@@ -56,7 +56,9 @@ def journal(encoder: str, folder: Path, times: int = 1) -> io.BytesIO:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--encoder", default="all-MiniLM-L6-v2")
-    parser.add_argument("--times", type=int, default=1, help="send each solution so often: 4 makes groups of 16, for speed only")
+    parser.add_argument(
+        "--times", type=int, default=1, help="send each solution so often: 4 makes groups of 16, for speed only"
+    )
     asked = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
         file = journal(asked.encoder, Path(folder), asked.times)
