@@ -8,7 +8,7 @@ READY := $(VENV)/.ready
 # PIP_FIND_LINKS at a folder that holds the wheel.
 PIP_INSTALL = $(BIN)/python -m pip install --quiet -c constraints.txt $(if $(TORCH_INDEX_URL),--extra-index-url $(TORCH_INDEX_URL))
 
-.PHONY: help setup serve demo test crash trl lint openapi experiment
+.PHONY: help setup serve demo test hackbench crash trl lint openapi experiment
 
 help:  ## show the commands
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -23,6 +23,9 @@ demo: $(READY)  ## play real completions through the service and show their rewa
 
 test: $(READY)  ## run the tests
 	$(BIN)/python -m pytest -q
+
+hackbench: $(READY)  ## what junk earns beside real solutions, under every preset and component (QUICK=1: smaller)
+	$(BIN)/python -m benchmarks.hackbench
 
 crash: $(READY)  ## kill the server 50 times under load: nothing acknowledged may be lost or doubled
 	$(BIN)/python benchmarks/crash.py

@@ -93,7 +93,8 @@ def machine() -> str:
     """Processor, cores and system, in words."""
     names = [line.partition(":")[2].strip() for line in _cpuinfo() if line.startswith("model name")]
     processor = names[0] if names else platform.processor() or platform.machine()
-    return f"{processor}, {os.cpu_count()} cores, {platform.system()} {platform.release()}, Python {platform.python_version()}"
+    system = f"{platform.system()} {platform.release()}, Python {platform.python_version()}"
+    return f"{processor}, {os.cpu_count()} cores, {system}"
 
 
 def _cpuinfo() -> list[str]:

@@ -25,7 +25,7 @@ export MEMR_URL=${MEMR_URL:-http://127.0.0.1:8000} MEMR_RUN=${MEMR_RUN:-openrlhf
 curl --fail-with-body -sS -X PUT "$MEMR_URL/runs/$MEMR_RUN" -H 'Content-Type: application/json' \
     ${MEMR_API_KEY:+-H "Authorization: Bearer $MEMR_API_KEY"} --data-binary @- <<'JSON'
 {
-    "k": 1, "max_prompts": 7473, "verifier": "numeric", "memory_weight": 1.0,
+    "preset": "memory-r+", "k": 1, "max_prompts": 7473, "verifier": "numeric", "memory_weight": 1.0,
     "barrier": "snapshot", "group_size": 16, "barrier_timeout_s": 600,
     "reasoning_tags": ["<reasoning>", "</reasoning>"],
     "prompt_pattern": "<\\|im_start\\|>user\\n(.*?)<\\|im_end\\|>"

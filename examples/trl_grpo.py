@@ -94,7 +94,9 @@ def gsm8k(model: str, data: str) -> Task:
         data=questions,
         correctness=correctness,
         other_rewards=[tag_count, soft_format, strict_format, integer_answer],
-        memory=RunConfig(k=1, max_prompts=len(questions), reasoning_tags=("<reasoning>", "</reasoning>")),
+        memory=RunConfig(
+            preset="memory-r+", k=1, max_prompts=len(questions), reasoning_tags=("<reasoning>", "</reasoning>")
+        ),
         weight=1.0,
         training={
             "loss_type": "grpo",

@@ -29,7 +29,7 @@ fi
 
 # The paper's memory: the nearest prompt, room for all prompts of GSM8K, and of a completion only the reasoning.
 memory+=(
-    '+reward.reward_kwargs.memr.config={k: 1, max_prompts: 7473, reasoning_tags: ["<reasoning>", "</reasoning>"]}'
+    '+reward.reward_kwargs.memr.config={preset: "memory-r+", k: 1, max_prompts: 7473, reasoning_tags: ["<reasoning>", "</reasoning>"]}'
 )
 
 training=(

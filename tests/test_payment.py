@@ -111,6 +111,18 @@ def test_each_guard_rejects_whom_it_should(
         assert [item for item, reasons in enumerate(told) if f"explore:{reason}" in reasons] == rejected
 
 
+def test_limits_that_turn_away_most_right_completions_raise_a_doubt() -> None:
+    with Local("memory:") as service:
+        service.create("run", **config({"topic_floor": 0.5}))
+        right = {"outcomes": [1.0] * 5 + [0.0] * 3}
+        assert service.reward(**off_topic(request(1) | right, 0, 1, 5, 6))["warnings"] == []
+        for mode in ("eval", "train"):
+            (told,) = service.reward(**off_topic(request(2) | right, 0, 1, 2), mode=mode)["warnings"]
+            assert told.startswith("3 of 5 right completions were rejected, mostly as 'off_topic'")
+        few = off_topic(request(3), 0, 1, 2) | {"outcomes": [1.0] * 3 + [0.0] * 5}
+        assert service.reward(**few)["warnings"] == []
+
+
 def test_a_cap_bounds_the_bonus_by_the_outcome_and_annealing_takes_it_away() -> None:
     with Local("memory:") as service:
         guards = {"cap": 0.25}

@@ -25,7 +25,7 @@ from memr_client.errors import (
 from memr_client.schemas import RewardRequest, RunConfig
 from memr_service import run as run_module
 from memr_service.encoder import Encoded, Encoder, Encoders, HashedEncoder
-from memr_service.presets import LAW
+from memr_service.presets import LAW, resolve
 from memr_service.service import RewardEvent, Service
 from memr_service.settings import Settings
 from memr_service.store import open_store
@@ -229,6 +229,17 @@ def test_a_run_that_training_creates_has_the_servers_preset() -> None:
         async with serving(default_preset="memory-r") as service:
             answer = await ask(service, rows())
             assert list(answer["components"]) == ["exploit"]
+
+    story(told)
+
+
+def test_a_server_that_is_told_nothing_guards(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("MEMR_DEFAULT_PRESET")
+
+    async def told() -> None:
+        async with serving() as service:
+            await ask(service, rows())
+            assert (await service.run("run")).config == resolve(RunConfig(preset="guarded"), "memory-r", "hashed")
 
     story(told)
 

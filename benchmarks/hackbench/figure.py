@@ -28,14 +28,13 @@ def draw(results: Mapping[str, Result], path: Path) -> None:
         for (row, column), share in np.ndenumerate(shares):
             color = "white" if share > 0.55 else "black"
             axes.text(column, row, f"{100 * share:.0f}", ha="center", va="center", color=color, fontsize=9)
-        axes.set_title(title, fontsize=10.5, loc="left")
+        axes.set_title(title, fontsize=10.5, loc="left", pad=24)
         axes.set_yticks(range(len(classes)), classes, fontsize=9)
         axes.set_xticks(range(shares.shape[1]), [*MEMORIES] * len(presets), fontsize=8)
         axes.tick_params(length=0)
         axes.spines[:].set_visible(False)
         for place, name in enumerate(presets):
             axes.axvline(2 * place - 0.5, color="white", linewidth=6)
-            axes.text(2 * place + 0.5, -0.62, name, ha="center", va="bottom", fontsize=10, fontweight="bold")
-        axes.title.set_position((0, 1.08))
+            axes.text(2 * place + 0.5, -0.62, name, ha="center", va="bottom", fontsize=9.5, fontweight="bold")
     figure.colorbar(image, ax=parts, shrink=0.4, label="junk above the median real attempt (%)")
     figure.savefig(path, dpi=150)

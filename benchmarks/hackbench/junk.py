@@ -186,3 +186,6 @@ SLY: dict[str, Callable[[Source], str]] = {
     "right + a sentence": right_with_a_sentence,
 }
 """What a policy may write that knows the answer, or half of it: the verifier takes its side."""
+
+UNHELD = ("shuffled solution", "shuffled sol. + answer", "right + a sentence")
+"""Those of them that nothing here holds back: to a sentence encoder they are what they are made from."""

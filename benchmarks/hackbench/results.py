@@ -7,11 +7,12 @@ from dataclasses import dataclass, field
 from typing import Any, get_args
 
 import numpy as np
-from memr_client.schemas import ComponentName
+from memr_client.schemas import Component, ComponentName, RunConfig
+from memr_service.presets import resolve
 from real_data import Question
 
 from benchmarks.hackbench import measures
-from benchmarks.hackbench.junk import CLASSES, SLY
+from benchmarks.hackbench.junk import CLASSES, SLY, UNHELD
 from benchmarks.hackbench.trial import Bench, Played
 
 PRESETS = ("memory-r+", "memory-r", "official-memory-r+", "official-memory-r", "guarded", "random", "shuffled")
@@ -66,6 +67,10 @@ class Result:
         """The least spread that a class leaves."""
         return min(shares[dose] for shares in self.kept.values())
 
+    def kept_at_worst(self) -> float:
+        """The least spread that any class leaves at any dose."""
+        return min(share for shares in self.kept.values() for share in shares.values())
+
     def flattened_by(self) -> int | None:
         """The smallest dose of any class that flattens."""
         doses = [measures.flattened_by(shares) for shares in self.kept.values()]
@@ -82,6 +87,21 @@ def of_components(bench: Bench, questions: Sequence[Question]) -> dict[str, Resu
     """Each component by itself, without guards."""
     found = _result(bench, questions, TOGETHER)
     return {name: found[name] for name in COMPONENTS}
+
+
+def without_each_guard(bench: Bench) -> Iterator[tuple[str, float, float]]:
+    """Each guard of `guarded`, and the worst shares of junk above the median once it is off (`CLASSES`, `SLY`)."""
+    config = resolve(RunConfig(preset="guarded"), "guarded", "hashed")
+    options = config.components["exploit"]
+    assert isinstance(options, Component)
+    for guard in ("none", *options.guards.model_dump()):
+        if guard == "drop_truncated":
+            continue  # nothing here is sent as truncated
+        less = options.model_copy(update={"guards": options.guards.model_copy(update={guard: None})})
+        fields = {"preset": "guarded", "components": dict.fromkeys(config.components, less.model_dump())}
+        base = bench.begin(fields, filled=True)
+        above = {name: measures.above_median(bench.play(base, name, fresh=False).rewards) for name in (*CLASSES, *SLY)}
+        yield guard, max(above[name] for name in CLASSES), max(above[name] for name in SLY if name not in UNHELD)
 
 
 def _result(bench: Bench, questions: Sequence[Question], config: dict[str, Any]) -> dict[str, Result]:

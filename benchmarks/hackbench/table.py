@@ -8,8 +8,13 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from benchmarks.hackbench.junk import CLASSES, SLY
 from benchmarks.hackbench.results import DOSES, MEMORIES, PROMISED, Cell, Result
 
-SHORT = {"official-memory-r+": "official+", "official-memory-r": "official", "banded_novelty": "banded_nov."}
-WIDTH = 12
+SHORT = {
+    "official-memory-r+": "official+",
+    "official-memory-r": "official",
+    "banded_novelty": "banded_nov.",
+    "error_cluster": "error_clust.",
+}
+WIDTH = 14
 
 
 def table(results: Mapping[str, Result]) -> Iterator[str]:
@@ -39,6 +44,7 @@ def table(results: Mapping[str, Result]) -> Iterator[str]:
     yield "Spread."
     yield _line("sd of real rewards", [f"{one.spread:.2f}" for one in results.values()])
     yield _line(f"kept (%), {PROMISED} junk", [f"{100 * one.kept_after(PROMISED):.0f}" for one in results.values()])
+    yield _line(f"kept (%), worst of {DOSES[-1]}", [f"{100 * one.kept_at_worst():.0f}" for one in results.values()])
     doses = [one.flattened_by() for one in results.values()]
     yield _line("junk that halves it", [f">{DOSES[-1]}" if dose is None else str(dose) for dose in doses])
     yield _line("groups it tells apart %", [f"{100 * one.speaks:.0f}" for one in results.values()])
@@ -51,6 +57,13 @@ def leaks(results: Mapping[str, Result]) -> Iterator[str]:
     for name, one in results.items():
         for component, aucs in one.aucs.items():
             yield _line(f"{SHORT.get(name, name)} {component}"[:24], [f"{value:.2f}" for value in aucs.values()])
+
+
+def ablation(parts: Sequence[tuple[str, float, float]]) -> Iterator[str]:
+    """What each guard of `guarded` does: the worst shares (%) above the median without it, the memory filled."""
+    yield _line("guarded without", ["junk", "with the answer"])
+    for guard, plain, sly in parts:
+        yield _line(guard, [f"{100 * plain:.0f}", f"{100 * sly:.0f}"])
 
 
 def _block(results: Mapping[str, Result], classes: Sequence[str], shown: Callable[[Cell], str]) -> Iterator[str]:

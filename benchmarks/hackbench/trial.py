@@ -50,14 +50,10 @@ class Bench:
         """A run with a history, and its name."""
         run = f"run-{next(self._numbers)}"
         self.client.create_run(run, **{**config, **NO_WARMUP})
-        seen = self.others if filled else self.others[:FEW]
-        for part in chunks(seen, GROUPS):
-            items = [
-                (one["question"], made["solution"], made["is_correct"]) for one in part for made in one["solutions"]
-            ]
-            self.ask(run, items)
         for part in chunks(self.cases if filled else [], 4 * GROUPS):
             self.ask(run, [(case.question, case.earlier["solution"], case.earlier["is_correct"]) for case in part])
+        for part in chunks(self.others if filled else self.others[:FEW], GROUPS):
+            self.ask(run, [item for question in part for item in solved(question)])
         return run
 
     def ask(self, run: str, items: Sequence[Item], **columns: Any) -> RewardResponse:
@@ -96,7 +92,7 @@ class Bench:
         self.client.create_run(run, **{**config, **NO_WARMUP})
         answers = []
         for one in questions:
-            items = [(one["question"], made["solution"], float(made["is_correct"])) for made in one["solutions"]]
+            items = solved(one)
             answers.append((items, self.ask(run, items)))
         self.client.delete_run(run)
         return _played(answers, 4)
@@ -131,6 +127,11 @@ class Bench:
         run = f"run-{next(self._numbers)}"
         self.client.fork(base, run)
         return run
+
+
+def solved(question: Question) -> list[Item]:
+    """A question with the attempts of all four models."""
+    return [(question["question"], made["solution"], float(made["is_correct"])) for made in question["solutions"]]
 
 
 def attempts(case: Case) -> list[Item]:

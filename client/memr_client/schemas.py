@@ -262,13 +262,15 @@ DEFAULT_COMPONENTS: dict[ComponentName, float | Component] = {"exploit": 1.0, "e
 class RunConfig(Wire):
     """What a run is. Fields left out come from the preset; the resolved whole is frozen when the run is created.
 
-    RunConfig()                                  # Memory-R+ as in the paper
+    RunConfig()                                  # the server's default preset
+    RunConfig(preset="memory-r+")                # Memory-R+ as in the paper
     RunConfig(preset="memory-r", k=20)           # exploit only, 20 nearest prompts
     RunConfig(components={"exploit": 2.0})       # replaces the preset's components as a whole
     """
 
-    preset: PresetName = "memory-r+"
-    """The named settings everything else starts from (`GET /presets` spells them out)."""
+    preset: PresetName = "guarded"
+    """The named settings everything else starts from (`GET /presets` spells them out). Where none is given the server
+    decides (`MEMR_DEFAULT_PRESET`); the defaults below are those of `memory-r+`."""
     k: Annotated[int, Field(ge=1, le=10_000, strict=True)] = 1
     """K: how many of the nearest stored prompts a read takes completions from."""
     max_prompts: Annotated[int, Field(ge=1, le=100_000_000, strict=True)] = 100_000

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
 
@@ -13,6 +14,8 @@ from memr_service.memory.view import cosines
 from memr_service.record import Batch
 from memr_service.state import State, window_size
 
+ENOUGH = 4
+"""Right completions in a request from which it is worth a warning that most were rejected."""
 WINDOWED = {"exploit", "explore", "contrast", "value", "shuffled"}
 """Components whose raw values have no scale of their own; the others are paid as they are, nothing where undefined."""
 
@@ -67,6 +70,19 @@ def bonus(state: State, options: Component, scaled: np.ndarray, batch: Batch) ->
     if options.guards.cap is not None:
         weighted = guards.cap(weighted, batch.outcomes, options.guards.cap)
     return np.asarray(weighted)
+
+
+def doubts(config: RunConfig, batch: Batch, rejected: list[list[str]]) -> list[str]:
+    """A warning where guards or gates turn away most right completions: then their limits are another task's."""
+    right = np.flatnonzero(batch.outcomes > config.success_threshold).tolist() if rejected else []
+    lost = [rejected[item] for item in right if rejected[item]]
+    if len(right) < ENOUGH or len(lost) <= len(right) / 2:
+        return []
+    (reason, _), *_ = Counter(one.partition(":")[2] for reasons in lost for one in set(reasons)).most_common(1)
+    return [
+        f"{len(lost)} of {len(right)} right completions were rejected, mostly as {reason!r}: the limits may not suit "
+        "this task. `memr calibrate` proposes limits by what the run has seen; the preset 'memory-r+' has none."
+    ]
 
 
 def asked(config: RunConfig, guard: str) -> bool:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import math
 import time
 from collections.abc import Iterator, Sequence
 from concurrent.futures import Executor, Future
@@ -17,9 +18,21 @@ from memr_client.schemas import HistoryRow, MemorySize, MemorySizes, RunConfig, 
 from memr_service import history, official, scoring, snapshot
 from memr_service.answer import timed, untimed
 from memr_service.memory.graph import Graph, Stretch, build
+from memr_service.payment import doubts
 from memr_service.record import Batch, Effects, IndexChange, Record, Seat, seal, unseal
 from memr_service.state import State
-from memr_service.store.base import Answer, Branch, Snapshot, Store, StoredAnswer, StoredRecord, StoredRun
+from memr_service.store.base import (
+    Answer,
+    Answered,
+    Branch,
+    Moved,
+    Snapshot,
+    Store,
+    StoredAnswer,
+    StoredRecord,
+    StoredRun,
+    Tip,
+)
 
 log = logging.getLogger(__name__)
 
@@ -30,6 +43,8 @@ class Limits:
 
     snapshot_bytes: int
     journal_bytes: int = 0
+    idle_s: float = math.inf
+    """How long a run that nobody asks for stays in memory."""
 
 
 @dataclass(frozen=True)
@@ -50,14 +65,17 @@ class Submission:
         return {**self.timing_ms, **timing_ms, "total": 1e3 * (time.perf_counter() - self.started)}
 
 
+class Rewound(Moved):
+    """The store has lost records that this process has seen."""
+
+
 class Run:
     """A run in memory. Every method is called by one thread, the engine's, so requests are ordered and atomic."""
 
     def __init__(self, stored: StoredRun, store: Store, background: Executor, limits: Limits) -> None:
         self.stored = stored
         self.config = RunConfig.model_validate_json(stored.config)
-        self.state = State(self.config)
-        self.state.find_graph = self._find_graph
+        self.used_at = time.monotonic()
         self.lineage = lineage(store.branches(stored.uid))
         self._store = store
         self._background = background
@@ -90,21 +108,24 @@ class Run:
         Raises:
             InvalidRequest: the batch's dimension is not the run's.
             StoreFull, Unavailable: the record could not be made durable. Nothing changed.
+            Moved: another process has brought the run where it cannot be followed, or (Answered) gave the answer.
         """
         self._tend()
-        self.check_dimension(batch)
-        started = time.perf_counter()
+        self.catch_up()
+        committed = False
+        while not committed:
+            self.check_dimension(batch)
+            started = time.perf_counter()
 
-        # Read and score: over views, so nothing is changed yet.
-        effects = score(self.state, self.config, batch, write=True, expired=expired)
-        scored = time.perf_counter()
+            # Read and score: over views, so nothing is changed yet.
+            effects = score(self.state, self.config, batch, write=True, expired=expired)
+            scored = time.perf_counter()
 
-        # Commit: the record and the answers to its request ids, durable together or not at all.
-        timing = {"score": 1e3 * (scored - started)}
-        record, payload = self._sealed(batch, effects, submissions, timing)
-        bodies = untimed_answers(self.stored.run_id, record)
-        early = [*answers(record, bodies)]
-        self._store.commit(self.uid, StoredRecord(*record.where, payload, history.columns(record)), early)
+            # Commit: the record and the answers to its request ids, durable together or not at all.
+            timing = {"score": 1e3 * (scored - started)}
+            record, payload = self._sealed(batch, effects, submissions, timing)
+            bodies = untimed_answers(self.stored.run_id, record)
+            committed = self._commit(record, payload, [*answers(record, bodies)])
         timing["commit"] = 1e3 * (time.perf_counter() - scored)
 
         # Apply: exactly what the record says.
@@ -114,6 +135,7 @@ class Run:
 
     def expire(self, names: Sequence[bytes]) -> Record | None:
         """Write what there is of open groups whose time is up (barrier `snapshot`); None if they are open no more."""
+        self.catch_up()
         names = [name for name in names if name in self.state.open_groups]
         if not names or self.state.dimension is None:
             return None
@@ -123,7 +145,9 @@ class Run:
         """Rewards for a batch that leaves no trace (L10)."""
         self.check_dimension(batch)
         started = time.perf_counter()
-        effects = replace(score(self.state, self.config, batch, write=False), warnings=submission.warnings)
+        effects = score(self.state, self.config, batch, write=False)
+        warnings = [*submission.warnings, *doubts(self.config, batch, effects.rejected)]
+        effects = replace(effects, warnings=warnings)
         timing = submission.all_timings({"score": 1e3 * (time.perf_counter() - started)})
         state = self.state
         return timed(untimed(self.stored.run_id, state.branch, state.position, state.chain, effects), timing)
@@ -176,12 +200,14 @@ class Run:
 
     def snapshot(self, upto: int = 2**62) -> Snapshot | None:
         """The newest state kept of this history, of those not after position `upto`."""
+        return next(self._kept(upto), None)
+
+    def _kept(self, upto: int = 2**62) -> Iterator[Snapshot]:
         for branch, position in self._store.snapshots(self.uid):
             if position <= upto and self._holds(branch, position):
                 found = self._store.load_snapshot(self.uid, branch, position)
                 if found is not None:
-                    return found
-        return None
+                    yield found
 
     def close(self) -> None:
         """Finish what runs in the background, and leave a snapshot so that the next start is quick."""
@@ -199,6 +225,7 @@ class Run:
     ) -> tuple[Record, bytes]:
         """The record of what a batch does, and its bytes."""
         warnings = list(dict.fromkeys(text for one in submissions for text in one.warnings))
+        warnings += doubts(self.config, batch, effects.rejected)
         return seal(
             Record(
                 branch=self.branch,
@@ -231,11 +258,69 @@ class Run:
                 remedy="Send embeddings of the model the run was begun with, or begin another run.",
             )
 
+    def _commit(self, record: Record, payload: bytes, given: Sequence[Answer]) -> bool:
+        """Make a record durable; False if another process came first, so that it has to be made anew."""
+        try:
+            self._store.commit(self.uid, stored_record(record, payload), given)
+        except Answered:
+            raise
+        except Moved:
+            if not self.catch_up():
+                raise
+            return False
+        return True
+
     # Recovery
 
+    def catch_up(self) -> bool:
+        """Apply what other processes have committed since; whether there was anything.
+
+        Raises:
+            Moved: it cannot be followed from here, so that the run has to be read anew: it was restored, has another
+                config or a later beginning; or (Rewound) records are gone that this process has seen.
+            UnknownRun: it was deleted.
+        """
+        tip = self._store.tip(self.uid)
+        if tip is None:
+            return False
+        before, self._base = self.state.position, tip.run.base
+        if tip.branch != self.branch or tip.run.config != self.stored.config or self._base > before:
+            raise Moved(f"run {self.stored.run_id!r} was changed by another process.", value=tip.position)
+        try:
+            for stored in self._store.records(self.uid, [(tip.branch, before, tip.position)]):
+                self._after(self._follow(stored), len(stored.payload))
+            self._require(tip)
+        except ValueError as error:
+            raise Rewound(f"run {self.stored.run_id!r} has lost records: {error}.", value=tip.position) from error
+        return self.state.position > before
+
     def _recover(self) -> None:
-        """Newest usable snapshot on this history, then every record after it."""
-        newest = self.snapshot()
+        """The newest snapshot that the journal bears out, then every record after it."""
+        kept = self._kept()
+        while True:
+            newest = next(kept, None)
+            try:
+                self._read(newest)
+                break
+            except ValueError as error:
+                if newest is None:
+                    raise Unavailable(
+                        f"The journal of run {self.stored.run_id!r} is inconsistent: {error}.",
+                        value=self.state.position,
+                        remedy="Import the run from an export, or delete it.",
+                    ) from error
+                log.warning("run %s: the snapshot at %d is passed over: %s", self.stored.run_id, newest.position, error)
+        if self.state.position < self.lineage[-1][1]:
+            # Damage was cut before the newest branch began: go on from what is left.
+            parent = next(branch for branch, after, upto in self.lineage if after <= self.state.position <= upto)
+            self._store.add_branch(self.uid, parent, self.state.position)
+            self.lineage = lineage(self._store.branches(self.uid))
+
+    def _read(self, newest: Snapshot | None) -> None:
+        """Become what a snapshot and the records after it say. `ValueError` where they do not belong together."""
+        self.state = State(self.config)
+        self.state.find_graph = self._find_graph
+        self._journal_bytes = 0
         if newest is not None:
             self.state.restore(newest.branch, newest.position, newest.arrays)
         at = self.state.position
@@ -247,23 +332,24 @@ class Run:
                 remedy="Import the run from an export, or restore the data directory from a backup.",
             )
         for stored in self._store.records(self.uid, clipped(self.lineage, at)):
-            try:
-                record = unseal(stored.payload)
-                if record.parent != self.state.chain:
-                    raise ValueError(f"record {stored.position} does not follow {self.state.chain.hex()}")
-            except ValueError as error:
-                raise Unavailable(
-                    f"The journal of run {self.stored.run_id!r} is inconsistent: {error}.",
-                    value=stored.position,
-                    remedy="Import the run from an export, or delete it.",
-                ) from error
-            self.state.apply(replace(record, branch=stored.branch))
+            self._follow(stored)
             self._journal_bytes += len(stored.payload)
-        if self.state.position < self.lineage[-1][1]:
-            # Damage was cut before the newest branch began: go on from what is left.
-            parent = next(branch for branch, after, upto in self.lineage if after <= self.state.position <= upto)
-            self._store.add_branch(self.uid, parent, self.state.position)
-            self.lineage = lineage(self._store.branches(self.uid))
+        self._require(self._store.tip(self.uid))
+
+    def _follow(self, stored: StoredRecord) -> Record:
+        """Apply the journal's next record. `ValueError` where it is none, or does not follow the state."""
+        record = replace(unseal(stored.payload), branch=stored.branch)
+        if record.parent != self.state.chain:
+            raise ValueError(f"record {stored.position} does not follow {self.state.chain.hex()}")
+        self.state.apply(record)
+        return record
+
+    def _require(self, tip: Tip | None) -> None:
+        """`ValueError` unless the state is on the history that ends in `tip`: in a shared store some may get lost."""
+        if tip is not None and tip.branch == self.branch:
+            here, there = self.state.position, tip.position
+            if here > there or (here == there and tip.chain not in (b"", self.state.chain)):
+                raise ValueError(f"record {here} is not the one that was here before")
 
     # What happens beside the main path
 
@@ -368,6 +454,11 @@ def untimed_answers(run_id: str, record: Record) -> list[bytes]:
     """What a record answers each of its requests, but for the timings."""
     where = (run_id, record.branch, record.position, record.chain)
     return [untimed(*where, record.effects, seat.items) for seat in record.seats]
+
+
+def stored_record(record: Record, payload: bytes) -> StoredRecord:
+    """A record as the store takes it; `payload` as `seal` gave it."""
+    return StoredRecord(*record.where, payload, history.columns(record), record.parent, record.chain)
 
 
 def answers(record: Record, bodies: list[bytes]) -> Iterator[Answer]:

@@ -26,7 +26,8 @@ class Settings(BaseSettings):
     """JSON file of API keys: [{"name", "scope": read|write|admin, "sha256", "runs": prefix}] (`memr key` makes one)."""
 
     store: str = "sqlite:///memr-data"
-    """`sqlite:///relative/dir`, `sqlite:////absolute/dir`, or `memory:` (nothing outlives the process)."""
+    """`sqlite:///relative/dir`, `sqlite:////absolute/dir`, `memory:` (nothing outlives the process), or one that
+    several services share: `redis://host:6379/0`, `redis+cluster://`, `redis+sentinel://` (rediss: with TLS)."""
     text_quota_bytes: Annotated[int, Field(ge=0)] = 1 << 30
     """Room for texts; the oldest go first. 0 keeps none."""
     text_max_age_days: Annotated[float, Field(gt=0)] = 90
@@ -37,6 +38,8 @@ class Settings(BaseSettings):
     """Bytes of journal a run keeps; older records are dropped, but never past the oldest checkpoint. 0 keeps all."""
     answer_hours: Annotated[float, Field(ge=24)] = 48
     """How long the answer to a request id is kept, in hours."""
+    idle_minutes: Annotated[float, Field(gt=0)] = 60
+    """A run that nobody asks for leaves memory after this time, when another is asked for; it is read again later."""
 
     encoder: str = "all-MiniLM-L6-v2"
     """The default encoder: `hashed`, or a sentence-transformers model by name or folder."""
@@ -47,7 +50,7 @@ class Settings(BaseSettings):
     device: Literal["auto", "cpu", "cuda"] = "auto"
     """`auto` takes the GPU only if it has 4 GiB free: it may share the card with a sampler."""
 
-    default_preset: PresetName = "memory-r+"
+    default_preset: PresetName = "guarded"
     """The preset of runs that are created without one."""
     auto_create: bool = True
     """Create an unknown run on its first training request; otherwise 404."""

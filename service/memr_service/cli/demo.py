@@ -13,7 +13,7 @@ from rich.text import Text
 from memr_service.cli import rollouts
 from memr_service.cli.rollouts import Rollout
 
-CONFIG = RunConfig(explore_warmup_steps=0)
+CONFIG = RunConfig(preset="memory-r+", explore_warmup_steps=0)
 """Memory-R+ without the warm-up of explore, which would outlast the demo."""
 
 JUNK = "I do not know."
@@ -46,7 +46,8 @@ EXPLANATION = (
     "mistakes is better. Each is then scaled by a window over the last 100 values, and the reward is their sum. A "
     "completion never meets itself in the memory; its siblings it does meet.\n",
     "[b]What to watch.[/] The last row is no answer at all, and explore pays it most, because nothing resembles it. "
-    "Your verifier's reward has to outweigh that. So look at rollouts of your own before you train:\n",
+    "The preset `guarded`, the server's default, does not, but speaks of right answers alone. So look at rollouts of "
+    "your own before you train:\n",
     "  memr score rollouts.jsonl    one {'prompt', 'completion', 'outcome'} per line",
     "  memr serve                   then POST /reward, or RewardClient in Python",
 )
