@@ -32,7 +32,7 @@ def main() -> None:
     report, registration = Report("experiment"), registered()
     rows = run_all(trainings(registration, quick()), train_one, FOLDER / "trainings.jsonl", processes).values()
     first, second = (Results.of(task, rows) for task in (registration.task, SECOND))
-    shown = [registration.method, *registration.controls]
+    shown = registration.everyone
     figures.learning(first, shown, FOLDER / "learning.png")
     figures.everything(first, FOLDER / "everything.png")
     figures.collapse(first, shown, FOLDER / "collapse.png")

@@ -16,9 +16,8 @@ CORRECTED = "Intervals and p are corrected for {} comparisons."
 
 def document(registration: Registration, first: Results, second: Results, quick: bool) -> str:
     """Markdown, with the pictures that lie beside it."""
-    method, controls = registration.method, registration.controls
-    others = [name for name in first.rows if name not in (method, *controls)]
-    compared = tables.pairs(first, [method], controls)
+    others = [name for name in first.rows if name not in registration.everyone]
+    compared = registered_pairs(registration, first)
     parts = [
         "# Does a memory reward help?",
         "Quick: four seeds, of which no difference can hold." if quick else "",
@@ -26,7 +25,7 @@ def document(registration: Registration, first: Results, second: Results, quick:
         f"## {first.task}: every method and every control",
         tables.overview(first),
         "![learning](learning.png)",
-        f"## `{method}` and the controls registered with it",
+        "## What was registered",
         CORRECTED.format(len(compared)),
         tables.differences(compared),
     ]
@@ -36,26 +35,30 @@ def document(registration: Registration, first: Results, second: Results, quick:
     parts += ["## Collapse", "Means over the seeds, in the first and in the last step.", tables.collapse(first)]
     parts += ["![collapse](collapse.png)"]
     if second.rows:
-        compared = tables.pairs(second, [method], [name for name in second.rows if name != method])
+        compared = registered_pairs(registration, second)
         parts += [f"## {second.task}: no trap", tables.overview(second)]
         parts += [CORRECTED.format(len(compared)), tables.differences(compared)]
     return "\n\n".join(part for part in parts if part) + "\n"
 
 
+def registered_pairs(registration: Registration, results: Results) -> list[tables.Pair]:
+    """The registered methods and controls, each with each."""
+    return tables.pairs(results, registration.methods, registration.controls)
+
+
 def primary(registration: Registration, compared: Sequence[tables.Pair]) -> Comparison:
-    """The registered one among the pairs."""
-    wanted = (registration.method, registration.control, registration.measure)
-    return next(pair.found for pair in compared if (pair.method, pair.control, pair.measure) == wanted)
+    """The one that counts among the pairs."""
+    return next(p.found for p in compared if (p.method, p.control, p.measure) == registration.primary)
 
 
 def verdict(registration: Registration, found: Comparison) -> str:
     """What the primary comparison says."""
-    method, control = registration.method, registration.control
+    method, control, measure = registration.primary
     said = f"It is not shown that `{method}` differs from `{control}`"
     if found.holds:
         said = f"`{method}` {'beats' if found.difference > 0 else 'falls short of'} `{control}`"
     return (
-        f"**{said}** on {registration.task}: {registration.measure} {found.difference:+.3f}, corrected interval "
+        f"**{said}** on {registration.task}: {measure} {found.difference:+.3f}, corrected interval "
         f"[{found.low:+.3f}, {found.high:+.3f}], p = {found.p:.4f}, {found.seeds} seeds. "
         "The comparison was registered before its seeds were run."
     )
@@ -69,6 +72,6 @@ def measured(registration: Registration, tasks: Sequence[Results]) -> dict[str, 
         for method in results.rows
         for measure in MEASURES
     }
-    found = primary(registration, tables.pairs(tasks[0], [registration.method], registration.controls))
+    found = primary(registration, registered_pairs(registration, tasks[0]))
     task = registration.task
     return {**means, f"{task}/primary/interval_low": found.low, f"{task}/primary/interval_high": found.high}

@@ -21,7 +21,7 @@ SECOND = "dial"
 def trainings(registration: Registration, quick: bool) -> Trainings:
     """The registered methods on all seeds, the others on the first four, and the second task. Quick: four and none."""
     few = registration.seeds[:OTHERS]
-    primary = [registration.method, *registration.controls]
+    primary = registration.everyone
     planned = [
         (method, registration.task, seed) for method in primary for seed in (few if quick else registration.seeds)
     ]

@@ -1,4 +1,4 @@
-"""The comparison that counts, written down in `registered.json` before its seeds were run."""
+"""The comparisons that count, written down in `registered.json` before its seeds were run."""
 
 from __future__ import annotations
 
@@ -10,17 +10,15 @@ FILE = Path(__file__).with_name("registered.json")
 
 
 class Registration(BaseModel):
-    """One method, one control, the seeds, the measure. The others are compared alike, and corrected for alike."""
+    """Methods, controls, seeds and measure. The primary comparison is the first method minus the first control."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True)
 
     task: str
-    method: str
-    """The best of ours on the tuning seeds."""
-    control: str
-    """The best control on the tuning seeds: the primary comparison is `method` minus `control`."""
-    others: list[str]
-    """Controls that the method is compared with as well, on the same seeds."""
+    methods: list[str]
+    """First the one that counts. Each is compared with every control, and corrected for the number of all of these."""
+    controls: list[str]
+    """First the best one on the tuning seeds."""
     measure: str
     """`final` or `area`."""
     seeds: list[int]
@@ -29,9 +27,14 @@ class Registration(BaseModel):
     """In words; `compare.py` is it in code."""
 
     @property
-    def controls(self) -> list[str]:
-        """All that the method is compared with: their number is what intervals are corrected for."""
-        return [self.control, *self.others]
+    def primary(self) -> tuple[str, str, str]:
+        """Method, control and measure of the primary comparison."""
+        return self.methods[0], self.controls[0], self.measure
+
+    @property
+    def everyone(self) -> list[str]:
+        """Methods and controls that run on all seeds."""
+        return [*self.methods, *self.controls]
 
 
 def registered() -> Registration:

@@ -45,22 +45,68 @@ FIRST = Round(
         "correctness 10": {"correctness_weight": 10.0},
         "correctness 30": {"correctness_weight": 30.0},
         "format gated": {"format_gated": True},
-        "format gated, KL": {"format_gated": True, "kl": 0.04},
-        "format gated, Dr. GRPO": {"format_gated": True, "variant": "dr-grpo"},
-        "correctness 10, KL": {"correctness_weight": 10.0, "kl": 0.04},
     },
     ours={
         "contrast 5, correctness 10": _memory("contrast", 5.0, correctness_weight=10.0),
         "contrast 10 annealed, correctness 10": _memory(
             "contrast", 10.0, correctness_weight=10.0, memory_anneal=(10, 40)
         ),
-        "contrast 1, format gated": _memory("contrast", 1.0, format_gated=True),
         "contrast 3, format gated": _memory("contrast", 3.0, format_gated=True),
-        "exploit 3, format gated": _memory("exploit", 3.0, format_gated=True),
-        "value 3, format gated": _memory("value", 3.0, format_gated=True),
     },
 )
-ROUNDS = (FIRST,)
+SECOND = Round(
+    seeds=(100, 101),
+    controls={
+        "format gated, KL": {"format_gated": True, "kl": 0.04},
+        "format gated, Dr. GRPO": {"format_gated": True, "variant": "dr-grpo"},
+        "format gated, entropy": {"format_gated": True, "entropy_bonus": 0.01},
+    },
+    ours={
+        "contrast 1 annealed early, format gated": _memory("contrast", 1.0, format_gated=True, memory_anneal=(0, 20)),
+        "contrast 3, format gated, KL": _memory("contrast", 3.0, format_gated=True, kl=0.04),
+        "value 2, format gated": _memory("value", 2.0, format_gated=True),
+    },
+)
+THIRD = Round(
+    seeds=(102, 103),
+    controls={
+        "format gated": {"format_gated": True},
+        "format gated, entropy": {"format_gated": True, "entropy_bonus": 0.01},
+        "correctness 30": {"correctness_weight": 30.0},
+    },
+    ours={
+        "value 2, format gated": _memory("value", 2.0, format_gated=True),
+        "value 2, format gated, entropy": _memory("value", 2.0, format_gated=True, entropy_bonus=0.01),
+        "value 10, correctness 10": _memory("value", 10.0, correctness_weight=10.0),
+    },
+)
+FOURTH = Round(
+    seeds=(100, 101),
+    controls={
+        "correctness 100": {"correctness_weight": 100.0},
+        "format gated, entropy 0.03": {"format_gated": True, "entropy_bonus": 0.03},
+        "correctness 30, entropy": {"correctness_weight": 30.0, "entropy_bonus": 0.01},
+    },
+    ours={
+        "value 10, correctness 10": _memory("value", 10.0, correctness_weight=10.0),
+        "value 30, correctness 30": _memory("value", 30.0, correctness_weight=30.0),
+        "value 2, format gated, entropy": _memory("value", 2.0, format_gated=True, entropy_bonus=0.01),
+    },
+)
+FIFTH = Round(
+    seeds=(100, 101),
+    controls={
+        "format unpaid": {"format_weight": 0.0},
+        "correctness 300": {"correctness_weight": 300.0},
+        "correctness 100, KL": {"correctness_weight": 100.0, "kl": 0.04},
+    },
+    ours={
+        "value 60, correctness 30": _memory("value", 60.0, correctness_weight=30.0),
+        "value 30, correctness 10": _memory("value", 30.0, correctness_weight=10.0),
+        "value 100, correctness 100": _memory("value", 100.0, correctness_weight=100.0),
+    },
+)
+ROUNDS = (FIRST, SECOND, THIRD, FOURTH, FIFTH)
 
 
 def main() -> None:
@@ -86,7 +132,7 @@ def tried(rows: Sequence[Row]) -> str:
     for number, own in enumerate(ROUNDS, start=1):
         for side, variants in (("controls", own.controls), ("memory rewards", own.ours)):
             lines = ["| variant | area | final | area of each seed |", "|---|---|---|---|"]
-            of_round = [row for row in rows if row["seed"] in own.seeds]
+            of_round = sorted((row for row in rows if row["seed"] in own.seeds), key=lambda row: row["seed"])
             found = {name: [row for row in of_round if row["method"] == name] for name in variants}
             for name, some in sorted(found.items(), key=lambda pair: -_mean(pair[1], "area")):
                 each = " ".join(f"{row['area']:.3f}".lstrip("0") for row in some)
