@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import lru_cache
 
 import numpy as np
 
@@ -14,8 +15,11 @@ COMPANY = 2
 
 def copied_share(text: str, prompt: str) -> float:
     """Share of a text's 8-byte sequences (UTF-8, one at every byte) that stand in its prompt, in [0, 1]."""
-    own = _sequences(text)
-    return float(np.isin(own, _sequences(prompt)).mean()) if len(own) else 0.0
+    own, asked = _sequences(text), _distinct_sequences(prompt)
+    if not len(own) or not len(asked):
+        return 0.0
+    at = np.searchsorted(asked, own)
+    return float(np.count_nonzero(asked.take(at, mode="clip") == own) / len(own))
 
 
 def foreign_stretches(texts: Sequence[str], prompts: Sequence[str], group: np.ndarray) -> np.ndarray:
@@ -50,15 +54,23 @@ def _foreign(texts: list[str], prompts: set[str]) -> list[int]:
     begins = np.flatnonzero(np.concatenate([[True], ordered[1:] != ordered[:-1]])[: len(ordered)])
     shared = np.minimum.reduceat(by, begins) < np.maximum.reduceat(by, begins) if len(begins) else np.empty(0, bool)
     familiar = np.empty(len(everything), bool)
-    familiar[order] = np.repeat(shared, np.diff([*begins, len(ordered)]))
-    ends = np.cumsum([len(one) for one in said])[: len(texts)]
-    return [_longest(familiar[end - len(one) : end]) for one, end in zip(said, ends.tolist(), strict=False)]
+    familiar[order] = np.repeat(shared, np.diff(begins, append=len(ordered)))
+    return _longest(familiar, np.cumsum([len(one) for one in said])[: len(texts)]).tolist()
 
 
-def _longest(familiar: np.ndarray) -> int:
-    """The most places in a row that are False."""
-    ends = np.concatenate([[-1], np.flatnonzero(familiar), [len(familiar)]])
-    return int(np.diff(ends).max()) - 1
+def _longest(familiar: np.ndarray, ends: np.ndarray) -> np.ndarray:
+    """The most places in a row that are False, of each stretch up to one of `ends` (t,) from the one before it (t,)."""
+    stops = ends + np.arange(len(ends))  # behind each stretch a place of its own, which ends what it holds
+    marked = np.insert(familiar[: ends[-1]], ends, True)
+    places = np.flatnonzero(marked)
+    between = np.diff(places, prepend=-1) - 1
+    return np.maximum.reduceat(between, np.searchsorted(places, np.concatenate([[0], stops[:-1] + 1])))
+
+
+@lru_cache(maxsize=1024)
+def _distinct_sequences(prompt: str) -> np.ndarray:
+    """Those of a prompt, ascending, each once: most are asked about many times in a row."""
+    return np.unique(_sequences(prompt))
 
 
 def _sequences(text: str) -> np.ndarray:
