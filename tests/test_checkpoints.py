@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 from local import Local
 from memr_client.errors import Conflict, UnknownCheckpoint, UnknownRun
+from redis_server import fresh
 
 D = 12
 
@@ -36,9 +37,10 @@ def hash_of(name: str) -> int:
     return 100 + int(name.split()[1])
 
 
-@pytest.fixture(params=["memory:", "sqlite"])
+@pytest.fixture(params=["memory:", "sqlite", "redis"])
 def service(request: pytest.FixtureRequest, tmp_path: Path) -> Any:
-    with Local("memory:" if request.param == "memory:" else f"sqlite:///{tmp_path}") as opened:
+    url = {"memory:": lambda: "memory:", "sqlite": lambda: f"sqlite:///{tmp_path}", "redis": fresh}[request.param]
+    with Local(url()) as opened:
         opened.create("run", explore_warmup_steps=3, max_prompts=4, max_completions=3, window=9, k=2)
         yield opened
 

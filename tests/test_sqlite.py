@@ -18,7 +18,7 @@ from typing import BinaryIO
 import numpy as np
 import pytest
 from memr_client.errors import InternalError, StoreFull, Unavailable
-from memr_service.store import files
+from memr_service.store import arrays
 from memr_service.store.base import Answer, Damage, Snapshot, StoredRecord
 from memr_service.store.sqlite import COMMITS_PER_PRUNING, SqliteStore
 
@@ -552,7 +552,7 @@ def test_a_crash_while_saving_leaves_the_snapshots_before(
     def broken(*_: object, **__: object) -> None:
         raise MemoryError
 
-    monkeypatch.setattr("memr_service.store.files.np.lib.format.write_array", broken)
+    monkeypatch.setattr("memr_service.store.arrays.np.lib.format.write_array", broken)
     with pytest.raises(MemoryError):
         store.save_snapshot(uid, snapshot(2))
     assert store.snapshots(uid) == [(0, 1)]
@@ -564,14 +564,14 @@ def test_a_run_deleted_while_its_snapshot_is_written_leaves_no_file(
 ) -> None:
     uid = fill(store, 1)
     writing, deleted = threading.Event(), threading.Event()
-    write = files._write
+    write = arrays.write
 
-    def slow(file: BinaryIO, arrays: Mapping[str, np.ndarray]) -> None:
+    def slow(file: BinaryIO, named: Mapping[str, np.ndarray]) -> None:
         writing.set()
         assert deleted.wait(10)
-        write(file, arrays)
+        write(file, named)
 
-    monkeypatch.setattr(files, "_write", slow)
+    monkeypatch.setattr(arrays, "write", slow)
     saver = threading.Thread(target=store.save_snapshot, args=(uid, snapshot(1)))
     saver.start()
     assert writing.wait(10)

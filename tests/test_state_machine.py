@@ -1,4 +1,4 @@
-"""Random lives of two runs on one data directory, against a plain model: nothing is lost, doubled or disturbed."""
+"""Random lives of two runs in a store, against a plain model: nothing is lost, doubled or disturbed."""
 
 from __future__ import annotations
 
@@ -17,6 +17,7 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, 
 from local import Local
 from memr_client.errors import Conflict, InvalidRequest, UnknownRun
 from paper_quality import QualityOracle
+from redis_server import fresh
 
 TOLERANCE = 1e-5
 
@@ -225,8 +226,37 @@ class Lives(RuleBasedStateMachine):
                     assert (info.chain, info.digest) == (lived[run].chain, lived[run].digest)
 
 
-TestLives = Lives.TestCase
-TestLives.settings = settings(
+class SharedLives(Lives):
+    """The same in two services over one Redis, now the one and now the other."""
+
+    def __init__(self) -> None:
+        self.url = fresh()
+        super().__init__()
+        self.other = self.open()
+
+    def open(self) -> Local:
+        return Local(self.url)
+
+    @rule()
+    def pass_on(self) -> None:
+        self.service, self.other = self.other, self.service
+
+    @precondition(lambda self: self.models)
+    @rule()
+    def kill(self) -> None:
+        """The next service has to do with what the last one committed."""
+        before = {run: self.service.info(run) for run in self.models}
+        killed, self.service = self.service, self.open()
+        assert {run: self.service.info(run) for run in self.models} == before
+        killed.close()
+
+    def teardown(self) -> None:
+        self.other.close()
+        super().teardown()
+
+
+TestLives, TestSharedLives = Lives.TestCase, SharedLives.TestCase
+TestLives.settings = TestSharedLives.settings = settings(
     max_examples=70,
     stateful_step_count=30,
     derandomize=True,

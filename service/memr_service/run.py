@@ -44,7 +44,7 @@ class Limits:
     snapshot_bytes: int
     journal_bytes: int = 0
     idle_s: float = math.inf
-    """How long a run that nobody asks for stays in memory."""
+    """How long a run stays in memory that gives no rewards."""
 
 
 @dataclass(frozen=True)
@@ -110,6 +110,7 @@ class Run:
             StoreFull, Unavailable: the record could not be made durable. Nothing changed.
             Moved: another process has brought the run where it cannot be followed, or (Answered) gave the answer.
         """
+        self.used_at = time.monotonic()
         self._tend()
         self.catch_up()
         committed = False
@@ -143,6 +144,7 @@ class Run:
 
     def evaluate(self, batch: Batch, submission: Submission) -> bytes:
         """Rewards for a batch that leaves no trace (L10)."""
+        self.used_at = time.monotonic()
         self.check_dimension(batch)
         started = time.perf_counter()
         effects = score(self.state, self.config, batch, write=False)
@@ -306,7 +308,7 @@ class Run:
                 if newest is None:
                     raise Unavailable(
                         f"The journal of run {self.stored.run_id!r} is inconsistent: {error}.",
-                        value=self.state.position,
+                        value=self.state.position + 1,
                         remedy="Import the run from an export, or delete it.",
                     ) from error
                 log.warning("run %s: the snapshot at %d is passed over: %s", self.stored.run_id, newest.position, error)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import logging
+import time
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Executor
 from dataclasses import replace
@@ -9,16 +11,28 @@ from datetime import datetime, timezone
 from typing import Any, BinaryIO, TypeVar
 
 import orjson
-from memr_client.errors import Conflict, ProblemError, Unavailable, UnknownCheckpoint
+from memr_client.errors import Conflict, ProblemError, Unavailable, UnknownCheckpoint, UnknownRun
 from memr_client.schemas import Checkpoint, RunConfig, RunInfo
 
-from memr_service import archive, history
+from memr_service import archive
 from memr_service.presets import LAW, differences
 from memr_service.record import Batch, Record, unseal
-from memr_service.run import Limits, Run, Submission, answers, clipped, lineage, untimed_answers
-from memr_service.store.base import Snapshot, Store, StoredCheckpoint, StoredRecord, StoredRun
+from memr_service.run import (
+    Limits,
+    Rewound,
+    Run,
+    Submission,
+    answers,
+    clipped,
+    lineage,
+    stored_record,
+    untimed_answers,
+)
+from memr_service.store.base import Answered, Moved, Snapshot, Store, StoredCheckpoint, StoredRun
 
 T = TypeVar("T")
+
+log = logging.getLogger(__name__)
 
 
 class Runs:
@@ -31,29 +45,35 @@ class Runs:
         self._limits = limits
         self._on_forget = on_forget
         self._open: dict[str, Run] = {}
+        self.rewinds = 0
+        """How often a run was found to have lost records in a shared store, and was read anew."""
 
     def names(self) -> list[str]:
         """The runs that are in memory (safe from any thread)."""
         return list(self._open)
 
     def opened(self, run_id: str) -> Run | None:
-        """The run, if it is in memory (safe from any thread)."""
-        return self._open.get(run_id)
+        """The run, if it is in memory and nobody else can have changed it (safe from any thread)."""
+        return None if self._store.shared else self._open.get(run_id)
 
     def find(self, run_id: str) -> Run | None:
-        """The run, read from the store if need be; None if there is none of that name.
+        """The run as it is in the store, read from there if need be; None if there is none of that name.
 
         Raises:
             Conflict: it was created under another law.
         """
+        self._leave_idle(run_id)
         run = self._open.get(run_id)
+        if run is not None and self._guarded(run, run.catch_up) is None:
+            run = None
         if run is None and (stored := self._store.find(run_id)) is not None:
             run = self._open[run_id] = self._read(stored)
         return run
 
     def describe(self) -> list[RunInfo]:
         """Describe all runs, by name."""
-        return [self._existing(stored.run_id).info() for stored in self._store.runs()]
+        found = (self.find(stored.run_id) for stored in self._store.runs())
+        return [run.info() for run in found if run is not None]
 
     def create(self, run_id: str, config: RunConfig, encoder: dict[str, Any] | None) -> tuple[RunInfo, bool]:
         """Create a run, or find it as it should be; before its first record another config replaces the first.
@@ -62,13 +82,13 @@ class Runs:
             Conflict: the run has records and another config.
         """
         run = self.find(run_id)
-        fingerprint = None if encoder is None else orjson.dumps(encoder).decode()
-        if run is not None and run.config == config:
-            return run.info(), False
+        created = run is None and self._create(run_id, config, encoder)
         if run is None:
-            self._store.create(run_id, config.model_dump_json(), LAW, fingerprint, _now())
-        elif run.state.position == 0:
-            self._store.replace(run.uid, config.model_dump_json(), fingerprint)
+            run = self._existing(run_id)
+        if run.config == config:
+            return run.info(), created
+        if run.state.position == 0:
+            self._store.replace(run.uid, config.model_dump_json(), _packed(encoder))
             self.forget(run)
         else:
             fields = differences(run.config, config)
@@ -79,16 +99,25 @@ class Runs:
                 remedy="Use another name, or delete the run first.",
                 fields=fields,
             )
-        return self._existing(run_id).info(), run is None
+        return self._existing(run_id).info(), False
+
+    def _create(self, run_id: str, config: RunConfig, encoder: dict[str, Any] | None) -> bool:
+        """Create a run; False if another process has just done so."""
+        try:
+            self._store.create(run_id, config.model_dump_json(), LAW, _packed(encoder), _now())
+        except Conflict:
+            return False
+        return True
 
     def create_unless_there(self, run_id: str, config: RunConfig, encoder: dict[str, Any] | None) -> Run:
         """The run of that name, created with this config if there is none."""
-        if self.find(run_id) is None:
-            self.create(run_id, config, encoder)
-        return self._existing(run_id)
+        run = self.find(run_id)
+        if run is None:
+            self._create(run_id, config, encoder)
+        return run or self._existing(run_id)
 
     def commit(self, run: Run, batch: Batch, submissions: Sequence[Submission]) -> tuple[list[bytes], Record] | None:
-        """`Run.reward`; None if the run is not the one the batch was made for any more."""
+        """`Run.reward`; None if the run is not the one the batch was made for any more, or has given the answer."""
         return self._guarded(run, lambda: run.reward(batch, submissions))
 
     def expire(self, run: Run, names: Sequence[bytes]) -> None:
@@ -100,6 +129,13 @@ class Runs:
             return None
         try:
             return change()
+        except Answered:
+            return None
+        except (Moved, UnknownRun) as error:
+            log.info("run %s is read anew: %s", run.stored.run_id, error)
+            self.rewinds += isinstance(error, Rewound)
+            self.forget(run)
+            return None
         except ProblemError:
             raise
         except BaseException:
@@ -112,6 +148,16 @@ class Runs:
         if self._open.get(run.stored.run_id) is run:
             del self._open[run.stored.run_id]
             self._on_forget(run)
+
+    def _leave_idle(self, wanted: str) -> None:
+        """Close runs that have given no rewards in a long time, but for the one wanted now."""
+        since = time.monotonic() - self._limits.idle_s
+        for run in [run for name, run in self._open.items() if name != wanted and run.used_at < since]:
+            try:
+                run.close()
+            except ProblemError as error:  # then it takes longer to read it again
+                log.warning("run %s leaves memory without a snapshot: %s", run.stored.run_id, error)
+            self.forget(run)
 
     def delete(self, run: Run) -> None:
         """Remove a run with all it has."""
@@ -210,10 +256,7 @@ class Runs:
     ) -> RunInfo:
         """A new run with the records of another, answers included."""
         stored = (
-            (
-                StoredRecord(0, one.position, payload, history.columns(one)),
-                [*answers(one, untimed_answers(run_id, one))],
-            )
+            (stored_record(replace(one, branch=0), payload), [*answers(one, untimed_answers(run_id, one))])
             for one, payload in records
         )
         self._store.restore(run_id, config, LAW, encoder, created_at, stored, base)
@@ -229,6 +272,10 @@ class Runs:
                 remedy="List them with GET /runs/{id}/checkpoints.",
             )
         return known[name]
+
+
+def _packed(encoder: dict[str, Any] | None) -> str | None:
+    return None if encoder is None else orjson.dumps(encoder).decode()
 
 
 def _now() -> str:

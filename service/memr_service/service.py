@@ -71,7 +71,7 @@ class Service:
         self.observers: list[Callable[[RewardEvent], None]] = []
         self._engine = ThreadPoolExecutor(1, "memr-engine")
         self._background = ThreadPoolExecutor(1, "memr-background")
-        limits = Limits(settings.snapshot_bytes, settings.journal_bytes)
+        limits = Limits(settings.snapshot_bytes, settings.journal_bytes, 60 * settings.idle_minutes)
         self._runs = Runs(store, self._background, limits, self._forgotten)
         self._in_flight: Once[tuple[bytes, bool]] = Once()
         self._barriers: dict[int, Barrier] = {}
@@ -350,6 +350,10 @@ class Service:
     async def damaged_records(self) -> int:
         """Records that were cut from journals since the service began, for metrics."""
         return sum(damage.records for damage in await self._in_engine(self.store.damages))
+
+    def rewinds(self) -> int:
+        """How often a run was found to have lost records in a shared store, for metrics."""
+        return self._runs.rewinds
 
     def barriers(self) -> BarrierState:
         """All barriers together: who waits now, and what went wrong since the service began, for metrics."""

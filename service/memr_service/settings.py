@@ -39,7 +39,7 @@ class Settings(BaseSettings):
     answer_hours: Annotated[float, Field(ge=24)] = 48
     """How long the answer to a request id is kept, in hours."""
     idle_minutes: Annotated[float, Field(gt=0)] = 60
-    """A run that nobody asks for leaves memory after this time, when another is asked for; it is read again later."""
+    """A run that gave no rewards for so long leaves memory when another is asked for; it is read again when needed."""
 
     encoder: str = "all-MiniLM-L6-v2"
     """The default encoder: `hashed`, or a sentence-transformers model by name or folder."""

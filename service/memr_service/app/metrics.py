@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from contextlib import suppress
 
+from memr_client.errors import ProblemError
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, ProcessCollector, generate_latest
 from prometheus_client.core import CounterMetricFamily
 from prometheus_client.exposition import CONTENT_TYPE_LATEST
@@ -88,7 +90,8 @@ class Metrics:
 
     async def exposition(self) -> bytes:
         """All of it in Prometheus' text format."""
-        self._store_bytes.set(await self._service.store_bytes())
+        with suppress(ProblemError):  # a store that is down is no reason to say nothing
+            self._store_bytes.set(await self._service.store_bytes())
         firing = await self._desk.firing()
         if self._run_label:
             self._audits.clear()
@@ -97,7 +100,13 @@ class Metrics:
         else:
             self._audits.set(sum(firing.values()))
         barriers, damaged = self._service.barriers(), await self._service.damaged_records()
-        self._totals.values = {"timeouts": barriers.timeouts, "late": barriers.late, "damaged": damaged}
+        self._totals.values = {
+            "timeouts": barriers.timeouts,
+            "late": barriers.late,
+            "damaged": damaged,
+            "conflicts": self._service.store.conflicts,
+            "rewinds": self._service.rewinds(),
+        }
         return generate_latest(self.registry)
 
     def _set_memory(self, event: RewardEvent, run: tuple[str, ...]) -> None:
@@ -112,7 +121,7 @@ class _Totals(Collector):
     """Counters that are kept elsewhere, and looked up when somebody asks."""
 
     def __init__(self) -> None:
-        self.values = {"timeouts": 0, "late": 0, "damaged": 0}
+        self.values = {"timeouts": 0, "late": 0, "damaged": 0, "conflicts": 0, "rewinds": 0}
 
     def collect(self) -> Iterator[CounterMetricFamily]:
         """The counters as they were looked up last."""
@@ -120,6 +129,8 @@ class _Totals(Collector):
             ("timeouts", "memr_barrier_timeouts", "Rounds and groups that were answered incomplete."),
             ("late", "memr_barrier_late", "Parts and members that came too late and were answered alone."),
             ("damaged", "memr_damaged_records", "Records cut from journals because they were damaged."),
+            ("conflicts", "memr_commit_conflicts", "Commits made anew because another process had come first."),
+            ("rewinds", "memr_history_rewinds", "Runs read anew because a shared store had lost records of them."),
         ):
             yield CounterMetricFamily(what, told, value=self.values[name])
 

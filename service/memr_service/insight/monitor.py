@@ -54,7 +54,8 @@ class Monitor:
         firing = {}
         for run_id in self._service.open_runs():
             with suppress(ProblemError):  # deleted meanwhile, or its journal cannot be read: the others are told
-                firing[run_id] = await self._alarms(run_id)
+                if run_id in self._service.open_runs():  # it may have left memory meanwhile
+                    firing[run_id] = await self._alarms(run_id)
         return firing
 
     async def _alarms(self, run_id: str) -> int:

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Protocol
 
 import numpy as np
+from memr_client.errors import InternalError
 
 
 @dataclass(frozen=True)
@@ -42,6 +43,10 @@ class StoredRecord:
     payload: bytes
     columns: bytes = b""
     """A few of the record's columns, to be read without the rest (`memr_service.history`)."""
+    parent: bytes = b""
+    """The chain of the record before it."""
+    chain: bytes = b""
+    """Its own: records with equal chains leave equal states. Only a store that others write to has use for it."""
 
 
 @dataclass(frozen=True)
@@ -93,6 +98,26 @@ class Snapshot:
 
 
 @dataclass(frozen=True)
+class Tip:
+    """Where a run stands in a store that other processes write to."""
+
+    run: StoredRun
+    branch: int
+    """The current one."""
+    position: int
+    chain: bytes
+    """Of the last record; empty where there is none, or where a branch has just begun."""
+
+
+class Moved(InternalError):
+    """A record does not follow its run's last one: another process came first."""
+
+
+class Answered(Moved):
+    """A record answers a request id that has its answer on this branch."""
+
+
+@dataclass(frozen=True)
 class Damage:
     """Records that were cut because the first of them does not match its checksum."""
 
@@ -110,7 +135,13 @@ class Store(Protocol):
 
     url: str
     directory: Path | None
-    """Where files may be kept beside the store; None where nothing outlives the process."""
+    """Where files may be kept beside the store; None where there is no such place."""
+    shared: bool
+    """Whether other processes may write to the same runs."""
+
+    @property
+    def conflicts(self) -> int:
+        """Commits that were refused because another process had come first."""
 
     def create(self, run_id: str, config: str, law: int, encoder: str | None, created_at: str) -> StoredRun:
         """Make a run durable. `Conflict` if the name is taken."""
@@ -151,8 +182,14 @@ class Store(Protocol):
         """Make one record, and the answers to its request ids, durable, all or nothing.
 
         Raises:
-            StoreFull: no room. Unavailable: any other failure. Nothing was written in either case.
+            Moved: the record does not follow the run's last one, or (Answered) answers what was answered before.
+            UnknownRun: no such run or branch. StoreFull: no room. Nothing was written in any of these.
+            Unavailable: any other failure. Nothing was written; but where the store is another process it may have
+                been: then `tip` tells, and a retry finds its answer.
         """
+
+    def tip(self, uid: int) -> Tip | None:
+        """Where a run stands now; None where nobody else can have moved it. `UnknownRun` where it was deleted."""
 
     def amend_answer(self, uid: int, request_id: str, answer: bytes) -> None:
         """Put the final answer (with its commit time) in place of the one committed; may be made durable later."""
@@ -202,7 +239,7 @@ class Store(Protocol):
         """A snapshot, or None when it is damaged."""
 
     def index_file(self, uid: int, name: str) -> Path | None:
-        """Where an index of that name may be kept between starts; None where nothing outlives the process."""
+        """Where an index of that name may be kept between starts; None where there is no such place."""
 
     def journal_bytes(self, uid: int) -> int:
         """Bytes of a run's records."""

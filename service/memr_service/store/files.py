@@ -1,6 +1,6 @@
 """What runs keep beside the database: snapshots of their state, and their index files.
 
-    snapshots/<uid>/<branch>-<position>.npz    an .npz and, behind it, the CRC-32 of its bytes (4, little-endian)
+    snapshots/<uid>/<branch>-<position>.npz    arrays (`arrays`)
     index/<uid>/<name>
 
 They save time: what they hold follows from the journal, so a damaged one is passed over. Only the snapshot where a
@@ -13,23 +13,17 @@ import logging
 import os
 import re
 import shutil
-import struct
 import threading
 import zipfile
-import zlib
-from collections.abc import Mapping
 from pathlib import Path
-from typing import BinaryIO
 
-import numpy as np
-
+from memr_service.store import arrays
 from memr_service.store.base import Snapshot
 from memr_service.store.database import translated
 
 logger = logging.getLogger(__name__)
 
 KEPT = 2
-CHUNK = 1 << 20
 
 
 class RunFiles:
@@ -71,7 +65,8 @@ class RunFiles:
             self._snapshots.mkdir(parents=True, exist_ok=True)
             try:
                 with temporary.open("w+b") as file:
-                    _write(file, snapshot.arrays)
+                    arrays.write(file, snapshot.arrays)
+                    os.fsync(file.fileno())
                 with self._lock:  # the run may have been deleted meanwhile
                     if uid not in self._deleted:
                         self._place(temporary, self._snapshots / str(uid) / name)
@@ -102,7 +97,7 @@ class RunFiles:
         path = self._snapshots / str(uid) / f"{branch}-{position}.npz"
         try:
             with path.open("rb") as file:
-                return Snapshot(branch, position, _read(file))
+                return Snapshot(branch, position, arrays.read(file))
         except (ValueError, zipfile.BadZipFile) as error:
             logger.warning("the snapshot %s is damaged and will not be used: %s", path, error)
             path.unlink(missing_ok=True)
@@ -121,34 +116,3 @@ class RunFiles:
             self._deleted.add(uid)
             for place in (self._snapshots, self._index):
                 shutil.rmtree(place / str(uid), ignore_errors=True)
-
-
-def _write(file: BinaryIO, arrays: Mapping[str, np.ndarray]) -> None:
-    # Not `np.savez`: it would pickle objects, which are never read back, and some names are its own arguments.
-    with zipfile.ZipFile(file, "w") as archive:
-        for name, array in arrays.items():
-            with archive.open(f"{name}.npy", "w", force_zip64=True) as member:
-                np.lib.format.write_array(member, array, allow_pickle=False)
-    file.flush()
-    file.write(struct.pack("<I", _checksum(file, file.tell())))
-    file.flush()
-    os.fsync(file.fileno())
-
-
-def _read(file: BinaryIO) -> dict[str, np.ndarray]:
-    size = max(file.seek(0, os.SEEK_END) - 4, 0)
-    checksum = _checksum(file, size)
-    if file.read() != struct.pack("<I", checksum):
-        raise ValueError("its checksum does not match")
-    file.seek(0)
-    with np.load(file, allow_pickle=False) as archive:
-        return dict(archive)
-
-
-def _checksum(file: BinaryIO, size: int) -> int:
-    """CRC-32 of the first `size` bytes; leaves the file positioned behind them."""
-    file.seek(0)
-    crc = 0
-    for start in range(0, size, CHUNK):
-        crc = zlib.crc32(file.read(min(CHUNK, size - start)), crc)
-    return crc

@@ -25,6 +25,7 @@ from memr_service.store.base import (
     StoredCheckpoint,
     StoredRecord,
     StoredRun,
+    Tip,
 )
 from memr_service.store.database import VERSION, Database
 from memr_service.store.directory import DataDirectory
@@ -50,6 +51,8 @@ class SqliteStore:
     def __init__(self, directory: Path | None, answer_hours: float = 48) -> None:
         self.url = "memory:" if directory is None else f"sqlite:///{directory}"
         self.directory = directory
+        self.shared = False
+        self.conflicts = 0
         self._commits = 0
         with ExitStack() as opened:
             if directory is not None:
@@ -134,6 +137,10 @@ class SqliteStore:
             if (self._commits + 1) % COMMITS_PER_PRUNING == 0:
                 self._answers.prune()
         self._commits += 1
+
+    def tip(self, uid: int) -> Tip | None:
+        """None: a data directory has one writer."""
+        return None
 
     def amend_answer(self, uid: int, request_id: str, answer: bytes) -> None:
         """Replace the latest answer to a request id: at once for `answers`, on disk with the next write or `close`."""

@@ -1,0 +1,13 @@
+-- Give a run another config before its first record. The longer name of the segment in use makes every commit fail that
+-- was prepared under the old one.
+--
+-- KEYS  run, segments
+-- ARGV  config, encoder ('': none)
+-- gives 1; or 0 once the run has a record (or is gone)
+
+local segment = redis.call('HGET', KEYS[1], 'segment')
+if not segment or redis.call('ZCARD', KEYS[2]) > 0 then
+  return 0
+end
+redis.call('HSET', KEYS[1], 'config', ARGV[1], 'encoder', ARGV[2], 'segment', segment .. '-')
+return 1
