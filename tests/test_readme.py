@@ -33,6 +33,13 @@ def section(title: str) -> str:
     return README.split(f"\n## {title}\n")[1].split("\n## ")[0]
 
 
+@pytest.fixture(scope="module", autouse=True)
+def as_users_have_it():
+    with pytest.MonkeyPatch.context() as patch:
+        patch.delenv("MEMR_DEFAULT_PRESET")
+        yield
+
+
 @pytest.fixture(scope="module")
 def server():
     with serving() as url:
