@@ -51,7 +51,7 @@ def requests(seed: int) -> Iterator[dict[str, Any]]:
 def by_client(url: str) -> Callable[[dict[str, Any]], dict[str, float]]:
     """Calls through `RewardClient`, which sends MessagePack."""
     client = RewardClient(url, run="client")
-    client.create_run(explore_warmup_steps=0)
+    client.create_run(preset="memory-r+", explore_warmup_steps=0)
 
     def call(request: dict[str, Any]) -> dict[str, float]:
         return client.reward(**request).timing_ms.model_dump()
@@ -62,7 +62,7 @@ def by_client(url: str) -> Callable[[dict[str, Any]], dict[str, float]]:
 def by_http(url: str) -> Callable[[dict[str, Any]], dict[str, float]]:
     """Calls through httpx alone, in JSON; what it costs to write that JSON is not counted."""
     client = httpx.Client(base_url=url)
-    client.put("/runs/http", json={"explore_warmup_steps": 0}).raise_for_status()
+    client.put("/runs/http", json={"preset": "memory-r+", "explore_warmup_steps": 0}).raise_for_status()
     headers = {"content-type": "application/json"}
 
     def call(request: dict[str, Any]) -> dict[str, float]:
