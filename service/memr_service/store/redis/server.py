@@ -9,15 +9,15 @@ from typing import Any
 from urllib.parse import SplitResult, parse_qs, urlsplit
 
 from memr_client.errors import InvalidRequest, StoreFull, Unavailable
-from redis import Redis, RedisError
+from redis import ConnectionError, Redis, RedisError, TimeoutError
+from redis.backoff import ExponentialBackoff
 from redis.cluster import RedisCluster
 from redis.exceptions import RedisClusterException
+from redis.retry import Retry
 from redis.sentinel import Sentinel
 
 FORMS = "redis://host:6379/0, redis+cluster://host:6379 or redis+sentinel://host:26379,host:26379/name (rediss: TLS)"
 OLDEST = (6, 2)
-# RESP2 is what every version speaks. A commit that is sent again is known by its id, so the library may retry.
-OPTIONS: dict[str, Any] = {"protocol": 2, "socket_timeout": 5, "socket_connect_timeout": 2}
 WAIT_MS = 1000
 
 Value = bytes | str | int
@@ -137,6 +137,18 @@ def translated(where: str) -> Iterator[None]:
         ) from error
 
 
+def _options() -> dict[str, Any]:
+    """How every connection is made. A commit that is sent again is known by its id, so the library may retry."""
+    retry = Retry(ExponentialBackoff(cap=0.5, base=0.01), 3)
+    return {
+        "protocol": 2,  # what every version speaks
+        "socket_timeout": 5,
+        "socket_connect_timeout": 2,
+        "retry": retry,
+        "retry_on_error": [ConnectionError, TimeoutError],
+    }
+
+
 def _connect(parts: SplitResult) -> Redis | RedisCluster:
     scheme, _, kind = parts.scheme.partition("+")
     if scheme not in ("redis", "rediss") or kind not in ("", "cluster", "sentinel"):
@@ -145,8 +157,8 @@ def _connect(parts: SplitResult) -> Redis | RedisCluster:
         return _behind_sentinel(parts, tls=scheme == "rediss")
     url = parts._replace(scheme=scheme, query="").geturl()
     if kind == "cluster":
-        return RedisCluster.from_url(url, **OPTIONS)
-    return Redis.from_url(url, **OPTIONS)
+        return RedisCluster.from_url(url, **_options())
+    return Redis.from_url(url, **_options())
 
 
 def _behind_sentinel(parts: SplitResult, *, tls: bool) -> Redis:
@@ -155,8 +167,8 @@ def _behind_sentinel(parts: SplitResult, *, tls: bool) -> Redis:
         raise ValueError("the name that the sentinels know the primary by is missing")
     login: dict[str, Any] = {"username": parts.username, "password": parts.password} if parts.password else {}
     secure: dict[str, Any] = {"ssl": True} if tls else {}
-    sentinels: Any = Sentinel(_hosts(parts.netloc.rpartition("@")[2]), **OPTIONS, **secure)  # type: ignore[no-untyped-call]
-    primary: Redis = sentinels.master_for(name, db=int(db or 0), **OPTIONS, **login, **secure)
+    sentinels: Any = Sentinel(_hosts(parts.netloc.rpartition("@")[2]), **_options(), **secure)  # type: ignore[no-untyped-call]
+    primary: Redis = sentinels.master_for(name, db=int(db or 0), **_options(), **login, **secure)
     return primary
 
 

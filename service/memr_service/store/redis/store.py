@@ -92,6 +92,7 @@ class RedisStore:
             keys = [self._server.key(uid, name) for name in ("run", "segments")]
             if not self._replace(keys, [config, encoder or ""]):
                 raise Conflict("the run's first record has frozen its config.", remedy="Create another run.")
+        self.tip(uid)
 
     def find(self, run_id: str) -> StoredRun | None:
         """The run of that name."""
