@@ -25,12 +25,21 @@ from memr_service.components import (
     shuffled,
     value,
 )
-from memr_service.guards import mixed_groups_only, rank, repeated_share, spread_cap, trimmed
+from memr_service.guards import (
+    copied_share,
+    foreign_stretches,
+    mixed_groups_only,
+    rank,
+    repeated_share,
+    spread_cap,
+    trimmed,
+)
 
 GROUPS, G, D, L, NEIGHBOURS, WINDOW = 8, 16, 384, 100, 32, 100
 N = GROUPS * G
 MARGIN = 1e-5
 REPEATS = 30
+PROMPT = "How many pens are there in forty boxes, if the boxes hold so many each? " * 3
 TEXT = "".join(f"Each of the {number} boxes holds {7 * number % 29} pens. " for number in range(40))[:1000]
 
 
@@ -48,6 +57,7 @@ def calls(k: int) -> dict[str, Callable[[], object]]:
     outcome, wrong = (rng.random(N) < 0.3).astype(np.float64), np.ones(G, bool)
     total, window = rng.normal(size=(N, D)), rng.normal(size=WINDOW)
     cosines, outcomes = rng.uniform(0.5, 1, size=(N, NEIGHBOURS)), rng.random((N, NEIGHBOURS))
+    texts = [f"{TEXT[item:]}{TEXT[:item]}" for item in range(N)]
     has, count, column = np.ones(N, bool), np.full(N, k * L), rng.normal(size=N)
     return {
         "exploit": lambda: reward.exploit(flat, total, count),
@@ -67,6 +77,8 @@ def calls(k: int) -> dict[str, Callable[[], object]]:
         "spread_cap": lambda: spread_cap(column, outcome, group, 0.5),
         "mixed_groups_only": lambda: mixed_groups_only(outcome, group, 0.5),
         "repeated_share (1 kB)": lambda: [repeated_share(TEXT) for _ in range(N)],
+        "copied_share (1 kB)": lambda: [copied_share(TEXT, PROMPT) for _ in range(N)],
+        "foreign_stretches (1 kB)": lambda: foreign_stretches(texts, [PROMPT] * N, group),
     }
 
 

@@ -119,7 +119,7 @@ def test_limits_that_turn_away_most_right_completions_raise_a_doubt() -> None:
         for mode in ("eval", "train"):
             (told,) = service.reward(**off_topic(request(2) | right, 0, 1, 2), mode=mode)["warnings"]
             assert told.startswith("3 of 5 right completions were rejected, mostly as 'off_topic'")
-        few = off_topic(request(3), 0, 1, 2) | {"outcomes": [1.0] * 3 + [0.0] * 5}
+        few = off_topic(request(3), 0, 1, 2) | {"outcomes": [1.0] + [0.0] * 7}
         assert service.reward(**few)["warnings"] == []
 
 

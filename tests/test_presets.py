@@ -157,14 +157,26 @@ def test_what_is_given_is_left_as_it_is() -> None:
 
 
 def test_guarded_pays_right_answers_within_limits_and_at_most_half_of_what_the_verifier_does() -> None:
-    config = resolved(preset="guarded")
+    config = resolved(preset="guarded", encoder="all-MiniLM-L6-v2")
     assert list(config.components) == ["exploit", "explore"]
     for component in config.components.values():
         assert isinstance(component, Component)
-        assert (component.bounds, component.guards.earned_by) == ("p5-p95", "correct")
-        assert component.guards.model_copy(update={"earned_by": None}).model_dump() == config.memory.gates.model_dump()
+        guards = component.guards.model_dump()
+        assert (component.bounds, guards.pop("earned_by"), guards.pop("topic_floor")) == ("p5-p95", "correct", 0.5)
+        assert guards == config.memory.gates.model_dump()
     assert sum(config.weights.values()) == config.max_spread == 0.5
     assert resolved(preset="guarded", max_spread=None, components={"exploit": 2}).max_spread is None
+
+
+@pytest.mark.parametrize("encoder", ["hashed", "models/other", None])
+def test_guarded_has_no_topic_floor_for_encoders_whose_cosines_it_does_not_know(encoder: str | None) -> None:
+    known = resolved(preset="guarded", encoder="sentence-transformers/all-MiniLM-L6-v2")
+    other = resolved(preset="guarded", encoder=encoder)
+    for one, less in zip(known.components.values(), other.components.values(), strict=True):
+        assert isinstance(one, Component)
+        assert isinstance(less, Component)
+        assert less.guards == one.guards.model_copy(update={"topic_floor": None})
+    assert differences(known, other) == ["components", "encoder"]
 
 
 def test_guarded_does_without_what_needs_whole_groups_where_there_are_none() -> None:

@@ -14,7 +14,7 @@ from memr_service.memory.view import cosines
 from memr_service.record import Batch
 from memr_service.state import State, window_size
 
-ENOUGH = 4
+ENOUGH = 2
 """Right completions in a request from which it is worth a warning that most were rejected."""
 WINDOWED = {"exploit", "explore", "contrast", "value", "shuffled"}
 """Components whose raw values have no scale of their own; the others are paid as they are, nothing where undefined."""
