@@ -24,7 +24,7 @@ from real_data import solutions
 def main(count: int) -> None:
     """Fill a run, and print what it is told."""
     with RewardClient.embedded(run="gsm8k") as client:
-        client.create_run(explore_warmup_steps=0)
+        client.create_run(preset="memory-r+", explore_warmup_steps=0)
         begun = time.perf_counter()
         for question in islice(solutions(), count):
             answers = question["solutions"]

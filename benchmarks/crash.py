@@ -28,7 +28,7 @@ import numpy as np
 from memr_client import RewardClient, RewardResponse, RunConfig
 
 D, ITEMS = 64, 16
-CONFIG = RunConfig(explore_warmup_steps=0, max_prompts=8, max_completions=12, window=20, k=2)
+CONFIG = RunConfig(preset="memory-r+", explore_warmup_steps=0, max_prompts=8, max_completions=12, window=20, k=2)
 
 
 def batch(run: int, number: int) -> dict[str, Any]:

@@ -61,7 +61,7 @@ def batch(way: str, step: int, first: int = 0, last: int = GROUPS * GROUP) -> di
 
 
 def configure(client: RewardClient, run_id: str, way: str, barrier: str) -> None:
-    client.create_run(run_id, explore_warmup_steps=0, window=20, barrier=barrier, **WAYS[way])
+    client.create_run(run_id, preset="memory-r+", explore_warmup_steps=0, window=20, barrier=barrier, **WAYS[way])
 
 
 def rank(url: str, out: Path) -> None:

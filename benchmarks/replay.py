@@ -37,7 +37,7 @@ def journal(encoder: str, folder: Path, times: int = 1) -> io.BytesIO:
     order = np.random.default_rng(0).permutation(len(questions))
     file = folder / "run.memr"
     with RewardClient.embedded(run="gsm8k", encoder=encoder) as client:
-        client.create_run(explore_warmup_steps=10)
+        client.create_run(preset="memory-r+", explore_warmup_steps=10)
         for step, start in enumerate(range(0, len(order), QUESTIONS)):
             rows = [
                 (questions[at]["question"], one) for at in order[start : start + QUESTIONS]

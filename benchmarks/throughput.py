@@ -81,7 +81,7 @@ def throughput(k: int, seconds: float = 5.0) -> dict[int, dict[str, float]]:
     """Request size -> what `measure` gives, for a run that reads k prompts, all of them full."""
     with tempfile.TemporaryDirectory() as folder, serving("--store", f"sqlite:///{folder}/data") as url:
         client = RewardClient(url, run="full")
-        client.create_run(k=k, max_completions=L, explore_warmup_steps=0)
+        client.create_run(preset="memory-r+", k=k, max_completions=L, explore_warmup_steps=0)
         fill(client)
         return {n: measure(url, client, n, seconds) for n in (64, 512)}
 
