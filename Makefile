@@ -8,7 +8,7 @@ READY := $(VENV)/.ready
 # PIP_FIND_LINKS at a folder that holds the wheel.
 PIP_INSTALL = $(BIN)/python -m pip install --quiet -c constraints.txt $(if $(TORCH_INDEX_URL),--extra-index-url $(TORCH_INDEX_URL))
 
-.PHONY: help setup serve demo test hackbench crash trl lint openapi experiment
+.PHONY: help setup serve demo test hackbench crash trl browser lint openapi experiment
 
 help:  ## show the commands
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -36,6 +36,10 @@ trl: $(READY)  ## train with TRL, kill and resume it, spread it over two ranks: 
 
 experiment: $(READY)  ## train a tiny model with every memory reward and every control, and compare them (QUICK=1: minutes)
 	$(BIN)/python -m benchmarks.experiment $(if $(processes),--processes $(processes))
+
+browser: $(READY)  ## click through the dashboard in Chromium (apt-get install chromium; SHOTS=FOLDER leaves pictures)
+	@$(PIP_INSTALL) playwright==1.65.2 axe-playwright-python==0.1.8
+	$(BIN)/python -m pytest -q tests/browser.py
 
 lint: $(READY)  ## ruff, its formatter, and mypy --strict
 	$(BIN)/ruff check .

@@ -401,7 +401,7 @@ def test_the_table_of_routes_holds_every_route_of_the_app_and_no_other(client):
     assert routes_of(client.app) == {(method, path) for path, methods in ROUTES.items() for method in methods}
 
 
-def test_every_route_but_the_probes_needs_a_key(guarded):
+def test_every_route_but_the_probes_and_the_dashboards_own_files_needs_a_key(guarded):
     answered = {}
     for method, path in routes_of(guarded.app):
         response = guarded.request(method, path.replace("{run_id}", "run"))
@@ -409,7 +409,7 @@ def test_every_route_but_the_probes_needs_a_key(guarded):
         if response.status_code == 401:
             assert response.headers["www-authenticate"] == "Bearer"
     opened = {route for route, status in answered.items() if status != 401}
-    assert opened == {("GET", "/livez"), ("GET", "/readyz")}
+    assert opened == {("GET", path) for path in ("/livez", "/readyz", "/", "/dashboard/{name}")}
 
 
 def test_a_wrong_key_is_refused_before_the_body_is_looked_at(guarded):

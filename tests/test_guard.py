@@ -124,8 +124,9 @@ def test_a_path_below_a_proxys_prefix_is_found():
     assert scope["state"]["route"] == "/livez"
 
 
-def test_only_the_probes_are_open():
-    assert {path for path, methods in ROUTES.items() if None in methods.values()} == {"/livez", "/readyz"}
+def test_only_the_probes_and_the_dashboards_own_files_are_open():
+    opened = {path for path, methods in ROUTES.items() if None in methods.values()}
+    assert opened == {"/livez", "/readyz", "/", "/dashboard/{name}"}
 
 
 def write(tmp_path, content):

@@ -9,7 +9,18 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field, model_validator
 
-from memr_client.schemas import Count, Embeddings, Finite, Problem, Quantiles, RunConfig, Text, Told, Wire
+from memr_client.schemas import (
+    Count,
+    Embeddings,
+    Finite,
+    MemorySizes,
+    Problem,
+    Quantiles,
+    RunConfig,
+    Text,
+    Told,
+    Wire,
+)
 
 
 class Explain(Wire):
@@ -300,3 +311,59 @@ class Provenance(Told):
     """Taken since the run began."""
     chain: str
     versions: dict[str, str]
+
+
+class Completion(Told):
+    """A completion that a run took, as it was scored."""
+
+    position: int
+    item: int
+    """Its place in that record: what `explain` asks for."""
+    step: int | None
+    outcome: float
+    reward: float
+    length: int
+    """Characters of the encoded text."""
+    raw: dict[str, float | None]
+    scaled: dict[str, float]
+    rejected: list[str]
+    """"component:reason" of what kept it from part of its reward, or from the memory."""
+    prompt: str | None
+    completion: str | None
+    """The beginnings of the texts, where they are still kept."""
+
+
+class Completions(Told):
+    """`GET /runs/{id}/completions`: a page of the completions that were asked for."""
+
+    rows: list[Completion]
+    matching: int
+    """How many there are on all pages."""
+    first_position: int
+    """The first record that was looked at: very long runs are not looked at as a whole."""
+    position: int
+    """The last one."""
+
+
+class MapPoint(Told):
+    """A stored completion on a map."""
+
+    memory: Literal["success", "failure"]
+    serial: int
+    """Which of all completions the run ever took, from 0: its age."""
+    x: float
+    y: float
+    outcome: float
+    prompt: str | None
+    completion: str | None
+    """The beginnings of the texts, where they are still kept."""
+
+
+class Map(Told):
+    """`GET /runs/{id}/map`: a sample of both memories, on the plane in which its embeddings differ most."""
+
+    points: list[MapPoint]
+    explained: tuple[float, float]
+    """Share of the sample's variance along x and along y."""
+    memory: MemorySizes
+    """What the sample was taken from."""

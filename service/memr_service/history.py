@@ -88,9 +88,23 @@ def rows(records: Iterable[Columns], weights: dict[str, float]) -> Iterator[Hist
         records: in order.
         weights: component -> its weight in the reward.
     """
+    for step in _steps(records):
+        yield _row(step, weights)
+
+
+def curve(records: Iterable[Columns], weights: dict[str, float], points: int) -> list[HistoryRow]:
+    """At most so many rows for all the records: each of as many neighbouring steps, which it takes as one."""
+    steps = [*_steps(records)]
+    together = max(1, -(-len(steps) // points))
+    parts = (steps[start : start + together] for start in range(0, len(steps), together))
+    return [_row([record for step in part for record in step], weights) for part in parts]
+
+
+def _steps(records: Iterable[Columns]) -> Iterator[list[Columns]]:
+    """Neighbouring records of one step together, a record without a step by itself, those without items left out."""
     filled = (one for one in records if len(one.outcomes))
     for _, same in groupby(filled, key=lambda one: (one.step, one.position if one.step is None else None)):
-        yield _row(list(same), weights)
+        yield list(same)
 
 
 def _row(records: list[Columns], weights: dict[str, float]) -> HistoryRow:

@@ -18,6 +18,8 @@ KeyScope = Literal["read", "write", "admin"]
 _RANK: dict[KeyScope, int] = {"read": 0, "write": 1, "admin": 2}
 
 ROUTES: dict[str, dict[str, KeyScope | None]] = {
+    "/": {"GET": None},
+    "/dashboard/{name}": {"GET": None},
     "/livez": {"GET": None},
     "/readyz": {"GET": None},
     "/reward": {"POST": "write"},
@@ -33,6 +35,8 @@ ROUTES: dict[str, dict[str, KeyScope | None]] = {
     "/runs/{run_id}/restore": {"POST": "write"},
     "/runs/{run_id}/fork": {"POST": "write"},
     "/runs/{run_id}/audits": {"GET": "read"},
+    "/runs/{run_id}/completions": {"GET": "read"},
+    "/runs/{run_id}/map": {"GET": "read"},
     "/runs/{run_id}/provenance": {"GET": "read"},
     "/runs/{run_id}/explain": {"POST": "read"},
     "/runs/{run_id}/replay": {"POST": "read"},

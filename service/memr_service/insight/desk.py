@@ -15,6 +15,7 @@ from memr_service import batch as inputs
 from memr_service.embedder import sent_embeddings
 from memr_service.insight import worker
 from memr_service.insight.explain import explain, read, read_pinned
+from memr_service.insight.gallery import Gallery
 from memr_service.insight.ledger import Ledger
 from memr_service.insight.monitor import Monitor
 from memr_service.insight.provenance import provenance
@@ -30,6 +31,8 @@ class Desk:
         self._service = service
         self._turn = asyncio.Semaphore(1)
         self._monitor = Monitor(service, service.settings.audits)
+        self.gallery = Gallery(service)
+        """What there is to look at."""
 
     async def audits(self, run_id: str, at: int | None = None) -> Audits:
         """Whether a run is collapsing, as of a position (None: now)."""

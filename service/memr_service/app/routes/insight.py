@@ -14,7 +14,16 @@ from memr_client.errors import (
     UnknownRun,
     UnsupportedMedia,
 )
-from memr_client.insight import Audits, Explain, Explanation, Provenance, ReplayLine, ReplayRequest
+from memr_client.insight import (
+    Audits,
+    Completions,
+    Explain,
+    Explanation,
+    Map,
+    Provenance,
+    ReplayLine,
+    ReplayRequest,
+)
 from starlette.responses import StreamingResponse
 
 from memr_service.app.body import parse
@@ -27,12 +36,44 @@ BODY = (*GUARDED, MalformedBody, UnknownRun, TooLarge, UnsupportedMedia)
 
 
 At = Annotated[int | None, Query(ge=1, lt=2**62, description="As of this position instead of now.")]
+After = Annotated[int, Query(ge=0, lt=2**62, description="Only completions whose records come after this position.")]
+Offset = Annotated[int, Query(ge=0, lt=2**62, description="Pass over so many.")]
+Limit = Annotated[int, Query(ge=1, le=200, description="At most so many.")]
+Sort = Annotated[str, Query(description="`position`, `outcome`, `reward`, `length`, or a component, by its raw value.")]
+Ascending = Annotated[bool, Query(description="The least first.")]
+Right = Annotated[bool | None, Query(description="Only right ones, or only wrong ones.")]
+Step = Annotated[int | None, Query(ge=0, lt=2**62, description="Only those of this step.")]
+Most = Annotated[int, Query(ge=2, le=2000, description="At most so many, evenly over the memories' ages.")]
 
 
 @router.get("/audits", summary="Is it collapsing?", responses=problems(*GUARDED, UnknownRun))
 async def audits(run_id: RunId, context: InContext, at: At = None) -> Audits:
     """The newest completions measured beside the run's first ones: collapse, leaks, drift, and what to do about it."""
     return await context.desk.audits(run_id, at)
+
+
+@router.get("/completions", summary="Completions with their rewards", responses=problems(*GUARDED, UnknownRun))
+async def completions(
+    run_id: RunId,
+    context: InContext,
+    after: After = 0,
+    offset: Offset = 0,
+    limit: Limit = 50,
+    sort: Sort = "position",
+    ascending: Ascending = False,
+    right: Right = None,
+    step: Step = None,
+) -> Completions:
+    """A page of the run's completions as they were scored, with the beginnings of their texts where these are kept."""
+    return await context.desk.gallery.completions(
+        run_id, after=after, offset=offset, limit=limit, sort=sort, ascending=ascending, right=right, step=step
+    )
+
+
+@router.get("/map", summary="Both memories on a plane", responses=problems(*GUARDED, UnknownRun))
+async def map_memories(run_id: RunId, context: InContext, most: Most = 1000) -> Map:
+    """A sample of what both memories hold, projected on its two principal components."""
+    return await context.desk.gallery.map(run_id, most)
 
 
 @router.get("/provenance", summary="What a paper must cite", responses=problems(*GUARDED, UnknownRun))

@@ -19,6 +19,9 @@ router = APIRouter(prefix="/runs", tags=["runs"])
 
 After = Annotated[int, Query(ge=0, lt=2**62, description="Only steps whose records come after this position.")]
 Limit = Annotated[int, Query(ge=1, le=10_000, description="At most so many steps.")]
+Points = Annotated[
+    int | None, Query(ge=1, le=2000, description="All steps in at most so many rows, each of neighbouring steps.")
+]
 Digest = Annotated[bool, Query(description="Also compute SHA-256 over memories, windows and counters.")]
 
 
@@ -57,8 +60,12 @@ async def describe_run(run_id: RunId, context: InContext, digest: Digest = False
 
 
 @router.get("/{run_id}/history", summary="A run step by step", responses=problems(*GUARDED, UnknownRun))
-async def read_history(run_id: RunId, context: InContext, after: After = 0, limit: Limit = 1000) -> History:
+async def read_history(
+    run_id: RunId, context: InContext, after: After = 0, limit: Limit = 1000, points: Points = None
+) -> History:
     """Per step: outcomes, rewards, each component raw and scaled, support, lengths, sizes. Poll with `after`."""
+    if points is not None:
+        return History(rows=await context.desk.gallery.curve(run_id, after, points))
     return History(rows=await context.service.history(run_id, after, limit))
 
 

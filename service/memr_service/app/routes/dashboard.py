@@ -1,0 +1,43 @@
+"""The dashboard: a page, its style and its modules. They hold nothing of any run, so they need no key."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+from fastapi import APIRouter
+from fastapi.responses import FileResponse
+from memr_client.errors import UnknownRoute
+
+import memr_service
+
+router = APIRouter(include_in_schema=False)
+
+FOLDER = Path(memr_service.__file__).parent / "dashboard"
+HEADERS = {
+    # Nothing from elsewhere, nothing inline: a completion that got past `textContent` could still not run.
+    "Content-Security-Policy": "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; "
+    "img-src 'self' data: blob:; base-uri 'none'; form-action 'none'; frame-ancestors 'none'",
+    "X-Content-Type-Options": "nosniff",
+    "Referrer-Policy": "no-referrer",
+    "Cache-Control": "no-cache",  # modules of two versions must not meet
+}
+
+
+@router.get("/")
+async def page() -> FileResponse:
+    """The page."""
+    return FileResponse(FOLDER / "index.html", headers=HEADERS)
+
+
+@router.get("/dashboard/{name}")
+async def part(name: str) -> FileResponse:
+    """A module, or the style.
+
+    Raises:
+        UnknownRoute: there is none of that name.
+    """
+    file = FOLDER / name
+    if not re.fullmatch(r"[A-Za-z]+\.(js|css)", name) or not file.is_file():
+        raise UnknownRoute("The dashboard has no such part.", value=name[:64], remedy="GET / leads to all of them.")
+    return FileResponse(file, headers=HEADERS)

@@ -1,0 +1,38 @@
+/** The page: what stands behind the hash of its address, and the theme. */
+
+import { compare } from "./compare.js";
+import { element } from "./element.js";
+import { latency } from "./latency.js";
+import { themeButton } from "./palette.js";
+import { run } from "./run.js";
+import { runs } from "./runs.js";
+
+const VIEWS = { "": runs, run, compare, latency };
+const main = document.getElementById("main");
+let shown = new AbortController();
+
+async function show() {
+  shown.abort();
+  shown = new AbortController();
+  const { signal } = shown;
+  const [, name = "", ...rest] = location.hash.split("/");
+  const given = name === "compare" ? rest : rest.map(decodeURIComponent);
+  document.title = ["memr", name, ...given].filter(Boolean).join(" · ");
+  document.getElementById("status").textContent = "";
+  main.setAttribute("aria-busy", "true");
+  try {
+    await (VIEWS[name] ?? runs)(main, signal, ...given);
+  } catch (error) {
+    if (signal.aborted) return;
+    main.append(element("p", { class: "problem", role: "alert" }, error.message));
+  }
+  if (!signal.aborted) main.removeAttribute("aria-busy");
+}
+
+addEventListener("hashchange", async () => {
+  await show();
+  main.focus({ preventScroll: true });
+  scrollTo(0, 0);
+});
+themeButton(document.getElementById("theme"), () => document.dispatchEvent(new Event("themed")));
+show();

@@ -1,0 +1,64 @@
+/** A run's completions: sorted, filtered and cut into pages by the service. */
+
+import { choice, element, table } from "./element.js";
+import { short } from "./number.js";
+import { at, get } from "./server.js";
+
+const PAGE = 50;
+const SORTED = { true: "descending", false: "ascending" };
+
+export async function completions(run, info, signal) {
+  const names = Object.keys(info.config.components);
+  const asked = { sort: "position", ascending: false, right: "", step: "", offset: 0 };
+  const box = element("div", { "aria-live": "polite" });
+  const step = element("input", { type: "number", min: "0", size: "8" });
+  const bar = element(
+    "form",
+    { class: "bar", submit: (event) => (event.preventDefault(), change({ step: step.value })) },
+    choice("Outcome", { "": "all", true: "right", false: "wrong" }, "", (right) => change({ right })),
+    element("label", {}, "Step", step),
+    element("button", { type: "submit" }, "Show"),
+  );
+
+  async function change(more) {
+    Object.assign(asked, { offset: 0, ...more });
+    await show();
+  }
+
+  async function show() {
+    const { rows, matching, first_position } = await get(at(run, "/completions", { ...asked, limit: PAGE }), signal);
+    const last = Math.min(asked.offset + PAGE, matching);
+    const turn = (title, offset, possible) =>
+      element("button", { type: "button", disabled: !possible, click: () => change({ offset }) }, title);
+    const shown = matching ? `${short(asked.offset + 1)} to ${short(last)} of ${short(matching)}` : "none";
+    const from = first_position > 1 ? `, from record ${short(first_position)} on` : "";
+    box.replaceChildren(
+      table(`Completions: ${shown}${from}`, columns(), rows),
+      element("p", {}, turn("Earlier page", Math.max(0, asked.offset - PAGE), asked.offset > 0), " ", turn("Next page", asked.offset + PAGE, last < matching)),
+    );
+  }
+
+  function columns() {
+    const sortable = (title, sort, cell) => ({ title: sorter(title, sort), head: { "aria-sort": asked.sort === sort ? SORTED[!asked.ascending] : null }, number: true, cell });
+    return [
+      { title: "Explain", cell: (row) => element("a", { href: `#/run/${encodeURIComponent(run)}/explain/${row.position}/${row.item}`, "aria-label": `Explain item ${row.item} of record ${row.position}` }, `${row.position}.${row.item}`) },
+      sortable("Newest", "position", (row) => (row.step === null ? "–" : `step ${row.step}`)),
+      sortable("Outcome", "outcome", (row) => short(row.outcome)),
+      sortable("Reward", "reward", (row) => short(row.reward)),
+      ...names.map((name) => sortable(name, name, (row) => `${short(row.raw[name])} → ${short(row.scaled[name])}`)),
+      sortable("Length", "length", (row) => short(row.length)),
+      { title: "Rejected", cell: (row) => row.rejected.join(", ") },
+      { title: "Prompt", text: true, cell: (row) => row.prompt ?? "not kept" },
+      { title: "Completion", text: true, cell: (row) => row.completion ?? "not kept" },
+    ];
+  }
+
+  function sorter(title, sort) {
+    const mark = asked.sort === sort ? (asked.ascending ? " ▲" : " ▼") : "";
+    const turned = asked.sort === sort && !asked.ascending;
+    return element("button", { type: "button", click: () => change({ sort, ascending: turned }) }, title + mark);
+  }
+
+  await show();
+  return element("section", {}, bar, box);
+}

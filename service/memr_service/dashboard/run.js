@@ -1,0 +1,72 @@
+/** One run: its facts, and its curves, completions, map, explanations and audits under tabs. */
+
+import { audits } from "./audits.js";
+import { completions } from "./completions.js";
+import { curves } from "./curves.js";
+import { element, facts, table } from "./element.js";
+import { explain } from "./explain.js";
+import { History } from "./history.js";
+import { map } from "./map.js";
+import { percent, short } from "./number.js";
+import { poll } from "./poll.js";
+import { at, get } from "./server.js";
+
+const TABS = { curves: "Curves", completions: "Completions", map: "Map", explain: "Explain", audits: "Audits" };
+const EVERY_S = 3;
+
+export async function run(main, signal, name, tab = "curves", ...rest) {
+  const info = await get(at(name), signal);
+  const head = element("div", {}, about(info));
+  const body = element("div");
+  const link = ([key, title]) => element("a", { href: `#/run/${encodeURIComponent(name)}/${key}`, "aria-current": key === tab ? "page" : null }, title);
+  main.replaceChildren(element("h1", {}, name), head, element("nav", { class: "tabs", "aria-label": "Views of the run" }, Object.entries(TABS).map(link)), body);
+  if (tab === "curves") await live(name, info, head, body, signal);
+  else if (tab === "completions") body.append(await completions(name, info, signal));
+  else if (tab === "map") body.append(await map(name, signal));
+  else if (tab === "explain") body.append(await explain(name, ...[...rest, undefined, undefined].slice(0, 2), signal));
+  else body.append(await audits(name, signal));
+}
+
+/** Curves, and the run's facts above them, for as long as somebody looks. */
+async function live(name, first, head, body, signal) {
+  const history = new History(name);
+  const shown = curves(first, signal);
+  const windows = element("div");
+  body.append(shown.box, windows);
+  await poll(EVERY_S, signal, async () => {
+    const info = await get(at(name), signal);
+    if (!(await history.refresh(info, signal))) return;
+    head.replaceChildren(about(info));
+    shown.update(history);
+    windows.replaceChildren(windowsOf(info));
+  });
+}
+
+function about(info) {
+  const { memory, config } = info;
+  const held = (side) => `${short(memory[side].completions)} under ${short(memory[side].prompts)} prompts (${percent(memory[side].prompts / config.max_prompts)} full)`;
+  return facts({
+    Preset: config.preset,
+    Position: short(info.position),
+    Branch: short(info.branch),
+    Step: short(info.step),
+    Successes: held("success"),
+    Failures: held("failure"),
+    K: short(config.k),
+    Created: info.created_at.slice(0, 16).replace("T", " "),
+  });
+}
+
+function windowsOf(info) {
+  const rows = Object.entries(info.windows).map(([name, window]) => ({ name, ...window }));
+  return table(
+    "Windows now",
+    [
+      { title: "Component", cell: (row) => row.name },
+      { title: "Values", number: true, cell: (row) => short(row.count) },
+      { title: "Least", number: true, cell: (row) => short(row.min) },
+      { title: "Most", number: true, cell: (row) => short(row.max) },
+    ],
+    rows,
+  );
+}

@@ -1,0 +1,46 @@
+/** What is shown, as files. */
+
+/** Let the browser save a blob. */
+function save(blob, name) {
+  const link = document.createElement("a");
+  link.href = URL.createObjectURL(blob);
+  link.download = name.replace(/[^\w.-]+/g, "-");
+  link.click();
+  setTimeout(() => URL.revokeObjectURL(link.href), 10_000);
+}
+
+/** Columns under their names; what is not there is an empty field. */
+export function saveTable(name, titles, columns) {
+  const quoted = (value) => (/[",\n]/.test(value) ? `"${String(value).replaceAll('"', '""')}"` : value);
+  const lines = columns[0].map((_, row) => columns.map((column) => quoted(column[row] ?? "")).join(","));
+  save(new Blob([[titles.map(quoted).join(","), ...lines, ""].join("\n")], { type: "text/csv" }), `${name}.csv`);
+}
+
+/** A canvas on the page's paper, under its title and above what its colours mean: [{ label, stroke, dash }]. */
+export function savePicture(name, canvas, legend, { ink, paper }) {
+  const scale = devicePixelRatio;
+  const line = 22 * scale;
+  const out = document.createElement("canvas");
+  out.width = canvas.width;
+  out.height = canvas.height + line * (1.5 + legend.length);
+  const draw = out.getContext("2d");
+  draw.fillStyle = paper;
+  draw.fillRect(0, 0, out.width, out.height);
+  draw.drawImage(canvas, 0, 1.5 * line);
+  draw.fillStyle = ink;
+  draw.font = `600 ${15 * scale}px system-ui, sans-serif`;
+  draw.fillText(name, 10 * scale, line);
+  draw.font = `${13 * scale}px system-ui, sans-serif`;
+  legend.forEach(({ label, stroke, dash }, number) => {
+    const y = canvas.height + line * (2.1 + number);
+    draw.strokeStyle = stroke;
+    draw.lineWidth = 3 * scale;
+    draw.setLineDash((dash ?? []).map((one) => one * scale));
+    draw.beginPath();
+    draw.moveTo(10 * scale, y - 4 * scale);
+    draw.lineTo(50 * scale, y - 4 * scale);
+    draw.stroke();
+    draw.fillText(label, 60 * scale, y);
+  });
+  out.toBlob((blob) => save(blob, `${name}.png`));
+}

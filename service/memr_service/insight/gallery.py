@@ -1,0 +1,134 @@
+"""What a dashboard shows of a run - curves, a table, a map - reduced where it is kept, so that little is sent."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+from functools import partial
+
+import numpy as np
+from memr_client.insight import Completion, Completions, Map, MapPoint
+from memr_client.schemas import HistoryRow, MemorySize, MemorySizes
+
+from memr_service import history
+from memr_service.insight.ledger import Ledger
+from memr_service.insight.plane import project, sample
+from memr_service.insight.table import Table
+from memr_service.record import Record
+from memr_service.run import Run, clipped
+from memr_service.service import Service
+
+AT_ONCE = 64
+"""Records whose columns one visit to the engine reads: some milliseconds in which rewards wait."""
+NEWEST = 20_000
+"""Records that a table looks at."""
+SHOWN_CHARS = 400
+"""Of a text; `explain` shows the whole."""
+
+
+class Gallery:
+    """Curves, tables and maps of a service's runs. The engine only reads or copies; all else is done beside it."""
+
+    def __init__(self, service: Service) -> None:
+        self._service = service
+
+    async def curve(self, run_id: str, after: int, points: int) -> list[HistoryRow]:
+        """The run's steps behind a position in at most so many rows."""
+        records = await self._columns(run_id, after)
+        weights = await self._service.ask(run_id, lambda run: run.config.weights)
+        return await asyncio.to_thread(history.curve, records, weights, points)
+
+    async def completions(
+        self,
+        run_id: str,
+        *,
+        after: int,
+        offset: int,
+        limit: int,
+        sort: str,
+        ascending: bool,
+        right: bool | None,
+        step: int | None,
+    ) -> Completions:
+        """A page of the run's completions behind a position (see `Table.find`).
+
+        Raises:
+            UnknownRun. InvalidRequest: there is no such column to sort by.
+        """
+        uid, config, first, last = await self._service.ask(
+            run_id,
+            lambda run: (run.uid, run.config, max(after, run.base, run.state.position - NEWEST), run.state.position),
+        )
+        columns = await self._columns(run_id, first)
+        table = await asyncio.to_thread(Table.of, columns, list(config.components))
+        found = table.find(sort, ascending=ascending, right=right, step=step, threshold=config.success_threshold)
+        page = found[offset : offset + limit]
+        places = [*zip(table.position[page].tolist(), table.item[page].tolist(), strict=True)]
+        ledger = Ledger(self._service, run_id)
+        records = {position: await ledger.record(position) for position in {position for position, _ in places}}
+        serials = [records[position].first_serial + item for position, item in places]
+        texts = await self._texts(uid, serials)
+        rows = [
+            _row(records[position], item, *texts[serial])
+            for (position, item), serial in zip(places, serials, strict=True)
+        ]
+        return Completions(rows=rows, matching=len(found), first_position=first + 1, position=last)
+
+    async def map(self, run_id: str, most: int) -> Map:
+        """At most so many stored completions on a plane."""
+        uid, taken, sizes = await self._service.ask(run_id, lambda run: (run.uid, sample(run, most), run.state.sizes()))
+        memory = MemorySizes(**{side: MemorySize(prompts=a, completions=b) for side, (a, b) in sizes.items()})
+        if taken is None:
+            return Map(points=[], explained=(0.0, 0.0), memory=memory)
+        at, explained = await asyncio.to_thread(project, taken.vectors)
+        serials = taken.serials.tolist()
+        texts = await self._texts(uid, serials)
+        columns = taken.memories.tolist(), serials, at.tolist(), taken.outcomes.tolist()
+        points = [
+            MapPoint(memory=side, serial=serial, x=x, y=y, outcome=outcome, prompt=prompt, completion=completion)
+            for side, serial, (x, y), outcome in zip(*columns, strict=True)
+            for prompt, completion in (texts[serial],)
+        ]
+        return Map(points=points, explained=explained, memory=memory)
+
+    async def _columns(self, run_id: str, after: int) -> list[history.Columns]:
+        """The columns of the records behind a position."""
+        start, last = await self._service.ask(run_id, lambda run: (max(after, run.base), run.state.position))
+        found: list[history.Columns] = []
+        while start < last:
+            upto = min(start + AT_ONCE, last)
+            found += await self._service.ask(run_id, partial(self._read, after=start, upto=upto))
+            start = upto
+        return found
+
+    def _read(self, run: Run, after: int, upto: int) -> list[history.Columns]:
+        """Columns from the store (called in the engine's thread)."""
+        return [
+            history.unpack(packed, span[0])
+            for span in clipped(run.lineage, max(after, run.base), upto)
+            for packed in self._service.store.columns(run.uid, [span])
+        ]
+
+    async def _texts(self, uid: int, serials: Sequence[int]) -> dict[int, tuple[str | None, str | None]]:
+        """Beginnings of texts by serial number, None where they are not kept."""
+        kept = await asyncio.to_thread(self._service.texts.get, uid, serials)
+        short = {serial: (prompt[:SHOWN_CHARS], text[:SHOWN_CHARS]) for serial, (prompt, text) in kept.items()}
+        return {serial: short.get(serial, (None, None)) for serial in serials}
+
+
+def _row(record: Record, item: int, prompt: str | None, completion: str | None) -> Completion:
+    batch, effects = record.batch, record.effects
+    raw = {name: float(values[item]) for name, values in effects.raw.items()}
+    return Completion(
+        position=record.position,
+        item=item,
+        step=batch.step,
+        outcome=float(batch.outcomes[item]),
+        reward=float(effects.rewards[item]),
+        length=int(batch.lengths[item]),
+        raw={name: None if np.isnan(value) else value for name, value in raw.items()},
+        scaled={name: float(values[item]) for name, values in effects.scaled.items()},
+        rejected=effects.rejected[item] if effects.rejected else [],
+        prompt=prompt,
+        completion=completion,
+    )
