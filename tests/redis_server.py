@@ -71,6 +71,7 @@ class RedisServer:
     def start(self) -> None:
         """Start it, and return when it answers."""
         here = ["--bind", "127.0.0.1", "--port", str(self.port), "--dir", str(self._folder), "--save", ""]
+        here += ["--repl-diskless-sync-delay", "0"]
         command = [binary(), str(self._folder / "redis.conf"), *here, *self._options]
         self.process = subprocess.Popen(command, stdout=subprocess.DEVNULL)
         wait_for(self._answers)

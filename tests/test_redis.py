@@ -13,8 +13,9 @@ import pytest
 from memr_client.errors import InvalidRequest, StoreFull, Unavailable
 from memr_service.store import open_store
 from memr_service.store.base import Answer, Answered, Moved, Snapshot, StoredRecord, StoredRun
-from memr_service.store.redis import RedisStore, journal
+from memr_service.store.redis import RedisStore, journal, turns
 from memr_service.store.redis.server import Server
+from memr_service.store.redis.turns import Turns
 from redis.sentinel import Sentinel
 from redis_server import RedisServer, free_port, fresh, wait_for
 
@@ -188,20 +189,35 @@ def cutting(port: int) -> Iterator[tuple[int, threading.Event]]:
         listener.shutdown(socket.SHUT_RDWR)
 
 
-def test_whoever_lost_often_is_let_go_first(store: RedisStore) -> None:
+def test_whoever_lost_often_is_let_go_first(store: RedisStore, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(turns, "TURN_MS", 60_000)
+    waiting, wait, refused = threading.Event(), Turns.wait, []
+
+    def noted(self: Turns) -> None:
+        waiting.set()
+        wait(self)
+
+    def come_first() -> None:
+        try:
+            store.commit(run.uid, record(turns.PATIENCE + 1))
+        except Moved as error:
+            refused.append(error)
+
+    monkeypatch.setattr(Turns, "wait", noted)
     run = make(store)
     with opened(store.url) as other:
-        for position in range(1, 6):
+        for position in range(1, turns.PATIENCE + 1):
             store.commit(run.uid, record(position))
             with pytest.raises(Moved):
                 other.commit(run.uid, record(position, size=999))
-        turn = threading.Timer(0.02, other.commit, (run.uid, record(6)))
-        turn.start()
-        with pytest.raises(Moved):  # though it came first
-            store.commit(run.uid, record(6))
-        turn.join()
-        store.commit(run.uid, record(7))  # the turn is over
-        assert positions(store, run.uid) == [1, 2, 3, 4, 5, 6, 7]
+        first = threading.Thread(target=come_first)
+        first.start()
+        assert waiting.wait(10)
+        other.commit(run.uid, record(turns.PATIENCE + 1))
+        first.join()
+        assert len(refused) == 1
+        store.commit(run.uid, record(turns.PATIENCE + 2))  # the turn is over
+        assert len(positions(store, run.uid)) == turns.PATIENCE + 2
 
 
 def test_a_full_server_refuses_whole_records_and_goes_on_when_there_is_room() -> None:

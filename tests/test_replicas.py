@@ -10,11 +10,12 @@ from typing import Any
 import pytest
 from histories import World, ask_service
 from local import Local
-from memr_client.errors import Conflict, UnknownRun
+from memr_client.errors import Conflict, Unavailable, UnknownRun
 from memr_service.store import open_store
+from memr_service.store.base import Snapshot
 from memr_service.store.redis import RedisStore, journal
 from redis import Redis
-from redis_server import fresh
+from redis_server import RedisServer, fresh
 from test_checkpoints import batch
 
 CONFIG = {"explore_warmup_steps": 2, "max_prompts": 4, "max_completions": 3, "window": 9, "k": 2}
@@ -219,6 +220,39 @@ def test_a_run_is_read_from_its_snapshot_and_the_records_after_it(url: str) -> N
         assert one.store.snapshots(run.uid)
     with Local(url) as later:
         assert later.info("run") == before
+
+
+def test_one_replica_takes_a_snapshot_for_all(url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    saved: list[int] = []
+    save = RedisStore.save_snapshot
+
+    def counted(self: RedisStore, uid: int, snapshot: Snapshot) -> None:
+        saved.append(snapshot.position)
+        save(self, uid, snapshot)
+
+    monkeypatch.setattr(RedisStore, "save_snapshot", counted)
+    with replicas(url, 3, snapshot_bytes=1 << 16) as services:
+        services[0].create("run", **CONFIG)
+        for number in range(60):
+            services[number % 3].reward(**batch(number))
+            for service in services:
+                service._service._background.submit(int).result()  # what runs in the background is done
+        assert 2 <= len(saved) <= 4
+        assert len(services[0].store.snapshots(services[0]._service._runs._open["run"].uid)) == 2
+        size = services[0].store.journal_bytes(services[0]._service._runs._open["run"].uid)
+        assert len(saved) <= size / (1 << 16)
+
+
+def test_a_service_is_ready_while_its_store_is() -> None:
+    with RedisServer() as server, Local(server.url) as service:
+        assert service._wait_for(service._service.ready()) == {}
+        service.reward(**batch(0))
+        server.kill()
+        assert service._wait_for(service._service.ready()).keys() == {"store"}
+        with pytest.raises(Unavailable):
+            service.reward(**batch(1))
+        server.start()
+        assert service._wait_for(service._service.ready()) == {}
 
 
 def test_an_idle_run_leaves_memory_and_comes_back(url: str) -> None:

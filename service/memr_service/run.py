@@ -325,7 +325,7 @@ class Run:
         self._journal_bytes = 0
         if newest is not None:
             self.state.restore(newest.branch, newest.position, newest.arrays)
-        at = self.state.position
+        at = self._snapshot_at = self.state.position
         if at < self._base:
             raise Unavailable(
                 f"Run {self.stored.run_id!r} has lost the snapshot at {self._base}, where its bounded journal begins.",
@@ -397,7 +397,11 @@ class Run:
         )
 
     def _take_snapshot(self) -> None:
-        self._journal_bytes = 0
+        known, self._snapshot_at, self._journal_bytes = self._snapshot_at, self.state.position, 0
+        if self._store.shared and any(
+            kept[1] > known and self._holds(*kept) for kept in self._store.snapshots(self.uid)
+        ):
+            return  # another process has taken one meanwhile
         self._snapshot = self._background.submit(self._store.save_snapshot, self.uid, self._frozen())
 
     def _frozen(self) -> Snapshot:

@@ -123,7 +123,7 @@ def translated(where: str) -> Iterator[None]:
     try:
         yield
     except (RedisError, RedisClusterException, OSError) as error:
-        if "OOM command not allowed" in str(error):
+        if "command not allowed when used memory" in str(error):
             raise StoreFull(
                 f"{where} has no memory left ({error}); nothing was written.",
                 value=where,
@@ -139,10 +139,10 @@ def translated(where: str) -> Iterator[None]:
 
 def _options() -> dict[str, Any]:
     """How every connection is made. A commit that is sent again is known by its id, so the library may retry."""
-    retry = Retry(ExponentialBackoff(cap=0.5, base=0.01), 3)
+    retry = Retry(ExponentialBackoff(cap=0.5, base=0.01), 2)
     return {
         "protocol": 2,  # what every version speaks
-        "socket_timeout": 5,
+        "socket_timeout": 3,
         "socket_connect_timeout": 2,
         "retry": retry,
         "retry_on_error": [ConnectionError, TimeoutError],

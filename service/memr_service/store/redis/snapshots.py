@@ -20,6 +20,8 @@ logger = logging.getLogger(__name__)
 
 KEPT = 2
 PIECE_BYTES = 1 << 20
+SAVING_S = 120
+"""After this time whoever keeps a snapshot is taken for dead."""
 
 
 class Snapshots:
@@ -29,9 +31,15 @@ class Snapshots:
         self._server = server
 
     def save(self, uid: int, snapshot: Snapshot) -> None:
-        """Keep a snapshot, the one before it, and the one where the journal begins; it counts once it is whole."""
-        name = f"{snapshot.branch}-{snapshot.position}"
+        """Keep a snapshot, the one before it, and the one where the journal begins; it counts once it is whole.
+
+        Does nothing while another process keeps one of this run: a second would save nobody time.
+        """
+        name, claim = f"{snapshot.branch}-{snapshot.position}", self._server.key(uid, "saving")
         client, listed, pieces = self._server.client, self._server.key(uid, "snapshots"), 0
+        with translated(self._server.where):
+            if not client.set(claim, name, nx=True, ex=SAVING_S):
+                return
         with tempfile.TemporaryFile() as file, translated(self._server.where):
             arrays.write(file, snapshot.arrays)
             file.seek(0)
@@ -39,6 +47,7 @@ class Snapshots:
                 client.set(self._piece(uid, name, pieces), piece)
                 pieces += 1
             client.hset(listed, name, pieces)
+            client.delete(claim)
             base = client.hget(self._server.key(uid, "run"), "base")
             if base is None:  # the run was deleted meanwhile
                 self.delete(uid)

@@ -266,7 +266,7 @@ class RedisStore:
             for branch, first in self._journal.segments(uid):
                 client.unlink(*(self._server.key(uid, f"{kind}:{branch}:{first}") for kind in ("log", "columns")))
             self._snapshots.delete(uid)
-            names = ("branches", "segments", "snapshots", "checkpoints", "turn")
+            names = ("branches", "segments", "snapshots", "saving", "checkpoints", "turn")
             client.unlink(*(self._server.key(uid, name) for name in names))
             client.zrem(self._doomed, uid)
 
