@@ -28,7 +28,8 @@ RELEASED = {"explore_warmup_prompts": 17, "explore_warmup_steps": 0}
 
 
 def _memory(about: str, memory: dict[str, Any], **changes: Any) -> Method:
-    return Method(about, {"memory": memory, **changes})
+    """The paper's settings where `memory` names no preset, whatever the server's default is."""
+    return Method(about, {"memory": {"preset": "memory-r+", **memory}, **changes})
 
 
 GATED = {"format_gated": True}
@@ -56,7 +57,7 @@ METHODS: dict[str, Method] = {
     "shuffled": _memory("`r1-gated-entropy`, and exploit, 2, dealt out anew", SHUFFLED, **GATED_ENTROPY),
     "memory-r": _memory("exploit, 1", {"preset": "memory-r"}),
     "memory-r-2": _memory("exploit, 2", {"components": {"exploit": 2.0}}),
-    "memory-r+": _memory("exploit and explore, 1 and 1", {"preset": "memory-r+", **EXPLORE}),
+    "memory-r+": _memory("exploit and explore, 1 and 1", EXPLORE),
     "official-memory-r": _memory("the released code's order, which leaks the outcome", {"preset": "official-memory-r"}),
     "official-memory-r+": _memory("the same, with explore", {"preset": "official-memory-r+", **RELEASED}),
     "guarded": _memory("the preset of that name", {"preset": "guarded", **EXPLORE}),

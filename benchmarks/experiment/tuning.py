@@ -36,7 +36,7 @@ class Round:
 
 
 def _memory(component: str, weight: float, **changes: Any) -> dict[str, Any]:
-    return {"memory": {"components": {component: weight}}, **changes}
+    return {"memory": {"preset": "memory-r+", "components": {component: weight}}, **changes}
 
 
 FIRST = Round(
@@ -159,7 +159,11 @@ that the warm start had taught: accuracy rose to .5 and fell again. At 2e-4 plai
 correctness weight of 10 it learns. After a warm start of 300 steps working is right only 6 times in 10, and no control
 left the trap; after 400 it is right 9 times in 10. Memory rewards were looked at there too (300 steps, 5e-4: contrast 2
 with KL, contrast 4 and 5 with correctness 3 and 10, value 5 with correctness 10; area .13 to .18, the controls' .05 to
-.10)."""
+.10).
+
+The registered methods were run twice. In the first run the server's default preset had become `guarded`, whose gates
+kept everything out of the memory, so that both came out equal to their controls, seed by seed. Methods name their preset
+since, the one they were tuned with."""
 
 
 if __name__ == "__main__":
