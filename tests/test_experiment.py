@@ -96,9 +96,7 @@ def test_every_method_is_a_training_whose_memory_the_service_accepts(method: str
         resolve(memory_config(config, Clock(0)), "memory-r+", "hashed")
 
 
-@pytest.mark.parametrize(
-    "method", [name for name in METHODS if "memory" in METHODS[name].changes and name != "guarded"]
-)
+@pytest.mark.parametrize("method", [name for name in METHODS if "memory" in METHODS[name].changes])
 def test_every_memory_pays_but_guarded_which_is_for_prose(method: str) -> None:
     config, task, dice = Config.model_validate(fields(method, "clock", 0)), Clock(0), random.Random(0)
     lessons = [task.demonstration(dice) for _ in range(64)]

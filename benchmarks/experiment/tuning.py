@@ -162,8 +162,8 @@ with KL, contrast 4 and 5 with correctness 3 and 10, value 5 with correctness 10
 .10).
 
 The registered methods were run twice. In the first run the server's default preset had become `guarded`, whose gates
-kept everything out of the memory, so that both came out equal to their controls, seed by seed. Methods name their preset
-since, the one they were tuned with."""
+kept everything out of the memory, so that both came out equal to their controls, seed by seed. Since then methods name
+their preset, the one they were tuned with."""
 
 
 if __name__ == "__main__":
