@@ -9,6 +9,7 @@ from contextlib import contextmanager
 from functools import partial
 from typing import Any
 
+import numpy as np
 import pytest
 from memr_client.errors import InvalidRequest, StoreFull, Unavailable
 from memr_service.store import open_store
@@ -371,7 +372,23 @@ def cluster_is_whole(node: Any) -> bool:
     return bool(info["cluster_state"] == "ok" and info["cluster_size"] == "2")
 
 
-# Rooms
+# Room, and what takes it
+
+
+@pytest.mark.parametrize("damage", ["changed", "gone"])
+def test_a_damaged_snapshot_is_passed_over(store: RedisStore, damage: str) -> None:
+    run = make(store)
+    arrays = {"rows": np.random.default_rng(0).normal(size=(400, 800))}  # more than a piece
+    store.save_snapshot(run.uid, Snapshot(0, 1, arrays))
+    kept = store.load_snapshot(run.uid, 0, 1)
+    assert kept is not None
+    assert np.array_equal(kept.arrays["rows"], arrays["rows"])
+    piece = store._server.key(run.uid, "snapshot:0-1:1")
+    if damage == "changed":
+        store._server.client.setrange(piece, 500, b"?")
+    else:
+        store._server.client.delete(piece)
+    assert store.load_snapshot(run.uid, 0, 1) is None
 
 
 def test_a_bounded_journal_drops_whole_segments_and_counts_what_is_left(

@@ -62,13 +62,14 @@ class Snapshots:
 
     def load(self, uid: int, branch: int, position: int) -> Snapshot | None:
         """A snapshot, or None when it is damaged or gone."""
-        name = f"{branch}-{position}"
-        count = self._listed(uid).get(name, 0)
+        name, file = f"{branch}-{position}", io.BytesIO()
         with translated(self._server.where):
-            found: Any = [self._server.client.get(self._piece(uid, name, piece)) for piece in range(count)]
+            for piece in range(self._listed(uid).get(name, 0)):
+                found: Any = self._server.client.get(self._piece(uid, name, piece))
+                file.write(found or b"")
         try:
-            return Snapshot(branch, position, arrays.read(io.BytesIO(b"".join(found))))
-        except (TypeError, ValueError, zipfile.BadZipFile) as error:
+            return Snapshot(branch, position, arrays.read(file))
+        except (ValueError, zipfile.BadZipFile) as error:
             logger.warning("snapshot %s of run %d is damaged and will not be used: %s", name, uid, error)
             return None
 
