@@ -164,6 +164,14 @@ def test_the_report_says_what_holds_and_no_more() -> None:
             assert f"{each['final']:.2f}".lstrip("0") in text
 
 
+def test_methods_are_listed_together_only_on_the_same_seeds() -> None:
+    rows = [row for row in made_up(0.0, [0, 1, 2]) if row["method"] != "r1" or row["seed"] < 2]
+    results = Results.of("clock", rows)
+    assert "r1" not in results.on([0, 1, 2]).rows
+    assert all(list(seeds) == [0, 1] for seeds in results.on([0, 1]).rows.values())
+    assert results.on([0, 1]).rows.keys() == results.rows.keys()
+
+
 def test_the_figures_are_drawn(tmp_path: Path) -> None:
     results, shown = Results.of("clock", made_up(0.2, CHOSEN.seeds[:4])), ["contrast", "r1"]
     figures.learning(results, shown, tmp_path / "learning.png")

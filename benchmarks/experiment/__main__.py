@@ -15,7 +15,7 @@ from pathlib import Path
 
 from benchmarks.experiment import figures
 from benchmarks.experiment.document import document, measured
-from benchmarks.experiment.plan import SECOND, trainings
+from benchmarks.experiment.plan import OTHERS, SECOND, trainings
 from benchmarks.experiment.pool import run_all
 from benchmarks.experiment.registration import registered
 from benchmarks.experiment.results import Results
@@ -34,7 +34,7 @@ def main() -> None:
     first, second = (Results.of(task, rows) for task in (registration.task, SECOND))
     shown = registration.everyone
     figures.learning(first, shown, FOLDER / "learning.png")
-    figures.everything(first, FOLDER / "everything.png")
+    figures.everything(first.on(registration.seeds[:OTHERS]), FOLDER / "everything.png")
     figures.collapse(first, shown, FOLDER / "collapse.png")
     text = document(registration, first, second, quick())
     (FOLDER / "report.md").write_text(text, encoding="utf-8")

@@ -8,6 +8,7 @@ import numpy as np
 
 from benchmarks.experiment import tables
 from benchmarks.experiment.compare import Comparison
+from benchmarks.experiment.plan import OTHERS
 from benchmarks.experiment.registration import Registration
 from benchmarks.experiment.results import MEASURES, Results
 
@@ -18,21 +19,26 @@ def document(registration: Registration, first: Results, second: Results, quick:
     """Markdown, with the pictures that lie beside it."""
     others = [name for name in first.rows if name not in registration.everyone]
     compared = registered_pairs(registration, first)
+    few = registration.seeds[:OTHERS]
     parts = [
         "# Does a memory reward help?",
         "Quick: four seeds, of which no difference can hold." if quick else "",
         verdict(registration, primary(registration, compared)),
-        f"## {first.task}: every method and every control",
-        tables.overview(first),
+        f"## {first.task}: what was registered",
+        tables.overview(first.on(few if quick else registration.seeds)),
         "![learning](learning.png)",
-        "## What was registered",
         CORRECTED.format(len(compared)),
         tables.differences(compared),
     ]
     if others:
         compared = tables.pairs(first, others, ["r1"])
-        parts += ["## The others and plain GRPO", CORRECTED.format(len(compared)), tables.differences(compared)]
-    parts += ["## Collapse", "Means over the seeds, in the first and in the last step.", tables.collapse(first)]
+        parts += [f"## {first.task}: everything, on the first {OTHERS} seeds", tables.overview(first.on(few))]
+        parts += ["![everything](everything.png)", CORRECTED.format(len(compared)), tables.differences(compared)]
+    parts += [
+        "## Collapse",
+        "Means over the same seeds, in the first and in the last step.",
+        tables.collapse(first.on(few)),
+    ]
     parts += ["![collapse](collapse.png)"]
     if second.rows:
         compared = registered_pairs(registration, second)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -28,6 +28,15 @@ class Results:
             if row["task"] == task:
                 found.setdefault(row["method"], {})[row["seed"]] = row
         return cls(task, {method: dict(sorted(seeds.items())) for method, seeds in found.items()})
+
+    def on(self, seeds: Sequence[int]) -> Results:
+        """Only these seeds, and only the methods that have run all of them: what may be compared at a glance."""
+        found = {
+            method: {seed: rows[seed] for seed in seeds}
+            for method, rows in self.rows.items()
+            if rows.keys() >= set(seeds)
+        }
+        return Results(self.task, found)
 
     def column(self, method: str, measure: str, seeds: Iterable[int] | None = None) -> list[float]:
         """A measure over `seeds`, or over all that the method has run."""
