@@ -18,18 +18,19 @@ COLOURS = ("#0b6e4f", "#c8553d", "#3d5a80", "#e0a458", "#8d99ae", "#6d597a", "#4
 
 
 def learning(results: Results, shown: Sequence[str], path: Path) -> None:
-    """Left: mean accuracy over the steps, its standard error shaded. Right: each seed's final accuracy."""
+    """Left: mean accuracy over the steps, its standard error shaded. Right: final accuracies, and whose colours they are."""
     with matplotlib.rc_context(SAME):
         figure = Figure(figsize=(9, 3.4), layout="constrained")
         left, right = figure.subplots(1, 2)
         for method, colour in zip(shown, COLOURS, strict=False):
             curves = results.curve(method, "accuracy")
-            _band(left, _evaluated(results, method), curves, method, colour)
+            _band(left, _evaluated(results, method), curves, colour)
             _dots(right, len(shown) - 1 - shown.index(method), results.column(method, "final"), colour)
         left.set(xlabel="step", ylabel="accuracy, held out", ylim=(0, 1), title=f"{results.task}: learning")
-        left.legend(frameon=False, loc="best")
         right.set(xlabel="final accuracy, one dot a seed, | the mean", xlim=(-0.02, 1.02), title="final")
         right.set_yticks(range(len(shown)), list(reversed(shown)))
+        for name, colour in zip(reversed(right.get_yticklabels()), COLOURS, strict=False):
+            name.set_color(colour)
         figure.savefig(path)
 
 
@@ -50,7 +51,7 @@ def everything(results: Results, path: Path) -> None:
 def collapse(results: Results, shown: Sequence[str], path: Path) -> None:
     """Above: how the policy answers. Below: length, diversity within groups, the memory's share of the advantages."""
     with matplotlib.rc_context(SAME):
-        figure = Figure(figsize=(9, 5), layout="constrained")
+        figure = Figure(figsize=(10, 5), layout="constrained")
         above, below = figure.subfigures(2, 1)
         for axes, method in zip(above.subplots(1, len(shown), sharey=True), shown, strict=True):
             rows = list(results.rows[method].values())
@@ -58,8 +59,9 @@ def collapse(results: Results, shown: Sequence[str], path: Path) -> None:
             nothing = [0.0] * len(_steps(results, method))
             shares = {mode: np.mean([row["modes"].get(mode, nothing) for row in rows], axis=0) for mode in modes}
             axes.stackplot(_steps(results, method), list(shares.values()), labels=list(shares), colors=COLOURS)
-            axes.set(title=method, xlabel="step", ylim=(0, 1))
-        above.axes[0].legend(loc="lower left", fontsize=7)
+            axes.set(xlabel="step", ylim=(0, 1))
+            axes.set_title(method, fontsize=7, color=COLOURS[shown.index(method)])
+        above.axes[0].legend(loc="lower left", fontsize=6)
         titles = {
             "length": "tokens of a completion",
             "diversity": "diversity within a group",
@@ -67,9 +69,8 @@ def collapse(results: Results, shown: Sequence[str], path: Path) -> None:
         }
         for axes, (name, title) in zip(below.subplots(1, 3), titles.items(), strict=True):
             for method, colour in zip(shown, COLOURS, strict=False):
-                _band(axes, _steps(results, method), results.curve(method, name), method, colour)
+                _band(axes, _steps(results, method), results.curve(method, name), colour)
             axes.set(title=title, xlabel="step", ylim=(0, None))
-        below.axes[0].legend(frameon=False, fontsize=7)
         figure.savefig(path)
 
 
@@ -82,10 +83,10 @@ def _steps(results: Results, method: str) -> range:
     return range(1, results.curve(method, "length").shape[1] + 1)
 
 
-def _band(axes: Axes, steps: Sequence[int], curves: np.ndarray, label: str, colour: str) -> None:
+def _band(axes: Axes, steps: Sequence[int], curves: np.ndarray, colour: str) -> None:
     """Mean of curves (seeds, evaluations) and its standard error."""
     mean, error = curves.mean(0), curves.std(0, ddof=1) / np.sqrt(len(curves))
-    axes.plot(steps, mean, label=label, color=colour)
+    axes.plot(steps, mean, color=colour)
     axes.fill_between(steps, mean - error, mean + error, color=colour, alpha=0.15, linewidth=0)
 
 

@@ -49,7 +49,7 @@ METHODS: dict[str, Method] = {
     "r1-reweighted": Method("correctness 100; 300 does as well", {"correctness_weight": 100.0}),
     "r1-format-0.2": Method("format at a fifth of its weight", {"format_weight": 0.2}),
     "r1-format-gated": Method("format paid only when right", GATED),
-    "r1-gated-entropy": Method("the same, and an entropy bonus of 0.01", GATED_ENTROPY),
+    "r1-gated-entropy": Method("format paid only when right, entropy bonus 0.01", GATED_ENTROPY),
     "r1-cosine": Method("cosine length reward, 1", {"length_weight": 1.0}),
     "r1-drgrpo": Method("Dr. GRPO: neither advantages nor tokens normalised", {"variant": "dr-grpo"}),
     "r1-entropy": Method("entropy bonus, 0.01", {"entropy_bonus": 0.01}),
@@ -59,7 +59,9 @@ METHODS: dict[str, Method] = {
     "memory-r-2": _memory("exploit, 2", {"components": {"exploit": 2.0}}),
     "memory-r+": _memory("exploit and explore, 1 and 1", EXPLORE),
     "official-memory-r": _memory("the released code's order, which leaks the outcome", {"preset": "official-memory-r"}),
-    "official-memory-r+": _memory("the same, with explore", {"preset": "official-memory-r+", **RELEASED}),
+    "official-memory-r+": _memory(
+        "the released code's order, with explore", {"preset": "official-memory-r+", **RELEASED}
+    ),
     "guarded": _memory("the preset of that name", {"preset": "guarded", **EXPLORE}),
     "contrast": _memory("contrast, 1", {"components": {"contrast": 1.0}}),
     "contrast-kl": _memory("contrast, 2, and KL, 0.04", {"components": {"contrast": 2.0}}, kl=0.04),
