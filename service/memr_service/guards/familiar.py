@@ -44,8 +44,8 @@ def foreign_stretches(texts: Sequence[str], prompts: Sequence[str], group: np.nd
     return longest
 
 
-def _foreign(texts: list[str], prompts: set[str]) -> list[int]:
-    """Of the texts of one group."""
+def _foreign(texts: list[str], prompts: set[str]) -> np.ndarray:
+    """Of the texts (t,) of one group."""
     said = [_sequences(text) for text in (*texts, *prompts)]
     everything = np.concatenate(said)
     speaker = np.repeat(np.arange(len(said)), [len(one) for one in said])
@@ -55,7 +55,7 @@ def _foreign(texts: list[str], prompts: set[str]) -> list[int]:
     shared = np.minimum.reduceat(by, begins) < np.maximum.reduceat(by, begins) if len(begins) else np.empty(0, bool)
     familiar = np.empty(len(everything), bool)
     familiar[order] = np.repeat(shared, np.diff(begins, append=len(ordered)))
-    return _longest(familiar, np.cumsum([len(one) for one in said])[: len(texts)]).tolist()
+    return _longest(familiar, np.cumsum([len(one) for one in said])[: len(texts)])
 
 
 def _longest(familiar: np.ndarray, ends: np.ndarray) -> np.ndarray:
@@ -64,7 +64,7 @@ def _longest(familiar: np.ndarray, ends: np.ndarray) -> np.ndarray:
     marked = np.insert(familiar[: ends[-1]], ends, True)
     places = np.flatnonzero(marked)
     between = np.diff(places, prepend=-1) - 1
-    return np.maximum.reduceat(between, np.searchsorted(places, np.concatenate([[0], stops[:-1] + 1])))
+    return np.asarray(np.maximum.reduceat(between, np.searchsorted(places, np.concatenate([[0], stops[:-1] + 1]))))
 
 
 @lru_cache(maxsize=1024)
