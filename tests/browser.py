@@ -23,11 +23,12 @@ from serving import serving
 
 STEPS = 60
 KEY = "key-of-a-reader"
+expect.set_options(timeout=30_000)
 
 
 def fill(client: RewardClient, run: str, **config: object) -> None:
     """Steps of two questions each, four models' solutions."""
-    client.create_run(run, explore_warmup_steps=5, **config)
+    client.create_run(run, **{"preset": "memory-r+", "explore_warmup_steps": 5, **config})
     for step in range(STEPS):
         client.reward(**request(step), run_id=run)
 
@@ -104,7 +105,7 @@ def test_curves_go_on_by_themselves(page: Page, url: str) -> None:
         outcome = page.get_by_role("group", name="Outcome over steps")
         expect(outcome).to_be_visible()
         client.reward(**request(1) | {"outcomes": [0.125] * 8})
-        expect(outcome).to_have_attribute("aria-label", re.compile("outcome 0.125"), timeout=10_000)
+        expect(outcome).to_have_attribute("aria-label", re.compile("outcome 0.125"))
 
 
 def test_a_chart_is_saved_as_a_picture_and_as_a_table(page: Page, url: str) -> None:
@@ -129,6 +130,7 @@ def test_completions_are_sorted_filtered_turned_over_and_explained(page: Page, u
     expect(page.get_by_text(f"51 to 100 of {8 * STEPS}")).to_be_visible()
     page.get_by_role("button", name="Reward", exact=True).click()
     expect(page.get_by_role("columnheader", name="Reward")).to_have_attribute("aria-sort", "descending")
+    expect(page.get_by_role("button", name="Reward", exact=False)).to_be_focused()
     page.get_by_label("Outcome").select_option("wrong")
     page.get_by_label("Step").fill("7")
     page.get_by_role("button", name="Show").click()

@@ -43,7 +43,7 @@ def step(number: int, n: int = 6, **more: Any) -> dict[str, Any]:
 
 def play(client: TestClient, steps: int, **config: Any) -> list[dict[str, Any]]:
     """The answers to some steps of a run of that config."""
-    client.put("/runs/run", json={"explore_warmup_steps": 2, **config})
+    client.put("/runs/run", json={"preset": "memory-r+", "explore_warmup_steps": 2, **config})
     return [client.post("/reward", json=step(number)).json() for number in range(steps)]
 
 

@@ -14,7 +14,13 @@ export async function audits(run, signal) {
   return element(
     "section",
     {},
-    element("p", {}, `The newest ${short(recent.completions)} completions (records ${recent.first_position} to ${recent.position}) beside the run's first ${short(told.baseline.completions)}. An audit is a reason to read samples, not a verdict.`),
+    element(
+      "p",
+      {},
+      `The newest ${short(recent.completions)} completions (records ${recent.first_position} to ${recent.position}) `,
+      `beside the run's first ${short(told.baseline.completions)}. `,
+      "An audit is a reason to read samples, not a verdict.",
+    ),
     table(
       "Audits",
       [
@@ -24,7 +30,11 @@ export async function audits(run, signal) {
         { title: "At first", number: true, cell: (one) => short(one.baseline) },
         { title: "Alarm beyond", number: true, cell: (one) => short(one.limit) },
         { title: "What it is", text: true, cell: (one) => one.says },
-        { title: "What to do", text: true, cell: (one) => (one.state === "warn" || one.state === "alarm" ? one.remedy : "") },
+        {
+          title: "What to do",
+          text: true,
+          cell: (one) => (one.state === "warn" || one.state === "alarm" ? one.remedy : ""),
+        },
       ],
       sorted,
     ),

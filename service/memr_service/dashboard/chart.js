@@ -14,12 +14,19 @@ import { savePicture, saveTable } from "./save.js";
 export class Chart {
   constructor(title, note, lines, { signal, range, height = 190 }) {
     Object.assign(this, { title, lines, range, height, across: "", plot: null, data: null });
-    const button = (kind, save) => element("button", { type: "button", click: save, "aria-label": `Save ${title} as ${kind}` }, kind);
+    const button = (kind, save) =>
+      element("button", { type: "button", click: save, "aria-label": `Save ${title} as ${kind}` }, kind);
     this.box = element("div", { class: "plot", tabindex: "0", role: "group", keydown: (event) => this.#step(event) });
     this.figure = element(
       "figure",
       {},
-      element("figcaption", {}, element("span", {}, title, " ", element("small", {}, note)), button("PNG", () => this.#png()), button("CSV", () => this.#csv())),
+      element(
+        "figcaption",
+        {},
+        element("span", {}, title, " ", element("small", {}, note)),
+        button("PNG", () => this.#png()),
+        button("CSV", () => this.#csv()),
+      ),
       this.box,
     );
     const sized = new ResizeObserver(() => this.plot?.setSize({ width: this.box.clientWidth, height }));
@@ -35,21 +42,36 @@ export class Chart {
     this.across = across;
     this.data = [x, ...this.lines.map((line) => rows.map((row) => line.value(row) ?? null))];
     const latest = this.lines.map((line, number) => `${line.label} ${short(this.data[number + 1].at(-1))}`);
-    this.box.setAttribute("aria-label", `${this.title} over ${this.across}s. Latest: ${latest.join(", ")}. Left and right move the cursor.`);
+    this.box.setAttribute(
+      "aria-label",
+      `${this.title} over ${this.across}s. Latest: ${latest.join(", ")}. Left and right move the cursor.`,
+    );
     if (this.plot) this.plot.setData(this.data);
     else if (x.length && this.box.clientWidth) this.plot = new uPlot(this.#options(), this.data, this.box);
   }
 
   #options() {
     const ink = () => theme().ink;
-    const axis = { stroke: ink, grid: { stroke: () => theme().line, width: 1 }, ticks: { show: false }, font: "12px system-ui, sans-serif" };
+    const axis = {
+      stroke: ink,
+      grid: { stroke: () => theme().line, width: 1 },
+      ticks: { show: false },
+      font: "12px system-ui, sans-serif",
+    };
     const style = (line, number) => ({ ...stroke(line.colour ?? number), width: line.width ?? 2 });
     return {
       width: this.box.clientWidth,
       height: this.height,
       scales: { x: { time: false }, y: this.range ? { range: this.range } : {} },
       cursor: { sync: { key: "step" }, drag: { x: true, y: false } },
-      axes: [{ ...axis, size: 28 }, { ...axis, size: 62, values: (_, ticks) => ticks.map((tick) => (Math.abs(tick) >= 1000 ? `${tick / 1000}k` : String(tick))) }],
+      axes: [
+        { ...axis, size: 28 },
+        {
+          ...axis,
+          size: 62,
+          values: (_, ticks) => ticks.map((tick) => (Math.abs(tick) >= 1000 ? `${tick / 1000}k` : String(tick))),
+        },
+      ],
       series: [
         { label: this.across },
         ...this.lines.map((line, number) => ({
@@ -61,7 +83,9 @@ export class Chart {
         })),
       ],
       bands: this.lines.flatMap((line, number) =>
-        line.upTo === undefined ? [] : [{ series: [line.upTo + 1, number + 1], fill: veil(style(line, number).stroke, 0.15) }],
+        line.upTo === undefined
+          ? []
+          : [{ series: [line.upTo + 1, number + 1], fill: veil(style(line, number).stroke, 0.15) }],
       ),
     };
   }
@@ -89,5 +113,11 @@ export class Chart {
 /** Lines for a distribution: five quantiles around their median, the outer and the inner ones as bands. */
 export function quantileLines(of, colour) {
   const line = (label, quantile, more) => ({ label, value: (row) => of(row)?.[quantile], width: 0.5, colour, ...more });
-  return [line("95 %", "p95"), line("75 %", "p75"), line("median", "p50", { width: 2 }), line("25 %", "p25", { upTo: 1 }), line("5 %", "p5", { upTo: 0 })];
+  return [
+    line("95 %", "p95"),
+    line("75 %", "p75"),
+    line("median", "p50", { width: 2 }),
+    line("25 %", "p25", { upTo: 1 }),
+    line("5 %", "p5", { upTo: 0 }),
+  ];
 }

@@ -17,7 +17,16 @@ export async function compare(main, signal, list) {
   let chosen = "outcome";
   main.replaceChildren(
     element("h1", {}, `Compare ${names.join(", ")}`),
-    element("form", { class: "bar" }, choice("Measure", Object.fromEntries(Object.entries(measures).map(([key, { title }]) => [key, title])), chosen, (key) => ((chosen = key), begin()))),
+    element(
+      "form",
+      { class: "bar" },
+      choice(
+        "Measure",
+        Object.fromEntries(Object.entries(measures).map(([key, { title }]) => [key, title])),
+        chosen,
+        (key) => ((chosen = key), begin()),
+      ),
+    ),
     charts,
   );
 
@@ -30,10 +39,16 @@ export async function compare(main, signal, list) {
   }
 
   function draw() {
-    const series = histories.map((history) => new Map(history.x.map((x, at) => [x, measures[chosen].value(history.rows[at])])));
+    const series = histories.map(
+      (history) => new Map(history.x.map((x, at) => [x, measures[chosen].value(history.rows[at])])),
+    );
     const x = [...new Set(series.flatMap((one) => [...one.keys()]))].sort((a, b) => a - b);
     const across = histories.every((history) => history.across === "step") ? "step" : "step or position";
-    chart.update(x.map((at) => series.map((one) => one.get(at))), x, across);
+    chart.update(
+      x.map((at) => series.map((one) => one.get(at))),
+      x,
+      across,
+    );
   }
 
   begin();

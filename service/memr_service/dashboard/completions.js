@@ -11,6 +11,7 @@ export async function completions(run, info, signal) {
   const names = Object.keys(info.config.components);
   const asked = { sort: "position", ascending: false, right: "", step: "", offset: 0 };
   const box = element("div", { "aria-live": "polite" });
+  let calls = 0;
   const step = element("input", { type: "number", min: "0", size: "8" });
   const bar = element(
     "form",
@@ -20,28 +21,63 @@ export async function completions(run, info, signal) {
     element("button", { type: "submit" }, "Show"),
   );
 
+  /** Ask for something else; what has the keyboard's focus keeps it, though the table is made anew. */
   async function change(more) {
     Object.assign(asked, { offset: 0, ...more });
-    await show();
+    const focused = document.activeElement?.dataset.name;
+    try {
+      await show();
+    } catch (error) {
+      if (!signal.aborted) box.replaceChildren(element("p", { class: "problem", role: "alert" }, error.message));
+    }
+    box.querySelector(`[data-name="${focused}"]`)?.focus();
   }
 
   async function show() {
+    const mine = ++calls;
     const { rows, matching, first_position } = await get(at(run, "/completions", { ...asked, limit: PAGE }), signal);
+    if (mine !== calls) return; // something else was asked for meanwhile
     const last = Math.min(asked.offset + PAGE, matching);
     const turn = (title, offset, possible) =>
-      element("button", { type: "button", disabled: !possible, click: () => change({ offset }) }, title);
+      element(
+        "button",
+        { type: "button", "data-name": title, disabled: !possible, click: () => change({ offset }) },
+        title,
+      );
     const shown = matching ? `${short(asked.offset + 1)} to ${short(last)} of ${short(matching)}` : "none";
     const from = first_position > 1 ? `, from record ${short(first_position)} on` : "";
     box.replaceChildren(
       table(`Completions: ${shown}${from}`, columns(), rows),
-      element("p", {}, turn("Earlier page", Math.max(0, asked.offset - PAGE), asked.offset > 0), " ", turn("Next page", asked.offset + PAGE, last < matching)),
+      element(
+        "p",
+        {},
+        turn("Earlier page", Math.max(0, asked.offset - PAGE), asked.offset > 0),
+        " ",
+        turn("Next page", asked.offset + PAGE, last < matching),
+      ),
     );
   }
 
   function columns() {
-    const sortable = (title, sort, cell) => ({ title: sorter(title, sort), head: { "aria-sort": asked.sort === sort ? SORTED[!asked.ascending] : null }, number: true, cell });
+    const sortable = (title, sort, cell) => ({
+      title: sorter(title, sort),
+      head: { "aria-sort": asked.sort === sort ? SORTED[!asked.ascending] : null },
+      number: true,
+      cell,
+    });
     return [
-      { title: "Explain", cell: (row) => element("a", { href: `#/run/${encodeURIComponent(run)}/explain/${row.position}/${row.item}`, "aria-label": `Explain item ${row.item} of record ${row.position}` }, `${row.position}.${row.item}`) },
+      {
+        title: "Explain",
+        cell: (row) =>
+          element(
+            "a",
+            {
+              href: `#/run/${encodeURIComponent(run)}/explain/${row.position}/${row.item}`,
+              "aria-label": `Explain item ${row.item} of record ${row.position}`,
+            },
+            `${row.position}.${row.item}`,
+          ),
+      },
       sortable("Newest", "position", (row) => (row.step === null ? "–" : `step ${row.step}`)),
       sortable("Outcome", "outcome", (row) => short(row.outcome)),
       sortable("Reward", "reward", (row) => short(row.reward)),
@@ -56,7 +92,11 @@ export async function completions(run, info, signal) {
   function sorter(title, sort) {
     const mark = asked.sort === sort ? (asked.ascending ? " ▲" : " ▼") : "";
     const turned = asked.sort === sort && !asked.ascending;
-    return element("button", { type: "button", click: () => change({ sort, ascending: turned }) }, title + mark);
+    return element(
+      "button",
+      { type: "button", "data-name": sort, click: () => change({ sort, ascending: turned }) },
+      title + mark,
+    );
   }
 
   await show();

@@ -15,16 +15,56 @@ export function curves(info, signal) {
       { label: "mean", value: (row) => row.reward_mean },
       { label: "standard deviation", value: (row) => row.reward_std },
     ]),
-    ...names.map((name, number) => chart(`${name}, raw`, "quantiles", quantileLines((row) => row.components[name].raw, number))),
-    chart("Scaled", "mean", each((one) => one.scaled_mean)),
-    chart("Weight share", "of what is paid", each((one) => one.share), share),
-    chart("Completions in memory", "entries", sides((row, side) => row.memory[side].completions)),
-    chart("Prompts in memory", `at most ${info.config.max_prompts.toLocaleString("en")}`, sides((row, side) => row.memory[side].prompts)),
-    chart("Support", "completions read, per item", sides((row, side) => row.support[side])),
-    chart("Length", "characters", quantileLines((row) => row.length, 2)),
-    chart("Groups without variance", "share whose outcomes are all equal", [{ label: "share", value: (row) => row.zero_variance_share }], share),
+    ...names.map((name, number) =>
+      chart(
+        `${name}, raw`,
+        "quantiles",
+        quantileLines((row) => row.components[name].raw, number),
+      ),
+    ),
+    chart(
+      "Scaled",
+      "mean",
+      each((one) => one.scaled_mean),
+    ),
+    chart(
+      "Weight share",
+      "of what is paid",
+      each((one) => one.share),
+      share,
+    ),
+    chart(
+      "Completions in memory",
+      "entries",
+      sides((row, side) => row.memory[side].completions),
+    ),
+    chart(
+      "Prompts in memory",
+      `at most ${info.config.max_prompts.toLocaleString("en")}`,
+      sides((row, side) => row.memory[side].prompts),
+    ),
+    chart(
+      "Support",
+      "completions read, per item",
+      sides((row, side) => row.support[side]),
+    ),
+    chart(
+      "Length",
+      "characters",
+      quantileLines((row) => row.length, 2),
+    ),
+    chart(
+      "Groups without variance",
+      "share whose outcomes are all equal",
+      [{ label: "share", value: (row) => row.zero_variance_share }],
+      share,
+    ),
   ];
-  const box = element("div", { class: "charts" }, charts.map((one) => one.figure));
+  const box = element(
+    "div",
+    { class: "charts" },
+    charts.map((one) => one.figure),
+  );
   let guards = null;
 
   function chart(title, note, lines, options) {

@@ -15,14 +15,26 @@ export function element(tag, attributes = {}, ...children) {
 /** A table in a box that scrolls. `columns`: [{ title, cell(row), number?, text?, head? }]; a title may be an element. */
 export function table(caption, columns, rows) {
   const classes = (column) => ({ class: column.number ? "number" : column.text ? "text" : null });
-  const head = columns.map((column) => element("th", { scope: "col", ...classes(column), ...column.head }, column.title));
+  const head = columns.map((column) =>
+    element("th", { scope: "col", ...classes(column), ...column.head }, column.title),
+  );
   const body = rows.map((row) =>
-    element("tr", {}, columns.map((column) => element("td", classes(column), cell(column, row)))),
+    element(
+      "tr",
+      {},
+      columns.map((column) => element("td", classes(column), cell(column, row))),
+    ),
   );
   return element(
     "div",
     { class: "scroll", tabindex: "0", role: "region", "aria-label": caption },
-    element("table", {}, element("caption", {}, caption), element("thead", {}, element("tr", {}, head)), element("tbody", {}, body)),
+    element(
+      "table",
+      {},
+      element("caption", {}, caption),
+      element("thead", {}, element("tr", {}, head)),
+      element("tbody", {}, body),
+    ),
   );
 }
 
@@ -42,7 +54,9 @@ export function facts(pairs) {
 
 /** A choice of some values: { value: title }. */
 export function choice(label, values, chosen, change) {
-  const options = Object.entries(values).map(([value, title]) => element("option", { value, selected: value === chosen }, title));
+  const options = Object.entries(values).map(([value, title]) =>
+    element("option", { value, selected: value === chosen }, title),
+  );
   const select = element("select", { change: () => change(select.value) }, options);
   return element("label", {}, label, select);
 }

@@ -6,7 +6,8 @@ import { at, post } from "./server.js";
 
 /** A stored item's explanation, or a form for a text of one's own. */
 export async function explain(run, position, item, signal) {
-  if (position !== undefined) return explanation(await post(at(run, "/explain"), { position: Number(position), item: Number(item) }, signal));
+  if (position !== undefined)
+    return explanation(await post(at(run, "/explain"), { position: Number(position), item: Number(item) }, signal));
   const field = (name, rows) => element("textarea", { name, rows: String(rows), required: true });
   const prompt = field("prompt", 2);
   const completion = field("completion", 4);
@@ -24,13 +25,23 @@ export async function explain(run, position, item, signal) {
   return element(
     "section",
     {},
-    element("p", {}, "As it would be scored now; nothing is remembered of it. Stored completions are explained from their table."),
+    element(
+      "p",
+      {},
+      "As it would be scored now; nothing is remembered of it. Stored completions are explained from their table.",
+    ),
     element(
       "form",
       { submit },
       element("p", {}, element("label", {}, "Prompt", prompt)),
       element("p", {}, element("label", {}, "Completion", completion)),
-      element("p", {}, element("label", {}, "Outcome ", outcome), " ", element("button", { type: "submit" }, "Explain")),
+      element(
+        "p",
+        {},
+        element("label", {}, "Outcome ", outcome),
+        " ",
+        element("button", { type: "submit" }, "Explain"),
+      ),
     ),
     answer,
   );
@@ -38,12 +49,26 @@ export async function explain(run, position, item, signal) {
 
 function explanation(told) {
   const terms = Object.entries(told.components).map(([name, term]) => ({ name, ...term }));
-  const texts = [["Prompt", told.prompt], ["Completion", told.completion]];
+  const texts = [
+    ["Prompt", told.prompt],
+    ["Completion", told.completion],
+  ];
   return element(
     "section",
     {},
     facts({ Reward: short(told.reward), Outcome: short(told.outcome), "Scored after record": short(told.position) }),
-    element("div", { class: "texts" }, texts.map(([title, text]) => element("div", {}, element("h2", {}, title), element("blockquote", { tabindex: "0" }, text ?? "Its text is not kept.")))),
+    element(
+      "div",
+      { class: "texts" },
+      texts.map(([title, text]) =>
+        element(
+          "div",
+          {},
+          element("h2", {}, title),
+          element("blockquote", { tabindex: "0" }, text ?? "Its text is not kept."),
+        ),
+      ),
+    ),
     table(
       "The sum",
       [
@@ -68,7 +93,10 @@ function place({ window, raw, name }) {
   if (!window) return "no window";
   const says = `${short(window.low)} to ${short(window.high)}, ${window.count} values`;
   const inside = Math.min(window.high, Math.max(window.low, raw));
-  const bar = window.high > window.low ? element("meter", { min: window.low, max: window.high, value: inside, "aria-label": `${name} in its window` }) : null;
+  const bar =
+    window.high > window.low
+      ? element("meter", { min: window.low, max: window.high, value: inside, "aria-label": `${name} in its window` })
+      : null;
   return element("span", {}, bar, " ", says);
 }
 
@@ -78,7 +106,12 @@ function memory(title, read) {
     "section",
     {},
     element("h2", {}, title),
-    facts({ Completions: short(read.completions), "Under prompts": short(read.prompts), "Distance to their mean": short(read.centroid_distance), "Largest cosine": short(read.largest_cosine) }),
+    facts({
+      Completions: short(read.completions),
+      "Under prompts": short(read.prompts),
+      "Distance to their mean": short(read.centroid_distance),
+      "Largest cosine": short(read.largest_cosine),
+    }),
     table(
       "The most similar",
       [

@@ -2,7 +2,7 @@
 
 import { at, get } from "./server.js";
 
-const POINTS = 500;
+const POINTS = 300;
 
 /** The rows of one run. */
 export class History {

@@ -24,7 +24,11 @@ export async function latency(main, signal) {
   await poll(EVERY_S, signal, async () => {
     const metrics = await text("metrics", signal);
     const now = Object.values(HOPS).map((series) => histogram(metrics, ...series));
-    const rows = Object.keys(HOPS).map((hop, number) => ({ hop, all: now[number], late: since(now[number], before?.[number]) }));
+    const rows = Object.keys(HOPS).map((hop, number) => ({
+      hop,
+      all: now[number],
+      late: since(now[number], before?.[number]),
+    }));
     before = now;
     box.replaceChildren(table("Hops of a reward", columns(), rows));
   });
@@ -46,17 +50,25 @@ function columns() {
 
 /** A histogram in Prometheus' text format: how many, their sum in seconds, and how many up to each bound. */
 function histogram(metrics, name, label = "") {
-  const read = (kind) => metrics.split("\n").filter((line) => line.startsWith(`${name}_${kind}`) && line.includes(label));
+  const read = (kind) =>
+    metrics.split("\n").filter((line) => line.startsWith(`${name}_${kind}`) && line.includes(label));
   const value = (line) => Number(line.slice(line.lastIndexOf(" ")));
   const one = (kind) => read(kind).reduce((sum, line) => sum + value(line), 0);
-  const buckets = read("bucket").map((line) => [Number(line.match(/le="(.*?)"/)[1].replace("+Inf", "Infinity")), value(line)]);
+  const buckets = read("bucket").map((line) => [
+    Number(line.match(/le="(.*?)"/)[1].replace("+Inf", "Infinity")),
+    value(line),
+  ]);
   return { count: one("count"), sum: one("sum"), buckets };
 }
 
 function since(now, before) {
   if (!before) return { count: null, sum: 0, buckets: [] };
   const earlier = new Map(before.buckets);
-  return { count: now.count - before.count, sum: now.sum - before.sum, buckets: now.buckets.map(([bound, count]) => [bound, count - (earlier.get(bound) ?? 0)]) };
+  return {
+    count: now.count - before.count,
+    sum: now.sum - before.sum,
+    buckets: now.buckets.map(([bound, count]) => [bound, count - (earlier.get(bound) ?? 0)]),
+  };
 }
 
 const mean = ({ count, sum }) => (count ? (1000 * sum) / count : null);

@@ -15,11 +15,26 @@ export async function map(run, signal) {
   if (!points.length) return element("p", {}, "Both memories are empty.");
   points.sort((a, b) => a.serial - b.serial);
   const places = laidOut(points);
-  const canvas = element("canvas", { width: WIDTH, height: HEIGHT, tabindex: "0", role: "img", "aria-label": `Map of ${points.length} stored completions. Left and right go from the oldest to the newest.` });
-  const told = element("div", { class: "told", "aria-live": "polite" }, element("p", { class: "note" }, "Point at a completion, or use the arrow keys, to read it."));
+  const canvas = element("canvas", {
+    width: WIDTH,
+    height: HEIGHT,
+    tabindex: "0",
+    role: "img",
+    "aria-label": `Map of ${points.length} stored completions. Left and right go from the oldest to the newest.`,
+  });
+  const told = element(
+    "div",
+    { class: "told", "aria-live": "polite" },
+    element("p", { class: "note" }, "Point at a completion, or use the arrow keys, to read it."),
+  );
   let chosen = -1;
   let colouring = "outcome";
-  const colour = (number) => (colouring === "age" ? age(number / Math.max(1, points.length - 1)) : points[number].memory === "success" ? RIGHT : WRONG);
+  const colour = (number) =>
+    colouring === "age"
+      ? age(number / Math.max(1, points.length - 1))
+      : points[number].memory === "success"
+        ? RIGHT
+        : WRONG;
 
   function draw() {
     const brush = canvas.getContext("2d");
@@ -47,7 +62,13 @@ export async function map(run, signal) {
 
   canvas.addEventListener("pointermove", (event) => {
     const box = canvas.getBoundingClientRect();
-    choose(nearest(places, ((event.clientX - box.left) * WIDTH) / box.width, ((event.clientY - box.top) * HEIGHT) / box.height));
+    choose(
+      nearest(
+        places,
+        ((event.clientX - box.left) * WIDTH) / box.width,
+        ((event.clientY - box.top) * HEIGHT) / box.height,
+      ),
+    );
   });
   canvas.addEventListener("keydown", (event) => {
     const by = { ArrowLeft: -1, ArrowRight: 1 }[event.key];
@@ -59,8 +80,14 @@ export async function map(run, signal) {
   draw();
   const legend = () =>
     colouring === "age"
-      ? [{ label: "oldest", stroke: age(0) }, { label: "newest", stroke: age(1) }]
-      : [{ label: "success memory (discs)", stroke: RIGHT }, { label: "failure memory (crosses)", stroke: WRONG }];
+      ? [
+          { label: "oldest", stroke: age(0) },
+          { label: "newest", stroke: age(1) },
+        ]
+      : [
+          { label: "success memory (discs)", stroke: RIGHT },
+          { label: "failure memory (crosses)", stroke: WRONG },
+        ];
   const save = () => savePicture(`${run} memories`, canvas, legend(), theme());
   const columns = ["memory", "serial", "x", "y", "outcome"];
   return element(
@@ -69,10 +96,39 @@ export async function map(run, signal) {
     element(
       "figcaption",
       {},
-      element("span", {}, "Both memories ", element("small", {}, `${short(points.length)} of ${short(memory.success.completions + memory.failure.completions)} completions; discs are successes, crosses failures; the plane holds ${percent(explained[0] + explained[1])} of their variance`)),
-      choice("Colour ", { outcome: "by outcome", age: "by age (orange: oldest)" }, colouring, (value) => ((colouring = value), draw())),
+      element(
+        "span",
+        {},
+        "Both memories ",
+        element(
+          "small",
+          {},
+          `${short(points.length)} of ${short(memory.success.completions + memory.failure.completions)} completions; `,
+          "discs are successes, crosses failures; ",
+          `the plane holds ${percent(explained[0] + explained[1])} of their variance`,
+        ),
+      ),
+      choice(
+        "Colour ",
+        { outcome: "by outcome", age: "by age (orange: oldest)" },
+        colouring,
+        (value) => ((colouring = value), draw()),
+      ),
       element("button", { type: "button", click: save, "aria-label": "Save the map as PNG" }, "PNG"),
-      element("button", { type: "button", click: () => saveTable(`${run} memories`, columns, columns.map((name) => points.map((point) => point[name]))), "aria-label": "Save the map as CSV" }, "CSV"),
+      element(
+        "button",
+        {
+          type: "button",
+          click: () =>
+            saveTable(
+              `${run} memories`,
+              columns,
+              columns.map((name) => points.map((point) => point[name])),
+            ),
+          "aria-label": "Save the map as CSV",
+        },
+        "CSV",
+      ),
     ),
     canvas,
     told,
@@ -85,7 +141,10 @@ function laidOut(points) {
   const [left, right] = bounds(points.map((point) => point.x));
   const [low, high] = bounds(points.map((point) => point.y));
   const unit = Math.min((WIDTH - 2 * MARGIN) / (right - left || 1), (HEIGHT - 2 * MARGIN) / (high - low || 1));
-  return points.map(({ x, y }) => [WIDTH / 2 + unit * (x - (left + right) / 2), HEIGHT / 2 - unit * (y - (low + high) / 2)]);
+  return points.map(({ x, y }) => [
+    WIDTH / 2 + unit * (x - (left + right) / 2),
+    HEIGHT / 2 - unit * (y - (low + high) / 2),
+  ]);
 }
 
 function mark(brush, [x, y], memory, colour) {

@@ -10,7 +10,11 @@ export const RIGHT = "#0072B2";
 export const stroke = (number) => ({ stroke: COLOURS[number % COLOURS.length], dash: DASHES[number % DASHES.length] });
 
 /** The colour, so far through. */
-export const veil = (colour, share) => colour + Math.round(255 * share).toString(16).padStart(2, "0");
+export const veil = (colour, share) =>
+  colour +
+  Math.round(255 * share)
+    .toString(16)
+    .padStart(2, "0");
 
 /** Between the oldest (0) and the newest (1): from orange to a darker blue. */
 export function age(share) {
@@ -21,7 +25,11 @@ export function age(share) {
 /** What the page's theme makes of ink, faint lines and paper, as a canvas needs it. */
 export function theme() {
   const made = getComputedStyle(document.body);
-  return { ink: made.color, paper: made.backgroundColor, line: made.color.replace("rgb(", "rgba(").replace(")", ", 0.15)") };
+  return {
+    ink: made.color,
+    paper: made.backgroundColor,
+    line: made.color.replace("rgb(", "rgba(").replace(")", ", 0.15)"),
+  };
 }
 
 const THEME = "memr-theme";

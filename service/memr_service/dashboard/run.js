@@ -18,8 +18,18 @@ export async function run(main, signal, name, tab = "curves", ...rest) {
   const info = await get(at(name), signal);
   const head = element("div", {}, about(info));
   const body = element("div");
-  const link = ([key, title]) => element("a", { href: `#/run/${encodeURIComponent(name)}/${key}`, "aria-current": key === tab ? "page" : null }, title);
-  main.replaceChildren(element("h1", {}, name), head, element("nav", { class: "tabs", "aria-label": "Views of the run" }, Object.entries(TABS).map(link)), body);
+  const link = ([key, title]) =>
+    element(
+      "a",
+      { href: `#/run/${encodeURIComponent(name)}/${key}`, "aria-current": key === tab ? "page" : null },
+      title,
+    );
+  main.replaceChildren(
+    element("h1", {}, name),
+    head,
+    element("nav", { class: "tabs", "aria-label": "Views of the run" }, Object.entries(TABS).map(link)),
+    body,
+  );
   if (tab === "curves") await live(name, info, head, body, signal);
   else if (tab === "completions") body.append(await completions(name, info, signal));
   else if (tab === "map") body.append(await map(name, signal));
@@ -44,7 +54,10 @@ async function live(name, first, head, body, signal) {
 
 function about(info) {
   const { memory, config } = info;
-  const held = (side) => `${short(memory[side].completions)} under ${short(memory[side].prompts)} prompts (${percent(memory[side].prompts / config.max_prompts)} full)`;
+  const held = (side) => {
+    const { completions, prompts } = memory[side];
+    return `${short(completions)} under ${short(prompts)} prompts (${percent(prompts / config.max_prompts)} full)`;
+  };
   return facts({
     Preset: config.preset,
     Position: short(info.position),

@@ -10,12 +10,26 @@ const EVERY_S = 10;
 export async function runs(main, signal) {
   const chosen = new Set();
   const box = element("div");
-  const compare = element("button", { type: "button", disabled: true, click: () => (location.hash = `#/compare/${[...chosen].map(encodeURIComponent).join(",")}`) }, "Compare");
+  const compare = element(
+    "button",
+    {
+      type: "button",
+      disabled: true,
+      click: () => (location.hash = `#/compare/${[...chosen].map(encodeURIComponent).join(",")}`),
+    },
+    "Compare",
+  );
   const choose = (name, on) => {
     chosen[on ? "add" : "delete"](name);
     compare.disabled = chosen.size < 2;
   };
-  const select = ({ run_id }) => element("input", { type: "checkbox", checked: chosen.has(run_id), "aria-label": `Compare ${run_id}`, change: (event) => choose(run_id, event.target.checked) });
+  const select = ({ run_id }) =>
+    element("input", {
+      type: "checkbox",
+      checked: chosen.has(run_id),
+      "aria-label": `Compare ${run_id}`,
+      change: (event) => choose(run_id, event.target.checked),
+    });
   const columns = [
     { title: "Compare", cell: select },
     { title: "Run", cell: (run) => element("a", { href: `#/run/${encodeURIComponent(run.run_id)}` }, run.run_id) },
@@ -27,13 +41,21 @@ export async function runs(main, signal) {
     { title: "Failures", number: true, cell: (run) => short(run.memory.failure.completions) },
     { title: "Created", cell: (run) => run.created_at.slice(0, 16).replace("T", " ") },
   ];
-  main.replaceChildren(element("h1", {}, "Runs"), element("p", {}, compare, " ", element("span", { class: "note" }, "Choose two or more.")), box);
+  main.replaceChildren(
+    element("h1", {}, "Runs"),
+    element("p", {}, compare, " ", element("span", { class: "note" }, "Choose two or more.")),
+    box,
+  );
   let shown = "";
   await poll(EVERY_S, signal, async () => {
     const found = (await get("runs", signal)).runs;
     const state = JSON.stringify(found.map((run) => [run.run_id, run.branch, run.position]));
     if (state === shown) return; // what has the keyboard's focus stays where it is
     shown = state;
-    box.replaceChildren(found.length ? table("Runs of this server", columns, found) : element("p", {}, "No run yet. The first POST /reward makes one."));
+    box.replaceChildren(
+      found.length
+        ? table("Runs of this server", columns, found)
+        : element("p", {}, "No run yet. The first POST /reward makes one."),
+    );
   });
 }

@@ -13,7 +13,14 @@ export class Refusal extends Error {
 export const get = async (path, signal) => (await call(path, { signal })).json();
 export const text = async (path, signal) => (await call(path, { signal })).text();
 export const post = async (path, body, signal) =>
-  (await call(path, { signal, method: "POST", headers: { "Content-Type": "application/json" }, body: JSON.stringify(body) })).json();
+  (
+    await call(path, {
+      signal,
+      method: "POST",
+      headers: { "Content-Type": "application/json" },
+      body: JSON.stringify(body),
+    })
+  ).json();
 
 /** Address of a run, or of what belongs to it. */
 export function at(run, rest = "", parameters = {}) {
