@@ -18,7 +18,7 @@ COLOURS = ("#0b6e4f", "#c8553d", "#3d5a80", "#e0a458", "#8d99ae", "#6d597a", "#4
 
 
 def learning(results: Results, shown: Sequence[str], path: Path) -> None:
-    """Left: mean accuracy over the steps, its standard error shaded. Right: final accuracies, and whose colours they are."""
+    """Left: mean accuracy over the steps, its standard error shaded. Right: final accuracies, in the same colours."""
     with matplotlib.rc_context(SAME):
         figure = Figure(figsize=(9, 3.4), layout="constrained")
         left, right = figure.subplots(1, 2)
