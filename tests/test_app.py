@@ -15,6 +15,7 @@ from memr_client.errors import Unavailable
 from memr_client.schemas import RewardResponse, RunInfo, RunList, Version
 from memr_service.app import create_app
 from memr_service.app.guard import ROUTES
+from memr_service.app.routes import ROUTERS
 from memr_service.service import Service
 from memr_service.settings import Settings
 from starlette.testclient import TestClient
@@ -393,7 +394,8 @@ def key(name):
 def routes_of(app):
     """(method, path) of every route the app has, those outside the OpenAPI document included."""
     described = {(method.upper(), path) for path, ops in app.openapi()["paths"].items() for method in ops}
-    plain = {(method, route.path) for route in app.routes for method in getattr(route, "methods", None) or ()}
+    kept = [*app.routes, *(route for router in ROUTERS for route in router.routes)]
+    plain = {(method, route.path) for route in kept for method in getattr(route, "methods", None) or ()}
     return described | {(method, path) for method, path in plain if method != "HEAD"}
 
 
