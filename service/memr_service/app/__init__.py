@@ -63,9 +63,7 @@ def create_app(settings: Settings, service: Service | None = None) -> FastAPI:
         ],
     )
     readiness = Readiness(service, lifecycle)
-    app.state.context = Context(
-        settings, service, desk, lifecycle, readiness, metrics, Judge(), Seats()
-    )
+    app.state.context = Context(settings, service, desk, lifecycle, readiness, metrics, Judge(), Seats())
     for router in ROUTERS:
         app.include_router(router)
     app.openapi = partial(describe, app)  # type: ignore[method-assign]
