@@ -8,7 +8,7 @@ from typing import Any, get_args
 
 import numpy as np
 from memr_client.schemas import Component, ComponentName, RunConfig
-from memr_service.presets import resolve
+from memr_service.presets import FLOORED, resolve
 from real_data import Question
 
 from benchmarks.hackbench import measures
@@ -91,7 +91,7 @@ def of_components(bench: Bench, questions: Sequence[Question]) -> dict[str, Resu
 
 def without_each_guard(bench: Bench) -> Iterator[tuple[str, float, float]]:
     """Each guard of `guarded`, and the worst shares of junk above the median once it is off (`CLASSES`, `SLY`)."""
-    config = resolve(RunConfig(preset="guarded"), "guarded", "hashed")
+    config = resolve(RunConfig(preset="guarded"), "guarded", FLOORED)
     options = config.components["exploit"]
     assert isinstance(options, Component)
     for guard in ("none", *options.guards.model_dump()):
