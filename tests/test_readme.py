@@ -175,7 +175,7 @@ def test_the_tree_is_the_repositorys():
     files = {path.relative_to(ROOT).as_posix() for package in packages for path in (ROOT / package).iterdir()}
     passed_over = ("__init__.py", "__main__.py", "__pycache__", "py.typed")
     expected = {name for name in files if not name.endswith(passed_over)}
-    assert told == expected | {*packages, "examples", "benchmarks", "docker", "tests"}
+    assert told == expected | {*packages, "examples", "benchmarks", "docker", "docs", "tests"}
 
 
 def test_links_inside_the_readme_lead_somewhere():
