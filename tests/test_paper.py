@@ -9,7 +9,7 @@ import pytest
 from histories import World, ask_oracle, ask_service, largest_difference
 from local import Local
 from memr_client.schemas import RunConfig
-from memr_service import batch, run
+from memr_service import batch, follower
 from memr_service.state import State
 from paper import Oracle
 from paper_official import OfficialOracle
@@ -88,7 +88,7 @@ def test_with_graphs_the_service_still_answers_what_the_law_says(order: str, mon
         states.append(State(config, crossover=24, step=8))
         return states[-1]
 
-    monkeypatch.setattr(run, "State", small_graphs)
+    monkeypatch.setattr(follower, "State", small_graphs)
     config = {**CONFIGS["valued by the nearest"], "order": order, "max_completions": 9}
     compare(config, Oracle(config), World(seed=3))
     indices = {name: index for state in states for name, index in state.indices().items()}

@@ -17,13 +17,14 @@ from memr_client.errors import InvalidRequest, MalformedBody
 from memr_client.insight import ReplayResult
 from memr_client.schemas import RunConfig
 from memr_service import archive
+from memr_service.follower import Limits
 from memr_service.insight.difference import first_difference
 from memr_service.insight.replay import replay, what_if
 from memr_service.insight.worker import compare
 from memr_service.memory.index import Index
 from memr_service.presets import LAW, PRESETS
 from memr_service.record import Batch, Record, seal, unseal
-from memr_service.run import Limits, Run, Submission
+from memr_service.run import Run, Submission
 from memr_service.runs import Runs
 from memr_service.store.base import StoredRecord, StoredRun
 from memr_service.store.sqlite import SqliteStore
@@ -137,7 +138,7 @@ def test_graphs_are_taken_into_use_where_the_record_says(early_graphs: None) -> 
         for _ in range(60):
             fresh = [f"prompt {next(names)}" for _ in range(10)]
             run.reward(make_batch(fresh, unit_rows(rng, 10), rng.integers(2, size=10).tolist()), [Submission()])
-            for _, _, building in run._graphs.values():
+            for _, _, building in run.graphs.begun.values():
                 building.result()
         records = records_of(run)
         changes = {change.change for record in records for change in record.effects.index}

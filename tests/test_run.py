@@ -16,10 +16,12 @@ import pytest
 from batches import DIMENSION, config, make_batch, random_batch, unit_rows
 from memr_client.errors import InvalidRequest, ProblemError, StoreFull, Unavailable
 from memr_client.schemas import RewardResponse
-from memr_service import run as run_module
+from memr_service import follower, graphs
+from memr_service.follower import Limits
+from memr_service.lineage import lineage
 from memr_service.presets import LAW
 from memr_service.record import Batch, Record, seal, unseal
-from memr_service.run import Limits, Run, Submission, lineage
+from memr_service.run import Run, Submission
 from memr_service.state import State
 from memr_service.store.base import Answer, Branch, Snapshot, StoredRecord
 from memr_service.store.sqlite import SqliteStore
@@ -113,7 +115,7 @@ def directory(tmp_path: Path) -> Path:
 @pytest.fixture
 def small_graphs(monkeypatch: pytest.MonkeyPatch) -> None:
     """Runs begin graphs after few prompts."""
-    monkeypatch.setattr(run_module, "State", partial(State, crossover=12, step=6))
+    monkeypatch.setattr(follower, "State", partial(State, crossover=12, step=6))
 
 
 # The main path
@@ -497,7 +499,7 @@ def test_a_graph_that_cannot_be_built_is_reported_and_begun_again(
         raise MemoryError("no room for a graph")
 
     with monkeypatch.context() as patched:
-        patched.setattr(run_module, "build", fails)
+        patched.setattr(graphs, "build", fails)
         for batch in batches(17, 20, prompts=200):
             reward(run, batch)
     assert "could not be built" in caplog.text

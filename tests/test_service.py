@@ -23,11 +23,11 @@ from memr_client.errors import (
     UnknownRun,
 )
 from memr_client.schemas import RewardRequest, RunConfig
-from memr_service import run as run_module
 from memr_service.encoder import Encoded, Encoder, Encoders, HashedEncoder
 from memr_service.presets import LAW, resolve
 from memr_service.service import RewardEvent, Service
 from memr_service.settings import Settings
+from memr_service.state import State
 from memr_service.store import open_store
 
 D = 16
@@ -583,7 +583,7 @@ def test_after_a_defect_the_run_is_read_anew_from_what_is_stored(monkeypatch: py
                 raise AssertionError("a defect")
 
             with monkeypatch.context() as patched:
-                patched.setattr(run_module.State, "apply", broken)
+                patched.setattr(State, "apply", broken)
                 with pytest.raises(AssertionError):
                     await service.reward(rows(1, request_id="id"))
             assert await everything(service) != before  # it was committed before it could not be applied

@@ -15,19 +15,11 @@ from memr_client.errors import Conflict, ProblemError, Unavailable, UnknownCheck
 from memr_client.schemas import Checkpoint, RunConfig, RunInfo
 
 from memr_service import archive
+from memr_service.follower import Limits, Rewound
+from memr_service.lineage import clipped, lineage
 from memr_service.presets import LAW, differences
 from memr_service.record import Batch, Record, unseal
-from memr_service.run import (
-    Limits,
-    Rewound,
-    Run,
-    Submission,
-    answers,
-    clipped,
-    lineage,
-    stored_record,
-    untimed_answers,
-)
+from memr_service.run import Run, Submission, answers, stored_record, untimed_answers
 from memr_service.store.base import Answered, Moved, Snapshot, Store, StoredCheckpoint, StoredRun
 
 T = TypeVar("T")

@@ -25,11 +25,12 @@ from memr_service.barrier import Barrier, Member, Seat, merged, new_barrier
 from memr_service.batcher import Batcher
 from memr_service.embedder import Embedder, Sent, sent_embeddings
 from memr_service.encoder import Encoders
+from memr_service.follower import Limits
 from memr_service.once import Once, require_same_body
 from memr_service.openrlhf import check_pattern
 from memr_service.presets import LAW, resolve
 from memr_service.record import Batch, Record
-from memr_service.run import Limits, Run, Submission
+from memr_service.run import Run, Submission
 from memr_service.runs import Runs
 from memr_service.settings import Settings
 from memr_service.store import open_store

@@ -156,9 +156,9 @@ def _from_folder(
     folder: Path, run_id: str, given: Sequence[RunConfig], advance: Callable[[ReplayProgress], None]
 ) -> ReplayResult:
     """A replay without a server, in this process."""
+    from memr_service.follower import Limits
     from memr_service.insight.replay import what_if
     from memr_service.insight.worker import compare
-    from memr_service.run import Limits
     from memr_service.runs import Runs
     from memr_service.store import open_store
 

@@ -14,8 +14,9 @@ from memr_service import history
 from memr_service.insight.ledger import Ledger
 from memr_service.insight.plane import project, sample
 from memr_service.insight.table import Table
+from memr_service.lineage import clipped
 from memr_service.record import Record
-from memr_service.run import Run, clipped
+from memr_service.run import Run
 from memr_service.service import Service
 
 AT_ONCE = 64
