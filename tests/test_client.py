@@ -162,6 +162,12 @@ def test_the_key_is_sent_and_shown_nowhere(scripted, monkeypatch):
         assert key not in repr(client)
 
 
+def test_the_run_of_a_reward_is_told_in_a_header_for_those_who_route_by_it(scripted):
+    client = scripted(answer(200, json=ACCEPTED))
+    client.reward(*BATCH, run_id="another")
+    assert client.requests[0].headers["x-memr-run"] == "another"
+
+
 def test_a_run_must_be_named_by_the_call_or_the_client(scripted):
     client = scripted(answer(200, json=ACCEPTED))
     client.reward(*BATCH)

@@ -94,6 +94,8 @@ class BaseClient(Generic[Transport]):
         headers = {"x-request-timeout-ms": str(math.ceil(tries.remaining * 1000))}
         if call.content is not None:
             headers["content-type"] = call.content_type
+        if call.run_id is not None:
+            headers["x-memr-run"] = call.run_id
         limits = tries.limits()
         return {"method": call.method, "url": call.path, "content": call.content, "headers": headers, "timeout": limits}
 

@@ -7,14 +7,24 @@ from dataclasses import dataclass
 from email.utils import parsedate_to_datetime
 from time import time
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
-from urllib.parse import quote
+from urllib.parse import quote, urlencode
 
 import httpx
 from pydantic import TypeAdapter, ValidationError
 
 from memr_client.columns import JSON, Array, Columns, Texts, checked, encode, reward_request
 from memr_client.errors import BadAnswer, MemrError, from_document
-from memr_client.insight import Audits, Explain, Explanation, Provenance, ReplayLine, ReplayRequest
+from memr_client.insight import (
+    Audits,
+    Completions,
+    Explain,
+    Explanation,
+    Map,
+    Page,
+    Provenance,
+    ReplayLine,
+    ReplayRequest,
+)
 from memr_client.schemas import (
     Calibration,
     Checkpoint,
@@ -51,6 +61,8 @@ class Call(Generic[Answer]):
     content: bytes | Iterable[bytes] | AsyncIterable[bytes] | None = None
     content_type: str = JSON
     request_id: str | None = None
+    run_id: str | None = None
+    """The run, where the path does not name it: told in a header, for whoever routes requests by run."""
 
     def read(self, response: httpx.Response) -> Answer:
         """The answer in `response`, whose body has been received.
@@ -77,7 +89,8 @@ def reward(
     """
     request = reward_request(prompts, completions, outcomes, **columns)
     content, content_type = encode(request)
-    return Call("POST", "/reward", RewardResponse.model_validate_json, content, content_type, request.request_id)
+    parse = RewardResponse.model_validate_json
+    return Call("POST", "/reward", parse, content, content_type, request.request_id, request.run_id)
 
 
 def create_run(run_id: str, config: RunConfig | None, **fields: Any) -> Call[RunInfo]:
@@ -163,6 +176,17 @@ def replay(run_id: str, settings: Sequence[RunConfig | Mapping[str, Any]]) -> Ca
     given = [one if isinstance(one, RunConfig) else checked(RunConfig, **one) for one in settings]
     content = checked(ReplayRequest, settings=given).model_dump_json(exclude_unset=True).encode()
     return Call("POST", _run_path(run_id, "/replay"), _replay_line, content)
+
+
+def completions(run_id: str, **page: Unpack[Page]) -> Call[Completions]:
+    """`GET /runs/{id}/completions`."""
+    query = urlencode({name: value for name, value in page.items() if value is not None})
+    return Call("GET", _run_path(run_id, f"/completions?{query}"), Completions.model_validate_json)
+
+
+def memory_map(run_id: str, most: int) -> Call[Map]:
+    """`GET /runs/{id}/map`."""
+    return Call("GET", _run_path(run_id, f"/map?most={most}"), Map.model_validate_json)
 
 
 def presets() -> Call[dict[str, RunConfig]]:
