@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import re
 from pathlib import Path
 from typing import Any
@@ -9,9 +10,11 @@ from typing import Any
 import memr_service
 import numpy as np
 import pytest
+from memr_client import AsyncRewardClient, RewardClient
 from memr_client.insight import Completions, Map
 from memr_client.schemas import History
 from memr_service.app import create_app
+from memr_service.insight import gallery
 from memr_service.settings import Settings
 from starlette.testclient import TestClient
 
@@ -159,6 +162,34 @@ def test_pages_and_filters_show_each_completion_once(client):
     assert listed(client, step=99).rows == []
 
 
+def test_a_text_is_looked_for_in_prompts_and_completions_in_any_case(client, monkeypatch):
+    play(client, 20)
+    found = listed(client, text="COMPLETION 1", limit=200)
+    expected = {f"completion {number}.{item}" for number in (1, *range(10, 20)) for item in range(6)}
+    assert {row.completion for row in found.rows} == expected
+    assert (found.matching, found.searched) == (66, 120)
+    assert listed(client).searched is None
+    wrong = listed(client, text="prompt 1", right=False, sort="reward", limit=200).rows
+    assert {(row.prompt, row.outcome) for row in wrong} == {("prompt 1", 0.0)}
+    assert [row.reward for row in wrong] == sorted((row.reward for row in wrong), reverse=True)
+    assert listed(client, text="nobody said so").rows == []
+    monkeypatch.setattr(gallery, "SEARCHED", 12)
+    told = listed(client, text="completion 1")
+    assert (told.matching, told.searched) == (12, 12)
+
+
+def test_texts_of_a_restored_run_are_found_on_its_own_branch_alone(client):
+    play(client, 3)
+    client.post("/runs/run/checkpoints", json={"name": "third"})
+    client.post("/reward", json=step(3))
+    client.post("/runs/run/restore", json={"checkpoint": "third"})
+    client.post("/reward", json=step(9, n=3))
+    assert listed(client, text="completion 3").rows == []
+    assert [row.completion for row in listed(client, text="completion 9").rows] == [
+        f"completion 9.{item}" for item in (2, 1, 0)
+    ]
+
+
 def test_what_a_guard_rejected_says_why(client):
     answers = play(client, 11, components={"exploit": {"guards": {"min_chars": 15}}, "explore": 1.0})
     told = {(row.position, row.item): row.rejected for row in listed(client, limit=200).rows}
@@ -237,6 +268,26 @@ def test_a_map_samples_both_memories_over_all_ages_and_looks_the_same_twice(clie
         assert max(serials) >= 228
     assert client.get("/runs/run/map", params={"most": 40}).json() == one
     assert told.memory.success.completions + told.memory.failure.completions == 240
+
+
+def test_both_clients_ask_for_tables_and_maps():
+    with RewardClient.embedded(run="run", encoder="hashed") as sync:
+        for number in range(3):
+            sync.reward(**step(number))
+        page = sync.completions(sort="length", ascending=True, right=False, step=2, text="Completion 2")
+        wrong = [item for item, outcome in enumerate(step(2)["outcomes"]) if not outcome]
+        assert sorted((row.position, row.item) for row in page.rows) == [(3, item) for item in wrong]
+        assert len(sync.completions(limit=5, right=None).rows) == 5
+        assert len(sync.memory_map(most=4).points) == 4
+
+    async def asked():
+        async with AsyncRewardClient.embedded(run="run", encoder="hashed") as client:
+            await client.reward(**step(0))
+            return await client.completions(offset=4), await client.memory_map()
+
+    page, shown = asyncio.run(asked())
+    assert [row.item for row in page.rows] == [1, 0]
+    assert len(shown.points) == 6
 
 
 def test_looking_changes_nothing(client):

@@ -95,6 +95,25 @@ def test_what_was_read_agrees_with_the_raw_values_and_the_window_with_the_scaled
                 assert 12 * 8 - 8 + item not in [one.serial for one in reading.neighbours]
 
 
+def test_a_serial_number_names_an_item_as_its_record_does() -> None:
+    with RewardClient.embedded(run="run") as client:
+        client.create_run(explore_warmup_steps=0)
+        for number in range(6):
+            client.reward(**batch(number, n=3 + number))
+        assert client.explain(serial=3 + 4 + 2) == client.explain(position=3, item=2)
+        for neighbour in client.explain(serial=20).success.neighbours:
+            assert client.explain(serial=neighbour.serial).completion == neighbour.completion
+
+
+def test_merged_completions_are_counted_one_by_one_and_as_entries() -> None:
+    with RewardClient.embedded(run="run", encoder="hashed") as client:
+        client.create_run(memory={"merge_similarity": 0.9})
+        client.reward(["2 + 3?"] * 4, ["it is 5", "it is 5", "it is 5", "five, of course"], [1] * 4)
+        read = client.explain(prompt="2 + 3?", completion="it is 5").success
+        assert (read.completions, read.entries) == (4, 2)
+        assert [one.count for one in read.neighbours] == [3, 1]
+
+
 def test_neighbours_come_with_their_texts_and_steps() -> None:
     with RewardClient.embedded(run="run") as client:
         client.create_run(explore_warmup_steps=0)
@@ -142,6 +161,8 @@ def test_texts_that_are_not_kept_are_null() -> None:
         ({"prompt": "a"}, "either prompt and completion"),
         ({"prompt": "a", "completion": "b", "position": 1, "item": 0}, "either prompt and completion"),
         ({"position": 1}, "either prompt and completion"),
+        ({"position": 1, "item": 0, "serial": 0}, "either prompt and completion"),
+        ({"serial": 8}, "no completion 8"),
         ({"position": 9, "item": 0}, "no record 9"),
         ({"position": 1, "item": 8}, "no item 8"),
     ],

@@ -71,6 +71,37 @@ def test_a_row_holds_the_statistics_of_its_steps_answers() -> None:
     assert row.memory.model_dump() == answers[-1]["memory"]
 
 
+def test_a_row_tells_how_unlike_siblings_are() -> None:
+    with Local("memory:") as service:
+        service.create("run")
+        requests = [batch(number, 0) for number in range(2)]
+        for request in requests:
+            service.reward(**request)
+        service.reward(**batch(2, 1, n=1))
+        row, alone = service.history("run")
+    expected = []
+    for request in requests:
+        a = np.array(request["embeddings"]["completions"])
+        cosines = (unit := a / np.linalg.norm(a, axis=1, keepdims=True)) @ unit.T
+        expected += [np.mean(1 - cosines[group, group][np.triu_indices(3, 1)]) for group in (slice(3), slice(3, 6))]
+    assert row.diversity == pytest.approx(np.mean(expected), rel=1e-5)
+    assert alone.diversity is None
+
+
+def test_a_row_counts_what_left_the_memories_and_why() -> None:
+    with Local("memory:") as service:
+        service.create("room", max_prompts=1, max_completions=2)
+        service.create("age", memory={"max_age": 1})
+        for run_id in ("room", "age"):
+            for step in range(3):
+                service.reward(**batch(step, step) | {"run_id": run_id})
+        room, age = service.history("room"), service.history("age")
+    # Each step: three successes under the first prompt and one under the second, which has two failures as well.
+    assert room[0].evicted == {"success:max_completions": 1, "success:max_prompts": 1}
+    assert room[1].evicted == {"success:max_completions": 1, "success:max_prompts": 2, "failure:max_completions": 2}
+    assert [row.evicted for row in age] == [{}, {}, {"success:max_age": 4, "failure:max_age": 2}]
+
+
 def test_reading_goes_on_after_a_position_and_stops_at_the_limit() -> None:
     with Local("memory:") as service:
         service.create("run")

@@ -15,7 +15,7 @@ from memr_client.base import CHUNK_BYTES, PROBE_S, BaseClient, complete_file
 from memr_client.calls import Answer, Call
 from memr_client.columns import Array, Columns, Texts
 from memr_client.errors import BadAnswer, MemrError
-from memr_client.insight import Audits, Explanation, Provenance, ReplayProgress, ReplayResult
+from memr_client.insight import Audits, Completions, Explanation, Map, Page, Provenance, ReplayProgress, ReplayResult
 from memr_client.schemas import Calibration, Checkpoint, HistoryRow, RewardResponse, RunConfig, RunInfo, Version
 from memr_client.tries import Tries
 
@@ -151,6 +151,14 @@ class AsyncRewardClient(BaseClient[httpx.AsyncBaseTransport]):
                     if read.progress is not None and on_progress is not None:
                         on_progress(read.progress)
         raise BadAnswer(calls.ENDED_EARLY)
+
+    async def completions(self, run_id: str | None = None, **page: Unpack[Page]) -> Completions:
+        """As `RewardClient.completions`."""
+        return await self._do(calls.completions(self._name(run_id), **page))
+
+    async def memory_map(self, run_id: str | None = None, most: int = 1000) -> Map:
+        """As `RewardClient.memory_map`."""
+        return await self._do(calls.memory_map(self._name(run_id), most))
 
     async def presets(self) -> dict[str, RunConfig]:
         """As `RewardClient.presets`."""

@@ -16,7 +16,7 @@ from memr_client.base import CHUNK_BYTES, PROBE_S, BaseClient, complete_file
 from memr_client.calls import Answer, Call
 from memr_client.columns import Array, Columns, Texts
 from memr_client.errors import BadAnswer, MemrError
-from memr_client.insight import Audits, Explanation, Provenance, ReplayProgress, ReplayResult
+from memr_client.insight import Audits, Completions, Explanation, Map, Page, Provenance, ReplayProgress, ReplayResult
 from memr_client.schemas import Calibration, Checkpoint, HistoryRow, RewardResponse, RunConfig, RunInfo, Version
 from memr_client.tries import Tries
 
@@ -220,6 +220,20 @@ class RewardClient(BaseClient[httpx.BaseTransport]):
                 if read.progress is not None and on_progress is not None:
                     on_progress(read.progress)
         raise BadAnswer(calls.ENDED_EARLY)
+
+    def completions(self, run_id: str | None = None, **page: Unpack[Page]) -> Completions:
+        """A page of the run's completions as they were scored, with the beginnings of their texts.
+
+        client.completions("gsm8k-seed0", sort="reward", right=False, text="sorry")
+
+        Args:
+            page: which, and in what order; `memr_client.insight.Page` explains each. Without any: the newest 50.
+        """
+        return self._do(calls.completions(self._name(run_id), **page))
+
+    def memory_map(self, run_id: str | None = None, most: int = 1000) -> Map:
+        """A sample of both memories on the plane in which its embeddings differ most, at most so many points."""
+        return self._do(calls.memory_map(self._name(run_id), most))
 
     def presets(self) -> dict[str, RunConfig]:
         """The presets, every field spelled out."""

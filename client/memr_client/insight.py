@@ -5,7 +5,7 @@ As `memr_client.schemas`, which these types build on: the only definition, impor
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, TypedDict
 
 from pydantic import Field, model_validator
 
@@ -24,7 +24,7 @@ from memr_client.schemas import (
 
 
 class Explain(Wire):
-    """`POST /runs/{id}/explain`: a prompt and a completion as they would be scored now, or an item of a record."""
+    """`POST /runs/{id}/explain`: a prompt and a completion as they would be scored now, or a stored item."""
 
     prompt: Text | None = None
     completion: Text | None = None
@@ -38,16 +38,18 @@ class Explain(Wire):
     """The record of a stored item: its answer said it."""
     item: Count | None = None
     """The item's place in that record (which may hold several requests, where the run has a barrier)."""
+    serial: Count | None = None
+    """Or the stored item's number, as neighbours and points of a map have it."""
     neighbours: Annotated[int, Field(ge=0, le=200, strict=True)] = 10
     """Most neighbours of either memory to tell of, the most similar first."""
 
     @model_validator(mode="after")
-    def _one_of_two(self) -> Explain:
+    def _one_way(self) -> Explain:
         stored = self.position is not None and self.item is not None
         given = self.prompt is not None and self.completion is not None
         half = (self.position is None) != (self.item is None) or (self.prompt is None) != (self.completion is None)
-        if half or stored == given:
-            raise ValueError("name either prompt and completion, or position and item of a record")
+        if half or [stored, given, self.serial is not None].count(True) != 1:
+            raise ValueError("name either prompt and completion, or position and item of a record, or a serial number")
         return self
 
 
@@ -76,7 +78,9 @@ class MemoryRead(Told):
     prompts: int
     """How many prompts' completions, at most K."""
     completions: int
-    """How many of them, the one held out not counted."""
+    """How many of them, the one held out not counted; those that were merged count each."""
+    entries: int
+    """How many of them are entries of their own: fewer where the run merges."""
     centroid_distance: float | None
     """Distance of the item to their mean; null where nothing was read."""
     largest_cosine: float | None
@@ -313,6 +317,27 @@ class Provenance(Told):
     versions: dict[str, str]
 
 
+class Page(TypedDict, total=False):
+    """Which completions `GET /runs/{id}/completions` gives."""
+
+    after: int
+    """Only those whose records come after this position."""
+    offset: int
+    """Pass over so many."""
+    limit: int
+    """At most so many: 50, up to 200."""
+    sort: str
+    """`position`, `outcome`, `reward`, `length`, or a component, by its raw value; what has none comes last."""
+    ascending: bool
+    """The least first; without it the largest, or newest."""
+    right: bool | None
+    """Only right ones, or only wrong ones."""
+    step: int | None
+    """Only those of this step."""
+    text: str
+    """Only those whose prompt or completion holds it, in upper or lower case."""
+
+
 class Completion(Told):
     """A completion that a run took, as it was scored."""
 
@@ -339,6 +364,8 @@ class Completions(Told):
     rows: list[Completion]
     matching: int
     """How many there are on all pages."""
+    searched: int | None = None
+    """How many were looked through for the text that was asked for, the first in order; null: no text was."""
     first_position: int
     """The first record that was looked at: very long runs are not looked at as a whole."""
     position: int

@@ -15,8 +15,9 @@ import msgpack
 import numpy as np
 from memr_client.schemas import ComponentHistory, HistoryRow, Quantiles
 
-from memr_service.memory import CuratedWrites
+from memr_service.memory import CuratedWrites, Writes
 from memr_service.record import Record
+from memr_service.siblings import diversity
 
 
 @dataclass(frozen=True)
@@ -37,6 +38,9 @@ class Columns:
     sizes: dict[str, list[int]]
     rejected: dict[str, int]
     merged: dict[str, int] = field(default_factory=dict)
+    evicted: dict[str, int] = field(default_factory=dict)
+    diversity: np.ndarray = field(default_factory=lambda: np.empty(0, np.float32))
+    """Of each group of two or more."""
 
 
 def columns(record: Record) -> bytes:
@@ -60,8 +64,24 @@ def columns(record: Record) -> bytes:
             for side, writes in (("success", effects.success), ("failure", effects.failure))
             if isinstance(writes, CuratedWrites)
         },
+        "evicted": {
+            f"{side}:{limit}": count
+            for side, writes in (("success", effects.success), ("failure", effects.failure))
+            for limit, count in _evicted(writes).items()
+            if count
+        },
+        "diversity": _packed(diversity(batch.completions, batch.group)),
     }
     return bytes(msgpack.packb(fields))
+
+
+def _evicted(writes: Writes) -> dict[str, int]:
+    """Limit of the run's config -> how often something left a memory for it."""
+    for_room = {
+        "max_prompts": int(np.count_nonzero(writes.drops_prompt)),
+        "max_completions": int(np.count_nonzero(writes.drops_entry)),
+    }
+    return for_room | ({"max_age": len(writes.expired)} if isinstance(writes, CuratedWrites) else {})
 
 
 def _packed(column: np.ndarray) -> bytes:
@@ -132,6 +152,8 @@ def _row(records: list[Columns], weights: dict[str, float]) -> HistoryRow:
         length=quantiles(lengths),
         rejected=dict(sum((Counter(one.rejected) for one in records), Counter())),
         merged=dict(sum((Counter(one.merged) for one in records), Counter())),
+        evicted=dict(sum((Counter(one.evicted) for one in records), Counter())),
+        diversity=_mean(np.concatenate([one.diversity for one in records])),
         support={side: float(np.concatenate([one.support[side] for one in records]).mean()) for side in last.support},
         components={name: _component(raw[name], scaled[name], paid[name], sum(paid.values())) for name in weights},
         memory={side: {"prompts": size[0], "completions": size[1]} for side, size in last.sizes.items()},
@@ -147,6 +169,10 @@ def _component(raw: np.ndarray, scaled: np.ndarray, paid: float, paid_by_all: fl
         scaled_std=float(scaled.std()),
         share=paid / paid_by_all if paid_by_all else 0.0,
     )
+
+
+def _mean(values: np.ndarray) -> float | None:
+    return float(values.mean()) if len(values) else None
 
 
 def quantiles(values: np.ndarray) -> Quantiles | None:

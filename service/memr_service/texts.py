@@ -9,7 +9,7 @@ import sqlite3
 import threading
 import time
 import zlib
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future
 from contextlib import suppress
 from dataclasses import dataclass, field
@@ -80,7 +80,19 @@ class Texts:
 
     def get(self, uid: int, serials: Sequence[int]) -> dict[int, tuple[str, str]]:
         """serial -> (prompt, completion), for those that are still kept."""
-        return self._ask(lambda database: _find(database, uid, serials), {})
+        return self._ask(lambda database: dict(_kept(database, uid, serials)), {})
+
+    def search(self, uid: int, serials: Sequence[int], text: str) -> set[int]:
+        """Those whose prompt or completion holds a text, in upper or lower case, and is still kept."""
+        wanted = text.casefold()
+        return self._ask(
+            lambda database: {
+                serial
+                for serial, pair in _kept(database, uid, serials)
+                if any(wanted in one.casefold() for one in pair)
+            },
+            set(),
+        )
 
     def delete(self, uid: int) -> None:
         """Forget a run's texts. Returns at once."""
@@ -188,13 +200,15 @@ def _total(database: sqlite3.Connection) -> int:
     return int(database.execute("SELECT coalesce(sum(bytes), 0) FROM texts").fetchone()[0])
 
 
-def _find(database: sqlite3.Connection, uid: int, serials: Sequence[int]) -> dict[int, tuple[str, str]]:
-    query = "SELECT serial, items FROM texts WHERE uid = ? AND serial <= ? ORDER BY serial DESC, rowid DESC LIMIT 1"
-    found = {}
-    for serial in serials:
-        for start, packed in database.execute(query, (uid, serial)):
-            items = json.loads(zlib.decompress(packed).decode("utf-8", "surrogatepass"))
+def _kept(database: sqlite3.Connection, uid: int, serials: Sequence[int]) -> Iterator[tuple[int, tuple[str, str]]]:
+    """(serial, (prompt, completion)) of those that are still kept, in order; each row is unpacked once."""
+    newest = "SELECT rowid, serial FROM texts WHERE uid = ? AND serial <= ? ORDER BY serial DESC, rowid DESC LIMIT 1"
+    last, items = None, []
+    for serial in sorted(serials):
+        for rowid, start in database.execute(newest, (uid, serial)):
+            if rowid != last:
+                (packed,) = database.execute("SELECT items FROM texts WHERE rowid = ?", (rowid,)).fetchone()
+                last, items = rowid, json.loads(zlib.decompress(packed).decode("utf-8", "surrogatepass"))
             if serial - start < len(items):
                 prompt, completion = items[serial - start]
-                found[serial] = (prompt, completion)
-    return found
+                yield serial, (prompt, completion)

@@ -56,6 +56,10 @@ class HistoryRow(Told):
     """"component:reason" -> items that a guard rejected; "memory:reason" -> items that a gate kept from the memory."""
     merged: dict[str, int] = Field(default={})
     """Memory -> completions that repeated an entry and raised its count."""
+    evicted: dict[str, int] = Field(default={})
+    """"memory:limit" -> entries that left for `max_completions` or `max_age`, prompts for `max_prompts`."""
+    diversity: float | None = None
+    """1 - mean cosine of siblings, mean over groups; null where no group has two completions."""
     support: dict[str, float]
     """Completions read, per item, from each memory."""
     components: dict[str, ComponentHistory]

@@ -26,6 +26,7 @@ def explain(
     ] = None,
     position: Annotated[int | None, typer.Option(help="Or: a record, ...", show_default=False)] = None,
     item: Annotated[int | None, typer.Option(help="... and the item's place in it.", show_default=False)] = None,
+    serial: Annotated[int | None, typer.Option(help="Or: the item's number in its run.", show_default=False)] = None,
     neighbours: Annotated[int, typer.Option(help="Most neighbours to show of either memory.")] = 5,
     as_json: Annotated[bool, typer.Option("--json", help="Everything, as JSON.")] = False,
     url: Url = HERE,
@@ -33,15 +34,16 @@ def explain(
 ) -> None:
     """Why a completion is paid what it is: what it reads, where its values lie, which guards fired, and the sum.
 
-    With --prompt and --completion as it would be scored now, without being remembered; with --position and --item as a
-    stored one was scored.
+    With --prompt and --completion as it would be scored now, without being remembered; with --position and --item, or
+    --serial, as a stored one was scored.
 
     ```
     memr explain gsm8k-seed0 --prompt "What is 2 + 3?" --completion "It is 6."
     memr explain gsm8k-seed0 --position 120 --item 3
     ```
     """
-    given = {"prompt": prompt, "completion": completion, "prompt_id": prompt_id, "position": position, "item": item}
+    texts = {"prompt": prompt, "completion": completion, "prompt_id": prompt_id}
+    given = {**texts, "position": position, "item": item, "serial": serial}
     asked: dict[str, Any] = {name: value for name, value in given.items() if value is not None}
     with RewardClient(url, api_key=api_key, retries=0) as client:
         told = client.explain(run, outcome=outcome, neighbours=neighbours, **asked)
@@ -70,7 +72,8 @@ def _terms(told: Explanation) -> Table:
 
 
 def _neighbours(memory: str, reading: MemoryRead) -> Table:
-    read = f"{reading.completions} completions of {reading.prompts} prompts"
+    merged = f" ({reading.entries} entries)" if reading.entries < reading.completions else ""
+    read = f"{reading.completions} completions{merged} of {reading.prompts} prompts"
     far = "" if reading.centroid_distance is None else f", {reading.centroid_distance:.4f} from their mean"
     shown = Table(title=f"{memory} memory: {read}{far}", title_justify="left")
     for heading in ("cosine", "outcome", "step", "count"):

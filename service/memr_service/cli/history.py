@@ -38,7 +38,11 @@ def metrics(row: HistoryRow) -> dict[str, float]:
             f"memr/{name}/share": one.share,
             **_quantiles(f"memr/{name}/raw", one.raw),
         }
+    if row.diversity is not None:
+        named["memr/diversity"] = row.diversity
     named |= {f"memr/rejected/{reason.replace(':', '/')}": count for reason, count in row.rejected.items()}
+    named |= {f"memr/merged/{memory}": count for memory, count in row.merged.items()}
+    named |= {f"memr/evicted/{limit.replace(':', '/')}": count for limit, count in row.evicted.items()}
     named |= {f"memr/support/{memory}": mean for memory, mean in row.support.items()}
     for memory, size in (("success", row.memory.success), ("failure", row.memory.failure)):
         named |= {f"memr/memory/{memory}/{what}": count for what, count in size.model_dump().items()}

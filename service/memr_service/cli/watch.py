@@ -54,7 +54,10 @@ def watch(
     memr/length/mean               memr/length/p5
     memr/memory/success/prompts    memr/memory/success/completions
     memr/memory/failure/prompts    memr/memory/failure/completions
+    memr/merged/success            memr/merged/failure
+    memr/evicted/success/LIMIT     memr/evicted/failure/LIMIT
     memr/items                     memr/groups
+    memr/diversity
     ```
 
     They are drawn over the trainer's step, or over the record's position where requests name no step. Weights & Biases

@@ -65,6 +65,11 @@ class Desk:
             UnknownRun. InvalidRequest: no such record or item. Conflict: the run is bound to another encoder.
         """
         ledger = Ledger(self._service, run_id)
+        if asked.serial is not None:
+            place = await ledger.where(asked.serial)
+            asked = Explain(
+                position=place.position, item=place.serials.index(asked.serial), neighbours=asked.neighbours
+            )
         if asked.position is None:
             told = await self._explain_given(run_id, asked)
         else:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import numpy as np
 
+from memr_service import siblings
 from memr_service.insight.ranking import auc_by_group, within
 
 REPEATED = 0.95
@@ -56,13 +57,9 @@ def auc(values: np.ndarray, right: np.ndarray, group: np.ndarray) -> float:
 
 
 def diversity(completions: np.ndarray, group: np.ndarray) -> float:
-    """Mean over groups of 1 - the mean cosine of two different siblings, (|sum a|^2 - g) / (g (g - 1))."""
-    count = np.bincount(group)
-    total = np.zeros((len(count), completions.shape[1]))
-    np.add.at(total, group, completions)
-    together = (total * total).sum(axis=1)[count > 1]
-    count = count[count > 1]
-    return float((1 - (together - count) / (count * (count - 1))).mean()) if len(count) else float("nan")
+    """Mean over groups of how unlike siblings are (see `memr_service.siblings`)."""
+    each = siblings.diversity(completions, group)
+    return float(each.mean()) if len(each) else float("nan")
 
 
 def vendi(completions: np.ndarray, group: np.ndarray) -> float:

@@ -94,7 +94,9 @@ def _reading(
     left = units > 0
     entries, units, completion = mine.entries[left], units[left], batch.completions[item]
     if not len(entries):
-        return MemoryRead(prompts=0, completions=0, centroid_distance=None, largest_cosine=None, neighbours=[])
+        return MemoryRead(
+            prompts=0, completions=0, entries=0, centroid_distance=None, largest_cosine=None, neighbours=[]
+        )
     vectors = view.vectors(entries)
     cosines = exact_cosines(completion, vectors)
     number, own = view.serials(entries, first_serial), view.find(batch.keys[item])
@@ -106,6 +108,7 @@ def _reading(
     return MemoryRead(
         prompts=len(mine.prompts),
         completions=int(units.sum()),
+        entries=len(entries),
         centroid_distance=-float(reward.exploit(completion[None], total[None], units.sum()[None])[0]),
         largest_cosine=float(cosines.max()),
         neighbours=[

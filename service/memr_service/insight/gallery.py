@@ -23,6 +23,8 @@ AT_ONCE = 64
 """Records whose columns one visit to the engine reads: some milliseconds in which rewards wait."""
 NEWEST = 20_000
 """Records that a table looks at."""
+SEARCHED = 20_000
+"""Completions whose texts a search looks through, at most."""
 SHOWN_CHARS = 400
 """Of a text; `explain` shows the whole."""
 
@@ -35,8 +37,10 @@ class Gallery:
 
     async def curve(self, run_id: str, after: int, points: int) -> list[HistoryRow]:
         """The run's steps behind a position in at most so many rows."""
-        records = await self._columns(run_id, after)
-        weights = await self._service.ask(run_id, lambda run: run.config.weights)
+        weights, first, last = await self._service.ask(
+            run_id, lambda run: (run.config.weights, max(after, run.base), run.state.position)
+        )
+        records = await self._columns(run_id, first, last)
         return await asyncio.to_thread(history.curve, records, weights, points)
 
     async def completions(
@@ -50,30 +54,40 @@ class Gallery:
         ascending: bool,
         right: bool | None,
         step: int | None,
+        text: str,
     ) -> Completions:
-        """A page of the run's completions behind a position (see `Table.find`).
+        """A page of the run's completions behind a position (see `Table.find`) that hold a text, if one is given.
 
         Raises:
             UnknownRun. InvalidRequest: there is no such column to sort by.
         """
-        uid, config, first, last = await self._service.ask(
+        uid, config, first, last, taken = await self._service.ask(
             run_id,
-            lambda run: (run.uid, run.config, max(after, run.base, run.state.position - NEWEST), run.state.position),
+            lambda run: (
+                *(run.uid, run.config, max(after, run.base, run.state.position - NEWEST)),
+                *(run.state.position, run.state.serial),
+            ),
         )
-        columns = await self._columns(run_id, first)
-        table = await asyncio.to_thread(Table.of, columns, list(config.components))
+        columns = await self._columns(run_id, first, last)
+        table = await asyncio.to_thread(Table.of, columns, list(config.components), taken)
         found = table.find(sort, ascending=ascending, right=right, step=step, threshold=config.success_threshold)
+        searched = None
+        if text:
+            found = found[:SEARCHED]
+            searched = len(found)
+            holding = await asyncio.to_thread(self._service.texts.search, uid, table.serial[found].tolist(), text)
+            found = found[[serial in holding for serial in table.serial[found].tolist()]]
         page = found[offset : offset + limit]
         places = [*zip(table.position[page].tolist(), table.item[page].tolist(), strict=True)]
         ledger = Ledger(self._service, run_id)
         records = {position: await ledger.record(position) for position in {position for position, _ in places}}
-        serials = [records[position].first_serial + item for position, item in places]
+        serials = table.serial[page].tolist()
         texts = await self._texts(uid, serials)
         rows = [
             _row(records[position], item, *texts[serial])
             for (position, item), serial in zip(places, serials, strict=True)
         ]
-        return Completions(rows=rows, matching=len(found), first_position=first + 1, position=last)
+        return Completions(rows=rows, matching=len(found), searched=searched, first_position=first + 1, position=last)
 
     async def map(self, run_id: str, most: int) -> Map:
         """At most so many stored completions on a plane."""
@@ -92,9 +106,8 @@ class Gallery:
         ]
         return Map(points=points, explained=explained, memory=memory)
 
-    async def _columns(self, run_id: str, after: int) -> list[history.Columns]:
-        """The columns of the records behind a position."""
-        start, last = await self._service.ask(run_id, lambda run: (max(after, run.base), run.state.position))
+    async def _columns(self, run_id: str, start: int, last: int) -> list[history.Columns]:
+        """The columns of the records behind a position and up to another."""
         found: list[history.Columns] = []
         while start < last:
             upto = min(start + AT_ONCE, last)

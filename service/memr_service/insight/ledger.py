@@ -70,6 +70,22 @@ class Ledger:
             low, high = (low, middle - 1) if serial < place.serials.start else (middle + 1, high)
         return None
 
+    async def where(self, serial: int) -> Place:
+        """As `place`.
+
+        Raises:
+            InvalidRequest: the run has not taken so many, or its journal does not reach back.
+        """
+        if (place := await self.place(serial)) is not None:
+            return place
+        taken = await self._service.ask(self._run_id, lambda run: run.state.serial)
+        raise InvalidRequest(
+            f"The journal of run {self._run_id!r} has no completion {serial}.",
+            value=serial,
+            limit=taken - 1,
+            remedy="Completions are counted from 0; a bounded journal has dropped the first.",
+        )
+
     async def state(self, position: int) -> State:
         """The run's state after the record at a position: the newest snapshot before it, and what came since."""
         config, kept = await self._service.ask(self._run_id, lambda run: (run.config, run.snapshot(position)))

@@ -17,20 +17,23 @@ class Table:
 
     position: np.ndarray
     item: np.ndarray
+    serial: np.ndarray
+    """Which of all completions the run ever took, from 0."""
     step: np.ndarray
     """-1 where there is none."""
     sortable: dict[str, np.ndarray]
     """`position`, `outcome`, `reward`, `length`, and the raw values of each component by its name."""
 
     @classmethod
-    def of(cls, records: Sequence[Columns], components: Sequence[str]) -> Table:
-        """The items of records in order."""
+    def of(cls, records: Sequence[Columns], components: Sequence[str], taken: int) -> Table:
+        """The items of neighbouring records in order, the last of which is the run's completion number `taken` - 1."""
         sizes = [len(one.outcomes) for one in records]
         position = np.repeat(np.array([one.position for one in records], np.int64), sizes)[::-1]
         steps = np.array([-1 if one.step is None else one.step for one in records], np.int64)
         return cls(
             position=position,
             item=np.concatenate([np.arange(size) for size in sizes] or [np.empty(0, np.int64)])[::-1],
+            serial=np.arange(taken - len(position), taken)[::-1],
             step=np.repeat(steps, sizes)[::-1],
             sortable={
                 "position": position,

@@ -43,6 +43,9 @@ Sort = Annotated[str, Query(description="`position`, `outcome`, `reward`, `lengt
 Ascending = Annotated[bool, Query(description="The least first.")]
 Right = Annotated[bool | None, Query(description="Only right ones, or only wrong ones.")]
 Step = Annotated[int | None, Query(ge=0, lt=2**62, description="Only those of this step.")]
+Text = Annotated[
+    str, Query(max_length=1000, description="Only those whose prompt or completion holds it, in any case.")
+]
 Most = Annotated[int, Query(ge=2, le=2000, description="At most so many, evenly over the memories' ages.")]
 
 
@@ -63,10 +66,19 @@ async def completions(
     ascending: Ascending = False,
     right: Right = None,
     step: Step = None,
+    text: Text = "",
 ) -> Completions:
     """A page of the run's completions as they were scored, with the beginnings of their texts where these are kept."""
     return await context.desk.gallery.completions(
-        run_id, after=after, offset=offset, limit=limit, sort=sort, ascending=ascending, right=right, step=step
+        run_id,
+        after=after,
+        offset=offset,
+        limit=limit,
+        sort=sort,
+        ascending=ascending,
+        right=right,
+        step=step,
+        text=text,
     )
 
 
@@ -91,8 +103,8 @@ async def provenance(run_id: RunId, context: InContext) -> Provenance:
 async def explain(run_id: RunId, request: Request, context: InContext) -> Explanation:
     """What a completion reads, where its values lie in the windows, which guards fired, and the sum; nothing changes.
 
-    Either a prompt and a completion, as they would be scored now and without being remembered, or an item of a record,
-    as it was scored: its neighbours are then those of that time.
+    Either a prompt and a completion, as they would be scored now and without being remembered; or a stored item, by its
+    record or its serial number, as it was scored: its neighbours are then those of that time.
     """
     return await context.desk.explain(run_id, await parse(request, Explain, context.settings))
 
