@@ -332,7 +332,7 @@ def test_damaged_snapshots_are_passed_over(directory: Path, damaged: int, monkey
     assert len(kept) == 2
     before = everything(run)
     for branch, position in kept[:damaged]:
-        (file,) = directory.glob(f"snapshots/*/{branch}-{position}.npz")
+        (file,) = directory.glob(f"snapshots/*/{branch}-{position}.state")
         bytes_ = bytearray(file.read_bytes())
         bytes_[len(bytes_) // 2] ^= 1
         file.write_bytes(bytes_)

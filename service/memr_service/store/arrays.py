@@ -1,50 +1,75 @@
-"""Named arrays as one file: an .npz and, behind it, the CRC-32 of its bytes (4, little-endian)."""
+"""Named arrays as one file: their bytes one after another, then what they are, then how long that is and its CRC-32.
+
+Every array has a checksum of its own, so that reading one and checking another go on at the same time. Gigabytes of
+vectors are read in about the time that it takes to copy them.
+"""
 
 from __future__ import annotations
 
 import os
 import struct
-import zipfile
 import zlib
 from collections.abc import Mapping
+from concurrent.futures import ThreadPoolExecutor
+from io import BufferedIOBase
 from typing import BinaryIO
 
+import msgpack
 import numpy as np
 
-CHUNK = 1 << 20
+_END = struct.Struct("<QI")
 
 
 def write(file: BinaryIO, arrays: Mapping[str, np.ndarray]) -> None:
     """Write arrays to an empty file that can be read back."""
-    # Not `np.savez`: it would pickle objects, which are never read back, and some names are its own arguments.
-    with zipfile.ZipFile(file, "w") as archive:
-        for name, array in arrays.items():
-            with archive.open(f"{name}.npy", "w", force_zip64=True) as member:
-                np.lib.format.write_array(member, array, allow_pickle=False)
-    file.flush()
-    file.write(struct.pack("<I", _checksum(file, file.tell())))
+    contents = []
+    for name, array in arrays.items():
+        data = _bytes(np.ascontiguousarray(array))
+        contents.append([name, array.dtype.str, list(array.shape), zlib.crc32(data)])
+        file.write(data)
+    packed = bytes(msgpack.packb(contents))
+    file.write(packed + _END.pack(len(packed), zlib.crc32(packed)))
     file.flush()
 
 
-def read(file: BinaryIO) -> dict[str, np.ndarray]:
-    """The arrays behind what `write` wrote.
+def read(file: BufferedIOBase) -> dict[str, np.ndarray]:
+    """The arrays behind what `write` wrote; they can be written to, and nobody else has them.
 
     Raises:
-        ValueError, zipfile.BadZipFile: the file is damaged.
+        ValueError: the file is damaged.
     """
-    size = max(file.seek(0, os.SEEK_END) - 4, 0)
-    checksum = _checksum(file, size)
-    if file.read() != struct.pack("<I", checksum):
-        raise ValueError("its checksum does not match")
+    contents = _contents(file)
     file.seek(0)
-    with np.load(file, allow_pickle=False) as archive:
-        return dict(archive)
+    arrays: dict[str, np.ndarray] = {}
+    with ThreadPoolExecutor(os.cpu_count(), "memr-checksum") as pool:
+        checked = []
+        for name, dtype, shape, checksum in contents:
+            array = arrays[name] = np.empty(shape, dtype)
+            file.readinto(_bytes(array))
+            checked.append((pool.submit(zlib.crc32, _bytes(array)), checksum))
+    if any(computed.result() != checksum for computed, checksum in checked):
+        raise ValueError("a checksum does not match")
+    return arrays
 
 
-def _checksum(file: BinaryIO, size: int) -> int:
-    """CRC-32 of the first `size` bytes; leaves the file positioned behind them."""
-    file.seek(0)
-    crc = 0
-    for start in range(0, size, CHUNK):
-        crc = zlib.crc32(file.read(min(CHUNK, size - start)), crc)
-    return crc
+def _contents(file: BufferedIOBase) -> list[tuple[str, str, list[int], int]]:
+    """For each array its name, type, shape and checksum; together they are as long as the file."""
+    size = file.seek(0, os.SEEK_END)
+    file.seek(max(0, size - _END.size))
+    end = file.read()
+    if len(end) < _END.size:
+        raise ValueError("it is cut off")
+    length, checksum = _END.unpack(end)
+    start = size - _END.size - length
+    if start < 0:
+        raise ValueError("its end is damaged")
+    file.seek(start)
+    packed = file.read(length)
+    if zlib.crc32(packed) != checksum:
+        raise ValueError("its table of contents is damaged")
+    return list(msgpack.unpackb(packed))
+
+
+def _bytes(array: np.ndarray) -> memoryview:
+    """The bytes of a contiguous array, without copying it. `TypeError` where it holds objects."""
+    return memoryview(array.reshape(-1).view(np.uint8))

@@ -1,6 +1,6 @@
 """What runs keep beside the database: snapshots of their state, and their index files.
 
-    snapshots/<uid>/<branch>-<position>.npz    arrays (`arrays`)
+    snapshots/<uid>/<branch>-<position>.state    arrays (`arrays`)
     index/<uid>/<name>
 
 They save time: what they hold follows from the journal, so a damaged one is passed over. Only the snapshot where a
@@ -14,7 +14,6 @@ import os
 import re
 import shutil
 import threading
-import zipfile
 from pathlib import Path
 
 from memr_service.store import arrays
@@ -59,7 +58,7 @@ class RunFiles:
         Raises:
             StoreFull: no room. Unavailable: cannot be written.
         """
-        name = f"{snapshot.branch}-{snapshot.position}.npz"
+        name = f"{snapshot.branch}-{snapshot.position}.state"
         temporary = self._snapshots / f"{uid}-{name}.tmp"
         with translated(self._snapshots):
             self._snapshots.mkdir(parents=True, exist_ok=True)
@@ -84,21 +83,21 @@ class RunFiles:
         uid = int(final.parent.name)
         for branch, position in self.kept(uid)[KEPT:]:
             if position == 0 or position != self.bases.get(uid):
-                (final.parent / f"{branch}-{position}.npz").unlink()
+                (final.parent / f"{branch}-{position}.state").unlink()
 
     def kept(self, uid: int) -> list[tuple[int, int]]:
         """(branch, position) of a run's snapshots, newest first."""
         place = self._snapshots / str(uid)
-        names = [re.fullmatch(r"(\d+)-(\d+)\.npz", name) for name in (os.listdir(place) if place.is_dir() else [])]
+        names = [re.fullmatch(r"(\d+)-(\d+)\.state", name) for name in (os.listdir(place) if place.is_dir() else [])]
         return sorted(((int(name[1]), int(name[2])) for name in names if name), reverse=True)
 
     def load(self, uid: int, branch: int, position: int) -> Snapshot | None:
         """A snapshot, or None when it is damaged (then it is removed, as it will never be of use) or unreadable."""
-        path = self._snapshots / str(uid) / f"{branch}-{position}.npz"
+        path = self._snapshots / str(uid) / f"{branch}-{position}.state"
         try:
             with path.open("rb") as file:
                 return Snapshot(branch, position, arrays.read(file))
-        except (ValueError, zipfile.BadZipFile) as error:
+        except ValueError as error:
             logger.warning("the snapshot %s is damaged and will not be used: %s", path, error)
             path.unlink(missing_ok=True)
         except OSError as error:

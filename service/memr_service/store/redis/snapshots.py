@@ -9,7 +9,6 @@ from __future__ import annotations
 import io
 import logging
 import tempfile
-import zipfile
 from typing import Any
 
 from memr_service.store import arrays
@@ -69,7 +68,7 @@ class Snapshots:
                 file.write(found or b"")
         try:
             return Snapshot(branch, position, arrays.read(file))
-        except (ValueError, zipfile.BadZipFile) as error:
+        except ValueError as error:
             logger.warning("snapshot %s of run %d is damaged and will not be used: %s", name, uid, error)
             return None
 
