@@ -537,7 +537,7 @@ def test_a_snapshot_with_any_byte_flipped_or_missing_is_not_loaded(
 
 def test_objects_do_not_get_into_a_snapshot(store: SqliteStore, data: Path) -> None:
     uid = fill(store, 1)
-    with pytest.raises(TypeError, match="object"):
+    with pytest.raises(TypeError, match="array of references"):
         store.save_snapshot(uid, Snapshot(0, 1, {"a": np.array([{}], dtype=object)}))
     assert store.snapshots(uid) == []
     assert list((data / "snapshots").rglob("*.*")) == []

@@ -72,4 +72,4 @@ def _contents(file: BufferedIOBase) -> list[tuple[str, str, list[int], int]]:
 
 def _bytes(array: np.ndarray) -> memoryview:
     """The bytes of a contiguous array, without copying it. `TypeError` where it holds objects."""
-    return memoryview(array.reshape(-1).view(np.uint8))
+    return array.reshape(-1).view(np.uint8).data
