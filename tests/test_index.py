@@ -190,7 +190,7 @@ def test_a_graph_that_cannot_return_enough_is_scanned() -> None:
     index = PromptIndex(D, 50)
     fill(index, vectors)
     graph = Disconnected(40)
-    index.swap(Graph(0, 40, graph, np.arange(40), np.arange(40)))
+    index.swap(Graph(0, 40, graph, np.arange(40), np.arange(40), np.zeros(40, np.int64)))
     assert nearest(index, vectors, 4) == brute_force(vectors, vectors, 4, 0, 50)
     assert graph.asked == 1
 

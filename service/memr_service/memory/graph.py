@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import zlib
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
@@ -17,6 +18,8 @@ import numpy as np
 
 CHUNK = 256
 """Vectors put into a graph at once."""
+PIECE = 64 << 20
+"""Bytes of a file that have a checksum of their own, so that several cores share the work of a large one."""
 SPARE = 16
 """Neighbours beyond those asked for, among which cosines in float64 may decide otherwise than the graph did."""
 
@@ -46,14 +49,18 @@ class Graph:
         live: how many of them are not gone.
     """
 
-    def __init__(self, start: int, stop: int, hnsw: hnswlib.Index, numbers: np.ndarray, points: np.ndarray) -> None:
-        """`points` (m,): the point of each of `numbers` (m,), called by the first number there."""
+    def __init__(
+        self, start: int, stop: int, hnsw: hnswlib.Index, numbers: np.ndarray, points: np.ndarray, prints: np.ndarray
+    ) -> None:
+        """`points` (m,): the point of each of `numbers` (m,), called by the first number there; `prints` (m,): what
+        `fingerprints` makes of their vectors."""
         self.start = start
         self.stop = stop
         self.numbers = numbers
         self.live = len(numbers)
         self._hnsw = hnsw
         self._points = points
+        self._prints = prints
         self._live_points = hnsw.get_current_count()
         self._together: dict[int, dict[int, None]] = {}
         """Point -> the numbers that are left there, ascending, where there were several."""
@@ -65,10 +72,10 @@ class Graph:
         """Which of `numbers` (m,) are in the graph, gone or not."""
         return np.asarray(np.append(self.numbers, -1)[np.searchsorted(self.numbers, numbers)] == numbers)
 
-    def vectors(self, numbers: np.ndarray) -> np.ndarray:
-        """The points (m, d) of some of its numbers (m,), of which none may be gone."""
-        points = self._points[np.searchsorted(self.numbers, numbers)]
-        return np.asarray(self._hnsw.get_items(points, return_type="numpy"))
+    def built_from(self, numbers: np.ndarray, vectors: np.ndarray) -> bool:
+        """Whether it was built from these vectors (m, d), among others, by these numbers (m,)."""
+        known = self._prints[np.searchsorted(self.numbers, numbers[self.holds(numbers)])]
+        return len(known) == len(numbers) and bool((known == fingerprints(vectors)).all())
 
     def forget(self, numbers: np.ndarray) -> None:
         """Mark those of `numbers` that it holds as gone: searches pass over them. None may be marked twice."""
@@ -114,16 +121,16 @@ class Graph:
         return numbers, places
 
     def save(self, file: Path) -> None:
-        """Keep the graph in `file` and one beside it, with their checksum; without that they count for nothing.
+        """Keep the graph in `file` and one beside it, with their checksums; without these they count for nothing.
 
         All is on disk when this returns: what leaves later cannot be put into the graph once more.
         """
-        beside, checksum = file.with_suffix(".npy"), file.with_suffix(".crc32")
-        checksum.unlink(missing_ok=True)
+        beside, checksums = file.with_suffix(".npy"), file.with_suffix(".crc32")
+        checksums.unlink(missing_ok=True)
         self._hnsw.save_index(str(file))
-        np.save(beside, np.stack([self.numbers, self._points]))
-        checksum.write_text(_checksum(file, beside))
-        for written in (file, beside, checksum):
+        np.save(beside, np.stack([self.numbers, self._points, self._prints]))
+        checksums.write_text(_checksums(file, beside))
+        for written in (file, beside, checksums):
             with written.open("rb") as opened:
                 os.fsync(opened.fileno())
 
@@ -132,7 +139,7 @@ class Graph:
         """The graph that was kept in a file, or None where it is not there or not whole."""
         beside = file.with_suffix(".npy")
         try:
-            if file.with_suffix(".crc32").read_bytes() != _checksum(file, beside).encode():
+            if file.with_suffix(".crc32").read_bytes() != _checksums(file, beside).encode():
                 return None
         except FileNotFoundError:
             return None
@@ -153,7 +160,12 @@ def build(stretch: Stretch, seed: int) -> Graph:
         points[here] = _points(hnsw, stretch, here)
         own = points[here] == numbers[here]
         hnsw.add_items(vectors[here][own], numbers[here][own], num_threads=1)
-    return Graph(stretch.start, stretch.stop, hnsw, numbers, points)
+    return Graph(stretch.start, stretch.stop, hnsw, numbers, points, fingerprints(vectors))
+
+
+def fingerprints(vectors: np.ndarray) -> np.ndarray:
+    """A number (m,) that tells vectors (m, d) in float32 apart: the exclusive or of their words."""
+    return np.asarray(np.bitwise_xor.reduce(vectors.view(np.uint32), axis=1), np.int64)
 
 
 def _points(hnsw: hnswlib.Index, stretch: Stretch, here: slice) -> np.ndarray:
@@ -178,11 +190,18 @@ def _distance(x: np.ndarray, y: np.ndarray) -> np.ndarray:
     return np.asarray(np.linalg.norm(x - y, axis=1))
 
 
-def _checksum(*files: Path) -> str:
-    """CRC-32 of files, in hex: hnswlib reads whatever it is given, and searches beyond its memory."""
+def _checksums(*files: Path) -> str:
+    """CRC-32 of files, piece by piece in hex: hnswlib reads whatever it is given, and searches beyond its memory."""
+    pieces = [(file, start) for file in files for start in range(0, file.stat().st_size, PIECE)]
+    with ThreadPoolExecutor(os.cpu_count(), "memr-checksum") as pool:
+        return " ".join(f"{crc:08x}" for crc in pool.map(_crc32, pieces))
+
+
+def _crc32(piece: tuple[Path, int]) -> int:
+    file, start = piece
     crc = 0
-    for file in files:
-        with file.open("rb") as opened:
-            while block := opened.read(1 << 20):
-                crc = zlib.crc32(block, crc)
-    return f"{crc:08x}"
+    with file.open("rb") as opened:
+        opened.seek(start)
+        for _ in range(0, PIECE, 1 << 20):
+            crc = zlib.crc32(opened.read(1 << 20), crc)
+    return crc

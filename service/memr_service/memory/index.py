@@ -113,11 +113,8 @@ class Index(ABC):
         graph = Graph.load(start, stop, self.dimension, file)
         if graph is None or ((graph.numbers < start) | (graph.numbers >= stop)).any():
             return None
-        stored = self.stored(start, stop)
-        if not graph.holds(stored).all():
-            return None
-        apart = np.linalg.norm(graph.vectors(stored) - self.take(stored), axis=1)
-        return graph if (apart <= self.margin).all() else None
+        everything = self.pieces(start, stop, np.empty(0, np.int64))
+        return graph if all(graph.built_from(*piece) for piece in everything) else None
 
     def _forget(self, numbers: np.ndarray) -> None:
         """Mark `numbers` (m,) as gone wherever they are; a graph of which nothing is left is given up."""
