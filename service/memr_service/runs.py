@@ -48,6 +48,10 @@ class Runs:
         """The run, if it is in memory and nobody else can have changed it (safe from any thread)."""
         return None if self._store.shared else self._open.get(run_id)
 
+    def holds(self, run: Run) -> bool:
+        """Whether a run is still in use (safe from any thread)."""
+        return self._open.get(run.stored.run_id) is run
+
     def find(self, run_id: str) -> Run | None:
         """The run as it is in the store, read from there if need be; None if there is none of that name.
 
@@ -117,7 +121,7 @@ class Runs:
         self._guarded(run, lambda: run.expire(names))
 
     def _guarded(self, run: Run, change: Callable[[], T]) -> T | None:
-        if self._open.get(run.stored.run_id) is not run:
+        if not self.holds(run):
             return None
         try:
             return change()
@@ -137,7 +141,7 @@ class Runs:
 
     def forget(self, run: Run) -> None:
         """Let the run be read anew when it is next asked for."""
-        if self._open.get(run.stored.run_id) is run:
+        if self.holds(run):
             del self._open[run.stored.run_id]
             self._on_forget(run)
 

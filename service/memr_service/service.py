@@ -21,7 +21,7 @@ from memr_client.errors import DeadlineExceeded, InvalidRequest, ProblemError, U
 from memr_client.schemas import BarrierState, Checkpoint, HistoryRow, RewardRequest, RunConfig, RunInfo, Version
 
 from memr_service import batch as inputs
-from memr_service.barrier import Barrier, Member, Seat, merged, new_barrier
+from memr_service.barrier import Barrier, Keeper, Member, Seat, merged, new_barrier
 from memr_service.batcher import Batcher
 from memr_service.embedder import Embedder, Sent, sent_embeddings
 from memr_service.encoder import Encoders
@@ -71,10 +71,11 @@ class Service:
         self.texts = Texts(texts_file, settings.text_quota_bytes, settings.text_max_age_days)
         self.observers: list[Callable[[RewardEvent], None]] = []
         self._engine = ThreadPoolExecutor(1, "memr-engine")
-        self._background = ThreadPoolExecutor(1, "memr-background")
+        self._background = ThreadPoolExecutor(2, "memr-background")  # a snapshot need not wait for a graph
         limits = Limits(settings.snapshot_bytes, settings.journal_bytes, 60 * settings.idle_minutes)
         self._runs = Runs(store, self._background, limits, self._forgotten)
         self._in_flight: Once[tuple[bytes, bool]] = Once()
+        self.keeper = Keeper(store, settings.address, self._drop_barrier)
         self._barriers: dict[int, Barrier] = {}
         self._barriers_gone = BarrierState(waiting=0, timeouts=0, late=0)
         self._loop: asyncio.AbstractEventLoop | None = None
@@ -101,6 +102,7 @@ class Service:
         for barrier in self._barriers.values():
             barrier.drop(Unavailable("The service is shutting down.", remedy="Try again.", retry_after=1))
         await self._in_flight.settled()
+        await self.keeper.close()
         self.batcher.close()
         await self._in_engine(self._close)
         self._background.shutdown()
@@ -149,7 +151,7 @@ class Service:
         """The five hops. Should the run's config change between encoding and scoring, they begin again."""
         while True:
             run = await self._open(request)
-            barrier = None if request.mode == "eval" else self._barrier(run)
+            barrier = None if request.mode == "eval" else await self._barrier(run)
             if not keys and barrier is None:
                 return await self._in_engine(run.nothing), False
             if sent is None or barrier is not None:  # what was answered before is not encoded again, nor does it wait
@@ -223,7 +225,7 @@ class Service:
         ]
         done = await self._in_engine(self._runs.commit, run, merged(seats), submissions)
         if done is None:
-            raise _dropped(run.stored.run_id)
+            raise _dropped()
         answers, record = done
         for member, answered in zip(members, answers, strict=True):
             if not member.answer.done():
@@ -255,11 +257,18 @@ class Service:
         """Describe a run."""
         run = await self._known(run_id)
         info = await self._in_engine(partial(run.info, digest=digest))
-        barrier = self._barrier(run)
-        if barrier is None:
+        if run.config.barrier == "none":
             return info
-        state = BarrierState(waiting=barrier.waiting, timeouts=barrier.timeouts, late=barrier.late)
-        return info.model_copy(update={"barrier": state})
+        here = [self._barriers[run.uid]] if run.uid in self._barriers else []
+        return info.model_copy(update={"barrier": _together(here)})
+
+    async def require_barrier(self, run_id: str) -> None:
+        """Return where this service keeps the run's barrier, or it has none.
+
+        Raises:
+            Elsewhere: another service keeps it.
+        """
+        await self._barrier(await self._known(run_id))
 
     async def config(self, run_id: str) -> RunConfig:
         """A run's resolved config."""
@@ -372,23 +381,31 @@ class Service:
 
     # Between the two
 
-    def _barrier(self, run: Run) -> Barrier | None:
-        """Where the run's requests wait for each other."""
+    async def _barrier(self, run: Run) -> Barrier | None:
+        """Where the run's requests wait for each other; `Elsewhere` if another service keeps it."""
+        if run.config.barrier == "none":
+            return None
+        await self.keeper.require(run.stored.run_id, run.uid)
         if run.uid not in self._barriers:
             settle, expire = partial(self._settle, run), partial(self._expire, run)
-            barrier = new_barrier(run.config, settle, expire, list(run.state.open_groups))
-            if barrier is None:
-                return None
             self._loop = asyncio.get_running_loop()
-            self._barriers[run.uid] = barrier
+            self._barriers[run.uid] = new_barrier(run.config, settle, expire, list(run.state.open_groups))
+            if not self._runs.holds(run):  # it has been read anew since it was opened
+                self._barriers.pop(run.uid, None)
+                raise _dropped()
         return self._barriers[run.uid]
 
     def _forgotten(self, run: Run) -> None:
         """Send away who waits at the barrier of a run that is read anew (called in the engine's thread)."""
-        if (barrier := self._barriers.pop(run.uid, None)) is not None:
+        self.keeper.forget(run.uid)
+        if self._loop is not None:
+            self._loop.call_soon_threadsafe(self._drop_barrier, run.uid)
+
+    def _drop_barrier(self, uid: int) -> None:
+        """Send away who waits at a run's barrier."""
+        if (barrier := self._barriers.pop(uid, None)) is not None:
             self._barriers_gone = _together([self._barriers_gone, barrier]).model_copy(update={"waiting": 0})
-            assert self._loop is not None
-            self._loop.call_soon_threadsafe(barrier.drop, _dropped(run.stored.run_id))
+            barrier.drop(_dropped())
 
     def _close(self) -> None:
         self._runs.close()
@@ -489,9 +506,9 @@ def _in_time(begin_by: float | None, function: Callable[..., T], *args: Any) -> 
     return function(*args)
 
 
-def _dropped(run_id: str) -> Unavailable:
+def _dropped() -> Unavailable:
     return Unavailable(
-        f"Run {run_id!r} was changed while the request waited at its barrier; nothing of it was stored.",
+        "The run was changed, or is served elsewhere now, while the request waited at its barrier; nothing was stored.",
         remedy="Send it again with the same request_id.",
         retry_after=1,
     )

@@ -20,6 +20,8 @@ class Settings(BaseSettings):
     host: str = "127.0.0.1"
     """Address to listen on. Anything but loopback needs API keys (or `insecure`)."""
     port: Annotated[int, Field(ge=0, le=65535)] = 8000
+    address: str = ""
+    """Where other services over the same store reach this one, as http://host:port; `memr serve` knows it as a rule."""
     insecure: bool = False
     """Serve beyond loopback without keys. Everybody who reaches the port can then read and write every run."""
     keys_file: Path | None = None
@@ -33,7 +35,8 @@ class Settings(BaseSettings):
     text_max_age_days: Annotated[float, Field(gt=0)] = 90
     """Texts older than this are removed."""
     snapshot_bytes: Annotated[int, Field(ge=1 << 16)] = 64 << 20
-    """A snapshot is taken after so many bytes of journal (bounds the time a restart takes)."""
+    """A snapshot is taken after so many bytes of journal, or an eighth of the last one's if that is more (bounds the
+    time a restart takes)."""
     journal_bytes: Annotated[int, Field(ge=0)] = 0
     """Bytes of journal a run keeps; older records are dropped, but never past the oldest checkpoint. 0 keeps all."""
     answer_hours: Annotated[float, Field(ge=24)] = 48

@@ -22,6 +22,7 @@ from memr_service.app.observe import Observe
 from memr_service.app.openapi import describe
 from memr_service.app.problems import as_problem, problem_response
 from memr_service.app.readiness import Readiness
+from memr_service.app.relay import Relay
 from memr_service.app.routes import ROUTERS
 from memr_service.app.routes.reward import reward
 from memr_service.app.shortcut import Shortcut
@@ -62,8 +63,8 @@ def create_app(settings: Settings, service: Service | None = None) -> FastAPI:
             Middleware(Shortcut, routes={"/reward": reward}),
         ],
     )
-    readiness = Readiness(service, lifecycle)
-    app.state.context = Context(settings, service, desk, lifecycle, readiness, metrics, Judge(), Seats())
+    readiness, relay = Readiness(service, lifecycle), Relay(service.keeper)
+    app.state.context = Context(settings, service, desk, lifecycle, readiness, metrics, relay, Judge(), Seats())
     for router in ROUTERS:
         app.include_router(router)
     app.openapi = partial(describe, app)  # type: ignore[method-assign]
@@ -79,6 +80,7 @@ async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
     yield
     context.lifecycle.drain()
     await context.service.close()
+    await context.relay.close()
     await context.judge.close()
 
 

@@ -29,13 +29,13 @@ Model = TypeVar("Model", bound=BaseModel)
 
 
 async def parse(request: Request, model: type[Model], settings: Settings) -> Model:
-    """Read the request's body as a `model`.
+    """Read the request's body as a `model`; as it came it is kept in the request's state.
 
     Raises:
         MalformedBody, UnsupportedMedia, TooLarge, InvalidRequest.
     """
     media, packed = _media(request), _packed(request)
-    raw = await _read(request, settings.max_body_bytes)
+    raw = request.state.body = await _read(request, settings.max_body_bytes)
     if packed or len(raw) > BIG:
         return await asyncio.to_thread(decode, raw, media, packed, model, settings)
     return decode(raw, media, packed, model, settings)

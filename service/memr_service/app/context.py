@@ -12,6 +12,7 @@ from memr_service.app.guard import Key
 from memr_service.app.lifecycle import Lifecycle
 from memr_service.app.metrics import Metrics
 from memr_service.app.readiness import Readiness
+from memr_service.app.relay import Relay
 from memr_service.insight.desk import Desk
 from memr_service.judge import Judge
 from memr_service.openrlhf import Seats
@@ -29,6 +30,7 @@ class Context:
     lifecycle: Lifecycle
     readiness: Readiness
     metrics: Metrics
+    relay: Relay
     judge: Judge
     seats: Seats
 

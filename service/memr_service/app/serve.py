@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ipaddress
+import socket
 import time
 from types import FrameType
 
@@ -29,7 +30,7 @@ def serve(settings: Settings) -> None:
     _refuse_open_door(settings)
     logs.configure()
     threadpool_limits(1, user_api="blas")  # numpy's products are small here: more threads wait more than they work
-    app = create_app(settings)
+    app = create_app(settings.model_copy(update={"address": settings.address or _address(settings)}))
     lifecycle: Lifecycle = app.state.context.lifecycle
     config = uvicorn.Config(
         app,
@@ -64,6 +65,13 @@ class _Server(uvicorn.Server):
         since = self.lifecycle.drained_at
         drained = since is not None and (self.lifecycle.inside == 0 or time.monotonic() - since > self.drain_s)
         return await super().on_tick(counter) or drained
+
+
+def _address(settings: Settings) -> str:
+    """Where others reach this process: at the machine's name where it listens on all addresses."""
+    everywhere = settings.host in ("0.0.0.0", "::")
+    host = socket.gethostname() if everywhere else settings.host
+    return f"http://{f'[{host}]' if ':' in host else host}:{settings.port}"
 
 
 def _refuse_open_door(settings: Settings) -> None:

@@ -8,14 +8,15 @@ from memr_client.schemas import RunConfig
 
 from memr_service.barrier.base import Barrier, Member, Seat, Settle, merged
 from memr_service.barrier.group import GroupBarrier
+from memr_service.barrier.keeper import Elsewhere, Keeper
 from memr_service.barrier.snapshot import Expire, SnapshotBarrier
 from memr_service.barrier.step import StepBarrier
 
-__all__ = ["Barrier", "Member", "Seat", "merged", "new_barrier"]
+__all__ = ["Barrier", "Elsewhere", "Keeper", "Member", "Seat", "merged", "new_barrier"]
 
 
-def new_barrier(config: RunConfig, settle: Settle, expire: Expire, still_open: Iterable[bytes]) -> Barrier | None:
-    """The barrier a run's config asks for; None where each request stands alone.
+def new_barrier(config: RunConfig, settle: Settle, expire: Expire, still_open: Iterable[bytes]) -> Barrier:
+    """The barrier a run's config asks for, which is not `none`.
 
     Args:
         settle: scores, commits and answers requests as one.
@@ -27,6 +28,4 @@ def new_barrier(config: RunConfig, settle: Settle, expire: Expire, still_open: I
     if config.barrier == "group":
         assert config.group_size is not None
         return GroupBarrier(settle, config.barrier_timeout_s, config.group_size)
-    if config.barrier == "snapshot":
-        return SnapshotBarrier(settle, config.barrier_timeout_s, expire, still_open)
-    return None
+    return SnapshotBarrier(settle, config.barrier_timeout_s, expire, still_open)

@@ -15,6 +15,9 @@ from typing import Protocol
 import numpy as np
 from memr_client.errors import InternalError
 
+KEEP_S = 5.0
+"""How long a barrier is kept unless its keeper says again that it does: the others wait so long when it has died."""
+
 
 @dataclass(frozen=True)
 class StoredRun:
@@ -131,7 +134,10 @@ class Damage:
 
 
 class Store(Protocol):
-    """Keeps runs, their records, answers and snapshots. Called from one thread at a time, but for `save_snapshot`."""
+    """Keeps runs, their records, answers and snapshots.
+
+    Called from one thread at a time, but for `save_snapshot`, `keep`, `keeper` and `release`.
+    """
 
     url: str
     directory: Path | None
@@ -182,7 +188,8 @@ class Store(Protocol):
         """Make one record, and the answers to its request ids, durable, all or nothing.
 
         Raises:
-            Moved: the record does not follow the run's last one, or (Answered) answers what was answered before.
+            Moved: the record does not follow the run's last one, another process keeps the run's barrier, or (Answered)
+                it answers what was answered before.
             UnknownRun: no such run or branch. StoreFull: no room. Nothing was written in any of these.
             Unavailable: any other failure. Nothing was written; but where the store is another process it may have
                 been: then `tip` tells, and a retry finds its answer.
@@ -249,6 +256,19 @@ class Store(Protocol):
 
         The snapshot taken at `base` is kept until the next trim.
         """
+
+    def keep(self, uid: int, address: str) -> str | None:
+        """Keep a run's barrier for `KEEP_S`, at the address where others find this process; then only it commits.
+
+        Returns:
+            None; or, where another process keeps it, the address of that.
+        """
+
+    def keeper(self, uid: int) -> str | None:
+        """The address of another process that keeps a run's barrier, if one does."""
+
+    def release(self, uid: int) -> None:
+        """Let another process keep a run's barrier."""
 
     def size(self) -> int:
         """Bytes on disk (or in memory)."""

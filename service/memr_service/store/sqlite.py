@@ -240,6 +240,15 @@ class SqliteStore:
         if self._files is not None:
             self._files.bases[uid] = base
 
+    def keep(self, uid: int, address: str) -> None:
+        """Nobody else keeps a run's barrier."""
+
+    def keeper(self, uid: int) -> None:
+        """Nobody else does."""
+
+    def release(self, uid: int) -> None:
+        """There is nobody to keep it."""
+
     def size(self) -> int:
         """Bytes of the data directory, or of the database in memory."""
         if self.directory is not None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import hashlib
 import logging
 import time
@@ -30,6 +31,7 @@ from memr_service.app.body import parse
 from memr_service.app.connection import waited_for
 from memr_service.app.context import Context, InContext, RunId
 from memr_service.app.openapi import GUARDED, body_of, problems
+from memr_service.barrier import Elsewhere
 
 router = APIRouter(tags=["reward"])
 logger = logging.getLogger(__name__)
@@ -67,6 +69,23 @@ async def openrlhf_reward(run_id: RunId, request: Request, context: InContext, m
     """
     body = await parse(request, OpenRLHFRequest, context.settings)
     request.state.n = len(body.query)
+    arrived = time.monotonic()
+    while True:
+        try:
+            await context.service.require_barrier(run_id)
+            return await _seated(run_id, body, mode, request, context)
+        except Elsewhere as elsewhere:  # and so are the seats that were left
+            with contextlib.suppress(Elsewhere):
+                return await context.relay(request, elsewhere)
+            if time.monotonic() - arrived > PATIENCE_S:
+                raise
+            await asyncio.sleep(1)
+
+
+async def _seated(
+    run_id: str, body: OpenRLHFRequest, mode: Literal["train", "eval"], request: Request, context: Context
+) -> Response:
+    """The answer at the seat that was left with this body, or at a new one."""
     digest = hashlib.sha256(orjson.dumps([run_id, mode, body.model_dump()], option=orjson.OPT_SORT_KEYS)).digest()
     work = context.seats.take(digest)
     if work is None:
@@ -96,6 +115,8 @@ async def _reward(run_id: str, body: OpenRLHFRequest, mode: Literal["train", "ev
     while True:
         try:
             answer, _ = await context.service.reward(scored, time.monotonic() + context.settings.deadline_s)
+        except Elsewhere:
+            raise
         except (Overloaded, Unavailable) as busy:
             if context.lifecycle.state != "serving" or time.monotonic() - arrived > PATIENCE_S:
                 raise

@@ -23,6 +23,7 @@ from memr_service.app.body import parse
 from memr_service.app.connection import while_connected
 from memr_service.app.context import Context
 from memr_service.app.openapi import GUARDED, body_of, problems
+from memr_service.barrier import Elsewhere
 
 router = APIRouter(tags=["reward"])
 
@@ -79,7 +80,10 @@ async def reward(request: Request) -> Response:
     request.state.caller.require_run(body.run_id)
     parsed = time.monotonic()
     work = context.service.reward(body, arrived + patience, parsed - arrived)
-    answer, replayed = await while_connected(request, work)
+    try:
+        answer, replayed = await while_connected(request, work)
+    except Elsewhere as elsewhere:
+        return await context.relay(request, elsewhere)
     headers = {"Server-Timing": _timing(body=parsed - arrived, service=time.monotonic() - parsed)}
     if replayed:
         headers["Idempotency-Replayed"] = "true"

@@ -11,6 +11,7 @@ A run's keys carry its number in braces, so that a cluster keeps them together:
     memr:{uid}:snapshots    the states kept; snapshot:NAME:I their pieces (`snapshots`)
     memr:{uid}:checkpoints  names of positions
     memr:{uid}:turn         whose turn it is where several write (`turns`); saving: who keeps a snapshot
+    memr:{uid}:keeper       which process keeps its barrier (`keepers`)
     memr:doomed             runs being made or removed, and since when: what a crash leaves of them goes later
 
 A commit is one script (commit.lua). It holds effects, not commands: other processes apply the same bytes.

@@ -1,10 +1,10 @@
 -- One record with the answers that it led to, all or nothing; refused unless it follows the run's last one.
 --
--- KEYS  run, turn, segments, log and columns of the segment in use, log and columns of the one this record may begin,
---       then a key for each answer, then one for each answer to amend
+-- KEYS  run, turn, keeper, segments, log and columns of the segment in use, log and columns of the one this record may
+--       begin, then a key for each answer, then one for each answer to amend
 -- ARGV  commit id, branch, position, parent, chain, segment in use, payload, columns, token, bytes of a segment,
 --       seconds to keep answers, number of answers, then digest and answer of each, then each amended answer
--- gives ok and the segment it is in; or gone, answered, moved, wait
+-- gives ok and the segment it is in; or gone, kept, answered, moved, wait
 
 local commit, branch, position, parent, chain, segment = ARGV[1], ARGV[2], ARGV[3], ARGV[4], ARGV[5], ARGV[6]
 local payload, columns, token, count = ARGV[7], ARGV[8], ARGV[9], tonumber(ARGV[12])
@@ -17,7 +17,7 @@ end
 
 if tonumber(position) >= 1 and tonumber(position) <= tonumber(tip[2]) then
   -- The same commit again, perhaps: its first answer was lost on the way.
-  for at, name in pairs({[4] = segment, [6] = position}) do
+  for at, name in pairs({[5] = segment, [7] = position}) do
     local entry = redis.call('XRANGE', KEYS[at], id, id)[1]
     if entry and entry[2][2] == commit then
       return {'ok', name}
@@ -25,8 +25,12 @@ if tonumber(position) >= 1 and tonumber(position) <= tonumber(tip[2]) then
   end
 end
 
+local keeper = redis.call('GET', KEYS[3])
+if keeper and keeper:sub(1, #token) ~= token then
+  return {'kept'}
+end
 for i = 1, count do
-  if redis.call('HEXISTS', KEYS[7 + i], branch .. ':answer') == 1 then
+  if redis.call('HEXISTS', KEYS[8 + i], branch .. ':answer') == 1 then
     return {'answered'}
   end
 end
@@ -39,27 +43,27 @@ if turn and turn ~= token then
   return {'wait'}
 end
 
-local log, beside, bytes = KEYS[4], KEYS[5], tonumber(tip[5])
+local log, beside, bytes = KEYS[5], KEYS[6], tonumber(tip[5])
 if bytes >= tonumber(ARGV[10]) then
-  log, beside, bytes, segment = KEYS[6], KEYS[7], 0, position
+  log, beside, bytes, segment = KEYS[7], KEYS[8], 0, position
 end
 redis.call('XADD', log, id, 'commit', commit, 'payload', payload, 'chain', chain)
 redis.call('XADD', beside, id, 'columns', columns)
 if bytes == 0 then
-  redis.call('ZADD', KEYS[3], position, branch .. ':' .. position)
+  redis.call('ZADD', KEYS[4], position, branch .. ':' .. position)
 end
 redis.call('HSET', KEYS[1], 'position', position, 'chain', chain, 'segment', segment, 'bytes', bytes + #payload + 1)
 redis.call('HINCRBY', KEYS[1], 'journal', #payload)
 for i = 1, count do
-  local key, at = KEYS[7 + i], 12 + 2 * i
+  local key, at = KEYS[8 + i], 12 + 2 * i
   redis.call('HSET', key, 'latest', branch, branch .. ':position', position,
     branch .. ':digest', ARGV[at - 1], branch .. ':answer', ARGV[at])
   redis.call('EXPIRE', key, ARGV[11])
 end
-for i = 8 + count, #KEYS do
+for i = 9 + count, #KEYS do
   local latest = redis.call('HGET', KEYS[i], 'latest')
   if latest then
-    redis.call('HSET', KEYS[i], latest .. ':answer', ARGV[5 + count + i])
+    redis.call('HSET', KEYS[i], latest .. ':answer', ARGV[4 + count + i])
   end
 end
 if turn then

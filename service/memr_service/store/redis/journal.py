@@ -35,13 +35,14 @@ class Amendments:
 class Journal:
     """The records of all runs on a server."""
 
-    def __init__(self, server: Server, answer_seconds: int) -> None:
+    def __init__(self, server: Server, answer_seconds: int, token: bytes) -> None:
+        """`token` (16 bytes) tells this process from all others."""
         self.conflicts = 0
         """Commits that were refused because another process had come first."""
         self._server = server
         self._answer_seconds = answer_seconds
         self._script = server.script("commit")
-        self._turns = Turns(server)
+        self._turns = Turns(server, token)
         self._segments: dict[int, str] = {}  # uid -> what was in use when its tip was last seen
 
     def tip(self, uid: int) -> Tip:
@@ -64,7 +65,8 @@ class Journal:
         """Commit a record and its answers.
 
         Raises:
-            UnknownRun: no such run or branch. Moved: another record came first. Answered: so did one of its requests.
+            UnknownRun: no such run or branch. Answered: one of its requests was answered by another record.
+            Moved: another record came first, or another process keeps the run's barrier.
         """
         if uid not in self._segments:
             self.tip(uid)
@@ -83,6 +85,8 @@ class Journal:
             raise UnknownRun(f"there is no run {uid} with a branch {branch} (was it deleted?).", value=uid)
         if code == b"answered":
             raise Answered(f"record {position} answers a request that was answered before.", value=position)
+        if code == b"kept":
+            raise Moved(f"another process keeps the barrier of run {uid}.", value=position)
         self.conflicts += 1
         tip = self.tip(uid)
         self._turns.lost(uid)
@@ -98,7 +102,7 @@ class Journal:
     ) -> tuple[list[str], list[Value]]:
         """Keys and args of the script."""
         used, own = f"{record.branch}:{self._segments[uid]}", f"{record.branch}:{record.position}"
-        names = ["run", "turn", "segments", f"log:{used}", f"columns:{used}", f"log:{own}", f"columns:{own}"]
+        names = ["run", "turn", "keeper", "segments", f"log:{used}", f"columns:{used}", f"log:{own}", f"columns:{own}"]
         names += [f"answer:{one.request_id}" for one in answers]
         args: list[Value] = [
             *(os.urandom(16), record.branch, record.position, record.parent, record.chain, self._segments[uid]),

@@ -24,6 +24,7 @@ from memr_service.store.base import (
 )
 from memr_service.store.redis.answers import Answers
 from memr_service.store.redis.journal import FULL, Journal
+from memr_service.store.redis.keepers import Keepers
 from memr_service.store.redis.server import Server, translated
 from memr_service.store.redis.snapshots import Snapshots
 
@@ -39,7 +40,9 @@ class RedisStore:
         self.url = self._server.where
         self.directory: Path | None = None
         self.shared = True
-        self._journal = Journal(self._server, int(answer_hours * 3600))
+        token = os.urandom(16)
+        self._journal = Journal(self._server, int(answer_hours * 3600), token)
+        self._keepers = Keepers(self._server, token)
         self._answers = Answers(self._server)
         self._snapshots = Snapshots(self._server)
         self._branch, self._replace = self._server.script("branch"), self._server.script("replace")
@@ -218,6 +221,18 @@ class RedisStore:
             self._server.client.hset(self._server.key(uid, "run"), "base", base)
         self._journal.trim(uid, spans)
 
+    def keep(self, uid: int, address: str) -> str | None:
+        """Keep a run's barrier for `KEEP_S`, or learn the address of the process that does."""
+        return self._keepers.keep(uid, address)
+
+    def keeper(self, uid: int) -> str | None:
+        """The address of another process that keeps a run's barrier, if one does."""
+        return self._keepers.find(uid)
+
+    def release(self, uid: int) -> None:
+        """Let another process keep a run's barrier."""
+        self._keepers.release(uid)
+
     def size(self) -> int:
         """Bytes of memory that the runs take, but for answers."""
         return sum(self._size(run.uid) for run in self.runs())
@@ -266,7 +281,7 @@ class RedisStore:
             for branch, first in self._journal.segments(uid):
                 client.unlink(*(self._server.key(uid, f"{kind}:{branch}:{first}") for kind in ("log", "columns")))
             self._snapshots.delete(uid)
-            names = ("branches", "segments", "snapshots", "saving", "checkpoints", "turn")
+            names = ("branches", "segments", "snapshots", "saving", "checkpoints", "turn", "keeper")
             client.unlink(*(self._server.key(uid, name) for name in names))
             client.zrem(self._doomed, uid)
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import random
 import time
 
@@ -21,8 +20,8 @@ class Turns:
     A turn is a courtesy, not a lock: what keeps two records from one place is the commit itself.
     """
 
-    def __init__(self, server: Server) -> None:
-        self.token = os.urandom(16)
+    def __init__(self, server: Server, token: bytes) -> None:
+        self.token = token
         self._server = server
         self._losses: dict[int, int] = {}
 

@@ -1,0 +1,61 @@
+"""A service of its own process, to be killed, stopped and started again."""
+
+from __future__ import annotations
+
+import os
+import signal
+import socket
+import subprocess
+import sys
+from pathlib import Path
+
+from memr_client import RewardClient
+
+
+class Replica:
+    """`memr serve` over a store, on a free port; it is being started when this returns.
+
+    Args:
+        log: where its log goes; None: nowhere.
+        environment: settings, as environment variables.
+    """
+
+    def __init__(self, store: str, log: Path | None = None, **environment: str) -> None:
+        with socket.socket() as free:
+            free.bind(("127.0.0.1", 0))
+            self.port = int(free.getsockname()[1])
+        self.url = f"http://127.0.0.1:{self.port}"
+        self._log = log or Path(os.devnull)
+        command = [sys.executable, "-m", "memr_service", "serve", "--port", str(self.port), "--encoder", "hashed"]
+        self._command = [*command, "--store", store]
+        self._environment = os.environ | {"OMP_NUM_THREADS": "1", "MEMR_PRELOAD": "false"} | environment
+        self.start()
+
+    def start(self) -> None:
+        """Start it, on the same port as before."""
+        with self._log.open("ab") as log:
+            self.process = subprocess.Popen(self._command, env=self._environment, stderr=log, stdout=log)
+
+    def wait(self, api_key: str | None = None) -> None:
+        """Return when it answers."""
+        with RewardClient(self.url, api_key=api_key) as client:
+            client.wait(60)
+
+    def kill(self) -> None:
+        """SIGKILL."""
+        self.process.kill()
+        self.process.wait()
+
+    def freeze(self) -> None:
+        """SIGSTOP: it does nothing any more, and its connections stay open."""
+        self.process.send_signal(signal.SIGSTOP)
+
+    def thaw(self) -> None:
+        """SIGCONT."""
+        self.process.send_signal(signal.SIGCONT)
+
+    def close(self) -> None:
+        """End it as an operator does."""
+        self.thaw()
+        self.process.terminate()
+        self.process.wait(60)
