@@ -20,6 +20,10 @@ from memr_service.store.base import Moved, Snapshot, Store, StoredRecord, Stored
 
 log = logging.getLogger(__name__)
 
+SHARE = 8
+"""A snapshot that is larger than the journal before the next one by more than this is taken less often: however large
+a run has grown, its snapshots write so many times what its journal does at most."""
+
 
 @dataclass(frozen=True)
 class Limits:
@@ -48,6 +52,7 @@ class Follower:
         self._limits = limits
         self._base = stored.base
         self._journal_bytes = 0
+        self._snapshot_after = limits.snapshot_bytes
         self._snapshot: Future[None] | None = None
         self._recover()
 
@@ -131,6 +136,7 @@ class Follower:
         self.state.find_graph = partial(self.graphs.find, self.state)
         self._journal_bytes = 0
         if newest is not None:
+            self._pace(newest)
             self.state.restore(newest.branch, newest.position, newest.arrays)
         at = self._snapshot_at = self.state.position
         if at < self._base:
@@ -174,7 +180,7 @@ class Follower:
         """What an applied record, of so many bytes, gives cause to."""
         self.graphs.follow(record.effects.index, self.state)
         self._journal_bytes += size
-        if self._journal_bytes >= self._limits.snapshot_bytes and self._snapshot is None:
+        if self._journal_bytes >= self._snapshot_after and self._snapshot is None:
             self._take_snapshot()
 
     def _tend(self) -> None:
@@ -212,7 +218,14 @@ class Follower:
             kept[1] > known and self._holds(*kept) for kept in self._store.snapshots(self.uid)
         ):
             return  # another process has taken one meanwhile
-        self._snapshot = self._background.submit(self._store.save_snapshot, self.uid, self._frozen())
+        frozen = self._frozen()
+        self._pace(frozen)
+        self._snapshot = self._background.submit(self._store.save_snapshot, self.uid, frozen)
+
+    def _pace(self, last: Snapshot) -> None:
+        """How much journal may gather before the next snapshot."""
+        size = sum(array.nbytes for array in last.arrays.values())
+        self._snapshot_after = max(self._limits.snapshot_bytes, size // SHARE)
 
     def _frozen(self) -> Snapshot:
         return Snapshot(self.state.branch, self.state.position, self.state.freeze())

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 from concurrent.futures import Executor, Future
 from pathlib import Path
+from threading import Event
 
 from memr_service.memory.graph import Graph, Stretch, build
 from memr_service.record import IndexChange
@@ -22,6 +23,7 @@ class Graphs:
         self._store = store
         self._background = background
         self._seed = seed
+        self._given_up = Event()
         self.begun: dict[str, tuple[int, int, Future[Graph]]] = {}
         """Index -> range and work of the graph begun last and not yet in use."""
 
@@ -61,12 +63,13 @@ class Graphs:
         return state.indices()[name].load(start, stop, file) if file else None
 
     def close(self) -> None:
-        """Give up what has not been begun."""
+        """Give up what has not been finished."""
+        self._given_up.set()
         for _, _, building in self.begun.values():
             building.cancel()
 
     def _build(self, name: str, stretch: Stretch) -> Graph:
-        graph = build(stretch, self._seed)
+        graph = build(stretch, self._seed, self._given_up)
         if file := self._file(name, stretch.start, stretch.stop):
             graph.save(file)
         return graph

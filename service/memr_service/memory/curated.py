@@ -80,7 +80,6 @@ class CuratedMemory(Memory):
         self.quality = quality
         self.prompts = PromptTable(dimension, max_prompts, MARGINS[storage], **index)
         self.count, self.seen, self.owner = (np.empty(0, np.int64) for _ in range(3))
-        self._key: dict[int, bytes] = {}
 
     def expired(self, now: int) -> np.ndarray:
         """Rows (m,) of the entries that are older than the age limit at step `now`."""

@@ -8,10 +8,11 @@ from __future__ import annotations
 
 import os
 import zlib
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import CancelledError, ThreadPoolExecutor
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
+from threading import Event
 
 import hnswlib
 import numpy as np
@@ -148,14 +149,20 @@ class Graph:
         return cls(start, stop, hnsw, *np.load(beside))
 
 
-def build(stretch: Stretch, seed: int) -> Graph:
-    """A graph over a stretch: by one thread and in order, so that it is a function of the stretch and the seed."""
+def build(stretch: Stretch, seed: int, given_up: Event | None = None) -> Graph:
+    """A graph over a stretch: by one thread and in order, so that it is a function of the stretch and the seed.
+
+    Raises:
+        CancelledError: it was given up meanwhile.
+    """
     numbers, vectors = stretch.numbers, stretch.vectors
     hnsw = hnswlib.Index(space="ip", dim=vectors.shape[1])
-    hnsw.init_index(max_elements=max(1, len(numbers)), M=16, ef_construction=200, random_seed=seed % 2**31)
+    hnsw.init_index(max_elements=max(1, len(numbers)), M=16, ef_construction=100, random_seed=seed % 2**31)
     hnsw.set_ef(32)
     points = numbers.copy()
     for first in range(0, len(numbers), CHUNK):
+        if given_up is not None and given_up.is_set():
+            raise CancelledError
         here = slice(first, first + CHUNK)
         points[here] = _points(hnsw, stretch, here)
         own = points[here] == numbers[here]

@@ -20,6 +20,10 @@ any rounding, so that a running sum is a function of what is stored, never of ho
 KEY_BYTES = 16
 
 
+Write = tuple[int, int, bool, bool]
+"""A row of `Writes`."""
+
+
 @dataclass(frozen=True)
 class Writes:
     """What one record wrote to one memory, in item order (columns of equal length).
@@ -35,7 +39,7 @@ class Writes:
     drops_entry: np.ndarray
 
     @classmethod
-    def of(cls, rows: list[tuple[int, int, bool, bool]]) -> Writes:
+    def of(cls, rows: list[Write]) -> Writes:
         """From (item, prompt, drops_prompt, drops_entry) tuples."""
         table = np.array(rows, np.int64).reshape(-1, 4)
         return cls(table[:, 0].astype("<i4"), table[:, 1].astype("<i8"), table[:, 2] > 0, table[:, 3] > 0)
@@ -81,6 +85,8 @@ class Memory:
         self.serials = np.empty(0, np.int64)
         self.outcomes = np.empty(0)
         self.index = CompletionIndex(self.completions, MARGINS[storage], **index) if indexed else None
+        self._key: dict[int, bytes] = {}
+        """Prompt number -> identity. To ask `number` for its oldest would mean to pass over all that have left it."""
         self._free: list[int] = []
         self._used = 0
         self._sums: dict[int, np.ndarray] = {}
@@ -151,6 +157,7 @@ class Memory:
             if prompt == self.prompts.tail:
                 self.prompts.append(prompts[item])
                 self.number[keys[item]] = prompt
+                self._key[prompt] = keys[item]
                 self.entries[prompt] = array("q")
             row = self._allocate()
             taken.append(row)
@@ -205,12 +212,12 @@ class Memory:
         self.prompts.head, self.prompts.tail = head, tail
         keys = frozen["keys"].tobytes()
         self.number = {keys[KEY_BYTES * at : KEY_BYTES * (at + 1)]: head + at for at in range(tail - head)}
-        ends = np.cumsum(frozen["counts"]).tolist()
-        starts = [0, *ends[:-1]]
-        rows = frozen["rows"]
+        self._key = {prompt: key for key, prompt in self.number.items()}
+        packed = frozen["rows"].tobytes()
+        ends = np.cumsum(frozen["rows"].itemsize * frozen["counts"]).tolist()
         self.entries = {
-            head + at: array("q", rows[start:end].tobytes())
-            for at, (start, end) in enumerate(zip(starts, ends, strict=False))
+            head + at: array("q", packed[start:end])
+            for at, (start, end) in enumerate(zip([0, *ends], ends, strict=False))
         }
         self.serials, self.outcomes = frozen["serials"].copy(), frozen["outcomes"].copy()
         self._free = frozen["free"].tolist()
@@ -235,8 +242,8 @@ class Memory:
 
     def _drop_first_prompt(self) -> list[int]:
         """Forget the oldest prompt; the rows of its completions."""
-        key = next(iter(self.number))
-        prompt = self.number.pop(key)
+        prompt = self.prompts.head
+        del self.number[self._key.pop(prompt)]
         rows = self.entries.pop(prompt).tolist()
         self._free.extend(rows)
         self._sums.pop(prompt, None)

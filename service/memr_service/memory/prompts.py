@@ -13,7 +13,7 @@ from memr_service.memory.rows import Rows
 class PromptIndex(Index):
     """The embeddings of prompts, which leave in the order they came (FIFO): those stored are the range [head, tail)."""
 
-    effort = (200, 10)
+    effort = (100, 5)
 
     def __init__(
         self,
