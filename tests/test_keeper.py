@@ -137,7 +137,7 @@ def test_a_keeper_that_another_has_replaced_sends_away_who_waits(monkeypatch: py
         store: Any = one.store  # as if it had been stopped for longer than its time
         store._server.client.delete(*store._server.client.scan_iter(f"{store._server.prefix}:*:keeper"))
         second = asyncio.create_task(ask(other, half(1)))
-        with pytest.raises(Unavailable, match="nothing was stored"):
+        with pytest.raises(Unavailable, match="nothing of it was stored"):
             await first
         answers = await asyncio.gather(second, ask(other, half(0)))
         assert [answer["position"] for answer in answers] == [1, 1]
@@ -196,7 +196,7 @@ def send(replicas: list[Replica], run: str, step: Step, rank: int, first: int) -
     embeddings = {"prompts": step.prompt_rows[rows], "completions": step.completions[rows]}
     for turn in count(first):
         try:
-            with client_of(replicas[turn % len(replicas)], run=run, timeout=8, retries=0) as client:
+            with client_of(replicas[turn % len(replicas)], run=run, timeout=3, retries=0) as client:
                 return client.reward(part.prompts, part.completions, part.outcomes, **columns, embeddings=embeddings)
         except MemrError:
             if turn > first + 30:

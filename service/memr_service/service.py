@@ -508,7 +508,7 @@ def _in_time(begin_by: float | None, function: Callable[..., T], *args: Any) -> 
 
 def _dropped() -> Unavailable:
     return Unavailable(
-        "The run was changed, or is served elsewhere now, while the request waited at its barrier; nothing was stored.",
+        "The run was changed or went elsewhere while the request waited at its barrier; nothing of it was stored.",
         remedy="Send it again with the same request_id.",
         retry_after=1,
     )

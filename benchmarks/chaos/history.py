@@ -1,0 +1,101 @@
+"""Is the history that is left the one that was acknowledged? Held against a sequential replay of the log."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass, fields
+from typing import Any
+
+import numpy as np
+from memr_client import RewardClient, RewardResponse
+from memr_service.lineage import lineage
+from memr_service.record import Record, unseal
+from memr_service.store import open_store
+from memr_service.store.base import Store
+
+from benchmarks.chaos.writers import CONFIG, RUNS, Writer, batch
+
+Answers = dict[str, RewardResponse]
+"""What was acknowledged, by request id."""
+
+
+@dataclass
+class Findings:
+    """What a scene came to. Everything but `acknowledged` should be 0, and as many rewinds detected as caused."""
+
+    acknowledged: int = 0
+    lost: int = 0
+    """Acknowledged, and not in the log."""
+    doubled: int = 0
+    """In the log more than once."""
+    replay_mismatches: int = 0
+    """Answers that the replay of the log does not give."""
+    replica_digest_mismatches: int = 0
+    """Replicas whose state of a run is not the replay's."""
+    rewinds_caused: int = 0
+    """States in a replica's memory whose last records the store had lost."""
+    rewinds_detected: int = 0
+    """What the replicas counted of them."""
+    verify_failures: int = 0
+    """Runs whose `memr verify` did not exit with 0."""
+
+    def __add__(self, other: Findings) -> Findings:
+        return Findings(*(getattr(self, one.name) + getattr(other, one.name) for one in fields(self)))
+
+
+def check(url: str, writers: Sequence[Writer], replicas: Sequence[str]) -> Findings:
+    """Compare what was acknowledged with what the store holds, and with what each replica (an address) makes of it."""
+    found = Findings(acknowledged=sum(len(writer.acknowledged) for writer in writers))
+    store = open_store(url)
+    try:
+        for run_id in RUNS:
+            own = [writer for writer in writers if writer.run_id == run_id]
+            answers = {f"{one.number}-{at}": answer for one in own for at, answer in enumerate(one.acknowledged)}
+            found += _check_run(run_id, _records(store, run_id), answers, replicas)
+    finally:
+        store.close()
+    return found
+
+
+def _records(store: Store, run_id: str) -> list[Record]:
+    run = store.find(run_id)
+    assert run is not None
+    return [unseal(stored.payload) for stored in store.records(run.uid, lineage(store.branches(run.uid)))]
+
+
+def _check_run(run_id: str, records: Sequence[Record], answers: Answers, replicas: Sequence[str]) -> Findings:
+    logged = Counter(str(seat.request_id) for record in records for seat in record.seats)
+    found = Findings(lost=len(answers.keys() - logged.keys()), doubled=sum(logged.values()) - len(logged))
+    with RewardClient.embedded(run=run_id, encoder="hashed") as alone:
+        alone.create_run(config=CONFIG)
+        for record in records:
+            expected = alone.reward(**_whole(record))
+            for seat in record.seats:
+                if (answer := answers.get(str(seat.request_id))) is not None:
+                    found.replay_mismatches += not _same(answer, expected, seat.items)
+        digest = alone.run(digest=True).digest
+    for replica in replicas:
+        with RewardClient(replica, run=run_id) as client:
+            found.replica_digest_mismatches += client.run(digest=True).digest != digest
+    return found
+
+
+def _whole(record: Record) -> dict[str, Any]:
+    """The one request that a record's seats make up, as its writers made them."""
+    parts = [batch(*map(int, str(seat.request_id).split("-"))) for seat in record.seats]
+    columns = {name: [one for part in parts for one in part[name]] for name in ("prompts", "completions", "outcomes")}
+    sent = {side: np.concatenate([part["embeddings"][side] for part in parts]) for side in ("prompts", "completions")}
+    return {**columns, "embeddings": sent, "step": parts[0]["step"]}
+
+
+def _same(answer: RewardResponse, expected: RewardResponse, items: np.ndarray | None) -> bool:
+    """Whether an answer is what the replay gives: to the last bit, for its items where it was part of a round."""
+    if items is None:
+        items = np.arange(len(expected.rewards))
+    same = (answer.position, answer.chain) == (expected.position, expected.chain)
+    same &= answer.rewards == [expected.rewards[item] for item in items]
+    for name, component in expected.components.items():
+        same &= answer.components[name].raw == [component.raw[item] for item in items]
+        same &= answer.components[name].scaled == [component.scaled[item] for item in items]
+    return same

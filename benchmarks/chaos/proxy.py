@@ -1,0 +1,82 @@
+"""A network between services and Redis that fails: connections are cut, answers get lost, everything is late."""
+
+from __future__ import annotations
+
+import asyncio
+import random
+import threading
+from collections import Counter
+from contextlib import suppress
+from typing import Literal
+
+Fault = Literal["cut", "lost", "late"]
+"""cut: the connection ends before the request has arrived. lost: the request has arrived, and the answer never does.
+late: what comes, comes later."""
+
+SHARES: dict[Fault, float] = {"cut": 0.004, "lost": 0.002, "late": 0.02}
+"""Of the pieces that pass."""
+LATE_S = 0.3
+PIECE = 1 << 16
+
+
+class Proxy:
+    """Passes connections on to a port of this machine, in a thread of its own; `met` counts what went wrong.
+
+    A lost answer leaves its connection open, as a network does: whoever waits for it must know how long.
+    """
+
+    def __init__(self, port: int, seed: int) -> None:
+        self.met: Counter[Fault] = Counter()
+        self.failing = False
+        """Whether anything goes wrong just now."""
+        self._target = port
+        self._random = random.Random(seed)
+        self._loop = asyncio.new_event_loop()
+        self._server = self._loop.run_until_complete(asyncio.start_server(self._serve, "127.0.0.1", 0))
+        self.port = int(self._server.sockets[0].getsockname()[1])
+        self._thread = threading.Thread(target=self._loop.run_forever, name="proxy")
+        self._thread.start()
+
+    def close(self) -> None:
+        """Cut everything and end."""
+        self._loop.call_soon_threadsafe(self._loop.stop)
+        self._thread.join()
+        self._server.close()
+        for task in asyncio.all_tasks(self._loop):
+            task.cancel()
+        self._loop.run_until_complete(asyncio.sleep(0.01))
+        self._loop.close()
+
+    async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        with suppress(OSError):
+            to_read, to_write = await asyncio.open_connection("127.0.0.1", self._target)
+            both = [self._carry(reader, to_write, "cut"), self._carry(to_read, writer, "lost")]
+            ends = [asyncio.ensure_future(one) for one in both]
+            try:
+                await asyncio.wait(ends, return_when=asyncio.FIRST_COMPLETED)
+            finally:
+                for end in ends:
+                    end.cancel()
+                to_write.close()
+        writer.close()
+
+    async def _carry(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, fault: Fault) -> None:
+        """One direction of a connection, until it ends or meets its fault."""
+        lost = False
+        with suppress(OSError):
+            while piece := await reader.read(PIECE):
+                if self._meets("late"):
+                    await asyncio.sleep(self._random.uniform(0, LATE_S))
+                if self._meets(fault):
+                    if fault == "cut":
+                        return
+                    lost = True
+                if not lost:
+                    writer.write(piece)
+                    await writer.drain()
+
+    def _meets(self, fault: Fault) -> bool:
+        if not self.failing or self._random.random() > SHARES[fault]:
+            return False
+        self.met[fault] += 1
+        return True

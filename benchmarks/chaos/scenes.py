@@ -1,0 +1,194 @@
+"""What breaks: five scenes, each with replicas of its own, a store of its own and eight writers."""
+
+from __future__ import annotations
+
+import random
+import subprocess
+import sys
+import time
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+
+import httpx
+from memr_client import RewardClient
+from memr_service.store import open_store
+from redis_server import RedisServer
+
+from benchmarks.chaos.history import Findings, check
+from benchmarks.chaos.proxy import Proxy
+from benchmarks.chaos.replica import Replica
+from benchmarks.chaos.servers import ALWAYS, SLOTS, Cluster, Watched, until, version_of
+from benchmarks.chaos.writers import RUNS, Load
+
+REPLICAS = 3
+SETTINGS = {"MEMR_SNAPSHOT_BYTES": str(1 << 18)}
+"""Snapshots often, so that faults meet them too."""
+
+
+@dataclass
+class Scene:
+    """Writers at work, and what may be done to what they work with."""
+
+    url: str
+    """Of the store."""
+    replicas: Sequence[Replica]
+    load: Load
+    random: random.Random
+    ends: float
+    """When to stop (`time.monotonic`)."""
+    done: Counter[str] = field(default_factory=Counter)
+    """What was done, and how often."""
+    rewinds_caused: int = 0
+
+    def pause(self, mean_s: float) -> bool:
+        """Let some time pass; whether there is time left for another fault."""
+        until(min(self.ends, time.monotonic() + self.random.uniform(0.5, 1.5) * mean_s))
+        return time.monotonic() < self.ends
+
+
+@contextmanager
+def staged(url: str, seed: int, seconds: float) -> Iterator[Scene]:
+    """Replicas over a store, with writers at work for so many seconds."""
+    replicas = [Replica(url, **SETTINGS) for _ in range(REPLICAS)]
+    try:
+        for one in replicas:
+            one.wait()
+        with RewardClient(replicas[0].url) as client:
+            for run_id in RUNS:
+                client.create_run(run_id, RUNS[run_id])
+        load = Load([one.url for one in replicas], seed)
+        for writer in load.writers:
+            writer.start()
+        yield Scene(url, replicas, load, random.Random(seed), time.monotonic() + seconds)
+    finally:
+        for one in replicas:
+            one.close()
+
+
+def settle(scene: Scene) -> Findings:
+    """Let the writers finish, and look at what is left."""
+    scene.load.finish()
+    urls = [one.url for one in scene.replicas]
+    found = check(scene.url, scene.load.writers, urls)
+    found.rewinds_caused = scene.rewinds_caused
+    found.rewinds_detected = sum(map(rewinds, urls))
+    verify = [sys.executable, "-m", "memr_service", "verify", "--url", urls[0]]
+    verifying = [subprocess.Popen([*verify, run_id], stdout=subprocess.DEVNULL) for run_id in RUNS]
+    found.verify_failures = sum(one.wait() != 0 for one in verifying)
+    scene.done["refused"] = sum(writer.refused for writer in scene.load.writers)
+    return found
+
+
+def replicas_die(seed: int, seconds: float) -> tuple[Findings, Scene, str]:
+    """Replicas are killed, or stopped for longer than a barrier is kept."""
+    with RedisServer(*ALWAYS) as server, staged(server.url, seed, seconds) as scene:
+        while scene.pause(1.5):
+            replica = scene.random.choice(scene.replicas)
+            if scene.random.random() < 0.6:
+                replica.kill()
+                replica.start()
+                replica.wait()
+                scene.done["replicas killed"] += 1
+            else:
+                replica.freeze()
+                time.sleep(scene.random.uniform(0.5, 7))
+                replica.thaw()
+                scene.done["replicas stopped"] += 1
+        return settle(scene), scene, version_of(server.client())
+
+
+def redis_dies(seed: int, seconds: float) -> tuple[Findings, Scene, str]:
+    """The Redis, which writes everything to disk at once, is killed."""
+    with RedisServer(*ALWAYS) as server, staged(server.url, seed, seconds) as scene:
+        while scene.pause(2):
+            server.kill()
+            time.sleep(scene.random.uniform(0, 1))
+            server.start()
+            scene.done["Redis killed"] += 1
+        return settle(scene), scene, version_of(server.client())
+
+
+def network_fails(seed: int, seconds: float) -> tuple[Findings, Scene, str]:
+    """Between replicas and Redis connections are cut, answers lost, and everything is late now and then."""
+    with RedisServer(*ALWAYS) as server:
+        proxy = Proxy(server.port, seed)
+        try:
+            with staged(f"redis://127.0.0.1:{proxy.port}/0", seed, seconds) as scene:
+                proxy.failing = True
+                until(scene.ends)
+                proxy.failing = False
+                scene.done.update({f"pieces {fault}": met for fault, met in proxy.met.items()})
+                return settle(scene), scene, version_of(server.client())
+        finally:
+            proxy.close()
+
+
+def primary_is_replaced(seed: int, seconds: float) -> tuple[Findings, Scene, str]:
+    """Both followers of the primary stop, so that nothing is acknowledged any more; it dies, and they go on without it.
+
+    What it took meanwhile is lost, and some replicas have seen it: as many rewinds are caused as replicas have a run in
+    memory that is farther than the store then is.
+    """
+    redis = Watched()
+    try:
+        with staged(redis.url, seed, seconds) as scene:
+            while scene.pause(6):
+                followers = redis.followers
+                for one in followers:
+                    one.freeze()
+                time.sleep(3)
+                with scene.load.paused():
+                    seen = [_positions(one.url) for one in scene.replicas]
+                    redis.fail_over(followers)
+                    kept = _kept(redis.url)
+                    scene.rewinds_caused += sum(one[run] > kept[run] for one in seen for run in RUNS)
+                    for one in scene.replicas:
+                        _positions(one.url)  # so that it notices before there is anything new
+                scene.done["failovers"] += 1
+            return settle(scene), scene, version_of(redis.primary.client())
+    finally:
+        redis.close()
+
+
+def cluster_loses_a_node(seed: int, seconds: float) -> tuple[Findings, Scene, str]:
+    """Of a cluster's three primaries one is killed, and its follower takes its place."""
+    cluster = Cluster()
+    try:
+        with staged(cluster.url, seed, seconds) as scene:
+            while scene.pause(4):
+                cluster.fail_over(scene.random.randrange(SLOTS))
+                scene.done["failovers"] += 1
+            return settle(scene), scene, version_of(cluster.servers[0].client())
+    finally:
+        cluster.close()
+
+
+SCENES: dict[str, Callable[[int, float], tuple[Findings, Scene, str]]] = {
+    "replicas": replicas_die,
+    "redis": redis_dies,
+    "network": network_fails,
+    "sentinel": primary_is_replaced,
+    "cluster": cluster_loses_a_node,
+}
+
+
+def rewinds(url: str) -> int:
+    """How many a replica says that it noticed."""
+    lines = httpx.get(f"{url}/metrics", timeout=30).text.splitlines()
+    return round(sum(float(line.split()[-1]) for line in lines if line.startswith("memr_history_rewinds_total")))
+
+
+def _positions(url: str) -> dict[str, int]:
+    with RewardClient(url, timeout=60, retries=100) as client:
+        return {run_id: client.run(run_id).position for run_id in RUNS}
+
+
+def _kept(url: str) -> dict[str, int]:
+    store = open_store(url)
+    try:
+        tips = {run.run_id: store.tip(run.uid) for run in store.runs()}
+    finally:
+        store.close()
+    return {run_id: 0 if tip is None else tip.position for run_id, tip in tips.items()}
