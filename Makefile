@@ -54,7 +54,7 @@ $(READY): pyproject.toml constraints.txt
 	@command -v c++ >/dev/null || command -v g++ >/dev/null || { echo 'memr needs a C++ compiler for hnswlib: apt-get install g++, or xcode-select --install'; exit 1; }
 	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
 	@echo 'Installing memr into $(VENV); the first time this takes a few minutes.'
-	@$(PIP_INSTALL) -e '.[service,math,redis,report,trainer,test]'
+	@$(PIP_INSTALL) -e '.[service,math,ray,redis,report,trainer,test]'
 	@$(PIP_INSTALL) --no-deps openrlhf==0.11.2 || echo 'openrlhf has no wheel for this machine: the tests against it will fail.'
 	@$(PIP_INSTALL) --no-deps verl==0.9.1 || echo 'verl has no release for this Python: the tests against it will fail.'
 	@$(PIP_INSTALL) --no-deps axolotl==0.19.0 ms-swift==4.6.0

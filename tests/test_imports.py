@@ -84,11 +84,17 @@ def test_nothing_but_an_adapter_imports_an_adapter():
         (("hnswlib",), "service/memr_service/memory/"),
         (("sqlite3",), ("service/memr_service/store/", "service/memr_service/texts.py")),
         (("redis",), "service/memr_service/store/redis"),
+        (("ray",), ("service/memr_service/ray.py", *ADAPTERS)),
         (("typer", "rich", "pyarrow", "matplotlib"), "service/memr_service/cli/"),
         (("memr_service.cli",), ("service/memr_service/cli/", "service/memr_service/__main__.py")),
         (
             ("memr_service.app",),
-            ("service/memr_service/app/", "service/memr_service/cli/", "client/memr_client/embedded"),
+            (
+                "service/memr_service/app/",
+                "service/memr_service/cli/",
+                "service/memr_service/ray",
+                "client/memr_client/embedded",
+            ),
         ),
     ],
 )

@@ -105,20 +105,27 @@ class Embedder:
         return Embedded(batch, encoded, truncated)
 
     async def fingerprint(self, config: RunConfig, *, needed: bool = True) -> dict[str, Any] | None:
-        """The encoder's fingerprint; None where it cannot be had and the caller sends embeddings anyway."""
-        assert config.encoder is not None
-        precision = self.encoders.resolve(config.encoder, config.precision)
+        """The encoder's fingerprint; None where it cannot be had and the caller sends embeddings anyway.
+
+        It says what `precision: "auto"` means now: a run keeps that for good, whatever `auto` comes to mean.
+        """
         try:
-            return await asyncio.to_thread(self.encoders.fingerprint, config.encoder, precision, config.long_text)
+            return await asyncio.to_thread(self._fingerprint, config)
         except Unavailable:
             if needed:
                 raise
             return None
 
+    def _fingerprint(self, config: RunConfig) -> dict[str, Any]:
+        assert config.encoder is not None
+        precision = self.encoders.resolve(config.encoder, config.precision)
+        return self.encoders.fingerprint(config.encoder, precision, config.long_text)
+
     async def bound_to(self, run: Run) -> dict[str, Any]:
         """The fingerprint a run is bound to, once this server's encoder is found to have the same (L2)."""
         bound = None if run.stored.encoder is None else orjson.loads(run.stored.encoder)
-        have = await self.fingerprint(run.config)
+        frozen = run.config if bound is None else run.config.model_copy(update={"precision": bound["precision"]})
+        have = await self.fingerprint(frozen)
         if bound is None or have is None or bound != have:
             raise Conflict(
                 f"Run {run.stored.run_id!r} is bound to another encoder than this server's.",

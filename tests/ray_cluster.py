@@ -1,0 +1,63 @@
+"""memr under a Ray of its own, in a process of its own: what is killed with it cannot outlive a test.
+
+    python tests/ray_cluster.py PORT
+
+Serves on the port until it is terminated, with two replicas of the app and two of the encoder.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from memr_client import RewardClient
+from serving import free_port
+
+
+@contextmanager
+def ray_serving(store: str) -> Iterator[str]:
+    """The url of such a cluster, over a store that its replicas share."""
+    port = free_port()
+    settings = {"MEMR_STORE": store, "MEMR_INSECURE": "true", "MEMR_ENCODER": "hashed"}
+    quiet = {"RAY_USAGE_STATS_ENABLED": "0", "RAY_AUTH_MODE": "disabled"}
+    command = [sys.executable, __file__, str(port)]
+    with subprocess.Popen(
+        command, env=os.environ | settings | quiet, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+    ) as driver:
+        try:
+            url = f"http://127.0.0.1:{port}"
+            with RewardClient(url) as client:
+                client.wait(120)
+            yield url
+        finally:
+            driver.terminate()
+            try:
+                driver.wait(60)
+            except subprocess.TimeoutExpired:
+                driver.kill()  # Ray's own processes end with the one that began them
+
+
+def main(port: int) -> None:
+    import ray
+    from memr_service.ray import Scale, application
+    from ray import serve
+
+    stopping = threading.Event()
+    signal.signal(signal.SIGTERM, lambda *_: stopping.set())
+    ray.init("local", num_cpus=8, include_dashboard=False, configure_logging=False, log_to_driver=False)
+    try:
+        serve.start(http_options={"port": port})
+        serve.run(application(Scale(replicas=2, min_encoders=2)), name="memr")
+        stopping.wait()
+    finally:
+        serve.shutdown()
+        ray.shutdown()
+
+
+if __name__ == "__main__":
+    main(int(sys.argv[1]))
