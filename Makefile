@@ -8,7 +8,7 @@ READY := $(VENV)/.ready
 # PIP_FIND_LINKS at a folder that holds the wheel.
 PIP_INSTALL = $(BIN)/python -m pip install --quiet -c constraints.txt $(if $(TORCH_INDEX_URL),--extra-index-url $(TORCH_INDEX_URL))
 
-.PHONY: help setup serve demo test hackbench crash trl browser lint openapi experiment
+.PHONY: help setup serve demo test hackbench crash chaos trl browser lint openapi experiment
 
 help:  ## show the commands
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -29,6 +29,9 @@ hackbench: $(READY)  ## what junk earns beside real solutions, under every prese
 
 crash: $(READY)  ## kill the server 50 times under load: nothing acknowledged may be lost or doubled
 	$(BIN)/python benchmarks/crash.py
+
+chaos: $(READY)  ## break replicas, Redis, network, Sentinel and cluster under load: the log must hold (QUICK=1: two minutes)
+	$(BIN)/python -m benchmarks.chaos
 
 trl: $(READY)  ## train with TRL, kill and resume it, spread it over two ranks: the memory must be exact
 	$(BIN)/python benchmarks/trl_resume.py

@@ -31,34 +31,52 @@ class Proxy:
         """Whether anything goes wrong just now."""
         self._target = port
         self._random = random.Random(seed)
+        self._connections: set[asyncio.Task[None]] = set()
         self._loop = asyncio.new_event_loop()
-        self._server = self._loop.run_until_complete(asyncio.start_server(self._serve, "127.0.0.1", 0))
-        self.port = int(self._server.sockets[0].getsockname()[1])
-        self._thread = threading.Thread(target=self._loop.run_forever, name="proxy")
+        self._closing = asyncio.Event()
+        ready = threading.Event()
+        self._thread = threading.Thread(target=self._loop.run_until_complete, args=[self._live(ready)], name="proxy")
         self._thread.start()
+        ready.wait()
 
     def close(self) -> None:
         """Cut everything and end."""
-        self._loop.call_soon_threadsafe(self._loop.stop)
+        self._loop.call_soon_threadsafe(self._closing.set)
         self._thread.join()
-        self._server.close()
-        for task in asyncio.all_tasks(self._loop):
-            task.cancel()
-        self._loop.run_until_complete(asyncio.sleep(0.01))
         self._loop.close()
 
+    async def _live(self, ready: threading.Event) -> None:
+        server = await asyncio.start_server(self._serve, "127.0.0.1", 0)
+        self.port = int(server.sockets[0].getsockname()[1])
+        ready.set()
+        await self._closing.wait()
+        server.close()
+        for connection in self._connections:
+            connection.cancel()
+        await asyncio.gather(*self._connections, return_exceptions=True)
+
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        with suppress(OSError):
+        connection = asyncio.ensure_future(self._pass_on(reader, writer))
+        self._connections.add(connection)
+        connection.add_done_callback(self._connections.discard)
+
+    async def _pass_on(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        ends: list[asyncio.Future[None]] = []
+        opened = [writer]
+        try:
             to_read, to_write = await asyncio.open_connection("127.0.0.1", self._target)
+            opened.append(to_write)
             both = [self._carry(reader, to_write, "cut"), self._carry(to_read, writer, "lost")]
             ends = [asyncio.ensure_future(one) for one in both]
-            try:
-                await asyncio.wait(ends, return_when=asyncio.FIRST_COMPLETED)
-            finally:
-                for end in ends:
-                    end.cancel()
-                to_write.close()
-        writer.close()
+            await asyncio.wait(ends, return_when=asyncio.FIRST_COMPLETED)
+        except OSError:
+            pass  # nobody there: the caller finds its connection closed
+        finally:
+            for end in ends:
+                end.cancel()
+            await asyncio.gather(*ends, return_exceptions=True)
+            for one in opened:
+                one.transport.abort()
 
     async def _carry(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, fault: Fault) -> None:
         """One direction of a connection, until it ends or meets its fault."""

@@ -36,15 +36,18 @@ class Scene:
     replicas: Sequence[Replica]
     load: Load
     random: random.Random
-    ends: float
-    """When to stop (`time.monotonic`)."""
+    seconds: float
+    """Of load, from now on."""
     done: Counter[str] = field(default_factory=Counter)
     """What was done, and how often."""
     rewinds_caused: int = 0
 
+    def __post_init__(self) -> None:
+        self.ends = time.monotonic() + self.seconds
+
     def pause(self, mean_s: float) -> bool:
-        """Let some time pass; whether there is time left for another fault."""
-        until(min(self.ends, time.monotonic() + self.random.uniform(0.5, 1.5) * mean_s))
+        """Let some time pass; whether there is time left for another fault, as there is at first."""
+        until(min(self.ends, time.monotonic() + self.random.uniform(0.5, 1.5) * min(mean_s, self.seconds / 3)))
         return time.monotonic() < self.ends
 
 
@@ -61,7 +64,7 @@ def staged(url: str, seed: int, seconds: float) -> Iterator[Scene]:
         load = Load([one.url for one in replicas], seed)
         for writer in load.writers:
             writer.start()
-        yield Scene(url, replicas, load, random.Random(seed), time.monotonic() + seconds)
+        yield Scene(url, replicas, load, random.Random(seed), seconds)
     finally:
         for one in replicas:
             one.close()

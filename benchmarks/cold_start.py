@@ -1,0 +1,92 @@
+"""How long a service takes to serve a run that it has never had in memory: 747,300 completions, as GSM8K fills one.
+
+    python benchmarks/cold_start.py                      # over the embedded store, then over Redis; some minutes
+    python benchmarks/cold_start.py --storage float16
+
+Every completion of 7,473 prompts with 100 each is a success, 384 numbers each, sent as embeddings. Then the service
+ends, and a process of its own opens the store, is asked for the run, and scores a group of 16. What it reads lies in
+the system's cache, or in the memory of a Redis on the same machine. The goal is 3 s.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import numpy as np
+from memr_client import RewardClient
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "tests"))
+
+from redis_server import RedisServer
+
+PROMPTS, L, D, AT_ONCE = 7_473, 100, 384, 80
+GOAL_S = 3.0
+EMBEDDED = {"encoder": "hashed", "preload": False, "max_items": AT_ONCE * L, "text_quota_bytes": 0}
+
+
+def fill(url: str, storage: str) -> None:
+    """Make the run, and end as a service does."""
+    rng = np.random.default_rng(0)
+    with RewardClient.embedded(url, run="full", snapshot_bytes=1 << 34, **EMBEDDED) as client:
+        client.create_run(preset="memory-r+", storage=storage)
+        for first in range(0, PROMPTS, AT_ONCE):
+            numbers = np.repeat(np.arange(first, min(first + AT_ONCE, PROMPTS)), L)
+            prompts = rng.normal(size=(PROMPTS, D)).astype(np.float32)[numbers]
+            client.reward(
+                [str(number) for number in numbers],
+                [""] * len(numbers),
+                np.ones(len(numbers)),
+                embeddings={"prompts": prompts, "completions": prompts + rng.normal(size=(len(numbers), D))},
+            )
+
+
+def opened(url: str) -> dict[str, float]:
+    """Seconds until the run is there, and until a group is scored, in this process."""
+    rows = np.random.default_rng(1).normal(size=(16, D))
+    began = time.perf_counter()
+    with RewardClient.embedded(url, run="full", **EMBEDDED) as client:
+        memory = client.run().memory
+        there = time.perf_counter() - began
+        assert memory.success.completions == PROMPTS * L
+        client.reward(
+            ["0"] * 16, [""] * 16, np.ones(16), embeddings={"prompts": rows[:1].repeat(16, 0), "completions": rows}
+        )
+        return {"there_s": there, "scored_s": time.perf_counter() - began}
+
+
+@contextmanager
+def stores() -> Iterator[dict[str, str]]:
+    """An empty store of each kind."""
+    with tempfile.TemporaryDirectory() as folder, RedisServer("--appendonly", "no") as server:
+        yield {"embedded": f"sqlite:///{folder}/data", "Redis": server.url}
+
+
+def main() -> None:
+    """Print a line for each store."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--storage", choices=["float32", "float16"], default="float32")
+    parser.add_argument("--open", metavar="URL", help=argparse.SUPPRESS)
+    options = parser.parse_args()
+    if options.open:
+        print(json.dumps(opened(options.open)))
+        return
+    with stores() as urls:
+        for name, url in urls.items():
+            fill(url, options.storage)
+            took = [json.loads(subprocess.check_output([sys.executable, __file__, "--open", url])) for _ in range(3)]
+            there, scored = (sorted(one[what] for one in took)[1] for what in ("there_s", "scored_s"))
+            verdict = "holds" if there <= GOAL_S else "MISSED"
+            print(f"{name:<10}{options.storage}: the run is there after {there:.2f} s", end="")
+            print(f" (at most {GOAL_S:g} s: {verdict}), a group is scored after {scored:.2f} s", flush=True)
+
+
+if __name__ == "__main__":
+    main()
