@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, fields
@@ -9,6 +10,7 @@ from typing import Any
 
 import numpy as np
 from memr_client import RewardClient, RewardResponse
+from memr_client.errors import Unavailable
 from memr_service.lineage import lineage
 from memr_service.record import Record, unseal
 from memr_service.store import open_store
@@ -47,7 +49,7 @@ class Findings:
 def check(url: str, writers: Sequence[Writer], replicas: Sequence[str]) -> Findings:
     """Compare what was acknowledged with what the store holds, and with what each replica (an address) makes of it."""
     found = Findings(acknowledged=sum(len(writer.acknowledged) for writer in writers))
-    store = open_store(url)
+    store = reached(url)
     try:
         for run_id in RUNS:
             own = [writer for writer in writers if writer.run_id == run_id]
@@ -56,6 +58,18 @@ def check(url: str, writers: Sequence[Writer], replicas: Sequence[str]) -> Findi
     finally:
         store.close()
     return found
+
+
+def reached(url: str) -> Store:
+    """The store at an address, which may take its time to recover."""
+    ends = time.monotonic() + 60
+    while True:
+        try:
+            return open_store(url)
+        except Unavailable:
+            if time.monotonic() > ends:
+                raise
+            time.sleep(0.2)
 
 
 def _records(store: Store, run_id: str) -> list[Record]:

@@ -13,10 +13,9 @@ from dataclasses import dataclass, field
 
 import httpx
 from memr_client import RewardClient
-from memr_service.store import open_store
 from redis_server import RedisServer
 
-from benchmarks.chaos.history import Findings, check
+from benchmarks.chaos.history import Findings, check, reached
 from benchmarks.chaos.proxy import Proxy
 from benchmarks.chaos.replica import Replica
 from benchmarks.chaos.servers import ALWAYS, SLOTS, Cluster, Watched, until, version_of
@@ -78,7 +77,9 @@ def settle(scene: Scene) -> Findings:
     found.rewinds_caused = scene.rewinds_caused
     found.rewinds_detected = sum(map(rewinds, urls))
     verify = [sys.executable, "-m", "memr_service", "verify", "--url", urls[0]]
-    verifying = [subprocess.Popen([*verify, run_id], stdout=subprocess.DEVNULL) for run_id in RUNS]
+    verifying = [
+        subprocess.Popen([*verify, run_id], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) for run_id in RUNS
+    ]
     found.verify_failures = sum(one.wait() != 0 for one in verifying)
     scene.done["refused"] = sum(writer.refused for writer in scene.load.writers)
     return found
@@ -189,7 +190,7 @@ def _positions(url: str) -> dict[str, int]:
 
 
 def _kept(url: str) -> dict[str, int]:
-    store = open_store(url)
+    store = reached(url)
     try:
         tips = {run.run_id: store.tip(run.uid) for run in store.runs()}
     finally:

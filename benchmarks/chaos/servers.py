@@ -32,7 +32,7 @@ class Watched:
             wait_for(partial(linked, one))
         config = f"""
             sentinel monitor {NAME} 127.0.0.1 {first.port} 1
-            sentinel down-after-milliseconds {NAME} 500
+            sentinel down-after-milliseconds {NAME} 1000
             sentinel failover-timeout {NAME} 3000
         """
         self.sentinel = RedisServer("--sentinel", config=config)
@@ -41,9 +41,10 @@ class Watched:
 
     @property
     def primary(self) -> RedisServer:
-        """Who the Sentinel says it is."""
-        _, port = self._sentinel().discover_master(NAME)
-        return next(one for one in self.servers if one.port == port)
+        """Who the Sentinel says it is, once it is sure."""
+        found: list[int] = []
+        wait_for(lambda: found.append(self._sentinel().discover_master(NAME)[1]) or True, 60)
+        return next(one for one in self.servers if one.port == found[0])
 
     @property
     def followers(self) -> list[RedisServer]:

@@ -1,0 +1,162 @@
+"""What replicas bring, and what a commit costs, by store.
+
+    python -m benchmarks.replicas                # three minutes; keep the machine otherwise idle
+
+Throughput: 1, 2 and 4 `memr serve` over one Redis (`appendfsync always`), and one over the embedded store, with 1, 4
+and 16 runs. Eight clients in this process send requests of 64 completions (384 numbers each, groups of 16) with their
+embeddings and wait for each answer; all requests of a run go to one replica, as nginx does it. Services, Redis and
+clients share this machine's cores, so that the figures say what a layout costs, not what more machines would bring.
+
+Commit: one record of 100 KB with its answer, 500 times, at the store itself: the embedded one with synchronous=FULL
+(memr's) and NORMAL, Redis with `everysec`, with `always`, and with `everysec` and a replica that it waits for: ?wait=1.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+import tempfile
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from memr_client import RewardClient
+from memr_service.store import open_store
+from memr_service.store.base import Answer, Store, StoredRecord
+from memr_service.store.sqlite import SqliteStore
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "tests"))
+
+from redis_server import RedisServer, wait_for
+
+from benchmarks.chaos.replica import Replica
+from benchmarks.chaos.servers import ALWAYS, linked, version_of
+
+CLIENTS, ITEMS, GROUP, D, PROMPTS = 8, 64, 16, 384, 200
+RUNS = (1, 4, 16)
+EVERYSEC = ("--appendonly", "yes", "--appendfsync", "everysec")
+RECORD_BYTES, COMMITS = 100_000, 500
+
+
+def requests(seed: int) -> list[dict[str, Any]]:
+    """Ten requests of a client."""
+    rng = np.random.default_rng(seed)
+    prompts = np.random.default_rng(0).normal(size=(PROMPTS, D)).astype(np.float32)
+    made = []
+    for _ in range(10):
+        asked = np.repeat(rng.choice(PROMPTS, ITEMS // GROUP, replace=False), GROUP)
+        completions = (prompts[asked] + rng.normal(size=(ITEMS, D))).astype(np.float32)
+        made.append(
+            {
+                "prompts": [f"Question {number}" for number in asked],
+                "completions": [f"It is {item}." for item in range(ITEMS)],
+                "outcomes": (rng.random(ITEMS) < 0.5).astype(float),
+                "embeddings": {"prompts": prompts[asked], "completions": completions},
+            }
+        )
+    return made
+
+
+def throughput(urls: list[str], runs: int, seconds: float) -> float:
+    """Completions per second of all clients together; run r is at replica r."""
+    sent, stopping = [0] * CLIENTS, threading.Event()
+
+    def write(client: int) -> None:
+        number = client % runs
+        made = requests(client)
+        with RewardClient(urls[number % len(urls)], run=f"{runs}-{number}") as service:
+            while not stopping.is_set():
+                service.reward(**made[sent[client] % len(made)])
+                sent[client] += 1
+
+    for number in range(runs):
+        with RewardClient(urls[number % len(urls)]) as service:
+            service.create_run(f"{runs}-{number}", preset="memory-r+", explore_warmup_steps=0)
+    clients = [threading.Thread(target=write, args=(client,)) for client in range(CLIENTS)]
+    for one in clients:
+        one.start()
+    time.sleep(1)
+    before, began = sum(sent), time.perf_counter()
+    time.sleep(seconds)
+    done, elapsed = sum(sent) - before, time.perf_counter() - began
+    stopping.set()
+    for one in clients:
+        one.join()
+    return ITEMS * done / elapsed
+
+
+@contextmanager
+def serving(store: str, count: int) -> Iterator[list[str]]:
+    """Replicas over a store; their addresses."""
+    replicas = [Replica(store, MEMR_TEXT_QUOTA_BYTES="0") for _ in range(count)]
+    try:
+        for one in replicas:
+            one.wait()
+        yield [one.url for one in replicas]
+    finally:
+        for one in replicas:
+            one.close()
+
+
+def commits(store: Store) -> list[float]:
+    """Milliseconds that each commit took."""
+    uid, took, payload = (
+        store.create("run", "{}", 1, None, "2025-01-01T00:00:00+00:00").uid,
+        [],
+        os.urandom(RECORD_BYTES),
+    )
+    for position in range(1, COMMITS + 1):
+        record = StoredRecord(0, position, payload, bytes(1000), b"", b"")
+        began = time.perf_counter()
+        store.commit(uid, record, [Answer(f"request {position}", bytes(32), bytes(4000))])
+        took.append(1e3 * (time.perf_counter() - began))
+    store.close()
+    return took
+
+
+def durabilities(opened: ExitStack) -> Iterator[tuple[str, Store]]:
+    """A store for each durability."""
+    for level in ("FULL", "NORMAL"):
+        store = open_store(f"sqlite:///{opened.enter_context(tempfile.TemporaryDirectory())}/data")
+        assert isinstance(store, SqliteStore)
+        store._database.write(f"PRAGMA synchronous = {level}")
+        yield f"embedded, {level}", store
+    for name, options in (("everysec", EVERYSEC), ("always", ALWAYS)):
+        yield f"Redis, {name}", open_store(opened.enter_context(RedisServer(*options)).url)
+    primary = opened.enter_context(RedisServer(*EVERYSEC))
+    replica = opened.enter_context(RedisServer("--replicaof", "127.0.0.1", str(primary.port)))
+    wait_for(partial(linked, replica))
+    yield "Redis, everysec, ?wait=1", open_store(f"{primary.url}?wait=1")
+
+
+def main() -> None:
+    """Print both tables."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--seconds", type=float, default=4.0, help="how long each layout is measured (default 4)")
+    seconds: float = parser.parse_args().seconds
+    print(f"{'completions/s':<24}" + "".join(f"{runs:>8} run{'s' if runs > 1 else ' '}" for runs in RUNS))
+    with ExitStack() as opened, tempfile.TemporaryDirectory() as folder:
+        server = opened.enter_context(RedisServer(*ALWAYS))
+        layouts = {"embedded store": (f"sqlite:///{folder}/data", 1)}
+        for count in (1, 2, 4):
+            layouts[f"Redis, replicas: {count}"] = (f"{server.url}?prefix=r{count}", count)
+        for name, (store, count) in layouts.items():
+            with serving(store, count) as urls:
+                figures = [throughput(urls, runs, seconds) for runs in RUNS]
+            print(f"{name:<24}" + "".join(f"{figure:>13,.0f}" for figure in figures), flush=True)
+        print(f"({version_of(server.client())}, {os.cpu_count()} cores for everything)")
+    print(f"\n{'commit, ms':<28}{'p50':>8}{'p99':>8}")
+    with ExitStack() as opened:
+        for name, kept in durabilities(opened):
+            p50, p99 = np.percentile(commits(kept), [50, 99])
+            print(f"{name:<28}{p50:>8.2f}{p99:>8.2f}", flush=True)
+
+
+if __name__ == "__main__":
+    main()
