@@ -32,7 +32,8 @@ import numpy as np
 from memr_service.encoder import HashedEncoder, SentenceEncoder
 from memr_service.memory import CompletionIndex, PromptIndex, Rows
 from memr_service.memory.graph import build
-from memr_service.memory.index import CROSSOVER, Index
+from memr_service.memory.index import Index
+from memr_service.memory.prompts import CROSSOVER
 from memr_service.memory.view import exact_cosines
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "tests"))

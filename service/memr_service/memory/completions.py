@@ -6,8 +6,13 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from memr_service.memory.index import CROSSOVER, MARGINS, STEP, Index
+from memr_service.memory.index import MARGINS, Index
 from memr_service.memory.rows import Rows
+
+CROSSOVER = 32_768
+"""Completions up to which exact search alone is used: for a hundred at once a graph is quicker from there on."""
+STEP = 8_192
+"""Completions the exact part may gather beside the graphs before a further graph is built."""
 
 
 class CompletionIndex(Index):

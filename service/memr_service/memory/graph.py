@@ -100,7 +100,7 @@ class Graph:
         self._hnsw.set_ef(ef)
         asked = min(k + SPARE + len(leaving), ef, self._live_points)
         try:
-            points, distances = self._hnsw.knn_query(queries, k=asked, num_threads=1)
+            points, distances = self._hnsw.knn_query(queries, k=asked, num_threads=-1)  # all there are
         except RuntimeError:  # hnswlib's way of saying that it found fewer
             return []
         past = set(leaving.tolist())

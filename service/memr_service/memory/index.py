@@ -3,8 +3,8 @@
 What is stored is numbered in the order in which it came and may leave. Graphs cover numbers up to `indexed`, in ranges
 that do not overlap; what came later is searched exactly. A graph is built once, by one thread, from what is stored of
 its range, and never changes but for what is marked as gone: two processes that swap it in at the same record answer
-alike. When the exact part has grown, the next graph takes it over together with every smaller neighbour, as a binary
-counter carries: about log2(stored / step) graphs at any time.
+alike. When the exact part has grown, the next graph takes it over together with every neighbour that is not much
+larger: two to four graphs for a million vectors, each of which was put into a graph about ten times.
 """
 
 from __future__ import annotations
@@ -17,10 +17,8 @@ import numpy as np
 
 from memr_service.memory.graph import Found, Graph, Stretch
 
-CROSSOVER = 32_768
-"""Vectors up to which exact search alone is used: below, it costs less than a few per cent of encoding a group."""
-STEP = 8_192
-"""Vectors the exact part may gather beside the graphs before a further graph is built."""
+RATIO = 4
+"""A graph is taken over by the next one unless it is more than so many times larger."""
 MARGINS = {"float32": 1e-5, "float16": 1e-3}
 """More than a float32 product of stored vectors can differ from their cosine; candidates within it are compared in
 float64. Vectors rounded to float16 are not quite of unit length, hence the larger one."""
@@ -87,7 +85,7 @@ class Index(ABC):
             return None
         start, stop = self.indexed, self.tail
         for graph in reversed(self.graphs):
-            if graph.live > waiting:
+            if graph.live > RATIO * waiting:
                 break
             start = max(graph.start, self.head)
             waiting += graph.live

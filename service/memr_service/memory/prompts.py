@@ -6,14 +6,19 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from memr_service.memory.index import CROSSOVER, MARGINS, STEP, Index
+from memr_service.memory.index import MARGINS, Index
 from memr_service.memory.rows import Rows
+
+CROSSOVER = 16_384
+"""Prompts up to which exact search alone is used: for a few at once a graph is quicker from there on."""
+STEP = 4_096
+"""Prompts the exact part may gather beside the graphs before a further graph is built."""
 
 
 class PromptIndex(Index):
     """The embeddings of prompts, which leave in the order they came (FIFO): those stored are the range [head, tail)."""
 
-    effort = (100, 5)
+    effort = (128, 10)
 
     def __init__(
         self,
