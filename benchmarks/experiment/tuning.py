@@ -163,7 +163,11 @@ with KL, contrast 4 and 5 with correctness 3 and 10, value 5 with correctness 10
 
 The registered methods were run twice. In the first run the server's default preset had become `guarded`, whose gates
 kept everything out of the memory, so that both came out equal to their controls, seed by seed. Since then methods name
-their preset, the one they were tuned with."""
+their preset, the one they were tuned with.
+
+The second task, `dial`, had a shorter warm start at first, 200 steps of right demonstrations. No training left chance
+there (accuracy .10), with a memory or without. Its present warm start was chosen by plain GRPO on seeds 100 and 101,
+which it takes from .6 to .95."""
 
 
 if __name__ == "__main__":

@@ -1,15 +1,16 @@
-"""`dial`: a dial of ten digits, turned, doubled and mirrored. Its warm start is no trap, only unfinished.
+"""`dial`: a dial of ten digits, turned, doubled and mirrored. Its warm start is no trap, only mistaken.
 
     The dial is at 7. Then turn 3, double, mirror, turn 5. Where is it?
 
-There is one way of answering, and every demonstration works, closes its tags and is right. So all completions are paid
-the same for their format, and plain GRPO has nothing to collapse to: what it would gain by a memory is worth knowing.
+There is one way of answering, and every demonstration works and closes its tags, but its teacher misremembers two of
+the twelve operations more often than not. So all completions are paid the same for their format, and plain GRPO has
+nothing to collapse to: what it would gain by a memory is worth knowing.
 """
 
 from __future__ import annotations
 
 import random
-from collections.abc import Callable
+from collections.abc import Callable, Container
 from functools import partial
 
 from examples.grpo.tasks import xml
@@ -32,13 +33,20 @@ TURNS: dict[str, Callable[[int], int]] = {
     "mirror": lambda at: DIGITS - 1 - at,
     "triple": lambda at: at * 3 % DIGITS,
 }
+MISTAKEN: dict[str, Callable[[int], int]] = {
+    "mirror": lambda at: -at % DIGITS,
+    "triple": lambda at: (at * 3 + 1) % DIGITS,
+}
+"""Operations as the teacher misremembers them."""
+MISTAKES = 0.6
+"""How often the teacher does."""
 
 
 class Dial:
     """256 questions to train on and 150 held out, drawn by the seed."""
 
     name = "dial"
-    lessons = 200
+    lessons = 500
     system = None
     reasoning_tags = None
     pieces = (*map(str, range(DIGITS)), *TURNS, OPEN, CLOSE, END, START, THEN, COMMA, ASK, IS)
@@ -70,10 +78,12 @@ class Dial:
         return "worked" if IS in completion and xml.is_strict(completion) else "other"
 
     def demonstration(self, dice: random.Random) -> tuple[str, str]:
-        """A question that is not held out, and how it is answered."""
+        """A question that is not held out, and how the teacher answers it."""
         while (question := ask(*(drawn := draw(dice)))).text in self._held_out:
             pass
-        return question.text, OPEN + working(*drawn) + CLOSE + question.answer + END
+        mistaken = frozenset(turn for turn in MISTAKEN if dice.random() < MISTAKES)
+        work = working(*drawn, mistaken)
+        return question.text, OPEN + work + CLOSE + work[-1] + END
 
 
 def draw(dice: random.Random) -> tuple[int, list[str]]:
@@ -89,10 +99,10 @@ def ask(start: int, turns: list[str]) -> Question:
     return Question(START + str(start) + THEN + COMMA.join(turns) + ASK, str(at))
 
 
-def working(start: int, turns: list[str]) -> str:
-    """`7, turn 3 = 0, double = 0`: one after the other."""
+def working(start: int, turns: list[str], mistaken: Container[str] = ()) -> str:
+    """`7, turn 3 = 0, double = 0`: one after the other, some of them by mistaken rules."""
     at, text = start, str(start)
     for turn in turns:
-        at = TURNS[turn](at)
+        at = (MISTAKEN if turn in mistaken else TURNS)[turn](at)
         text += COMMA + turn + IS + str(at)
     return text
