@@ -71,11 +71,14 @@ def measure_exploit(scene: Scene) -> np.ndarray:
         return _exploit_by_weight(scene, centroids)
     total, count = np.zeros(scene.batch.completions.shape), np.zeros(len(scene.batch), np.int64)
     held, of = [np.empty(0, np.int64)], [np.empty(0, np.int64)]
+    sums = scene.success.sums({prompt for reading in scene.won for prompt in reading.prompts})
     for reading in scene.won:
-        total[reading.items] = sum(scene.success.sum(prompt) for prompt in reading.prompts)
+        total[reading.items] = sum(sums[prompt] for prompt in reading.prompts)
         count[reading.items] = reading.counts
-        held.append(reading.entries[reading.held[reading.held >= 0]])
-        of.append(reading.items[reading.held >= 0])
+        out = reading.held >= 0
+        if out.any():
+            held.append(reading.parts[0][reading.held[out]])
+            of.append(reading.items[out])
     total[np.concatenate(of)] -= scene.success.exact[~np.concatenate(held)]  # what is held out came with the request
     return reward.exploit(scene.batch.completions, total, count)
 
@@ -92,18 +95,28 @@ def _exploit_by_weight(scene: Scene, centroids: int) -> np.ndarray:
 
 
 def measure_explore(scene: Scene) -> np.ndarray:
-    """Raw explore of every item (n,): one matrix product for all items that read the same prompts."""
+    """Raw explore of every item (n,): one matrix product for each prompt that is read."""
     return _novelty(scene, scene.failure, scene.lost if scene.warm else [])
 
 
 def _novelty(scene: Scene, view: View, readings: list[Reading]) -> np.ndarray:
-    """1 - the largest cosine to what each item reads (n,)."""
-    raw = scene.nothing()
+    """1 - the largest cosine to what each item reads (n,); a prompt that several groups read is looked at once."""
+    readers: dict[int, list[tuple[np.ndarray, np.ndarray]]] = {}
     for reading in readings:
-        if len(reading.entries):
-            completions, stored = scene.batch.completions[reading.items], Gathered(view, reading.entries)
-            raw[reading.items] = reward.explore(completions, stored, reading.hidden, MARGINS[scene.config.storage])
-    return raw
+        held, nobody = reading.hidden, np.full(len(reading.items), -1)
+        for place, prompt in enumerate(reading.prompts):
+            readers.setdefault(prompt, []).append((reading.items, nobody if place else held))
+    columns, parts, start = [np.empty(0, np.int64)], [], 0
+    for prompt, those in readers.items():
+        items, held = (np.concatenate(column) for column in zip(*those, strict=True))
+        column = view.column(prompt)
+        order = np.argsort(column)  # as they lie in memory they are gathered the quickest
+        columns.append(column[order])
+        stop = start + len(order)
+        parts.append(reward.Part(items, start, stop, np.where(held >= 0, start + np.argsort(order)[held], -1)))
+        start = stop
+    stored = Gathered(view, np.concatenate(columns))
+    return reward.novelty(scene.batch.completions, stored, parts, MARGINS[scene.config.storage])
 
 
 def measure_error_cluster(scene: Scene) -> np.ndarray:

@@ -20,6 +20,7 @@ from memr_client.schemas import RunConfig
 from memr_service import reward, scoring
 from memr_service.memory import View, Writes
 from memr_service.memory.index import MARGINS
+from memr_service.memory.memory import Write
 from memr_service.record import Batch, Effects
 from memr_service.state import State
 
@@ -32,7 +33,7 @@ def score(state: State, config: RunConfig, batch: Batch, *, write: bool) -> Effe
     n = len(batch)
     success, failure = state.views(batch.completions, batch.step)
     views = {"success": success, "failure": failure}
-    writes: dict[str, list[tuple[int, int, bool, bool]]] = {side: [] for side in views}
+    writes: dict[str, list[Write]] = {side: [] for side in views}
     counts = {side: np.zeros(n, np.int64) for side in views}
     raw = {name: np.full(n, np.nan) for name in config.weights}
     scaled = {name: np.zeros(n) for name in config.weights}
@@ -42,7 +43,7 @@ def score(state: State, config: RunConfig, batch: Batch, *, write: bool) -> Effe
         prompt = batch.prompts[batch.prompt_of[item]]
         for side, stored in (("success", right), ("failure", wrong)):
             if write and stored[item]:
-                writes[side].append(views[side].write(batch.keys[item], prompt, item))
+                writes[side] += views[side].write(batch.keys[item], prompt, [item])
             reading = views[side].read(
                 batch.keys[item : item + 1], prompt[None], np.zeros(1, np.int64), config.k, config.min_similarity
             )[0]

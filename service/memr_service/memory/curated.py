@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from array import array
 from collections.abc import Iterator
 from dataclasses import dataclass
 
@@ -153,13 +152,6 @@ class CuratedMemory(Memory):
             rows = np.array(entries)
             yield np.concatenate([self.count[rows], self.seen[rows]]).tobytes()
             yield self.prompts.written[[self.prompts.slot(number)]].tobytes()
-
-    def _add_prompt(self, key: bytes, vector: np.ndarray) -> None:
-        number = self.prompts.tail
-        self.prompts.append(vector)
-        self.number[key] = number
-        self._key[number] = key
-        self.entries[number] = array("q")
 
     def _add_entry(self, prompt: int, vector: np.ndarray, serial: int, outcome: float) -> int:
         """Store a completion (d,) at the end of its prompt, with a count of 0; the row it got."""

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from itertools import chain, islice
 
 import numpy as np
 
 from memr_service.memory.curated import CuratedMemory, CuratedWrites, decay
-from memr_service.memory.memory import Writes, on_grid
+from memr_service.memory.memory import Write, Writes, on_grid
 from memr_service.memory.view import Reading, View, exact_cosines
 
 
@@ -38,8 +39,11 @@ class CuratedView(View):
         """Prompts stored, the staged ones included."""
         return self._prompts
 
-    def write(self, key: bytes, prompt: np.ndarray, item: int) -> tuple[int, int, bool, bool]:
-        """Stage one completion under its prompt: as an entry, or as one more unit of an entry that it repeats."""
+    def write(self, key: bytes, prompt: np.ndarray, items: Sequence[int]) -> list[Write]:
+        """Stage completions under their prompt: as entries, or as one more unit of an entry that they repeat."""
+        return [self._write(key, prompt, item) for item in items]
+
+    def _write(self, key: bytes, prompt: np.ndarray, item: int) -> Write:
         number, left_prompt, left_entry, drops_entry = self.find(key), -1, 0, False
         if number is None and self.prompt_count == self.memory.max_prompts:
             left_prompt = self._least_prompt()
@@ -80,10 +84,13 @@ class CuratedView(View):
         """How many completions each entry stands for (m,), and what its age leaves of each (m,)."""
         return self._counts(entries), decay(self.now - self._seen(entries), self._quality.decay_steps)
 
-    def sum(self, prompt: int) -> np.ndarray:
-        """Sum (d,) of the completions that a prompt's entries stand for."""
-        entries = np.array(self.entries(prompt), np.int64)
-        return np.asarray((self._counts(entries)[:, None] * on_grid(self.vectors(entries))).sum(axis=0))
+    def sums(self, prompts: Iterable[int]) -> dict[int, np.ndarray]:
+        """Sum (d,) of the completions that each prompt's entries stand for."""
+        columns = {prompt: self.column(prompt) for prompt in prompts}
+        return {
+            prompt: (self._counts(entries)[:, None] * on_grid(self.vectors(entries))).sum(axis=0)
+            for prompt, entries in columns.items()
+        }
 
     def held_items(self, keys: list[bytes]) -> np.ndarray:
         """For each item the item whose entry it must not see (n,): none where the entry stands for others as well."""
@@ -101,10 +108,8 @@ class CuratedView(View):
     def _units(self, entries: np.ndarray) -> int:
         return int(self._counts(entries).sum())
 
-    def _reading(
-        self, items: np.ndarray, own: int | None, entries: np.ndarray, held: np.ndarray, others: list[int]
-    ) -> Reading:
-        reading = super()._reading(items, own, entries, held, others)
+    def _reading(self, items: np.ndarray, own: int | None, held: np.ndarray, others: list[int]) -> Reading:
+        reading = super()._reading(items, own, held, others)
         return replace(reading, units=self._counts(reading.entries))
 
     def _leaving_and_staged(self) -> tuple[np.ndarray, np.ndarray]:
@@ -193,13 +198,6 @@ class CuratedView(View):
             slot = self.memory.prompts.slot(number)
             tally = int(self.memory.prompts.units[slot]), int(self.memory.prompts.written[slot])
         return tally
-
-    def _staged(self, number: int) -> list[int]:
-        """A prompt's entries, to be changed."""
-        entries = self._entries.get(number)
-        if entries is None:
-            entries = self._entries[number] = self.memory.entries[number].tolist()
-        return entries
 
     def _add_prompt(self, key: bytes, prompt: np.ndarray) -> int:
         number = self._number[key] = self._tail

@@ -5,6 +5,8 @@ from __future__ import annotations
 from array import array
 from collections.abc import Iterator
 from dataclasses import dataclass
+from itertools import groupby
+from operator import itemgetter
 
 import numpy as np
 
@@ -139,50 +141,55 @@ class Memory:
             serials: serial number of each item (n,).
             outcomes: outcome of each item (n,).
         """
-        taken: list[int] = []
-        written: dict[int, int] = {}  # row -> item, as long as the vector itself is not in its row
-        vectors = completions[writes.item]
-        exact = on_grid(vectors) if self._sums else vectors
-        left: list[np.ndarray] = []
-        left_rows: list[int] = []  # of what was stored before
-        columns = (writes.item, writes.prompt, writes.drops_prompt, writes.drops_entry)
-        for place, (item, prompt, drops_prompt, drops_entry) in enumerate(
-            zip(*(column.tolist() for column in columns), strict=True)
-        ):
-            if drops_prompt:
-                gone_rows = self._drop_first_prompt()
-                if self._total is not None:
-                    left += [self._vector(row, completions, written) for row in gone_rows]
-                left_rows += [row for row in gone_rows if written.pop(row, None) is None]
+        came: dict[int, tuple[int, int]] = {}  # row -> prompt and item of what is there in the end
+        left: list[tuple[int, int]] = []  # prompt and row of what was there before
+        columns = (writes.prompt, writes.item, writes.drops_prompt, writes.drops_entry)
+        for prompt, together in groupby(zip(*(column.tolist() for column in columns), strict=True), itemgetter(0)):
+            _, items, drops_prompt, drops_entry = zip(*together, strict=True)
+            gone = self._drop_first_prompt() if drops_prompt[0] else []
             if prompt == self.prompts.tail:
-                self.prompts.append(prompts[item])
-                self.number[keys[item]] = prompt
-                self._key[prompt] = keys[item]
-                self.entries[prompt] = array("q")
-            row = self._allocate()
-            taken.append(row)
-            written[row] = item
-            self.entries[prompt].append(row)
-            if prompt in self._sums:
-                self._sums[prompt] = self._sums[prompt] + exact[place]
-            if drops_entry:
-                gone = self.entries[prompt].pop(0)
-                if prompt in self._sums or self._total is not None:
-                    left.append(self._vector(gone, completions, written))
-                if prompt in self._sums:
-                    self._sums[prompt] = self._sums[prompt] - on_grid(left[-1])
-                self._free.append(gone)
-                if written.pop(gone, None) is None:
-                    left_rows.append(gone)
-        if self._total is not None:
-            came = in_grid(vectors).sum(axis=0)
-            self._total = self._total + came - (in_grid(np.stack(left)).sum(axis=0) if left else 0)
+                self._add_prompt(keys[items[0]], prompts[items[0]])
+            entries, drops = self.entries[prompt], sum(drops_entry)
+            oldest = [(prompt, row) for row in entries[:drops]]
+            del entries[:drops]
+            self._free += [row for _, row in reversed(oldest)]  # so that a prompt's completions stay where they are
+            left += [one for one in (*gone, *oldest) if came.pop(one[1], None) is None]
+            stay = items[max(0, drops - len(oldest)) :]
+            rows = [self._allocate() for _ in stay]
+            entries.extend(rows)
+            came |= {row: (prompt, item) for row, item in zip(rows, stay, strict=True)}
+        self._write(came, left, completions, serials, outcomes)
+
+    def _write(
+        self,
+        came: dict[int, tuple[int, int]],
+        left: list[tuple[int, int]],
+        completions: np.ndarray,
+        serials: np.ndarray,
+        outcomes: np.ndarray,
+    ) -> None:
+        """Put what came into its rows, and all that is derived from the rows right (see `apply`)."""
+        rows, items = np.array([*came], np.int64), np.array([item for _, item in came.values()], np.int64)
+        gone, vectors = np.array([row for _, row in left], np.int64), completions[items]
+        if self._sums or self._total is not None:
+            self._move([prompt for prompt, _ in left], self.completions.take(gone), -1)
+            self._move([prompt for prompt, _ in came.values()], vectors, 1)
         if self.index is not None:
-            self.index.drop(self.serials[left_rows])
-            self.index.append(serials[[*written.values()]], np.array([*written], np.int64))
-        rows = np.array(taken, np.int64)  # of a row that was taken twice the last item stays
-        self.serials[rows], self.outcomes[rows] = serials[writes.item], outcomes[writes.item]
+            self.index.drop(self.serials[gone])
+            self.index.append(serials[items], rows)
+        self.serials[rows], self.outcomes[rows] = serials[items], outcomes[items]
         self.completions.write(rows, vectors)
+
+    def _move(self, prompts: list[int], vectors: np.ndarray, sign: int) -> None:
+        """Add vectors (m, d), or with a sign of -1 take them off, where sums of their prompts (m) are remembered."""
+        if self._total is not None:
+            self._total = self._total + sign * in_grid(vectors).sum(axis=0)
+        exact, start = on_grid(vectors), 0
+        for prompt, together in groupby(prompts):
+            stop = start + sum(1 for _ in together)
+            if prompt in self._sums:
+                self._sums[prompt] = self._sums[prompt] + sign * exact[start:stop].sum(axis=0)
+            start = stop
 
     def freeze(self) -> dict[str, np.ndarray]:
         """Everything this memory holds, as named arrays that will not change any more (see `Rows.freeze`)."""
@@ -236,19 +243,22 @@ class Memory:
             yield self.prompts.take(np.array([prompt])).tobytes()
             yield self.completions.take(np.array(self.entries[prompt])).tobytes()
 
-    def _vector(self, row: int, completions: np.ndarray, written: dict[int, int]) -> np.ndarray:
-        """The completion (d,) of a row, which may not have been written yet."""
-        return np.asarray(completions[written[row]] if row in written else self.completions.take(np.array([row]))[0])
+    def _add_prompt(self, key: bytes, vector: np.ndarray) -> None:
+        prompt = self.prompts.tail
+        self.prompts.append(vector)
+        self.number[key] = prompt
+        self._key[prompt] = key
+        self.entries[prompt] = array("q")
 
-    def _drop_first_prompt(self) -> list[int]:
-        """Forget the oldest prompt; the rows of its completions."""
+    def _drop_first_prompt(self) -> list[tuple[int, int]]:
+        """Forget the oldest prompt; its number with the row of each of its completions."""
         prompt = self.prompts.head
         del self.number[self._key.pop(prompt)]
         rows = self.entries.pop(prompt).tolist()
         self._free.extend(rows)
         self._sums.pop(prompt, None)
         self.prompts.drop_first()
-        return rows
+        return [(prompt, row) for row in rows]
 
     def _allocate(self) -> int:
         if self._free:

@@ -2,35 +2,45 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from itertools import groupby
 
 import numpy as np
 
 from memr_service.memory.index import nearest
-from memr_service.memory.memory import Memory, Writes, in_grid, on_grid
+from memr_service.memory.memory import Memory, Write, Writes, in_grid, on_grid
+
+_Plan = tuple[np.ndarray, int, int | None, int | None, np.ndarray]
+"""Items, their embedding, their own prompt, the same where they read it, and the entry that each must not see."""
 
 
 @dataclass(frozen=True)
 class Reading:
     """What some items of a request read: all of them the same prompts.
 
-    `items` (g,): which items. `prompts` (p,): numbers of the prompts, own first, then nearest first. `entries` (m,):
-    their completions, a row of the memory where >= 0, else ~item of the request. `held` (g,): place in `entries` of the
-    one completion the item must not see, -1 for none. `units` (m,): how many completions each entry stands for; None
-    where each stands for itself alone.
+    `items` (g,): which items. `prompts` (p,): numbers of the prompts, own first, then nearest first. `parts` (p,): the
+    completions of each (m,), a row of the memory where >= 0, else ~item of the request. `held` (g,): place in the first
+    part of the one completion the item must not see, -1 for none. `units`: how many completions each entry stands for,
+    part after part; None where each stands for itself alone.
     """
 
     items: np.ndarray
     prompts: list[int]
-    entries: np.ndarray
+    parts: list[np.ndarray]
     held: np.ndarray
     units: np.ndarray | None = None
+
+    @cached_property
+    def entries(self) -> np.ndarray:
+        """The completions of all the prompts (m,), part after part."""
+        return np.concatenate(self.parts) if self.parts else np.empty(0, np.int64)
 
     @property
     def counts(self) -> np.ndarray:
         """How many completions each item read (g,)."""
-        stored = len(self.entries) if self.units is None else int(self.units.sum())
+        stored = sum(map(len, self.parts)) if self.units is None else int(self.units.sum())
         return stored - (self.held >= 0)
 
     @property
@@ -56,6 +66,7 @@ class View:
         self._came: list[int] = []
         self._left: list[int] = []
         self._entries: dict[int, list[int]] = {}
+        self._columns: dict[int, np.ndarray] = {}  # prompt -> its entries, as long as they stay
 
     @cached_property
     def exact(self) -> np.ndarray:
@@ -67,8 +78,8 @@ class View:
         """Prompts stored, the staged ones included."""
         return self._tail - self._head
 
-    def write(self, key: bytes, prompt: np.ndarray, item: int) -> tuple[int, int, bool, bool]:
-        """Stage one completion under its prompt; answers a row for `Writes.of`."""
+    def write(self, key: bytes, prompt: np.ndarray, items: Sequence[int]) -> list[Write]:
+        """Stage completions under their prompt; answers rows for `Writes.of`."""
         number = self.find(key)
         drops_prompt = number is None and self.prompt_count == self.memory.max_prompts
         if drops_prompt:
@@ -80,20 +91,31 @@ class View:
             self._embedding.append(prompt)
             self._entries[number] = []
             self._tail += 1
-        entries = self._entries.get(number)
-        if entries is None:
-            entries = self._entries[number] = self.memory.entries[number].tolist()
-        entries.append(~item)
-        self._came.append(item)
-        drops_entry = len(entries) > self.memory.max_completions
-        if drops_entry:
-            self._left.append(entries.pop(0))
-        self.completion_count += not drops_entry
-        return item, number, drops_prompt, drops_entry
+        entries = self._staged(number)
+        entries += [~item for item in items]
+        self._came += items
+        drops = max(0, len(entries) - self.memory.max_completions)
+        self._left += entries[:drops]
+        del entries[:drops]
+        self.completion_count += len(items) - drops
+        stays = len(items) - drops
+        return [(item, number, drops_prompt and not at, at >= stays) for at, item in enumerate(items)]
 
     def write_all(self, items: np.ndarray, keys: list[bytes], prompts: np.ndarray) -> Writes:
         """Stage several completions in order; `keys` and `prompts` (n, d) are those of all items."""
-        return Writes.of([self.write(keys[item], prompts[item], item) for item in items.tolist()])
+        rows = []
+        for key, together in groupby(items.tolist(), key=keys.__getitem__):
+            first, *others = together
+            rows += self.write(key, prompts[first], [first, *others])
+        return Writes.of(rows)
+
+    def _staged(self, number: int) -> list[int]:
+        """A prompt's entries, to be changed."""
+        self._columns.pop(number, None)
+        entries = self._entries.get(number)
+        if entries is None:
+            entries = self._entries[number] = self.memory.entries[number].tolist()
+        return entries
 
     def find(self, key: bytes) -> int | None:
         """Number of the stored prompt with this identity."""
@@ -107,23 +129,35 @@ class View:
         staged = self._entries.get(prompt)
         return staged if staged is not None else self.memory.entries[prompt].tolist()
 
-    def _places(self, prompt: int) -> np.ndarray:
-        """A prompt's completions (m,), as `entries` has them."""
-        staged = self._entries.get(prompt)
-        return np.array(self.memory.entries[prompt] if staged is None else staged, np.int64)
+    def column(self, prompt: int) -> np.ndarray:
+        """A prompt's completions (m,), as `entries` has them; not to be changed by the caller."""
+        column = self._columns.get(prompt)
+        if column is None:
+            staged = self._entries.get(prompt)
+            column = np.array(self.memory.entries[prompt] if staged is None else staged, np.int64)
+            self._columns[prompt] = column
+        return column
 
     def sum(self, prompt: int) -> np.ndarray:
         """Sum (d,) of a prompt's completions, exact (see `memory.GRID`)."""
-        staged = self._entries.get(prompt)
-        if staged is None:
-            return self.memory.sum(prompt)
-        stored = self.memory.entries.get(prompt)
-        total = np.zeros(self.completions.shape[1]) if stored is None else self.memory.sum(prompt)
-        added = np.array([~entry for entry in staged if entry < 0], np.int64)
-        kept = len(staged) - len(added)
-        if stored is not None and kept < len(stored):
-            total = total - on_grid(self.memory.completions.take(np.array(stored[: len(stored) - kept]))).sum(axis=0)
-        return np.asarray(total + self.exact[added].sum(axis=0))
+        return self.sums([prompt])[prompt]
+
+    def sums(self, prompts: Iterable[int]) -> dict[int, np.ndarray]:
+        """`sum` of several prompts: of what was stored, and what came, less what left."""
+        totals, moved = {}, []
+        for prompt in prompts:
+            stored, staged = self.memory.entries.get(prompt), self._entries.get(prompt)
+            totals[prompt] = np.zeros(self.completions.shape[1]) if stored is None else self.memory.sum(prompt)
+            if staged is not None:
+                came = [~entry for entry in staged if entry < 0]
+                moved.append((prompt, came, stored[: len(stored) - len(staged) + len(came)] if stored else []))
+        left = on_grid(self.memory.completions.take(np.array([row for *_, rows in moved for row in rows], np.int64)))
+        start = 0
+        for prompt, came, rows in moved:
+            stop = start + len(rows)
+            totals[prompt] = totals[prompt] + self.exact[came].sum(axis=0) - left[start:stop].sum(axis=0)
+            start = stop
+        return totals
 
     def total(self) -> np.ndarray:
         """Sum (d,) of all completions stored, in whole multiples of the grid (see `Memory.total`)."""
@@ -240,19 +274,19 @@ class View:
         groups: dict[tuple[bytes, int], list[int]] = {}
         for item, pair in enumerate(zip(keys, prompt_of.tolist(), strict=True)):
             groups.setdefault(pair, []).append(item)
-        plans = []  # (items, embedding, own prompt or None, own entries, held entry of each item)
+        plans: list[_Plan] = []
         for (key, embedding), members in groups.items():
             items = np.array(members)
             own = self.find(key)
-            entries = self._places(own) if own is not None else np.empty(0, np.int64)
+            entries = self.column(own) if own is not None else np.empty(0, np.int64)
             held = self._held(items, entries) if hold_one_out else np.full(len(items), -1)
             left = self._units(entries) - (held >= 0) > 0
             for reads, chosen in ((own, left), (None, ~left)):
                 if chosen.any():
-                    plans.append((items[chosen], embedding, own, reads, entries, held[chosen]))
+                    plans.append((items[chosen], embedding, own, reads, held[chosen]))
         return [
-            self._reading(items, reads, entries, held, others)
-            for (items, _, _, reads, entries, held), others in zip(
+            self._reading(items, reads, held, others)
+            for (items, _, _, reads, held), others in zip(
                 plans, self._others(plans, prompts, k, min_similarity), strict=True
             )
         ]
@@ -271,13 +305,13 @@ class View:
 
     def _others(
         self,
-        plans: list[tuple[np.ndarray, int, int | None, int | None, np.ndarray, np.ndarray]],
+        plans: list[_Plan],
         prompts: np.ndarray,
         k: int,
         min_similarity: float | None,
     ) -> list[list[int]]:
         """For each plan the nearest prompts beside its own, as many as k leaves room for."""
-        wanted = [k - (reads is not None) for _, _, _, reads, _, _ in plans]
+        wanted = [k - (reads is not None) for _, _, _, reads, _ in plans]
         asking = [place for place, room in enumerate(wanted) if room > 0]
         nearest: list[list[int]] = [[] for _ in plans]
         if asking:
@@ -317,18 +351,10 @@ class View:
         staged = [self._embedding[number - tail] for number in numbers[numbers >= tail].tolist()]
         return np.concatenate([stored, staged]) if staged else stored
 
-    def _reading(
-        self, items: np.ndarray, own: int | None, entries: np.ndarray, held: np.ndarray, others: list[int]
-    ) -> Reading:
+    def _reading(self, items: np.ndarray, own: int | None, held: np.ndarray, others: list[int]) -> Reading:
         prompts = others if own is None else [own, *others]
-        parts = [entries] if own is not None else []
-        parts += [self._places(prompt) for prompt in others]
-        return Reading(
-            items,
-            prompts,
-            np.concatenate(parts) if parts else np.empty(0, np.int64),
-            held if own is not None else np.full(len(items), -1),
-        )
+        parts = [self.column(prompt) for prompt in prompts]
+        return Reading(items, prompts, parts, held if own is not None else np.full(len(items), -1))
 
 
 @dataclass(frozen=True)
