@@ -5,12 +5,15 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
+from functools import partial
 from typing import Any
 
 import pytest
 from histories import World, ask_service
 from local import Local
 from memr_client.errors import Conflict, Unavailable, UnknownRun
+from memr_service import follower
+from memr_service.state import State
 from memr_service.store import open_store
 from memr_service.store.base import Snapshot
 from memr_service.store.redis import RedisStore, journal
@@ -220,6 +223,32 @@ def test_a_run_is_read_from_its_snapshot_and_the_records_after_it(url: str) -> N
         assert one.store.snapshots(run.uid)
     with Local(url) as later:
         assert later.info("run") == before
+
+
+def graphs_of(service: Local) -> dict[str, list[list[int]]]:
+    indices = service._service._runs._open["run"].state.indices()
+    return {name: [graph.numbers.tolist() for graph in index.graphs] for name, index in indices.items()}
+
+
+def test_graphs_are_built_once_for_all_who_open_the_run_later(url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(follower, "State", partial(State, crossover=12, step=6))
+    config = {"components": {"value": 1.0}, "explore_warmup_steps": 0, "k": 3}
+    with replicas(url, 1, snapshot_bytes=1 << 16) as (one,):
+        one.create("run", **config)
+        for number in range(60):
+            one.reward(**batch(number))
+            one._service._background.submit(int).result()
+        graphs = graphs_of(one)
+        assert any(graphs.values())
+        digest = one.info("run").digest
+    for module in ("graphs", "state"):
+        monkeypatch.delattr(f"memr_service.{module}.build")  # whoever builds one fails
+    with Local(url) as later:
+        assert later.info("run").digest == digest
+        assert graphs_of(later) == graphs
+        later.delete("run")
+    with Redis.from_url(url.partition("?")[0]) as client:
+        assert not list(client.scan_iter(f"{url.partition('prefix=')[2]}:*graph*"))
 
 
 def test_one_replica_takes_a_snapshot_for_all(url: str, monkeypatch: pytest.MonkeyPatch) -> None:

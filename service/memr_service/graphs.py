@@ -72,6 +72,7 @@ class Graphs:
         graph = build(stretch, self._seed, self._given_up)
         if file := self._file(name, stretch.start, stretch.stop):
             graph.save(file)
+            self._store.keep_index(self._run.uid, file)
         return graph
 
     def _sweep(self, state: State) -> None:
@@ -79,10 +80,7 @@ class Graphs:
         used = {_stem(name, start, stop) for name, (start, stop, _) in self.begun.items()}
         for name, index in state.indices().items():
             used |= {_stem(name, graph.start, graph.stop) for graph in index.graphs}
-        if file := self._store.index_file(self._run.uid, "any"):
-            for old in file.parent.iterdir():
-                if old.stem not in used:
-                    old.unlink(missing_ok=True)
+        self._store.sweep_indices(self._run.uid, used)
 
     def _file(self, name: str, start: int, stop: int) -> Path | None:
         return self._store.index_file(self._run.uid, f"{_stem(name, start, stop)}.hnsw")

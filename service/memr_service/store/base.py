@@ -7,7 +7,7 @@ nothing that it did not.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence, Set
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
@@ -246,7 +246,13 @@ class Store(Protocol):
         """A snapshot, or None when it is damaged."""
 
     def index_file(self, uid: int, name: str) -> Path | None:
-        """Where an index of that name may be kept between starts; None where there is no such place."""
+        """Where an index of that name is, or is to be written; None where there is no such place. From any thread."""
+
+    def keep_index(self, uid: int, file: Path) -> None:
+        """An index has been written to a file, and those of its stem beside it. From any thread."""
+
+    def sweep_indices(self, uid: int, used: Set[str]) -> None:
+        """Remove the indices of a run but those that are used, by the stems of their files."""
 
     def journal_bytes(self, uid: int) -> int:
         """Bytes of a run's records."""

@@ -14,6 +14,7 @@ import os
 import re
 import shutil
 import threading
+from collections.abc import Set
 from pathlib import Path
 
 from memr_service.store import arrays
@@ -45,6 +46,12 @@ class RunFiles:
                         entry.unlink()
                     elif entry.name not in map(str, bases):
                         shutil.rmtree(entry, ignore_errors=True)
+
+    def sweep_indices(self, uid: int, used: Set[str]) -> None:
+        """Remove the files of a run's indices but those whose stem is used."""
+        for old in (self._index / str(uid)).glob("*"):
+            if old.stem not in used:
+                old.unlink(missing_ok=True)
 
     def index_file(self, uid: int, name: str) -> Path:
         """Where the index of that name belongs; its directory exists."""

@@ -9,7 +9,7 @@ lock, owner  who has the directory (`directory`)
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence, Set
 from contextlib import ExitStack, closing, contextmanager
 from pathlib import Path
 
@@ -222,6 +222,14 @@ class SqliteStore:
     def index_file(self, uid: int, name: str) -> Path | None:
         """Where an index of that name may be kept between starts; None in memory."""
         return None if self._files is None else self._files.index_file(uid, name)
+
+    def keep_index(self, uid: int, file: Path) -> None:
+        """It lies where it belongs."""
+
+    def sweep_indices(self, uid: int, used: Set[str]) -> None:
+        """Remove the files of all indices but those whose stem is used."""
+        if self._files is not None:
+            self._files.sweep_indices(uid, used)
 
     def journal_bytes(self, uid: int) -> int:
         """Bytes of a run's records."""

@@ -9,6 +9,7 @@ A run's keys carry its number in braces, so that a cluster keeps them together:
     memr:{uid}:log:B:P      the records of branch B from position P on, a stream; columns:B:P beside it (`journal`)
     memr:{uid}:answer:ID    what a request id was answered with; expires (`answers`)
     memr:{uid}:snapshots    the states kept; snapshot:NAME:I their pieces (`snapshots`)
+    memr:{uid}:graphs       files of indices; graph:FILE:I their pieces (`indices`)
     memr:{uid}:checkpoints  names of positions
     memr:{uid}:turn         whose turn it is where several write (`turns`); saving: who keeps a snapshot
     memr:{uid}:keeper       which process keeps its barrier (`keepers`)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence, Set
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +23,7 @@ from memr_service.store.base import (
     Tip,
 )
 from memr_service.store.redis.answers import Answers
+from memr_service.store.redis.indices import Indices
 from memr_service.store.redis.journal import FULL, Journal
 from memr_service.store.redis.keepers import Keepers
 from memr_service.store.redis.server import Server, translated
@@ -45,6 +46,7 @@ class RedisStore:
         self._keepers = Keepers(self._server, token)
         self._answers = Answers(self._server)
         self._snapshots = Snapshots(self._server)
+        self._indices = Indices(self._server)
         self._branch, self._replace = self._server.script("branch"), self._server.script("replace")
         self._names, self._doomed = (f"{self._server.prefix}:{name}" for name in ("runs", "doomed"))
         self._sweep()
@@ -207,8 +209,16 @@ class RedisStore:
         return self._snapshots.load(uid, branch, position)
 
     def index_file(self, uid: int, name: str) -> Path | None:
-        """None: a process builds its own indices."""
-        return None
+        """A copy of an index's file, if there is one; it will vanish with this process."""
+        return self._indices.file(uid, name)
+
+    def keep_index(self, uid: int, file: Path) -> None:
+        """Let other processes have an index that was written to a file and those beside it, from any thread."""
+        self._indices.keep(uid, file)
+
+    def sweep_indices(self, uid: int, used: Set[str]) -> None:
+        """Remove all but those that are used, by the stems of their files."""
+        self._indices.sweep(uid, used)
 
     def journal_bytes(self, uid: int) -> int:
         """Bytes of a run's records."""
@@ -252,6 +262,7 @@ class RedisStore:
         except ProblemError:  # what was committed stays, which lacks only the time the commit took
             pass
         finally:
+            self._indices.close()
             self._server.close()
 
     def _uid(self, run_id: str | bytes) -> int | None:
@@ -281,7 +292,8 @@ class RedisStore:
             for branch, first in self._journal.segments(uid):
                 client.unlink(*(self._server.key(uid, f"{kind}:{branch}:{first}") for kind in ("log", "columns")))
             self._snapshots.delete(uid)
-            names = ("branches", "segments", "snapshots", "saving", "checkpoints", "turn", "keeper")
+            self._indices.delete(uid)
+            names = ("branches", "segments", "snapshots", "graphs", "saving", "checkpoints", "turn", "keeper")
             client.unlink(*(self._server.key(uid, name) for name in names))
             client.zrem(self._doomed, uid)
 
@@ -296,7 +308,7 @@ class RedisStore:
         names = ["run", *(f"{kind}:{b}:{p}" for b, p in self._journal.segments(uid) for kind in ("log", "columns"))]
         with translated(self.url):
             found = [self._server.client.memory_usage(self._server.key(uid, name)) for name in names]
-        return sum(int(one or 0) for one in found) + self._snapshots.size(uid)
+        return sum(int(one or 0) for one in found) + self._snapshots.size(uid) + self._indices.size(uid)
 
 
 def _taken(run_id: str) -> Conflict:
