@@ -5,20 +5,15 @@ from __future__ import annotations
 import io
 import math
 
-import numpy as np
 import pytest
-from memr_service.cli.summary import auc, summarise, table
+from memr_service.cli.summary import summarise, table
 from rich.console import Console
 
 
 def test_auc_counts_pairs_and_ties_half():
-    values, right = np.array([0.2, 0.9, 0.2, 0.1]), np.array([False, True, True, False])
+    (line,) = summarise({"reward": [0.2, 0.9, 0.2, 0.1]}, [False, True, True, False], "aaaa")
     # pairs right > wrong: .9>.2 yes, .9>.1 yes, .2=.2 half, .2>.1 yes
-    assert auc(values, right) == pytest.approx(3.5 / 4)
-
-
-def test_auc_of_one_side_alone_is_undefined():
-    assert math.isnan(auc(np.array([1.0, 2.0]), np.array([True, True])))
+    assert line.auc == pytest.approx(3.5 / 4)
 
 
 def test_means_and_spreads_are_those_of_each_side():

@@ -8,6 +8,8 @@ from dataclasses import dataclass, field
 import numpy as np
 from rich.table import Table
 
+from memr_service.insight.ranking import auc_by_group
+
 
 @dataclass(frozen=True)
 class Side:
@@ -53,50 +55,36 @@ class Verdict:
     """Component -> its share of what was paid."""
 
 
-def auc(values: np.ndarray, right: np.ndarray) -> float:
-    """P(value of a right one > value of a wrong one), ties half.
-
-    `values` (n,) and `right` (n,) bool. NaN when a side is empty.
-
-    >>> auc(np.array([0.2, 0.9, 0.2]), np.array([False, True, True]))
-    0.75
-    """
-    above = values[right][:, None] - values[~right][None, :]
-    if above.size == 0:
-        return float("nan")
-    return float(((above > 0) + 0.5 * (above == 0)).mean())
-
-
 def summarise(
     quantities: Mapping[str, Sequence[float | None]], right: Sequence[bool], groups: Sequence[Hashable]
 ) -> list[Quantity]:
     """One `Quantity` per column of `quantities`, n values each; `right` and `groups` are columns of n too."""
-    side = np.asarray(right, dtype=bool)
-    members = _members(groups)
+    side, group = np.asarray(right, dtype=bool), _numbers(groups)
     lines = []
     for name, column in quantities.items():
         values = np.array([np.nan if value is None else value for value in column], dtype=np.float64)
-        given = ~np.isnan(values)
-        each = [auc(values[rows][given[rows]], side[rows][given[rows]]) for rows in members]
-        counted = [value for value in each if not np.isnan(value)]
-        mean = float(np.mean(counted)) if counted else float("nan")
-        lines.append(Quantity(name, Side.of(values[side]), Side.of(values[~side]), mean, len(counted)))
+        each = auc_by_group(values, side, group)
+        mean = float(each.mean()) if len(each) else float("nan")
+        lines.append(Quantity(name, Side.of(values[side]), Side.of(values[~side]), mean, len(each)))
     return lines
 
 
 def spread(rewards: Sequence[float | None], groups: Sequence[Hashable]) -> float:
     """Mean over groups of the largest minus the smallest reward; NaN without a group of two."""
     values = np.array(rewards, dtype=np.float64)
-    each = [float(np.ptp(values[rows])) for rows in _members(groups) if len(rows) > 1]
-    return float(np.mean(each)) if each else float("nan")
+    group = _numbers(groups)
+    count = np.bincount(group)
+    lowest, highest = np.full(len(count), np.inf), np.full(len(count), -np.inf)
+    np.minimum.at(lowest, group, values)
+    np.maximum.at(highest, group, values)
+    each = (highest - lowest)[count > 1]
+    return float(each.mean()) if len(each) else float("nan")
 
 
-def _members(groups: Sequence[Hashable]) -> list[np.ndarray]:
-    """The rows of each group."""
-    rows: dict[Hashable, list[int]] = {}
-    for row, group in enumerate(groups):
-        rows.setdefault(group, []).append(row)
-    return [np.array(of_one) for of_one in rows.values()]
+def _numbers(groups: Sequence[Hashable]) -> np.ndarray:
+    """Number of each row's group (n,), from 0 without gaps."""
+    known: dict[Hashable, int] = {}
+    return np.array([known.setdefault(group, len(known)) for group in groups], np.int64)
 
 
 def table(quantities: Sequence[Quantity]) -> Table:
