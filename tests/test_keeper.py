@@ -210,7 +210,7 @@ def waiting(replica: Replica, run: str) -> int:
     return 0 if barrier is None else barrier.waiting
 
 
-@pytest.mark.parametrize("fate", ["killed", "frozen"])
+@pytest.mark.parametrize("fate", ["killed", "frozen", "ended"])
 def test_ranks_spread_over_replicas_are_paid_as_one_rank_is_whatever_befalls_the_keeper(
     replicas: list[Replica], fate: str
 ) -> None:
@@ -224,13 +224,13 @@ def test_ranks_spread_over_replicas_are_paid_as_one_rank_is_whatever_befalls_the
             wait_for(lambda: max(waiting(one, fate) for one in replicas) == 3)
             keeper = next(one for one in replicas if waiting(one, fate) == 3)
             if number == 2:
-                keeper.kill() if fate == "killed" else keeper.freeze()
+                {"killed": keeper.kill, "frozen": keeper.freeze, "ended": keeper.close}[fate]()
             asked.append(ranks.submit(send, replicas, fate, step, 3, replicas.index(keeper) + 1))
             answers = [one.result() for one in asked]
             assert {answer.position for answer in answers} == {number + 1}
             paid.append([reward for answer in answers for reward in answer.rewards])
             if number == 2:
-                keeper.start() if fate == "killed" else keeper.thaw()
+                keeper.thaw() if fate == "frozen" else keeper.start()
                 keeper.wait(KEY)
     with RewardClient.embedded(run="alone", encoder="hashed") as alone:
         alone.create_run(config=CONFIG)

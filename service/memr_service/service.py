@@ -93,16 +93,20 @@ class Service:
         if self.settings.preload:
             self._preload.start()
 
+    async def leave_barriers(self) -> None:
+        """Send away who waits for others, and let another service keep the barriers: nobody new is to come here."""
+        for barrier in self._barriers.values():
+            barrier.drop(Unavailable("The service is shutting down.", remedy="Try again.", retry_after=1))
+        await self.keeper.close()
+
     async def close(self) -> None:
         """Finish what was begun, leave snapshots, give the store back. Again: does nothing."""
         if self._draining:
             return
         self._draining = True
         self._preload.cancel()
-        for barrier in self._barriers.values():
-            barrier.drop(Unavailable("The service is shutting down.", remedy="Try again.", retry_after=1))
+        await self.leave_barriers()
         await self._in_flight.settled()
-        await self.keeper.close()
         self.batcher.close()
         await self._in_engine(self._close)
         self._background.shutdown()

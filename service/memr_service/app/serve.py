@@ -13,6 +13,7 @@ from threadpoolctl import threadpool_limits
 
 from memr_service.app import create_app, logs
 from memr_service.app.lifecycle import Lifecycle
+from memr_service.service import Service
 from memr_service.settings import Settings
 
 KEEP_ALIVE_S = 75
@@ -43,15 +44,16 @@ def serve(settings: Settings) -> None:
         timeout_keep_alive=KEEP_ALIVE_S,
         timeout_graceful_shutdown=LAST_CALL_S,
     )
-    _Server(config, lifecycle, settings.drain_s).run()
+    _Server(config, lifecycle, app.state.context.service, settings.drain_s).run()
 
 
 class _Server(uvicorn.Server):
     """uvicorn, which on a signal stays and drains before it shuts its doors."""
 
-    def __init__(self, config: uvicorn.Config, lifecycle: Lifecycle, drain_s: float) -> None:
+    def __init__(self, config: uvicorn.Config, lifecycle: Lifecycle, service: Service, drain_s: float) -> None:
         super().__init__(config)
         self.lifecycle = lifecycle
+        self.service = service
         self.drain_s = drain_s
 
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:
@@ -63,6 +65,8 @@ class _Server(uvicorn.Server):
     async def on_tick(self, counter: int) -> bool:
         """Called ten times a second: whether it is time to go."""
         since = self.lifecycle.drained_at
+        if since is not None:  # those whom they wait for are not let in any more
+            await self.service.leave_barriers()
         drained = since is not None and (self.lifecycle.inside == 0 or time.monotonic() - since > self.drain_s)
         return await super().on_tick(counter) or drained
 

@@ -64,10 +64,12 @@ class Keeper:
         self._until.pop(uid, None)
 
     async def close(self) -> None:
-        """Leave everything to others."""
+        """Leave everything to others; what is required after that is kept again."""
         if self._renewing is not None:
             self._renewing.cancel()
-        for uid in self._until:
+            self._renewing = None
+        while self._until:
+            uid, _ = self._until.popitem()
             with contextlib.suppress(ProblemError):
                 await asyncio.to_thread(self._store.release, uid)
 
