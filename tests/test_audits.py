@@ -45,7 +45,7 @@ class Policy:
 def audited(seed: int = 0, config: dict[str, Any] | None = None, **late: Any) -> Audits:
     """A run whose second half has other columns."""
     policy = Policy(seed)
-    with RewardClient.embedded(run="run", audits={"window": WINDOW}) as client:
+    with RewardClient.embedded(run="run", audits={"window": WINDOW, "least": 64}) as client:
         client.create_run(**({"explore_warmup_steps": 10} | (config or {})))
         for number in range(STEPS):
             client.reward(**policy.step(number, **(late if number >= STEPS // 2 else {})))
@@ -95,6 +95,41 @@ def test_a_collapse_alarms(name: str, late: dict[str, Any]) -> None:
     assert all(one.remedy for one in audits.audits)
 
 
+def test_what_changes_while_the_outcome_rises_is_no_collapse() -> None:
+    learned = {"outcomes": lambda fields, which: [1.0] * 12 + [0.0] * 4, "embeddings": siblings_alike}
+    audits = audited(**learned)
+    assert audits.recent is not None
+    assert audits.baseline is not None
+    assert audits.recent.outcome > audits.baseline.outcome + 0.2
+    changed = {one.name: one for one in audits.audits if one.name in ("diversity", "reward_mode", "explore_drift")}
+    assert {one.state for one in changed.values()} == {"ok"}
+    assert (changed["diversity"].value or 1) < 0.5
+
+
+def test_failures_that_repeated_from_the_first_are_not_told_anew() -> None:
+    policy = Policy(0)
+    with RewardClient.embedded(run="run", audits={"window": WINDOW, "least": 64}) as client:
+        client.create_run(explore_warmup_steps=10)
+        for number in range(STEPS):
+            client.reward(**policy.step(number, embeddings=siblings_alike))
+        (found,) = (one for one in client.audits().audits if one.name == "repeated_failures")
+    assert (found.value, found.state) == (1.0, "ok")
+
+
+def test_a_rank_that_was_learned_is_no_leak() -> None:
+    """Right ones are all alike in the end, and far from the wrong ones: exploit ranks them without fail."""
+
+    def apart(fields: dict[str, Any], which: np.ndarray) -> dict[str, Any]:
+        prompts, right = fields["embeddings"]["prompts"], np.array(fields["outcomes"])[:, None]
+        noise = 0.3 * np.random.default_rng(3).normal(size=(16, D)) / 8
+        return {"prompts": prompts, "completions": np.where(right > 0, prompts, -prompts) + noise}
+
+    audits = audited(embeddings=apart)
+    assert audits.recent is not None
+    assert audits.recent.auc["exploit"] == 1
+    assert not {"auc_leak exploit"} & out_of_bounds(audits)
+
+
 def test_one_component_that_pays_everything_alarms() -> None:
     audits = audited(config={"components": {"exploit": 100.0, "explore": 1.0}})
     assert "component_share exploit" in out_of_bounds(audits, "alarm")
@@ -107,7 +142,7 @@ def test_the_released_codes_order_is_a_leak() -> None:
 
 def test_a_component_that_warms_up_leaves_no_share_to_tell() -> None:
     policy = Policy(9)
-    with RewardClient.embedded(run="run", audits={"window": WINDOW}) as client:
+    with RewardClient.embedded(run="run", audits={"window": WINDOW, "least": 64}) as client:
         client.create_run(explore_warmup_steps=20)
         for number in range(24):
             client.reward(**policy.step(number))
@@ -119,7 +154,7 @@ def test_a_component_that_warms_up_leaves_no_share_to_tell() -> None:
 
 def test_an_earlier_position_is_audited_as_it_was_then() -> None:
     policy = Policy(5)
-    with RewardClient.embedded(run="run", audits={"window": WINDOW}) as client:
+    with RewardClient.embedded(run="run", audits={"window": WINDOW, "least": 64}) as client:
         client.create_run(explore_warmup_steps=10)
         with pytest.raises(UnknownRun):
             client.audits("another")
@@ -163,7 +198,7 @@ def test_provenance_names_what_the_run_is_made_of() -> None:
 @pytest.mark.parametrize("label", [False, True])
 def test_the_metrics_count_the_alarms_of_open_runs(label: bool) -> None:
     policy = Policy(8)
-    with RewardClient.embedded(audits={"window": WINDOW}, run_label=label) as client:
+    with RewardClient.embedded(audits={"window": WINDOW, "least": 64}, run_label=label) as client:
         for run in ("good", "bad", "gone"):
             client.create_run(run, explore_warmup_steps=10)
             for number in range(40):

@@ -78,6 +78,3 @@ def test_completions_that_follow_their_prompts_find_them_and_templates_do_not() 
 
 def test_a_median_moves_in_spreads_of_what_it_was() -> None:
     assert diagnostics.moved((0.0, 0.1, 0.2), (0.2, 0.4, 0.8)) == pytest.approx(-0.5)
-    assert diagnostics.gain_without_outcome(1.5, 0.01, 0.02) == 1.5
-    assert diagnostics.gain_without_outcome(1.5, 0.02, 0.02) == 0
-    assert diagnostics.gain_without_outcome(-1.0, 0.0, 0.02) == 0

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import dataclass, replace
 from typing import Literal
 
 import numpy as np
@@ -16,7 +17,7 @@ from memr_service.insight.thresholds import Bounds, Thresholds
 
 TOLD: dict[AuditName, tuple[str, str]] = {
     "reward_mode": (
-        "How far the closeness to earlier successes rose, in spreads, while the outcome did not rise.",
+        "How far the closeness to earlier successes rose, in spreads of its first values.",
         "Read samples: the policy has found what pays without being right. Lower the memory's weight, or guard it.",
     ),
     "length_short": (
@@ -40,7 +41,7 @@ TOLD: dict[AuditName, tuple[str, str]] = {
         "Training follows the memory. Set max_spread or mixed_groups_only, or lower its weight.",
     ),
     "auc_leak": (
-        "How well the raw component ranks right above wrong within groups.",
+        "How well the raw component ranks right above wrong within groups, now and at first, whichever is less.",
         "Near 1 it is the label itself: is the outcome in the text, or the order 'official'?",
     ),
     "auc_inverted": (
@@ -52,7 +53,7 @@ TOLD: dict[AuditName, tuple[str, str]] = {
         "Samples grow alike: raise the temperature or the entropy bonus, add banded_novelty, or lower exploit.",
     ),
     "repeated_failures": (
-        "Share of failures that repeat another failure.",
+        "Share of failures that repeat another failure, where it rose.",
         "The same mistakes come again: add error_cluster, or raise explore's weight.",
     ),
     "template": (
@@ -105,51 +106,64 @@ def measure(span: Span, config: RunConfig) -> Stretch:
 
 def audit(recent: Stretch, baseline: Stretch | None, limits: Thresholds) -> list[Audit]:
     """Every audit of a stretch, beside the run's first one where there is one apart from it."""
-    found = [*_absolute(recent)]
     compared = baseline if baseline is not None and baseline.position < recent.first_position else None
-    found += _compared(recent, compared, limits.outcome_gain)
+    found = [*_absolute(recent), *_ranks(recent, baseline), *_compared(recent, compared, limits)]
     if recent.completions < limits.least:
-        found = [(name, about, None, None) for name, about, _, _ in found]
-    return [_judged(name, about, value, before, getattr(limits, name)) for name, about, value, before in found]
+        found = [replace(one, value=None, before=None) for one in found]
+    return [_judged(one, getattr(limits, one.name)) for one in found]
 
 
-Found = tuple[AuditName, str, float | None, float | None]
-"""Audit, what it is about, its figure, and the figure it is compared with."""
+@dataclass(frozen=True)
+class Found:
+    """What an audit looks at."""
+
+    name: AuditName
+    about: str
+    value: float | None
+    before: float | None = None
+    """The figure it is compared with."""
+    excused: bool = False
+    """Whether something else says that all is well."""
 
 
 def _absolute(recent: Stretch) -> Iterator[Found]:
     """Audits that need no comparison."""
-    yield "truncation", "", recent.truncated, None
+    yield Found("truncation", "", recent.truncated)
     if len(recent.raw) > 1:
         largest = max(recent.shares, key=lambda name: recent.shares[name], default="")
-        yield "component_share", largest, recent.shares.get(largest), None
-    yield "memory_share", "", sum(recent.memory_share.values()) if recent.memory_share else None, None
-    for name, value in recent.auc.items():
-        yield "auc_leak", name, value, None
-        yield "auc_inverted", name, value, None
-    yield "repeated_failures", "", recent.repeated_failures, None
-    yield "zero_variance", "", recent.zero_variance, None
+        yield Found("component_share", largest, recent.shares.get(largest))
+    yield Found("memory_share", "", sum(recent.memory_share.values()) if recent.memory_share else None)
+    yield Found("zero_variance", "", recent.zero_variance)
 
 
-def _compared(now: Stretch, before: Stretch | None, outcome_gain: float) -> Iterator[Found]:
-    """Audits of a change since the run's first completions."""
-    lengths, diversity, own_prompt = (
-        (None, None, None) if before is None else (before.length.p50, before.diversity, before.own_prompt)
+def _ranks(now: Stretch, begun: Stretch | None) -> Iterator[Found]:
+    """A leak is there from the first; later the right ones may well be known by their looks, for they are all alike."""
+    for name, value in now.auc.items():
+        first = begun.auc.get(name) if begun is not None else None
+        yield Found("auc_leak", name, value if value is None or first is None else min(value, first), first)
+        yield Found("auc_inverted", name, value)
+
+
+def _compared(now: Stretch, before: Stretch | None, limits: Thresholds) -> Iterator[Found]:
+    """Audits of a change since the run's first completions: none of them is a collapse where the outcome rose."""
+    learned = before is not None and now.outcome - before.outcome >= limits.outcome_gain
+    lengths, diversity, repeated, own_prompt = (
+        (before.length.p50, before.diversity, before.repeated_failures, before.own_prompt) if before else (None,) * 4
     )
-    yield "length_short", "", _ratio(now.length.p50, lengths), lengths
-    yield "length_long", "", _ratio(now.length.p50, lengths), lengths
-    yield "diversity", "", _ratio(now.diversity, diversity), diversity
-    yield "template", "", _ratio(now.own_prompt, own_prompt), own_prompt
-    moved = _moved(now, before, "explore")
+    yield Found("length_short", "", _ratio(now.length.p50, lengths), lengths, learned)
+    yield Found("length_long", "", _ratio(now.length.p50, lengths), lengths, learned)
+    yield Found("diversity", "", _ratio(now.diversity, diversity), diversity, learned)
+    again = now.repeated_failures if repeated is not None else None
+    as_ever = again is not None and repeated is not None and again - repeated < limits.repeats_gain
+    yield Found("repeated_failures", "", again, repeated, learned or as_ever)
+    recognised = own_prompt is not None and own_prompt >= limits.recognised
+    yield Found("template", "", _ratio(now.own_prompt, own_prompt) if recognised else None, own_prompt, learned)
     if "explore" in now.raw:
-        was = before.raw.get("explore") if before else None
-        yield "explore_drift", "explore", None if moved is None else abs(moved), was.p50 if was else None
-    risen = _moved(now, before, "exploit")
+        drift = _moved(now, before, "explore")
+        yield Found("explore_drift", "explore", drift and abs(drift), _median(before, "explore"), learned)
     if "exploit" in now.raw:
-        gained = None
-        if before is not None and risen is not None:
-            gained = diagnostics.gain_without_outcome(risen, now.outcome - before.outcome, outcome_gain)
-        yield "reward_mode", "exploit", gained, None if before is None else before.outcome
+        closer = _moved(now, before, "exploit")
+        yield Found("reward_mode", "exploit", closer and max(0.0, closer), _median(before, "exploit"), learned)
 
 
 def _moved(now: Stretch, before: Stretch | None, name: str) -> float | None:
@@ -160,15 +174,30 @@ def _moved(now: Stretch, before: Stretch | None, name: str) -> float | None:
     return diagnostics.moved((one.p5, one.p50, one.p95), (other.p5, other.p50, other.p95))
 
 
-def _judged(name: AuditName, about: str, value: float | None, before: float | None, bounds: Bounds) -> Audit:
+def _median(stretch: Stretch | None, name: str) -> float | None:
+    values = stretch.raw.get(name) if stretch is not None else None
+    return None if values is None else values.p50
+
+
+def _judged(found: Found, bounds: Bounds) -> Audit:
     warn, alarm = bounds
     state: Literal["ok", "warn", "alarm", "unknown"] = "unknown"
-    if value is not None:
+    if found.value is not None:
         sign = 1 if alarm >= warn else -1
-        state = "alarm" if sign * value > sign * alarm else "warn" if sign * value > sign * warn else "ok"
-    says, remedy = TOLD[name]
+        if found.excused or sign * found.value <= sign * warn:
+            state = "ok"
+        else:
+            state = "alarm" if sign * found.value > sign * alarm else "warn"
+    says, remedy = TOLD[found.name]
     return Audit(
-        name=name, state=state, about=about, value=value, baseline=before, limit=alarm, says=says, remedy=remedy
+        name=found.name,
+        state=state,
+        about=found.about,
+        value=found.value,
+        baseline=found.before,
+        limit=alarm,
+        says=says,
+        remedy=remedy,
     )
 
 

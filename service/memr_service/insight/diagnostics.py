@@ -115,8 +115,3 @@ def own_prompt(completions: np.ndarray, prompts: np.ndarray, keys: list[bytes]) 
 def moved(now: tuple[float, float, float], before: tuple[float, float, float]) -> float:
     """(median now - median before) / (p95 - p5 before), of raw values (p5, p50, p95); scaled ones hide it."""
     return (now[1] - before[1]) / max(before[2] - before[0], 1e-9)
-
-
-def gain_without_outcome(reward: float, outcome: float, least: float) -> float:
-    """How far the reward rose (in spreads) while the outcome did not rise by `least`; 0 where it did."""
-    return max(0.0, reward) if outcome < least else 0.0
