@@ -8,10 +8,10 @@ READY := $(VENV)/.ready
 # PIP_FIND_LINKS at a folder that holds the wheel.
 PIP_INSTALL = $(BIN)/python -m pip install --quiet -c constraints.txt $(if $(TORCH_INDEX_URL),--extra-index-url $(TORCH_INDEX_URL))
 
-.PHONY: help setup serve demo test hackbench crash chaos trl browser lint openapi experiment
+.PHONY: help setup serve demo test hackbench crash chaos trl browser docker-check lint openapi experiment
 
 help:  ## show the commands
-	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 setup: $(READY)  ## make .venv with everything in it; instant when nothing changed (PYTHON=python3.12 picks another)
 
@@ -43,6 +43,9 @@ experiment: $(READY)  ## train a tiny model with every memory reward and every c
 browser: $(READY)  ## click through the dashboard in Chromium (apt-get install chromium; SHOTS=FOLDER leaves pictures)
 	@$(PIP_INSTALL) playwright==1.65.2 axe-playwright-python==0.1.8
 	$(BIN)/python -m pytest -q tests/browser.py
+
+docker-check: $(READY)  ## build the image without an engine, start it and ask it for a reward (root, Debian; minutes)
+	$(BIN)/python -m benchmarks.docker_check
 
 lint: $(READY)  ## ruff, its formatter, and mypy --strict
 	$(BIN)/ruff check .

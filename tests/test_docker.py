@@ -54,6 +54,46 @@ def test_compose_serves_on_this_machine_only_and_keeps_its_data():
     assert "memr-data" in compose("compose.yaml")["volumes"]
 
 
+def test_what_compose_starts_by_itself_is_the_profile_of_the_embedded_store():
+    assert "COMPOSE_PROFILES=embedded\n" in (ROOT / ".env").read_text()
+    services = compose("compose.yaml")["services"]
+    assert [name for name, service in services.items() if "embedded" in service["profiles"]] == ["memr-service"]
+
+
+def test_every_service_that_is_published_is_on_this_machine_only_and_elsewhere_only_with_keys():
+    without, with_keys = (compose(name)["services"] for name in ("compose.yaml", "docker/compose.keys.yaml"))
+    for name, service in without.items():
+        if service.get("ports"):
+            assert service["ports"] == ["127.0.0.1:${MEMR_PORT:-8000}:8000"], name
+            assert with_keys[name]["ports"] == ["${MEMR_PORT:-8000}:8000"], name
+        if service["image"].startswith("memr-service"):
+            assert with_keys[name]["environment"]["MEMR_INSECURE"] == "false", name
+
+
+def test_the_redis_of_compose_flushes_at_every_commit_and_forgets_nothing():
+    redis = compose("compose.yaml")["services"]["memr-redis"]
+    options = dict(zip(redis["command"][1::2], redis["command"][2::2], strict=True))
+    assert options["--appendonly"] == "yes"
+    assert options["--appendfsync"] == "always"
+    assert options["--maxmemory-policy"] == "noeviction"
+    assert redis["volumes"] == ["memr-redis:/data"]
+
+
+def test_nginx_asks_the_replicas_by_the_name_that_compose_gives_them():
+    services = compose("compose.yaml")["services"]
+    (asked,) = re.findall(r"server ([\w-]+):8000", (ROOT / "docker/nginx.conf").read_text())
+    assert services[asked]["deploy"]["replicas"] == 3
+    assert services[asked]["environment"]["MEMR_STORE"] == "redis://memr-redis:6379/0"
+    assert list(services["memr-nginx"]["depends_on"]) == [asked]
+
+
+def test_a_gpu_is_asked_for_in_image_settings_and_engine():
+    gpu = compose("compose.yaml")["services"]["memr-gpu"]
+    assert gpu["build"]["args"]["DEVICE"] == gpu["environment"]["MEMR_DEVICE"] == "cuda"
+    assert gpu["deploy"]["resources"]["reservations"]["devices"][0]["driver"] == "nvidia"
+    assert "ARG DEVICE=cpu" in DOCKERFILE
+
+
 def test_compose_has_no_keys_only_where_it_is_not_reached_from_elsewhere():
     without = compose("compose.yaml")["services"]["memr-service"]
     with_keys = compose("docker/compose.keys.yaml")["services"]["memr-service"]
@@ -65,15 +105,17 @@ def test_compose_has_no_keys_only_where_it_is_not_reached_from_elsewhere():
 def test_every_setting_named_in_image_and_compose_exists_and_is_valid():
     given = {name: value for name, value in image_environment().items() if name.startswith("MEMR_")}
     for name in ("compose.yaml", "docker/compose.keys.yaml"):
-        given |= compose(name)["services"]["memr-service"]["environment"]
+        for service in compose(name)["services"].values():
+            given |= service.get("environment", {})
     fields = {name.removeprefix("MEMR_").lower(): value for name, value in given.items()}
     assert fields.keys() <= Settings.model_fields.keys()
     assert Settings(**fields).host == "0.0.0.0"
 
 
 def test_the_container_is_given_longer_to_stop_than_requests_are_given_to_finish():
-    grace = compose("compose.yaml")["services"]["memr-service"]["stop_grace_period"]
-    assert float(grace.removesuffix("s")) > Settings.model_fields["drain_s"].default
+    services = compose("compose.yaml")["services"].values()
+    graces = [service["stop_grace_period"] for service in services if service["image"].startswith("memr-service")]
+    assert min(float(grace.removesuffix("s")) for grace in graces) > Settings.model_fields["drain_s"].default
 
 
 def test_the_image_runs_as_nobody_in_particular():

@@ -1,0 +1,132 @@
+"""Are the containers what they say? Where there is no engine the image is built, started and asked all the same.
+
+    make docker-check           # as root on Debian; five minutes, and one more the first time
+
+It reads the compose files with `docker compose config`, lints the Dockerfile, builds it unmodified with buildah in
+chroot isolation, starts the image as its own user and asks it for rewards, stops it, starts it again on the same data,
+and puts nginx and a Redis beside two of it as compose's profile `scale` does. What pip needs on this machine (indexes,
+folders of wheels, certificates) is mounted into the build. TORCH_INDEX_URL is passed on.
+
+It prints what it did and what it does not cover, and writes `reports/docker-check.json`.
+"""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "tests"))
+
+from memr_client import RewardClient, RewardResponse
+from serving import free_port
+
+from benchmarks.docker_check import scale
+from benchmarks.docker_check.image import ROOT, UID, Builder
+from benchmarks.docker_check.tools import compose, require, run
+from benchmarks.report import Report, Row
+
+CACHE = Path("/var/tmp/memr-docker-check")
+"""What is kept from one check to the next: the base image, and compose where it is not installed."""
+PROFILES = ("embedded", "redis", "scale", "gpu")
+NOT_COVERED = """Not covered: networks, volumes and restarts as an engine makes them; read_only, cap_drop and secrets
+being enforced; the hub's own Debian, nginx and Valkey images; the profile gpu and DEVICE=cuda; arm64."""
+
+
+def main() -> None:
+    report = Report("docker-check")
+    require(buildah="buildah", mmdebstrap="mmdebstrap", nginx="nginx-light", promtool="prometheus")
+    CACHE.mkdir(exist_ok=True)
+    command = compose(CACHE / "compose")
+    said("compose", check_compose(command))
+    run(Path(sys.executable).parent / "hadolint", "docker/Dockerfile", cwd=ROOT)
+    said("hadolint", "nothing to say")
+    said("promtool", run("promtool", "check", "rules", "docker/alerts.yaml", cwd=ROOT).stdout.strip().splitlines()[-1])
+    builder = Builder(CACHE)
+    builder.make_base()
+    seconds, size = builder.build(), builder.bytes() / 2**20
+    said("image", f"built in {seconds:.0f} s, {size:.0f} MiB unpacked")
+    with tempfile.TemporaryDirectory() as folder:
+        reward, difference, told = check_image(builder, Path(folder))
+        said("reward", told)
+        said("scale", scale.check(builder, command, Path(folder)))
+    report.rows = [
+        Row("image_mb", size, "MiB"),
+        Row("build_seconds", seconds, "s"),
+        Row("reward_from_image", reward, floor=0.85),
+        Row("reward_difference", difference, floor=5e-3, at_most=True),
+    ]
+    print(f"{NOT_COVERED}\n{report.write()}")
+    if not all(row.holds in (None, True) for row in report.rows):
+        raise SystemExit(1)
+
+
+def said(what: str, how: str) -> None:
+    print(f"{what:9} {how}", flush=True)
+
+
+def check_compose(command: list[str]) -> str:
+    """Every profile is read, with keys and without; a wrong key and a missing keys file are refused."""
+    guarded = ["-f", "compose.yaml", "-f", "docker/compose.keys.yaml"]
+    keys = {"env": os.environ | {"MEMR_KEYS_FILE": "./keys.json"}, "cwd": ROOT}
+    services = []
+    for profile in PROFILES:
+        services += run(*command, "--profile", profile, "config", "--services", cwd=ROOT).stdout.split()
+        run(*command, *guarded, "--profile", profile, "config", "--quiet", **keys)
+    assert run(*command, "config", "--services", cwd=ROOT).stdout.split() == ["memr-service"]
+    with tempfile.NamedTemporaryFile("w", suffix=".yaml") as wrong:
+        wrong.write((ROOT / "compose.yaml").read_text().replace("stop_grace_period", "stop_grace_periode"))
+        wrong.flush()
+        for refused in (["-f", wrong.name], guarded):
+            asked = [*command, *refused, "config", "--quiet"]
+            assert subprocess.run(asked, cwd=ROOT, capture_output=True).returncode, asked
+    return f"{len(PROFILES)} profiles, with keys and without: {' '.join(dict.fromkeys(services))}"
+
+
+def check_image(builder: Builder, folder: Path) -> tuple[float, float, str]:
+    """A reward of the image as its own user, before and after a restart; how far it is from this machine's own."""
+    port = free_port()
+    url, data = f"http://127.0.0.1:{port}", folder / "data"
+    began = time.monotonic()
+    with builder.serving(data, port, MEMR_INSECURE="true") as server, RewardClient(url, run="sums") as client:
+        client.wait(120)
+        seconds, user = time.monotonic() - began, server.uids().real
+        healthy = builder.healthcheck(port)
+        client.create_run(preset="memory-r+")
+        given = [rewards(client, number) for number in range(2)]
+        server.terminate()
+        status = server.wait(60)
+    with builder.serving(data, port, MEMR_INSECURE="true"), RewardClient(url, run="sums") as client:
+        client.wait(120)
+        again = rewards(client, 1)
+    unhealthy = not builder.healthcheck(port)
+    with RewardClient.embedded(run="sums") as client:
+        client.create_run(preset="memory-r+")
+        expected = [rewards(client, number) for number in range(2)]
+    difference = max(
+        abs(one - other)
+        for ours, theirs in zip(given, expected, strict=True)
+        for one, other in zip(ours.rewards, theirs.rewards, strict=True)
+    )
+    assert (user, healthy, unhealthy) == (UID, True, True), (user, healthy, unhealthy)
+    assert status in (0, None), status
+    assert (again.rewards, again.chain) == (given[1].rewards, given[1].chain)
+    shown = [round(reward, 2) for reward in given[1].rewards]
+    told = f"{shown} as uid {user}, {seconds:.1f} s after the start; stopped at SIGTERM, same answer after a restart"
+    return given[1].rewards[1], difference, told
+
+
+def rewards(client: RewardClient, number: int) -> RewardResponse:
+    """The answers of the README's first example."""
+    prompts, completions = (
+        ("2 + 3?", ["No idea", "2 + 3 is 6", "2 + 3 is 5", "Two and three is 5"]),
+        ("7 + 5?", ["No idea", "7 + 5 is 13", "7 + 5 is 12", "Seven and five is 12"]),
+    )[number]
+    return client.reward([prompts] * 4, completions, [0, 0, 1, 1], request_id=f"request {number}")
+
+
+if __name__ == "__main__":
+    main()
