@@ -66,6 +66,8 @@ def staged(url: str, seed: int, seconds: float) -> Iterator[Scene]:
         yield Scene(url, replicas, load, random.Random(seed), seconds)
     finally:
         for one in replicas:
+            one.process.terminate()
+        for one in replicas:
             one.close()
 
 
