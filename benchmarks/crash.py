@@ -5,7 +5,8 @@
 
 Writers send batches to runs of their own, each batch with a request id, and retry until it is acknowledged. Meanwhile
 the server is killed (SIGKILL) at random moments and started again on the same directory. In the end every batch must be
-there exactly once, and every reward must equal, bit for bit, what an uninterrupted run answers.
+there exactly once, and every reward must equal, bit for bit, what an uninterrupted run answers; and `memr verify` must
+find the whole journal true.
 """
 
 from __future__ import annotations
@@ -119,7 +120,14 @@ def trial(kills: int, runs: int, seed: int) -> dict[str, int]:
         counts = {"kills": kills, "acknowledged": sum(len(writer.acknowledged) for writer in writers)}
         counts |= check(server.url, writers)
         server.stop()
+        counts["unverified"] = sum(not verified(f"run-{run}", server.directory) for run in range(runs))
     return counts
+
+
+def verified(run: str, directory: Path) -> bool:
+    """Whether `memr verify` finds every record of a run, and finds it true."""
+    command = [sys.executable, "-m", "memr_service", "verify", run, "--data", str(directory)]
+    return subprocess.run(command, stdout=subprocess.DEVNULL).returncode == 0
 
 
 def check(url: str, writers: list[Writer]) -> dict[str, int]:
@@ -150,7 +158,7 @@ def main() -> int:
     began = time.monotonic()
     counts = trial(options.kills, options.runs, options.seed)
     print(json.dumps({**counts, "seconds": round(time.monotonic() - began)}))
-    return int(any(counts[name] for name in ("lost", "doubled", "different")))
+    return int(any(counts[name] for name in ("lost", "doubled", "different", "unverified")))
 
 
 if __name__ == "__main__":

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sqlite3
 import sys
 from contextlib import closing
 
@@ -101,6 +102,23 @@ def test_verify_tells_of_the_first_difference_and_exits_1(memr, folder, tmp_path
     assert status == 1
     assert "record 12, item 3 is not reproduced" in said
     assert "rewards: recorded" in said
+
+
+def test_verify_names_a_damaged_record_exits_1_and_leaves_it_where_it_is(memr, tmp_path):
+    with RewardClient.embedded(f"sqlite:///{tmp_path}", encoder="hashed") as client:
+        fill(client)
+    with closing(sqlite3.connect(tmp_path / "memr.db")) as database:
+        ((payload,),) = database.execute("SELECT payload FROM log WHERE position = 12")
+        flipped = bytearray(payload)
+        flipped[len(flipped) // 2] ^= 1
+        database.execute("UPDATE log SET payload = ? WHERE position = 12", (bytes(flipped),))
+        database.commit()
+    for _ in range(2):
+        status, _, complained = memr("verify", "run", "--data", tmp_path)
+        assert status == 1
+        assert "record 12 (branch 0) of run 'run'" in complained
+    with closing(sqlite3.connect(tmp_path / "memr.db")) as database:
+        assert database.execute("SELECT count(*) FROM log").fetchone() == (30,)
 
 
 def forge(folder, target) -> None:

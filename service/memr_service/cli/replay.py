@@ -160,11 +160,11 @@ def _from_folder(
     from memr_service.insight.replay import what_if
     from memr_service.insight.worker import compare
     from memr_service.runs import Runs
-    from memr_service.store import open_store
+    from memr_service.store.sqlite import SqliteStore
 
     if not folder.is_dir():
         raise InvalidRequest(f"there is no folder {folder}.", value=str(folder), remedy="memr serve keeps one.")
-    store = open_store(f"sqlite:///{folder}")
+    store = SqliteStore(folder, mend=False)
     with closing(store), ThreadPoolExecutor(1) as background, tempfile.TemporaryFile() as file:
         runs = Runs(store, background, Limits(snapshot_bytes=1 << 62), lambda run: None)
         if (run := runs.find(run_id)) is None:

@@ -41,6 +41,8 @@ COMMITS_PER_PRUNING = 1000
 class SqliteStore:
     """A `Store` in `directory`, or in memory (None); `answer_hours` is how long answers to request ids are kept.
 
+    Damaged records are moved aside so that their run can go on, or without `mend` refused, for those who only look.
+
     It may be made in one thread and used in another, but by one at a time; `save_snapshot` alone may come from any
     thread at any time, for it touches files only.
 
@@ -48,7 +50,7 @@ class SqliteStore:
         StoreFull: no room. Unavailable: the directory is another process's, cannot be written to, or is damaged.
     """
 
-    def __init__(self, directory: Path | None, answer_hours: float = 48) -> None:
+    def __init__(self, directory: Path | None, answer_hours: float = 48, *, mend: bool = True) -> None:
         self.url = "memory:" if directory is None else f"sqlite:///{directory}"
         self.directory = directory
         self.shared = False
@@ -59,7 +61,7 @@ class SqliteStore:
                 self._owned = opened.enter_context(closing(DataDirectory(directory)))
             file = None if directory is None else directory / "memr.db"
             self._database = opened.enter_context(closing(Database(file)))
-            self._journal = Journal(self._database, self._snapshot_beyond)
+            self._journal = Journal(self._database, self._snapshot_beyond if mend else _always)
             self._answers = Answers(self._database, answer_hours)
             with self._transaction():
                 self._answers.prune()
@@ -311,3 +313,7 @@ class SqliteStore:
 
     def _snapshot_beyond(self, uid: int, branch: int, position: int) -> bool:
         return any(kept[0] == branch and kept[1] >= position for kept in self.snapshots(uid))
+
+
+def _always(uid: int, branch: int, position: int) -> bool:
+    return True
