@@ -8,7 +8,7 @@ READY := $(VENV)/.ready
 # PIP_FIND_LINKS at a folder that holds the wheel.
 PIP_INSTALL = $(BIN)/python -m pip install --quiet -c constraints.txt $(if $(TORCH_INDEX_URL),--extra-index-url $(TORCH_INDEX_URL))
 
-.PHONY: help setup serve demo test hackbench crash chaos trl browser docker-check lint openapi experiment
+.PHONY: help setup serve demo test hackbench crash chaos trl audits browser docker-check lint openapi experiment
 
 help:  ## show the commands
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -39,6 +39,9 @@ trl: $(READY)  ## train with TRL, kill and resume it, spread it over two ranks: 
 
 experiment: $(READY)  ## train a tiny model with every memory reward and every control, and compare them (QUICK=1: minutes)
 	$(BIN)/python -m benchmarks.experiment $(if $(processes),--processes $(processes))
+
+audits: $(READY)  ## which audits fire when a training is trapped, and which when it learns (QUICK=1: two seeds)
+	$(BIN)/python -m benchmarks.audits $(if $(processes),--processes $(processes))
 
 browser: $(READY)  ## click through the dashboard in Chromium (apt-get install chromium; SHOTS=FOLDER leaves pictures)
 	@$(PIP_INSTALL) playwright==1.65.2 axe-playwright-python==0.1.8

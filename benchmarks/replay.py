@@ -2,6 +2,7 @@
 
     python benchmarks/replay.py                   # with the default encoder; hashed is quicker to begin with
     python benchmarks/replay.py --encoder hashed --times 4
+    python benchmarks/replay.py --figure sweep.png
 
 One core (set OMP_NUM_THREADS=1 to be sure of it), seconds of processor time. `again` is the run's own config, verified
 record by record.
@@ -20,6 +21,7 @@ import numpy as np
 from memr_client import RewardClient
 from memr_client.schemas import RunConfig
 from memr_service import archive
+from memr_service.cli import figures
 from memr_service.insight.comparison import Comparison
 from memr_service.insight.replay import replay, what_if
 
@@ -59,6 +61,7 @@ def main() -> None:
     parser.add_argument(
         "--times", type=int, default=1, help="send each solution so often: 4 makes groups of 16, for speed only"
     )
+    parser.add_argument("--figure", type=Path, help="draw the sweep into this PNG, as `memr replay` does")
     asked = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
         file = journal(asked.encoder, Path(folder), asked.times)
@@ -80,6 +83,8 @@ def main() -> None:
         aucs = [one.scored.reward.auc, one.scored.raw["exploit"].auc, one.scored.raw["explore"].auc]
         print(f"{name:8} {took:6.2f} {done / took:9,.0f} {one.correlation or 0:7.3f} {aucs[0] or 0:6.3f}", end=" ")
         print(f"{aucs[1] or 0:8.3f} {aucs[2] or 0:8.3f}  {same}")
+    if asked.figure:
+        figures.sweep(result, list(SETTINGS), asked.figure)
 
 
 if __name__ == "__main__":

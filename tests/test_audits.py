@@ -175,6 +175,19 @@ def test_an_earlier_position_is_audited_as_it_was_then() -> None:
         assert early.baseline.raw["explore"] is not None
 
 
+def test_a_stretch_is_no_longer_than_it_has_to_be_however_large_records_are() -> None:
+    policy = Policy(10)
+    with RewardClient.embedded(run="run", audits={"window": 40, "least": 16}) as client:
+        client.create_run()
+        for number in range(40):
+            client.reward(**policy.step(number))
+        told = client.audits()
+    assert told.baseline is not None
+    assert told.recent is not None
+    assert (told.baseline.first_position, told.baseline.position) == (1, 3)
+    assert (told.recent.first_position, told.recent.position, told.recent.completions) == (38, 40, 48)
+
+
 def test_a_short_run_is_not_judged() -> None:
     policy = Policy(6)
     with RewardClient.embedded(run="run") as client:

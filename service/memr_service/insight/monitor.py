@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from contextlib import suppress
 
+import numpy as np
 from memr_client.errors import ProblemError
 from memr_client.insight import Audits, Stretch
 from memr_client.schemas import RunConfig
@@ -94,7 +95,8 @@ class Monitor:
             begin = max(base, last - AT_ONCE)
             found = [record async for record in ledger.records(begin, last)] + found
             last = begin
-        return found
+        newer = np.cumsum([len(one.batch) for one in found[::-1]])[::-1]  # of each record and those behind it
+        return found[max(0, int(np.count_nonzero(newer >= self._thresholds.window)) - 1) :]
 
     async def _measured(self, records: list[Record], config: RunConfig) -> Stretch | None:
         return await asyncio.to_thread(_measure, records, config)

@@ -1,0 +1,131 @@
+"""Which audits fire when a training is caught in a trap, at which step, and which on trainings that learn?
+
+    make audits              # 32 trainings of about half a minute each, and as many replies to audits
+    make audits processes=8  # QUICK=1: two seeds
+
+Trains the tiny model of `examples/grpo` on its task `clock`, a trap in which plain GRPO (`r1`) falls into well-formed
+guesses, and asks a run's audits after every second step. Trainings without a memory of their own are watched by one of
+which nothing is paid. What has been trained is kept in `reports/audits`. Thresholds were chosen on seeds 300 to 303.
+"""
+
+from __future__ import annotations
+
+from argparse import ArgumentParser
+from collections import Counter
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from memr_client import RewardClient
+from memr_client.insight import Audits
+from rich.console import Console
+from rich.table import Table
+
+from benchmarks.experiment.methods import EXPLORE, fields
+from benchmarks.experiment.pool import run_all
+from benchmarks.report import Report, Row, quick
+from examples.grpo.config import Config
+from examples.grpo.train import train
+
+FOLDER = Path("reports/audits")
+SEEDS = range(400, 408)
+TRAPPED, HEALTHY = ("r1", "memory-r"), ("r1-gated-entropy", "value-gated-entropy")
+WATCHING = {"memory": {"preset": "memory-r+", **EXPLORE, "memory_weight": 0.0}, "memory_weight": 0.0}
+WINDOW = 1024
+"""Completions in a stretch: 8 of the 60 steps."""
+EVERY = 2
+
+
+@dataclass(frozen=True)
+class Watched:
+    """A training, and what its audits said after every second step."""
+
+    method: str
+    seed: int
+    outcomes: list[float]
+    """Of the newest stretch, at each look."""
+    alarms: dict[str, int]
+    """Audit -> the step of its first alarm."""
+    warnings: dict[str, int]
+    """Audit -> the first step at which it warned, or alarmed."""
+
+
+def config(method: str, seed: int) -> dict[str, Any]:
+    """A training, as fields of `Config`."""
+    asked = fields(method, "clock", seed)
+    watching = {} if asked["memory"] else WATCHING
+    return {**asked, **watching, "output": str(FOLDER / f"{method}-{seed}")}
+
+
+def train_one(asked: dict[str, Any]) -> dict[str, Any]:
+    """Train; what is looked at stays in its folder."""
+    return {"accuracy": train(Config(**asked)).accuracy}
+
+
+def watched(method: str, seed: int) -> Watched:
+    """What a training's audits say of each of its steps, as they would have said it then."""
+    store = f"sqlite:///{FOLDER / f'{method}-{seed}' / 'memory'}"
+    with RewardClient.embedded(store, run="grpo", audits={"window": WINDOW}) as client:
+        looks = [client.audits(at=row.position) for row in client.history()[EVERY - 1 :: EVERY]]
+    outcomes = [look.recent.outcome for look in looks if look.recent is not None]
+    return Watched(method, seed, outcomes, first(looks, "alarm"), first(looks, "alarm", "warn"))
+
+
+def first(looks: Iterable[Audits], *states: str) -> dict[str, int]:
+    """Audit -> the first step after which it was in one of these states."""
+    found: dict[str, int] = {}
+    for number, look in enumerate(looks, 1):
+        for one in look.audits:
+            if one.state in states:
+                found.setdefault(one.name, EVERY * number)
+    return found
+
+
+def each(found: list[Watched]) -> Table:
+    """A line for each training: what alarmed when."""
+    shown = Table("method", "seed", "outcome", "alarms, each with its first step", title="Trainings")
+    for one in found:
+        in_order = sorted(one.alarms.items(), key=lambda told: told[1])
+        curve = f"{one.outcomes[3]:.2f} {one.outcomes[len(one.outcomes) // 2]:.2f} {one.outcomes[-1]:.2f}"
+        shown.add_row(one.method, str(one.seed), curve, ", ".join(f"{name} {step}" for name, step in in_order) or "-")
+    shown.caption = f"outcome: of the first stretch ({WINDOW} completions), in the middle, and of the last."
+    return shown
+
+
+def together(found: list[Watched]) -> Table:
+    """A line for each audit: in how many of a method's trainings it alarmed, and at least warned."""
+    shown, columns = Table("audit", title="Trainings in which it alarmed (at least warned)"), []
+    for method in (*TRAPPED, *HEALTHY):
+        mine = [one for one in found if one.method == method]
+        shown.add_column(f"{method}, {len(mine)}", justify="right")
+        columns.append((counted(one.alarms for one in mine), counted(one.warnings for one in mine)))
+    names = sorted(set().union(*(warned for _, warned in columns)) - {"any"})
+    for name in ("any", *names):
+        shown.add_row(name, *(f"{alarmed[name]} ({warned[name]})" for alarmed, warned in columns))
+    return shown
+
+
+def counted(trainings: Iterable[dict[str, int]]) -> Counter[str]:
+    """Audit -> the trainings that it was told of in; `any`: those with one or more."""
+    return Counter(name for told in trainings for name in (*told, *(["any"] if told else [])))
+
+
+def main() -> None:
+    arguments = ArgumentParser(description=__doc__.partition("\n")[0])
+    arguments.add_argument("--processes", type=int, help="trainings at once; without: one a core")
+    processes = arguments.parse_args().processes
+    report, seeds = Report("audits"), SEEDS[:2] if quick() else SEEDS
+    trainings = [(method, seed) for method in (*TRAPPED, *HEALTHY) for seed in seeds]
+    configs = {f"{method} {seed}": config(method, seed) for method, seed in trainings}
+    run_all(configs, train_one, FOLDER / "trainings.jsonl", processes)
+    found = [watched(method, seed) for method, seed in trainings]
+    Console().print(each(found), together(found))
+    for method in (*TRAPPED, *HEALTHY):
+        alarmed = [bool(one.alarms) for one in found if one.method == method]
+        report.rows.append(Row(f"alarmed/{method}", sum(alarmed) / len(alarmed), "of the trainings"))
+    print(report.write())
+
+
+if __name__ == "__main__":
+    main()
