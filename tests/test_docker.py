@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import yaml
+from memr_service.app.guard import ROUTES
 from memr_service.settings import Settings
 
 ROOT = Path(__file__).parents[1]
@@ -77,6 +78,15 @@ def test_the_redis_of_compose_flushes_at_every_commit_and_forgets_nothing():
     assert options["--appendfsync"] == "always"
     assert options["--maxmemory-policy"] == "noeviction"
     assert redis["volumes"] == ["memr-redis:/data"]
+
+
+def test_nginx_finds_the_run_in_every_path_that_names_one():
+    (pattern,) = re.findall(r"~(\S+) \$named;", (ROOT / "docker/nginx.conf").read_text())
+    named = re.compile(pattern.replace("?<", "?P<"))
+    routes = [route for route in ROUTES if "{run_id}" in route]
+    found = [named.match(route.format(run_id="gsm8k.seed-0", name="x")) for route in routes]
+    assert [match and match["named"] for match in found] == ["gsm8k.seed-0"] * len(routes)
+    assert not any(named.match(route) for route in ROUTES if "{run_id}" not in route)
 
 
 def test_nginx_asks_the_replicas_by_the_name_that_compose_gives_them():
