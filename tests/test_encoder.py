@@ -419,7 +419,7 @@ def test_an_encoder_is_loaded_once_however_many_ask(bert: Path) -> None:
     assert not encoders.loaded("hashed")
 
 
-def test_auto_precision_is_float32_and_a_named_one_stays() -> None:
+def test_auto_precision_of_ngrams_is_float32_and_a_named_one_stays() -> None:
     encoders = Encoders(["hashed"])
     assert encoders.resolve("hashed", "auto") == "float32"
     assert encoders.resolve("hashed", "bfloat16") == "bfloat16"

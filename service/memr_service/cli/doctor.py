@@ -11,7 +11,6 @@ import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, requires, version
-from pathlib import Path
 from typing import TypeVar
 
 import numpy as np
@@ -20,7 +19,7 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Column, Table
 
-from memr_service.encoder import Encoder, Encoders, HashedEncoder
+from memr_service.encoder import Encoder, Encoders, HashedEncoder, SentenceEncoder, processor
 from memr_service.encoder import files as model_files
 from memr_service.settings import Settings
 
@@ -77,16 +76,7 @@ def machine() -> Iterator[Finding]:
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
     threads = os.environ.get("OMP_NUM_THREADS", "unset: as many as cores")
     yield Finding("processor", f"{platform.machine()}, {cores} cores usable, OMP_NUM_THREADS {threads}")
-    yield Finding("bfloat16 in hardware", bfloat16())
-
-
-def bfloat16() -> str:
-    """What of the processor computes bfloat16, as the kernel names it."""
-    try:
-        words = set(Path("/proc/cpuinfo").read_text().split())
-    except OSError:
-        return "unknown on this system"
-    return ", ".join(sorted(words & {"amx_bf16", "avx512_bf16", "bf16", "svebf16"})) or "no"
+    yield Finding("bfloat16 in hardware", ", ".join(processor.bfloat16()) or "no")
 
 
 def model(settings: Settings) -> Iterator[Finding]:
@@ -115,6 +105,7 @@ def self_test(settings: Settings) -> Iterator[Finding]:
         encoders = Encoders(settings.allowed_encoders, settings.device)
         encoder, seconds = _timed(lambda: encoders.load(settings.encoder))
         yield Finding("encoder", f"{encoder.dimension} dimensions on {encoder.device}, loaded in {seconds:.1f} s")
+        yield Finding("precision auto", f"{encoder.precision}: {_reason(encoder)}")
         vectors, seconds = _timed(lambda: _encode(encoder))
         yield Finding("64 texts", f"encoded in {1e3 * seconds:.0f} ms, {len(TEXTS) / seconds:.0f} texts per second")
         yield from _reward(vectors)
@@ -122,9 +113,17 @@ def self_test(settings: Settings) -> Iterator[Finding]:
         yield _failure("self-test", error)
 
 
+def _reason(encoder: Encoder) -> str:
+    """Why it computes as it does."""
+    if not isinstance(encoder, SentenceEncoder):
+        return "n-grams are exact"
+    way = "our own forward pass" if encoder.packed else "the model's own modules"
+    return f"{encoder.trial.reason}; {way}"
+
+
 def _encode(encoder: Encoder) -> np.ndarray:
-    encoder.encode(TEXTS[:1])  # the first pass also sets things up
-    return encoder.encode(TEXTS).vectors
+    encoder.encode(TEXTS[:1], encoder.precision)  # the first pass also sets things up
+    return encoder.encode(TEXTS, encoder.precision).vectors
 
 
 def _reward(vectors: np.ndarray) -> Iterator[Finding]:

@@ -54,12 +54,13 @@ class Vectors:
     def _encoded(self, config: RunConfig) -> dict[str, tuple[np.ndarray, bool]]:
         """Text -> its vector, and whether it was cut, for all texts that this config needs."""
         assert config.encoder is not None
+        encoder = self._encoders.load(config.encoder)
         precision = self._encoders.resolve(config.encoder, config.precision)
         how = (config.encoder, precision, config.long_text, config.deterministic)
         known = self._known.setdefault(how, {})
         prompts, completions = self._texts(config)
         missing = [text for text in dict.fromkeys([*prompts, *completions]) if text not in known]
         for batch in [[text] for text in missing] if config.deterministic else [missing]:
-            encoded = self._encoders.load(config.encoder).encode(batch, precision, config.long_text)
+            encoded = encoder.encode(batch, precision, config.long_text)
             known |= zip(batch, zip(encoded.vectors, encoded.truncated.tolist(), strict=True), strict=True)
         return known

@@ -9,7 +9,7 @@ from typing import Any
 
 from memr_client.errors import InvalidRequest
 
-from memr_service.encoder import files
+from memr_service.encoder import files, trial
 from memr_service.encoder.base import Encoder
 from memr_service.encoder.hashed import SCHEME, HashedEncoder
 from memr_service.encoder.sentence import SentenceEncoder
@@ -40,9 +40,16 @@ class Encoders:
             )
 
     def resolve(self, name: str, precision: str) -> str:
-        """The precision that `auto` means for an encoder: float32 (later what a calibration on the machine finds)."""
+        """The precision that `auto` means for an encoder: what its trial found; before that, what it most likely will.
+
+        Raises:
+            InvalidRequest, Unavailable: as from `load`.
+        """
         self.check(name)
-        return "float32" if precision == "auto" else precision
+        if precision != "auto":
+            return precision
+        folder = None if name == HashedEncoder.name or self.loaded(name) else files.find_model(name)
+        return self.load(name).precision if folder is None else trial.expected(folder)
 
     def load(self, name: str) -> Encoder:
         """An encoder, ready; the first time this takes seconds.

@@ -29,6 +29,8 @@ class Encoder(Protocol):
     """`cpu` or `cuda`."""
     max_length: int | None
     """Tokens it reads of a text; None: all there are."""
+    precision: str
+    """What `auto` means: `float32` or `bfloat16`."""
 
     def encode(self, texts: Sequence[str], precision: str = "float32", long_text: str = "truncate") -> Encoded:
         """Encode n texts, in their order; the same list gives the same bits.

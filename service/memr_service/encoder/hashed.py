@@ -32,6 +32,7 @@ class HashedEncoder:
     dimension = DIMENSION
     device = "cpu"
     max_length: int | None = None
+    precision = "float32"
 
     def encode(self, texts: Sequence[str], precision: str = "float32", long_text: str = "truncate") -> Encoded:
         """Encode n texts to (n, 384)."""

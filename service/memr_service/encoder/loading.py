@@ -1,0 +1,102 @@
+"""A sentence-transformers model from its files or the hub, on a device; torch is imported when that is asked for."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+from memr_client.errors import ProblemError, Unavailable
+
+from memr_service.encoder import files
+
+GPU_FREE_BYTES = 4 << 30
+"""`auto` takes a GPU with so much memory free: it may share the card with a sampler."""
+
+
+def choose_device(wanted: str, free_bytes: int | None) -> str:
+    """The device to load on: `cpu` or `cuda`.
+
+    Args:
+        wanted: `cpu`, `cuda`, or `auto` (a GPU with 4 GiB free, else the CPU).
+        free_bytes: free memory of the GPU; None where there is none.
+
+    Raises:
+        Unavailable: `cuda` is wanted and there is none.
+    """
+    if wanted == "cuda" and free_bytes is None:
+        raise Unavailable(
+            "device is cuda, but torch finds no GPU",
+            value=wanted,
+            remedy="set MEMR_DEVICE to auto or cpu, or install a CUDA build of torch and its driver",
+        )
+    roomy = free_bytes is not None and free_bytes >= GPU_FREE_BYTES
+    return "cuda" if wanted == "cuda" or (wanted == "auto" and roomy) else "cpu"
+
+
+def load(name: str, device: str) -> Any:
+    """The sentence-transformers model of that name, float32, in eval mode, on its device."""
+    folder = files.find_model(name)
+    try:
+        import torch
+        from sentence_transformers import SentenceTransformer
+    except ImportError as error:
+        raise Unavailable(
+            f"the encoder {name!r} needs torch and sentence-transformers ({type(error).__name__})",
+            value=name,
+            remedy="pip install 'memr[service]', or take the encoder 'hashed', which needs neither",
+        ) from error
+    free_bytes = torch.cuda.mem_get_info()[0] if device != "cpu" and torch.cuda.is_available() else None
+    with _unnoticed():
+        model = SentenceTransformer(
+            str(folder or files.hub_name(name)),
+            device=choose_device(device, free_bytes),
+            trust_remote_code=False,
+            local_files_only=folder is not None or not files.hub_answers(),
+            model_kwargs={"torch_dtype": torch.float32},
+        )
+    return model.float().eval()
+
+
+@contextmanager
+def refused(name: str) -> Iterator[None]:
+    """Turns whatever escapes from loading a model into `Unavailable`."""
+    try:
+        yield
+    except ProblemError:
+        raise
+    except Exception as error:
+        raise Unavailable(
+            f"the encoder {name!r} cannot be loaded: {type(error).__name__}",
+            value=name,
+            remedy=files.remedy(name),
+        ) from error
+
+
+@contextmanager
+def _unnoticed() -> Iterator[None]:
+    """Loading draws no random numbers that the process would miss, and no progress bars."""
+    import torch
+    from transformers.utils import logging
+
+    bars = logging.is_progress_bar_enabled()
+    logging.disable_progress_bar()  # type: ignore[no-untyped-call]
+    try:
+        with torch.random.fork_rng(devices=[]):
+            yield
+    finally:
+        if bars:
+            logging.enable_progress_bar()  # type: ignore[no-untyped-call]
+
+
+def plain_tokenizer(model: Any, prompt: str) -> Any:
+    """The tokenizer of a plain text transformer; None where the model's `encode` does more than tokenize and run."""
+    first, tokenizer = model[0], getattr(model[0], "tokenizer", None)
+    plain = (
+        hasattr(first, "auto_model")
+        and getattr(tokenizer, "is_fast", False)
+        and not getattr(first, "processing_kwargs", None)
+        and "message" not in getattr(first, "modality_config", ())
+        and not (prompt and any(getattr(module, "include_prompt", True) is False for module in model))
+    )
+    return tokenizer if plain else None
