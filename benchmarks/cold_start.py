@@ -39,7 +39,7 @@ def fill(url: str, storage: str) -> None:
         client.create_run(preset="memory-r+", storage=storage)
         for first in range(0, PROMPTS, AT_ONCE):
             numbers = np.repeat(np.arange(first, min(first + AT_ONCE, PROMPTS)), L)
-            prompts = rng.normal(size=(PROMPTS, D)).astype(np.float32)[numbers]
+            prompts = rng.normal(size=(len(numbers) // L, D)).astype(np.float32).repeat(L, axis=0)
             client.reward(
                 [str(number) for number in numbers],
                 [""] * len(numbers),
@@ -49,8 +49,9 @@ def fill(url: str, storage: str) -> None:
 
 
 def opened(url: str) -> dict[str, float]:
-    """Seconds until the run is there, and until a group is scored, in this process."""
+    """Seconds until the run is there, and until a group is scored, in this process; imports are done before."""
     rows = np.random.default_rng(1).normal(size=(16, D))
+    RewardClient.embedded(**EMBEDDED).close()
     began = time.perf_counter()
     with RewardClient.embedded(url, run="full", **EMBEDDED) as client:
         memory = client.run().memory
