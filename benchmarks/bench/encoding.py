@@ -1,0 +1,14 @@
+"""The encoder's ways beside sentence-transformers' default: `benchmarks/encoder.py`'s rows."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from benchmarks import encoder
+from benchmarks.bench.figures import Figure
+
+
+def figures() -> Iterator[Figure]:
+    """All of these figures."""
+    for row in encoder.rows():
+        yield Figure(row, row.value, row.value, "")

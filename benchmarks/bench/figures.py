@@ -1,0 +1,50 @@
+"""Figures: a row of the report each, with its spread and what it says."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from benchmarks.report import Row
+
+
+@dataclass(frozen=True)
+class Figure:
+    """The median of what was measured several times, and the least and most of it."""
+
+    row: Row
+    low: float
+    high: float
+    says: str
+
+    def __str__(self) -> str:
+        row = self.row
+        spread = "" if self.low == self.high else f"{_short(self.low)} to {_short(self.high)}"
+        bound, wished = ("" if one is None else _short(one) for one in (row.floor, row.goal))
+        verdict = {None: "", True: "holds", False: "MISSED"}[row.holds]
+        cells = f"{row.name:<30}{_short(row.value):>10} {spread:<20}{row.unit:<8}{bound:>8}{wished:>8}  {verdict:<8}"
+        return f"{cells}{self.says}"
+
+
+HEAD = f"{'':<30}{'median':>10} {'least to most':<20}{'':<8}{'floor':>8}{'goal':>8}"
+
+
+def figure(
+    name: str,
+    measured: Sequence[float],
+    unit: str,
+    says: str,
+    *,
+    floor: float | None = None,
+    goal: float | None = None,
+    at_most: bool = False,
+) -> Figure:
+    """A figure of what was measured."""
+    row = Row(name, float(np.median(measured)), unit, floor, goal, at_most)
+    return Figure(row, min(measured), max(measured), says)
+
+
+def _short(value: float) -> str:
+    return f"{value:,.0f}" if abs(value) >= 1000 else f"{value:.3g}"

@@ -1,0 +1,140 @@
+"""Large memories: what a request waits as the number of prompts grows, how soon a server is back, what it keeps."""
+
+from __future__ import annotations
+
+import tempfile
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack
+from multiprocessing import get_context
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from memr_service.batch import identity
+
+from benchmarks.bench import grown
+from benchmarks.bench.figures import Figure, figure
+from benchmarks.bench.grown import RUN, D, Questions
+from benchmarks.bench.server import Server, server
+
+SMALL, LARGE, MILLION = 1_000, 100_000, 1_000_000
+N, GROUP = 64, 16
+RESTARTS = 3
+WARM, BLOCKS = 10, 5
+"""Requests that are not counted, and into how many blocks the others are cut, to see the spread of their medians."""
+FULL_PROMPTS, L = 2_000, 100
+
+
+def figures(*, quick: bool) -> Iterator[Figure]:
+    """All of these figures; with `quick` a hundred thousand prompts are the most."""
+    sizes = (SMALL, LARGE) if quick else (SMALL, LARGE, MILLION)
+    with tempfile.TemporaryDirectory() as root, ExitStack() as opened:
+        folders = [Path(root) / str(n) for n in sizes]
+        for n, folder in zip(sizes, folders, strict=True):
+            made(folder, n)
+        yield restart(folders[-1], sizes[-1])
+        servers = [opened.enter_context(server(folder)) for folder in folders]
+        yield from latencies(dict(zip(sizes, servers, strict=True)), rounds=100 if quick else 300)
+    for storage in ("float32", "float16"):
+        yield per_completion(storage, prompts=FULL_PROMPTS // 10 if quick else FULL_PROMPTS)
+
+
+def made(folder: Path, n: int) -> None:
+    """Make a store with n prompts, in a process of its own: it needs twice the memory that the server needs."""
+    process = get_context("spawn").Process(target=_make, args=(folder, n))
+    process.start()
+    process.join()
+    assert process.exitcode == 0
+
+
+def _make(folder: Path, n: int) -> None:
+    grown.store(folder, n, [identity(grown.name(number), None) for number in range(n)])
+
+
+def restart(folder: Path, n: int) -> Figure:
+    """Seconds from the start of the process to the first reward, what is on disk being in the system's cache."""
+    took = []
+    source = grown.questions(n, seed=2)
+    for number in range(RESTARTS):
+        began = time.perf_counter()
+        with server(folder) as one, one.client(RUN) as client:
+            client.reward(**request(source, [f"Restarted {number}"], 1))
+            took.append(time.perf_counter() - began)
+    if n < MILLION:
+        return figure(f"restart_{_short(n)}_s", took, "s", f"start to the first reward, {n:,} completions")
+    says = "start to the first reward, a million completions under as many prompts"
+    return figure("restart_1m_s", took, "s", says, floor=20, goal=5, at_most=True)
+
+
+def latencies(servers: dict[int, Server], rounds: int) -> Iterator[Figure]:
+    """What a request of 64 completions waits, asked of every server in turn; half of its prompts are unseen."""
+    for per_prompt, kind in ((GROUP, "4 prompts"), (1, "64 prompts")):
+        took = waits(servers, per_prompt, rounds, kind)
+        blocks = {n: np.array(all_).reshape(BLOCKS, -1) for n, all_ in took.items()}
+        suffix = "" if per_prompt == GROUP else "_64_prompts"
+        for n, all_ in blocks.items():
+            says = f"64 completions of {kind}, half of them unseen, {n:,} prompts stored: median wait"
+            yield figure(f"latency_{_short(n)}{suffix}_ms", np.median(all_, axis=1).tolist(), "ms", says)
+        small, large = min(blocks), max(blocks)
+        ratios = np.median(blocks[large], axis=1) / np.median(blocks[small], axis=1)
+        bound: dict[str, Any] = {"floor": 2.0, "goal": 1.3, "at_most": True} if large == MILLION else {}
+        says = f"median wait with {large:,} prompts stored over that with {small:,}; {kind}"
+        yield figure(f"latency_ratio_{_short(large)}_1k{suffix}", ratios.tolist(), "x", says, **bound)
+
+
+def waits(servers: dict[int, Server], per_prompt: int, rounds: int, label: str) -> dict[int, list[float]]:
+    """Milliseconds of each request to each server; the first are not counted."""
+    sources = {n: grown.questions(n, seed=3) for n in servers}
+    rng = np.random.default_rng(5)
+    took: dict[int, list[float]] = {n: [] for n in servers}
+    with ExitStack() as opened:
+        clients = {n: opened.enter_context(one.client(RUN)) for n, one in servers.items()}
+        for number in range(-WARM, rounds):
+            for n, client in clients.items():
+                stored = rng.integers(n // 2, n, size=N // per_prompt // 2).tolist()
+                names = [text for at in stored for text in (grown.name(at), f"New {label} {number} {at}")]
+                fields = request(sources[n], names, per_prompt)
+                began = time.perf_counter()
+                client.reward(**fields)
+                if number >= 0:
+                    took[n].append(1e3 * (time.perf_counter() - began))
+    return took
+
+
+def request(source: Questions, prompts: Sequence[str], per_prompt: int) -> dict[str, Any]:
+    """A reward request, all of it right, with embeddings."""
+    vectors = source.take(len(prompts)).repeat(per_prompt, axis=0)
+    texts = [text for text in prompts for _ in range(per_prompt)]
+    return {
+        "prompts": texts,
+        "completions": [f"answer {item}" for item in range(len(texts))],
+        "outcomes": [1.0] * len(texts),
+        "embeddings": {"prompts": vectors, "completions": source.answers(vectors)},
+    }
+
+
+def per_completion(storage: str, prompts: int) -> Figure:
+    """Resident memory per stored completion over the bytes of its vector, 100 completions under every prompt."""
+    source, size = grown.questions(prompts, seed=4), D * np.dtype(storage).itemsize
+    with tempfile.TemporaryDirectory() as folder, server(Path(folder)) as one:
+        with one.client("empty") as client:
+            client.create_run(preset="memory-r+", storage=storage, explore_warmup_steps=0)
+            for number in range(20):
+                client.reward(**request(source, [f"First {number}"], N))
+        before = one.resident()
+        with one.client("full") as client:
+            client.create_run(preset="memory-r+", storage=storage, explore_warmup_steps=0)
+            for start in range(0, prompts, 10):
+                client.reward(**request(source, [grown.name(at) for at in range(start, start + 10)], L))
+            for start in range(0, prompts, N):  # every prompt is read again when it is full
+                client.reward(**request(source, [grown.name(at) for at in range(start, min(start + N, prompts))], 1))
+            stored = client.run().memory.success.completions
+        ratio = (one.resident() - before) / stored / size
+    says = f"resident bytes per completion over its vector's, {stored:,} in {storage}, 100 under each prompt"
+    short = {"float32": "f32", "float16": "f16"}[storage]
+    return figure(f"bytes_per_completion_{short}", [ratio], "x", says, floor=1.25, goal=1.1, at_most=True)
+
+
+def _short(n: int) -> str:
+    return f"{n // 1_000_000}m" if n >= MILLION else f"{n // 1000}k"

@@ -1,0 +1,69 @@
+"""A `memr serve` in a process of its own, as a user starts it, and what it costs."""
+
+from __future__ import annotations
+
+import os
+import re
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import httpx
+from memr_client import RewardClient
+from serving import free_port
+
+CORE = (os.cpu_count() or 1) - 1
+"""The core that a server is kept on where its processor time is compared."""
+STOP_S = 300
+
+
+@dataclass(frozen=True)
+class Server:
+    """A server that answers."""
+
+    url: str
+    pid: int
+
+    def client(self, run: str) -> RewardClient:
+        """A client for one of its runs."""
+        return RewardClient(self.url, run=run, timeout=600)
+
+    def processor_s(self) -> float:
+        """Processor time of all its threads so far; in steps of 10 ms."""
+        return self._metric("process_cpu_seconds_total")
+
+    def resident(self) -> float:
+        """Bytes of memory it has in use."""
+        return self._metric("process_resident_memory_bytes")
+
+    def _metric(self, name: str) -> float:
+        found = re.search(rf"^{name} (\S+)", httpx.get(f"{self.url}/metrics").text, re.MULTILINE)
+        assert found is not None
+        return float(found[1])
+
+
+@contextmanager
+def server(folder: Path, encoder: str = "hashed", *, pinned: bool = False) -> Iterator[Server]:
+    """Serve a store in a folder until the block ends, on one core if `pinned`."""
+    port = free_port()
+    command = [sys.executable, "-m", "memr_service", "serve", "--port", str(port), "--encoder", encoder]
+    command += ["--store", f"sqlite:///{folder}"]
+    before = os.sched_getaffinity(0)
+    if pinned:
+        os.sched_setaffinity(0, {CORE})  # a child inherits it, before its libraries count cores
+    try:
+        process = subprocess.Popen(command, stderr=subprocess.DEVNULL)
+    finally:
+        os.sched_setaffinity(0, before)
+    with process:
+        try:
+            url = f"http://127.0.0.1:{port}"
+            with RewardClient(url) as client:
+                client.wait(120)
+            yield Server(url, process.pid)
+        finally:
+            process.terminate()
+            process.wait(STOP_S)

@@ -1,0 +1,177 @@
+"""Rewards for texts: the service over HTTP beside the implementations one would write or assemble, and bare encoding.
+
+What is compared is processor time: of the server's process, and of this one. Everybody gets the same requests in turn.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from functools import partial
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+from memr_client import AsyncRewardClient, RewardClient
+from memr_service.encoder import Encoders
+from minilm import model
+
+from benchmarks.bench.figures import Figure, figure
+from benchmarks.bench.pieces import Pieces
+from benchmarks.bench.server import Server, server
+from benchmarks.bench.singly import Singly
+from benchmarks.bench.trace import Request, requests
+
+MODEL = "all-MiniLM-L6-v2"
+FLOORS = {(1, 16): {"floor": 20.0, "goal": 40.0}}
+LONG = 40
+"""Solutions that make a completion of about 4,000 word pieces."""
+
+
+def figures(*, quick: bool) -> Iterator[Figure]:
+    """All of these figures."""
+    with service() as one:
+        yield from against_others(one, rounds=1 if quick else 3, settings=[(1, 16)] if quick else SETTINGS)
+        yield overhead(one, rounds=2 if quick else 7, per_round=2 if quick else 8)
+        yield burst(one, rounds=3 if quick else 9)
+        yield windows(one, rounds=2 if quick else 5)
+
+
+SETTINGS = [(1, 4), (1, 16), (20, 4), (20, 16)]
+"""Prompts read, and completions of a group."""
+
+
+@contextmanager
+def service() -> Iterator[Server]:
+    """A server on one core whose encoder has been used."""
+    with tempfile.TemporaryDirectory() as folder, server(Path(folder), MODEL, pinned=True) as one:
+        with one.client("first") as client:
+            for request in islice(requests(16, seed=9), 3):
+                client.reward(**vars(request))
+        yield one
+
+
+def against_others(one: Server, rounds: int, settings: list[tuple[int, int]]) -> Iterator[Figure]:
+    """How many times more the others cost than the service, in processor time for the same requests."""
+    for k, group in settings:
+        with one.client(f"k{k}-g{group}") as client:
+            client.create_run(preset="memory-r+", k=k, explore_warmup_steps=0)
+            singly, pieces = Singly(model(), k), Pieces(model(), k)
+            made = list(islice(requests(group), 2 * rounds + 1))
+            pieces.reward(made.pop())
+            ratios: dict[str, list[float]] = {"service": [], "pieces": []}
+            for first, second in zip(made[::2], made[1::2], strict=True):
+                # Two requests, for the server's clock ticks in hundredths of a second; of the slow one only the first.
+                ours = on_server(one, lambda: [client.reward(**vars(each)) for each in (first, second)]) / 2  # noqa: B023
+                ratios["service"].append(here(partial(one_by_one, singly, first)) / ours)
+                ratios["pieces"].append(here(lambda: [pieces.reward(each) for each in (first, second)]) / 2 / ours)  # noqa: B023
+        what = f"K = {k}, groups of {group}"
+        says = f"{what}: texts encoded singly, six for a completion, over the service"
+        yield figure(f"service_speedup_k{k}_g{group}", ratios["service"], "x", says, **FLOORS.get((k, group), {}))
+        says = f"{what}: sentence-transformers and Chroma over the service"
+        yield figure(f"pieces_speedup_k{k}_g{group}", ratios["pieces"], "x", says)
+
+
+def one_by_one(singly: Singly, request: Request) -> None:
+    for prompt, completion, outcome in zip(request.prompts, request.completions, request.outcomes, strict=True):
+        singly.reward(prompt, completion, outcome)
+
+
+def overhead(one: Server, rounds: int, per_round: int) -> Figure:
+    """The service's processor time over that of encoding the same texts in the same batches, and nothing else."""
+    encoder = Encoders([MODEL], "cpu").load(MODEL)
+    ratios = []
+    with one.client("overhead") as client:
+        precision = client.create_run(preset="memory-r+", explore_warmup_steps=0).config.precision
+        made = requests(16, seed=1)
+
+        def bare(chosen: list[Request]) -> None:
+            for request in chosen:
+                encoder.encode([*dict.fromkeys(request.prompts), *request.completions], precision)
+
+        bare(list(islice(requests(16, seed=2), 2)))
+        for number in range(rounds):
+            chosen = list(islice(made, per_round))
+            if number % 2:
+                alone, ours = here(partial(bare, chosen)), on_server(one, partial(all_of, client, chosen))
+            else:
+                ours, alone = on_server(one, partial(all_of, client, chosen)), here(partial(bare, chosen))
+            ratios.append(ours / alone)
+    says = "the service's processor time over that of encoding the same texts, in requests of 64"
+    return figure("service_overhead", ratios, "x", says, floor=1.05, goal=1.02, at_most=True)
+
+
+def all_of(client: RewardClient, chosen: list[Request]) -> None:
+    for request in chosen:
+        client.reward(**vars(request))
+
+
+def burst(one: Server, rounds: int) -> Figure:
+    """Completions per second in 64 requests of one at once, over those in one request of 64."""
+    return figure(
+        "burst_ratio",
+        asyncio.run(_bursts(one, rounds)),
+        "x",
+        "completions/s in 64 requests of one at once over one request of 64",
+        floor=0.8,
+        goal=1.0,
+    )
+
+
+async def _bursts(one: Server, rounds: int) -> list[float]:
+    ratios = []
+    made = list(islice(requests(16, seed=3), 2 * rounds + 2))
+    async with AsyncRewardClient(one.url, run="burst") as client:
+        await client.create_run(preset="memory-r+", explore_warmup_steps=0)
+
+        async def whole(request: Request) -> float:
+            begun = time.perf_counter()
+            await client.reward(**vars(request))
+            return time.perf_counter() - begun
+
+        async def single(request: Request) -> float:
+            columns = zip(request.prompts, request.completions, request.outcomes, strict=True)
+            begun = time.perf_counter()
+            await asyncio.gather(*(client.reward([prompt], [text], [outcome]) for prompt, text, outcome in columns))
+            return time.perf_counter() - begun
+
+        for number, (first, second) in enumerate(zip(made[::2], made[1::2], strict=True)):
+            took = await whole(first), await single(second)
+            if number:
+                ratios.append(took[0] / took[1])
+    return ratios
+
+
+def windows(one: Server, rounds: int) -> Figure:
+    """What a word piece costs in completions of 4,000 that are read whole, over one in ordinary completions."""
+    ratios = []
+    texts = [text for request in requests(4, seed=4) for text in request.completions]
+    prompts = next(requests(4)).prompts
+    with one.client("windows") as client:
+        client.create_run(preset="memory-r+", long_text="windows", explore_warmup_steps=0)
+        for number in range(rounds + 1):
+            chosen = texts[number * 4 * LONG : (number + 1) * 4 * LONG]
+            whole = ["\n".join(chosen[start::4]) for start in range(4)]
+            long = on_server(one, lambda: client.reward(prompts[:4], whole, [1.0] * 4))  # noqa: B023
+            short = on_server(one, lambda: client.reward(prompts[:1] * len(chosen), chosen, [1.0] * len(chosen)))  # noqa: B023
+            if number:
+                ratios.append(long / short)
+    says = "completions of 4,000 word pieces read whole (windows) over the same text in ordinary completions"
+    return figure("windows_cost", ratios, "x", says)
+
+
+def here(work: Callable[[], Any]) -> float:
+    """Processor time of this process."""
+    began = time.process_time()
+    work()
+    return time.process_time() - began
+
+
+def on_server(one: Server, work: Callable[[], Any]) -> float:
+    """Processor time of the server."""
+    began = one.processor_s()
+    work()
+    return one.processor_s() - began

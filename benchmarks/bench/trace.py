@@ -1,0 +1,41 @@
+"""What is sent: GSM8K questions, each with a group of four models' solutions, in one order for everybody."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+from real_data import solutions
+
+N = 64
+"""Completions of a request."""
+
+
+@dataclass(frozen=True)
+class Request:
+    """The columns of 64 completions."""
+
+    prompts: list[str]
+    completions: list[str]
+    outcomes: list[float]
+
+
+def requests(group: int, seed: int = 0) -> Iterator[Request]:
+    """Requests of 64 completions in groups of 4 or 16, no text of which comes twice.
+
+    A question has four solutions. For a group of 16 those of four questions go under the first: what a text is about
+    makes no difference to what it costs.
+    """
+    questions = solutions()
+    order = np.random.default_rng(seed).permutation(len(questions)).tolist()
+    per_request = N // 4
+    for start in range(0, len(order) - per_request, per_request):
+        chosen = [questions[at] for at in order[start : start + per_request]]
+        leads = [chosen[at - at % (group // 4)] for at in range(per_request)]
+        rows = [
+            (lead["question"], made["solution"], float(made["is_correct"]))
+            for lead, question in zip(leads, chosen, strict=True)
+            for made in question["solutions"]
+        ]
+        yield Request(*map(list, zip(*rows, strict=True)))  # type: ignore[arg-type]

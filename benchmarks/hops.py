@@ -1,0 +1,106 @@
+"""Where does the time of a service under load go? py-spy watches a `memr serve` and each sample counts for a hop.
+
+    make profile                  # installs py-spy, then: python -m benchmarks.hops
+
+Requests of 64 completions in groups of 16 come one after another, first as texts for all-MiniLM-L6-v2, then with their
+embeddings. A sample is one thread at work, a hundred times a second. It counts for the innermost function of memr that
+is on its stack, wherever below that it was: in torch, in numpy, in SQLite or in the system.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import re
+import subprocess
+import sys
+import tempfile
+import threading
+from collections import Counter
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "tests"))
+
+from benchmarks.bench.server import Server, server
+from benchmarks.bench.trace import requests as texts
+from benchmarks.loopback import requests as embeddings
+
+HOPS = {
+    "encoder": ("encoder/", "batcher", "embedder"),
+    "memory": ("memory/", "scoring", "measures"),
+    "reward": ("reward", "components/", "payment", "guards/", "centroids"),
+    "store": ("store/", "record", "history", "texts", "run", "answer", "follower"),
+    "apply": ("state",),
+    "schema": ("app/", "service", "batch", "once", "runs", "memr_client/"),
+}
+"""Hop -> modules of memr_service (or of another package) whose functions it is made of; the first that fits counts."""
+FRAME = re.compile(r"(?:memr_service/|(?=memr_client/))([\w/]+)\.py")
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--seconds", type=int, default=20, help="how long each load is watched (default 20)")
+    seconds: int = parser.parse_args().seconds
+    loads = {"texts": (lambda: (vars(one) for one in texts(16)), "all-MiniLM-L6-v2"), "embeddings": (forever, "hashed")}
+    shares = {name: profiled(made(), encoder, seconds) for name, (made, encoder) in loads.items()}
+    print(f"{'share of the samples, %':<26}" + "".join(f"{name:>12}" for name in shares))
+    for hop in (*HOPS, "other"):
+        print(f"{hop:<26}" + "".join(f"{100 * found[hop] / found.total():>12.1f}" for found in shares.values()))
+
+
+def forever() -> Iterator[dict[str, Any]]:
+    """Requests with embeddings."""
+    return embeddings(0)
+
+
+def profiled(made: Iterator[dict[str, Any]], encoder: str, seconds: int) -> Counter[str]:
+    """Samples of each hop while requests are answered one after another."""
+    with tempfile.TemporaryDirectory() as folder, server(Path(folder), encoder) as one:
+        stop = threading.Event()
+        load = threading.Thread(target=send, args=(one, made, stop))
+        load.start()
+        stop.wait(5)  # the first requests load the model
+        raw = Path(folder) / "stacks"
+        command = [str(Path(sys.executable).with_name("py-spy")), "record", "--pid", str(one.pid), "--format", "raw"]
+        command += ["--output", str(raw), "--duration", str(seconds), "--rate", "100"]
+        try:
+            subprocess.run(command, check=True, capture_output=True)
+        finally:
+            stop.set()
+            load.join()
+        return hops(raw.read_text().splitlines())
+
+
+def send(one: Server, made: Iterator[dict[str, Any]], stop: threading.Event) -> None:
+    """Ask for rewards until told to stop."""
+    with one.client("load") as client:
+        client.create_run(preset="memory-r+", explore_warmup_steps=0)
+        for request in made:
+            if stop.is_set():
+                return
+            client.reward(**request)
+
+
+def hops(stacks: list[str]) -> Counter[str]:
+    """Samples of each hop in stacks, each "outermost;...;innermost COUNT"."""
+    found: Counter[str] = Counter()
+    for line in stacks:
+        stack, _, count = line.rpartition(" ")
+        found[hop(stack.split(";"))] += int(count)
+    return found
+
+
+def hop(stack: list[str]) -> str:
+    """The hop of the innermost function of memr in a stack."""
+    for frame in reversed(stack):
+        if module := FRAME.search(frame):
+            fits = (name for name, starts in HOPS.items() if any(module[1].startswith(start) for start in starts))
+            return next(fits, "other")
+    return "other"
+
+
+if __name__ == "__main__":
+    main()
