@@ -6,6 +6,7 @@ With SHOTS=FOLDER it leaves a picture of each view there.
 
 from __future__ import annotations
 
+import csv
 import hashlib
 import json
 import os
@@ -14,15 +15,17 @@ import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
+import numpy as np
 import pytest
 from axe_playwright_python.sync_playwright import Axe
 from memr_client import RewardClient
-from playwright.sync_api import Browser, Page, expect, sync_playwright
+from playwright.sync_api import Browser, Locator, Page, expect, sync_playwright
 from real_data import solutions
 from serving import serving
 
 STEPS = 60
 KEY = "key-of-a-reader"
+WIDTHS = (800, 1280)
 expect.set_options(timeout=30_000)
 
 
@@ -45,10 +48,24 @@ def request(step: int) -> dict[str, object]:
 
 @pytest.fixture(scope="module")
 def url() -> Iterator[str]:
-    with serving() as url, RewardClient(url) as client:
+    with serving(MEMR_AUDITS='{"window": 160, "least": 64}') as url, RewardClient(url) as client:
         fill(client, "paper")
         fill(
-            client, "on-topic", components={"exploit": {"weight": 1.0, "guards": {"topic_floor": 0.2}}, "explore": 0.5}
+            client,
+            "on-topic",
+            components={"exploit": {"weight": 1.0, "guards": {"topic_floor": 0.2}}, "explore": 0.5},
+            max_prompts=15,
+            memory={"merge_similarity": 0.95},
+        )
+        for step in range(40):
+            late = {"completions": ["No idea."] * 8} if step >= 20 else {}
+            client.reward(**request(step) | late, run_id="collapsed")
+        client.create_run("twice", preset="memory-r+", memory={"merge_similarity": 0.95})
+        client.reward(
+            ["2 + 3?"] * 5,
+            ["five", *["It is 5, for 2 + 3 = 5."] * 2, "Five it is.", "6"],
+            [1, 1, 1, 1, 0],
+            run_id="twice",
         )
         client.reward(["2 + 3?"], ["<img src=x onerror=document.title='broken'> 5"], [1], run_id="markup")
         yield url
@@ -65,7 +82,7 @@ def browser() -> Iterator[Browser]:
 @pytest.fixture
 def page(browser: Browser) -> Iterator[Page]:
     """A page on which nothing goes wrong: neither an error nor a line that the browser refused."""
-    page = browser.new_page(viewport={"width": 1360, "height": 900}, accept_downloads=True)
+    page = browser.new_page(viewport={"width": WIDTHS[-1], "height": 900}, accept_downloads=True)
     wrong: list[str] = []
     page.on("pageerror", lambda error: wrong.append(str(error)))
     page.on(
@@ -77,12 +94,16 @@ def page(browser: Browser) -> Iterator[Page]:
 
 
 def look(page: Page, name: str) -> None:
-    """Nothing serious that keeps people out; and a picture, where one is asked for."""
-    if folder := os.environ.get("SHOTS"):
-        page.screenshot(path=Path(folder) / f"{name}.png")
-    found = Axe().run(page).response["violations"]
-    serious = [(one["id"], one["nodes"][0]["html"]) for one in found if one["impact"] in ("serious", "critical")]
-    assert serious == []
+    """On a wide and on a narrow screen: all of it fits, and nothing serious keeps people out. Pictures, if wanted."""
+    for width in WIDTHS:
+        page.set_viewport_size({"width": width, "height": 900})
+        page.wait_for_timeout(100)  # the charts take their new width when the browser next draws
+        if folder := os.environ.get("SHOTS"):
+            page.screenshot(path=Path(folder) / f"{name}-{width}.png")
+        found = Axe().run(page).response["violations"]
+        serious = [(one["id"], one["nodes"][0]["html"]) for one in found if one["impact"] in ("serious", "critical")]
+        assert serious == []
+        assert page.evaluate("document.documentElement.scrollWidth") <= width
 
 
 def test_the_list_of_runs_leads_to_a_run_with_all_its_curves(page: Page, url: str) -> None:
@@ -92,7 +113,10 @@ def test_the_list_of_runs_leads_to_a_run_with_all_its_curves(page: Page, url: st
     page.get_by_role("link", name="on-topic").click()
     expect(page.locator("figure canvas").first).to_be_visible()
     titles = page.locator("figcaption > span").all_inner_texts()
-    for title in ("Outcome", "Reward", "exploit, raw", "Scaled", "Weight share", "Completions in memory", "Rejected"):
+    for title in (
+        *("Outcome", "Reward", "exploit, raw", "Scaled", "Weight share", "Completions in memory"),
+        *("Diversity", "Rejected", "Merged", "Evicted"),
+    ):
         assert any(one.startswith(title) for one in titles), title
     assert page.locator("figure canvas").count() == len(titles)
     look(page, "run")
@@ -108,17 +132,41 @@ def test_curves_go_on_by_themselves(page: Page, url: str) -> None:
         expect(outcome).to_have_attribute("aria-label", re.compile("outcome 0.125"))
 
 
-def test_a_chart_is_saved_as_a_picture_and_as_a_table(page: Page, url: str) -> None:
+@pytest.mark.parametrize("view", ["run/on-topic", "run/on-topic/map", "compare/paper,on-topic"])
+def test_every_chart_is_saved_as_a_picture_and_as_a_table(page: Page, url: str, view: str) -> None:
+    page.goto(f"{url}/#/{view}")
+    expect(page.locator("figure canvas").first).to_be_visible()
+    figures = page.locator("figure")
+    for number in range(figures.count()):
+        if number % 5 == 4:  # Chromium lets a page save ten files before it asks
+            page.reload()
+            expect(figures.nth(number).locator("canvas")).to_be_visible()
+        table, picture = (saved(page, figures.nth(number), kind) for kind in ("CSV", "PNG"))
+        titles, *rows = csv.reader(table.read_text().splitlines())
+        assert len(rows) >= 1
+        assert {len(row) for row in rows} == {len(titles)}
+        assert any(float(row[-1] or 0) for row in rows), titles
+        assert picture.read_bytes().startswith(b"\x89PNG")
+        if folder := os.environ.get("SHOTS"):
+            shutil.copy(picture, Path(folder) / f"saved-{view.replace('/', '-')}-{number}.png")
+
+
+def saved(page: Page, figure: Locator, kind: str) -> Path:
+    """The file that a figure's button gives."""
+    with page.expect_download() as download:
+        figure.get_by_role("button", name=f"as {kind}").click()
+    return Path(download.value.path())
+
+
+def test_a_saved_table_has_a_line_for_each_step(page: Page, url: str) -> None:
     page.goto(f"{url}/#/run/paper")
     expect(page.locator("figure canvas").first).to_be_visible()
-    with page.expect_download() as table:
-        page.get_by_role("button", name="Save Outcome as CSV").click()
-    lines = Path(table.value.path()).read_text().splitlines()
+    outcome = page.locator("figure").filter(has_text="Outcome").first
+    lines = saved(page, outcome, "CSV").read_text().splitlines()
     assert lines[0] == "step,outcome"
-    assert len(lines) == 1 + STEPS
-    with page.expect_download() as picture:
-        page.get_by_role("button", name="Save Outcome as PNG").click()
-    assert Path(picture.value.path()).read_bytes().startswith(b"\x89PNG")
+    assert [float(line.split(",")[1]) for line in lines[1:]] == [
+        pytest.approx(np.mean(request(step)["outcomes"])) for step in range(STEPS)
+    ]
 
 
 def test_completions_are_sorted_filtered_turned_over_and_explained(page: Page, url: str) -> None:
@@ -141,6 +189,16 @@ def test_completions_are_sorted_filtered_turned_over_and_explained(page: Page, u
     look(page, "explain")
 
 
+def test_completions_are_found_by_their_text(page: Page, url: str) -> None:
+    page.goto(f"{url}/#/run/paper/completions")
+    page.get_by_role("searchbox", name="Text").fill(str(request(7)["prompts"][0])[:60].upper())
+    page.get_by_role("searchbox", name="Text").press("Enter")
+    expect(page.get_by_text(f"among the first {8 * STEPS} in this order")).to_be_visible()
+    steps = page.get_by_role("row").get_by_text(re.compile("^step ")).all_inner_texts()
+    assert set(steps) == {"step 7", "step 27", "step 47"}
+    look(page, "search")
+
+
 def test_a_text_of_ones_own_is_explained(page: Page, url: str) -> None:
     page.goto(f"{url}/#/run/paper/explain")
     page.get_by_label("Prompt").fill("How much is 7 + 5?")
@@ -159,11 +217,27 @@ def test_the_map_tells_the_text_under_the_pointer_and_goes_by_keys(page: Page, u
     chart.focus()
     page.keyboard.press("ArrowRight")
     look(page, "map")
+    told = page.locator(".told p").nth(1).inner_text().removeprefix("Completion: ")
+    page.keyboard.press("Enter")
+    expect(page.locator("blockquote").nth(1)).to_contain_text(told[:100])
+    page.go_back()
+    page.locator(".map canvas").click(position={"x": 300, "y": 200})
+    expect(page.get_by_text("The sum")).to_be_visible()
+
+
+def test_merged_entries_are_counted_and_neighbours_lead_on(page: Page, url: str) -> None:
+    page.goto(f"{url}/#/run/twice/explain/0")
+    expect(page.get_by_text("Merged into entries")).to_be_visible()
+    expect(page.get_by_role("cell", name="2 ×").first).to_be_visible()
+    look(page, "explain-merged")
+    page.get_by_role("link", name="Explain completion number").first.click()
+    expect(page).to_have_url(re.compile("explain/[1-9]"))
 
 
 def test_audits_say_what_to_do(page: Page, url: str) -> None:
-    page.goto(f"{url}/#/run/paper/audits")
-    expect(page.get_by_role("columnheader", name="What to do")).to_be_visible()
+    page.goto(f"{url}/#/run/collapsed/audits")
+    expect(page.get_by_role("columnheader", name="what to do")).to_be_visible()
+    expect(page.get_by_role("row").filter(has_text="length_short")).to_contain_text(re.compile("alarm.*set min_chars"))
     look(page, "audits")
 
 
@@ -192,6 +266,52 @@ def test_dark_is_remembered(page: Page, url: str) -> None:
     assert page.evaluate("getComputedStyle(document.body).backgroundColor") == "rgb(22, 25, 29)"
     expect(page.locator("figure canvas").first).to_be_visible()
     look(page, "dark")
+
+
+def test_every_view_is_reached_by_keys_alone(page: Page, url: str) -> None:
+    page.goto(url)
+    expect(page.get_by_role("link", name="paper")).to_be_visible()
+    press(page, "Skip to content")
+    press(page, "Compare paper", "Space")
+    press(page, "Compare on-topic", "Space", back=True)
+    press(page, "Compare", back=True)
+    expect(page.locator("figure canvas")).to_be_visible()
+    press(page, "Runs")
+    expect(page.get_by_role("link", name="on-topic")).to_be_visible()
+    press(page, "on-topic")
+    expect(page.locator("figure canvas").first).to_be_visible()
+    reach(page, "Outcome over steps.*")
+    page.keyboard.press("ArrowLeft")
+    expect(page.locator(".u-legend .u-value").first).not_to_have_text("--")
+    press(page, "Completions", back=True)
+    press(page, "Reward")
+    expect(page.get_by_role("columnheader", name="Reward")).to_have_attribute("aria-sort", "descending")
+    press(page, "Explain item .*")
+    expect(page.get_by_text("Successes that it read")).to_be_visible()
+    press(page, "Map")
+    expect(page.locator(".map canvas")).to_be_visible()
+    reach(page, "Map of .*")
+    page.keyboard.press("ArrowRight")
+    page.keyboard.press("Enter")
+    expect(page.get_by_text("Successes that it read")).to_be_visible()
+    press(page, "Audits")
+    expect(page.get_by_role("columnheader", name="what to do")).to_be_visible()
+
+
+def press(page: Page, name: str, key: str = "Enter", *, back: bool = False) -> None:
+    """Go to what bears a name by Tab, and press a key there."""
+    reach(page, name, back=back)
+    page.keyboard.press(key)
+
+
+def reach(page: Page, name: str, *, back: bool = False) -> None:
+    """Go to what bears a name (a regular expression) by Tab alone."""
+    focused = "(({ activeElement: at }) => at.getAttribute('aria-label') ?? at.innerText)(document)"
+    for _ in range(100):
+        page.keyboard.press("Shift+Tab" if back else "Tab")
+        if re.fullmatch(name, page.evaluate(focused).strip()):
+            return
+    raise AssertionError(f"{name} is not on the way")
 
 
 def test_what_a_completion_holds_is_shown_as_text(page: Page, url: str) -> None:

@@ -19,7 +19,8 @@ export async function audits(run, signal) {
       {},
       `The newest ${short(recent.completions)} completions (records ${recent.first_position} to ${recent.position}) `,
       `beside the run's first ${short(told.baseline.completions)}. `,
-      "An audit is a reason to read samples, not a verdict.",
+      "An audit is a reason to read samples, not a verdict. ",
+      "Unknown: too few completions, or nothing to compare with.",
     ),
     table(
       "Audits",
@@ -29,14 +30,14 @@ export async function audits(run, signal) {
         { title: "Now", number: true, cell: (one) => short(one.value) },
         { title: "At first", number: true, cell: (one) => short(one.baseline) },
         { title: "Alarm beyond", number: true, cell: (one) => short(one.limit) },
-        { title: "What it is", text: true, cell: (one) => one.says },
-        {
-          title: "What to do",
-          text: true,
-          cell: (one) => (one.state === "warn" || one.state === "alarm" ? one.remedy : ""),
-        },
+        { title: "What it is, and what to do", prose: true, cell: advice },
       ],
       sorted,
     ),
   );
+}
+
+function advice({ state, says, remedy }) {
+  const fires = state === "warn" || state === "alarm";
+  return element("span", {}, says, fires ? element("strong", {}, ` ${remedy}`) : null);
 }

@@ -13,7 +13,7 @@ import { savePicture, saveTable } from "./save.js";
  */
 export class Chart {
   constructor(title, note, lines, { signal, range, height = 190 }) {
-    Object.assign(this, { title, lines, range, height, across: "", plot: null, data: null });
+    Object.assign(this, { title, note, lines, range, height, across: "", plot: null, data: null });
     const button = (kind, save) =>
       element("button", { type: "button", click: save, "aria-label": `Save ${title} as ${kind}` }, kind);
     this.box = element("div", { class: "plot", tabindex: "0", role: "group", keydown: (event) => this.#step(event) });
@@ -101,8 +101,9 @@ export class Chart {
 
   #png() {
     if (!this.plot) return;
-    const legend = this.lines.map((line, number) => ({ label: line.label, ...stroke(line.colour ?? number) }));
-    savePicture(this.title, this.plot.ctx.canvas, legend, theme());
+    const named = this.lines.map((line, number) => ({ ...line, ...stroke(line.colour ?? number) }));
+    const legend = named.filter((line) => line.width === undefined || line.width >= 2); // a band's edges need no name
+    savePicture(`${this.title}, ${this.note}, over ${this.across}s`, this.plot.ctx.canvas, legend, theme());
   }
 
   #csv() {

@@ -33,7 +33,7 @@ export async function compare(main, signal, list) {
   let chart = null;
   function begin() {
     const lines = names.map((name, number) => ({ label: name, value: (row) => row[number] }));
-    chart = new Chart(measures[chosen].title, "", lines, { signal, height: 420 });
+    chart = new Chart(measures[chosen].title, "of each step", lines, { signal, height: 420 });
     charts.replaceChildren(chart.figure);
     draw();
   }

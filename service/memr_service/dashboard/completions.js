@@ -9,15 +9,18 @@ const SORTED = { true: "descending", false: "ascending" };
 
 export async function completions(run, info, signal) {
   const names = Object.keys(info.config.components);
-  const asked = { sort: "position", ascending: false, right: "", step: "", offset: 0 };
+  const asked = { sort: "position", ascending: false, right: "", step: "", text: "", offset: 0 };
   const box = element("div", { "aria-live": "polite" });
   let calls = 0;
   const step = element("input", { type: "number", min: "0", size: "8" });
+  const text = element("input", { type: "search", maxlength: "1000", size: "24" });
+  const asks = (event) => (event.preventDefault(), change({ step: step.value, text: text.value }));
   const bar = element(
     "form",
-    { class: "bar", submit: (event) => (event.preventDefault(), change({ step: step.value })) },
+    { class: "bar", submit: asks },
     choice("Outcome", { "": "all", true: "right", false: "wrong" }, "", (right) => change({ right })),
     element("label", {}, "Step", step),
+    element("label", {}, "Text", text),
     element("button", { type: "submit" }, "Show"),
   );
 
@@ -35,7 +38,8 @@ export async function completions(run, info, signal) {
 
   async function show() {
     const mine = ++calls;
-    const { rows, matching, first_position } = await get(at(run, "/completions", { ...asked, limit: PAGE }), signal);
+    const told = await get(at(run, "/completions", { ...asked, limit: PAGE }), signal);
+    const { rows, matching, searched, first_position } = told;
     if (mine !== calls) return; // something else was asked for meanwhile
     const last = Math.min(asked.offset + PAGE, matching);
     const turn = (title, offset, possible) =>
@@ -46,8 +50,9 @@ export async function completions(run, info, signal) {
       );
     const shown = matching ? `${short(asked.offset + 1)} to ${short(last)} of ${short(matching)}` : "none";
     const from = first_position > 1 ? `, from record ${short(first_position)} on` : "";
+    const among = searched === null ? "" : `, among the first ${short(searched)} in this order`;
     box.replaceChildren(
-      table(`Completions: ${shown}${from}`, columns(), rows),
+      table(`Completions: ${shown}${from}${among}`, columns(), rows),
       element(
         "p",
         {},

@@ -18,7 +18,7 @@ export function curves(info, signal) {
     ...names.map((name, number) =>
       chart(
         `${name}, raw`,
-        "quantiles",
+        "median, 50 % and 90 %",
         quantileLines((row) => row.components[name].raw, number),
       ),
     ),
@@ -50,7 +50,7 @@ export function curves(info, signal) {
     ),
     chart(
       "Length",
-      "characters",
+      "characters: median, 50 % and 90 %",
       quantileLines((row) => row.length, 2),
     ),
     chart(
@@ -59,34 +59,45 @@ export function curves(info, signal) {
       [{ label: "share", value: (row) => row.zero_variance_share }],
       share,
     ),
+    chart("Diversity", "1 - mean cosine of siblings", [{ label: "diversity", value: (row) => row.diversity }]),
   ];
   const box = element(
     "div",
     { class: "charts" },
     charts.map((one) => one.figure),
   );
-  let guards = null;
+  const counted = [
+    counts("Rejected", "share of completions, by reason", (row) => row.rejected),
+    counts("Merged", "share of completions that raised an entry's count", (row) => row.merged),
+    counts("Evicted", "per completion, by the limit that was reached", (row) => row.evicted),
+  ];
 
   function chart(title, note, lines, options) {
     return new Chart(title, note, lines, { ...options, signal });
   }
 
-  /** Reasons come one by one; a new one makes the chart anew. */
-  function rejections(rows) {
-    const reasons = [...new Set(rows.flatMap((row) => Object.keys(row.rejected)))].sort();
-    if (guards?.title !== undefined && guards.lines.length === reasons.length) return guards;
-    const lines = reasons.map((reason) => ({ label: reason, value: (row) => (row.rejected[reason] ?? 0) / row.items }));
-    const made = chart("Rejected", reasons.length ? "share of completions, by reason" : "nothing so far", lines, share);
-    if (guards) guards.figure.replaceWith(made.figure);
-    else box.append(made.figure);
-    return made;
+  /** A chart of what is counted by name, once there is something; a name that is new makes it anew. */
+  function counts(title, note, of) {
+    let made = null;
+    return {
+      update(rows, x, across) {
+        const labels = [...new Set(rows.flatMap((row) => Object.keys(of(row))))].sort();
+        if (labels.length !== (made?.lines.length ?? 0)) {
+          const lines = labels.map((label) => ({ label, value: (row) => (of(row)[label] ?? 0) / row.items }));
+          const anew = chart(title, note, lines, { range: (_, low, high) => [0, high || 1] });
+          if (made) made.figure.replaceWith(anew.figure);
+          else box.append(anew.figure);
+          made = anew;
+        }
+        made?.update(rows, x, across);
+      },
+    };
   }
 
   return {
     box,
     update(history) {
-      guards = rejections(history.rows);
-      for (const one of [...charts, guards]) one.update(history.rows, history.x, history.across);
+      for (const one of [...charts, ...counted]) one.update(history.rows, history.x, history.across);
     },
   };
 }

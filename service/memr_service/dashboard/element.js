@@ -12,9 +12,10 @@ export function element(tag, attributes = {}, ...children) {
   return made;
 }
 
-/** A table in a box that scrolls. `columns`: [{ title, cell(row), number?, text?, head? }]; a title may be an element. */
+/** A table in a box that scrolls. A column: { title, cell(row), and number, text (long ones are cut), prose or
+ *  brief if it is }, with attributes of its head under `head`; a title may be an element. */
 export function table(caption, columns, rows) {
-  const classes = (column) => ({ class: column.number ? "number" : column.text ? "text" : null });
+  const classes = (column) => ({ class: ["number", "text", "prose", "brief"].find((kind) => column[kind]) });
   const head = columns.map((column) =>
     element("th", { scope: "col", ...classes(column), ...column.head }, column.title),
   );

@@ -4,10 +4,13 @@ import { element, facts, table } from "./element.js";
 import { short } from "./number.js";
 import { at, post } from "./server.js";
 
-/** A stored item's explanation, or a form for a text of one's own. */
-export async function explain(run, position, item, signal) {
-  if (position !== undefined)
-    return explanation(await post(at(run, "/explain"), { position: Number(position), item: Number(item) }, signal));
+/** A stored item's explanation, by its record and place or by its number; or a form for a text of one's own. */
+export async function explain(run, named, signal) {
+  const [one, other] = named.map(Number);
+  if (named.length) {
+    const asked = named.length > 1 ? { position: one, item: other } : { serial: one };
+    return explanation(run, await post(at(run, "/explain"), asked, signal));
+  }
   const field = (name, rows) => element("textarea", { name, rows: String(rows), required: true });
   const prompt = field("prompt", 2);
   const completion = field("completion", 4);
@@ -17,7 +20,7 @@ export async function explain(run, position, item, signal) {
     event.preventDefault();
     const asked = { prompt: prompt.value, completion: completion.value, outcome: Number(outcome.value) };
     try {
-      answer.replaceChildren(explanation(await post(at(run, "/explain"), asked, signal)));
+      answer.replaceChildren(explanation(run, await post(at(run, "/explain"), asked, signal)));
     } catch (error) {
       answer.replaceChildren(element("p", { class: "problem" }, error.message));
     }
@@ -47,7 +50,7 @@ export async function explain(run, position, item, signal) {
   );
 }
 
-function explanation(told) {
+function explanation(run, told) {
   const terms = Object.entries(told.components).map(([name, term]) => ({ name, ...term }));
   const texts = [
     ["Prompt", told.prompt],
@@ -84,8 +87,8 @@ function explanation(told) {
       terms,
     ),
     told.held_to_spread ? element("p", {}, `max_spread took off ${short(told.held_to_spread)}.`) : null,
-    memory("Successes that it read", told.success),
-    memory("Failures that it read", told.failure),
+    memory(run, "Successes that it read", told.success),
+    memory(run, "Failures that it read", told.failure),
   );
 }
 
@@ -100,7 +103,7 @@ function place({ window, raw, name }) {
   return element("span", {}, bar, " ", says);
 }
 
-function memory(title, read) {
+function memory(run, title, read) {
   if (!read.completions) return element("section", {}, element("h2", {}, title), element("p", {}, "None."));
   return element(
     "section",
@@ -108,6 +111,7 @@ function memory(title, read) {
     element("h2", {}, title),
     facts({
       Completions: short(read.completions),
+      ...(read.entries < read.completions ? { "Merged into entries": short(read.entries) } : {}),
       "Under prompts": short(read.prompts),
       "Distance to their mean": short(read.centroid_distance),
       "Largest cosine": short(read.largest_cosine),
@@ -115,14 +119,20 @@ function memory(title, read) {
     table(
       "The most similar",
       [
+        { title: "Explain", cell: (one) => link(run, one.serial) },
         { title: "Cosine", number: true, cell: (one) => short(one.similarity) },
         { title: "Outcome", number: true, cell: (one) => short(one.outcome) },
         { title: "Step", number: true, cell: (one) => short(one.step) },
-        { title: "Stands for", number: true, cell: (one) => short(one.count) },
+        { title: "Stands for", number: true, cell: (one) => `${short(one.count)} ×` },
         { title: "Prompt", text: true, cell: (one) => (one.own_prompt ? "its own" : (one.prompt ?? "not kept")) },
         { title: "Completion", text: true, cell: (one) => one.completion ?? "not kept" },
       ],
       read.neighbours,
     ),
   );
+}
+
+function link(run, serial) {
+  const href = `#/run/${encodeURIComponent(run)}/explain/${serial}`;
+  return element("a", { href, "aria-label": `Explain completion number ${serial}` }, String(serial));
 }

@@ -20,12 +20,18 @@ export async function map(run, signal) {
     height: HEIGHT,
     tabindex: "0",
     role: "img",
-    "aria-label": `Map of ${points.length} stored completions. Left and right go from the oldest to the newest.`,
+    "aria-label":
+      `Map of ${points.length} stored completions. ` +
+      "Left and right go from the oldest to the newest, Enter explains the one that is read.",
   });
   const told = element(
     "div",
     { class: "told", "aria-live": "polite" },
-    element("p", { class: "note" }, "Point at a completion, or use the arrow keys, to read it."),
+    element(
+      "p",
+      { class: "note" },
+      "Point at a completion, or use the arrow keys, to read it. A click, or Enter, explains its reward.",
+    ),
   );
   let chosen = -1;
   let colouring = "outcome";
@@ -60,6 +66,10 @@ export async function map(run, signal) {
     );
   }
 
+  function explainChosen() {
+    if (chosen >= 0) location.hash = `#/run/${encodeURIComponent(run)}/explain/${points[chosen].serial}`;
+  }
+
   canvas.addEventListener("pointermove", (event) => {
     const box = canvas.getBoundingClientRect();
     choose(
@@ -70,7 +80,9 @@ export async function map(run, signal) {
       ),
     );
   });
+  canvas.addEventListener("click", explainChosen);
   canvas.addEventListener("keydown", (event) => {
+    if (event.key === "Enter") explainChosen();
     const by = { ArrowLeft: -1, ArrowRight: 1 }[event.key];
     if (!by) return;
     event.preventDefault();

@@ -33,7 +33,7 @@ export async function run(main, signal, name, tab = "curves", ...rest) {
   if (tab === "curves") await live(name, info, head, body, signal);
   else if (tab === "completions") body.append(await completions(name, info, signal));
   else if (tab === "map") body.append(await map(name, signal));
-  else if (tab === "explain") body.append(await explain(name, ...[...rest, undefined, undefined].slice(0, 2), signal));
+  else if (tab === "explain") body.append(await explain(name, rest, signal));
   else body.append(await audits(name, signal));
 }
 

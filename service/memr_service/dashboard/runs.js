@@ -32,14 +32,16 @@ export async function runs(main, signal) {
     });
   const columns = [
     { title: "Compare", cell: select },
-    { title: "Run", cell: (run) => element("a", { href: `#/run/${encodeURIComponent(run.run_id)}` }, run.run_id) },
-    { title: "Preset", cell: (run) => run.config.preset },
-    { title: "Components", cell: (run) => Object.keys(run.config.components).join(", ") },
+    { title: "Run", brief: true, cell: (run) => element("a", { href: `#/run/${encodeURIComponent(run.run_id)}` }, run.run_id) },
+    {
+      title: "Preset",
+      cell: ({ config }) => `${config.preset}: ${Object.keys(config.components).join(", ")}`,
+    },
     { title: "Step", number: true, cell: (run) => short(run.step) },
     { title: "Records", number: true, cell: (run) => short(run.position) },
     { title: "Successes", number: true, cell: (run) => short(run.memory.success.completions) },
     { title: "Failures", number: true, cell: (run) => short(run.memory.failure.completions) },
-    { title: "Created", cell: (run) => run.created_at.slice(0, 16).replace("T", " ") },
+    { title: "Created", brief: true, cell: (run) => run.created_at.slice(0, 16).replace("T", " ") },
   ];
   main.replaceChildren(
     element("h1", {}, "Runs"),

@@ -126,8 +126,13 @@ class Gallery:
     async def _texts(self, uid: int, serials: Sequence[int]) -> dict[int, tuple[str | None, str | None]]:
         """Beginnings of texts by serial number, None where they are not kept."""
         kept = await asyncio.to_thread(self._service.texts.get, uid, serials)
-        short = {serial: (prompt[:SHOWN_CHARS], text[:SHOWN_CHARS]) for serial, (prompt, text) in kept.items()}
+        short = {serial: (_begun(prompt), _begun(text)) for serial, (prompt, text) in kept.items()}
         return {serial: short.get(serial, (None, None)) for serial in serials}
+
+
+def _begun(text: str) -> str:
+    """The beginning of a text, with an ellipsis where there is more."""
+    return text if len(text) <= SHOWN_CHARS else text[: SHOWN_CHARS - 1] + "…"
 
 
 def _row(record: Record, item: int, prompt: str | None, completion: str | None) -> Completion:
