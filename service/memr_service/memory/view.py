@@ -185,18 +185,22 @@ class View:
         if not len(queries):
             return similarity, outcome
         leaving = np.sort(memory.serials[[entry for entry in self._left if entry >= 0]])
-        candidates = index.candidates(queries, k, leaving)
+        # A policy that collapses says the same again and again: what is equal is compared once.
+        asked, which = distinct(queries)
+        candidates = index.candidates(asked, k, leaving)
         numbers = np.unique(np.concatenate(candidates))
         rows = index.rows(numbers)
         items = np.setdiff1d(self._came, [~entry for entry in self._left if entry < 0]).astype(np.int64)
-        staged = queries @ self.completions[items].T
-        vectors = np.concatenate([memory.completions.take(rows), self.completions[items]])
+        staged = asked @ self.completions[items].T
+        vectors, kind = distinct(np.concatenate([memory.completions.take(rows), self.completions[items]]))
+        alike = len(vectors) < len(kind)
         paid = np.concatenate([memory.outcomes[rows], outcomes[items]])
-        for query, found in enumerate(candidates):
+        for query, form in enumerate(which.tolist()):
             seen = np.flatnonzero(items != held[query])
-            near = seen[nearest(staged[query, seen], k, index.margin)]
-            places = np.concatenate([np.searchsorted(numbers, np.sort(found)), len(numbers) + near])
-            exact = exact_cosines(queries[query], vectors[places])
+            near = seen[nearest(staged[form, seen], k, index.margin)]
+            places = np.concatenate([np.searchsorted(numbers, np.sort(candidates[form])), len(numbers) + near])
+            kinds, of_kind = np.unique(kind[places], return_inverse=True) if alike else (places, slice(None))
+            exact = exact_cosines(asked[form], vectors[kinds])[of_kind]
             order = np.argsort(-exact, kind="stable")[:k]
             similarity[query, : len(order)], outcome[query, : len(order)] = exact[order], paid[places[order]]
         return similarity, outcome
@@ -369,6 +373,14 @@ class Gathered:
 
     def __getitem__(self, places: slice | np.ndarray) -> np.ndarray:
         return self.view.vectors(self.entries[places])
+
+
+def distinct(vectors: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """The distinct rows (u, d) of vectors (n, d), bit for bit, and which of them each is (n,)."""
+    place: dict[bytes, int] = {}
+    which = np.array([place.setdefault(row.tobytes(), len(place)) for row in vectors], np.int64)
+    _, first = np.unique(which, return_index=True)
+    return vectors[first], which
 
 
 def cosines(x: np.ndarray, y: np.ndarray) -> np.ndarray:
