@@ -10,7 +10,7 @@ from collections.abc import Sequence
 import numpy as np
 import pytest
 from memr_client.errors import DeadlineExceeded, InvalidRequest, Overloaded, Unavailable
-from memr_service.batcher import Batcher
+from memr_service.batcher import BUDGET, TOKEN_CHARS, TURN, Batcher
 from memr_service.encoder import Encoded, Encoders, HashedEncoder
 
 
@@ -115,15 +115,87 @@ def test_no_texts_are_no_vectors() -> None:
     asyncio.run(scenario())
 
 
-def test_one_thread_encodes_for_all_callers_in_the_order_they_came() -> None:
+def test_requests_that_come_while_the_encoder_is_busy_share_its_next_call() -> None:
     async def scenario() -> None:
         with Bench(shut=True) as bench:
-            tasks = [await bench.occupy(), *[await bench.queue(f"text {place}") for place in range(8)]]
+            tasks = [await bench.occupy(), *[await bench.queue(f"text {place}", "prompt") for place in range(8)]]
             bench.encoder.gate.set()
-            await asyncio.gather(*tasks)
-            assert bench.encoder.calls == [["busy"], *[[f"text {place}"] for place in range(8)]]
+            _, *answers = await asyncio.gather(*tasks)
+            assert bench.encoder.calls == [["busy"], ["text 0", "prompt", *[f"text {place}" for place in range(1, 8)]]]
             assert len(bench.encoder.threads) == 1
             assert threading.get_ident() not in bench.encoder.threads
+            for place, answer in enumerate(answers):
+                expected = HashedEncoder().encode([f"text {place}", "prompt"]).vectors
+                assert np.array_equal(answer.vectors, expected)
+
+    asyncio.run(scenario())
+
+
+def test_texts_of_different_kinds_are_not_encoded_in_one_call() -> None:
+    async def scenario() -> None:
+        with Bench(shut=True) as bench:
+            tasks = [await bench.occupy()]
+            for text, precision in (("a", "float32"), ("b", "bfloat16"), ("c", "float32")):
+                encoding = bench.batcher.encode("gated", [text], precision, "truncate", None)
+                tasks.append(asyncio.create_task(encoding))
+                await asyncio.sleep(0)
+            bench.encoder.gate.set()
+            await asyncio.gather(*tasks)
+            assert bench.encoder.calls == [["busy"], ["a", "c"], ["b"]]
+
+    asyncio.run(scenario())
+
+
+def test_requests_take_turns_so_that_a_large_one_does_not_hold_up_the_small_ones() -> None:
+    async def scenario() -> None:
+        with Bench(max_queue_texts=10_000, shut=True) as bench:
+            long = "x" * (BUDGET * TOKEN_CHARS // (2 * TURN))  # two turns of such texts fill a call
+            large = [f"{place} {long}" for place in range(4 * TURN)]
+            tasks = [
+                await bench.occupy(),
+                await bench.queue(*large),
+                await bench.queue("small"),
+                await bench.queue("b"),
+            ]
+            bench.encoder.gate.set()
+            answers = await asyncio.gather(*tasks)
+            _, first, *others = bench.encoder.calls
+            assert first[:TURN] == large[:TURN]
+            assert first[TURN : TURN + 2] == ["small", "b"]
+            assert others  # it did not fit into one call
+            assert [text for call in bench.encoder.calls[1:] for text in call if text in large] == large
+            assert np.array_equal(answers[1].vectors, HashedEncoder().encode(large).vectors)
+
+    asyncio.run(scenario())
+
+
+def test_what_is_left_of_a_large_request_is_not_encoded_once_its_caller_has_left() -> None:
+    async def scenario() -> None:
+        with Bench(max_queue_texts=10_000, shut=True) as bench:
+            leaving = await bench.queue(*(f"{place} {'x' * BUDGET}" for place in range(3 * TURN)))
+            assert await asyncio.to_thread(bench.encoder.begun.wait, 10)
+            leaving.cancel()
+            with pytest.raises(asyncio.CancelledError):
+                await leaving
+            assert bench.batcher.queued_texts == 0
+            bench.encoder.gate.set()
+            await bench.start("a")
+            assert len(bench.encoder.calls) == 2
+
+    asyncio.run(scenario())
+
+
+def test_a_text_that_comes_again_is_not_encoded_again_unless_it_is_to_be_encoded_by_itself() -> None:
+    async def scenario() -> None:
+        with Bench() as bench:
+            first = await bench.start("prompt", "long completion")
+            again = await bench.start("long completion", "another", "prompt")
+            assert bench.encoder.calls == [["prompt", "long completion"], ["another"]]
+            assert np.array_equal(again.vectors[[2, 0]], first.vectors)
+            assert again.truncated.tolist() == [True, False, False]
+            await bench.start("prompt", alone=True)
+            await bench.start("prompt", alone=True)
+            assert bench.encoder.calls[2:] == [["prompt"], ["prompt"]]
 
     asyncio.run(scenario())
 
@@ -164,7 +236,7 @@ def test_a_full_queue_refuses_at_once_and_changes_nothing() -> None:
             waiting.append(await bench.queue("c"))
             bench.encoder.gate.set()
             await asyncio.gather(*waiting)
-            assert bench.encoder.calls == [["busy"], ["a", "b"], ["c"]]
+            assert bench.encoder.calls == [["busy"], ["a", "b", "c"]]
 
     asyncio.run(scenario())
 

@@ -1,4 +1,4 @@
-"""The encoder's one owner: a worker thread that takes requests' texts from a bounded queue, in order of arrival."""
+"""The encoder's one owner: a worker thread that takes texts from a bounded queue, of many requests at a time."""
 
 from __future__ import annotations
 
@@ -13,8 +13,17 @@ from dataclasses import dataclass, field
 import numpy as np
 from memr_client.errors import DeadlineExceeded, Overloaded, Unavailable
 
+from memr_service.cache import VectorCache
 from memr_service.encoder import Encoded, Encoders
 
+BUDGET = 16_384
+"""Tokens encoded in one call, about: enough to fill a processor, few enough that whoever comes next waits little."""
+TURN = 32
+"""Texts a request may have in a call before it is the next one's turn."""
+TOKEN_CHARS = 4
+"""Characters that make a token, about."""
+CACHE_BYTES = 64 << 20
+"""Of texts that were encoded before, and their vectors."""
 _LONGEST_RETRY_S = 60
 
 
@@ -29,12 +38,37 @@ class _Work:
     deadline: float | None
     alone: bool
     encoded: Future[Encoded] = field(default_factory=Future)
+    taken: int = 0
+    """Texts that do not wait any more."""
+    rows: list[tuple[np.ndarray, bool]] = field(default_factory=list)
+    """Vector of each text encoded so far, and whether it was truncated."""
+
+    @property
+    def kind(self) -> tuple[str, str, str, bool]:
+        """Texts of one kind may be encoded in one call."""
+        return self.name, self.precision, self.long_text, self.alone
+
+    @property
+    def begun(self) -> bool:
+        """Whether any of it is being encoded, or was."""
+        return self.encoded.running()
+
+    def take(self, room: int) -> tuple[list[str], int]:
+        """The next texts, one TURN at most and about `room` tokens; and how many tokens those have."""
+        tokens, start = 0, self.taken
+        while self.taken < len(self.texts) and self.taken < start + TURN and tokens < room:
+            tokens += 1 + len(self.texts[self.taken]) // TOKEN_CHARS
+            self.taken += 1
+        return self.texts[start : self.taken], tokens
 
 
 class Batcher:
     """Encodes texts for many callers on one thread, so that an encoder never sees two at once.
 
     encoded = await batcher.encode("all-MiniLM-L6-v2", texts, "float32", "truncate", deadline=None)
+
+    Nobody waits for company: what comes while the encoder is busy shares its next call, up to BUDGET tokens. Requests
+    take turns in it, so that a large one does not hold up the small ones; the encoder sorts a call's texts by length.
     """
 
     def __init__(self, encoders: Encoders, max_queue_texts: int) -> None:
@@ -46,6 +80,7 @@ class Batcher:
         self._changed = threading.Condition()
         self._closed = False
         self._seconds_per_text = 0.0
+        self._cache = VectorCache(CACHE_BYTES)
         self._thread = threading.Thread(target=self._serve, name="memr-encoder", daemon=True)
         self._thread.start()
 
@@ -87,7 +122,9 @@ class Batcher:
         """Answer all who wait with `Unavailable`; what is being encoded is finished."""
         with self._changed:
             self._closed = True
-            left, self._waiting, self.queued_texts = self._waiting, deque(), 0
+            left = [work for work in self._waiting if not work.begun]
+            for work in left:
+                self._drop(work)
             self._changed.notify_all()
         for work in left:
             if work.encoded.set_running_or_notify_cancel():
@@ -113,45 +150,94 @@ class Batcher:
             self._changed.notify_all()
 
     def _withdraw(self, work: _Work) -> None:
-        """Take work that has not begun out of the queue."""
-        if work.encoded.cancel():
-            with self._changed:
-                if work in self._waiting:
-                    self._waiting.remove(work)
-                    self.queued_texts -= len(work.texts)
+        """Nobody waits for this work any more: what is left of it leaves the queue."""
+        work.encoded.cancel()
+        with self._changed:
+            if work in self._waiting:
+                self._drop(work)
+
+    def _drop(self, work: _Work) -> None:
+        """Take waiting work out of the queue (the lock is held)."""
+        self._waiting.remove(work)
+        self.queued_texts -= len(work.texts) - work.taken
 
     def _serve(self) -> None:
         """The worker thread."""
-        while self._serve_next():
-            pass
+        while True:
+            with self._changed:
+                self._changed.wait_for(lambda: self._waiting or self._closed)
+                if not self._waiting:
+                    return
+                call = self._next_call()
+            self._answer(call)
 
-    def _serve_next(self) -> bool:
-        """Wait for the next work and answer it, whatever happens; False when closed."""
-        with self._changed:
-            self._changed.wait_for(lambda: self._waiting or self._closed)
-            if not self._waiting:
-                return False
-            work = self._waiting.popleft()
-            self.queued_texts -= len(work.texts)
+    def _next_call(self) -> list[tuple[_Work, list[str]]]:
+        """Texts for one call of the encoder: of the first that waits, and of others of its kind in turns."""
+        kind = self._waiting[0].kind
+        turns = deque(work for work in self._waiting if work.kind == kind)
+        call, room = [], BUDGET
+        while turns and room > 0:
+            work = turns.popleft()
+            if not work.begun and not self._begin(work):
+                continue
+            texts, tokens = work.take(room)
+            call.append((work, texts))
+            room -= tokens
+            self.queued_texts -= len(texts)
+            self._waiting.remove(work)
+            if work.taken < len(work.texts):  # behind those who had no turn yet
+                self._waiting.append(work)
+                turns.append(work)
+        return call
+
+    def _begin(self, work: _Work) -> bool:
+        """Whether somebody waits for the work, and it comes in time; if not, it leaves the queue."""
         if work.encoded.set_running_or_notify_cancel():
-            try:
-                work.encoded.set_result(self._encode(work))
-            except BaseException as error:
-                work.encoded.set_exception(error)
-        return True
+            if work.deadline is None or time.monotonic() <= work.deadline:
+                return True
+            work.encoded.set_exception(_too_late())
+        self._drop(work)
+        return False
 
-    def _encode(self, work: _Work) -> Encoded:
-        """The vectors of one request's distinct texts."""
-        if work.deadline is not None and time.monotonic() > work.deadline:
-            raise _too_late()
-        encoder = self._encoders.load(work.name)
-        begun = time.monotonic()
-        batches = [[text] for text in work.texts] if work.alone else [work.texts]
-        encoded = [encoder.encode(batch, work.precision, work.long_text) for batch in batches or [[]]]
-        self._seconds_per_text = (time.monotonic() - begun) / max(len(work.texts), 1)
-        return Encoded(
-            np.concatenate([one.vectors for one in encoded]), np.concatenate([one.truncated for one in encoded])
-        )
+    def _answer(self, call: list[tuple[_Work, list[str]]]) -> None:
+        """Encode the texts of a call; works that are complete are answered, whatever happens."""
+        try:
+            rows = self._encode(call)
+        except BaseException as error:
+            if len(call) > 1:  # one request's texts are no reason to refuse another's
+                for one in call:
+                    self._answer([one])
+                return
+            ((work, _),) = call
+            self._withdraw(work)
+            if not work.encoded.done():
+                work.encoded.set_exception(error)
+            return
+        for work, texts in call:
+            work.rows += [rows[text] for text in texts]
+            if len(work.rows) == len(work.texts) and not work.encoded.done():
+                vectors = np.stack([vector for vector, _ in work.rows]) if work.rows else self._no_vectors(work)
+                work.encoded.set_result(Encoded(vectors, np.array([truncated for _, truncated in work.rows], bool)))
+
+    def _encode(self, call: list[tuple[_Work, list[str]]]) -> dict[str, tuple[np.ndarray, bool]]:
+        """Vector of each text of a call, and whether it was truncated."""
+        (work, _), *_ = call
+        known = {} if work.alone else {text: self._cache.get(work.kind, text) for _, texts in call for text in texts}
+        rows = {text: row for text, row in known.items() if row is not None}
+        fresh = [*dict.fromkeys(text for _, texts in call for text in texts if text not in rows)]
+        if fresh:
+            encoder, begun = self._encoders.load(work.name), time.monotonic()
+            for texts in [[text] for text in fresh] if work.alone else [fresh]:
+                encoded = encoder.encode(texts, work.precision, work.long_text)
+                rows |= zip(texts, zip(encoded.vectors, encoded.truncated.tolist(), strict=True), strict=True)
+            self._seconds_per_text = (time.monotonic() - begun) / len(fresh)
+        if not work.alone:
+            for text in fresh:
+                self._cache.put(work.kind, text, *rows[text])
+        return rows
+
+    def _no_vectors(self, work: _Work) -> np.ndarray:
+        return np.empty((0, self._encoders.load(work.name).dimension), np.float32)
 
 
 def _too_late() -> DeadlineExceeded:

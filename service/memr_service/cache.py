@@ -1,0 +1,44 @@
+"""Vectors of texts that were encoded before: prompts, above all, come again with every epoch and every group."""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from collections.abc import Hashable
+
+import numpy as np
+
+ENTRY_BYTES = 500
+"""What an entry takes beside its text and its vector."""
+
+
+class VectorCache:
+    """The vectors asked for last, in `limit` bytes at most. For one thread."""
+
+    def __init__(self, limit: int) -> None:
+        self.bytes = 0
+        self._limit = limit
+        self._found: OrderedDict[tuple[Hashable, str], tuple[np.ndarray, bool]] = OrderedDict()
+
+    def __len__(self) -> int:
+        return len(self._found)
+
+    def get(self, kind: Hashable, text: str) -> tuple[np.ndarray, bool] | None:
+        """The vector (d,) of a text encoded in this way, and whether the text was truncated."""
+        found = self._found.get((kind, text))
+        if found is not None:
+            self._found.move_to_end((kind, text))
+        return found
+
+    def put(self, kind: Hashable, text: str, vector: np.ndarray, truncated: bool) -> None:
+        """Remember a vector, which is copied, and forget those that nobody asked for in the longest time."""
+        if (kind, text) in self._found:
+            return
+        self._found[kind, text] = vector.copy(), truncated
+        self.bytes += _size(text, vector)
+        while self.bytes > self._limit:
+            (_, oldest), (gone, _) = self._found.popitem(last=False)
+            self.bytes -= _size(oldest, gone)
+
+
+def _size(text: str, vector: np.ndarray) -> int:
+    return ENTRY_BYTES + 4 * len(text) + vector.nbytes
