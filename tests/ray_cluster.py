@@ -15,8 +15,9 @@ import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from memr_client import RewardClient
 from serving import free_port
+
+READY = "serving\n"
 
 
 @contextmanager
@@ -27,13 +28,12 @@ def ray_serving(store: str) -> Iterator[str]:
     quiet = {"RAY_USAGE_STATS_ENABLED": "0", "RAY_AUTH_MODE": "disabled"}
     command = [sys.executable, __file__, str(port)]
     with subprocess.Popen(
-        command, env=os.environ | settings | quiet, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+        command, env=os.environ | settings | quiet, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True
     ) as driver:
         try:
-            url = f"http://127.0.0.1:{port}"
-            with RewardClient(url) as client:
-                client.wait(120)
-            yield url
+            assert driver.stdout is not None
+            assert READY in driver.stdout, "the application did not start"
+            yield f"http://127.0.0.1:{port}"
         finally:
             driver.terminate()
             try:
@@ -53,6 +53,7 @@ def main(port: int) -> None:
     try:
         serve.start(http_options={"port": port})
         serve.run(application(Scale(replicas=2, min_encoders=2)), name="memr")
+        print(READY, end="", flush=True)
         stopping.wait()
     finally:
         serve.shutdown()
