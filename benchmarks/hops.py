@@ -29,15 +29,31 @@ from benchmarks.bench.trace import requests as texts
 from benchmarks.loopback import requests as embeddings
 
 HOPS = {
-    "encoder": ("encoder/", "batcher", "embedder"),
-    "memory": ("memory/", "scoring", "measures"),
+    "beside": ("texts", "app/metrics", "app/logs"),
+    "schema": (
+        "app/body",
+        "app/routes",
+        "app/shortcut",
+        "batch.",
+        "embedder",
+        "once",
+        "runs",
+        "service",
+        "memr_client/",
+    ),
+    "http": ("app/",),
+    "encoder": ("encoder/", "batcher"),
+    "memory": ("memory/", "scoring", "measures", "siblings"),
     "reward": ("reward", "components/", "payment", "guards/", "centroids"),
-    "store": ("store/", "record", "history", "texts", "run", "answer", "follower"),
-    "apply": ("state",),
-    "schema": ("app/", "service", "batch", "once", "runs", "memr_client/"),
+    "store": ("store/", "record", "history", "run.", "answer", "follower", "graphs", "state"),
 }
-"""Hop -> modules of memr_service (or of another package) whose functions it is made of; the first that fits counts."""
-FRAME = re.compile(r"(?:memr_service/|(?=memr_client/))([\w/]+)\.py")
+"""Hop -> modules of memr_service (or of another package) whose functions it is made of; the first that fits counts.
+`beside` is what no answer waits for: the texts' side store, metrics and logs; `store` makes records, commits and
+applies them."""
+WAITING = re.compile(r"^(_worker|Texts\._work|Condition\.wait|Runner\.run) ")
+"""Functions that do nothing but wait, where py-spy does not know it. The last is the loop of uvloop, so that its own
+work is not counted."""
+FRAME = re.compile(r"(?:memr_service/|(?=memr_client/))([\w/]+\.)py")
 
 
 def main() -> None:
@@ -59,10 +75,10 @@ def forever() -> Iterator[dict[str, Any]]:
 def profiled(made: Iterator[dict[str, Any]], encoder: str, seconds: int) -> Counter[str]:
     """Samples of each hop while requests are answered one after another."""
     with tempfile.TemporaryDirectory() as folder, server(Path(folder), encoder) as one:
-        stop = threading.Event()
-        load = threading.Thread(target=send, args=(one, made, stop))
+        warm, stop = threading.Event(), threading.Event()
+        load = threading.Thread(target=send, args=(one, made, warm, stop))
         load.start()
-        stop.wait(5)  # the first requests load the model
+        warm.wait()
         raw = Path(folder) / "stacks"
         command = [str(Path(sys.executable).with_name("py-spy")), "record", "--pid", str(one.pid), "--format", "raw"]
         command += ["--output", str(raw), "--duration", str(seconds), "--rate", "100"]
@@ -74,14 +90,16 @@ def profiled(made: Iterator[dict[str, Any]], encoder: str, seconds: int) -> Coun
         return hops(raw.read_text().splitlines())
 
 
-def send(one: Server, made: Iterator[dict[str, Any]], stop: threading.Event) -> None:
-    """Ask for rewards until told to stop."""
+def send(one: Server, made: Iterator[dict[str, Any]], warm: threading.Event, stop: threading.Event) -> None:
+    """Ask for rewards until told to stop; say when the first have been given, for which the model is loaded."""
     with one.client("load") as client:
         client.create_run(preset="memory-r+", explore_warmup_steps=0)
-        for request in made:
+        for number, request in enumerate(made):
             if stop.is_set():
                 return
             client.reward(**request)
+            if number == 2:
+                warm.set()
 
 
 def hops(stacks: list[str]) -> Counter[str]:
@@ -89,7 +107,9 @@ def hops(stacks: list[str]) -> Counter[str]:
     found: Counter[str] = Counter()
     for line in stacks:
         stack, _, count = line.rpartition(" ")
-        found[hop(stack.split(";"))] += int(count)
+        frames = stack.split(";")
+        if not WAITING.match(frames[-1]):
+            found[hop(frames)] += int(count)
     return found
 
 
