@@ -2,16 +2,18 @@
 
     make docker-check           # as root on Debian; five minutes, and one more the first time
 
-It reads the compose files with `docker compose config`, lints the Dockerfile, builds it unmodified with buildah in
-chroot isolation, starts the image as its own user and asks it for rewards, stops it, starts it again on the same data,
-and puts nginx and a Redis beside two of it as compose's profile `scale` does. What pip needs on this machine (indexes,
-folders of wheels, certificates) is mounted into the build. TORCH_INDEX_URL is passed on.
+It reads the compose files with `docker compose config`, alerts and dashboard with promtool, and lints the Dockerfile. It
+builds it unmodified with buildah in chroot isolation, starts the image as its own user and asks it for rewards, stops
+it, starts it again on the same data, and puts nginx and a Redis beside two of it as compose's profile `scale` does.
+What pip needs on this machine (indexes, folders of wheels, certificates) is mounted into the build; TORCH_INDEX_URL is
+passed on. Missing programs are installed (buildah, mmdebstrap, nginx-light, prometheus).
 
 It prints what it did and what it does not cover, and writes `reports/docker-check.json`.
 """
 
 from __future__ import annotations
 
+import json
 import os
 import subprocess
 import sys
@@ -44,7 +46,7 @@ def main() -> None:
     said("compose", check_compose(command))
     run(Path(sys.executable).parent / "hadolint", "docker/Dockerfile", cwd=ROOT)
     said("hadolint", "nothing to say")
-    said("promtool", run("promtool", "check", "rules", "docker/alerts.yaml", cwd=ROOT).stdout.strip().splitlines()[-1])
+    said("promtool", check_queries())
     builder = Builder(CACHE)
     builder.make_base()
     seconds, size = builder.build(), builder.bytes() / 2**20
@@ -84,6 +86,19 @@ def check_compose(command: list[str]) -> str:
             asked = [*command, *refused, "config", "--quiet"]
             assert subprocess.run(asked, cwd=ROOT, capture_output=True).returncode, asked
     return f"{len(PROFILES)} profiles, with keys and without: {' '.join(dict.fromkeys(services))}"
+
+
+def check_queries() -> str:
+    """Prometheus reads the alerts, and the dashboard's queries as Grafana sends them."""
+    run("promtool", "check", "rules", ROOT / "docker/alerts.yaml")
+    text = (ROOT / "docker/grafana/memr.json").read_text().replace("$__rate_interval", "5m").replace("$instance", ".*")
+    queries = [target["expr"] for panel in json.loads(text)["panels"] for target in panel["targets"]]
+    rules = [{"record": f"query:{place}", "expr": query} for place, query in enumerate(queries)]
+    with tempfile.NamedTemporaryFile("w", suffix=".yaml") as file:
+        json.dump({"groups": [{"name": "dashboard", "rules": rules}]}, file)  # YAML reads JSON
+        file.flush()
+        run("promtool", "check", "rules", file.name)
+    return f"alerts, and {len(queries)} queries of the dashboard"
 
 
 def check_image(builder: Builder, folder: Path) -> tuple[float, float, str]:
