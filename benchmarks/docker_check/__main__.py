@@ -2,8 +2,8 @@
 
     make docker-check           # as root on Debian; five minutes, and one more the first time
 
-It reads the compose files with `docker compose config`, alerts and dashboard with promtool, and lints the Dockerfile. It
-builds it unmodified with buildah in chroot isolation, starts the image as its own user and asks it for rewards, stops
+It reads the compose files with `docker compose config`, alerts and dashboard with promtool, lints the Dockerfile,
+builds it unmodified with buildah in chroot isolation, starts the image as its own user, asks it for rewards, stops
 it, starts it again on the same data, and puts nginx and a Redis beside two of it as compose's profile `scale` does.
 What pip needs on this machine (indexes, folders of wheels, certificates) is mounted into the build; TORCH_INDEX_URL is
 passed on. Missing programs are installed (buildah, mmdebstrap, nginx-light, prometheus).
