@@ -6,7 +6,7 @@ Beside each record the store keeps a few columns of it, without embeddings; `row
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from itertools import groupby
 from typing import Any
@@ -18,6 +18,8 @@ from memr_client.schemas import ComponentHistory, HistoryRow, Quantiles
 from memr_service.memory import CuratedWrites, Writes
 from memr_service.record import Record
 from memr_service.siblings import diversity
+
+QUANTILES = np.array([0.05, 0.25, 0.5, 0.75, 0.95])
 
 
 @dataclass(frozen=True)
@@ -135,7 +137,7 @@ def _row(records: list[Columns], weights: dict[str, float]) -> HistoryRow:
     raw = {name: np.concatenate([one.raw[name] for one in records]) for name in weights}
     scaled = {name: np.concatenate([one.scaled[name] for one in records]) for name in weights}
     paid = {name: abs(weight * float(scaled[name].mean())) for name, weight in weights.items()}
-    groups = [one.outcomes[one.group == number] for one in records for number in np.unique(one.group)]
+    lowest, highest = _ends(records)
     return HistoryRow(
         step=last.step,
         branch=last.branch,
@@ -143,16 +145,16 @@ def _row(records: list[Columns], weights: dict[str, float]) -> HistoryRow:
         position=last.position,
         at=last.at,
         items=len(outcomes),
-        groups=len(groups),
+        groups=len(lowest),
         outcome_mean=float(outcomes.mean()),
-        zero_variance_share=sum(float(np.ptp(group)) == 0 for group in groups) / len(groups),
+        zero_variance_share=float((lowest == highest).mean()),
         reward_mean=float(rewards.mean()),
         reward_std=float(rewards.std()),
         length_mean=float(lengths.mean()),
         length=quantiles(lengths),
-        rejected=dict(sum((Counter(one.rejected) for one in records), Counter())),
-        merged=dict(sum((Counter(one.merged) for one in records), Counter())),
-        evicted=dict(sum((Counter(one.evicted) for one in records), Counter())),
+        rejected=_added(one.rejected for one in records),
+        merged=_added(one.merged for one in records),
+        evicted=_added(one.evicted for one in records),
         diversity=_mean(np.concatenate([one.diversity for one in records])),
         support={side: float(np.concatenate([one.support[side] for one in records]).mean()) for side in last.support},
         components={name: _component(raw[name], scaled[name], paid[name], sum(paid.values())) for name in weights},
@@ -171,6 +173,25 @@ def _component(raw: np.ndarray, scaled: np.ndarray, paid: float, paid_by_all: fl
     )
 
 
+def _ends(records: Sequence[Columns]) -> tuple[np.ndarray, np.ndarray]:
+    """The lowest and the highest outcome of each group (g,); a group lies within one record."""
+    begins = np.cumsum([0, *(int(one.group.max()) + 1 for one in records)])
+    number = np.concatenate([one.group.astype(np.int64) + begin for one, begin in zip(records, begins, strict=False)])
+    outcomes = np.concatenate([one.outcomes for one in records])
+    lowest, highest = np.full(begins[-1], np.inf), np.full(begins[-1], -np.inf)
+    np.minimum.at(lowest, number, outcomes)
+    np.maximum.at(highest, number, outcomes)
+    there = lowest <= highest
+    return lowest[there], highest[there]
+
+
+def _added(counts: Iterable[dict[str, int]]) -> dict[str, int]:
+    total: Counter[str] = Counter()
+    for one in counts:
+        total.update(one)
+    return {name: count for name, count in total.items() if count}
+
+
 def _mean(values: np.ndarray) -> float | None:
     return float(values.mean()) if len(values) else None
 
@@ -179,5 +200,9 @@ def quantiles(values: np.ndarray) -> Quantiles | None:
     """Where values (n,) lie; None where there are none."""
     if not len(values):
         return None
-    p5, p25, p50, p75, p95 = np.quantile(values, [0.05, 0.25, 0.5, 0.75, 0.95]).tolist()
+    place = QUANTILES * (len(values) - 1)  # as np.quantile does, which takes ten times as long
+    below = place.astype(np.int64)
+    ordered = np.sort(values).astype(np.float64)
+    low, high = ordered[below], ordered[np.minimum(below + 1, len(values) - 1)]
+    p5, p25, p50, p75, p95 = (low + (place - below) * (high - low)).tolist()
     return Quantiles(p5=p5, p25=p25, p50=p50, p75=p75, p95=p95)

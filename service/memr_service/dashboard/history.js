@@ -3,6 +3,7 @@
 import { at, get } from "./server.js";
 
 const POINTS = 300;
+const NEWS = 5;
 
 /** The rows of one run. */
 export class History {
@@ -19,7 +20,7 @@ export class History {
     if (!anew && position === last.position) return false;
     // The last row's step may have gone on, so that it is asked for again.
     const after = anew ? 0 : last.first_position - 1;
-    const { rows } = await get(at(this.run, "/history", { after, points: POINTS }), signal);
+    const { rows } = await get(at(this.run, "/history", { after, points: anew ? POINTS : NEWS }), signal);
     this.rows = [...this.rows.filter((row) => !anew && row.position <= after), ...rows];
     this.branch = branch;
     return true;

@@ -12,7 +12,7 @@ import { poll } from "./poll.js";
 import { at, get } from "./server.js";
 
 const TABS = { curves: "Curves", completions: "Completions", map: "Map", explain: "Explain", audits: "Audits" };
-const EVERY_S = 3;
+const EVERY_S = 5;
 
 export async function run(main, signal, name, tab = "curves", ...rest) {
   const info = await get(at(name), signal);
