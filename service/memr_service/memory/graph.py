@@ -71,12 +71,12 @@ class Graph:
 
     def holds(self, numbers: np.ndarray) -> np.ndarray:
         """Which of `numbers` (m,) are in the graph, gone or not."""
-        return np.asarray(np.append(self.numbers, -1)[np.searchsorted(self.numbers, numbers)] == numbers)
+        return np.asarray(self.numbers.take(np.searchsorted(self.numbers, numbers), mode="clip") == numbers)
 
     def built_from(self, numbers: np.ndarray, vectors: np.ndarray) -> bool:
         """Whether it was built from these vectors (m, d), among others, by these numbers (m,)."""
-        known = self._prints[np.searchsorted(self.numbers, numbers[self.holds(numbers)])]
-        return len(known) == len(numbers) and bool((known == fingerprints(vectors)).all())
+        known = self._prints.take(np.searchsorted(self.numbers, numbers), mode="clip")
+        return bool(self.holds(numbers).all() and (known == fingerprints(vectors)).all())
 
     def forget(self, numbers: np.ndarray) -> None:
         """Mark those of `numbers` that it holds as gone: searches pass over them. None may be marked twice."""
