@@ -62,6 +62,12 @@ class Batch:
         return len(self.keys)
 
     @property
+    def prompt_rows(self) -> list[np.ndarray]:
+        """The embedding of each item's prompt (n), none of them copied."""
+        rows = [*self.prompts]
+        return [rows[place] for place in self.prompt_of.tolist()]
+
+    @property
     def dimension(self) -> int:
         """d."""
         return int(self.completions.shape[1])
@@ -180,8 +186,11 @@ def unseal(payload: bytes) -> Record:
 
 
 def _chain(beside: dict[str, Any], inputs: bytes, effects: bytes) -> bytes:
-    link = [beside["parent"], beside["position"], beside["serial"], inputs, effects]
-    return hashlib.sha256(_pack(link)).digest()
+    lengths = [len(inputs), len(effects)]
+    link = hashlib.sha256(_pack([beside["parent"], beside["position"], beside["serial"], *lengths]))
+    link.update(inputs)
+    link.update(effects)
+    return link.digest()
 
 
 def _batch_fields(batch: Batch) -> dict[str, Any]:

@@ -19,8 +19,9 @@ FLAT = 1e-6
 HIDDEN = -4.0
 """Stands for the cosine to what must not be seen: below any there is."""
 CHUNK = 1024
-"""Items compared at once, and PAIRS of vectors in float64: bounds the memory that takes."""
-PAIRS = 8192
+"""Items compared at once: bounds the memory that takes."""
+PAIRS = 128
+"""Vectors held in float64 at once: few enough for the processor's cache."""
 STRIP = 512
 """Vectors looked at together: as many as stay near the processor from when they are gathered until they are used."""
 
@@ -53,11 +54,14 @@ def exploit(a: np.ndarray, total: np.ndarray, count: np.ndarray) -> np.ndarray:
     Returns:
         (g,) in [-2, 0]; NaN where count is 0.
     """
-    difference = total / np.maximum(count, 1)[:, None]
-    difference -= a
-    difference *= difference
-    distance = np.sqrt(difference.sum(axis=1))
-    return np.where(count > 0, -distance, np.nan)
+    squares = np.empty(len(a))
+    for start in range(0, len(a), PAIRS):
+        part = slice(start, start + PAIRS)
+        difference = total[part] / np.maximum(count[part], 1)[:, None]
+        difference -= a[part]
+        difference *= difference
+        squares[part] = difference.sum(axis=1)
+    return np.where(count > 0, -np.sqrt(squares), np.nan)
 
 
 def explore(a: np.ndarray, b: Vectors, held: np.ndarray, margin: float) -> np.ndarray:

@@ -57,7 +57,7 @@ def sides(config: RunConfig, outcomes: np.ndarray) -> tuple[np.ndarray, np.ndarr
 
 def stage(config: RunConfig, batch: Batch, shut: gates.Shut, success: View, failure: View) -> tuple[Writes, Writes]:
     """Stage a batch's writes on both views, in item order, but what the gates keep out."""
-    prompts, out = batch.prompts[batch.prompt_of], np.zeros(len(batch), bool)
+    prompts, out = batch.prompt_rows, np.zeros(len(batch), bool)
     for mask in shut.values():
         out |= mask
     right, wrong = sides(config, batch.outcomes)

@@ -25,7 +25,7 @@ class Pool:
     """Columns of all items a record may write."""
 
     keys: list[bytes]
-    prompts: np.ndarray
+    prompts: list[np.ndarray]
     completions: np.ndarray
     outcomes: np.ndarray
     serials: np.ndarray
@@ -112,15 +112,15 @@ class State:
     def pool(self, batch: Batch, closes: Sequence[bytes], first_serial: int = 0) -> Pool:
         """Everything a record may write: the batch's items, then those left open by the groups that it closes."""
         open_before = [self.open_groups[name] for name in dict.fromkeys(closes) if name in self.open_groups]
-        prompts = [np.tile(group.prompt, (len(group), 1)) for group in open_before]
+        serials = first_serial + np.arange(len(batch))
+        if not open_before:
+            return Pool(batch.keys, batch.prompt_rows, batch.completions, batch.outcomes, serials)
         return Pool(
             keys=[*batch.keys, *(group.key for group in open_before for _ in group.serials)],
-            prompts=np.concatenate([batch.prompts[batch.prompt_of], *prompts]),
+            prompts=[*batch.prompt_rows, *(group.prompt for group in open_before for _ in group.serials)],
             completions=np.concatenate([batch.completions, *(np.stack(group.completions) for group in open_before)]),
             outcomes=np.concatenate([batch.outcomes, *(np.array(group.outcomes) for group in open_before)]),
-            serials=np.concatenate(
-                [first_serial + np.arange(len(batch)), *(np.array(group.serials) for group in open_before)]
-            ),
+            serials=np.concatenate([serials, *(np.array(group.serials) for group in open_before)]),
         )
 
     def warmup_left(self) -> int:

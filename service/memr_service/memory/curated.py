@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -90,7 +90,7 @@ class CuratedMemory(Memory):
         self,
         writes: Writes,
         keys: list[bytes],
-        prompts: np.ndarray,
+        prompts: np.ndarray | Sequence[np.ndarray],
         completions: np.ndarray,
         serials: np.ndarray,
         outcomes: np.ndarray,

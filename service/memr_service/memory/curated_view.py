@@ -67,7 +67,7 @@ class CuratedView(View):
         self._moves.append((into, left_prompt, left_entry))
         return item, number, left_prompt >= 0, drops_entry
 
-    def write_all(self, items: np.ndarray, keys: list[bytes], prompts: np.ndarray) -> Writes:
+    def write_all(self, items: np.ndarray, keys: list[bytes], prompts: np.ndarray | Sequence[np.ndarray]) -> Writes:
         """Stage several completions in order; `keys` and `prompts` (n, d) are those of all items."""
         writes = super().write_all(items, keys, prompts)
         moves = np.array(self._moves, np.int64).reshape(-1, 3)

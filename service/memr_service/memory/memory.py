@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from array import array
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import groupby
 from operator import itemgetter
@@ -49,7 +49,10 @@ class Writes:
 
 def on_grid(vectors: np.ndarray) -> np.ndarray:
     """float64 copies of `vectors` rounded to the grid on which sums are exact."""
-    return np.rint(vectors.astype(np.float64) * GRID) / GRID
+    exact = np.multiply(vectors, GRID, dtype=np.float64)
+    np.rint(exact, out=exact)
+    exact *= 1 / GRID  # a power of two: exact as well
+    return np.asarray(exact)
 
 
 def in_grid(vectors: np.ndarray) -> np.ndarray:
@@ -127,7 +130,7 @@ class Memory:
         self,
         writes: Writes,
         keys: list[bytes],
-        prompts: np.ndarray,
+        prompts: np.ndarray | Sequence[np.ndarray],
         completions: np.ndarray,
         serials: np.ndarray,
         outcomes: np.ndarray,

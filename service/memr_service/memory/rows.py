@@ -38,14 +38,15 @@ class Rows:
         """A float32 copy (m, d) of the vectors at `rows` (m,); the quickest where these ascend."""
         vectors = np.empty((len(rows), self.dimension), self.dtype)
         numbers = rows >> _SHIFT
-        if (numbers[1:] < numbers[:-1]).any():
-            for number, here, within in _by_block(rows):
-                vectors[here] = self._blocks[number][within]
-        else:
-            cuts = [0, *(np.flatnonzero(numbers[1:] != numbers[:-1]) + 1).tolist(), len(rows)]
-            for start, stop in pairwise(cuts if len(rows) else []):
-                block, within = self._blocks[int(numbers[start])], rows[start:stop] & (BLOCK - 1)
-                block.take(within, axis=0, out=vectors[start:stop], mode="clip")  # no row is beyond its block
+        step = np.diff(numbers)
+        if (step < 0).any():
+            order = np.argsort(rows)
+            vectors[order] = self.take(rows[order])
+            return vectors.astype(np.float32, copy=False)
+        cuts = [0, *(np.flatnonzero(step) + 1).tolist(), len(rows)]
+        for start, stop in pairwise(cuts if len(rows) else []):
+            block, within = self._blocks[int(numbers[start])], rows[start:stop] & (BLOCK - 1)
+            block.take(within, axis=0, out=vectors[start:stop], mode="clip")  # no row is beyond its block
         return vectors.astype(np.float32, copy=False)
 
     def spans(self, start: int, stop: int) -> Iterator[tuple[int, np.ndarray]]:

@@ -101,7 +101,7 @@ class View:
         stays = len(items) - drops
         return [(item, number, drops_prompt and not at, at >= stays) for at, item in enumerate(items)]
 
-    def write_all(self, items: np.ndarray, keys: list[bytes], prompts: np.ndarray) -> Writes:
+    def write_all(self, items: np.ndarray, keys: list[bytes], prompts: np.ndarray | Sequence[np.ndarray]) -> Writes:
         """Stage several completions in order; `keys` and `prompts` (n, d) are those of all items."""
         rows = []
         for key, together in groupby(items.tolist(), key=keys.__getitem__):
