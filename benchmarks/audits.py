@@ -1,7 +1,7 @@
 """Which audits fire when a training is caught in a trap, at which step, and which on trainings that learn?
 
-    make audits              # 32 trainings of about half a minute each, and as many replies to audits
-    make audits processes=8  # QUICK=1: two seeds
+    make audits              # 16 trainings of about half a minute each; with QUICK=1: six
+    make audits processes=8
 
 Trains the tiny model of `examples/grpo` on its task `clock`, a trap in which plain GRPO (`r1`) falls into well-formed
 guesses, and asks a run's audits after every second step. Trainings without a memory of their own are watched by one of
@@ -29,8 +29,8 @@ from examples.grpo.config import Config
 from examples.grpo.train import train
 
 FOLDER = Path("reports/audits")
-SEEDS = range(400, 408)
-TRAPPED, HEALTHY = ("r1", "memory-r"), ("r1-gated-entropy", "value-gated-entropy")
+TRAININGS = {"r1": range(400, 404), "memory-r": range(400, 404), "r1-gated-entropy": range(400, 408)}
+"""Method of `benchmarks.experiment` -> its seeds. The first two may be trapped, the third is a way out."""
 WATCHING = {"memory": {"preset": "memory-r+", **EXPLORE, "memory_weight": 0.0}, "memory_weight": 0.0}
 WINDOW = 1024
 """Completions in a stretch: 8 of the 60 steps."""
@@ -96,7 +96,7 @@ def each(found: list[Watched]) -> Table:
 def together(found: list[Watched]) -> Table:
     """A line for each audit: in how many of a method's trainings it alarmed, and at least warned."""
     shown, columns = Table("audit", title="Trainings in which it alarmed (at least warned)"), []
-    for method in (*TRAPPED, *HEALTHY):
+    for method in TRAININGS:
         mine = [one for one in found if one.method == method]
         shown.add_column(f"{method}, {len(mine)}", justify="right")
         columns.append((counted(one.alarms for one in mine), counted(one.warnings for one in mine)))
@@ -115,13 +115,13 @@ def main() -> None:
     arguments = ArgumentParser(description=__doc__.partition("\n")[0])
     arguments.add_argument("--processes", type=int, help="trainings at once; without: one a core")
     processes = arguments.parse_args().processes
-    report, seeds = Report("audits"), SEEDS[:2] if quick() else SEEDS
-    trainings = [(method, seed) for method in (*TRAPPED, *HEALTHY) for seed in seeds]
+    report = Report("audits")
+    trainings = [(method, seed) for method, seeds in TRAININGS.items() for seed in (seeds[:2] if quick() else seeds)]
     configs = {f"{method} {seed}": config(method, seed) for method, seed in trainings}
     run_all(configs, train_one, FOLDER / "trainings.jsonl", processes)
     found = [watched(method, seed) for method, seed in trainings]
     Console().print(each(found), together(found))
-    for method in (*TRAPPED, *HEALTHY):
+    for method in TRAININGS:
         alarmed = [bool(one.alarms) for one in found if one.method == method]
         report.rows.append(Row(f"alarmed/{method}", sum(alarmed) / len(alarmed), "of the trainings"))
     print(report.write())
