@@ -67,7 +67,7 @@ def rows(total: Findings, done: dict[str, int]) -> list[Row]:
     return [
         Row("acknowledged", total.acknowledged, "requests", 1),
         *(Row(name, getattr(total, name), "", 0, at_most=True) for name in NONE),
-        Row("rewinds_caused", total.rewinds_caused),
+        Row("rewinds_caused", total.rewinds_caused, "", 1 if done.get("primaries replaced") else None),
         Row("rewinds_detected", total.rewinds_detected, "", total.rewinds_caused),
         Row("rewinds_misjudged", missed, "", 0, at_most=True),
         *(Row(what.replace(" ", "_"), count) for what, count in done.items()),

@@ -141,9 +141,7 @@ def primary_is_replaced(seed: int, seconds: float) -> tuple[Findings, Scene, str
     try:
         with staged(redis.url, seed, seconds) as scene:
             while scene.pause(6):
-                followers = redis.followers
-                for one in followers:
-                    one.freeze()
+                followers = redis.cut_off()
                 time.sleep(3)
                 with scene.load.paused():
                     seen = [_positions(one.url) for one in scene.replicas]
@@ -152,7 +150,7 @@ def primary_is_replaced(seed: int, seconds: float) -> tuple[Findings, Scene, str
                     scene.rewinds_caused += sum(one[run] > kept[run] for one in seen for run in RUNS)
                     for one in scene.replicas:
                         _positions(one.url)  # so that it notices before there is anything new
-                scene.done["failovers"] += 1
+                scene.done["primaries replaced"] += 1
             return settle(scene), scene, version_of(redis.primary.client())
     finally:
         redis.close()
@@ -165,7 +163,7 @@ def cluster_loses_a_node(seed: int, seconds: float) -> tuple[Findings, Scene, st
         with staged(cluster.url, seed, seconds) as scene:
             while scene.pause(4):
                 cluster.fail_over(scene.random.randrange(SLOTS))
-                scene.done["failovers"] += 1
+                scene.done["nodes replaced"] += 1
             return settle(scene), scene, version_of(cluster.servers[0].client())
     finally:
         cluster.close()

@@ -51,6 +51,14 @@ class Watched:
         """The others."""
         return [one for one in self.servers if one.port != self.primary.port]
 
+    def cut_off(self) -> list[RedisServer]:
+        """Stop the followers: from now on the primary is alone with what it takes. Gives them."""
+        primary, followers = self.primary, self.followers
+        for one in followers:
+            one.freeze()
+        primary.client().execute_command("CLIENT", "KILL", "TYPE", "replica")  # or the system keeps it for them
+        return followers
+
     def fail_over(self, followers: list[RedisServer]) -> None:
         """Kill the primary, let the followers go on, and return when one of them has taken its place."""
         dead = self.primary
