@@ -39,10 +39,11 @@ def sweep(result: ReplayResult, labels: Sequence[str], path: Path) -> None:
     _line(near, places, [1.0, *(one.correlation for one in result.settings)], "rewards", COLOURS[0])
     _line(near, places, [1.0, *(one.correlation_in_groups for one in result.settings)], "within groups", COLOURS[1])
     _line(near, places, [one.rejected_share for one in scored], "rejected by guards", COLOURS[2])
-    near.set_title("correlation with what was paid", fontsize=10)
+    near.set_title("correlation with what was paid, share rejected", fontsize=10)
     for axes in (ranks, parts_axes, near):
         axes.set_xticks([*places], names, rotation=30, ha="right", fontsize=8)
         _tidy(axes)
+    parts_axes.get_legend().remove()  # the colours are those beside it, and the bars leave no room
     _save(figure, path)
 
 
