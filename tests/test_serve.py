@@ -11,7 +11,7 @@ import sys
 import httpx
 import pytest
 from memr_client.errors import MemrError
-from memr_service.app.serve import serve
+from memr_service.app.serve import address_of, serve
 from memr_service.settings import Settings
 
 PROGRAM = "from memr_service.app.serve import serve; from memr_service.settings import Settings; serve(Settings())"
@@ -22,6 +22,18 @@ BODY = json.dumps({"run_id": "run", "prompts": ["q"], "completions": ["a"], "out
 def test_a_door_to_the_network_is_not_opened_without_keys(host):
     with pytest.raises(MemrError, match="memr key"):
         serve(Settings(host=host, store="memory:", encoder="hashed"))
+
+
+@pytest.mark.parametrize(
+    ("host", "address"),
+    [
+        ("127.0.0.1", "http://127.0.0.1:9000"),
+        ("0.0.0.0", f"http://{socket.gethostname()}:9000"),
+        ("::1", "http://[::1]:9000"),
+    ],
+)
+def test_other_services_find_a_server_where_it_listens(host, address):
+    assert address_of(Settings(host=host, port=9000)) == address
 
 
 class Server:

@@ -18,7 +18,7 @@ class WindowState(Told):
 
 
 class BarrierState(Told):
-    """Who waits at a run's barrier, and what went wrong there since the server started."""
+    """Who waits at a run's barrier here, and what went wrong since the server started; one of several keeps it."""
 
     waiting: int
     """Requests that wait for others now."""

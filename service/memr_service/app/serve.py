@@ -31,7 +31,7 @@ def serve(settings: Settings) -> None:
     _refuse_open_door(settings)
     logs.configure()
     threadpool_limits(1, user_api="blas")  # numpy's products are small here: more threads wait more than they work
-    app = create_app(settings.model_copy(update={"address": settings.address or _address(settings)}))
+    app = create_app(settings.model_copy(update={"address": settings.address or address_of(settings)}))
     lifecycle: Lifecycle = app.state.context.lifecycle
     config = uvicorn.Config(
         app,
@@ -71,10 +71,9 @@ class _Server(uvicorn.Server):
         return await super().on_tick(counter) or drained
 
 
-def _address(settings: Settings) -> str:
+def address_of(settings: Settings) -> str:
     """Where others reach this process: at the machine's name where it listens on all addresses."""
-    everywhere = settings.host in ("0.0.0.0", "::")
-    host = socket.gethostname() if everywhere else settings.host
+    host = socket.gethostname() if settings.host in ("", "0.0.0.0", "::") else settings.host
     return f"http://{f'[{host}]' if ':' in host else host}:{settings.port}"
 
 
