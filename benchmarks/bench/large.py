@@ -68,7 +68,12 @@ def restart(folder: Path, n: int) -> Figure:
 
 
 def latencies(servers: dict[int, Server], rounds: int) -> Iterator[Figure]:
-    """What a request of 64 completions waits, asked of every server in turn; half of its prompts are unseen."""
+    """What a request of 64 completions waits, asked of every server in turn; half of its prompts are unseen.
+
+    Of the unseen prompts every other one is answered rightly, so that the oldest stored prompt leaves for it; the
+    others are answered wrongly, so that the nearest stored prompt has to be found. Of 64 prompts all of the unseen ask
+    for that, for none has a sibling.
+    """
     for per_prompt, kind in ((GROUP, "4 prompts"), (1, "64 prompts")):
         took = waits(servers, per_prompt, rounds, kind)
         blocks = {n: np.array(all_).reshape(BLOCKS, -1) for n, all_ in took.items()}
@@ -94,7 +99,8 @@ def waits(servers: dict[int, Server], per_prompt: int, rounds: int, label: str) 
             for n, client in clients.items():
                 stored = rng.integers(n // 2, n, size=N // per_prompt // 2).tolist()
                 names = [text for at in stored for text in (grown.name(at), f"New {label} {number} {at}")]
-                fields = request(sources[n], names, per_prompt)
+                outcomes = [1.0, 1.0, 1.0, 0.0] * (len(names) // 4)
+                fields = request(sources[n], names, per_prompt, outcomes)
                 began = time.perf_counter()
                 client.reward(**fields)
                 if number >= 0:
@@ -102,14 +108,16 @@ def waits(servers: dict[int, Server], per_prompt: int, rounds: int, label: str) 
     return took
 
 
-def request(source: Questions, prompts: Sequence[str], per_prompt: int) -> dict[str, Any]:
-    """A reward request, all of it right, with embeddings."""
+def request(
+    source: Questions, prompts: Sequence[str], per_prompt: int, outcomes: Sequence[float] = ()
+) -> dict[str, Any]:
+    """A reward request with embeddings; `outcomes` are those of each prompt's completions, by default all right."""
     vectors = source.take(len(prompts)).repeat(per_prompt, axis=0)
     texts = [text for text in prompts for _ in range(per_prompt)]
     return {
         "prompts": texts,
         "completions": [f"answer {item}" for item in range(len(texts))],
-        "outcomes": [1.0] * len(texts),
+        "outcomes": [outcome for outcome in outcomes or [1.0] * len(prompts) for _ in range(per_prompt)],
         "embeddings": {"prompts": vectors, "completions": source.answers(vectors)},
     }
 
@@ -125,10 +133,10 @@ def per_completion(storage: str, prompts: int) -> Figure:
         before = one.resident()
         with one.client("full") as client:
             client.create_run(preset="memory-r+", storage=storage, explore_warmup_steps=0)
-            for start in range(0, prompts, 10):
-                client.reward(**request(source, [grown.name(at) for at in range(start, start + 10)], L))
-            for start in range(0, prompts, N):  # every prompt is read again when it is full
-                client.reward(**request(source, [grown.name(at) for at in range(start, min(start + N, prompts))], 1))
+            names = [grown.name(at) for at in range(prompts)]
+            for _ in range(L // 20 + 1):  # once more than it takes to fill them
+                for start in range(0, prompts, 3):
+                    client.reward(**request(source, names[start : start + 3], 20))
             stored = client.run().memory.success.completions
         ratio = (one.resident() - before) / stored / size
     says = f"resident bytes per completion over its vector's, {stored:,} in {storage}, 100 under each prompt"
