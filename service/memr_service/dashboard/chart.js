@@ -103,7 +103,7 @@ export class Chart {
     if (!this.plot) return;
     const named = this.lines.map((line, number) => ({ ...line, ...stroke(line.colour ?? number) }));
     const legend = named.filter((line) => line.width === undefined || line.width >= 2); // a band's edges need no name
-    savePicture(`${this.title}, ${this.note}, over ${this.across}s`, this.plot.ctx.canvas, legend, theme());
+    savePicture(this.title, `${this.note}, over ${this.across}s`, this.plot.ctx.canvas, legend, theme());
   }
 
   #csv() {

@@ -86,11 +86,11 @@ export async function completions(run, info, signal) {
       sortable("Newest", "position", (row) => (row.step === null ? "–" : `step ${row.step}`)),
       sortable("Outcome", "outcome", (row) => short(row.outcome)),
       sortable("Reward", "reward", (row) => short(row.reward)),
+      { title: "Completion", text: true, cell: (row) => row.completion ?? "not kept" },
+      { title: "Prompt", text: true, cell: (row) => row.prompt ?? "not kept" },
       ...names.map((name) => sortable(name, name, (row) => `${short(row.raw[name])} → ${short(row.scaled[name])}`)),
       sortable("Length", "length", (row) => short(row.length)),
       { title: "Rejected", cell: (row) => row.rejected.join(", ") },
-      { title: "Prompt", text: true, cell: (row) => row.prompt ?? "not kept" },
-      { title: "Completion", text: true, cell: (row) => row.completion ?? "not kept" },
     ];
   }
 

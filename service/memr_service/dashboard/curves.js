@@ -84,7 +84,7 @@ export function curves(info, signal) {
         const labels = [...new Set(rows.flatMap((row) => Object.keys(of(row))))].sort();
         if (labels.length !== (made?.lines.length ?? 0)) {
           const lines = labels.map((label) => ({ label, value: (row) => (of(row)[label] ?? 0) / row.items }));
-          const anew = chart(title, note, lines, { range: (_, low, high) => [0, high || 1] });
+          const anew = chart(title, note, lines, { range: (_, low, high) => [0, 1.05 * high || 1] });
           if (made) made.figure.replaceWith(anew.figure);
           else box.append(anew.figure);
           made = anew;

@@ -97,10 +97,14 @@ export async function map(run, signal) {
           { label: "newest", stroke: age(1) },
         ]
       : [
-          { label: "success memory (discs)", stroke: RIGHT },
-          { label: "failure memory (crosses)", stroke: WRONG },
+          { label: "success memory", stroke: RIGHT },
+          { label: "failure memory", stroke: WRONG },
         ];
-  const save = () => savePicture(`${run} memories`, canvas, legend(), theme());
+  const note =
+    `${short(points.length)} of ${short(memory.success.completions + memory.failure.completions)} completions; ` +
+    "discs are successes, crosses failures; " +
+    `the plane holds ${percent(explained[0] + explained[1])} of their variance`;
+  const save = () => savePicture(`${run} memories`, note, canvas, legend(), theme());
   const columns = ["memory", "serial", "x", "y", "outcome"];
   return element(
     "figure",
@@ -112,13 +116,7 @@ export async function map(run, signal) {
         "span",
         {},
         "Both memories ",
-        element(
-          "small",
-          {},
-          `${short(points.length)} of ${short(memory.success.completions + memory.failure.completions)} completions; `,
-          "discs are successes, crosses failures; ",
-          `the plane holds ${percent(explained[0] + explained[1])} of their variance`,
-        ),
+        element("small", {}, note),
       ),
       choice(
         "Colour ",

@@ -16,23 +16,24 @@ export function saveTable(name, titles, columns) {
   save(new Blob([[titles.map(quoted).join(","), ...lines, ""].join("\n")], { type: "text/csv" }), `${name}.csv`);
 }
 
-/** A canvas on the page's paper, under its title and above what its colours mean: [{ label, stroke, dash }]. */
-export function savePicture(name, canvas, legend, { ink, paper }) {
+/** A canvas on the page's paper, under its title and a note, above what its colours mean: [{ label, stroke, dash }]. */
+export function savePicture(name, note, canvas, legend, { ink, paper }) {
   const scale = devicePixelRatio;
   const line = 22 * scale;
   const out = document.createElement("canvas");
   out.width = canvas.width;
-  out.height = canvas.height + line * (1.5 + legend.length);
+  out.height = canvas.height + line * (2.5 + legend.length);
   const draw = out.getContext("2d");
   draw.fillStyle = paper;
   draw.fillRect(0, 0, out.width, out.height);
-  draw.drawImage(canvas, 0, 1.5 * line);
+  draw.drawImage(canvas, 0, 2.5 * line);
   draw.fillStyle = ink;
   draw.font = `600 ${15 * scale}px system-ui, sans-serif`;
-  draw.fillText(name, 10 * scale, line);
+  draw.fillText(name, 10 * scale, line, out.width - 20 * scale);
   draw.font = `${13 * scale}px system-ui, sans-serif`;
+  draw.fillText(note, 10 * scale, 1.9 * line, out.width - 20 * scale);
   legend.forEach(({ label, stroke, dash }, number) => {
-    const y = canvas.height + line * (2.1 + number);
+    const y = canvas.height + line * (3.1 + number);
     draw.strokeStyle = stroke;
     draw.lineWidth = 3 * scale;
     draw.setLineDash((dash ?? []).map((one) => one * scale));
