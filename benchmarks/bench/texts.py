@@ -85,7 +85,7 @@ def overhead(one: Server, rounds: int, per_round: int) -> Figure:
     encoder = Encoders([MODEL], "cpu").load(MODEL)
     ratios = []
     with one.client("overhead") as client:
-        precision = client.create_run(preset="memory-r+", explore_warmup_steps=0).config.precision
+        precision = str((client.create_run(preset="memory-r+", explore_warmup_steps=0).encoder or {})["precision"])
         made = requests(16, seed=1)
 
         def bare(chosen: list[Request]) -> None:
