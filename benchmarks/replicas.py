@@ -5,7 +5,8 @@
 Throughput: 1, 2 and 4 `memr serve` over one Redis (`appendfsync always`), and one over the embedded store, with 1, 4
 and 16 runs. Eight clients in this process send requests of 64 completions (384 numbers each, groups of 16) with their
 embeddings and wait for each answer; all requests of a run go to one replica, as nginx does it. Services, Redis and
-clients share this machine's cores, so that the figures say what a layout costs, not what more machines would bring.
+clients share this machine's cores: the figures on the clock say what that allows, and are bounded by it. Those per
+second of processor time, of all services and Redis together, say what a layout costs wherever it runs.
 
 Commit: one record of 100 KB with its answer, 500 times, at the store itself: the embedded one with synchronous=FULL
 (memr's) and NORMAL, Redis with `everysec`, with `always`, and with `everysec` and a replica that it waits for: ?wait=1.
@@ -15,6 +16,7 @@ from __future__ import annotations
 
 import argparse
 import os
+import re
 import sys
 import tempfile
 import threading
@@ -25,6 +27,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+import httpx
 import numpy as np
 from memr_client import RewardClient
 from memr_service.store import open_store
@@ -63,8 +66,16 @@ def requests(seed: int) -> list[dict[str, Any]]:
     return made
 
 
-def throughput(urls: list[str], runs: int, seconds: float) -> float:
-    """Completions per second of all clients together; run r is at replica r."""
+def processor_s(urls: list[str], server: RedisServer) -> float:
+    """Processor time that services and Redis have used so far."""
+    texts = [httpx.get(f"{url}/metrics", timeout=60).text for url in urls]
+    used = [re.search(r"^process_cpu_seconds_total (\S+)", text, re.MULTILINE) for text in texts]
+    redis = server.client().info("cpu")
+    return sum(float(one[1]) for one in used if one) + float(redis["used_cpu_user"]) + float(redis["used_cpu_sys"])
+
+
+def throughput(urls: list[str], server: RedisServer, runs: int, seconds: float) -> tuple[float, float]:
+    """Completions per second, and per second of processor time, of all clients together; run r is at replica r."""
     sent, stopping = [0] * CLIENTS, threading.Event()
 
     def write(client: int) -> None:
@@ -82,13 +93,13 @@ def throughput(urls: list[str], runs: int, seconds: float) -> float:
     for one in clients:
         one.start()
     time.sleep(1)
-    before, began = sum(sent), time.perf_counter()
+    before, used, began = sum(sent), processor_s(urls, server), time.perf_counter()
     time.sleep(seconds)
-    done, elapsed = sum(sent) - before, time.perf_counter() - began
+    done, elapsed, used = sum(sent) - before, time.perf_counter() - began, processor_s(urls, server) - used
     stopping.set()
     for one in clients:
         one.join()
-    return ITEMS * done / elapsed
+    return ITEMS * done / elapsed, ITEMS * done / used
 
 
 @contextmanager
@@ -140,7 +151,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--seconds", type=float, default=4.0, help="how long each layout is measured (default 4)")
     seconds: float = parser.parse_args().seconds
-    print(f"{'completions/s':<24}" + "".join(f"{runs:>8} run{'s' if runs > 1 else ' '}" for runs in RUNS))
+    print(f"{'completions/s (per core-s)':<28}" + "".join(f"{runs:>13} run{'s' if runs > 1 else ' '}" for runs in RUNS))
     with ExitStack() as opened, tempfile.TemporaryDirectory() as folder:
         server = opened.enter_context(RedisServer(*ALWAYS))
         layouts = {"embedded store": (f"sqlite:///{folder}/data", 1)}
@@ -148,8 +159,9 @@ def main() -> None:
             layouts[f"Redis, replicas: {count}"] = (f"{server.url}?prefix=r{count}", count)
         for name, (store, count) in layouts.items():
             with serving(store, count) as urls:
-                figures = [throughput(urls, runs, seconds) for runs in RUNS]
-            print(f"{name:<24}" + "".join(f"{figure:>13,.0f}" for figure in figures), flush=True)
+                figures = [throughput(urls, server, runs, seconds) for runs in RUNS]
+            line = "".join(f"{f'{clock:,.0f} ({core:,.0f})':>18}" for clock, core in figures)
+            print(f"{name:<28}{line}", flush=True)
         print(f"({version_of(server.client())}, {os.cpu_count()} cores for everything)")
     print(f"\n{'commit, ms':<28}{'p50':>8}{'p99':>8}")
     with ExitStack() as opened:
