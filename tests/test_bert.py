@@ -16,6 +16,8 @@ from real_data import solutions
 from tiny_models import save_bert
 from transformers import AutoModel, AutoTokenizer, BertConfig, BertModel, RobertaConfig, RobertaModel
 
+from benchmarks.encoder import rewards
+
 MINILM = "all-MiniLM-L6-v2"
 STEPS = [1, bert.WIDE_STEP]
 
@@ -130,6 +132,15 @@ def test_the_default_model_takes_our_pass_and_agrees_on_real_texts_in_both_preci
     exact, rounded = (minilm.encode(texts, precision).vectors for precision in ("float32", "bfloat16"))
     assert np.abs(exact - plain).max() <= 1e-5
     assert np.einsum("nd,nd->n", rounded, plain).min() >= 0.9999
+
+
+def test_rewards_of_bfloat16_are_within_five_thousandths_of_those_of_float32(minilm: SentenceEncoder) -> None:
+    asked = solutions()[:12]
+    texts = [question["question"] for question in asked]
+    texts += [answer["solution"] for question in asked for answer in question["solutions"]]
+    exact, rounded = (rewards(asked, minilm.encode(texts, how).vectors) for how in ("float32", "bfloat16"))
+    assert len(exact) == 48
+    assert 0 < np.abs(exact - rounded).max() <= 5e-3
 
 
 def test_alone_a_text_has_the_same_bits_whatever_came_before(minilm: SentenceEncoder) -> None:

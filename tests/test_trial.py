@@ -129,7 +129,7 @@ def test_a_run_keeps_what_auto_meant_when_it_was_created() -> None:
             await service.create_run("r", RunConfig())
             await service.reward(request)
             encoders.auto = "float32"
-            await service.reward(request)
+            await service.reward(request.model_copy(update={"prompts": ["another"], "completions": ["b"]}))
             again, created = await service.create_run("r", RunConfig())
             await service.create_run("later", RunConfig())
             await service.reward(request.model_copy(update={"run_id": "later"}))
