@@ -31,6 +31,7 @@ from serving import serving
 
 STEP, GROUP, D = 64, 16, 384
 TURNS, TURN_S, PACE_S = 6, 15, 0.1
+POLLS = 50
 
 
 def request(step: int) -> dict[str, Any]:
@@ -124,6 +125,16 @@ def under_load(browser: Browser, url: str, client: RewardClient, step: int) -> t
     return spent[0], spent[1]
 
 
+def poll_s(url: str) -> float:
+    """Processor seconds of the service for one look of an open page: the run as it is, and fifty steps that are new."""
+    with httpx.Client(base_url=url) as http:
+        begun = processor_s(url)
+        for _ in range(POLLS):
+            position = http.get("/runs/long").json()["position"]
+            http.get(f"/runs/long/history?points=5&after={position - 50}").raise_for_status()
+        return (processor_s(url) - begun) / POLLS
+
+
 def processor_s(url: str) -> float:
     """Processor time that the service has taken since its start."""
     told = httpx.get(f"{url}/metrics").text.splitlines()
@@ -147,6 +158,7 @@ def main() -> None:
         print(f"{completions:,} completions in {completions // STEP:,} steps")
         for what, taken in answers(url):
             print(f"{what:48} {taken:8.0f} ms")
+        print(f"{'one look of an open page, every 5 s':48} {1e3 * poll_s(url):8.1f} ms of a processor")
         with sync_playwright() as playwright:
             browser = playwright.chromium.launch(executable_path=chromium(), args=["--no-sandbox"])
             for what, taken in page(browser, url):
