@@ -9,7 +9,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -94,22 +94,30 @@ class Builder:
 
     @contextmanager
     def serving(self, data: Path, port: int, **settings: str) -> Iterator[psutil.Process]:
-        """The image's own command, as its own user, on a port of this machine; gives the process that serves."""
+        """The image's own command, as its own user, on a port of this machine; gives the process that serves.
+
+        Raises:
+            SystemExit: it does not start, or does not end at SIGTERM with status 0.
+        """
         config = self.config()
         settings |= {"MEMR_PORT": str(port), "MEMR_HOST": "127.0.0.1"}
         given = [word for name, value in settings.items() for word in ("--env", f"{name}={value}")]
         data.mkdir(exist_ok=True)
         os.chown(data, UID, UID)
         with self.container() as container:
+            self("config", "--volume", "/data-", container)  # buildah's own volume would cover the one given
             command = [*self.command, "run", "--isolation", "chroot", "--user", config["User"], *given]
             command += ["--volume", f"{data}:/data", container, "--", *config["Entrypoint"], *config["Cmd"]]
             with subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as buildah:
                 try:
-                    yield _server(buildah.pid)
+                    server = _server(buildah.pid)
+                    yield server
+                    with suppress(psutil.NoSuchProcess):
+                        server.terminate()
+                    if status := buildah.wait(60):
+                        raise SystemExit(f"The image's command ended with status {status}.")
                 finally:
-                    for process in psutil.Process(buildah.pid).children(recursive=True)[::-1]:
-                        process.terminate()
-                    buildah.wait(60)
+                    _kill_all_below(buildah)
 
     def healthcheck(self, port: int) -> bool:
         """Whether the image's HEALTHCHECK, run in a container of it, finds a server well."""
@@ -125,10 +133,17 @@ def _server(pid: int) -> psutil.Process:
     end = time.monotonic() + 60
     while time.monotonic() < end:
         for process in psutil.Process(pid).children(recursive=True):
-            if "/opt/memr/bin/memr" in process.as_dict(["cmdline"])["cmdline"][1:2]:
+            if "/opt/memr/bin/memr" in (process.as_dict(["cmdline"])["cmdline"] or [])[1:2]:
                 return process
         time.sleep(0.05)
     raise SystemExit("The image's command did not start.")
+
+
+def _kill_all_below(buildah: subprocess.Popen[bytes]) -> None:
+    """What is left of a container where the check itself failed."""
+    if buildah.poll() is None:
+        for process in psutil.Process(buildah.pid).children(recursive=True):
+            process.kill()
 
 
 def _as_pip_is_told(folder: Path) -> list[str]:
