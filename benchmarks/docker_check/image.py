@@ -133,7 +133,8 @@ def _server(pid: int) -> psutil.Process:
     end = time.monotonic() + 60
     while time.monotonic() < end:
         for process in psutil.Process(pid).children(recursive=True):
-            if "/opt/memr/bin/memr" in (process.as_dict(["cmdline"])["cmdline"] or [])[1:2]:
+            command = process.as_dict(["cmdline"])["cmdline"] or []
+            if command[:2] == ["/opt/memr/bin/python3", "/opt/memr/bin/memr"]:
                 return process
         time.sleep(0.05)
     raise SystemExit("The image's command did not start.")
