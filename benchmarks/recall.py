@@ -70,7 +70,7 @@ def fill(index: PromptIndex, vectors: np.ndarray) -> float:
         index.append(vector)
         if wanted := index.next_graph():
             started = time.process_time()
-            index.swap(build(index.copy(*wanted), seed=0))
+            index.swap(build(index.stretch(*wanted), seed=0))
             building += time.process_time() - started
     return building
 
@@ -153,7 +153,7 @@ def completions(name: str, vectors: np.ndarray, queries: np.ndarray, skip: int =
             one.append(came, came)
         if wanted := index.next_graph():
             started = time.process_time()
-            index.swap(build(index.copy(*wanted), seed=0))
+            index.swap(build(index.stretch(*wanted), seed=0))
             building += time.process_time() - started
     if not skip:
         left = np.sort(rng.choice(len(vectors), size=len(vectors) // 50, replace=False))

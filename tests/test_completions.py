@@ -44,7 +44,7 @@ class Stored:
     def grow(self) -> None:
         """Build the graph that is wanted and take it into use."""
         if wanted := self.index.next_graph():
-            self.index.swap(build(self.index.copy(*wanted), seed=0))
+            self.index.swap(build(self.index.stretch(*wanted), seed=0))
 
     def found(self, queries: np.ndarray, k: int, gone: np.ndarray = NOTHING) -> list[list[int]]:
         """The k nearest of the candidates, as a view picks them."""
@@ -106,7 +106,7 @@ def test_a_graph_swapped_in_late_does_not_return_what_left_or_came_meanwhile() -
     rng = np.random.default_rng(2)
     stored = Stored(**SMALL)
     stored.write(np.arange(100), unit_rows(rng, 100))
-    graph = build(stored.index.copy(0, 100), seed=0)
+    graph = build(stored.index.stretch(0, 100), seed=0)
     stored.drop(np.arange(0, 100, 3))
     stored.write(np.arange(100, 140), unit_rows(rng, 40))  # into rows of which the graph knows others
     stored.index.swap(graph)
@@ -193,7 +193,7 @@ def test_a_saved_graph_with_copies_answers_as_the_one_in_memory(tmp_path: Path) 
     vectors[30:] = vectors[:30]
     stored, file = Stored(**SMALL), tmp_path / "graph.hnsw"
     stored.write(np.arange(60), vectors)
-    build(stored.index.copy(0, 60), seed=0).save(file)
+    build(stored.index.stretch(0, 60), seed=0).save(file)
     stored.grow()
     stored.drop(np.array([0, 1, 31, 45]))  # of some copies one left, of others both
     queries = unit_rows(rng, 20)
@@ -209,7 +209,7 @@ def test_a_file_of_other_completions_is_no_graph_of_these(tmp_path: Path) -> Non
     rng = np.random.default_rng(8)
     stored, file = Stored(**SMALL), tmp_path / "graph.hnsw"
     stored.write(np.arange(0, 60, 2), unit_rows(rng, 30))
-    build(stored.index.copy(0, 60), seed=0).save(file)
+    build(stored.index.stretch(0, 60), seed=0).save(file)
     assert stored.index.load(0, 60, file) is not None
     assert stored.index.load(0, 58, file) is None
     assert stored.index.load(2, 60, file) is None
@@ -241,7 +241,7 @@ def test_a_view_finds_the_same_with_graphs_and_without_while_everything_is_evict
             memory.apply(writes, batch.keys, prompts, batch.completions, serials, batch.outcomes)
             assert memory.index is not None
             if wanted := memory.index.next_graph():
-                memory.index.swap(build(memory.index.copy(*wanted), seed=0))
+                memory.index.swap(build(memory.index.stretch(*wanted), seed=0))
         np.testing.assert_array_equal(*found)
         serial += n
     assert [bool(memory.index and memory.index.graphs) for memory in memories] == [False, True]

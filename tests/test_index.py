@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from batches import unit_rows
 from memr_service.encoder.hashed import hashed_vectors
-from memr_service.memory import PromptIndex
+from memr_service.memory import PromptIndex, Rows
 from memr_service.memory.graph import Graph, Stretch, build
 from memr_service.memory.view import exact_cosines
 from real_data import solutions, train_questions
@@ -24,12 +24,14 @@ def fill(index: PromptIndex, vectors: np.ndarray, *, graphs: bool = True) -> Non
             index.drop_first()
         index.append(vector)
         if graphs and (wanted := index.next_graph()):
-            index.swap(build(index.copy(*wanted), seed=0))
+            index.swap(build(index.stretch(*wanted), seed=0))
 
 
 def graph_of(vectors: np.ndarray, start: int, stop: int) -> Graph:
     """A graph over vectors[start:stop]."""
-    return build(Stretch(start, stop, np.arange(start, stop), vectors[start:stop], 1e-5), seed=0)
+    rows, numbers = Rows(vectors.shape[1]), np.arange(start, stop)
+    rows.write(numbers, vectors[start:stop])
+    return build(Stretch(start, stop, numbers, rows, numbers, 1e-5), seed=0)
 
 
 def nearest(index: PromptIndex, queries: np.ndarray, k: int, head: int | None = None) -> list[list[int]]:
@@ -137,7 +139,7 @@ def test_a_graph_swapped_in_late_does_not_return_what_left_meanwhile() -> None:
     vectors = unit_rows(rng, 200, D)
     index = PromptIndex(D, 100, crossover=50, step=25)
     fill(index, vectors[:100], graphs=False)
-    graph = build(index.copy(0, 100), seed=0)
+    graph = build(index.stretch(0, 100), seed=0)
     fill(index, vectors[100:160], graphs=False)
     index.swap(graph)
     assert nearest(index, vectors[:160], 3) == brute_force(vectors, vectors[:160], 3, 60, 160)
@@ -149,7 +151,7 @@ def test_a_graph_of_prompts_that_all_left_is_not_taken_into_use() -> None:
     vectors = unit_rows(np.random.default_rng(8), 60, D)
     index = PromptIndex(D, 20)
     fill(index, vectors[:20])
-    graph = build(index.copy(0, 20), seed=0)
+    graph = build(index.stretch(0, 20), seed=0)
     fill(index, vectors[20:])
     index.swap(graph)
     assert index.graphs == []
@@ -162,7 +164,7 @@ def test_a_merged_graph_replaces_one_that_lost_prompts_before_it_was_begun() -> 
     fill(index, vectors[32:], graphs=False)
     wanted = index.next_graph()
     assert wanted == (20, 60)
-    index.swap(build(index.copy(*wanted), seed=0))
+    index.swap(build(index.stretch(*wanted), seed=0))
     assert [(graph.start, graph.stop) for graph in index.graphs] == [(20, 60)]
     assert nearest(index, vectors[20:], 40) == brute_force(vectors, vectors[20:], 40, 20, 60)
 
@@ -293,7 +295,7 @@ def test_a_file_of_prompts_that_left_is_still_the_graph_of_those_that_stay(tmp_p
 def test_a_graph_of_nothing_can_be_built_for_a_history_in_which_all_of_it_left() -> None:
     index = PromptIndex(D, 5)
     fill(index, unit_rows(np.random.default_rng(19), 20, D))
-    index.swap(build(index.copy(0, 10), seed=0))
+    index.swap(build(index.stretch(0, 10), seed=0))
     assert index.graphs == []
 
 

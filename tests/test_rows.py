@@ -127,3 +127,18 @@ def test_blocks_read_from_a_file_are_taken_over_without_a_copy() -> None:
     rows.restore([block, block[:5].copy()])
     assert np.shares_memory(next(rows.spans(0, 1))[1], block)
     np.testing.assert_array_equal(rows.take(np.array([BLOCK + 4])), np.ones((1, 3)))
+
+
+def test_what_is_shown_stays_as_it_was_and_is_copied_only_as_long_as_somebody_looks() -> None:
+    rows, vectors = Rows(4), unit_rows(np.random.default_rng(2), 2 * BLOCK, 4)
+    rows.write(np.arange(2 * BLOCK), vectors)
+    shown, asked = rows.shown(), np.array([0, 5, BLOCK, 2 * BLOCK - 1])
+    rows.write(asked[:2], np.zeros((2, 4), np.float32))
+    np.testing.assert_array_equal(shown.take(asked), vectors[asked])
+    np.testing.assert_array_equal(rows.take(asked), [np.zeros(4), np.zeros(4), vectors[BLOCK], vectors[-1]])
+    (_, first), (_, second) = rows.spans(0, 2 * BLOCK)
+    rows.write(np.array([1]), np.zeros((1, 4), np.float32))
+    assert not first[1].any(), "a block of one's own is written to in place"
+    del shown
+    rows.write(asked[2:3], np.zeros((1, 4), np.float32))
+    assert not second[0].any(), "nobody looks any more"

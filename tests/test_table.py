@@ -22,7 +22,7 @@ def test_it_finds_what_is_stored_and_nothing_that_left(index: dict[str, int]) ->
         known[table.tail] = row
         table.append(row)
         if wanted := table.next_graph():
-            table.swap(build(table.copy(*wanted), seed=0))
+            table.swap(build(table.stretch(*wanted), seed=0))
         assert table.tallies()[0].tolist() == list(known)
         np.testing.assert_array_equal(table.take(np.array(list(known))), np.stack(list(known.values())))
         query, leaving = unit_rows(rng, 1), np.array(sorted(known)[:2], np.int64)

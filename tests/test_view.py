@@ -109,7 +109,7 @@ def test_reads_are_the_same_with_graphs() -> None:
         for one in (both, indexed):
             prompts = one.memory.prompts
             if wanted := prompts.next_graph():
-                prompts.swap(build(prompts.copy(*wanted), seed=0))
+                prompts.swap(build(prompts.stretch(*wanted), seed=0))
             view, writes = one.stage(batch, right(batch))
             results.append(read(view, batch, 5, None, one.serial, hold=True))
             one.write(batch, right(batch), writes)

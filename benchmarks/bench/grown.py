@@ -65,7 +65,7 @@ def store(folder: Path, n: int, keys: list[bytes]) -> None:
     fill(state.memories["success"], questions(n, seed=1), keys)
     state.serial, state.stepless = n, n
     where = open_store(f"sqlite:///{folder}")
-    graphs = [built(state.memories["success"].prompts.copy(start, stop)) for start, stop in grown(n)]
+    graphs = [built(state.memories["success"].prompts.stretch(start, stop)) for start, stop in grown(n)]
     state.memories["success"].prompts.graphs = graphs
     base = Snapshot(0, 1, state.freeze())
     run = where.restore(RUN, config.model_dump_json(), LAW, None, "2026-01-01T00:00:00.000+00:00", [], base)

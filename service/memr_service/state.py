@@ -256,7 +256,7 @@ class State:
     def _change_index(self, change: IndexChange) -> None:
         index = self.indices()[change.memory]
         if change.change == "build":
-            self.building[change.memory] = index.copy(change.start, change.stop)
+            self.building[change.memory] = index.stretch(change.start, change.stop)
         else:
             index.swap(self._graph(change.memory, change.start, change.stop))
             self.building.pop(change.memory, None)
@@ -267,7 +267,7 @@ class State:
         if graph is None:
             begun = self.building.get(name)
             if begun is None or (begun.start, begun.stop) != (start, stop):
-                begun = self.indices()[name].copy(start, stop)
+                begun = self.indices()[name].stretch(start, stop)
             graph = build(begun, self.config.seed)
         return graph
 

@@ -56,10 +56,6 @@ class CompletionIndex(Index):
         """How many of [start, stop) are stored."""
         return int(np.count_nonzero(self._rows[self._between(start, stop)] >= 0))
 
-    def take(self, numbers: np.ndarray) -> np.ndarray:
-        """Vectors (m, d) of the stored completions `numbers` (m,)."""
-        return self.vectors.take(self.rows(numbers))
-
     def pieces(self, start: int, stop: int, gone: np.ndarray) -> Iterator[tuple[np.ndarray, np.ndarray]]:
         """All that is stored of [start, stop) but `gone` (g,), block by block of the rows."""
         numbers = np.setdiff1d(self.stored(start, stop), gone, assume_unique=True)

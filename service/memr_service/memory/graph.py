@@ -10,12 +10,15 @@ import os
 import zlib
 from concurrent.futures import CancelledError, ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import cached_property
 from itertools import islice
 from pathlib import Path
 from threading import Event
 
 import hnswlib
 import numpy as np
+
+from memr_service.memory.rows import Rows
 
 CHUNK = 256
 """Vectors put into a graph at once."""
@@ -30,7 +33,7 @@ Found = list[tuple[np.ndarray, np.ndarray]]
 
 @dataclass(frozen=True)
 class Stretch:
-    """What a graph is built from: `numbers` (m,) in [start, stop), ascending, and their `vectors` (m, d).
+    """What a graph is built from: `numbers` (m,) in [start, stop), ascending, whose vectors lie at `rows` (m,).
 
     Vectors no farther from each other than `margin` share a point.
     """
@@ -38,8 +41,14 @@ class Stretch:
     start: int
     stop: int
     numbers: np.ndarray
-    vectors: np.ndarray
+    stored: Rows
+    rows: np.ndarray
     margin: float
+
+    @cached_property
+    def vectors(self) -> np.ndarray:
+        """The vectors (m, d): copied when they are first asked for, by the thread that builds."""
+        return self.stored.take(self.rows)
 
 
 class Graph:

@@ -16,6 +16,7 @@ from pathlib import Path
 import numpy as np
 
 from memr_service.memory.graph import Found, Graph, Stretch
+from memr_service.memory.rows import Rows
 
 RATIO = 4
 """A graph is taken over by the next one unless it is more than so many times larger."""
@@ -31,9 +32,11 @@ class Index(ABC):
         head: no smaller number is stored.
         tail: every number stored is smaller.
         effort: (least, per neighbour asked for): how many vectors a graph keeps in view while it is searched.
+        vectors: where they lie.
     """
 
     effort: tuple[int, int]
+    vectors: Rows
 
     def __init__(self, dimension: int, margin: float, crossover: int, step: int) -> None:
         self.dimension = dimension
@@ -53,12 +56,16 @@ class Index(ABC):
         """How many of [start, stop) are stored."""
 
     @abstractmethod
-    def take(self, numbers: np.ndarray) -> np.ndarray:
-        """Vectors (m, d) of the stored `numbers` (m,)."""
+    def rows(self, numbers: np.ndarray) -> np.ndarray:
+        """Where the stored `numbers` (m,) lie (m,)."""
 
     @abstractmethod
     def pieces(self, start: int, stop: int, gone: np.ndarray) -> Iterator[tuple[np.ndarray, np.ndarray]]:
         """All that is stored of [start, stop) but `gone` (g,), as (numbers (m,), vectors (m, d))."""
+
+    def take(self, numbers: np.ndarray) -> np.ndarray:
+        """Vectors (m, d) of the stored `numbers` (m,)."""
+        return self.vectors.take(self.rows(numbers))
 
     @property
     def indexed(self) -> int:
@@ -91,10 +98,10 @@ class Index(ABC):
             waiting += graph.live
         return start, stop
 
-    def copy(self, start: int, stop: int) -> Stretch:
-        """What is stored of [start, stop)."""
+    def stretch(self, start: int, stop: int) -> Stretch:
+        """What is stored of [start, stop) now, whatever becomes of it. Nothing is copied here."""
         numbers = self.stored(start, stop)
-        return Stretch(start, stop, numbers, self.take(numbers), self.margin)
+        return Stretch(start, stop, numbers, self.vectors.shown(), self.rows(numbers), self.margin)
 
     def swap(self, graph: Graph) -> None:
         """Take a graph into use in place of those its range covers."""

@@ -52,9 +52,9 @@ class PromptIndex(Index):
         """How many of [start, stop) are stored."""
         return max(0, stop - max(start, self.head))
 
-    def take(self, numbers: np.ndarray) -> np.ndarray:
-        """Embeddings (m, d) of the stored prompts `numbers` (m,)."""
-        return self.vectors.take(numbers % self.capacity)
+    def rows(self, numbers: np.ndarray) -> np.ndarray:
+        """Where the stored prompts `numbers` (m,) lie (m,)."""
+        return numbers % self.capacity
 
     def pieces(self, start: int, stop: int, gone: np.ndarray) -> Iterator[tuple[np.ndarray, np.ndarray]]:
         """All that is stored of [start, stop) but `gone`, the oldest (g,): slices of a ring that may wrap once."""

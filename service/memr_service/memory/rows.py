@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from itertools import pairwise
+from weakref import WeakSet
 
 import numpy as np
 
@@ -25,6 +26,7 @@ class Rows:
         self.dtype = np.dtype(dtype)
         self._blocks: list[np.ndarray] = []
         self._frozen: set[int] = set()
+        self._shown: WeakSet[Rows] = WeakSet()
 
     def write(self, rows: np.ndarray, vectors: np.ndarray) -> None:
         """Put `vectors` (m, d) at `rows` (m,); of a row named twice the last vector stays."""
@@ -83,6 +85,13 @@ class Rows:
         """The frozen blocks are no longer read by anybody: write in place again."""
         self._frozen.clear()
 
+    def shown(self) -> Rows:
+        """These rows as they are now, for another thread to read. A block that is written to meanwhile is copied."""
+        rows = Rows(self.dimension, self.dtype.name)
+        rows._blocks = self._blocks.copy()
+        self._shown.add(rows)
+        return rows
+
     def restore(self, blocks: list[np.ndarray]) -> None:
         """Become what `freeze` saw. The last block may be cut behind its last row in use; others are taken over
         without a copy where nobody else has them (read from a file)."""
@@ -100,10 +109,13 @@ class Rows:
             self._blocks.append(np.empty((BLOCK, self.dimension), self.dtype))
 
     def _writable(self, number: int) -> np.ndarray:
-        if number in self._frozen:
-            self._blocks[number] = self._blocks[number].copy()
+        block = self._blocks[number]
+        if number in self._frozen or any(
+            block is one for rows in self._shown for one in rows._blocks[number : number + 1]
+        ):
+            block = self._blocks[number] = block.copy()
             self._frozen.discard(number)
-        return self._blocks[number]
+        return block
 
 
 def _by_block(rows: np.ndarray) -> Iterator[tuple[int, slice | np.ndarray, np.ndarray]]:

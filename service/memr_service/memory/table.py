@@ -59,9 +59,9 @@ class PromptTable(PromptIndex):
         """How many of [start, stop) are stored."""
         return self._places.count(start, stop)
 
-    def take(self, numbers: np.ndarray) -> np.ndarray:
-        """Embeddings (m, d) of the stored prompts `numbers` (m,)."""
-        return self._places.take(numbers)
+    def rows(self, numbers: np.ndarray) -> np.ndarray:
+        """Where the stored prompts `numbers` (m,) lie (m,)."""
+        return self._places.rows(numbers)
 
     def pieces(self, start: int, stop: int, gone: np.ndarray) -> Iterator[tuple[np.ndarray, np.ndarray]]:
         """All that is stored of [start, stop) but `gone` (g,), block by block of the slots."""
