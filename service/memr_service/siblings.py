@@ -10,15 +10,15 @@ def diversity(completions: np.ndarray, group: np.ndarray) -> np.ndarray:
 
     Args:
         completions: a (n, d), unit rows.
-        group: number of each one's group (n,).
+        group: number of each one's group (n,), from 0.
 
     >>> diversity(np.eye(2)[[0, 1, 0, 0]], np.array([0, 0, 1, 1])).tolist()
     [1.0, 0.0]
     """
-    numbers, count = np.unique(group, return_counts=True)
+    count = np.bincount(group)
     begins, order = np.cumsum(count) - count, np.argsort(group, kind="stable")
-    found = np.full(len(numbers), np.nan)
-    for g in set(count.tolist()) - {1}:
+    found = np.full(len(count), np.nan)
+    for g in set(count.tolist()) - {0, 1}:
         members = order[begins[count == g][:, None] + np.arange(g)]  # (groups of this size, g)
         total = completions[members].sum(axis=1)
         found[count == g] = 1 - ((total * total).sum(axis=1) - g) / (g * (g - 1))
