@@ -24,11 +24,11 @@ class Figure:
         spread = "" if self.low == self.high else f"{_short(self.low)} to {_short(self.high)}"
         bound, wished = ("" if one is None else _short(one) for one in (row.floor, row.goal))
         verdict = {None: "", True: "holds", False: "MISSED"}[row.holds]
-        cells = f"{row.name:<30}{_short(row.value):>10} {spread:<20}{row.unit:<8}{bound:>8}{wished:>8}  {verdict:<8}"
+        cells = f"{row.name:<46}{_short(row.value):>10} {spread:<20}{row.unit:<8}{bound:>8}{wished:>8}  {verdict:<8}"
         return f"{cells}{self.says}"
 
 
-HEAD = f"{'':<30}{'median':>10} {'least to most':<20}{'':<8}{'floor':>8}{'goal':>8}"
+HEAD = f"{'':<46}{'median':>10} {'least to most':<20}{'':<8}{'floor':>8}{'goal':>8}"
 
 
 def figure(
