@@ -5,11 +5,11 @@ from __future__ import annotations
 import io
 from importlib.metadata import PackageNotFoundError, version
 
-import pytest
 from memr_service.cli import doctor
-from memr_service.encoder import files
+from memr_service.encoder import files, processor
 from memr_service.settings import Settings
 from rich.console import Console
+from tiny_models import save_bert
 
 HASHED = Settings(encoder="hashed")
 
@@ -61,3 +61,10 @@ def test_an_encoder_that_does_not_exist_is_missing_with_a_remedy(monkeypatch, tm
     healthy, said = examine(Settings(encoder=str(tmp_path)))
     assert not healthy
     assert "Do this: " in said
+
+
+def test_what_auto_means_for_a_model_is_said_with_the_reason(tmp_path, monkeypatch):
+    monkeypatch.setattr(processor, "bfloat16", tuple)
+    healthy, said = examine(Settings(encoder=str(save_bert(tmp_path)), device="cpu"))
+    assert healthy
+    assert "float32: the cpu has no bfloat16 arithmetic; our own forward pass" in said
