@@ -47,4 +47,6 @@ def figure(
 
 
 def _short(value: float) -> str:
-    return f"{value:,.0f}" if abs(value) >= 1000 else f"{value:.3g}"
+    if abs(value) >= 1000:
+        return f"{value:,.0f}"
+    return f"{value:.5g}" if 0.99 < value < 1 else f"{value:.3g}"
