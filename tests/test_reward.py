@@ -95,6 +95,26 @@ def test_explore_of_a_known_failure_is_zero_unless_that_is_held_out() -> None:
     assert raw[0] == 0 < raw[1]
 
 
+@pytest.mark.parametrize("chunk", [1024, 16])
+def test_an_item_that_reads_several_parts_sees_the_nearest_of_all(chunk: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(reward, "CHUNK", chunk)
+    rng = np.random.default_rng(5)
+    a, b = unit_rows(rng, 60, 24), unit_rows(rng, 40, 24)
+    parts, seen = [], [np.empty((0, 24), np.float32)] * 60
+    for start, stop in ((0, 15), (15, 15), (15, 38)):
+        items = np.sort(rng.choice(50, 30, replace=False))  # ten items read nothing
+        held = np.where(rng.random(30) < 0.5, rng.integers(start, max(stop, start + 1), 30), -1)
+        held = held if stop > start else np.full(30, -1)
+        parts.append(reward.Part(items, start, stop, held))
+        for item, out in zip(items.tolist(), held.tolist(), strict=True):
+            left = [place for place in range(start, stop) if place != out]
+            seen[item] = np.concatenate([seen[item], b[left]])
+    raw = reward.novelty(a, b, parts, MARGINS["float32"])
+    plain = [explore_plainly(item, failures, -1) for item, failures in zip(a, seen, strict=True)]
+    np.testing.assert_allclose(raw, plain, rtol=0, atol=1e-12)
+    assert np.isnan(raw[50:]).all()
+
+
 def test_many_equal_or_nearly_equal_failures_are_compared_in_bounded_memory() -> None:
     rng = np.random.default_rng(2)
     b = np.repeat(unit_rows(rng, 1, 64), 2000, axis=0)
