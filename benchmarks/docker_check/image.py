@@ -59,6 +59,7 @@ class Builder:
         """Build the image from the first line on, and say how many seconds it took."""
         index = os.environ.get("TORCH_INDEX_URL")
         arguments = ["--build-arg", f"TORCH_INDEX_URL={index}"] if index else []
+        self("rm", "--all")  # what a check that was broken off left behind
         began = time.monotonic()
         self(
             *("bud", "--isolation", "chroot", "--format", "docker", "--pull-never", "--network", "host"),
