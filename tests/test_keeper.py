@@ -196,10 +196,10 @@ def send(replicas: list[Replica], run: str, step: Step, rank: int, first: int) -
     embeddings = {"prompts": step.prompt_rows[rows], "completions": step.completions[rows]}
     for turn in count(first):
         try:
-            with client_of(replicas[turn % len(replicas)], run=run, timeout=3, retries=0) as client:
+            with client_of(replicas[turn % len(replicas)], run=run, timeout=5, retries=0) as client:
                 return client.reward(part.prompts, part.completions, part.outcomes, **columns, embeddings=embeddings)
         except MemrError:
-            if turn > first + 30:
+            if turn > first + 60:
                 raise
     raise AssertionError
 
@@ -221,7 +221,7 @@ def test_ranks_spread_over_replicas_are_paid_as_one_rank_is_whatever_befalls_the
         for number in range(4):
             step = Step(number)
             asked = [ranks.submit(send, replicas, fate, step, rank, rank + number) for rank in range(3)]
-            wait_for(lambda: max(waiting(one, fate) for one in replicas) == 3)
+            wait_for(lambda: max(waiting(one, fate) for one in replicas) == 3, 60)
             keeper = next(one for one in replicas if waiting(one, fate) == 3)
             if number == 2:
                 {"killed": keeper.kill, "frozen": keeper.freeze, "ended": keeper.close}[fate]()

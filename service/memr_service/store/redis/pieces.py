@@ -8,6 +8,8 @@ from typing import Any, BinaryIO
 from memr_service.store.redis.server import Server, translated
 
 PIECE_BYTES = 1 << 20
+AT_ONCE = 16
+"""Pieces that are asked for together; the server answers others between them."""
 
 
 class Pieces:
@@ -34,10 +36,14 @@ class Pieces:
 
     def get(self, uid: int, name: str, file: BinaryIO) -> None:
         """Write into a file what is there of that name; nothing where there is nothing."""
+        pieces = self.names(uid).get(name, 0)
         with translated(self._server.where):
-            for piece in range(self.names(uid).get(name, 0)):
-                found: Any = self._server.client.get(self._key(uid, name, piece))
-                file.write(found or b"")
+            for first in range(0, pieces, AT_ONCE):
+                pipe = self._server.client.pipeline(transaction=False)
+                for piece in range(first, min(first + AT_ONCE, pieces)):
+                    pipe.get(self._key(uid, name, piece))
+                for found in pipe.execute():
+                    file.write(found or b"")
 
     def names(self, uid: int) -> dict[str, int]:
         """Name -> number of pieces."""
