@@ -18,7 +18,7 @@ STEP = 4_096
 class PromptIndex(Index):
     """The embeddings of prompts, which leave in the order they came (FIFO): those stored are the range [head, tail)."""
 
-    effort = (128, 10)
+    effort = (200, 10)
 
     def __init__(
         self,
