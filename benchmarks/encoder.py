@@ -7,9 +7,9 @@ thread each; what counts is processor time, tokenizer and all. The bound is what
 nothing but the model's matrix products, each as fast as one large `torch.mm` in bfloat16.
 
 Agreement: every completion and question of the real data in both precisions, and the rewards of `memory-r+` on them in
-groups of four, where the embeddings of the one and of the other are sent. Where two stored questions are nearly equally
-near, rounding may choose the other one, and its completions say something else; a second row therefore sends the
-questions as float32 has them on both sides, so that the neighbours are the same.
+groups of four, where the embeddings of the one and of the other are sent. The service encodes questions in float32
+always: where two stored questions are nearly equally near, rounding may choose the other one, and its completions say
+something else. A second row says what that would have done.
 """
 
 from __future__ import annotations
@@ -160,13 +160,13 @@ def agreement_rows(encoder: SentenceEncoder) -> tuple[list[Row], np.ndarray]:
     completions = [answer["solution"] for question in asked for answer in question["solutions"]]
     exact, rounded = (encoder.encode(prompts + completions, how).vectors for how in ("float32", "bfloat16"))
     cosines = np.einsum("nd,nd->n", exact.astype(float), rounded.astype(float))
-    same = np.concatenate([exact[: len(asked)], rounded[len(asked) :]])
-    paid, other, beside = (rewards(asked, vectors) for vectors in (exact, rounded, same))
+    mixed = np.concatenate([exact[: len(asked)], rounded[len(asked) :]])
+    paid, served, other = (rewards(asked, vectors) for vectors in (exact, mixed, rounded))
     rows = [Row("encoder_min_cosine", float(cosines.min()), "", 0.9999)]
-    for suffix, found in (("", other), ("_same_neighbours", beside)):
+    for suffix, found, limit in (("", served, LIMIT), ("_rounded_questions", other, None)):
         differences = np.abs(found - paid)
         rows += [
-            Row(f"encoder_reward_difference{suffix}", float(differences.max()), "", LIMIT, at_most=True),
+            Row(f"encoder_reward_difference{suffix}", float(differences.max()), "", limit, at_most=True),
             Row(f"encoder_rewards_within_limit{suffix}", float(np.mean(differences <= LIMIT)), ""),
         ]
     return rows, cosines

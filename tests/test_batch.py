@@ -100,15 +100,6 @@ def test_with_reasoning_tags_only_what_stands_between_them_is_encoded(
     assert inputs.completion_text(completion, TAGS, official=True) == official
 
 
-def test_each_distinct_text_of_a_request_is_encoded_once() -> None:
-    asked = request(prompts=["q", "r", "q", "a"], completions=["a", "<think>q</think>", "a", "b"])
-    chosen = config(reasoning_tags=TAGS)
-    texts = inputs.distinct_texts(asked, inputs.completion_texts(asked, chosen))
-    assert texts.distinct == ["q", "r", "a", "b"]
-    assert texts.prompt.tolist() == [0, 1, 0, 2]
-    assert texts.completion.tolist() == [2, 0, 2, 3]
-
-
 # Identities and groups
 
 

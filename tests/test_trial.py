@@ -116,7 +116,7 @@ class Changing(Encoders):
         return self.auto if precision == "auto" else precision
 
     def _encode(self, texts: Sequence[str], precision: str = "float32", long_text: str = "truncate") -> Encoded:
-        self.asked.append(precision)
+        self.asked.append(f"{precision}: {' '.join(texts)}")
         return HashedEncoder().encode(texts)
 
 
@@ -140,7 +140,9 @@ def test_a_run_keeps_what_auto_meant_when_it_was_created() -> None:
             assert again.encoder["precision"] == "bfloat16"
             assert told is not None
             assert told["precision"] == "float32"
-            assert encoders.asked == ["bfloat16", "bfloat16", "float32"]
+            # Prompts are encoded in float32 whatever the run's precision is; "q" is known by then.
+            first, then, later = ["float32: q", "bfloat16: a"], ["float32: another", "bfloat16: b"], ["float32: a"]
+            assert encoders.asked == [*first, *then, *later]
         finally:
             await service.close()
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -15,15 +14,6 @@ from memr_client.schemas import Message, RewardRequest, RunConfig
 from memr_service.guards import foreign_stretches
 
 Text = str | list[Message]
-
-
-@dataclass(frozen=True)
-class Texts:
-    """What is encoded of a request: distinct texts, and which of them each prompt and completion is."""
-
-    distinct: list[str]
-    prompt: np.ndarray
-    completion: np.ndarray
 
 
 def prompt_text(prompt: Text, item: int = 0) -> str:
@@ -119,13 +109,9 @@ def foreign(prompts: Sequence[Text], completions: Sequence[Text], group: np.ndar
     return foreign_stretches(texts, [prompt_text(one) for one in prompts], group)
 
 
-def distinct_texts(request: RewardRequest, completions: list[str]) -> Texts:
-    """Every distinct text of a request once; `completions` as `completion_texts` gives them."""
-    places: dict[str, int] = {}
-    prompts = [prompt_text(prompt, item) for item, prompt in enumerate(request.prompts)]
-    prompt = np.array([places.setdefault(text, len(places)) for text in prompts], np.int64)
-    completion = np.array([places.setdefault(text, len(places)) for text in completions], np.int64)
-    return Texts(list(places), prompt, completion)
+def prompt_texts(request: RewardRequest) -> list[str]:
+    """The text of each prompt that is encoded."""
+    return [prompt_text(prompt, item) for item, prompt in enumerate(request.prompts)]
 
 
 def unit_rows(sent: np.ndarray, name: str, items: np.ndarray | None = None) -> np.ndarray:

@@ -62,7 +62,11 @@ class Embedder:
     async def batch(
         self, run: Run, request: RewardRequest, keys: list[bytes], sent: Sent | None, deadline: float | None
     ) -> Embedded:
-        """A request's inputs as they are scored; texts are encoded unless embeddings were sent."""
+        """A request's inputs as they are scored; texts are encoded unless embeddings were sent.
+
+        Prompts are encoded in float32 whatever the run's precision is: which of two prompts is a little nearer decides
+        whose completions are read, and rounding should not.
+        """
         config = run.config
         completion_texts = inputs.completion_texts(request, config)
         encoded = truncated = 0
@@ -72,20 +76,14 @@ class Embedder:
             prompts = completions = np.empty((0, run.state.dimension or 1), np.float32)
             prompt_of = np.empty(0, "<i4")
         else:
-            texts = inputs.distinct_texts(request, completion_texts)
-            fingerprint = await self.bound_to(run)
-            result = await self.batcher.encode(
-                fingerprint["model"],
-                texts.distinct,
-                fingerprint["precision"],
-                config.long_text,
-                deadline,
-                alone=config.deterministic,
-            )
-            prompts, completions = result.vectors[texts.prompt], result.vectors[texts.completion]
+            prompt_texts = inputs.prompt_texts(request)
+            texts = [*prompt_texts, *completion_texts]
+            vectors, cut = await self._encode(await self.bound_to(run), config, deadline, texts, len(keys))
+            prompts, completions = vectors[: len(keys)], vectors[len(keys) :]
             first, prompt_of = inputs.distinct_rows(prompts, keys)
             prompts = prompts[first]
-            encoded, truncated = len(texts.distinct), int(result.truncated.sum())
+            encoded = len(set(texts))
+            truncated = len({text for text, is_cut in zip(texts, cut, strict=True) if is_cut})
         group, names = inputs.groups(request, keys)
         batch = Batch(
             keys=keys,
@@ -103,6 +101,21 @@ class Embedder:
             **_measured(config, request, completion_texts, group),
         )
         return Embedded(batch, encoded, truncated)
+
+    async def _encode(
+        self, bound: dict[str, Any], config: RunConfig, deadline: float | None, texts: list[str], prompts: int
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """Vectors (n, d) of n texts, the first of which are `prompts`, and which of them were cut (n,)."""
+        parts = []
+        split = 0 if bound["precision"] == "float32" else prompts
+        for precision, part in (("float32", texts[:split]), (bound["precision"], texts[split:])):
+            if part:
+                parts.append(
+                    await self.batcher.encode(
+                        bound["model"], part, precision, config.long_text, deadline, alone=config.deterministic
+                    )
+                )
+        return np.concatenate([part.vectors for part in parts]), np.concatenate([part.truncated for part in parts])
 
     async def fingerprint(self, config: RunConfig, *, needed: bool = True) -> dict[str, Any] | None:
         """The encoder's fingerprint; None where it cannot be had and the caller sends embeddings anyway.

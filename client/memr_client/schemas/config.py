@@ -101,8 +101,8 @@ class RunConfig(Wire):
     encoder: Annotated[str, Field(min_length=1, max_length=256, strict=True)] | None = None
     """A name from the server's allow-list; null takes the server's default and freezes it."""
     precision: Literal["auto", "float32", "bfloat16"] = "auto"
-    """Arithmetic of the encoder. `auto` is bfloat16 where the server finds that faster and equal to a cosine of 0.9999;
-    what it means when the run is created, the run keeps."""
+    """Arithmetic in which completions are encoded; prompts are in float32 always. `auto` is bfloat16 where the server
+    finds that faster and equal to a cosine of 0.9999; what it means when the run is created, the run keeps."""
     deterministic: bool = False
     """Encode each text by itself, so that its embedding depends on nothing else: server-encoded rewards are then
     bit-equal in a retry, on a replay, and however a step is cut into parts. A GPU is then far slower."""

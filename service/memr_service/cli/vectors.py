@@ -29,17 +29,18 @@ class Vectors:
 
     def embeddings(self, config: RunConfig) -> dict[Column, np.ndarray]:
         """What a run of this (resolved) config is sent."""
-        known = self._encoded(config)
-        prompts, completions = self._texts(config)
+        prompts, completions = self._encoded(config)
         return {
-            "prompts": np.stack([known[text][0] for text in prompts]),
-            "completions": np.stack([known[text][0] for text in completions]),
+            "prompts": np.stack([vector for vector, _ in prompts]),
+            "completions": np.stack([vector for vector, _ in completions]),
         }
 
     def count(self, config: RunConfig) -> tuple[int, int]:
         """Distinct texts that are encoded, and how many of those are longer than what is read of a text."""
-        known, texts = self._encoded(config), {text for side in self._texts(config) for text in side}
-        return len(texts), sum(known[text][1] for text in texts)
+        cut: dict[str, bool] = {}
+        for texts, encoded in zip(self._texts(config), self._encoded(config), strict=True):
+            cut |= zip(texts, (long for _, long in encoded), strict=True)
+        return len(cut), sum(cut.values())
 
     def _texts(self, config: RunConfig) -> tuple[list[str], list[str]]:
         official = config.order == "official"
@@ -51,16 +52,18 @@ class Vectors:
             ],
         )
 
-    def _encoded(self, config: RunConfig) -> dict[str, tuple[np.ndarray, bool]]:
-        """Text -> its vector, and whether it was cut, for all texts that this config needs."""
+    def _encoded(self, config: RunConfig) -> list[list[tuple[np.ndarray, bool]]]:
+        """Vector of each prompt and of each completion, and whether it was cut."""
         assert config.encoder is not None
         encoder = self._encoders.load(config.encoder)
-        precision = self._encoders.resolve(config.encoder, config.precision)
-        how = (config.encoder, precision, config.long_text, config.deterministic)
-        known = self._known.setdefault(how, {})
-        prompts, completions = self._texts(config)
-        missing = [text for text in dict.fromkeys([*prompts, *completions]) if text not in known]
-        for batch in [[text] for text in missing] if config.deterministic else [missing]:
-            encoded = encoder.encode(batch, precision, config.long_text)
-            known |= zip(batch, zip(encoded.vectors, encoded.truncated.tolist(), strict=True), strict=True)
-        return known
+        found = []
+        precisions = ("float32", self._encoders.resolve(config.encoder, config.precision))
+        for precision, texts in zip(precisions, self._texts(config), strict=True):
+            how = (config.encoder, precision, config.long_text, config.deterministic)
+            known = self._known.setdefault(how, {})
+            missing = [text for text in dict.fromkeys(texts) if text not in known]
+            for batch in [[text] for text in missing] if config.deterministic else [missing]:
+                encoded = encoder.encode(batch, precision, config.long_text)
+                known |= zip(batch, zip(encoded.vectors, encoded.truncated.tolist(), strict=True), strict=True)
+            found.append([known[text] for text in texts])
+        return found
