@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from batches import config, unit_rows
+from batches import unit_rows
 from memr_client.errors import InvalidRequest
 from memr_client.schemas import Message, RewardRequest
 from memr_service import batch as inputs
