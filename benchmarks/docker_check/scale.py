@@ -43,7 +43,8 @@ def nginx(folder: Path, ports: list[int]) -> Iterator[str]:
     path = folder / "nginx.conf"
     path.write_text(text.replace("/tmp/", f"{folder}/"))
     run("nginx", "-t", "-q", "-c", path)
-    with subprocess.Popen(["nginx", "-c", str(path), "-g", "daemon off;"]) as process:
+    command = ["nginx", "-c", str(path), "-g", "daemon off;"]
+    with subprocess.Popen(command, stderr=subprocess.DEVNULL) as process:  # it says when a replica is away
         try:
             yield f"http://127.0.0.1:{port}"
         finally:
