@@ -101,22 +101,39 @@ def measure_explore(scene: Scene) -> np.ndarray:
 
 def _novelty(scene: Scene, view: View, readings: list[Reading]) -> np.ndarray:
     """1 - the largest cosine to what each item reads (n,); a prompt that several groups read is looked at once."""
-    readers: dict[int, list[tuple[np.ndarray, np.ndarray]]] = {}
-    for reading in readings:
-        held, nobody = reading.hidden, np.full(len(reading.items), -1)
-        for place, prompt in enumerate(reading.prompts):
-            readers.setdefault(prompt, []).append((reading.items, nobody if place else held))
-    columns, parts, start = [np.empty(0, np.int64)], [], 0
-    for prompt, those in readers.items():
-        items, held = (np.concatenate(column) for column in zip(*those, strict=True))
-        column = view.column(prompt)
-        order = np.argsort(column)  # as they lie in memory they are gathered the quickest
-        columns.append(column[order])
-        stop = start + len(order)
-        parts.append(reward.Part(items, start, stop, np.where(held >= 0, start + np.argsort(order)[held], -1)))
-        start = stop
-    stored = Gathered(view, np.concatenate(columns))
+    readers: dict[int, list[int]] = {}  # prompt -> numbers of the readings
+    for number, reading in enumerate(readings):
+        for prompt in reading.prompts:
+            readers.setdefault(prompt, []).append(number)
+    together: dict[tuple[int, ...], list[int]] = {}  # prompts that the same items read
+    for prompt, numbers in readers.items():
+        together.setdefault(tuple(numbers), []).append(prompt)
+    tables, parts, start = [np.empty(0, np.int64)], [], 0
+    for who, prompts in together.items():
+        columns = [view.column(prompt) for prompt in prompts]
+        begins = dict(zip(prompts, np.cumsum([0, *map(len, columns)]).tolist(), strict=False))
+        table = np.concatenate(columns)
+        order = np.argsort(table)  # as they lie in memory they are gathered the quickest
+        place, those = start + np.argsort(order), [readings[number] for number in who]
+        held = [_hidden(reading, begins, place) for reading in those]
+        items = np.concatenate([reading.items for reading in those])
+        parts.append(reward.Part(items, start, start + len(table), np.concatenate(held)))
+        tables.append(table[order])
+        start += len(table)
+    stored = Gathered(view, np.concatenate(tables))
     return reward.novelty(scene.batch.completions, stored, parts, MARGINS[scene.config.storage])
+
+
+def _hidden(reading: Reading, begins: dict[int, int], place: np.ndarray) -> np.ndarray:
+    """Where in a table the entry lies that each item of a reading must not see (g,), -1 for none or elsewhere.
+
+    Args:
+        begins: prompt -> its first entry, of the prompts in the table; `place` (m,) says where each entry lies now.
+    """
+    begin = begins.get(reading.prompts[0])
+    if begin is None:
+        return np.full(len(reading.items), -1)
+    return np.where(reading.hidden >= 0, place[begin + reading.hidden], -1)
 
 
 def measure_error_cluster(scene: Scene) -> np.ndarray:
