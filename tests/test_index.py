@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from concurrent.futures import CancelledError
 from pathlib import Path
+from threading import Event
 
 import numpy as np
 import pytest
@@ -322,3 +324,11 @@ def test_recall_on_real_questions_is_at_least_99_per_cent() -> None:
             found = [one[skip:] for one in nearest(index, queries, k + skip)]
             wanted = [one[skip:] for one in np.argsort(-cosines, axis=1)[:, : k + skip].tolist()]
             assert recall(found, wanted) >= 0.99
+
+
+def test_a_graph_that_is_given_up_is_not_built() -> None:
+    index, given_up = PromptIndex(D, 50), Event()
+    fill(index, unit_rows(np.random.default_rng(12), 50, D))
+    given_up.set()
+    with pytest.raises(CancelledError):
+        build(index.stretch(0, 50), seed=0, given_up=given_up)
