@@ -147,7 +147,7 @@ def per_completion(storage: str, prompts: int) -> Figure:
 
 
 def settled(one: Server) -> float:
-    """Resident bytes of a server that has nothing to do: the least of some seconds, for a snapshot may be on its way."""
+    """Resident bytes of a server with nothing to do: the least of some seconds, for a snapshot may be on its way."""
     seen = []
     for _ in range(10):
         time.sleep(0.5)
