@@ -38,7 +38,7 @@ profile: $(READY)  ## where the time of a service under load goes, hop by hop
 crash: $(READY)  ## kill the server 50 times under load: nothing acknowledged may be lost or doubled
 	$(BIN)/python benchmarks/crash.py
 
-chaos: $(READY)  ## break replicas, Redis, network, Sentinel and cluster under load: the log must hold (QUICK=1: two minutes)
+chaos: $(READY)  ## break replicas, Redis, network, Sentinel and cluster under load: the log must hold (QUICK=1: minutes)
 	$(BIN)/python -m benchmarks.chaos
 
 trl: $(READY)  ## train with TRL, kill and resume it, spread it over two ranks: the memory must be exact

@@ -1,6 +1,6 @@
 """Is anything lost or doubled when everything breaks? Three replicas over Redis, eight writers, five kinds of trouble.
 
-    make chaos                                  # about ten minutes; QUICK=1: two
+    make chaos                                  # a quarter of an hour; QUICK=1: two or three minutes
     REDIS_SERVER=/usr/bin/valkey-server make chaos
     python -m benchmarks.chaos --scenes redis,sentinel --seed 3
 
