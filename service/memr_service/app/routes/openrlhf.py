@@ -80,6 +80,10 @@ async def openrlhf_reward(run_id: RunId, request: Request, context: InContext, m
             if time.monotonic() - arrived > PATIENCE_S:
                 raise
             await asyncio.sleep(1)
+        except ProblemError as refusal:
+            # OpenRLHF shows its user the status and no more.
+            logger.warning("OpenRLHF is refused: %s", refusal)
+            raise
 
 
 async def _seated(
@@ -95,10 +99,6 @@ async def _seated(
         answer = await waited_for(request, work)
     except ClientDisconnect:
         context.seats.leave(digest, work)
-        raise
-    except ProblemError as refusal:
-        # OpenRLHF shows its user the status and no more.
-        logger.warning("OpenRLHF is refused: %s", refusal)
         raise
     return Response(answer, media_type="application/json")
 
