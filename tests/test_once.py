@@ -124,6 +124,23 @@ def test_work_nobody_waits_for_is_cancelled_and_a_retry_at_once_begins_afresh() 
     asyncio.run(story())
 
 
+def test_a_retry_that_comes_in_the_very_turn_in_which_abandoned_work_ends_begins_afresh() -> None:
+    async def story(turns: int) -> None:
+        once, gate = Once[bytes](), Gate()
+        first = asyncio.create_task(once("name", "id", b"body", gate))
+        await settle()
+        first.cancel()
+        for _ in range(turns):
+            await asyncio.sleep(0)
+        gate.open.set()
+        assert await once("name", "id", b"body", gate) in (b"answer 1", b"answer 2")
+        await settle()
+        assert "name" not in once
+
+    for turns in range(5):
+        asyncio.run(story(turns))
+
+
 def test_settled_waits_for_what_is_in_flight_and_swallows_its_failures() -> None:
     async def fails() -> bytes:
         raise Unavailable("no")
@@ -142,3 +159,29 @@ def test_settled_waits_for_what_is_in_flight_and_swallows_its_failures() -> None
             await failing
 
     asyncio.run(story())
+
+
+def test_whoever_comes_while_the_work_is_being_cancelled_begins_it_again() -> None:
+    """In each round of the loop one more comes, so that one meets work that has ended and is still on the list."""
+
+    async def scenario() -> None:
+        once: Once[str] = Once()
+        done = asyncio.Event()
+
+        async def work() -> str:
+            await done.wait()
+            return "done"
+
+        for rounds in range(8):
+            leaving = asyncio.create_task(once("name", "id", b"", work))
+            await asyncio.sleep(0.001)
+            leaving.cancel()
+            for _ in range(rounds):
+                await asyncio.sleep(0)
+            coming = asyncio.create_task(once("name", "id", b"", work))
+            await asyncio.sleep(0.001)
+            done.set()
+            assert await coming == "done"
+            done.clear()
+
+    asyncio.run(asyncio.wait_for(scenario(), 10))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Coroutine, Hashable
+from functools import partial
 from typing import Any, Generic, TypeVar
 
 from memr_client.errors import InvalidRequest
@@ -30,9 +31,9 @@ class Once(Generic[T]):
             InvalidRequest: what is being done under this name has another body.
         """
         while True:
-            if name not in self._tasks:
+            if name not in self._tasks or self._tasks[name][1].cancelled():
                 self._tasks[name] = (digest, asyncio.create_task(work()))
-                self._tasks[name][1].add_done_callback(lambda _: self._tasks.pop(name))
+                self._tasks[name][1].add_done_callback(partial(self._forget, name))
             first, task = self._tasks[name]
             require_same_body(request_id, digest, first)
             try:
@@ -41,6 +42,11 @@ class Once(Generic[T]):
                 if not task.cancelled():
                     raise  # it is this caller that goes away
                 # Those who came before went away, and the work with them: begin again.
+
+    def _forget(self, name: Hashable, task: asyncio.Task[T]) -> None:
+        """Take work that has ended off the list, unless it was begun again."""
+        if self._tasks[name][1] is task:
+            del self._tasks[name]
 
     async def _wait_for(self, task: asyncio.Task[T]) -> T:
         self._waiting[task] = self._waiting.get(task, 0) + 1
