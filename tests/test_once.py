@@ -159,29 +159,3 @@ def test_settled_waits_for_what_is_in_flight_and_swallows_its_failures() -> None
             await failing
 
     asyncio.run(story())
-
-
-def test_whoever_comes_while_the_work_is_being_cancelled_begins_it_again() -> None:
-    """In each round of the loop one more comes, so that one meets work that has ended and is still on the list."""
-
-    async def scenario() -> None:
-        once: Once[str] = Once()
-        done = asyncio.Event()
-
-        async def work() -> str:
-            await done.wait()
-            return "done"
-
-        for rounds in range(8):
-            leaving = asyncio.create_task(once("name", "id", b"", work))
-            await asyncio.sleep(0.001)
-            leaving.cancel()
-            for _ in range(rounds):
-                await asyncio.sleep(0)
-            coming = asyncio.create_task(once("name", "id", b"", work))
-            await asyncio.sleep(0.001)
-            done.set()
-            assert await coming == "done"
-            done.clear()
-
-    asyncio.run(asyncio.wait_for(scenario(), 10))
