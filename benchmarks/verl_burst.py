@@ -78,7 +78,7 @@ def main() -> None:
     ray.init(num_cpus=os.cpu_count(), include_dashboard=False, log_to_driver=False)
     with tempfile.TemporaryDirectory() as folder, serving("--store", f"sqlite:///{folder}/data") as url:
         client = RewardClient(url)
-        config = {"group_size": options.size, "explore_warmup_steps": 0}
+        config = {"preset": "memory-r+", "group_size": options.size, "explore_warmup_steps": 0}
         for run in ("sound", "faulty"):
             client.create_run(run, barrier="group", barrier_timeout_s=600, **config)
         model = Path(folder)

@@ -26,7 +26,14 @@ from openrlhf_real import Characters, executor, rollouts
 from real_data import solutions
 from serving import serving
 
-CONFIG = {"verifier": "numeric", "barrier": "group", "explore_warmup_steps": 0, "window": 50, "k": 3}
+CONFIG = {
+    "preset": "memory-r+",
+    "verifier": "numeric",
+    "barrier": "group",
+    "explore_warmup_steps": 0,
+    "window": 50,
+    "k": 3,
+}
 COMPONENTS = ("exploit", "explore")
 END = "<|im_end|>"
 REFUSAL = b"HTTP/1.1 500 Internal Server Error\r\nContent-Length: 0\r\nConnection: close\r\n\r\n"
