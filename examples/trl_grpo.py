@@ -151,7 +151,7 @@ def tiny(seed: int) -> Task:
         correctness=starts_with_the_sum,
         other_rewards=[],
         # Deterministic, so that a resumed training repeats an uninterrupted one to the last bit.
-        memory=RunConfig(explore_warmup_steps=10, deterministic=True),
+        memory=RunConfig(preset="memory-r+", explore_warmup_steps=10, deterministic=True),
         weight=0.02,  # among texts of three characters noise is the most novel: with more, it teaches noise
         training={
             "scale_rewards": "batch",
