@@ -283,6 +283,17 @@ def test_a_request_that_has_begun_is_finished_beyond_its_deadline() -> None:
     asyncio.run(scenario())
 
 
+def test_whoever_comes_after_requests_that_were_all_too_late_is_answered() -> None:
+    async def scenario() -> None:
+        with Bench() as bench:
+            for number in range(200):
+                with pytest.raises(DeadlineExceeded):
+                    await bench.start(f"late {number}", within=-1)
+            await asyncio.wait_for(bench.start("in time"), 10)
+
+    asyncio.run(scenario())
+
+
 def test_a_deadline_that_has_passed_costs_nothing() -> None:
     async def scenario() -> None:
         with Bench() as bench:

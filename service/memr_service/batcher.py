@@ -169,7 +169,8 @@ class Batcher:
                 if not self._waiting:
                     return
                 call = self._next_call()
-            self._answer(call)
+            if call:  # all who waited may have gone
+                self._answer(call)
 
     def _next_call(self) -> list[tuple[_Work, list[str]]]:
         """Texts for one call of the encoder: of the first that waits, and of others of its kind in turns."""
