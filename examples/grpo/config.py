@@ -67,6 +67,8 @@ class Config(BaseModel):
     """Tokens after which a completion is cut."""
     temperature: float = Field(default=1.0, gt=0)
     """Of the samples, and of the probabilities that are learned."""
+    sampler: Literal["own", "vllm"] = "own"
+    """Who writes the completions: the policy itself; or, for a model of Hugging Face, vLLM beside it on its GPU."""
 
     learning_rate: float = Field(default=5e-6, gt=0)
     """AdamW's, at its highest."""
@@ -134,6 +136,12 @@ class Config(BaseModel):
     def _tiny_has_defaults_of_its_own(cls, given: Any) -> Any:
         tiny = isinstance(given, dict) and given.get("model") == "tiny"
         return {**TINY, **given} if tiny else given
+
+    @model_validator(mode="after")
+    def _vllm_knows_the_model(self) -> Config:
+        if self.model == "tiny" and self.sampler == "vllm":
+            raise ValueError("vllm cannot serve the model tiny: leave sampler at own, or name a model of Hugging Face")
+        return self
 
     @model_validator(mode="after")
     def _own_questions_are_given(self) -> Config:

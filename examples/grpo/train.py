@@ -9,6 +9,7 @@ It departs from GRPO as published (Shao et al. 2024, arXiv 2402.03300) in this:
 5. The deviation is over G - 1, and 1e-4 is added to it, as in TRL.
 6. There is no dropout, neither in sampling nor in learning.
 7. Random numbers of a step are drawn from the seed and the step's number, so that a resumed training is the same one.
+8. With `sampler="vllm"` completions are drawn a little off the policy (`vllm.py` says why); nothing makes up for it.
 """
 
 from __future__ import annotations
@@ -158,7 +159,12 @@ def make_policy(config: Config, task: Task) -> Policy:
     if config.model != "tiny":
         from examples.grpo.causal_lm import CausalLM  # late, for transformers takes longer to load than a toy to train
 
-        return CausalLM(config.model, task.system, config.max_prompt, config.bf16, config.lora)
+        told = (config.model, task.system, config.max_prompt, config.bf16, config.lora)
+        if config.sampler == "vllm":
+            from examples.grpo.vllm import VllmCausalLM
+
+            return VllmCausalLM(*told, config.max_completion)
+        return CausalLM(*told)
     torch.set_num_threads(1)  # faster for a model of this size
     policy = TinyPolicy(task.pieces, config.max_prompt, config.max_completion)
     if isinstance(task, Clock | Dial):
