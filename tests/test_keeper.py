@@ -6,6 +6,7 @@ import asyncio
 import hashlib
 import json
 import sys
+import time
 from collections.abc import Callable, Coroutine, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from itertools import count
@@ -194,13 +195,15 @@ def send(replicas: list[Replica], run: str, step: Step, rank: int, first: int) -
     columns = {"step": step.number, "part": rank, "parts": RANKS, "request_id": f"{step.number}-{rank}"}
     rows = slice(4 * rank, 4 * rank + 4)
     embeddings = {"prompts": step.prompt_rows[rows], "completions": step.completions[rows]}
+    until = time.monotonic() + 60
     for turn in count(first):
         try:
             with client_of(replicas[turn % len(replicas)], run=run, timeout=5, retries=0) as client:
                 return client.reward(part.prompts, part.completions, part.outcomes, **columns, embeddings=embeddings)
         except MemrError:
-            if turn > first + 60:
+            if time.monotonic() > until:
                 raise
+            time.sleep(0.1)
     raise AssertionError
 
 
