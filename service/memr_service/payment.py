@@ -10,7 +10,6 @@ import numpy as np
 from memr_client.schemas import BandedNovelty, Component, ComponentGuards, ErrorCluster, OutcomeUcb, RunConfig
 
 from memr_service import guards, reward
-from memr_service.memory.view import cosines
 from memr_service.record import Batch
 from memr_service.state import State, window_size
 
@@ -103,7 +102,7 @@ def rejections(
     """(reason, mask (n,)) of each guard that is on."""
     reason = guards.REASONS
     if on.topic_floor is not None:
-        topic = cosines(batch.prompts[batch.prompt_of], batch.completions)
+        topic = reward.rowwise_cosines(batch.prompts[batch.prompt_of], batch.completions)
         yield reason["topic_floor"], guards.topic_floor(topic, on.topic_floor)
     if on.neighbour_floor is not None and nearest is not None:
         yield reason["neighbour_floor"], guards.neighbour_floor(nearest, on.neighbour_floor)

@@ -125,7 +125,7 @@ def _largest_cosines(a: np.ndarray, b: Vectors, parts: Sequence[Part], margin: f
     largest = np.full(len(a), -np.inf)
     for start in range(0, len(item), PAIRS):
         pairs = slice(start, start + PAIRS)
-        np.maximum.at(largest, item[pairs], _cosines(a[item[pairs]], b[entry[pairs]]))
+        np.maximum.at(largest, item[pairs], rowwise_cosines(a[item[pairs]], b[entry[pairs]]))
     return np.where(np.isneginf(largest), np.nan, largest)
 
 
@@ -149,8 +149,8 @@ def _distinct_pairs(entry: np.ndarray, item: np.ndarray, b: Vectors) -> tuple[np
     return entries, items
 
 
-def _cosines(x: np.ndarray, y: np.ndarray) -> np.ndarray:
-    """Cosine of each row of x (m, d) with the same row of y (m, d), in float64, each by itself."""
+def rowwise_cosines(x: np.ndarray, y: np.ndarray) -> np.ndarray:
+    """Cosine (m,) of each row of x (m, d) with the same row of y (m, d), in float64, each by itself."""
     p, q = x.astype(np.float64), y.astype(np.float64)
     return np.asarray((p * q).sum(axis=1) / np.sqrt((p * p).sum(axis=1) * (q * q).sum(axis=1)))
 

@@ -11,8 +11,8 @@ from memr_service.batch import completion_text
 from memr_service.calibration.neighbours import STEP, Neighbours
 from memr_service.calibration.tally import Tally
 from memr_service.guards import repeated_share
-from memr_service.memory.view import cosines
 from memr_service.record import Record
+from memr_service.reward import rowwise_cosines
 
 SAMPLED = 4096
 """About so many completions have their repetition measured on their texts, where no guard has had it recorded."""
@@ -61,7 +61,7 @@ class Survey:
         if not len(batch):
             return
         right = batch.outcomes > self.config.success_threshold
-        self.topic.add(cosines(batch.prompts[batch.prompt_of], batch.completions), right)
+        self.topic.add(rowwise_cosines(batch.prompts[batch.prompt_of], batch.completions), right)
         self.chars.add(batch.lengths.astype(np.float64), right)
         if batch.truncated is not None:
             self.truncated.add(batch.truncated.astype(np.float64), right)

@@ -383,12 +383,6 @@ def distinct(vectors: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     return vectors[first], which
 
 
-def cosines(x: np.ndarray, y: np.ndarray) -> np.ndarray:
-    """Cosine (n,) of each row of x (n, d) with the same row of y (see `exact_cosines`)."""
-    p, q = x.astype(np.float64), y.astype(np.float64)
-    return np.asarray((p * q).sum(axis=1) / np.sqrt((p * p).sum(axis=1) * (q * q).sum(axis=1)))
-
-
 def exact_cosines(query: np.ndarray, vectors: np.ndarray) -> np.ndarray:
     """Cosines (m,) of a query (d,) to vectors (m, d), in float64 and in one fixed order of summation.
 
