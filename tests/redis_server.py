@@ -6,7 +6,6 @@ from __future__ import annotations
 import atexit
 import os
 import shutil
-import signal
 import socket
 import subprocess
 import tempfile
@@ -18,6 +17,7 @@ from itertools import count
 from pathlib import Path
 from typing import Any
 
+from breakable import Breakable
 from redis import AuthenticationError, Redis, RedisError
 
 _numbers = count()
@@ -51,7 +51,7 @@ def free_port() -> int:
             return port
 
 
-class RedisServer:
+class RedisServer(Breakable):
     """A server in a folder of its own, to be killed and started again.
 
     Args:
@@ -90,19 +90,6 @@ class RedisServer:
             return bool(self.client().ping())
         except AuthenticationError:
             return True
-
-    def kill(self) -> None:
-        """Let it end as by a power cut, but for what the system has in its buffers."""
-        self.process.kill()
-        self.process.wait()
-
-    def freeze(self) -> None:
-        """Let it do nothing more, with all its connections open."""
-        self.process.send_signal(signal.SIGSTOP)
-
-    def thaw(self) -> None:
-        """Let it go on."""
-        self.process.send_signal(signal.SIGCONT)
 
     def close(self) -> None:
         """End it and remove its folder."""

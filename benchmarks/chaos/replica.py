@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 import os
-import signal
-import socket
 import subprocess
 import sys
 from pathlib import Path
 
+from breakable import Breakable
 from memr_client import RewardClient
+from serving import free_port
 
 
-class Replica:
+class Replica(Breakable):
     """`memr serve` over a store, on a free port; it is being started when this returns.
 
     Args:
@@ -21,9 +21,7 @@ class Replica:
     """
 
     def __init__(self, store: str, log: Path | None = None, **environment: str) -> None:
-        with socket.socket() as free:
-            free.bind(("127.0.0.1", 0))
-            self.port = int(free.getsockname()[1])
+        self.port = free_port()
         self.url = f"http://127.0.0.1:{self.port}"
         self._log = log or Path(os.devnull)
         command = [sys.executable, "-m", "memr_service", "serve", "--port", str(self.port), "--encoder", "hashed"]
@@ -40,19 +38,6 @@ class Replica:
         """Return when it answers."""
         with RewardClient(self.url, api_key=api_key) as client:
             client.wait(60)
-
-    def kill(self) -> None:
-        """SIGKILL."""
-        self.process.kill()
-        self.process.wait()
-
-    def freeze(self) -> None:
-        """SIGSTOP: it does nothing any more, and its connections stay open."""
-        self.process.send_signal(signal.SIGSTOP)
-
-    def thaw(self) -> None:
-        """SIGCONT."""
-        self.process.send_signal(signal.SIGCONT)
 
     def close(self) -> None:
         """End it as an operator does."""
