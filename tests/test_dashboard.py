@@ -178,12 +178,17 @@ def test_a_text_is_looked_for_in_prompts_and_completions_in_any_case(client, mon
     assert (told.matching, told.searched) == (12, 12)
 
 
-def test_texts_of_a_restored_run_are_found_on_its_own_branch_alone(client):
+def play_and_restore(client):
+    """Steps 0 to 2, and 9 in place of 3."""
     play(client, 3)
     client.post("/runs/run/checkpoints", json={"name": "third"})
     client.post("/reward", json=step(3))
     client.post("/runs/run/restore", json={"checkpoint": "third"})
     client.post("/reward", json=step(9, n=3))
+
+
+def test_texts_of_a_restored_run_are_found_on_its_own_branch_alone(client):
+    play_and_restore(client)
     assert listed(client, text="completion 3").rows == []
     assert [row.completion for row in listed(client, text="completion 9").rows] == [
         f"completion 9.{item}" for item in (2, 1, 0)
@@ -212,11 +217,7 @@ def test_texts_that_are_not_kept_are_null(client):
 
 
 def test_a_restored_run_shows_its_own_history_alone(client):
-    play(client, 3)
-    client.post("/runs/run/checkpoints", json={"name": "third"})
-    client.post("/reward", json=step(3))
-    client.post("/runs/run/restore", json={"checkpoint": "third"})
-    client.post("/reward", json=step(9, n=3))
+    play_and_restore(client)
     rows = listed(client, limit=200).rows
     assert [row.completion for row in rows[:4]] == [
         "completion 9.2",
