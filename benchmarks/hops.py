@@ -24,6 +24,7 @@ from typing import Any
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "tests"))
 
+from benchmarks.bench.place import Place
 from benchmarks.bench.server import Server, server
 from benchmarks.bench.trace import requests as texts
 from benchmarks.loopback import requests as embeddings
@@ -74,7 +75,7 @@ def forever() -> Iterator[dict[str, Any]]:
 
 def profiled(made: Iterator[dict[str, Any]], encoder: str, seconds: int) -> Counter[str]:
     """Samples of each hop while requests are answered one after another."""
-    with tempfile.TemporaryDirectory() as folder, server(Path(folder), encoder) as one:
+    with tempfile.TemporaryDirectory() as folder, server(Place(f"sqlite:///{folder}"), encoder) as one:
         warm, stop = threading.Event(), threading.Event()
         load = threading.Thread(target=send, args=(one, made, warm, stop))
         load.start()

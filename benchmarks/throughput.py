@@ -16,7 +16,7 @@ import re
 import sys
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -66,24 +66,34 @@ def processor_s(url: str) -> float:
     return float(found[1])
 
 
-def measure(url: str, client: RewardClient, n: int, seconds: float) -> dict[str, float]:
-    """Completions per second of the server's processor time, and per second on the clock, in requests of n."""
+def measure(client: RewardClient, n: int, seconds: float, spent_s: Callable[[], float]) -> dict[str, float]:
+    """Completions per second of processor time, and per second on the clock, in requests of n."""
     made = [request for request, _ in zip(requests(n, seed=2), range(40), strict=False)]
-    sent, used, began = 0, processor_s(url), time.perf_counter()
+    sent, used, began = 0, spent_s(), time.perf_counter()
     while time.perf_counter() - began < seconds:
         client.reward(**made[sent // n % len(made)])
         sent += n
     elapsed = time.perf_counter() - began
-    return {"per_core_s": sent / (processor_s(url) - used), "per_s": sent / elapsed}
+    return {"per_core_s": sent / (spent_s() - used), "per_s": sent / elapsed}
 
 
-def throughput(k: int, seconds: float = 5.0, rounds: int = 1) -> dict[int, list[dict[str, float]]]:
-    """Request size -> what `measure` gives, some rounds in turn, for a run that reads k prompts, all of them full."""
-    with tempfile.TemporaryDirectory() as folder, serving("--store", f"sqlite:///{folder}/data") as url:
+def throughput(
+    k: int, store: str, seconds: float = 5.0, rounds: int = 1, beside: Callable[[], float] = float
+) -> dict[int, list[dict[str, float]]]:
+    """Request size -> what `measure` gives, some rounds in turn, for a run that reads k prompts, all of them full.
+
+    Args:
+        store: the url of an empty store.
+        beside: processor time that the store takes beside the server's own.
+    """
+    with serving("--store", store) as url:
         client = RewardClient(url, run="full")
         client.create_run(preset="memory-r+", k=k, max_completions=L, explore_warmup_steps=0)
         fill(client)
-        took = [{n: measure(url, client, n, seconds) for n in (64, 512)} for _ in range(rounds)]
+        took = [
+            {n: measure(client, n, seconds, lambda: processor_s(url) + beside()) for n in (64, 512)}
+            for _ in range(rounds)
+        ]
         return {n: [one[n] for one in took] for n in took[0]}
 
 
@@ -93,7 +103,9 @@ def main() -> None:
     seconds: float = parser.parse_args().seconds
     print(f"{'completions/s, L = 100, all full':<34}{'per core-s':>12}{'per s':>10}{'floor':>10}{'goal':>10}")
     for k, floor in FLOORS.items():
-        for n, (took,) in throughput(k, seconds).items():
+        with tempfile.TemporaryDirectory() as folder:
+            found = throughput(k, f"sqlite:///{folder}/data", seconds)
+        for n, (took,) in found.items():
             row = f"K = {k}, {n} a request"
             print(f"{row:<34}{took['per_core_s']:>12,.0f}{took['per_s']:>10,.0f}{floor:>10,}{GOALS[k]:>10,}")
 

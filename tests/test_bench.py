@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+from contextlib import ExitStack
 from itertools import islice
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -14,6 +14,7 @@ from memr_service.memory.prompts import CROSSOVER, STEP
 from benchmarks import hops
 from benchmarks.bench import grown
 from benchmarks.bench.figures import figure
+from benchmarks.bench.place import STORES, place
 from benchmarks.bench.singly import Singly
 from benchmarks.bench.trace import requests
 
@@ -57,10 +58,13 @@ def test_requests_have_64_completions_in_groups_and_no_text_twice(group: int) ->
     assert len({prompts[0] for prompts in groups}) == len(groups)
 
 
-def test_a_grown_store_is_served_like_any_other(tmp_path: Path) -> None:
-    grown.store(tmp_path, 300, [identity(grown.name(number), None) for number in range(300)])
+@pytest.mark.parametrize("store", STORES)
+def test_a_grown_store_is_served_like_any_other(store: str) -> None:
     vectors = grown.questions(300, seed=2).take(1).tolist()
-    with Local(f"sqlite:///{tmp_path}") as service:
+    with ExitStack() as opened:
+        url = opened.enter_context(place(store)).url
+        grown.store(url, 300, [identity(grown.name(number), None) for number in range(300)])
+        service = opened.enter_context(Local(url))
         columns = {"completions": ["an answer"], "outcomes": [1.0]}
         sent = {"prompts": vectors, "completions": vectors}
         answer = service.reward(run_id=grown.RUN, prompts=[grown.name(7)], embeddings=sent, **columns)

@@ -13,6 +13,7 @@ from batches import unit_rows
 from memr_service.encoder.hashed import hashed_vectors
 from memr_service.memory import PromptIndex, Rows
 from memr_service.memory.graph import Graph, Stretch, build
+from memr_service.memory.index import nearest as among_nearest
 from memr_service.memory.view import exact_cosines
 from real_data import solutions, train_questions
 
@@ -332,3 +333,23 @@ def test_a_graph_that_is_given_up_is_not_built() -> None:
     given_up.set()
     with pytest.raises(CancelledError):
         build(index.stretch(0, 50), seed=0, given_up=given_up)
+
+
+@pytest.mark.parametrize("k", range(1, 9))
+def test_the_nearest_of_each_row_and_all_that_tie_with_them(k: int) -> None:
+    rng = np.random.default_rng(k)
+    for length in (1, 3, 4, 5, 20):
+        cosines = rng.integers(4, size=(50, length)).astype(np.float32)
+        floors = [sorted(row, reverse=True)[min(k, length) - 1] for row in cosines.tolist()]
+        assert (among_nearest(cosines, k, 0.5) == (cosines >= np.array(floors)[:, None])).all()
+        assert (among_nearest(cosines[0], k, 0.5) == (cosines[0] >= floors[0])).all()
+
+
+def test_what_is_about_to_be_stored_is_found_as_well() -> None:
+    vectors = unit_rows(np.random.default_rng(8), 40)
+    for graphs in (False, True):
+        index = PromptIndex(vectors.shape[1], 100, crossover=8, step=4)
+        fill(index, vectors[:30], graphs=graphs)
+        coming = [(np.arange(30, 40), vectors[30:])]
+        found = index.candidates(vectors, 1, np.empty(0, np.int64), coming)
+        assert all(number in numbers for number, numbers in enumerate(found))

@@ -45,7 +45,7 @@ class Written:
             np.testing.assert_array_equal(memory.prompts.take(np.array([number]))[0], row)
             assert memory.serials[rows].tolist() == serials
             np.testing.assert_array_equal(memory.completions.take(rows), self.said[serials])
-            np.testing.assert_array_equal(memory.sum(number), fresh_sum(self.said[serials]))
+            np.testing.assert_array_equal(memory.sums([number])[number], fresh_sum(self.said[serials]))
 
 
 def fresh_sum(vectors: np.ndarray) -> np.ndarray:
@@ -103,7 +103,7 @@ def test_running_sums_are_bit_equal_to_fresh_ones_after_thousands_of_changes() -
         n = 200 if turn % 6 == 0 else 60  # 200: more of a prompt than it holds, so that what is new leaves at once
         both.write(random_batch(rng, 3, n), np.arange(n))
         for number in both.memory.number.values():
-            both.memory.sum(number)  # from now on it is kept up to date, not added up afresh
+            both.memory.sums([number])[number]  # from now on it is kept up to date, not added up afresh
     both.check()
     assert all(len(entries) == 40 for entries in both.memory.entries.values())
 

@@ -154,7 +154,7 @@ def test_what_a_view_shows_is_what_the_memory_is_once_written(max_prompts: int, 
         assert numbers == {prompt: memory.number.get(prompt) for prompt in numbers}
         for prompt, (total, vectors, serials) in shown.items():
             rows = np.array(memory.entries[memory.number[prompt]])
-            np.testing.assert_array_equal(total, memory.sum(memory.number[prompt]))
+            np.testing.assert_array_equal(total, memory.sums([memory.number[prompt]])[memory.number[prompt]])
             np.testing.assert_array_equal(vectors, memory.completions.take(rows))
             assert serials == memory.serials[rows].tolist()
 

@@ -8,15 +8,18 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from benchmarks.bench.figures import Figure, figure
+from benchmarks.bench.place import place
 from benchmarks.throughput import FLOORS, GOALS, throughput
 
 NAMES = {1: "embeddings_k1", 20: "embeddings_k20_l100"}
 
 
-def figures(*, quick: bool) -> Iterator[Figure]:
+def figures(*, quick: bool, store: str) -> Iterator[Figure]:
     """All of these figures."""
     for k, floor in FLOORS.items():
-        for n, measured in throughput(k, seconds=1.0 if quick else 3.0, rounds=3).items():
+        with place(store) as kept:
+            found = throughput(k, kept.url, seconds=1.0 if quick else 3.0, rounds=3, beside=kept.processor_s)
+        for n, measured in found.items():
             per_core = [one["per_core_s"] for one in measured]
             says = f"completions a second of one core, K = {k}, L = 100 full, {n} a request"
             if n == 512:

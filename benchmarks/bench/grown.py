@@ -7,7 +7,6 @@ a million requests one after another would take an hour; that would change the o
 from __future__ import annotations
 
 from dataclasses import dataclass
-from pathlib import Path
 
 import hnswlib
 import numpy as np
@@ -57,14 +56,14 @@ def questions(n: int, seed: int) -> Questions:
     return Questions(max(n // CLUSTER, 10), seed)
 
 
-def store(folder: Path, n: int, keys: list[bytes]) -> None:
-    """Make a store in a folder, with a run of n prompts that are known by `keys`."""
+def store(url: str, n: int, keys: list[bytes]) -> None:
+    """Put a run of n prompts that are known by `keys` into a store."""
     config = resolve(RunConfig(preset="memory-r+", max_prompts=n, explore_warmup_steps=0), "memory-r+", "hashed")
     state = State(config)
     state.memories = state.memories_for(D)
     fill(state.memories["success"], questions(n, seed=1), keys)
     state.serial, state.stepless = n, n
-    where = open_store(f"sqlite:///{folder}")
+    where = open_store(url)
     graphs = [built(state.memories["success"].prompts.stretch(start, stop)) for start, stop in grown(n)]
     state.memories["success"].prompts.graphs = graphs
     base = Snapshot(0, 1, state.freeze())
@@ -73,6 +72,7 @@ def store(folder: Path, n: int, keys: list[bytes]) -> None:
         file = where.index_file(run.uid, f"success-{graph.start}-{graph.stop}.hnsw")
         assert file is not None
         graph.save(file)
+        where.keep_index(run.uid, file)
     where.close()
 
 

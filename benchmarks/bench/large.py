@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import tempfile
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack
 from multiprocessing import get_context
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -16,6 +14,7 @@ from memr_service.batch import identity
 from benchmarks.bench import grown
 from benchmarks.bench.figures import Figure, figure
 from benchmarks.bench.grown import RUN, D, Questions
+from benchmarks.bench.place import Place, place
 from benchmarks.bench.server import Server, server
 
 SMALL, LARGE, MILLION = 1_000, 100_000, 1_000_000
@@ -28,39 +27,40 @@ WARM_REQUESTS = 200
 """After which a server has what it needs besides what is stored."""
 
 
-def figures(*, quick: bool) -> Iterator[Figure]:
+def figures(*, quick: bool, store: str) -> Iterator[Figure]:
     """All of these figures; with `quick` a hundred thousand prompts are the most."""
     sizes = (SMALL, LARGE) if quick else (SMALL, LARGE, MILLION)
-    with tempfile.TemporaryDirectory() as root, ExitStack() as opened:
-        folders = [Path(root) / str(n) for n in sizes]
-        for n, folder in zip(sizes, folders, strict=True):
-            made(folder, n)
-        yield restart(folders[-1], sizes[-1])
-        servers = [opened.enter_context(server(folder)) for folder in folders]
+    with ExitStack() as opened:
+        places = [opened.enter_context(place(store)) for _ in sizes]
+        for n, kept in zip(sizes, places, strict=True):
+            made(kept, n)
+        yield restart(places[-1], sizes[-1])
+        servers = [opened.enter_context(server(kept)) for kept in places]
         yield from latencies(dict(zip(sizes, servers, strict=True)), rounds=100 if quick else 300)
     for storage in ("float32", "float16"):
-        yield per_completion(storage, prompts=FULL_PROMPTS // 2 if quick else FULL_PROMPTS)
+        with place(store) as kept:
+            yield per_completion(kept, storage, prompts=FULL_PROMPTS // 2 if quick else FULL_PROMPTS)
 
 
-def made(folder: Path, n: int) -> None:
-    """Make a store with n prompts, in a process of its own: it needs twice the memory that the server needs."""
-    process = get_context("spawn").Process(target=_make, args=(folder, n))
+def made(kept: Place, n: int) -> None:
+    """Put n prompts into a store, by a process of its own: it needs twice the memory that the server needs."""
+    process = get_context("spawn").Process(target=_make, args=(kept.url, n))
     process.start()
     process.join()
     assert process.exitcode == 0
 
 
-def _make(folder: Path, n: int) -> None:
-    grown.store(folder, n, [identity(grown.name(number), None) for number in range(n)])
+def _make(url: str, n: int) -> None:
+    grown.store(url, n, [identity(grown.name(number), None) for number in range(n)])
 
 
-def restart(folder: Path, n: int) -> Figure:
+def restart(kept: Place, n: int) -> Figure:
     """Seconds from the start of the process to the first reward, what is on disk being in the system's cache."""
     took = []
     source = grown.questions(n, seed=2)
     for number in range(RESTARTS):
         began = time.perf_counter()
-        with server(folder) as one, one.client(RUN) as client:
+        with server(kept) as one, one.client(RUN) as client:
             client.reward(**request(source, [f"Restarted {number}"], 1))
             took.append(time.perf_counter() - began)
     if n < MILLION:
@@ -124,10 +124,10 @@ def request(
     }
 
 
-def per_completion(storage: str, prompts: int) -> Figure:
+def per_completion(kept: Place, storage: str, prompts: int) -> Figure:
     """Resident memory per stored completion over the bytes of its vector, 100 completions under every prompt."""
     source, size = grown.questions(prompts, seed=4), D * np.dtype(storage).itemsize
-    with tempfile.TemporaryDirectory() as folder, server(Path(folder)) as one:
+    with server(kept) as one:
         with one.client("empty") as client:
             client.create_run(preset="memory-r+", storage=storage, explore_warmup_steps=0)
             for number in range(WARM_REQUESTS):

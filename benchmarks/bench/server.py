@@ -9,11 +9,12 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from pathlib import Path
 
 import httpx
 from memr_client import RewardClient
 from serving import free_port
+
+from benchmarks.bench.place import Place
 
 CORE = (os.cpu_count() or 1) - 1
 """The core that a server is kept on where its processor time is compared."""
@@ -26,14 +27,15 @@ class Server:
 
     url: str
     pid: int
+    place: Place
 
     def client(self, run: str) -> RewardClient:
         """A client for one of its runs."""
         return RewardClient(self.url, run=run, timeout=600)
 
     def processor_s(self) -> float:
-        """Processor time of all its threads so far; in steps of 10 ms."""
-        return self._metric("process_cpu_seconds_total")
+        """Processor time of all its threads so far, in steps of 10 ms, and of its store beside it."""
+        return self._metric("process_cpu_seconds_total") + self.place.processor_s()
 
     def resident(self) -> float:
         """Bytes of memory it has in use."""
@@ -46,11 +48,11 @@ class Server:
 
 
 @contextmanager
-def server(folder: Path, encoder: str = "hashed", *, pinned: bool = False) -> Iterator[Server]:
-    """Serve a store in a folder until the block ends, on one core if `pinned`."""
+def server(place: Place, encoder: str = "hashed", *, pinned: bool = False) -> Iterator[Server]:
+    """Serve a store until the block ends, on one core if `pinned`."""
     port = free_port()
     command = [sys.executable, "-m", "memr_service", "serve", "--port", str(port), "--encoder", encoder]
-    command += ["--store", f"sqlite:///{folder}"]
+    command += ["--store", place.url]
     before = os.sched_getaffinity(0)
     if pinned:
         os.sched_setaffinity(0, {CORE})  # a child inherits it, before its libraries count cores
@@ -63,7 +65,7 @@ def server(folder: Path, encoder: str = "hashed", *, pinned: bool = False) -> It
             url = f"http://127.0.0.1:{port}"
             with RewardClient(url) as client:
                 client.wait(120)
-            yield Server(url, process.pid)
+            yield Server(url, process.pid, place)
         finally:
             process.terminate()
             process.wait(STOP_S)

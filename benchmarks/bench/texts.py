@@ -6,13 +6,11 @@ What is compared is processor time: of the server's process, and of this one. Ev
 from __future__ import annotations
 
 import asyncio
-import tempfile
 import time
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from functools import partial
 from itertools import islice
-from pathlib import Path
 from typing import Any
 
 from memr_client import AsyncRewardClient, RewardClient
@@ -21,6 +19,7 @@ from minilm import model
 
 from benchmarks.bench.figures import Figure, figure
 from benchmarks.bench.pieces import Pieces
+from benchmarks.bench.place import place
 from benchmarks.bench.server import Server, server
 from benchmarks.bench.singly import Singly
 from benchmarks.bench.trace import Request, requests
@@ -31,16 +30,16 @@ LONG = 40
 """Solutions that make a completion of about 4,000 word pieces."""
 
 
-def figures(*, quick: bool) -> Iterator[Figure]:
+def figures(*, quick: bool, store: str) -> Iterator[Figure]:
     """All of these figures, each of a server that knows none of the texts: it would not encode them again."""
     for k, group in [(1, 16)] if quick else SETTINGS:
-        with service() as one:
+        with service(store) as one:
             yield from against_others(one, k, group, rounds=1 if quick else 3)
-    with service() as one:
+    with service(store) as one:
         yield overhead(one, rounds=2 if quick else 7, per_round=2 if quick else 8)
-    with service() as one:
+    with service(store) as one:
         yield burst(one, rounds=3 if quick else 9)
-    with service() as one:
+    with service(store) as one:
         yield windows(one, rounds=2 if quick else 5)
 
 
@@ -49,9 +48,9 @@ SETTINGS = [(1, 4), (1, 16), (20, 4), (20, 16)]
 
 
 @contextmanager
-def service() -> Iterator[Server]:
-    """A server on one core whose encoder has been used."""
-    with tempfile.TemporaryDirectory() as folder, server(Path(folder), MODEL, pinned=True) as one:
+def service(store: str) -> Iterator[Server]:
+    """A server on one core whose encoder has been used, over a store of this kind."""
+    with place(store) as kept, server(kept, MODEL, pinned=True) as one:
         with one.client("first") as client:
             for number in range(3):
                 texts = [f"Warm-up {number} of text {text}. " * 20 for text in range(64)]

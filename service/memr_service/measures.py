@@ -69,18 +69,21 @@ def measure_exploit(scene: Scene) -> np.ndarray:
         return clustered.nearest_entry(_novelty(scene, scene.success, scene.won))
     if centroids > 1 or scene.config.memory.curates:
         return _exploit_by_weight(scene, centroids)
-    total, count = np.zeros(scene.batch.completions.shape), np.zeros(len(scene.batch), np.int64)
-    held, of = [np.empty(0, np.int64)], [np.empty(0, np.int64)]
-    sums = scene.success.sums({prompt for reading in scene.won for prompt in reading.prompts})
-    for reading in scene.won:
-        total[reading.items] = sum(sums[prompt] for prompt in reading.prompts)
-        count[reading.items] = reading.counts
-        out = reading.held >= 0
-        if out.any():
-            held.append(reading.parts[0][reading.held[out]])
-            of.append(reading.items[out])
-    total[np.concatenate(of)] -= scene.success.exact[~np.concatenate(held)]  # what is held out came with the request
-    return reward.exploit(scene.batch.completions, total, count)
+    won, dimension, none = scene.won, scene.batch.dimension, np.empty(0, np.int64)
+    items, held, count = (
+        np.concatenate([none, *(getattr(reading, column) for reading in won)]) for column in ("items", "held", "counts")
+    )
+    which = np.repeat(np.arange(len(won)), [len(reading.items) for reading in won])
+    sums = scene.success.sums({prompt for reading in won for prompt in reading.prompts})
+    read = [sum((sums[prompt] for prompt in reading.prompts), np.zeros(dimension)) for reading in won]
+    total = np.array(read).reshape(-1, dimension)[which]
+    # What is held out came with the request.
+    own = [reading.parts[0] if reading.parts else none for reading in won]
+    begins, out = np.cumsum([0, *map(len, own)])[:-1], np.flatnonzero(held >= 0)
+    total[out] -= scene.success.exact[~np.concatenate([none, *own])[begins[which[out]] + held[out]]]
+    raw = scene.nothing()
+    raw[items] = reward.exploit(scene.batch.completions[items], total, count)
+    return raw
 
 
 def _exploit_by_weight(scene: Scene, centroids: int) -> np.ndarray:

@@ -102,13 +102,28 @@ def novelty(a: np.ndarray, b: Vectors, parts: Sequence[Part], margin: float) -> 
     return 1.0 - np.concatenate(largest)
 
 
+class _Strips:
+    """Rows of `b`, gathered `STRIP` at a time: parts smaller than that share a gathering with those that follow."""
+
+    def __init__(self, b: Vectors) -> None:
+        self.b = b
+        self.start = 0
+        self.rows = np.empty((0, 0), np.float32)
+
+    def take(self, start: int, stop: int) -> np.ndarray:
+        """Rows start..stop-1, at most `STRIP` of them."""
+        if not self.start <= start <= stop <= self.start + len(self.rows):
+            self.start, self.rows = start, self.b[start : start + STRIP]
+        return self.rows[start - self.start : stop - self.start]
+
+
 def _largest_cosines(a: np.ndarray, b: Vectors, parts: Sequence[Part], margin: float) -> np.ndarray:
     """Of each item the largest cosine to what it reads (n,); NaN where that is nothing."""
-    found = []
+    found, strips = [], _Strips(b)
     top = np.full(len(a), HIDDEN, np.float32)
     for part in parts:
         if part.start < part.stop:
-            cosines = _cosines_of(a[part.items], b, part)
+            cosines = _cosines_of(a[part.items], strips, part)
             most = cosines.max(axis=0)
             top[part.items] = np.maximum(top[part.items], most)
             found.append((part, cosines, most))
@@ -123,17 +138,15 @@ def _largest_cosines(a: np.ndarray, b: Vectors, parts: Sequence[Part], margin: f
     if len(item) > 8 * len(a):
         entry, item = _distinct_pairs(entry, item, b)
     largest = np.full(len(a), -np.inf)
-    for start in range(0, len(item), PAIRS):
-        pairs = slice(start, start + PAIRS)
-        np.maximum.at(largest, item[pairs], rowwise_cosines(a[item[pairs]], b[entry[pairs]]))
+    np.maximum.at(largest, item, pair_cosines(a, item, b, entry))
     return np.where(np.isneginf(largest), np.nan, largest)
 
 
-def _cosines_of(a: np.ndarray, b: Vectors, part: Part) -> np.ndarray:
+def _cosines_of(a: np.ndarray, b: _Strips, part: Part) -> np.ndarray:
     """float32 cosines (m, g) of a part's failures to its items a (g, d), but of what is held out."""
     cosines = np.empty((part.stop - part.start, len(a)), np.float32)
     for start in range(part.start, part.stop, STRIP):
-        strip = b[start : min(start + STRIP, part.stop)]
+        strip = b.take(start, min(start + STRIP, part.stop))
         np.matmul(strip, a.T, out=cosines[start - part.start :][: len(strip)])
     hidden = np.flatnonzero(part.held >= 0)
     cosines[part.held[hidden] - part.start, hidden] = HIDDEN
@@ -147,6 +160,15 @@ def _distinct_pairs(entry: np.ndarray, item: np.ndarray, b: Vectors) -> tuple[np
     same = np.array([first.setdefault(b[one : one + 1].tobytes(), one) for one in involved.tolist()])
     items, entries = np.divmod(np.unique(item * len(b) + same[place]), len(b))
     return entries, items
+
+
+def pair_cosines(a: np.ndarray, item: np.ndarray, b: Vectors, entry: np.ndarray) -> np.ndarray:
+    """Cosine (p,) of row item[i] of a (n, d) with row entry[i] of b (m, d), in float64, each by itself."""
+    cosines = np.empty(len(item))
+    for start in range(0, len(item), PAIRS):
+        pairs = slice(start, start + PAIRS)
+        cosines[pairs] = rowwise_cosines(a[item[pairs]], b[entry[pairs]])
+    return cosines
 
 
 def rowwise_cosines(x: np.ndarray, y: np.ndarray) -> np.ndarray:

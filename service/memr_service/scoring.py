@@ -75,8 +75,9 @@ def warmup_left(state: State, config: RunConfig) -> dict[str, int]:
 def support(readings: list[Reading], n: int) -> np.ndarray:
     """How many completions each item read (n,)."""
     counts = np.zeros(n, np.int64)
-    for reading in readings:
-        counts[reading.items] = reading.counts
+    if readings:
+        items = np.concatenate([reading.items for reading in readings])
+        counts[items] = np.concatenate([reading.counts for reading in readings])
     return counts
 
 

@@ -158,7 +158,7 @@ class CuratedMemory(Memory):
         row = self._allocate()
         self.entries[prompt].append(row)
         self.serials[row], self.outcomes[row], self.owner[row], self.count[row] = serial, outcome, prompt, 0
-        self.completions.write(np.array([row]), vector[None])
+        self.completions.put(row, vector)
         if self._total is not None:
             self._total = self._total + in_grid(vector)
         if self.index is not None:

@@ -10,7 +10,8 @@ larger: two to four graphs for a million vectors, each of which was put into a g
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Sequence
+from itertools import chain
 from pathlib import Path
 
 import numpy as np
@@ -18,8 +19,13 @@ import numpy as np
 from memr_service.memory.graph import Found, Graph, Stretch
 from memr_service.memory.rows import Rows
 
+Piece = tuple[np.ndarray, np.ndarray]
+"""Numbers (m,) and their vectors (m, d)."""
+
 RATIO = 4
 """A graph is taken over by the next one unless it is more than so many times larger."""
+FEW = 4
+"""Up to so many nearest it is quicker to look for the largest again and again than to partition."""
 MARGINS = {"float32": 1e-5, "float16": 1e-3}
 """More than a float32 product of stored vectors can differ from their cosine; candidates within it are compared in
 float64. Vectors rounded to float16 are not quite of unit length, hence the larger one."""
@@ -60,8 +66,8 @@ class Index(ABC):
         """Where the stored `numbers` (m,) lie (m,)."""
 
     @abstractmethod
-    def pieces(self, start: int, stop: int, gone: np.ndarray) -> Iterator[tuple[np.ndarray, np.ndarray]]:
-        """All that is stored of [start, stop) but `gone` (g,), as (numbers (m,), vectors (m, d))."""
+    def pieces(self, start: int, stop: int, gone: np.ndarray) -> Iterator[Piece]:
+        """All that is stored of [start, stop) but `gone` (g,)."""
 
     def take(self, numbers: np.ndarray) -> np.ndarray:
         """Vectors (m, d) of the stored `numbers` (m,)."""
@@ -72,17 +78,20 @@ class Index(ABC):
         """The first number that no graph covers."""
         return max(self.head, self.graphs[-1].stop) if self.graphs else self.head
 
-    def candidates(self, queries: np.ndarray, k: int, gone: np.ndarray) -> list[np.ndarray]:
+    def candidates(
+        self, queries: np.ndarray, k: int, gone: np.ndarray, coming: Sequence[Piece] = ()
+    ) -> list[np.ndarray]:
         """For each query (u, d): numbers that hold the k nearest stored (those in graphs: very likely).
 
         Args:
             gone: stored numbers (g,) that are about to leave, ascending: they are not found.
+            coming: what is about to be stored: it is.
         """
         places = [
-            self._search(graph, queries, k, gone) or self._scan(graph.start, graph.stop, queries, k, gone)
+            self._search(graph, queries, k, gone) or self._scan(self.pieces(graph.start, graph.stop, gone), queries, k)
             for graph in self.graphs
         ]
-        places.append(self._scan(self.indexed, self.tail, queries, k, gone))
+        places.append(self._scan(chain(self.pieces(self.indexed, self.tail, gone), coming), queries, k))
         return [self._nearest(parts, k) for parts in zip(*places, strict=True)]
 
     def next_graph(self) -> tuple[int, int] | None:
@@ -135,15 +144,17 @@ class Index(ABC):
             return []
         return graph.search(queries, k, max(least, per_neighbour * k), leaving)
 
-    def _scan(self, start: int, stop: int, queries: np.ndarray, k: int, gone: np.ndarray) -> Found:
-        """Look at everything stored of [start, stop)."""
-        pieces = [(numbers, queries @ vectors.T) for numbers, vectors in self.pieces(start, stop, gone)]
-        if not pieces:
+    def _scan(self, pieces: Iterable[Piece], queries: np.ndarray, k: int) -> Found:
+        """Look at everything there is in some pieces."""
+        seen = [(numbers, vectors @ queries.T) for numbers, vectors in pieces]
+        if not seen:
             return [(np.empty(0, np.int64), np.empty(0, np.float32))] * len(queries)
-        numbers = np.concatenate([one for one, _ in pieces])
-        cosines = np.concatenate([one for _, one in pieces], axis=1)
-        near = [nearest(row, k, self.margin) for row in cosines]
-        return [(numbers[places], row[places]) for places, row in zip(near, cosines, strict=True)]
+        numbers = np.concatenate([one for one, _ in seen])
+        cosines = np.ascontiguousarray(np.concatenate([one for _, one in seen]).T)
+        query, place = np.nonzero(nearest(cosines, k, self.margin))
+        begins = np.searchsorted(query, np.arange(len(queries)))
+        found = np.split(numbers[place], begins)[1:], np.split(cosines[query, place], begins)[1:]
+        return [*zip(*found, strict=True)]
 
     def _nearest(self, parts: tuple[tuple[np.ndarray, np.ndarray], ...], k: int) -> np.ndarray:
         """Of what was found in several places the numbers that may be among the k nearest."""
@@ -154,7 +165,19 @@ class Index(ABC):
 
 
 def nearest(cosines: np.ndarray, k: int, margin: float) -> np.ndarray:
-    """Places of the k largest of `cosines` (m,), and of all others within `margin` of them, ascending."""
-    if len(cosines) <= k:
-        return np.arange(len(cosines))
-    return np.flatnonzero(cosines >= np.partition(cosines, len(cosines) - k)[len(cosines) - k] - margin)
+    """Which of `cosines` (..., m) are the k largest of their row, or within `margin` of those."""
+    least = cosines.shape[-1] - k
+    if least <= 0:
+        return np.ones(cosines.shape, bool)
+    return np.asarray(cosines >= (_kth_largest(cosines, k) - margin)[..., None])
+
+
+def _kth_largest(cosines: np.ndarray, k: int) -> np.ndarray:
+    """The k-th largest of each row of `cosines` (..., m)."""
+    if k > FEW:
+        least = cosines.shape[-1] - k
+        return np.asarray(np.partition(cosines, least, axis=-1)[..., least])
+    rest = cosines.copy() if k > 1 else cosines
+    for _ in range(k - 1):
+        np.put_along_axis(rest, rest.argmax(axis=-1, keepdims=True), -np.inf, axis=-1)
+    return np.asarray(rest.max(axis=-1))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from array import array
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import groupby
 from operator import itemgetter
@@ -20,6 +20,10 @@ GRID = float(2**36)
 any rounding, so that a running sum is a function of what is stored, never of how it came to be stored."""
 
 KEY_BYTES = 16
+REMEMBERED = 16
+"""Completions of a prompt from which their sum is remembered: to add up fewer costs less than the 3 kB it takes."""
+TOGETHER = 64
+"""Prompts of fewer whose completions are added up at a time."""
 
 
 Write = tuple[int, int, bool, bool]
@@ -102,15 +106,24 @@ class Memory:
         """Completions stored."""
         return self._used - len(self._free)
 
-    def sum(self, prompt: int) -> np.ndarray:
-        """Sum (d,) of a prompt's completions, exact on the grid; not to be changed by the caller."""
-        total = self._sums.get(prompt)
-        if total is None:
-            rows = np.array(self.entries[prompt])
-            total = on_grid(self.completions.take(rows)).sum(axis=0)
-            if len(rows) >= 16:  # below, adding up afresh costs less than the 3 kB it takes to remember
-                self._sums[prompt] = total
-        return total
+    def sums(self, prompts: Iterable[int]) -> dict[int, np.ndarray]:
+        """Sum (d,) of each prompt's completions, exact on the grid; not to be changed by the caller."""
+        totals: dict[int, np.ndarray] = {}
+        few: list[int] = []
+        for prompt in prompts:
+            if len(self.entries[prompt]) < REMEMBERED:
+                few.append(prompt)
+                continue
+            if prompt not in self._sums:
+                self._sums[prompt] = on_grid(self.completions.take(np.array(self.entries[prompt]))).sum(axis=0)
+            totals[prompt] = self._sums[prompt]
+        for first in range(0, len(few), TOGETHER):
+            entries = [self.entries[prompt] for prompt in few[first : first + TOGETHER]]
+            exact = on_grid(self.completions.take(np.concatenate(entries)))
+            ends = np.cumsum([len(one) for one in entries]).tolist()
+            for prompt, start, stop in zip(few[first:], [0, *ends], ends, strict=False):
+                totals[prompt] = exact[start:stop].sum(axis=0)
+        return totals
 
     def live_rows(self) -> np.ndarray:
         """Rows that hold a completion now (m,)."""

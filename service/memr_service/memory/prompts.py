@@ -35,7 +35,7 @@ class PromptIndex(Index):
 
     def append(self, vector: np.ndarray) -> None:
         """Store the embedding (d,) of the prompt numbered `tail`."""
-        self.vectors.write(np.array([self.tail % self.capacity]), vector[None])
+        self.vectors.put(self.tail % self.capacity, vector)
         self.tail += 1
 
     def drop_first(self) -> None:

@@ -36,6 +36,12 @@ class Rows:
         for number, here, within in _by_block(rows):
             self._writable(number)[within] = vectors[here]
 
+    def put(self, row: int, vector: np.ndarray) -> None:
+        """Put one vector (d,) at `row`: as `write` does, but quicker."""
+        number = row >> _SHIFT
+        self._grow(number + 1)
+        self._writable(number)[row & (BLOCK - 1)] = vector
+
     def take(self, rows: np.ndarray) -> np.ndarray:
         """A float32 copy (m, d) of the vectors at `rows` (m,); the quickest where these ascend."""
         vectors = np.empty((len(rows), self.dimension), self.dtype)

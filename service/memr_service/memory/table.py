@@ -31,7 +31,7 @@ class PromptTable(PromptIndex):
             self._grow()
         slot = self._free.pop()
         self.units[slot], self.written[slot] = 0, 0
-        self.vectors.write(np.array([slot]), vector[None])
+        self.vectors.put(slot, vector)
         self._places.append(np.array([self.tail]), np.array([slot]))
         self.tail += 1
 

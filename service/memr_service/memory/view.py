@@ -9,6 +9,7 @@ from itertools import groupby
 
 import numpy as np
 
+from memr_service import reward
 from memr_service.memory.index import nearest
 from memr_service.memory.memory import Memory, Write, Writes, in_grid, on_grid
 
@@ -37,7 +38,7 @@ class Reading:
         """The completions of all the prompts (m,), part after part."""
         return np.concatenate(self.parts) if self.parts else np.empty(0, np.int64)
 
-    @property
+    @cached_property
     def counts(self) -> np.ndarray:
         """How many completions each item read (g,)."""
         stored = sum(map(len, self.parts)) if self.units is None else int(self.units.sum())
@@ -144,19 +145,24 @@ class View:
 
     def sums(self, prompts: Iterable[int]) -> dict[int, np.ndarray]:
         """`sum` of several prompts: of what was stored, and what came, less what left."""
-        totals, moved = {}, []
-        for prompt in prompts:
-            stored, staged = self.memory.entries.get(prompt), self._entries.get(prompt)
-            totals[prompt] = np.zeros(self.completions.shape[1]) if stored is None else self.memory.sum(prompt)
-            if staged is not None:
-                came = [~entry for entry in staged if entry < 0]
-                moved.append((prompt, came, stored[: len(stored) - len(staged) + len(came)] if stored else []))
-        left = on_grid(self.memory.completions.take(np.array([row for *_, rows in moved for row in rows], np.int64)))
+        memory, wanted = self.memory, [*prompts]
+        totals = memory.sums([prompt for prompt in wanted if prompt in memory.entries])
+        left: list[tuple[int, Sequence[int]]] = []
+        for prompt in wanted:
+            total, staged = totals.setdefault(prompt, np.zeros(self.completions.shape[1])), self._entries.get(prompt)
+            if staged is None:
+                continue
+            came = [~entry for entry in staged if entry < 0]
+            if came:
+                totals[prompt] = total + self.exact[came].sum(axis=0)
+            stored = memory.entries.get(prompt)
+            if stored and len(stored) + len(came) > len(staged):
+                left.append((prompt, stored[: len(stored) + len(came) - len(staged)]))
+        gone = on_grid(memory.completions.take(np.array([row for _, rows in left for row in rows], np.int64)))
         start = 0
-        for prompt, came, rows in moved:
-            stop = start + len(rows)
-            totals[prompt] = totals[prompt] + self.exact[came].sum(axis=0) - left[start:stop].sum(axis=0)
-            start = stop
+        for prompt, rows in left:
+            totals[prompt] = totals[prompt] - gone[start : start + len(rows)].sum(axis=0)
+            start += len(rows)
         return totals
 
     def total(self) -> np.ndarray:
@@ -280,12 +286,16 @@ class View:
             groups.setdefault(pair, []).append(item)
         plans: list[_Plan] = []
         for (key, embedding), members in groups.items():
-            items = np.array(members)
-            own = self.find(key)
-            entries = self.column(own) if own is not None else np.empty(0, np.int64)
-            held = self._held(items, entries) if hold_one_out else np.full(len(items), -1)
-            left = self._units(entries) - (held >= 0) > 0
-            for reads, chosen in ((own, left), (None, ~left)):
+            items, own = np.array(members), self.find(key)
+            if own is None or not hold_one_out:
+                plans.append((items, embedding, own, own, np.full(len(items), -1)))
+                continue
+            entries = self.column(own)
+            held, units = self._held(items, entries), self._units(entries)
+            if units > 1:
+                plans.append((items, embedding, own, own, held))
+                continue
+            for reads, chosen in ((own, held < 0), (None, held >= 0)):
                 if chosen.any():
                     plans.append((items[chosen], embedding, own, reads, held[chosen]))
         return [
@@ -330,18 +340,22 @@ class View:
         self, queries: np.ndarray, own: list[int | None], rooms: list[int], min_similarity: float | None
     ) -> list[list[int]]:
         """Numbers of the nearest prompts but `own`, nearest first, equally near ones in order of age."""
-        most = max(rooms) + 1  # one more, for the own prompt among them
+        most = max(room + (mine is not None) for room, mine in zip(rooms, own, strict=True))  # the own one among them
         leaving, staged = self._leaving_and_staged()
-        candidates = self.memory.prompts.candidates(queries, most, leaving)
-        found = []
-        for query, mine, room, stored in zip(queries, own, rooms, candidates, strict=True):
-            numbers = np.concatenate([stored, staged])
-            numbers = np.sort(numbers[numbers != (-1 if mine is None else mine)])
-            cosines = exact_cosines(query, self._embeddings(numbers))
-            order = np.argsort(-cosines, kind="stable")[:room]
-            if min_similarity is not None:
-                order = order[cosines[order] >= min_similarity]
-            found.append(numbers[order].tolist())
+        coming = [(staged, self._embeddings(staged))] if len(staged) else []
+        candidates = self.memory.prompts.candidates(queries, most, leaving, coming)
+        numbers = np.concatenate(candidates)
+        asking = np.repeat(np.arange(len(queries)), [len(one) for one in candidates])
+        other = numbers != np.array([-1 if mine is None else mine for mine in own])[asking]
+        numbers, asking = numbers[other], asking[other]
+        involved, place = np.unique(numbers, return_inverse=True)
+        cosines = reward.pair_cosines(queries, asking, self._embeddings(involved), place)
+        order = np.lexsort((numbers, -cosines, asking))
+        ordered = (column[order].tolist() for column in (asking, numbers, cosines))
+        found: list[list[int]] = [[] for _ in rooms]
+        for query, number, cosine in zip(*ordered, strict=True):
+            if len(found[query]) < rooms[query] and (min_similarity is None or cosine >= min_similarity):
+                found[query].append(number)
         return found
 
     def _leaving_and_staged(self) -> tuple[np.ndarray, np.ndarray]:
