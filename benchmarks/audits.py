@@ -1,6 +1,6 @@
 """Which audits fire when a training is caught in a trap, at which step, and which on trainings that learn?
 
-    make audits              # 15 trainings of about half a minute each; with QUICK=1: six
+    make audits              # 16 trainings of about half a minute each; with QUICK=1: six
     make audits processes=8
 
 Trains the tiny model of `examples/grpo` on its task `clock`, a trap in which plain GRPO (`r1`) falls into well-formed
@@ -29,7 +29,7 @@ from examples.grpo.config import Config
 from examples.grpo.train import train
 
 FOLDER = Path("reports/audits")
-TRAININGS = {"r1": range(400, 404), "memory-r": range(400, 404), "r1-gated-entropy": range(400, 407)}
+TRAININGS = {"r1": range(400, 404), "memory-r": range(400, 404), "r1-gated-entropy": range(400, 408)}
 """Method of `benchmarks.experiment` -> its seeds. The first two may be trapped, the third is a way out."""
 WATCHING = {"memory": {"preset": "memory-r+", **EXPLORE, "memory_weight": 0.0}, "memory_weight": 0.0}
 WINDOW = 1024

@@ -4,18 +4,20 @@
     python benchmarks/replay.py --encoder hashed --times 4
     python benchmarks/replay.py --figure sweep.png
 
-One core (set OMP_NUM_THREADS=1 to be sure of it), seconds of processor time. `again` is the run's own config, verified
-record by record.
+One core, seconds of processor time. `again` is the run's own config, verified record by record.
 """
 
 from __future__ import annotations
 
 import argparse
 import io
+import os
 import sys
 import tempfile
 import time
 from pathlib import Path
+
+os.environ.setdefault("OMP_NUM_THREADS", "1")  # a replay has one core
 
 import numpy as np
 from memr_client import RewardClient
