@@ -183,6 +183,7 @@ def play_and_restore(client):
     play(client, 3)
     client.post("/runs/run/checkpoints", json={"name": "third"})
     client.post("/reward", json=step(3))
+    listed(client)  # what was looked at before is not shown afterwards
     client.post("/runs/run/restore", json={"checkpoint": "third"})
     client.post("/reward", json=step(9, n=3))
 
@@ -226,6 +227,17 @@ def test_a_restored_run_shows_its_own_history_alone(client):
         "completion 2.5",
     ]
     assert len(rows) == 21
+
+
+def test_more_runs_and_records_than_are_kept_at_hand_look_the_same(client, monkeypatch):
+    play(client, 9)
+    whole = listed(client, limit=200)
+    monkeypatch.setattr(gallery, "KEPT", 3)
+    monkeypatch.setattr(gallery, "KEPT_RUNS", 1)
+    client.post("/runs/run/fork", json={"run_id": "other"})
+    for _ in range(2):
+        assert listed(client, limit=200) == whole
+        client.get("/runs/other/completions").raise_for_status()
 
 
 def test_a_run_without_records_has_no_completions_and_no_map(client):

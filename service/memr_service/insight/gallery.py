@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Sequence
 from functools import partial
+from weakref import WeakKeyDictionary
 
 import numpy as np
 from memr_client.insight import Completion, Completions, Map, MapPoint
@@ -14,13 +15,15 @@ from memr_service import history
 from memr_service.insight.ledger import Ledger
 from memr_service.insight.plane import project, sample
 from memr_service.insight.table import Table
-from memr_service.lineage import clipped
+from memr_service.lineage import Span, clipped
 from memr_service.record import Record
 from memr_service.run import Run
 from memr_service.service import Service
 
 AT_ONCE = 64
 """Records whose columns one visit to the engine reads: some milliseconds in which rewards wait."""
+KEPT, KEPT_RUNS = 2048, 4
+"""Newest records of so many runs whose columns are kept unpacked, some 8 kB each, until another run is looked at."""
 NEWEST = 20_000
 """Records that a table looks at."""
 SEARCHED = 20_000
@@ -34,6 +37,8 @@ class Gallery:
 
     def __init__(self, service: Service) -> None:
         self._service = service
+        self._kept: WeakKeyDictionary[Run, tuple[list[Span], dict[int, history.Columns]]] = WeakKeyDictionary()
+        """Run -> its history, and the columns along it by position: a record's never change."""
 
     async def curve(self, run_id: str, after: int, points: int) -> list[HistoryRow]:
         """The run's steps behind a position in at most so many rows."""
@@ -80,7 +85,7 @@ class Gallery:
         page = found[offset : offset + limit]
         places = [*zip(table.position[page].tolist(), table.item[page].tolist(), strict=True)]
         ledger = Ledger(self._service, run_id)
-        records = {position: await ledger.record(position) for position in {position for position, _ in places}}
+        records = await ledger.records_at({position for position, _ in places})
         serials = table.serial[page].tolist()
         texts = await self._texts(uid, serials)
         rows = [
@@ -108,11 +113,26 @@ class Gallery:
 
     async def _columns(self, run_id: str, start: int, last: int) -> list[history.Columns]:
         """The columns of the records behind a position and up to another."""
+        run, lineage = await self._service.ask(run_id, lambda run: (run, run.lineage))
+        known, kept = self._kept.pop(run, (lineage, {}))
+        if known != lineage:
+            kept = {}
+        self._kept[run] = lineage, kept
+        for looked_at in [*self._kept][:-KEPT_RUNS]:
+            del self._kept[looked_at]
         found: list[history.Columns] = []
         while start < last:
+            if (one := kept.get(start + 1)) is not None:
+                found.append(one)
+                start += 1
+                continue
             upto = min(start + AT_ONCE, last)
-            found += await self._service.ask(run_id, partial(self._read, after=start, upto=upto))
+            read = await self._service.ask(run_id, partial(self._read, after=start, upto=upto))
+            kept |= {one.position: one for one in read}
+            found += read
             start = upto
+        for position in sorted(kept)[:-KEPT]:
+            del kept[position]
         return found
 
     def _read(self, run: Run, after: int, upto: int) -> list[history.Columns]:

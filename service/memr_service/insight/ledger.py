@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterable, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 
 from memr_client.errors import InvalidRequest
 
 from memr_service.record import Record, unseal
+from memr_service.run import Run
 from memr_service.service import Service
 from memr_service.state import State
 from memr_service.store.base import StoredRecord
@@ -40,10 +42,22 @@ class Ledger:
         Raises:
             InvalidRequest: there is none, or the bounded journal has dropped it.
         """
-        found = await self._read(position - 1, position)
-        if not found:
-            raise await self._missing(position)
-        return (await asyncio.to_thread(_opened, found))[0]
+        return (await self.records_at([position]))[position]
+
+    async def records_at(self, positions: Iterable[int]) -> dict[int, Record]:
+        """The records at some positions, by position.
+
+        Raises:
+            InvalidRequest: one of them is not there, or the bounded journal has dropped it.
+        """
+        wanted = sorted(positions)
+        found: dict[int, Record] = {}
+        for start in range(0, len(wanted), AT_ONCE):
+            stored = await self._service.ask(self._run_id, partial(_at, positions=wanted[start : start + AT_ONCE]))
+            found |= {record.position: record for record in await asyncio.to_thread(_opened, stored)}
+        if missing := [position for position in wanted if position not in found]:
+            raise await self._missing(missing[0])
+        return found
 
     async def records(self, after: int, upto: int) -> AsyncIterator[Record]:
         """The records behind a position and up to another, as far as they are kept."""
@@ -109,6 +123,10 @@ class Ledger:
             limit=[first, last],
             remedy="Positions count records; an answer names its own.",
         )
+
+
+def _at(run: Run, positions: Sequence[int]) -> list[StoredRecord]:
+    return [one for position in positions for one in run.records(position, position - 1)]
 
 
 def _opened(stored: list[StoredRecord]) -> list[Record]:
