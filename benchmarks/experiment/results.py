@@ -8,13 +8,15 @@ from typing import Any
 
 import numpy as np
 
+from benchmarks.experiment.methods import METHODS
+
 MEASURES = ("final", "area")
 """final: accuracy on held-out questions after the last step. area: its mean over the steps, from the first on."""
 
 
 @dataclass(frozen=True)
 class Results:
-    """Rows of one task. Methods are in the order in which they came, seeds ascend."""
+    """Rows of one task. Methods are in the order of `METHODS`, seeds ascend."""
 
     task: str
     rows: dict[str, dict[int, dict[str, Any]]]
@@ -27,7 +29,7 @@ class Results:
         for row in rows:
             if row["task"] == task:
                 found.setdefault(row["method"], {})[row["seed"]] = row
-        return cls(task, {method: dict(sorted(seeds.items())) for method, seeds in found.items()})
+        return cls(task, {method: dict(sorted(found[method].items())) for method in METHODS if method in found})
 
     def on(self, seeds: Sequence[int]) -> Results:
         """Only these seeds, and only the methods that have run all of them: what may be compared at a glance."""
