@@ -10,6 +10,7 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import closing
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -268,7 +269,13 @@ def test_a_watcher_outlives_the_server(tmp_path: Path) -> None:
     store, port = f"sqlite:///{tmp_path}/data", free_port()
     with serving("--store", store, port=port) as url, RewardClient(url, run="run") as client:
         command = [sys.executable, "-m", "memr_service", "watch", "run", "--url", url, "--dir", str(tmp_path)]
-        watcher = subprocess.Popen([*command, "--every", "0.1"], stderr=subprocess.PIPE, text=True)
+        watcher = subprocess.Popen(
+            [*command, "--every", "0.1"],
+            stderr=subprocess.PIPE,
+            text=True,
+            # Where the tests are a shell's background job, they ignore SIGINT, and what they start would as well.
+            preexec_fn=partial(signal.signal, signal.SIGINT, signal.SIG_DFL),
+        )
         for step in range(2):
             train(client, step)
         until(lambda: len(lines(tmp_path, client)) == 2)
