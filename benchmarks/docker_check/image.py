@@ -134,18 +134,20 @@ def _server(pid: int) -> psutil.Process:
     end = time.monotonic() + 60
     while time.monotonic() < end:
         for process in psutil.Process(pid).children(recursive=True):
-            command = process.as_dict(["cmdline"])["cmdline"] or []
-            if command[:2] == ["/opt/memr/bin/python3", "/opt/memr/bin/memr"]:
-                return process
+            with suppress(psutil.NoSuchProcess):  # those that prepare the container come and go
+                if process.cmdline()[:2] == ["/opt/memr/bin/python3", "/opt/memr/bin/memr"]:
+                    return process
         time.sleep(0.05)
     raise SystemExit("The image's command did not start.")
 
 
 def _kill_all_below(buildah: subprocess.Popen[bytes]) -> None:
     """What is left of a container where the check itself failed."""
-    if buildah.poll() is None:
+    while buildah.poll() is None:
         for process in psutil.Process(buildah.pid).children(recursive=True):
-            process.kill()
+            with suppress(psutil.NoSuchProcess):
+                process.kill()
+        time.sleep(0.1)
 
 
 def _as_pip_is_told(folder: Path) -> list[str]:
