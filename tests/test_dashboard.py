@@ -15,6 +15,7 @@ from memr_client.insight import Completions, Map
 from memr_client.schemas import History
 from memr_service.app import create_app
 from memr_service.insight import gallery
+from memr_service.insight.plane import project
 from memr_service.settings import Settings
 from starlette.testclient import TestClient
 
@@ -268,6 +269,19 @@ def test_a_map_shows_stored_completions_where_an_eigendecomposition_puts_them(cl
         assert point.outcome == outcomes[point.serial]
         assert point.memory == ("success" if point.outcome else "failure")
         assert point.completion == f"completion {point.serial // 6}.{point.serial % 6}"
+
+
+@pytest.mark.parametrize(("points", "numbers"), [(1, 8), (2, 8), (5, 40), (40, 5), (3, 1)])
+def test_points_lie_where_a_singular_value_decomposition_puts_them(points, numbers):
+    vectors = np.random.default_rng(points).normal(size=(points, numbers)).astype(np.float32)
+    centred = vectors.astype(np.float64) - vectors.astype(np.float64).mean(axis=0)
+    _, lengths, axes = np.linalg.svd(centred, full_matrices=False)
+    expected = np.zeros((points, 2))
+    expected[:, : len(axes)] = centred @ axes[:2].T
+    at, shares = project(vectors)
+    assert np.abs(at) == pytest.approx(np.abs(expected), abs=1e-9)
+    total = (lengths**2).sum()
+    assert sum(shares) == pytest.approx((lengths[:2] ** 2).sum() / total if total else 0)
 
 
 def test_a_map_samples_both_memories_over_all_ages_and_looks_the_same_twice(client):

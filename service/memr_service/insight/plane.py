@@ -9,6 +9,9 @@ import numpy as np
 from memr_service.run import Run
 from memr_service.state import SIDES
 
+NO_AXIS = 1e-6
+"""Of the longest axis: what is shorter is rounding, and points nowhere."""
+
 
 @dataclass(frozen=True)
 class Sample:
@@ -51,12 +54,17 @@ def project(vectors: np.ndarray) -> tuple[np.ndarray, tuple[float, float]]:
         (m, 2) coordinates, and the share of the variance along each. An axis points to where its largest loading is
         positive, so that a map does not turn over from one look to the next; axes that there are not are 0.
     """
-    centred = vectors - vectors.mean(axis=0)
-    _, lengths, axes = np.linalg.svd(centred, full_matrices=False)
-    axes = axes[:2] * np.sign(axes[np.arange(len(axes[:2])), np.abs(axes[:2]).argmax(axis=1)])[:, None]
-    at = np.zeros((len(vectors), 2))
+    centred = (vectors - vectors.mean(axis=0, dtype=np.float64)).astype(np.float64)
+    wide = len(centred) < centred.shape[1]  # whichever of the two matrices is the smaller one has the same spectrum
+    lengths, ways = np.linalg.eigh(centred @ centred.T if wide else centred.T @ centred)
+    lengths, axes = np.maximum(lengths[::-1], 0), ways[:, :-3:-1].T
+    if wide:
+        axes = axes @ centred
+        norms = np.linalg.norm(axes, axis=1, keepdims=True)
+        axes /= np.where(norms > NO_AXIS * norms.max(), norms, np.inf)
+    axes = axes * np.sign(axes[np.arange(len(axes)), np.abs(axes).argmax(axis=1)])[:, None]
+    at, spread = np.zeros((len(vectors), 2)), np.zeros(2)
     at[:, : len(axes)] = centred @ axes.T
-    spread, total = np.zeros(2), float((lengths**2).sum())
-    spread[: len(axes)] = lengths[:2] ** 2
-    shares = spread / total if total else spread
+    spread[: len(axes)] = lengths[:2]
+    shares = spread / (float(lengths.sum()) or 1.0)
     return at, (float(shares[0]), float(shares[1]))
