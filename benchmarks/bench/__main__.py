@@ -1,6 +1,6 @@
 """How fast is memr, how small, how large? Every figure beside what it is compared with, measured in turn.
 
-    make bench            # under 20 minutes on an idle machine of two cores; QUICK=1: minutes, with smaller memories
+    make bench            # half an hour on an idle machine of two cores; QUICK=1: minutes, with smaller memories
     python -m benchmarks.bench --only large
     python -m benchmarks.bench --store redis    # the same over a Redis that writes every commit to its disk
 
