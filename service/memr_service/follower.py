@@ -14,6 +14,7 @@ from memr_client.schemas import RunConfig
 
 from memr_service.graphs import Graphs
 from memr_service.lineage import clipped, holds, lineage
+from memr_service.memory.allocator import give_back
 from memr_service.record import Record, unseal
 from memr_service.state import State
 from memr_service.store.base import Moved, Snapshot, Store, StoredRecord, StoredRun, Tip
@@ -191,6 +192,7 @@ class Follower:
             self._snapshot = None
             self.state.thaw()
             self._trim()
+            self._background.submit(give_back)
 
     def _trim(self) -> None:
         """Where the journal is bounded: drop the records a snapshot stands for, but none that a checkpoint needs."""
