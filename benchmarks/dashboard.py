@@ -78,7 +78,7 @@ def answers(url: str) -> Iterator[tuple[str, float]]:
             "/completions?limit=50",
             "/completions?limit=50&sort=reward",
             "/completions?limit=50&text=nobody+wrote+this",
-            "/map?most=2000",
+            "/map?most=1200",
             "/audits",
         ):
             address = f"/runs/long{path}"

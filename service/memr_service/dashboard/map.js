@@ -11,7 +11,7 @@ const HEIGHT = 620;
 const MARGIN = 24;
 
 export async function map(run, signal) {
-  const { points, explained, memory } = await get(at(run, "/map", { most: 2000 }), signal);
+  const { points, explained, memory } = await get(at(run, "/map", { most: 1200 }), signal);
   if (!points.length) return element("p", {}, "Both memories are empty.");
   points.sort((a, b) => a.serial - b.serial);
   const places = laidOut(points);

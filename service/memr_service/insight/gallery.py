@@ -26,7 +26,7 @@ KEPT, KEPT_RUNS = 2048, 4
 """Newest records of so many runs whose columns are kept unpacked, some 8 kB each, until another run is looked at."""
 NEWEST = 20_000
 """Records that a table looks at."""
-SEARCHED = 20_000
+SEARCHED = 12_000
 """Completions whose texts a search looks through, at most."""
 SHOWN_CHARS = 400
 """Of a text; `explain` shows the whole."""
