@@ -403,6 +403,4 @@ def exact_cosines(query: np.ndarray, vectors: np.ndarray) -> np.ndarray:
     numpy sums a contiguous last axis pairwise and each row by itself, so a cosine depends on its two vectors alone:
     not on how many others were asked for, nor on the matrix library or the number of threads.
     """
-    q, v = query.astype(np.float64), vectors.astype(np.float64)
-    norms = np.sqrt((v * v).sum(axis=1) * (q * q).sum())
-    return np.asarray((v * q).sum(axis=1) / norms)
+    return reward.rowwise_cosines(vectors, query[None])
