@@ -13,6 +13,7 @@ from threadpoolctl import threadpool_limits
 
 from memr_service.app import create_app, logs
 from memr_service.app.lifecycle import Lifecycle
+from memr_service.memory import allocator
 from memr_service.service import Service
 from memr_service.settings import Settings
 
@@ -30,6 +31,7 @@ def serve(settings: Settings) -> None:
     """
     _refuse_open_door(settings)
     logs.configure()
+    allocator.keep()
     threadpool_limits(1, user_api="blas")  # numpy's products are small here: more threads wait more than they work
     app = create_app(settings.model_copy(update={"address": settings.address or address_of(settings)}))
     lifecycle: Lifecycle = app.state.context.lifecycle
