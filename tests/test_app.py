@@ -57,6 +57,15 @@ def test_a_batch_gets_one_reward_for_each_completion_and_is_remembered(client):
     assert client.get("/runs/run").json()["position"] == answer.position == 1
 
 
+def test_what_is_remembered_is_applied_behind_the_answer_without_being_asked_for(client):
+    position = client.post("/reward", json=body(4)).json()["position"]
+    run = client.app.state.context.service._runs._open["run"]
+    until = time.monotonic() + 10
+    while run._state.position < position:
+        assert time.monotonic() < until
+        time.sleep(0.001)
+
+
 def test_every_answer_says_where_its_time_went_and_under_which_id_it_is_logged(client):
     response = client.post("/reward", json=body(), headers={"X-Request-Id": "step-1.rank-0"})
     assert response.headers["x-request-id"] == "step-1.rank-0"

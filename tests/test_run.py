@@ -280,6 +280,29 @@ def read_positions(store: SqliteStore, monkeypatch: pytest.MonkeyPatch) -> list[
     return read
 
 
+def test_a_record_is_applied_once_by_whoever_first_asks_for_the_state() -> None:
+    run, twin = open_run(SqliteStore(None)), open_run(SqliteStore(None))
+    for batch in batches(7, 20):
+        answer = reward(run, batch)
+        assert run._state.position == json.loads(answer)["position"] - 1  # the answer does not wait
+        together = threading.Barrier(4)
+        seen: list[int] = []
+
+        def ask(together: threading.Barrier = together, seen: list[int] = seen) -> None:
+            together.wait()
+            seen.append(run.state.position)
+
+        asking = [threading.Thread(target=ask) for _ in range(4)]
+        for thread in asking:
+            thread.start()
+        for thread in asking:
+            thread.join()
+        assert seen == [json.loads(answer)["position"]] * 4
+        reward(twin, batch)
+        twin.settle()
+    assert everything(run)[0] == everything(twin)[0]
+
+
 def test_a_run_is_recovered_from_its_journal_alone(directory: Path) -> None:
     store = SqliteStore(directory)
     run, sent = open_run(store, max_prompts=5, max_completions=3), batches(8, 30)
@@ -303,6 +326,7 @@ def test_snapshots_are_taken_and_a_restart_reads_only_what_came_after(
     sent = iter(batches(9, 200))
     while not later.jobs:
         reward(run, next(sent))
+        run.settle()
     position, digest = run.state.position, run.state.digest()
     for _ in range(3):
         reward(run, next(sent))  # the memory goes on while the snapshot waits to be written

@@ -48,5 +48,11 @@ def timed(answer: bytes, timing_ms: dict[str, float]) -> bytes:
     )
 
 
+def known_at_the_end(answer: bytes) -> dict[str, Any]:
+    """`memory` and `timing_ms` of an answer, which come last in it: all of it need not be read for them."""
+    fields: dict[str, Any] = orjson.loads(b"{" + answer[answer.rindex(b'"memory":') :])
+    return fields
+
+
 def _mine(column: list[list[str]], items: np.ndarray | None) -> list[list[str]]:
     return column if items is None else [column[item] for item in items.tolist()]

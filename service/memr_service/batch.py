@@ -83,7 +83,8 @@ def identities(request: RewardRequest) -> list[bytes]:
         InvalidRequest: a prompt has no text to encode (whether or not it is going to be encoded).
     """
     for item, prompt in enumerate(request.prompts):
-        prompt_text(prompt, item)
+        if not isinstance(prompt, str):
+            prompt_text(prompt, item)
     if request.prompt_ids is not None:
         return [identity(prompt, name) for prompt, name in zip(request.prompts, request.prompt_ids, strict=True)]
     known = {prompt: identity(prompt, None) for prompt in {one for one in request.prompts if isinstance(one, str)}}
@@ -121,7 +122,7 @@ def unit_rows(sent: np.ndarray, name: str, items: np.ndarray | None = None) -> n
         InvalidRequest: a row is zero or not finite.
     """
     # The order of summation follows the layout.
-    matrix = np.ascontiguousarray(sent if items is None else sent[items], np.float64)
+    matrix = np.array(sent if items is None else sent[items], np.float64, order="C")
     with np.errstate(over="ignore"):
         norms = np.sqrt((matrix * matrix).sum(axis=1))
     wrong = np.flatnonzero(~np.isfinite(norms) | (norms == 0))
@@ -133,7 +134,8 @@ def unit_rows(sent: np.ndarray, name: str, items: np.ndarray | None = None) -> n
             limit="finite rows that are not zero",
             remedy="A text always has an embedding: check the encoder that made it.",
         )
-    return np.asarray(matrix / norms[:, None], np.float32)
+    matrix /= norms[:, None]
+    return matrix.astype(np.float32)
 
 
 def rounded(vectors: np.ndarray, storage: str) -> np.ndarray:

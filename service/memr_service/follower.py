@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import math
+import threading
 from collections.abc import Iterator
 from concurrent.futures import Executor, Future
 from dataclasses import dataclass, replace
@@ -55,7 +56,27 @@ class Follower:
         self._journal_bytes = 0
         self._snapshot_after = limits.snapshot_bytes
         self._snapshot: Future[None] | None = None
+        self._due: tuple[Record, int] | None = None
+        self._torn = False
+        self._settling = threading.RLock()
         self._recover()
+
+    @property
+    def state(self) -> State:
+        """What the run remembers at the end of its journal; where its newest record is still to be applied, it is."""
+        self.settle()
+        return self._state
+
+    def settle(self) -> None:
+        """Apply the newest record if that was put off (see `Run.reward`); from any thread."""
+        with self._settling:
+            if self._torn:
+                raise RuntimeError(f"run {self.stored.run_id!r} is to be read anew: a record was applied in part")
+            if self._due is not None:
+                (record, size), self._due, self._torn = self._due, None, True
+                self._state.apply(record)
+                self._torn = False
+                self._after(record, size)
 
     @property
     def uid(self) -> int:
@@ -133,8 +154,8 @@ class Follower:
 
     def _read(self, newest: Snapshot | None) -> None:
         """Become what a snapshot and the records after it say. `ValueError` where they do not belong together."""
-        self.state = State(self.config)
-        self.state.find_graph = partial(self.graphs.find, self.state)
+        self._state = State(self.config)
+        self._state.find_graph = partial(self.graphs.find, self._state)
         self._journal_bytes = 0
         if newest is not None:
             self._pace(newest)
@@ -169,6 +190,7 @@ class Follower:
 
     def close(self) -> None:
         """Finish what runs in the background, and leave a snapshot so that the next start is quick."""
+        self.settle()
         if self._snapshot is not None:
             self._snapshot.exception()
             self._tend()

@@ -53,6 +53,8 @@ class Run(Follower):
     ) -> tuple[list[bytes], Record]:
         """Rewards for a batch, which is then part of the run: read, score, commit, apply.
 
+        The record is applied by `settle`, or when the state is next asked for: the answer need not wait for that.
+
         Args:
             submissions: the requests that make up the batch, each of which gets its answer.
             expired: open groups whose time is up, to be written as they are (barrier `snapshot`).
@@ -81,9 +83,8 @@ class Run(Follower):
             committed = self._commit(record, payload, [*answers(record, bodies)])
         timing["commit"] = 1e3 * (time.perf_counter() - scored)
 
-        # Apply: exactly what the record says.
-        self.state.apply(record)
-        self._after(record, len(payload))
+        # Apply: exactly what the record says, when the answer is on its way.
+        self._due = record, len(payload)
         return [self._final(one, body, timing) for one, body in zip(submissions, bodies, strict=True)], record
 
     def expire(self, names: Sequence[bytes]) -> Record | None:

@@ -21,6 +21,7 @@ from memr_client.errors import DeadlineExceeded, InvalidRequest, ProblemError, U
 from memr_client.schemas import BarrierState, Checkpoint, HistoryRow, RewardRequest, RunConfig, RunInfo, Version
 
 from memr_service import batch as inputs
+from memr_service.answer import known_at_the_end
 from memr_service.barrier import Barrier, Keeper, Member, Seat, merged, new_barrier
 from memr_service.batcher import Batcher
 from memr_service.embedder import Embedder, Sent, sent_embeddings
@@ -142,6 +143,12 @@ class Service:
         joined = name in self._in_flight
         answered, replayed = await self._in_flight(name, request.request_id, digest, work)
         return answered, replayed or joined
+
+    async def settle(self, run_id: str) -> None:
+        """Have a run's newest record applied, for when its answer has left; whoever asks for the state sooner gets it
+        whole. Returns at once."""
+        if not self._draining:  # `close` does it
+            self._engine.submit(self._runs.settle, run_id)
 
     async def _answer(
         self,
@@ -463,7 +470,7 @@ class Service:
 
     def _observe(self, request: RewardRequest, replayed: bool, encoded: int, truncated: int, answer: bytes) -> None:
         if self.observers:
-            fields = orjson.loads(answer)
+            fields = known_at_the_end(answer)
             event = RewardEvent(
                 request.run_id,
                 request.mode,

@@ -16,10 +16,10 @@ def diversity(completions: np.ndarray, group: np.ndarray) -> np.ndarray:
     [1.0, 0.0]
     """
     count = np.bincount(group)
-    begins, order = np.cumsum(count) - count, np.argsort(group, kind="stable")
-    found = np.full(len(count), np.nan)
-    for g in set(count.tolist()) - {0, 1}:
-        members = order[begins[count == g][:, None] + np.arange(g)]  # (groups of this size, g)
-        total = completions[members].sum(axis=1)
-        found[count == g] = 1 - ((total * total).sum(axis=1) - g) / (g * (g - 1))
-    return found[count > 1]
+    begins, g = (np.cumsum(count) - count)[count > 0], count[count > 0]
+    if not len(g):
+        return np.empty(0)
+    together = completions if (group[1:] >= group[:-1]).all() else completions[np.argsort(group, kind="stable")]
+    total = np.add.reduceat(together, begins, axis=0)
+    squares, g = (total * total).sum(axis=1)[g > 1], g[g > 1]
+    return np.asarray(1 - (squares - g) / (g * (g - 1)))

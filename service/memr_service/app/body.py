@@ -159,18 +159,14 @@ def _check_size(columns: Mapping[str, Sequence[str | list[Message]]], settings: 
             remedy="Send it in several requests, or raise MEMR_MAX_ITEMS on the server.",
         )
     for name, column in columns.items():
-        for item, text in enumerate(column):
-            if (length := _length(text)) > settings.max_text_chars:
-                raise TooLarge(
-                    f"{name}[{item}] has too many characters.",
-                    value=length,
-                    limit=settings.max_text_chars,
-                    remedy="Cut the text, or raise MEMR_MAX_TEXT_CHARS on the server.",
-                )
-
-
-def _length(text: str | list[Message]) -> int:
-    return len(text) if isinstance(text, str) else sum(len(message.text) for message in text)
+        lengths = [len(text) if isinstance(text, str) else sum(len(one.text) for one in text) for text in column]
+        if (most := max(lengths, default=0)) > settings.max_text_chars:
+            raise TooLarge(
+                f"{name}[{lengths.index(most)}] has too many characters.",
+                value=most,
+                limit=settings.max_text_chars,
+                remedy="Cut the text, or raise MEMR_MAX_TEXT_CHARS on the server.",
+            )
 
 
 def _too_many_bytes(limit: int) -> TooLarge:

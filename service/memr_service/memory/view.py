@@ -158,11 +158,12 @@ class View:
             stored = memory.entries.get(prompt)
             if stored and len(stored) + len(came) > len(staged):
                 left.append((prompt, stored[: len(stored) + len(came) - len(staged)]))
-        gone = on_grid(memory.completions.take(np.array([row for _, rows in left for row in rows], np.int64)))
-        start = 0
-        for prompt, rows in left:
-            totals[prompt] = totals[prompt] - gone[start : start + len(rows)].sum(axis=0)
-            start += len(rows)
+        if left:
+            gone = on_grid(memory.completions.take(np.array([row for _, rows in left for row in rows], np.int64)))
+            start = 0
+            for prompt, rows in left:
+                totals[prompt] = totals[prompt] - gone[start : start + len(rows)].sum(axis=0)
+                start += len(rows)
         return totals
 
     def total(self) -> np.ndarray:
@@ -311,11 +312,11 @@ class View:
 
     def _held(self, items: np.ndarray, entries: np.ndarray) -> np.ndarray:
         """Place in `entries` of the entry each item must not see, -1 for none."""
-        places = np.flatnonzero(entries < 0)
+        (places,) = (entries < 0).nonzero()
         if not len(places):
             return np.full(len(items), -1)
         stored = ~entries[places]  # the request's items stored under this prompt, in item order
-        return np.asarray(places[np.searchsorted(stored, items) % len(stored)])
+        return np.asarray(places[stored.searchsorted(items) % len(stored)])
 
     def _others(
         self,

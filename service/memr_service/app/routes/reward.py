@@ -18,6 +18,7 @@ from memr_client.errors import (
     UnsupportedMedia,
 )
 from memr_client.schemas import RewardRequest, RewardResponse
+from starlette.background import BackgroundTask
 
 from memr_service.app.body import parse
 from memr_service.app.connection import while_connected
@@ -87,7 +88,8 @@ async def reward(request: Request) -> Response:
     headers = {"Server-Timing": _timing(body=parsed - arrived, service=time.monotonic() - parsed)}
     if replayed:
         headers["Idempotency-Replayed"] = "true"
-    return Response(answer, headers=headers, media_type="application/json")
+    applied = BackgroundTask(context.service.settle, body.run_id)
+    return Response(answer, headers=headers, media_type="application/json", background=applied)
 
 
 def _patience(request: Request, most_s: float) -> float:
