@@ -94,6 +94,21 @@ def test_json_and_packed_messagepack_with_embeddings_get_the_same_rewards(client
     assert plain.json()["chain"] == packed.json()["chain"]
 
 
+def test_a_prompts_embedding_may_be_sent_once_for_all_its_items(client):
+    rows = np.random.default_rng(0).normal(size=(4, 8)).tolist()
+    alike = {"prompts": ["q"] * 4, "request_id": "r1"}
+    whole = {"prompts": [rows[0], rows[0], rows[1], rows[0]], "completions": rows}
+    once = {"prompts": [rows[1], rows[0]], "completions": rows, "prompt_of": [1, 1, 0, 1]}
+    first = client.post("/reward", json=body(4, **alike, embeddings=whole))
+    again = client.post("/reward", json=body(4, **alike, embeddings=once))
+    assert first.status_code == 200
+    assert again.headers["idempotency-replayed"] == "true"  # it is the same body, said in fewer words
+    fresh = client.post("/reward", json=body(4, "other", **alike, embeddings=once))
+    assert fresh.json()["chain"] == first.json()["chain"]
+    wrong = client.post("/reward", json=body(4, **alike, embeddings={**once, "prompt_of": [1, 0, 0, 1]}))
+    assert_problem(wrong, 422)
+
+
 def test_a_body_above_the_threads_threshold_is_answered_alike(client):
     long = [f"{i} " * 100 for i in range(4)]
     many = {
@@ -186,6 +201,11 @@ REFUSED = [
     (422, {"json": body(embeddings={"prompts": [[1.0], [0.0]], "completions": [[1.0], [1.0]]})}),
     (422, {"json": body(embeddings={"prompts": [[1.0], [1.0, 2.0]], "completions": [[1.0], [1.0]]})}),
     (422, {"json": body(embeddings={"prompts": "text", "completions": "text"})}),
+    (422, {"json": body(embeddings={"prompts": [[1.0]], "completions": [[1.0], [1.0]], "prompt_of": [0]})}),
+    (422, {"json": body(embeddings={"prompts": [[1.0]], "completions": [[1.0], [1.0]], "prompt_of": [0, 1]})}),
+    (422, {"json": body(embeddings={"prompts": [[1.0]] * 2, "completions": [[1.0], [1.0]], "prompt_of": [0, 0]})}),
+    (422, {"json": body(embeddings={"prompts": [[1.0]] * 3, "completions": [[1.0], [1.0]], "prompt_of": [0, 2]})}),
+    (422, {"json": body(embeddings={"prompts": [[1.0]], "completions": [[1.0], [1.0]], "prompt_of": [0, -1]})}),
     (422, {"json": body(embeddings={"prompts": [[1.0] * 5] * 2, "completions": [[1.0] * 5] * 2})}),
     (422, {"json": []}),
     (413, {"json": body(65)}),

@@ -251,6 +251,8 @@ def test_pairs_of_prompt_and_embedding_are_told_apart_by_both() -> None:
     assert first.tolist() == [0, 1, 2]
     assert of.tolist() == [0, 1, 2, 0, 2, 1]
     np.testing.assert_array_equal(vectors[first][of], vectors)
+    same = inputs.distinct_rows(rows, keys, [0, 0, 1, 0, 1, 0])
+    assert [column.tolist() for column in same] == [first.tolist(), of.tolist()]
 
 
 # The digest of a body (L12)

@@ -86,6 +86,24 @@ def test_embeddings_that_float32_would_round_are_sent_as_json_to_the_last_digit(
     assert body["embeddings"]["prompts"] == (np.eye(2) / 3).tolist()
 
 
+def test_prompts_of_a_group_share_one_row_and_are_told_apart_by_every_bit():
+    a, b, c = np.array([[1, 2], [3, 0.0], [3, -0.0]], np.float32)
+    rows = np.stack([a, a, b, c, b, a])
+    texts = [f"{place}" for place in range(6)]
+    body = sent(texts, texts, [1.0] * 6, embeddings={"prompts": rows, "completions": rows})["embeddings"]
+    assert body == {
+        "prompts": np.stack([a, b, c]).tobytes(),
+        "completions": rows.tobytes(),
+        "prompt_of": [0, 0, 1, 2, 1, 0],
+    }
+    itself = {"prompts": np.stack([b, a]), "completions": rows, "prompt_of": [1, 1, 0, 0, 0, 1]}
+    body = sent(texts, texts, [1.0] * 6, embeddings=itself)["embeddings"]
+    assert body == {"prompts": np.stack([b, a]).tobytes(), "completions": rows.tobytes(), "prompt_of": [1, 1, 0, 0, 0, 1]}
+    precise = {**itself, "prompts": np.eye(2) / 3}
+    assert sent(texts, texts, [1.0] * 6, embeddings=precise)["embeddings"]["prompt_of"] == [1, 1, 0, 0, 0, 1]
+    assert sent([], [], [], embeddings={"prompts": rows[:0], "completions": rows[:0]})["embeddings"]["prompts"] == b""
+
+
 def test_without_msgpack_the_same_numbers_go_as_json(monkeypatch):
     rows = np.random.default_rng(0).standard_normal((2, 3)).astype(np.float32)
     monkeypatch.setitem(sys.modules, "msgpack", None)

@@ -47,7 +47,7 @@ class Columns(TypedDict, total=False):
     truncated: Sequence[bool] | Array | None
     request_id: str | None
     mode: Literal["train", "eval"]
-    embeddings: Embeddings | Mapping[Literal["prompts", "completions"], Any] | None
+    embeddings: Embeddings | Mapping[Literal["prompts", "completions", "prompt_of"], Any] | None
 
 
 def reward_request(
@@ -107,8 +107,8 @@ def encode(request: RewardRequest) -> tuple[bytes, str]:
 
 def _json(request: RewardRequest) -> bytes:
     if (sent := request.embeddings) is not None:
-        lists = Embeddings(prompts=_plain(sent.prompts), completions=_plain(sent.completions))
-        request = request.model_copy(update={"embeddings": lists})
+        lists = {"prompts": _plain(sent.prompts), "completions": _plain(sent.completions)}
+        request = request.model_copy(update={"embeddings": sent.model_copy(update=lists)})
     return request.model_dump_json(exclude_unset=True).encode()
 
 
@@ -116,8 +116,9 @@ def _msgpack(request: RewardRequest) -> bytes | None:
     """MessagePack where it is installed and carries the embeddings as they lie in memory; else None."""
     if (sent := request.embeddings) is None:
         return None
-    n = len(request.prompts)
-    prompts, completions = _float32(sent.prompts, n), _float32(sent.completions, n)
+    n, prompt_of = len(request.prompts), sent.prompt_of
+    prompts = _float32(sent.prompts, n if prompt_of is None else max(prompt_of, default=-1) + 1)
+    completions = _float32(sent.completions, n)
     if prompts is None or completions is None:
         return None
     try:
@@ -125,8 +126,26 @@ def _msgpack(request: RewardRequest) -> bytes | None:
     except ImportError:  # it comes with the service; the client alone says the same in JSON
         return None
     fields = request.model_dump(mode="json", exclude_unset=True, exclude={"embeddings"})
-    packed: bytes = msgpack.packb({**fields, "embeddings": {"prompts": prompts, "completions": completions}})
+    if prompt_of is None and n:
+        prompts, prompt_of = _each_once(prompts, n)
+    embeddings = {"prompts": prompts, "completions": completions}
+    if prompt_of is not None:
+        embeddings["prompt_of"] = prompt_of
+    packed: bytes = msgpack.packb({**fields, "embeddings": embeddings})
     return packed
+
+
+def _each_once(rows: bytes, n: int) -> tuple[bytes, list[int] | None]:
+    """The distinct ones of n rows, and which of them each is (n), or None where all differ."""
+    size = len(rows) // n
+    places: dict[bytes, int] = {}
+    prompt_of, before, place = [], b"", 0
+    for start in range(0, n * size, size or 1):
+        row = rows[start : start + size]
+        if row != before:  # the items of a group follow each other, and to compare costs less than to hash
+            before, place = row, places.setdefault(row, len(places))
+        prompt_of.append(place)
+    return (b"".join(places), prompt_of) if len(places) < n else (rows, None)
 
 
 def _float32(matrix: Any, n: int) -> bytes | None:

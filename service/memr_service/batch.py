@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import numpy as np
@@ -125,8 +125,8 @@ def unit_rows(sent: np.ndarray, name: str, items: np.ndarray | None = None) -> n
     matrix = np.array(sent if items is None else sent[items], np.float64, order="C")
     with np.errstate(over="ignore"):
         norms = np.sqrt((matrix * matrix).sum(axis=1))
-    wrong = np.flatnonzero(~np.isfinite(norms) | (norms == 0))
-    if len(wrong):
+    if len(norms) and not 0 < norms.min() <= norms.max() < np.inf:  # NaN is in neither order with anything
+        wrong = np.flatnonzero(~np.isfinite(norms) | (norms == 0))
         item = wrong[0] if items is None else items[wrong[0]]
         raise InvalidRequest(
             f"embeddings.{name}[{item}] is zero or not finite.",
@@ -177,17 +177,47 @@ def matrix(raw: Any, name: str, n: int) -> np.ndarray:
     return sent
 
 
-def distinct_rows(vectors: np.ndarray, keys: list[bytes]) -> tuple[np.ndarray, np.ndarray]:
+def places(prompt_of: list[int], n: int) -> list[int]:
+    """`embeddings.prompt_of`, which names a row for each of n items.
+
+    Raises:
+        InvalidRequest: it does not, or names more rows than there are items.
+    """
+    if len(prompt_of) != n:
+        raise InvalidRequest(
+            f"embeddings.prompt_of has {len(prompt_of)} numbers for {n} items.",
+            value=len(prompt_of),
+            limit=n,
+            remedy="Name for each item the row of embeddings.prompts that it has, or leave it out and send n rows.",
+        )
+    if (most := max(prompt_of)) >= n:
+        raise InvalidRequest(
+            f"embeddings.prompt_of names row {most}; {n} items have at most as many rows, counted from 0.",
+            value=most,
+            limit=n - 1,
+            remedy="Send each embedding once, in the order in which items first have it.",
+        )
+    return prompt_of
+
+
+def distinct_rows(
+    vectors: np.ndarray, keys: list[bytes], places: list[int] | None = None
+) -> tuple[np.ndarray, np.ndarray]:
     """Distinct (prompt, embedding) pairs: the items where each comes first (u,), and which of them is each item's (n,).
 
     Args:
         vectors: embedding of each item's prompt (n, d). keys: its identity (n).
+        places: row of `vectors` that each item has (n); None: its own.
     """
+    rows: Iterable[bytes] = map(np.ndarray.tobytes, vectors)
+    if places is not None:
+        once = [*rows]
+        rows = (once[place] for place in places)
     places: dict[tuple[bytes, bytes], int] = {}
     first: list[int] = []
     of: list[int] = []
     before = None
-    for item, pair in enumerate(zip(keys, map(np.ndarray.tobytes, vectors), strict=True)):
+    for item, pair in enumerate(zip(keys, rows, strict=True)):
         if pair != before:  # the items of a group mostly follow each other, and to compare costs less than to hash
             before, place = pair, places.setdefault(pair, len(first))
             if place == len(first):
@@ -204,8 +234,8 @@ def body_digest(request: RewardRequest, embeddings: Sequence[np.ndarray]) -> byt
     """
     said = {name: value for name, value in request if name not in ("run_id", "request_id", "embeddings")}
     digest = hashlib.sha256(orjson.dumps(said, default=Message.model_dump, option=orjson.OPT_SORT_KEYS))
-    for sent in embeddings:
-        digest.update(str(sent.shape).encode())
-        with np.errstate(over="ignore"):
+    with np.errstate(over="ignore"):
+        for sent in embeddings:
+            digest.update(str(sent.shape).encode())
             digest.update(np.ascontiguousarray(sent, "<f4").data)
     return digest.digest()

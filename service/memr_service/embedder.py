@@ -169,12 +169,14 @@ def sent_embeddings(request: RewardRequest, keys: list[bytes]) -> Sent | None:
         keys: identity of each item's prompt (n).
 
     Raises:
-        InvalidRequest: they are not n rows of one dimension, or one of them is zero or not finite.
+        InvalidRequest: they are not n rows of one dimension (of prompts: as many as `prompt_of` names), or one of them
+            is zero or not finite.
     """
     sent, n = request.embeddings, len(request.prompts)
     if sent is None or n == 0:
         return None
-    prompts = inputs.matrix(sent.prompts, "prompts", n)
+    places = None if sent.prompt_of is None else inputs.places(sent.prompt_of, n)
+    prompts = inputs.matrix(sent.prompts, "prompts", n if places is None else max(places) + 1)
     completions = inputs.matrix(sent.completions, "completions", n)
     if prompts.shape[1] != completions.shape[1]:
         raise InvalidRequest(
@@ -183,10 +185,11 @@ def sent_embeddings(request: RewardRequest, keys: list[bytes]) -> Sent | None:
             limit="one dimension",
             remedy="Embed both with the same model.",
         )
-    first, prompt_of = inputs.distinct_rows(prompts, keys)
+    first, prompt_of = inputs.distinct_rows(prompts, keys, places)
+    rows = first if places is None else np.array(places)[first]
     return Sent(
-        prompts=inputs.unit_rows(prompts, "prompts", first),
+        prompts=inputs.unit_rows(prompts, "prompts", rows),
         prompt_of=prompt_of,
         completions=inputs.unit_rows(completions, "completions"),
-        raw=(prompts[first], prompt_of, completions),
+        raw=(prompts[rows], prompt_of, completions),
     )

@@ -14,6 +14,8 @@ class Embeddings(Wire):
 
     prompts: Matrix
     completions: Matrix
+    prompt_of: list[Count] | None = None
+    """The row of `prompts` that each item has (n), where not every item has its own: the items of a group share one."""
 
 
 class RewardRequest(Wire):
