@@ -8,6 +8,7 @@ import platform
 import tempfile
 import threading
 import time
+from collections import deque
 from collections.abc import AsyncIterator, Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
@@ -75,6 +76,7 @@ class Service:
         self._background = ThreadPoolExecutor(2, "memr-background")  # a snapshot need not wait for a graph
         limits = Limits(settings.snapshot_bytes, settings.journal_bytes, 60 * settings.idle_minutes)
         self._runs = Runs(store, self._background, limits, self._forgotten)
+        self._behind: deque[Callable[[], object]] = deque()
         self._in_flight: Once[tuple[bytes, bool]] = Once()
         self.keeper = Keeper(store, settings.address, self._drop_barrier)
         self._barriers: dict[int, Barrier] = {}
@@ -144,11 +146,15 @@ class Service:
         answered, replayed = await self._in_flight(name, request.request_id, digest, work)
         return answered, replayed or joined
 
-    async def settle(self, run_id: str) -> None:
-        """Have a run's newest record applied, for when its answer has left; whoever asks for the state sooner gets it
-        whole. Returns at once."""
-        if not self._draining:  # `close` does it
-            self._engine.submit(self._runs.settle, run_id)
+    async def follow_up(self) -> None:
+        """Do what no answer need wait for: records are applied, texts kept. To be called when an answer is sent; what
+        is asked of the engine sooner does it first."""
+        await asyncio.sleep(0)  # the answer leaves at the end of the event loop's round
+        self._do_what_is_behind()
+
+    def _do_what_is_behind(self) -> None:
+        while self._behind:
+            self._behind.popleft()()
 
     async def _answer(
         self,
@@ -184,7 +190,9 @@ class Service:
                 if done is None:
                     continue
                 (answered,), record = done
-                self._keep_texts(run, record.first_serial, request.prompts, request.completions)
+                self._behind.append(partial(self._engine.submit, self._runs.settle, request.run_id))
+                texts = (record.first_serial, request.prompts, request.completions)
+                self._behind.append(partial(self._keep_texts, run, *texts))
             else:
                 if not digest:
                     submission = replace(submission, body_digest=inputs.body_digest(request, sent.raw if sent else ()))
@@ -424,6 +432,7 @@ class Service:
         self.store.close()
 
     async def _in_engine(self, function: Callable[..., T], *args: Any) -> T:
+        self._do_what_is_behind()
         try:
             return await asyncio.get_running_loop().run_in_executor(self._engine, function, *args)
         except RuntimeError as error:

@@ -88,8 +88,8 @@ async def reward(request: Request) -> Response:
     headers = {"Server-Timing": _timing(body=parsed - arrived, service=time.monotonic() - parsed)}
     if replayed:
         headers["Idempotency-Replayed"] = "true"
-    applied = BackgroundTask(context.service.settle, body.run_id)
-    return Response(answer, headers=headers, media_type="application/json", background=applied)
+    behind = BackgroundTask(context.service.follow_up)
+    return Response(answer, headers=headers, media_type="application/json", background=behind)
 
 
 def _patience(request: Request, most_s: float) -> float:
