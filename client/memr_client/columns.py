@@ -47,7 +47,7 @@ class Columns(TypedDict, total=False):
     truncated: Sequence[bool] | Array | None
     request_id: str | None
     mode: Literal["train", "eval"]
-    embeddings: Embeddings | Mapping[Literal["prompts", "completions", "prompt_of"], Any] | None
+    embeddings: Embeddings | Mapping[str, Any] | None
 
 
 def reward_request(
@@ -128,7 +128,7 @@ def _msgpack(request: RewardRequest) -> bytes | None:
     fields = request.model_dump(mode="json", exclude_unset=True, exclude={"embeddings"})
     if prompt_of is None and n:
         prompts, prompt_of = _each_once(prompts, n)
-    embeddings = {"prompts": prompts, "completions": completions}
+    embeddings: dict[str, Any] = {"prompts": prompts, "completions": completions}
     if prompt_of is not None:
         embeddings["prompt_of"] = prompt_of
     packed: bytes = msgpack.packb({**fields, "embeddings": embeddings})

@@ -177,7 +177,7 @@ def matrix(raw: Any, name: str, n: int) -> np.ndarray:
     return sent
 
 
-def places(prompt_of: list[int], n: int) -> list[int]:
+def rows_of(prompt_of: list[int], n: int) -> list[int]:
     """`embeddings.prompt_of`, which names a row for each of n items.
 
     Raises:
@@ -201,18 +201,18 @@ def places(prompt_of: list[int], n: int) -> list[int]:
 
 
 def distinct_rows(
-    vectors: np.ndarray, keys: list[bytes], places: list[int] | None = None
+    vectors: np.ndarray, keys: list[bytes], row_of: list[int] | None = None
 ) -> tuple[np.ndarray, np.ndarray]:
     """Distinct (prompt, embedding) pairs: the items where each comes first (u,), and which of them is each item's (n,).
 
     Args:
         vectors: embedding of each item's prompt (n, d). keys: its identity (n).
-        places: row of `vectors` that each item has (n); None: its own.
+        row_of: row of `vectors` that each item has (n); None: its own.
     """
     rows: Iterable[bytes] = map(np.ndarray.tobytes, vectors)
-    if places is not None:
+    if row_of is not None:
         once = [*rows]
-        rows = (once[place] for place in places)
+        rows = (once[row] for row in row_of)
     places: dict[tuple[bytes, bytes], int] = {}
     first: list[int] = []
     of: list[int] = []

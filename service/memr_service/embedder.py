@@ -175,8 +175,8 @@ def sent_embeddings(request: RewardRequest, keys: list[bytes]) -> Sent | None:
     sent, n = request.embeddings, len(request.prompts)
     if sent is None or n == 0:
         return None
-    places = None if sent.prompt_of is None else inputs.places(sent.prompt_of, n)
-    prompts = inputs.matrix(sent.prompts, "prompts", n if places is None else max(places) + 1)
+    row_of = None if sent.prompt_of is None else inputs.rows_of(sent.prompt_of, n)
+    prompts = inputs.matrix(sent.prompts, "prompts", n if row_of is None else max(row_of) + 1)
     completions = inputs.matrix(sent.completions, "completions", n)
     if prompts.shape[1] != completions.shape[1]:
         raise InvalidRequest(
@@ -185,8 +185,8 @@ def sent_embeddings(request: RewardRequest, keys: list[bytes]) -> Sent | None:
             limit="one dimension",
             remedy="Embed both with the same model.",
         )
-    first, prompt_of = inputs.distinct_rows(prompts, keys, places)
-    rows = first if places is None else np.array(places)[first]
+    first, prompt_of = inputs.distinct_rows(prompts, keys, row_of)
+    rows = first if row_of is None else np.array(row_of)[first]
     return Sent(
         prompts=inputs.unit_rows(prompts, "prompts", rows),
         prompt_of=prompt_of,
