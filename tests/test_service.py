@@ -592,8 +592,7 @@ def test_after_a_defect_the_run_is_read_anew_from_what_is_stored(
                     for _ in range(2):
                         with pytest.raises((AssertionError, RuntimeError)):
                             await service.run("run")
-                await service.follow_up()
-                assert await service.ready() == {}  # which waits for its turn behind that
+                assert await service.ready() == {}  # whose turn comes behind that
             assert await everything(service) != before
             answer, replayed = await service.reward(rows(1, request_id="id"))
             assert replayed

@@ -45,6 +45,9 @@ T = TypeVar("T")
 PRELOAD_AFTER_S = 2.0
 """Loading takes seconds of processor time; callers that send embeddings to a restarted server need not wait for it."""
 
+BEHIND_S = 0.001
+"""After so long an answer has left: what it need not wait for is done then."""
+
 
 @dataclass(frozen=True)
 class RewardEvent:
@@ -146,11 +149,10 @@ class Service:
         answered, replayed = await self._in_flight(name, request.request_id, digest, work)
         return answered, replayed or joined
 
-    async def follow_up(self) -> None:
-        """Do what no answer need wait for: records are applied, texts kept. To be called when an answer is sent; what
-        is asked of the engine sooner does it first."""
-        await asyncio.sleep(0)  # the answer leaves at the end of the event loop's round
-        self._do_what_is_behind()
+    def _behind_the_answer(self, *work: Callable[[], object]) -> None:
+        """Have something done when the answer has left, or something else is asked of the engine."""
+        self._behind += work
+        asyncio.get_running_loop().call_later(BEHIND_S, self._do_what_is_behind)
 
     def _do_what_is_behind(self) -> None:
         while self._behind:
@@ -190,9 +192,11 @@ class Service:
                 if done is None:
                     continue
                 (answered,), record = done
-                self._behind.append(partial(self._engine.submit, self._runs.settle, request.run_id))
                 texts = (record.first_serial, request.prompts, request.completions)
-                self._behind.append(partial(self._keep_texts, run, *texts))
+                self._behind_the_answer(
+                    partial(self._engine.submit, self._runs.settle, request.run_id),
+                    partial(self._keep_texts, run, *texts),
+                )
             else:
                 if not digest:
                     submission = replace(submission, body_digest=inputs.body_digest(request, sent.raw if sent else ()))

@@ -18,7 +18,6 @@ from memr_client.errors import (
     UnsupportedMedia,
 )
 from memr_client.schemas import RewardRequest, RewardResponse
-from starlette.background import BackgroundTask
 
 from memr_service.app.body import parse
 from memr_service.app.connection import while_connected
@@ -88,8 +87,7 @@ async def reward(request: Request) -> Response:
     headers = {"Server-Timing": _timing(body=parsed - arrived, service=time.monotonic() - parsed)}
     if replayed:
         headers["Idempotency-Replayed"] = "true"
-    behind = BackgroundTask(context.service.follow_up)
-    return Response(answer, headers=headers, media_type="application/json", background=behind)
+    return Response(answer, headers=headers, media_type="application/json")
 
 
 def _patience(request: Request, most_s: float) -> float:
