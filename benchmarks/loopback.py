@@ -23,7 +23,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import httpx
 import numpy as np
@@ -101,9 +101,8 @@ def by_exchange(url: str) -> Kind:
     return lambda request: encode(reward_request(**request, run_id="client"))[0], call
 
 
-def by_disk(path: Path) -> Kind:
+def by_disk(file: BinaryIO) -> Kind:
     """As many bytes as a record has, durable at the end of a file."""
-    file = path.open("wb")
 
     def call(record: bytes) -> Told:
         file.write(record)
@@ -196,7 +195,7 @@ def main() -> None:
             "client": by_client(url),
             "http": by_http(url),
             "exchange": by_exchange(stack.enter_context(bare())),
-            "disk": by_disk(folder / "probe"),
+            "disk": by_disk(stack.enter_context((folder / "probe").open("wb"))),
             "nothing": by_nothing(),
         }
         took = in_turns(kinds, calls)

@@ -31,6 +31,11 @@ class Array(Protocol):
 Texts = Sequence[str | Sequence[Message | Mapping[str, Any]]] | Array
 """Prompts or completions: strings, or lists of chat messages."""
 
+EmbeddingsByName = (
+    Mapping[Literal["prompts", "completions"], Any] | Mapping[Literal["prompts", "completions", "prompt_of"], Any]
+)
+"""The fields of `Embeddings`."""
+
 
 class Columns(TypedDict, total=False):
     """What a reward request may carry beside prompts, completions and outcomes; `RewardRequest` explains each."""
@@ -47,7 +52,7 @@ class Columns(TypedDict, total=False):
     truncated: Sequence[bool] | Array | None
     request_id: str | None
     mode: Literal["train", "eval"]
-    embeddings: Embeddings | Mapping[str, Any] | None
+    embeddings: Embeddings | EmbeddingsByName | None
 
 
 def reward_request(

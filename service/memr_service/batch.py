@@ -83,8 +83,7 @@ def identities(request: RewardRequest) -> list[bytes]:
         InvalidRequest: a prompt has no text to encode (whether or not it is going to be encoded).
     """
     for item, prompt in enumerate(request.prompts):
-        if not isinstance(prompt, str):
-            prompt_text(prompt, item)
+        prompt_text(prompt, item)
     if request.prompt_ids is not None:
         return [identity(prompt, name) for prompt, name in zip(request.prompts, request.prompt_ids, strict=True)]
     known = {prompt: identity(prompt, None) for prompt in {one for one in request.prompts if isinstance(one, str)}}

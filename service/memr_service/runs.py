@@ -116,14 +116,12 @@ class Runs:
         """`Run.reward`; None if the run is not the one the batch was made for any more, or has given the answer."""
         return self._guarded(run, lambda: run.reward(batch, submissions))
 
-    def settle(self, run_id: str) -> None:
-        """`Run.settle`, if the run is in memory; what goes wrong is logged, for nobody waits for it."""
-        if (run := self._open.get(run_id)) is None:
-            return
+    def settle(self, run: Run) -> None:
+        """`Run.settle`, if the run is in use; what goes wrong is logged, for nobody waits for it."""
         try:
             self._guarded(run, run.settle)
         except Exception:
-            log.exception("run %s is read anew: its newest record could not be applied", run_id)
+            log.exception("run %s is read anew: its newest record could not be applied", run.stored.run_id)
 
     def expire(self, run: Run, names: Sequence[bytes]) -> None:
         """`Run.expire`, unless the run is in use no more."""

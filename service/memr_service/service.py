@@ -149,15 +149,6 @@ class Service:
         answered, replayed = await self._in_flight(name, request.request_id, digest, work)
         return answered, replayed or joined
 
-    def _behind_the_answer(self, *work: Callable[[], object]) -> None:
-        """Have something done when the answer has left, or something else is asked of the engine."""
-        self._behind += work
-        asyncio.get_running_loop().call_later(BEHIND_S, self._do_what_is_behind)
-
-    def _do_what_is_behind(self) -> None:
-        while self._behind:
-            self._behind.popleft()()
-
     async def _answer(
         self,
         request: RewardRequest,
@@ -192,11 +183,7 @@ class Service:
                 if done is None:
                     continue
                 (answered,), record = done
-                texts = (record.first_serial, request.prompts, request.completions)
-                self._behind_the_answer(
-                    partial(self._engine.submit, self._runs.settle, request.run_id),
-                    partial(self._keep_texts, run, *texts),
-                )
+                self._remember(run, record.first_serial, request.prompts, request.completions)
             else:
                 if not digest:
                     submission = replace(submission, body_digest=inputs.body_digest(request, sent.raw if sent else ()))
@@ -255,7 +242,7 @@ class Service:
                 member.answer.set_result(answered)
         prompts = [member.request.prompts[item] for member, item in seats]
         completions = [member.request.completions[item] for member, item in seats]
-        self._keep_texts(run, record.first_serial, prompts, completions)
+        self._remember(run, record.first_serial, prompts, completions)
         return record
 
     async def _expire(self, run: Run, names: list[bytes]) -> None:
@@ -436,8 +423,8 @@ class Service:
         self.store.close()
 
     async def _in_engine(self, function: Callable[..., T], *args: Any) -> T:
-        self._do_what_is_behind()
         try:
+            self._do_what_is_behind()
             return await asyncio.get_running_loop().run_in_executor(self._engine, function, *args)
         except RuntimeError as error:
             if "shutdown" in str(error):
@@ -473,6 +460,18 @@ class Service:
         assert resolved.encoder is not None
         self.encoders.check(resolved.encoder)
         return resolved
+
+    def _remember(
+        self, run: Run, first_serial: int, prompts: Sequence[inputs.Text], completions: Sequence[inputs.Text]
+    ) -> None:
+        """Have a run's newest record applied and its texts kept, when the answer has left or the engine is asked."""
+        self._behind.append(partial(self._engine.submit, self._runs.settle, run))
+        self._behind.append(partial(self._keep_texts, run, first_serial, prompts, completions))
+        asyncio.get_running_loop().call_later(BEHIND_S, self._do_what_is_behind)
+
+    def _do_what_is_behind(self) -> None:
+        while self._behind:
+            self._behind.popleft()()
 
     def _keep_texts(
         self, run: Run, first_serial: int, prompts: Sequence[inputs.Text], completions: Sequence[inputs.Text]

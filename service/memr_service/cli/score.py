@@ -13,7 +13,7 @@ from memr_client.schemas import RewardResponse, RunConfig
 
 from memr_service.cli.rollouts import Rollout, as_text
 from memr_service.cli.summary import Quantity, Verdict, spread, summarise
-from memr_service.cli.vectors import Vectors
+from memr_service.cli.vectors import Column, Vectors
 from memr_service.encoder import Encoders
 from memr_service.presets import PRESETS, resolve
 
@@ -216,7 +216,7 @@ def rows(rollouts: list[Rollout], answer: RewardResponse) -> Iterator[Row]:
 
 
 def _ask(
-    client: RewardClient, run_id: str, rollouts: list[Rollout], embeddings: dict[str, np.ndarray]
+    client: RewardClient, run_id: str, rollouts: list[Rollout], embeddings: dict[Column, np.ndarray]
 ) -> RewardResponse:
     named = any(rollout.prompt_id is not None for rollout in rollouts)
     grouped = any(rollout.group_id is not None for rollout in rollouts)

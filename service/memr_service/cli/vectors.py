@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Literal
 
 import numpy as np
 from memr_client.schemas import RunConfig
@@ -10,6 +11,8 @@ from memr_client.schemas import RunConfig
 from memr_service.batch import completion_text, prompt_text
 from memr_service.cli.rollouts import Rollout
 from memr_service.encoder import Encoders
+
+Column = Literal["prompts", "completions"]
 
 
 class Vectors:
@@ -24,7 +27,7 @@ class Vectors:
         self._rollouts = rollouts
         self._known: dict[tuple[object, ...], dict[str, tuple[np.ndarray, bool]]] = {}
 
-    def embeddings(self, config: RunConfig) -> dict[str, np.ndarray]:
+    def embeddings(self, config: RunConfig) -> dict[Column, np.ndarray]:
         """What a run of this (resolved) config is sent."""
         prompts, completions = self._encoded(config)
         return {
