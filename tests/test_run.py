@@ -16,7 +16,7 @@ import pytest
 from batches import DIMENSION, config, make_batch, random_batch, unit_rows
 from memr_client.errors import InvalidRequest, ProblemError, StoreFull, Unavailable
 from memr_client.schemas import RewardResponse
-from memr_service import follower, graphs
+from memr_service import follower, graphs, state
 from memr_service.follower import Limits
 from memr_service.lineage import lineage
 from memr_service.presets import LAW
@@ -511,6 +511,30 @@ def test_only_the_files_of_graphs_in_use_are_kept(directory: Path, small_graphs:
     assert used <= kept
     assert len(kept - used) <= 2  # one of each side may be finished and not in use yet
     assert len(begun) > len(kept) + 2
+    store.close()
+
+
+def test_a_graph_that_others_have_replaced_since_a_snapshot_is_not_built_again(
+    directory: Path, small_graphs: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    later, store = Later(), SqliteStore(directory)
+    run = open_run(store, later, max_prompts=100_000)
+    sent = iter(batches(23, 120, prompts=300))
+    while not (prompts := run.state.memories) or not prompts["success"].prompts.graphs:
+        reward(run, next(sent))
+        later.work()
+    store.save_snapshot(run.uid, run._frozen())
+    run.state.thaw()
+    first = prompts["success"].prompts.graphs[0]
+    while first in prompts["success"].prompts.graphs:
+        reward(run, next(sent))
+        later.work()
+    before = everything(run)
+    for module in (graphs, state):
+        monkeypatch.delattr(module, "build")  # whoever builds one fails
+    again, store = restarted(run, store, directory)
+    assert everything(again) == before
+    assert again.state.memories["success"].prompts.graphs
     store.close()
 
 

@@ -226,6 +226,65 @@ def test_a_batch_that_writes_nothing_still_counts_and_fixes_the_dimension() -> N
     assert_same(restored, live.state)
 
 
+def test_of_a_journals_graphs_only_those_in_use_at_its_end_are_looked_for() -> None:
+    chosen = config(max_prompts=15, max_completions=4, components={"value": 1.0})
+    live = Live(chosen, **GRAPHS)
+    for batch in batches(12, 40, 25):
+        live.reward(batch)
+    frozen = live.state.freeze()
+    for batch in batches(13, 40, 25):
+        live.reward(batch)
+    asked: list[tuple[str, int, int]] = []
+
+    def find(name: str, start: int, stop: int) -> Graph | None:
+        asked.append((name, start, stop))
+        return live.graphs.find(name, start, stop)
+
+    def read(state: State) -> None:
+        state.find_graph = find
+        state.restore(0, 40, {name: array.copy() for name, array in frozen.items()})
+        for payload in live.journal[40:]:
+            state.apply(unseal(payload))
+
+    one_by_one, restored = State(chosen, **GRAPHS), State(chosen, **GRAPHS)
+    read(one_by_one)
+    in_use = {(name, one.start, one.stop) for name, index in live.state.indices().items() for one in index.graphs}
+    assert in_use < set(asked)
+    asked.clear()
+    with restored.graphs_at_the_end():
+        read(restored)
+        assert not asked
+    assert sorted(asked) == sorted(in_use)
+    for name, index in restored.indices().items():
+        other = one_by_one.indices()[name]
+        assert [(one.numbers.tolist(), one.live) for one in index.graphs] == [
+            (one.numbers.tolist(), one.live) for one in other.graphs
+        ]
+    batch = batches(14, 1, 25)[0]
+    one, other = (scoring.score(state, chosen, batch, write=True) for state in (live.state, restored))
+    assert_same_effects(one, other)
+
+
+def test_a_journal_that_cannot_be_read_asks_for_no_graph() -> None:
+    chosen = config()
+    live = Live(chosen, **GRAPHS)
+    for batch in batches(12, 40, 25):
+        live.reward(batch)
+    assert live.state.memories["success"].prompts.graphs
+    restored = State(chosen, **GRAPHS)
+    asked: list[str] = []
+    restored.find_graph = lambda name, start, stop: asked.append(name)
+
+    def read() -> None:
+        with restored.graphs_at_the_end():
+            restored.restore(0, 40, live.state.freeze())
+            raise ValueError("record 41 does not follow")
+
+    with pytest.raises(ValueError, match="41"):
+        read()
+    assert not asked
+
+
 def test_a_graph_that_nobody_has_is_built_on_the_spot() -> None:
     chosen = config(max_prompts=15, max_completions=4)
     live = Live(chosen, **GRAPHS)

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 
 import msgpack
@@ -53,6 +54,8 @@ class State:
         """Index -> what the graph begun last and not yet in use is built from."""
         self.find_graph: Callable[[str, int, int], Graph | None] = lambda index, start, stop: None
         """Where finished graphs come from; what it does not have is built on the spot."""
+        self._put_off: dict[str, list[tuple[int, int, Stretch | None]]] | None = None
+        """Index -> graphs to be taken into use at the end of `graphs_at_the_end`, and what they were begun from."""
         self._index = index
 
     @property
@@ -242,34 +245,48 @@ class State:
         self.memories = self._empty(dimension) if dimension else {}
         for side, memory in self.memories.items():
             memory.restore(_under(f"{side}/", arrays))
-        for name, index in self.indices().items():
+        for name in self.indices():
             for start, stop in arrays[f"{name}/graphs"].tolist():
-                index.swap(self._graph(name, start, stop))
+                self._use(name, start, stop)
         self.open_groups = {}
         while frozen := _under(f"open/{len(self.open_groups)}/", arrays):
             self.open_groups[frozen["name"].tobytes()] = OpenGroup.restore(frozen)
+
+    @contextmanager
+    def graphs_at_the_end(self) -> Iterator[None]:
+        """Restore and apply here, score nothing: only the graphs in use at the end are looked for, or built.
+
+        What others have taken the place of since a snapshot is no longer kept, and may have taken minutes to build.
+        """
+        self._put_off = {}
+        yield
+        put_off, self._put_off = self._put_off, None
+        for name, graphs in put_off.items():
+            for start, stop, begun in graphs:
+                self._use(name, start, stop, begun)
 
     def _packed_answers(self) -> bytes:
         """The counts of answers as bytes; none where there are none."""
         return bytes(msgpack.packb(self.answers)) if self.answers else b""
 
     def _change_index(self, change: IndexChange) -> None:
-        index = self.indices()[change.memory]
         if change.change == "build":
-            self.building[change.memory] = index.stretch(change.start, change.stop)
+            self.building[change.memory] = self.indices()[change.memory].stretch(change.start, change.stop)
         else:
-            index.swap(self._graph(change.memory, change.start, change.stop))
-            self.building.pop(change.memory, None)
+            begun = self.building.pop(change.memory, None)
+            fits = begun is not None and (begun.start, begun.stop) == (change.start, change.stop)
+            self._use(change.memory, change.start, change.stop, begun if fits else None)
 
-    def _graph(self, name: str, start: int, stop: int) -> Graph:
-        """A finished graph, else one built now: from what was put aside for it, else from what is still stored."""
-        graph = self.find_graph(name, start, stop)
-        if graph is None:
-            begun = self.building.get(name)
-            if begun is None or (begun.start, begun.stop) != (start, stop):
-                begun = self.indices()[name].stretch(start, stop)
-            graph = build(begun, self.config.seed)
-        return graph
+    def _use(self, name: str, start: int, stop: int, begun: Stretch | None = None) -> None:
+        """Take a graph into use: a finished one, else one built now from what it was begun from, or is still stored."""
+        if self._put_off is not None:
+            others = [one for one in self._put_off.get(name, []) if one[1] <= start or one[0] >= stop]
+            self._put_off[name] = [*others, (start, stop, begun)]
+            return
+        index = self.indices()[name]
+        if index.count(start, stop):
+            graph = self.find_graph(name, start, stop)
+            index.swap(graph or build(begun or index.stretch(start, stop), self.config.seed))
 
     def _empty(self, dimension: int) -> dict[str, Memory]:
         config, indexed = self.config, "value" in self.config.components
