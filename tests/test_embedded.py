@@ -162,7 +162,9 @@ def test_a_forgotten_client_ends_by_itself():
 
 def test_an_interpreter_may_end_while_a_client_is_open(tmp_path):
     code = f"""
+import logging
 from memr_client import RewardClient
+logging.getLogger("asyncio").setLevel(logging.ERROR)  # without its notes on what a busy machine does slowly
 client = RewardClient.embedded("sqlite:///{tmp_path}/data", run="r", encoder="hashed")
 client.reward(["q"], ["a"], [1.0])
 """
