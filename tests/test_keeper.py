@@ -25,7 +25,7 @@ from memr_service.service import Service
 from memr_service.settings import Settings
 from memr_service.store.base import Moved
 from redis_server import free_port, fresh, wait_for
-from test_barrier import Step, ask
+from test_barriers import Step, ask
 from test_redis import make, opened, record
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
@@ -142,7 +142,7 @@ def test_a_keeper_that_another_has_replaced_sends_away_who_waits(monkeypatch: py
             await first
         answers = await asyncio.gather(second, ask(other, half(0)))
         assert [answer["position"] for answer in answers] == [1, 1]
-        assert one.barriers().waiting == 0
+        assert one.barriers.state().waiting == 0
 
     play(scenario)
 

@@ -63,7 +63,7 @@ def create_app(settings: Settings, service: Service | None = None) -> FastAPI:
             Middleware(Shortcut, routes={"/reward": reward}),
         ],
     )
-    readiness, relay = Readiness(service, lifecycle), Relay(service.keeper)
+    readiness, relay = Readiness(service, lifecycle), Relay(service.barriers.keeper)
     app.state.context = Context(settings, service, desk, lifecycle, readiness, metrics, relay, Judge(), Seats())
     for router in ROUTERS:
         app.include_router(router)

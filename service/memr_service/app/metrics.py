@@ -62,7 +62,7 @@ class Metrics:
         )
         self._store_bytes = Gauge("memr_store_bytes", "Size of the store.", registry=registry)
         waiting = Gauge("memr_barrier_waiting", "Requests that wait at a barrier for others.", registry=registry)
-        waiting.set_function(lambda: service.barriers().waiting)
+        waiting.set_function(lambda: service.barriers.state().waiting)
         self._totals = _Totals()
         registry.register(self._totals)
         service.observers.append(self.observe)
@@ -99,7 +99,7 @@ class Metrics:
                 self._audits.labels(run_id).set(count)
         else:
             self._audits.set(sum(firing.values()))
-        barriers, damaged = self._service.barriers(), await self._service.damaged_records()
+        barriers, damaged = self._service.barriers.state(), await self._service.damaged_records()
         self._totals.values = {
             "timeouts": barriers.timeouts,
             "late": barriers.late,

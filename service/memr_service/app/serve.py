@@ -68,7 +68,7 @@ class _Server(uvicorn.Server):
         """Called ten times a second: whether it is time to go."""
         since = self.lifecycle.drained_at
         if since is not None:  # those whom they wait for are not let in any more
-            await self.service.leave_barriers()
+            await self.service.barriers.leave()
         drained = since is not None and (self.lifecycle.inside == 0 or time.monotonic() - since > self.drain_s)
         return await super().on_tick(counter) or drained
 

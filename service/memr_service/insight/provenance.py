@@ -9,7 +9,7 @@ import orjson
 from memr_client.insight import Provenance
 
 from memr_service.run import Run
-from memr_service.service import library_versions
+from memr_service.versions import library_versions
 
 
 def provenance(run: Run) -> Provenance:
