@@ -18,7 +18,7 @@ from typing import BinaryIO
 import numpy as np
 import pytest
 from memr_client.errors import InternalError, StoreFull, Unavailable
-from memr_service.store import arrays
+from memr_service.store import arrays, database
 from memr_service.store.base import Answer, Damage, Snapshot, StoredRecord
 from memr_service.store.sqlite import COMMITS_PER_PRUNING, SqliteStore
 
@@ -161,6 +161,35 @@ def test_what_was_acknowledged_before_a_kill_is_there_exactly_once(data: Path) -
         assert store.damages() == []
         acknowledged = len(found)
         store.close()
+
+
+def test_the_log_is_written_into_the_database_when_nobody_waits_and_at_twice_the_length_when_somebody_does(
+    data: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(database, "WAL_PAGES", 30)
+    store = SqliteStore(data)
+    uid = fill(store, 1)
+
+    def pages(name: str) -> int:
+        return (data / name).stat().st_size // PAGE
+
+    before = pages("memr.db")
+    fill(store, 8, after=1)
+    assert pages("memr.db") == before
+    assert 30 < pages("memr.db-wal") < 60
+    store.tidy()
+    written, log = pages("memr.db"), pages("memr.db-wal")
+    assert written > before
+    fill(store, 10, after=8)
+    store.tidy()  # is not due
+    assert (pages("memr.db"), pages("memr.db-wal")) == (written, log)  # the log began anew
+    fill(store, 60, after=10)
+    assert 60 <= pages("memr.db-wal") < 75
+    assert pages("memr.db") > written
+    assert positions(store, uid) == list(range(1, 61))
+    store.close()
+    store.tidy()
+    assert "could not be written into it" in caplog.text
 
 
 def test_a_directory_that_cannot_be_made_is_named(tmp_path: Path) -> None:

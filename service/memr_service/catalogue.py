@@ -184,9 +184,9 @@ class Catalogue:
     def _remember(
         self, run: Run, first_serial: int, prompts: Sequence[inputs.Text], completions: Sequence[inputs.Text]
     ) -> None:
-        """Have a run's newest record applied and its texts kept, behind the answer."""
+        """Have a run's newest record applied, its texts kept and the store tidied, behind the answer."""
         keep = partial(self._keep_texts, run, first_serial, prompts, completions)
-        self._engine.behind(partial(self._runs.settle, run), keep)
+        self._engine.behind(partial(self._runs.settle, run), keep, self.store.tidy)
 
     def _keep_texts(
         self, run: Run, first_serial: int, prompts: Sequence[inputs.Text], completions: Sequence[inputs.Text]

@@ -195,6 +195,9 @@ class Store(Protocol):
                 been: then `tip` tells, and a retry finds its answer.
         """
 
+    def tidy(self) -> None:
+        """Do what would make a later commit slow; called when nobody waits, and never relied upon."""
+
     def tip(self, uid: int) -> Tip | None:
         """Where a run stands now; None where nobody else can have moved it. `UnknownRun` where it was deleted."""
 

@@ -45,10 +45,15 @@ CREATE TABLE checkpoints (
     FOREIGN KEY (uid, branch) REFERENCES branches ON DELETE CASCADE);
 """
 
-# SQLite checkpoints its write-ahead log into the database after so many pages of 8 KiB, and keeps its file this small.
-# Larger ones make rarer but longer pauses (8 MiB: about 10 ms per 40 commits of 200 kB).
+PAGE = 8192
+"""Bytes of a page of the database and of its write-ahead log."""
 WAL_PAGES = 1000
+"""The log is written into the database when it has about so many pages. More make rarer but longer pauses: these take
+about 10 ms, once in 40 commits of 200 kB."""
+COMMIT_PAGES = 7
+"""A commit puts about so many pages into the log besides what it carries."""
 WAL_BYTES = 64 << 20
+"""A file of the log that has grown larger is cut when the log is written anew."""
 
 NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
@@ -66,6 +71,7 @@ class Database:
 
     def __init__(self, file: Path | None) -> None:
         self.file = file
+        self._logged = 0
         with translated(file):
             written = 0 if file is None else _frames_written(file.with_name(file.name + "-wal"))
             self._connection = sqlite3.connect(file or ":memory:", isolation_level=None, check_same_thread=False)
@@ -86,6 +92,7 @@ class Database:
 
     def write(self, statement: str, *values: object) -> sqlite3.Cursor:
         """Run a statement that changes something; its cursor knows `lastrowid` and `rowcount`."""
+        self._logged += sum(len(value) for value in values if isinstance(value, bytes))
         with translated(self.file):
             return self._connection.execute(statement, values)
 
@@ -96,10 +103,17 @@ class Database:
         try:
             yield
             self.write("COMMIT")
+            self._logged += COMMIT_PAGES * PAGE
         except BaseException:
             if self._connection.in_transaction:  # a full disk may have ended it already
                 self.write("ROLLBACK")
             raise
+
+    def tidy(self) -> None:
+        """Write the log into the database if it has grown long: a commit does so only with one of twice that length."""
+        if self._logged >= WAL_PAGES * PAGE:
+            self._logged = 0
+            self.rows("PRAGMA wal_checkpoint(PASSIVE)")
 
     def reclaim(self) -> None:
         """Give the room of what was deleted back to the disk, in steps that keep the log small."""
@@ -127,12 +141,12 @@ def _prepare(db: sqlite3.Connection, file: Path | None) -> None:
             remedy=f"Use that version, or give another directory; this one reads schemas up to {VERSION}.",
         )
     for pragma in (
-        "page_size = 8192",
+        f"page_size = {PAGE}",
         "auto_vacuum = INCREMENTAL",  # so that a deleted run gives its room back
         "journal_mode = WAL",
         "synchronous = FULL",
         "foreign_keys = ON",
-        f"wal_autocheckpoint = {WAL_PAGES}",
+        f"wal_autocheckpoint = {2 * WAL_PAGES}",
         f"journal_size_limit = {WAL_BYTES}",
     ):
         db.execute(f"PRAGMA {pragma}")

@@ -140,6 +140,13 @@ class SqliteStore:
                 self._answers.prune()
         self._commits += 1
 
+    def tidy(self) -> None:
+        """Write the database's log into it, if that is due. What keeps it from that is told by the next commit."""
+        try:
+            self._database.tidy()
+        except ProblemError as error:
+            logger.warning("the log of %s could not be written into it: %s", self.url, error)
+
     def tip(self, uid: int) -> Tip | None:
         """None: a data directory has one writer."""
         return None
