@@ -195,24 +195,32 @@ def test_wandb_gets_each_step_over_an_axis_that_may_go_back(
     write_once(client, tmp_path, "wandb")
     (run_id,) = {path.stem.removeprefix("run-") for path in tmp_path.glob("wandb/offline-run-*/*.wandb")}
     assert json.loads((tmp_path / f"{client.run_id}.wandb.json").read_text())["id"] == run_id
-    files = sorted(tmp_path.glob("wandb/offline-run-*/*.wandb"), key=lambda path: path.stat().st_mtime)
-    logged = [row for path in files for row in wandb_rows(path)]
-    assert [row["memr/step"] for row in logged] == [0, 1, 2, 1]
+
+    def logged() -> list[dict[str, Any]]:
+        files = sorted(tmp_path.glob("wandb/offline-run-*/*.wandb"), key=lambda path: path.stat().st_mtime)
+        return [row for path in files for row in wandb_rows(path)]
+
+    until(lambda: len(logged()) > 3)  # its own process may still be writing when a run is finished
+    assert [row["memr/step"] for row in logged()] == [0, 1, 2, 1]
     expected = [row.reward_mean for row in client.history()]
-    assert [row["memr/reward/mean"] for row in logged] == pytest.approx(expected)
+    assert [row["memr/reward/mean"] for row in logged()] == pytest.approx(expected)
 
 
 def wandb_rows(path: Path) -> Iterator[dict[str, Any]]:
-    """What was logged to a .wandb file: 7 bytes, then blocks of 32 KiB with pieces of records (a LevelDB log)."""
+    """What was logged to a .wandb file so far: 7 bytes, then blocks of 32 KiB with pieces of records (a LevelDB log)."""
     from wandb.proto.wandb_internal_pb2 import Record
 
     data, at, record = path.read_bytes(), 7, b""
     while at + 7 <= len(data):
         if 32768 - at % 32768 < 7:
             at += 32768 - at % 32768
+        if at + 7 > len(data):
+            return
         length, kind = struct.unpack_from("<HB", data, at + 4)
         record += data[at + 7 : at + 7 + length]
         at += 7 + length
+        if at > len(data):
+            return
         if kind in (1, 4):  # whole, or the last piece
             items = Record.FromString(record).history.item
             row = {"/".join(item.nested_key) or item.key: json.loads(item.value_json) for item in items}
