@@ -207,11 +207,11 @@ def test_wandb_gets_each_step_over_an_axis_that_may_go_back(
 
 
 def wandb_rows(path: Path) -> Iterator[dict[str, Any]]:
-    """What was logged to a .wandb file so far: 7 bytes, then blocks of 32 KiB with pieces of records (a LevelDB log)."""
+    """What is logged to a .wandb file so far: 7 bytes, then blocks of 32 KiB with pieces of records (a LevelDB log)."""
     from wandb.proto.wandb_internal_pb2 import Record
 
     data, at, record = path.read_bytes(), 7, b""
-    while at + 7 <= len(data):
+    while True:
         if 32768 - at % 32768 < 7:
             at += 32768 - at % 32768
         if at + 7 > len(data):
