@@ -4,33 +4,19 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import AsyncIterator, Callable, Coroutine, Sequence
-from contextlib import asynccontextmanager
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 import pytest
+from gated import serving, story
 from memr_client.errors import InvalidRequest, Unavailable
 from memr_client.schemas import RewardRequest, RunConfig
 from memr_service.service import Service
-from memr_service.settings import Settings
 
 D = 16
 SOON = 30.0
 """Seconds after which a barrier that should have been answered long ago gives up."""
-
-
-@asynccontextmanager
-async def serving(store: str = "memory:") -> AsyncIterator[Service]:
-    service = Service.open(Settings(store=store, encoder="hashed", preload=False))
-    try:
-        yield service
-    finally:
-        await service.close()
-
-
-def run(scenario: Callable[[], Coroutine[Any, Any, None]]) -> None:
-    asyncio.run(asyncio.wait_for(scenario(), 60))
 
 
 def rows(seed: int, n: int) -> np.ndarray:
@@ -114,7 +100,7 @@ def test_what_is_foreign_to_a_group_is_found_although_its_members_come_one_by_on
             reasons = [answer["guards"]["rejected"][0] if answer["guards"]["rejected"] else [] for answer in answers]
             assert reasons == [[], [], ["exploit:foreign"], []]
 
-    run(scenario)
+    story(scenario)
 
 
 def test_a_complete_step_opens_a_new_round_when_it_comes_again() -> None:
@@ -125,7 +111,7 @@ def test_a_complete_step_opens_a_new_round_when_it_comes_again() -> None:
                 answers = await asyncio.gather(*(ask(service, Step(3).part(part, 2, [8])) for part in (1, 0)))
                 assert [answer["position"] for answer in answers] == [position, position]
 
-    run(scenario)
+    story(scenario)
 
 
 def test_a_late_part_is_answered_alone_and_counted() -> None:
@@ -142,7 +128,7 @@ def test_a_late_part_is_answered_alone_and_counted() -> None:
             assert state is not None
             assert (state.waiting, state.timeouts, state.late) == (0, 1, 1)
 
-    run(scenario)
+    story(scenario)
 
 
 def test_what_contradicts_a_round_is_refused_and_the_round_goes_on() -> None:
@@ -167,7 +153,7 @@ def test_what_contradicts_a_round_is_refused_and_the_round_goes_on() -> None:
             assert last["position"] == 1
             assert (await service.run("run")).memory.failure.completions == 10
 
-    run(scenario)
+    story(scenario)
 
 
 def test_a_retry_joins_its_first_request_even_when_that_ones_connection_is_gone() -> None:
@@ -190,7 +176,7 @@ def test_a_retry_joins_its_first_request_even_when_that_ones_connection_is_gone(
             assert json.loads(repeated) == answer
             assert (await service.run("run")).position == 1
 
-    run(scenario)
+    story(scenario)
 
 
 def test_a_retry_that_comes_while_its_group_is_completed_gets_the_seat_its_first_request_took() -> None:
@@ -210,7 +196,7 @@ def test_a_retry_that_comes_while_its_group_is_completed_gets_the_seat_its_first
             sizes = (await service.run("run")).memory
             assert sizes.success.completions + sizes.failure.completions == 6
 
-    run(scenario)
+    story(scenario)
 
 
 def test_single_completions_make_one_request_of_each_group() -> None:
@@ -234,7 +220,7 @@ def test_single_completions_make_one_request_of_each_group() -> None:
                     assert [answer["components"][name]["raw"][0] for answer in answers] == values["raw"]
             assert (await service.run("run", digest=True)).digest == digest
 
-    run(scenario)
+    story(scenario)
 
 
 def test_requests_that_share_a_group_are_answered_together() -> None:
@@ -252,7 +238,7 @@ def test_requests_that_share_a_group_are_answered_together() -> None:
             assert (await one)["position"] == (await two)["position"] == three["position"] == 1
             assert [len((await answer)["rewards"]) for answer in (one, two)] == [6, 3]
 
-    run(scenario)
+    story(scenario)
 
 
 def test_groups_of_one_id_form_one_after_another() -> None:
@@ -263,7 +249,7 @@ def test_groups_of_one_id_form_one_after_another() -> None:
             answers = await asyncio.gather(*(ask(service, step.request([item])) for item in range(4)))
             assert [answer["position"] for answer in answers] == [1, 1, 2, 2]
 
-    run(scenario)
+    story(scenario)
 
 
 def test_a_group_that_times_out_is_answered_and_its_late_member_alone() -> None:
@@ -281,7 +267,7 @@ def test_a_group_that_times_out_is_answered_and_its_late_member_alone() -> None:
             assert state is not None
             assert (state.timeouts, state.late) == (1, 1)
 
-    run(scenario)
+    story(scenario)
 
 
 def test_a_failed_commit_answers_everybody_and_a_retry_forms_the_round_again(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -297,7 +283,7 @@ def test_a_failed_commit_answers_everybody_and_a_retry_forms_the_round_again(mon
             answered = await asyncio.gather(*(ask(service, Step(0).part(part, 2, [8])) for part in range(2)))
             assert [answer["position"] for answer in answered] == [1, 1]
 
-    run(scenario)
+    story(scenario)
 
 
 def _disk_full(*_: object) -> None:
@@ -311,7 +297,7 @@ def test_evaluation_waits_at_no_barrier() -> None:
             answer = await ask(service, Step(0).request([0], mode="eval"))
             assert answer["position"] == 0
 
-    run(scenario)
+    story(scenario)
 
 
 def test_restoring_and_closing_send_those_who_wait_away() -> None:
@@ -331,7 +317,7 @@ def test_restoring_and_closing_send_those_who_wait_away() -> None:
         with pytest.raises(Unavailable, match="shutting down"):
             await waiting
 
-    run(scenario)
+    story(scenario)
 
 
 def test_texts_are_encoded_while_others_wait() -> None:
@@ -346,4 +332,4 @@ def test_texts_are_encoded_while_others_wait() -> None:
             await ask(service, RewardRequest(completions=["b"], part=1, **fields))
             assert (await first)["timing_ms"]["encode"] > 0
 
-    run(scenario)
+    story(scenario)
