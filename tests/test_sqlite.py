@@ -163,10 +163,11 @@ def test_what_was_acknowledged_before_a_kill_is_there_exactly_once(data: Path) -
         store.close()
 
 
-def test_the_log_is_written_into_the_database_when_nobody_waits_and_at_twice_the_length_when_somebody_does(
+def test_the_log_is_written_into_the_database_when_nobody_waits_and_by_a_commit_once_it_is_long(
     data: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    monkeypatch.setattr(database, "WAL_PAGES", 30)
+    monkeypatch.setattr(database, "TIDY_PAGES", 30)
+    monkeypatch.setattr(database, "WAL_PAGES", 60)
     store = SqliteStore(data)
     uid = fill(store, 1)
 
