@@ -313,7 +313,7 @@ def test_a_store_that_cannot_commit_refuses_and_the_run_goes_on(monkeypatch: pyt
 
 @pytest.mark.parametrize("asked_first", [False, True])
 def test_after_a_defect_the_run_is_read_anew_from_what_is_stored(
-    asked_first: bool, monkeypatch: pytest.MonkeyPatch
+    asked_first: bool, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     async def told() -> None:
         async with serving() as service:
@@ -331,6 +331,7 @@ def test_after_a_defect_the_run_is_read_anew_from_what_is_stored(
                         with pytest.raises((AssertionError, RuntimeError)):
                             await service.run("run")
                 assert await service.ready() == {}  # whose turn comes behind that
+            assert "run run is read anew" in caplog.text
             assert await everything(service) != before
             answer, replayed = await service.reward(rows(1, request_id="id"))
             assert replayed

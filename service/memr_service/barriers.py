@@ -13,7 +13,7 @@ from memr_client.schemas import BarrierState
 
 from memr_service import batch as inputs
 from memr_service.barrier import Barrier, Keeper, Member, Seat, merged, new_barrier
-from memr_service.engine import Engine
+from memr_service.engine import Engine, shutting_down
 from memr_service.record import Record
 from memr_service.run import Run
 from memr_service.runs import Runs
@@ -73,7 +73,7 @@ class Barriers:
     async def leave(self) -> None:
         """Send away who waits for others, and let another service keep the barriers: nobody new is to come here."""
         for barrier in self._open.values():
-            barrier.drop(Unavailable("The service is shutting down.", remedy="Try again.", retry_after=1))
+            barrier.drop(shutting_down())
         await self.keeper.close()
 
     def _drop(self, uid: int) -> None:

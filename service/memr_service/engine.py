@@ -7,7 +7,6 @@ import logging
 from collections import deque
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from functools import partial
 from typing import Any, TypeVar
 
 from memr_client.errors import Unavailable
@@ -38,7 +37,7 @@ class Engine:
             return await asyncio.get_running_loop().run_in_executor(self._thread, function, *args)
         except RuntimeError as error:
             if "shutdown" in str(error):
-                raise Unavailable("The service is shutting down.", remedy="Try again.", retry_after=1) from None
+                raise shutting_down() from None
             raise
 
     def behind(self, *jobs: Callable[[], object]) -> None:
@@ -52,7 +51,12 @@ class Engine:
 
     def _catch_up(self) -> None:
         while self._behind:
-            self._thread.submit(partial(_do, self._behind.popleft()))
+            self._thread.submit(_do, self._behind.popleft())
+
+
+def shutting_down() -> Unavailable:
+    """What everybody is told who comes too late."""
+    return Unavailable("The service is shutting down.", remedy="Try again.", retry_after=1)
 
 
 def _do(job: Callable[[], object]) -> None:

@@ -157,19 +157,18 @@ class Follower:
         self._state = State(self.config)
         self._state.find_graph = partial(self.graphs.find, self._state)
         self._journal_bytes = 0
+        at = self._snapshot_at = 0 if newest is None else newest.position
+        if at < self._base:
+            raise Unavailable(
+                f"Run {self.stored.run_id!r} has lost the snapshot at {self._base}, where its bounded journal begins.",
+                value=at,
+                limit=self._base,
+                remedy="Import the run from an export, or restore the data directory from a backup.",
+            )
         with self.state.graphs_at_the_end():
             if newest is not None:
                 self._pace(newest)
                 self.state.restore(newest.branch, newest.position, newest.arrays)
-            at = self._snapshot_at = self.state.position
-            if at < self._base:
-                raise Unavailable(
-                    f"Run {self.stored.run_id!r} has lost the snapshot at {self._base}, where its bounded journal"
-                    " begins.",
-                    value=at,
-                    limit=self._base,
-                    remedy="Import the run from an export, or restore the data directory from a backup.",
-                )
             for stored in self._store.records(self.uid, clipped(self.lineage, at)):
                 self._follow(stored)
                 self._journal_bytes += len(stored.payload)

@@ -117,11 +117,8 @@ class Runs:
         return self._guarded(run, lambda: run.reward(batch, submissions))
 
     def settle(self, run: Run) -> None:
-        """`Run.settle`, if the run is in use; what goes wrong is logged, for nobody waits for it."""
-        try:
-            self._guarded(run, run.settle)
-        except Exception:
-            log.exception("run %s is read anew: its newest record could not be applied", run.stored.run_id)
+        """`Run.settle`, if the run is in use."""
+        self._guarded(run, run.settle)
 
     def expire(self, run: Run, names: Sequence[bytes]) -> None:
         """`Run.expire`, unless the run is in use no more."""
@@ -143,6 +140,7 @@ class Runs:
             raise
         except BaseException:
             # A defect: what is in memory may not be what is on disk, so the next request reads the run anew.
+            log.error("run %s is read anew: a change of it failed", run.stored.run_id)
             self.forget(run)
             raise
 

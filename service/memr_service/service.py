@@ -13,7 +13,7 @@ from importlib import metadata
 from typing import Any, TypeVar
 
 import orjson
-from memr_client.errors import DeadlineExceeded, InvalidRequest, ProblemError, Unavailable
+from memr_client.errors import DeadlineExceeded, InvalidRequest, ProblemError
 from memr_client.schemas import RewardRequest, RunConfig, Version
 
 from memr_service import batch as inputs
@@ -22,6 +22,7 @@ from memr_service.barrier import Member
 from memr_service.catalogue import Catalogue
 from memr_service.embedder import Sent, sent_embeddings
 from memr_service.encoder import Encoders
+from memr_service.engine import shutting_down
 from memr_service.once import Once, require_same_body
 from memr_service.presets import LAW
 from memr_service.record import Batch, Record
@@ -102,7 +103,7 @@ class Service(Catalogue):
             queued_s: how long the request has been waiting already.
         """
         if self._draining:
-            raise Unavailable("The service is shutting down.", remedy="Try again.", retry_after=1)
+            raise shutting_down()
         try:
             keys = inputs.identities(request)
             sent = sent_embeddings(request, keys)

@@ -49,7 +49,7 @@ PAGE = 8192
 """Bytes of a page of the database and of its write-ahead log."""
 TIDY_PAGES = 250
 """The log is written into the database, when nobody waits, once it has about so many pages: it takes some 3 ms, once in
-ten commits of 200 kB. For 1000 pages it would take 10 ms, a quarter as often."""
+eight commits of 200 kB. For 1000 pages it would take 10 ms, a quarter as often."""
 WAL_PAGES = 1000
 """A commit that finds so many does it itself."""
 COMMIT_PAGES = 7
