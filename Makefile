@@ -53,7 +53,7 @@ audits: $(READY)  ## which audits fire when a training is trapped, and which whe
 
 browser: $(READY)  ## click through the dashboard in Chromium (apt-get install chromium; SHOTS=FOLDER leaves pictures)
 	@$(PIP_INSTALL) playwright==1.65.2 axe-playwright-python==0.1.8
-	$(BIN)/python -m pytest -q tests/browser.py
+	$(BIN)/python -m pytest -q tests/browser/dashboard.py
 
 docker-check: $(READY)  ## build the image without an engine, start it and ask it for a reward (root, Debian; minutes)
 	$(BIN)/python -m benchmarks.docker_check
@@ -64,7 +64,7 @@ lint: $(READY)  ## ruff, its formatter, and mypy --strict
 	$(BIN)/mypy
 
 openapi: $(READY)  ## write openapi.json anew
-	$(BIN)/python tests/test_openapi.py
+	$(BIN)/python tests/unit/test_openapi.py
 
 $(READY): pyproject.toml constraints.txt
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 10))' || { echo 'memr needs Python 3.10 or newer: make PYTHON=python3.12 setup'; exit 1; }

@@ -18,7 +18,7 @@ from memr_service.cli.calibrate import table
 from memr_service.cli.terminal import out
 
 sys.path.append(str(Path(__file__).parents[1] / "tests"))
-from real_data import solutions
+from support.real_data import solutions
 
 
 def main(count: int) -> None:

@@ -25,7 +25,7 @@ from memr_client import RewardClient
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "tests"))
 
-from redis_server import RedisServer
+from support.redis_server import RedisServer
 
 PROMPTS, L, D, AT_ONCE = 7_473, 100, 384, 80
 GOAL_S = 3.0

@@ -14,8 +14,7 @@ import time
 from collections.abc import Callable
 
 import numpy as np
-from memr_service import reward
-from memr_service.components import (
+from memr_service.rewards.components import (
     banded_novelty,
     contrast,
     error_cluster,
@@ -25,7 +24,9 @@ from memr_service.components import (
     shuffled,
     value,
 )
-from memr_service.guards import (
+from memr_service.rewards.components.exploit import exploit
+from memr_service.rewards.components.explore import explore
+from memr_service.rewards.guards import (
     copied_share,
     foreign_stretches,
     mixed_groups_only,
@@ -34,6 +35,7 @@ from memr_service.guards import (
     spread_cap,
     trimmed,
 )
+from memr_service.state.window import scale
 
 GROUPS, G, D, L, NEIGHBOURS, WINDOW = 8, 16, 384, 100, 32, 100
 N = GROUPS * G
@@ -60,8 +62,8 @@ def calls(k: int) -> dict[str, Callable[[], object]]:
     texts = [f"{TEXT[item:]}{TEXT[:item]}" for item in range(N)]
     has, count, column = np.ones(N, bool), np.full(N, k * L), rng.normal(size=N)
     return {
-        "exploit": lambda: reward.exploit(flat, total, count),
-        "explore": lambda: [reward.explore(a[i], failures[i], held, MARGIN) for i in range(GROUPS)],
+        "exploit": lambda: exploit(flat, total, count),
+        "explore": lambda: [explore(a[i], failures[i], held, MARGIN) for i in range(GROUPS)],
         "error_cluster": lambda: [error_cluster(a[i], failures[i, :L], held, wrong) for i in range(GROUPS)],
         "banded_novelty": lambda: banded_novelty(flat, group, outcome > 0.5),
         "contrast": lambda: contrast(flat, total, total, has),
@@ -71,7 +73,7 @@ def calls(k: int) -> dict[str, Callable[[], object]]:
         "partition (labels)": lambda: partition(group % 3, flat, group, outcome),
         "random": lambda: random(0, count),
         "shuffled": lambda: shuffled(column, 0, 0),
-        "min-max window": lambda: reward.scale(window, column, WINDOW, "item"),
+        "min-max window": lambda: scale(window, column, WINDOW, "item"),
         "trimmed": lambda: trimmed(window, column),
         "rank": lambda: rank(window, column),
         "spread_cap": lambda: spread_cap(column, outcome, group, 0.5),

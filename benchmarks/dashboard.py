@@ -27,7 +27,7 @@ from memr_client import RewardClient
 from playwright.sync_api import Browser, sync_playwright
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "tests"))
-from serving import serving
+from support.serving import serving
 
 STEP, GROUP, D = 64, 16, 384
 TURNS, TURN_S, PACE_S = 6, 15, 0.1

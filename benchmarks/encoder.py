@@ -28,20 +28,20 @@ from typing import Any
 import numpy as np
 import torch
 from memr_client import Embeddings, RewardClient
-from memr_service.encoder import SentenceEncoder, files, processor
+from memr_service.encoder import SentenceEncoder, cpu, model_files
 from sentence_transformers import SentenceTransformer
 
 from benchmarks.report import FOLDER, Report, Row, quick
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "tests"))
-from real_data import Question, solutions
+from support.real_data import Question, solutions
 
 MODEL = "all-MiniLM-L6-v2"
 BASE = "sentence-transformers"
 TEXTS, ROUNDS = (64, 3) if quick() else (256, 5)
 QUESTIONS = 100 if quick() else None
 """Of how many questions agreement is measured; None: of all."""
-FLOOR = 4.5 if processor.bfloat16() else 1.25
+FLOOR = 4.5 if cpu.bfloat16() else 1.25
 LIMIT = 5e-3
 """How far a reward may be from the one that float32 gives."""
 MM = 2048
@@ -82,7 +82,7 @@ def one_thread() -> Iterator[None]:
 
 def variants(encoder: SentenceEncoder) -> dict[str, Work]:
     """The ways to encode a list of texts, the yardstick first."""
-    plain = SentenceTransformer(str(files.find_model(MODEL)), device="cpu")
+    plain = SentenceTransformer(str(model_files.find_model(MODEL)), device="cpu")
 
     def in_requests(size: int, texts: list[str]) -> None:
         for at in range(0, len(texts), size):

@@ -13,9 +13,9 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "tests"))
 
-from leak import ORDERS, measure
-from minilm import embed
-from real_data import rollouts, solutions
+from support.leak import ORDERS, measure
+from support.minilm import embed
+from support.real_data import rollouts, solutions
 
 
 def main() -> None:

@@ -33,7 +33,7 @@ from memr_client.columns import encode, reward_request
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "tests"))
 
-from serving import free_port, serving
+from support.serving import free_port, serving
 
 GROUPS, GROUP, D = 4, 16, 384
 PROMPTS = 200

@@ -18,7 +18,7 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "tests"))
 
-from openrlhf_burst import Outcome, burst
+from support.openrlhf_burst import Outcome, burst
 
 COLUMNS = ("samples", "answered", "stored", "records", "requests", "unequal", "seconds")
 

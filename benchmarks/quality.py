@@ -16,10 +16,10 @@ from typing import Any
 
 import numpy as np
 from memr_client.schemas import RunConfig
-from memr_service import scoring
-from memr_service.presets import resolve
-from memr_service.record import Batch, Record
-from memr_service.state import State
+from memr_service.rewards import score as scoring
+from memr_service.run.presets import resolve
+from memr_service.state.record import Batch, Record
+from memr_service.state.state import State
 
 GROUPS, G, D, PROMPTS = 8, 16, 384, 64
 EPOCHS, REPEATS = (8, 2) if "--quick" in sys.argv else (30, 9)

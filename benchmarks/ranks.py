@@ -24,8 +24,8 @@ from memr_client import RewardClient
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "tests"))
 
-from real_data import solutions
-from serving import serving
+from support.real_data import solutions
+from support.serving import serving
 
 GROUPS, GROUP, D = 4, 4, 384
 STEPS, RUNS = 6, 5

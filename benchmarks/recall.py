@@ -30,14 +30,14 @@ os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")  # waiting threads would coun
 
 import numpy as np
 from memr_service.encoder import HashedEncoder, SentenceEncoder
-from memr_service.memory import CompletionIndex, PromptIndex, Rows
-from memr_service.memory.graph import build
+from memr_service.memory import CompletionIndex, PromptIndex, VectorBlocks
+from memr_service.memory.hnsw import build
 from memr_service.memory.index import Index
-from memr_service.memory.prompts import CROSSOVER
+from memr_service.memory.prompt_index import CROSSOVER
 from memr_service.memory.view import exact_cosines
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "tests"))
-from real_data import rollouts, solutions, train_questions
+from support.real_data import rollouts, solutions, train_questions
 
 FLOOR = 0.99
 NOTHING = np.empty(0, np.int64)
@@ -143,7 +143,7 @@ def clustered(stored: int, inserted: int) -> list[Row]:
 
 def completions(name: str, vectors: np.ndarray, queries: np.ndarray, skip: int = 0, **sizes: int) -> list[Row]:
     """Vectors stored 128 at a time, of which one in fifty leaves at random in the end."""
-    table, rng = Rows(vectors.shape[1]), np.random.default_rng(1)
+    table, rng = VectorBlocks(vectors.shape[1]), np.random.default_rng(1)
     index, scan = CompletionIndex(table, **sizes), CompletionIndex(table, crossover=NEVER)
     table.write(np.arange(len(vectors)), vectors)
     building = 0.0

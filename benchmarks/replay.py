@@ -22,13 +22,13 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")  # a replay has one core
 import numpy as np
 from memr_client import RewardClient
 from memr_client.schemas import RunConfig
-from memr_service import archive
 from memr_service.cli import figures
-from memr_service.insight.comparison import Comparison
-from memr_service.insight.replay import replay, what_if
+from memr_service.insight.replay.comparison import Comparison
+from memr_service.insight.replay.replay import replay, what_if
+from memr_service.run import archive
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "tests"))
-from real_data import solutions
+from support.real_data import solutions
 
 QUESTIONS = 16
 """Questions in a request, four solutions each."""

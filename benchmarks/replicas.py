@@ -37,7 +37,7 @@ from memr_service.store.sqlite import SqliteStore
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "tests"))
 
-from redis_server import RedisServer, wait_for
+from support.redis_server import RedisServer, wait_for
 
 from benchmarks.chaos.replica import Replica
 from benchmarks.chaos.servers import ALWAYS, linked, version_of

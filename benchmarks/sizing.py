@@ -25,9 +25,9 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "tests"))
 import numpy as np
 import psutil
 from memr_client import RewardClient
-from real_data import solutions
 from redis import Redis
-from redis_server import RedisServer
+from support.real_data import solutions
+from support.redis_server import RedisServer
 
 COMPLETIONS, GROUP, D = 20_000, 16, 384
 TEXTS = 512

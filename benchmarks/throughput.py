@@ -26,7 +26,7 @@ from memr_client import RewardClient
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "tests"))
 
-from serving import serving
+from support.serving import serving
 
 GROUP, D, PROMPTS, L = 16, 384, 200, 100
 FLOORS = {1: 15_000, 20: 6_000}

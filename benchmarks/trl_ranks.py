@@ -26,7 +26,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "tests"))
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "examples"))
 
 from memr_client import RewardClient
-from serving import serving
+from support.serving import serving
 
 RANKS, ITEMS, GROUP = 2, 12, 8
 Batches = list[dict[str, list[Any]]]

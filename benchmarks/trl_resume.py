@@ -26,7 +26,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "examples"))
 
 import trl_grpo
 from memr_client import RewardClient
-from serving import serving
+from support.serving import serving
 from transformers import TrainerCallback
 
 STEPS, SAVE_STEPS = 20, 3

@@ -24,10 +24,10 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "tests"))
 
 import ray
 from memr_client import RewardClient
-from serving import serving
-from unreliable import unreliable
+from support.serving import serving
+from support.unreliable import unreliable
+from support.verl_loop import MANAGER, Rollouts, agent_loop, configure, in_batches, play, save_tokenizer
 from verl.experimental.reward_loop import RewardLoopWorker
-from verl_loop import MANAGER, Rollouts, agent_loop, configure, in_batches, play, save_tokenizer
 
 TIMEOUT_S = 20
 """After so long a try counts as lost; an answer takes less, however slow the machine."""

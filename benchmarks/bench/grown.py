@@ -12,9 +12,9 @@ import hnswlib
 import numpy as np
 from memr_client.schemas import RunConfig
 from memr_service.memory import Memory, PromptIndex, Writes
-from memr_service.memory.graph import Graph, Stretch, fingerprints
-from memr_service.presets import LAW, resolve
-from memr_service.state import State
+from memr_service.memory.hnsw import Graph, VectorRange, fingerprints
+from memr_service.run.presets import LAW, resolve
+from memr_service.state.state import State
 from memr_service.store import open_store
 from memr_service.store.base import Snapshot
 
@@ -109,7 +109,7 @@ def grown(n: int) -> list[tuple[int, int]]:
     return [(graph.start, graph.stop) for graph in index.graphs]
 
 
-def built(stretch: Stretch) -> Graph:
+def built(stretch: VectorRange) -> Graph:
     """A graph as the service builds it, but by all cores; so it is another, and as good."""
     hnsw = hnswlib.Index(space="ip", dim=D)
     hnsw.init_index(max_elements=len(stretch.numbers), M=16, ef_construction=100)

@@ -9,7 +9,7 @@ from multiprocessing import get_context
 from typing import Any
 
 import numpy as np
-from memr_service.batch import identity
+from memr_service.engine.inputs import identity
 
 from benchmarks.bench import grown
 from benchmarks.bench.figures import Figure, figure

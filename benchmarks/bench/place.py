@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 
-from redis_server import RedisServer
+from support.redis_server import RedisServer
 
 STORES = ("embedded", "redis")
 

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 import httpx
 from memr_client import RewardClient
-from serving import free_port
+from support.serving import free_port
 
 from benchmarks.bench.place import Place
 

@@ -15,7 +15,7 @@ from typing import Any
 
 from memr_client import AsyncRewardClient, RewardClient
 from memr_service.encoder import Encoders
-from minilm import model
+from support.minilm import model
 
 from benchmarks.bench.figures import Figure, figure
 from benchmarks.bench.pieces import Pieces

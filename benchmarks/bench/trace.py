@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
-from real_data import solutions
+from support.real_data import solutions
 
 N = 64
 """Completions of a request."""

@@ -11,10 +11,10 @@ from typing import Any
 import numpy as np
 from memr_client import RewardClient, RewardResponse
 from memr_client.errors import Unavailable
-from memr_service.lineage import lineage
-from memr_service.record import Record, unseal
+from memr_service.state.record import Record, unseal
 from memr_service.store import open_store
 from memr_service.store.base import Store
+from memr_service.store.lineage import lineage
 
 from benchmarks.chaos.writers import CONFIG, RUNS, Writer, batch
 

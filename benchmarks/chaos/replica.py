@@ -7,12 +7,12 @@ import subprocess
 import sys
 from pathlib import Path
 
-from breakable import Breakable
 from memr_client import RewardClient
-from serving import free_port
+from support.failing_store import FailingStore
+from support.serving import free_port
 
 
-class Replica(Breakable):
+class Replica(FailingStore):
     """`memr serve` over a store, on a free port; it is being started when this returns.
 
     Args:

@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 
 import httpx
 from memr_client import RewardClient
-from redis_server import RedisServer
+from support.redis_server import RedisServer
 
 from benchmarks.chaos.history import Findings, check, reached
 from benchmarks.chaos.proxy import Proxy

@@ -8,7 +8,7 @@ from typing import Any
 
 from redis import Redis
 from redis.sentinel import Sentinel
-from redis_server import RedisServer, wait_for
+from support.redis_server import RedisServer, wait_for
 
 ALWAYS = ("--appendonly", "yes", "--appendfsync", "always")
 NAME = "primary"

@@ -24,7 +24,7 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "tests"))
 
 from memr_client import RewardClient, RewardResponse
-from serving import free_port
+from support.serving import free_port
 
 from benchmarks.docker_check import scale
 from benchmarks.docker_check.image import ROOT, UID, Builder

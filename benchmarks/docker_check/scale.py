@@ -12,8 +12,8 @@ from pathlib import Path
 
 import httpx
 from memr_client import RewardClient
-from redis_server import RedisServer
-from serving import free_port
+from support.redis_server import RedisServer
+from support.serving import free_port
 
 from benchmarks.docker_check.image import ROOT, Builder
 from benchmarks.docker_check.tools import run

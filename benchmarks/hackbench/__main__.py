@@ -18,8 +18,8 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "tests"))
 
 from memr_client import RewardClient
-from minilm import embed
-from real_data import Question
+from support.minilm import embed
+from support.real_data import Question
 
 from benchmarks.hackbench import figure, table
 from benchmarks.hackbench.cases import Case, cases, half

@@ -6,8 +6,8 @@ import random
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from memr_service.verifier import final_number, numeric
-from real_data import Question, Solution, solutions
+from memr_service.verifiers.verifiers import final_number, numeric
+from support.real_data import Question, Solution, solutions
 
 from benchmarks.hackbench.junk import CLASSES, SLY, Source
 

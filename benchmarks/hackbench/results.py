@@ -8,8 +8,8 @@ from typing import Any, get_args
 
 import numpy as np
 from memr_client.schemas import Component, ComponentName, RunConfig
-from memr_service.presets import FLOORED, resolve
-from real_data import Question
+from memr_service.run.presets import FLOORED, resolve
+from support.real_data import Question
 
 from benchmarks.hackbench import measures
 from benchmarks.hackbench.junk import CLASSES, SLY, UNHELD

@@ -9,9 +9,9 @@ from typing import Any
 
 import numpy as np
 from memr_client import RewardClient, RewardResponse
-from memr_service.verifier import final_number
-from minilm import embed
-from real_data import Question
+from memr_service.verifiers.verifiers import final_number
+from support.minilm import embed
+from support.real_data import Question
 
 from benchmarks.hackbench.cases import Case
 

@@ -14,17 +14,6 @@ from pydantic import TypeAdapter, ValidationError
 
 from memr_client.columns import JSON, Array, Columns, Texts, checked, encode, reward_request
 from memr_client.errors import BadAnswer, MemrError, from_document
-from memr_client.insight import (
-    Audits,
-    Completions,
-    Explain,
-    Explanation,
-    Map,
-    Page,
-    Provenance,
-    ReplayLine,
-    ReplayRequest,
-)
 from memr_client.schemas import (
     Calibration,
     Checkpoint,
@@ -39,6 +28,17 @@ from memr_client.schemas import (
     RunInfo,
     RunList,
     Version,
+)
+from memr_client.schemas.insight import (
+    Audits,
+    Completions,
+    Explain,
+    Explanation,
+    Map,
+    Page,
+    Provenance,
+    ReplayLine,
+    ReplayRequest,
 )
 
 if TYPE_CHECKING:

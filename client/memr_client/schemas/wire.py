@@ -26,7 +26,7 @@ Matrix = Annotated[
         }
     ),
 ]
-"""Embeddings on the wire. What arrives is checked where it becomes an array (`memr_service.batch`)."""
+"""Embeddings on the wire. What arrives is checked where it becomes an array (`memr_service.engine.inputs`)."""
 
 Share = Annotated[float, Field(ge=0, le=1, strict=True)]
 

@@ -14,22 +14,22 @@ from starlette.middleware import Middleware
 from starlette.requests import Request
 from starlette.responses import Response
 
+from memr_service.app.access_log import AccessLog
+from memr_service.app.auth import Authorise, Keys
 from memr_service.app.context import Context
-from memr_service.app.guard import Guard, Keys
+from memr_service.app.forward import Forward
 from memr_service.app.lifecycle import Admit, Lifecycle
 from memr_service.app.metrics import Metrics
-from memr_service.app.observe import Observe
 from memr_service.app.openapi import describe
+from memr_service.app.openrlhf import AbandonedRequests
+from memr_service.app.openrlhf.verifier_pool import VerifierPool
 from memr_service.app.problems import as_problem, problem_response
 from memr_service.app.readiness import Readiness
-from memr_service.app.relay import Relay
 from memr_service.app.routes import ROUTERS
 from memr_service.app.routes.reward import reward
 from memr_service.app.shortcut import Shortcut
-from memr_service.insight.desk import Desk
-from memr_service.judge import Judge
-from memr_service.openrlhf import Seats
-from memr_service.service import Service
+from memr_service.engine.service import Service
+from memr_service.insight.service import InsightService
 from memr_service.settings import Settings
 
 
@@ -45,7 +45,7 @@ def create_app(settings: Settings, service: Service | None = None) -> FastAPI:
     """
     keys = Keys.read(settings.keys_file)
     service = service or Service.open(settings)
-    lifecycle, desk = Lifecycle(), Desk(service)
+    lifecycle, desk = Lifecycle(), InsightService(service)
     metrics = Metrics(service, desk, run_label=settings.run_label)
     app = FastAPI(
         title="memr",
@@ -57,14 +57,16 @@ def create_app(settings: Settings, service: Service | None = None) -> FastAPI:
         swagger_ui_oauth2_redirect_url=None,
         exception_handlers={HTTPException: _answer, RequestValidationError: _answer},
         middleware=[
-            Middleware(Observe, metrics=metrics),
-            Middleware(Guard, keys=keys),
+            Middleware(AccessLog, metrics=metrics),
+            Middleware(Authorise, keys=keys),
             Middleware(Admit, lifecycle=lifecycle),
             Middleware(Shortcut, routes={"/reward": reward}),
         ],
     )
-    readiness, relay = Readiness(service, lifecycle), Relay(service.barriers.keeper)
-    app.state.context = Context(settings, service, desk, lifecycle, readiness, metrics, relay, Judge(), Seats())
+    readiness, relay = Readiness(service, lifecycle), Forward(service.barriers.keeper)
+    app.state.context = Context(
+        settings, service, desk, lifecycle, readiness, metrics, relay, VerifierPool(), AbandonedRequests()
+    )
     for router in ROUTERS:
         app.include_router(router)
     app.openapi = partial(describe, app)  # type: ignore[method-assign]

@@ -8,15 +8,15 @@ from typing import Annotated
 from fastapi import Depends, Path, Request
 from memr_client.schemas import Name
 
-from memr_service.app.guard import Key
+from memr_service.app.auth import Key
+from memr_service.app.forward import Forward
 from memr_service.app.lifecycle import Lifecycle
 from memr_service.app.metrics import Metrics
+from memr_service.app.openrlhf import AbandonedRequests
+from memr_service.app.openrlhf.verifier_pool import VerifierPool
 from memr_service.app.readiness import Readiness
-from memr_service.app.relay import Relay
-from memr_service.insight.desk import Desk
-from memr_service.judge import Judge
-from memr_service.openrlhf import Seats
-from memr_service.service import Service
+from memr_service.engine.service import Service
+from memr_service.insight.service import InsightService
 from memr_service.settings import Settings
 
 
@@ -26,13 +26,13 @@ class Context:
 
     settings: Settings
     service: Service
-    desk: Desk
+    desk: InsightService
     lifecycle: Lifecycle
     readiness: Readiness
     metrics: Metrics
-    relay: Relay
-    judge: Judge
-    seats: Seats
+    relay: Forward
+    judge: VerifierPool
+    seats: AbandonedRequests
 
 
 async def _context(request: Request) -> Context:

@@ -11,8 +11,8 @@ from prometheus_client.core import CounterMetricFamily
 from prometheus_client.exposition import CONTENT_TYPE_LATEST
 from prometheus_client.registry import Collector
 
-from memr_service.insight.desk import Desk
-from memr_service.service import RewardEvent, Service
+from memr_service.engine.service import RewardEvent, Service
+from memr_service.insight.service import InsightService
 
 CONTENT_TYPE = CONTENT_TYPE_LATEST
 
@@ -23,7 +23,7 @@ _TEXTS = (1, 4, 16, 64, 256, 1024, 4096, 16384)
 class Metrics:
     """What a server has done. Series carry the run's name only with `run_label`: many runs would make many series."""
 
-    def __init__(self, service: Service, desk: Desk, *, run_label: bool = False) -> None:
+    def __init__(self, service: Service, desk: InsightService, *, run_label: bool = False) -> None:
         self.registry = registry = CollectorRegistry()
         run = ("run",) if run_label else ()
         self._run_label = run_label

@@ -7,12 +7,12 @@ from typing import Any
 from fastapi import FastAPI
 from fastapi.openapi.utils import get_openapi
 from memr_client.errors import Forbidden, InternalError, InvalidRequest, ProblemError, Unauthorized, Unavailable
-from memr_client.insight import Explain, ReplayLine, ReplayRequest
 from memr_client.schemas import Fork, NewCheckpoint, OpenRLHFRequest, Problem, Restore, RewardRequest, RunConfig
+from memr_client.schemas.insight import Explain, ReplayLine, ReplayRequest
 from pydantic import BaseModel
 from pydantic.json_schema import models_json_schema
 
-from memr_service.app.guard import KEY_IN_QUERY, ROUTES
+from memr_service.app.auth import KEY_IN_QUERY, ROUTES
 from memr_service.app.problems import MEDIA_TYPE
 
 FILE = {"application/octet-stream": {"schema": {"type": "string", "format": "binary"}}}

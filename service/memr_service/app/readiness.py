@@ -6,7 +6,7 @@ import asyncio
 import time
 
 from memr_service.app.lifecycle import Lifecycle
-from memr_service.service import Service
+from memr_service.engine.service import Service
 
 FRESH_S = 1.0
 """A check of the store writes to it; its result is good for so long."""

@@ -10,7 +10,7 @@ from memr_client import RewardClient
 from memr_client.schemas import Calibration, Proposal, Sides
 from rich.table import Table
 
-from memr_service.cli.server import HERE, ApiKey, RunName, Url
+from memr_service.cli.options import HERE, ApiKey, RunName, Url
 from memr_service.cli.terminal import out
 
 READING = """\

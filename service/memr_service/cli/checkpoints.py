@@ -8,7 +8,7 @@ import typer
 from memr_client import RewardClient
 from rich.table import Table
 
-from memr_service.cli.server import HERE, ApiKey, RunName, Url
+from memr_service.cli.options import HERE, ApiKey, RunName, Url
 from memr_service.cli.terminal import out, say
 
 app = typer.Typer(

@@ -107,7 +107,7 @@ def serve(
     memr serve --host 0.0.0.0 --keys-file keys.json
     ```
     """
-    from memr_service.app.serve import serve as serve_until_stopped
+    from memr_service.app.server import serve as serve_until_stopped
 
     named = given(
         host=host, port=port, store=store, insecure=insecure, keys_file=keys_file, encoder=encoder, device=device

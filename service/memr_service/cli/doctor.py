@@ -19,8 +19,7 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Column, Table
 
-from memr_service.encoder import Encoder, Encoders, HashedEncoder, SentenceEncoder, processor
-from memr_service.encoder import files as model_files
+from memr_service.encoder import Encoder, Encoders, HashedEncoder, SentenceEncoder, cpu, model_files
 from memr_service.settings import Settings
 
 TEXTS = [f"Question {n}: she has {n} apples and buys {2 * n} more, so now she has {3 * n} of them." for n in range(64)]
@@ -76,7 +75,7 @@ def machine() -> Iterator[Finding]:
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
     threads = os.environ.get("OMP_NUM_THREADS", "unset: as many as cores")
     yield Finding("processor", f"{platform.machine()}, {cores} cores usable, OMP_NUM_THREADS {threads}")
-    yield Finding("bfloat16 in hardware", ", ".join(processor.bfloat16()) or "no")
+    yield Finding("bfloat16 in hardware", ", ".join(cpu.bfloat16()) or "no")
 
 
 def model(settings: Settings) -> Iterator[Finding]:

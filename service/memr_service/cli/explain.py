@@ -6,11 +6,11 @@ from typing import Annotated, Any
 
 import typer
 from memr_client import RewardClient
-from memr_client.insight import ComponentTerm, Explanation, MemoryRead
+from memr_client.schemas.insight import ComponentTerm, Explanation, MemoryRead
 from rich.table import Table
 from rich.text import Text
 
-from memr_service.cli.server import HERE, ApiKey, RunName, Url
+from memr_service.cli.options import HERE, ApiKey, RunName, Url
 from memr_service.cli.terminal import out, say
 
 SHOWN_CHARS = 160

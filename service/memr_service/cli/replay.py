@@ -14,12 +14,12 @@ from typing import Annotated, Any
 import typer
 from memr_client import RewardClient
 from memr_client.errors import InvalidRequest, UnknownRun
-from memr_client.insight import Quantity, ReplayProgress, ReplayResult, Scored
 from memr_client.schemas import RunConfig
+from memr_client.schemas.insight import Quantity, ReplayProgress, ReplayResult, Scored
 from rich.table import Table
 
 from memr_service.cli import figures
-from memr_service.cli.server import HERE, ApiKey, RunName, Url
+from memr_service.cli.options import HERE, ApiKey, RunName, Url
 from memr_service.cli.terminal import out, progress, say
 
 Data = Annotated[
@@ -156,17 +156,17 @@ def _from_folder(
     folder: Path, run_id: str, given: Sequence[RunConfig], advance: Callable[[ReplayProgress], None]
 ) -> ReplayResult:
     """A replay without a server, in this process."""
-    from memr_service.follower import Limits
-    from memr_service.insight.replay import what_if
-    from memr_service.insight.worker import compare
-    from memr_service.runs import Runs
+    from memr_service.engine.run_registry import RunRegistry
+    from memr_service.insight.replay.replay import what_if
+    from memr_service.insight.replay.worker import compare
+    from memr_service.run.live_state import Limits
     from memr_service.store.sqlite import SqliteStore
 
     if not folder.is_dir():
         raise InvalidRequest(f"there is no folder {folder}.", value=str(folder), remedy="memr serve keeps one.")
     store = SqliteStore(folder, mend=False)
     with closing(store), ThreadPoolExecutor(1) as background, tempfile.TemporaryFile() as file:
-        runs = Runs(store, background, Limits(snapshot_bytes=1 << 62), lambda run: None)
+        runs = RunRegistry(store, background, Limits(snapshot_bytes=1 << 62), lambda run: None)
         if (run := runs.find(run_id)) is None:
             names = [stored.run_id for stored in store.runs()]
             raise UnknownRun(f"{folder} has no run {run_id!r}.", value=run_id, limit=names[:20])

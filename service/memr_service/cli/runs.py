@@ -12,7 +12,7 @@ from memr_client.schemas import RunInfo
 from rich.table import Table
 
 from memr_service.cli import checkpoints, history
-from memr_service.cli.server import HERE, ApiKey, RunName, Url
+from memr_service.cli.options import HERE, ApiKey, RunName, Url
 from memr_service.cli.terminal import out, say
 
 app = typer.Typer(name="runs", no_args_is_help=True, help="Look after a server's runs.")

@@ -15,7 +15,7 @@ from memr_service.cli.rollouts import Rollout, as_text
 from memr_service.cli.summary import Quantity, Verdict, spread, summarise
 from memr_service.cli.vectors import Column, Vectors
 from memr_service.encoder import Encoders
-from memr_service.presets import PRESETS, resolve
+from memr_service.run.presets import PRESETS, resolve
 
 Row = dict[str, str | int | float | None]
 """One rollout with its reward, as written out: see `rows`."""

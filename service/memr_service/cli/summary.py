@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 import numpy as np
 from rich.table import Table
 
-from memr_service.insight.ranking import auc_by_group
+from memr_service.insight.auc import auc_by_group
 
 
 @dataclass(frozen=True)

@@ -8,9 +8,9 @@ from typing import Literal
 import numpy as np
 from memr_client.schemas import RunConfig
 
-from memr_service.batch import completion_text, prompt_text
 from memr_service.cli.rollouts import Rollout
 from memr_service.encoder import Encoders
+from memr_service.engine.inputs import completion_text, prompt_text
 
 Column = Literal["prompts", "completions"]
 

@@ -13,7 +13,7 @@ from memr_client import RewardClient
 from memr_client.errors import BadAnswer, DeadlineExceeded, Overloaded, ServiceUnreachable, Unavailable, UnknownRun
 from memr_client.schemas import HistoryRow
 
-from memr_service.cli.server import HERE, ApiKey, RunName, Url
+from memr_service.cli.options import HERE, ApiKey, RunName, Url
 from memr_service.cli.sinks import Kind, Place, Sink, open_sink
 from memr_service.cli.tail import Say, Tail
 from memr_service.cli.terminal import remark

@@ -14,10 +14,10 @@
 Only loading.py, sentence.py and bert.py import torch, and only when a model is loaded.
 """
 
-from memr_service.encoder.allowed import Encoders
 from memr_service.encoder.base import Encoded, Encoder
 from memr_service.encoder.hashed import HashedEncoder
 from memr_service.encoder.loading import choose_device
-from memr_service.encoder.sentence import SentenceEncoder
+from memr_service.encoder.registry import Encoders
+from memr_service.encoder.sentence_transformer import SentenceEncoder
 
 __all__ = ["Encoded", "Encoder", "Encoders", "HashedEncoder", "SentenceEncoder", "choose_device"]

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from memr_service.encoder import processor
+from memr_service.encoder import cpu
 
 if TYPE_CHECKING:
     import torch
@@ -77,7 +77,7 @@ class Bert:
         import torch
 
         self.device: str = model.device.type
-        self._step = WIDE_STEP if self.device == "cuda" or "amx_bf16" in processor.bfloat16() else 1
+        self._step = WIDE_STEP if self.device == "cuda" or "amx_bf16" in cpu.bfloat16() else 1
         self._embeddings = model.embeddings
         dtype = {"float32": torch.float32, "bfloat16": torch.bfloat16}[precision]
         with torch.no_grad():

@@ -8,7 +8,7 @@ from typing import Any
 
 from memr_client.errors import ProblemError, Unavailable
 
-from memr_service.encoder import files
+from memr_service.encoder import model_files
 
 GPU_FREE_BYTES = 4 << 30
 """`auto` takes a GPU with so much memory free: it may share the card with a sampler."""
@@ -36,7 +36,7 @@ def choose_device(wanted: str, free_bytes: int | None) -> str:
 
 def load(name: str, device: str) -> Any:
     """The sentence-transformers model of that name, float32, in eval mode, on its device."""
-    folder = files.find_model(name)
+    folder = model_files.find_model(name)
     try:
         import torch
         from sentence_transformers import SentenceTransformer
@@ -49,10 +49,10 @@ def load(name: str, device: str) -> Any:
     free_bytes = torch.cuda.mem_get_info()[0] if device != "cpu" and torch.cuda.is_available() else None
     with _unnoticed():
         model = SentenceTransformer(
-            str(folder or files.hub_name(name)),
+            str(folder or model_files.hub_name(name)),
             device=choose_device(device, free_bytes),
             trust_remote_code=False,
-            local_files_only=folder is not None or not files.hub_answers(),
+            local_files_only=folder is not None or not model_files.hub_answers(),
             model_kwargs={"torch_dtype": torch.float32},
         )
     return model.float().eval()
@@ -69,7 +69,7 @@ def refused(name: str) -> Iterator[None]:
         raise Unavailable(
             f"the encoder {name!r} cannot be loaded: {type(error).__name__}",
             value=name,
-            remedy=files.remedy(name),
+            remedy=model_files.remedy(name),
         ) from error
 
 

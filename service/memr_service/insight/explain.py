@@ -5,15 +5,17 @@ from __future__ import annotations
 from dataclasses import replace
 
 import numpy as np
-from memr_client.insight import ComponentTerm, Explanation, MemoryRead, Neighbour, WindowPlace
 from memr_client.schemas import Component, RunConfig
+from memr_client.schemas.insight import ComponentTerm, Explanation, MemoryRead, Neighbour, WindowPlace
 
-from memr_service import gates, payment, reward, scoring
-from memr_service.guards.scaling import TRIMMED
 from memr_service.memory import View
 from memr_service.memory.view import exact_cosines
-from memr_service.record import Batch, Effects, Record
-from memr_service.state import SIDES, State, window_size
+from memr_service.rewards import score, shaping, write_gates
+from memr_service.rewards.components.exploit import exploit
+from memr_service.rewards.guards.scaling import TRIMMED
+from memr_service.state.record import Batch, Effects, Record
+from memr_service.state.state import SIDES, State, window_size
+from memr_service.state.window import slide
 
 
 def explain(
@@ -62,9 +64,9 @@ def read(state: State, batch: Batch, item: int, most: int, *, write: bool, first
     hold = write and config.order == "hold_one_out"
     if hold or (write and config.order == "official"):
         written = np.ones(len(batch), bool) if hold else np.arange(len(batch)) <= item
-        right, wrong = scoring.sides(config, batch.outcomes)
-        shut = gates.shut(config, batch, right, wrong)
-        scoring.stage(config, batch, shut | {"later": ~written}, views["success"], views["failure"])
+        right, wrong = score.sides(config, batch.outcomes)
+        shut = write_gates.shut(config, batch, right, wrong)
+        score.stage(config, batch, shut | {"later": ~written}, views["success"], views["failure"])
     return {side: _reading(view, config, batch, item, most, hold, first_serial) for side, view in views.items()}
 
 
@@ -109,7 +111,7 @@ def _reading(
         prompts=len(mine.prompts),
         completions=int(units.sum()),
         entries=len(entries),
-        centroid_distance=-float(reward.exploit(completion[None], total[None], units.sum()[None])[0]),
+        centroid_distance=-float(exploit(completion[None], total[None], units.sum()[None])[0]),
         largest_cosine=float(cosines.max()),
         neighbours=[
             Neighbour(
@@ -133,7 +135,7 @@ def _term(state: State, batch: Batch, item: int, effects: Effects, name: str) ->
         raw=None if np.isnan(raw) else raw,
         scaled=float(effects.scaled[name][item]),
         weight=options.weight,
-        contribution=float(payment.bonus(state, options, effects.scaled[name], batch)[item]),
+        contribution=float(shaping.bonus(state, options, effects.scaled[name], batch)[item]),
         window=None if np.isnan(raw) else _place(state, options, name, effects.raw[name], item),
         rejected=[reason.removeprefix(prefix) for reason in reasons if reason.startswith(prefix)],
     )
@@ -141,12 +143,12 @@ def _term(state: State, batch: Batch, item: int, effects: Effects, name: str) ->
 
 def _place(state: State, options: Component, name: str, raw: np.ndarray, item: int) -> WindowPlace | None:
     """The window that scaled a value: up to the item, or where a request is scaled at once with all of it."""
-    if name not in payment.WINDOWED:
+    if name not in shaping.WINDOWED:
         return None
     size = window_size(state.config, name)
     at_once = state.config.scaling == "request" or options.bounds != "min-max"
     seen = raw if at_once else raw[: item + 1]
     most = max(size, int(np.count_nonzero(~np.isnan(seen)))) if at_once else size
-    window = np.sort(reward.slide(state.windows[name], seen, most))
+    window = np.sort(slide(state.windows[name], seen, most))
     out = len(window) // TRIMMED if options.bounds == "p5-p95" else 0
     return WindowPlace(count=len(window), low=float(window[out]), high=float(window[len(window) - 1 - out]))

@@ -6,10 +6,10 @@ import hashlib
 from importlib import metadata
 
 import orjson
-from memr_client.insight import Provenance
+from memr_client.schemas.insight import Provenance
 
-from memr_service.run import Run
-from memr_service.versions import library_versions
+from memr_service.engine.versions import library_versions
+from memr_service.run.run import Run
 
 
 def provenance(run: Run) -> Provenance:

@@ -11,7 +11,7 @@ from memr_client.schemas import MemoryQuality
 
 from memr_service.memory.index import MARGINS
 from memr_service.memory.memory import Memory, Writes, in_grid
-from memr_service.memory.table import PromptTable
+from memr_service.memory.prompt_slots import PromptSlots
 
 FAINT = 1e-12
 """The least that age leaves of an entry: where all are old, all count, and alike."""
@@ -62,7 +62,7 @@ class CuratedMemory(Memory):
         owner: row -> number of its prompt.
     """
 
-    prompts: PromptTable
+    prompts: PromptSlots
 
     def __init__(
         self,
@@ -77,7 +77,7 @@ class CuratedMemory(Memory):
     ) -> None:
         super().__init__(dimension, max_prompts, max_completions, storage, indexed=indexed, **index)
         self.quality = quality
-        self.prompts = PromptTable(dimension, max_prompts, MARGINS[storage], **index)
+        self.prompts = PromptSlots(dimension, max_prompts, MARGINS[storage], **index)
         self.count, self.seen, self.owner = (np.empty(0, np.int64) for _ in range(3))
 
     def expired(self, now: int) -> np.ndarray:

@@ -16,8 +16,8 @@ from pathlib import Path
 
 import numpy as np
 
-from memr_service.memory.graph import Found, Graph, Stretch
-from memr_service.memory.rows import Rows
+from memr_service.memory.hnsw import Found, Graph, VectorRange
+from memr_service.memory.vector_blocks import VectorBlocks
 
 Piece = tuple[np.ndarray, np.ndarray]
 """Numbers (m,) and their vectors (m, d)."""
@@ -42,7 +42,7 @@ class Index(ABC):
     """
 
     effort: tuple[int, int]
-    vectors: Rows
+    vectors: VectorBlocks
 
     def __init__(self, dimension: int, margin: float, crossover: int, step: int) -> None:
         self.dimension = dimension
@@ -107,10 +107,10 @@ class Index(ABC):
             waiting += graph.live
         return start, stop
 
-    def stretch(self, start: int, stop: int) -> Stretch:
+    def stretch(self, start: int, stop: int) -> VectorRange:
         """What is stored of [start, stop) now, whatever becomes of it. Nothing is copied here."""
         numbers = self.stored(start, stop)
-        return Stretch(start, stop, numbers, self.vectors.shown(), self.rows(numbers), self.margin)
+        return VectorRange(start, stop, numbers, self.vectors.shown(), self.rows(numbers), self.margin)
 
     def swap(self, graph: Graph) -> None:
         """Take a graph into use in place of those its range covers."""

@@ -10,10 +10,10 @@ from operator import itemgetter
 
 import numpy as np
 
-from memr_service.memory.completions import CompletionIndex
+from memr_service.memory.completion_index import CompletionIndex
 from memr_service.memory.index import MARGINS
-from memr_service.memory.prompts import PromptIndex
-from memr_service.memory.rows import Rows
+from memr_service.memory.prompt_index import PromptIndex
+from memr_service.memory.vector_blocks import VectorBlocks
 
 GRID = float(2**36)
 """Sums are taken over values rounded to multiples of 2^-36: float64 then adds and subtracts up to 2^17 of them without
@@ -90,7 +90,7 @@ class Memory:
         self.number: dict[bytes, int] = {}
         self.entries: dict[int, array[int]] = {}
         self.prompts = PromptIndex(dimension, max_prompts, MARGINS[storage], **index)
-        self.completions = Rows(dimension, storage)
+        self.completions = VectorBlocks(dimension, storage)
         self.serials = np.empty(0, np.int64)
         self.outcomes = np.empty(0)
         self.index = CompletionIndex(self.completions, MARGINS[storage], **index) if indexed else None

@@ -9,7 +9,7 @@ from itertools import groupby
 
 import numpy as np
 
-from memr_service import reward
+from memr_service.memory.cosine import pair_cosines, rowwise_cosines
 from memr_service.memory.index import nearest
 from memr_service.memory.memory import Memory, Write, Writes, in_grid, on_grid
 
@@ -350,7 +350,7 @@ class View:
         other = numbers != np.array([-1 if mine is None else mine for mine in own])[asking]
         numbers, asking = numbers[other], asking[other]
         involved, place = np.unique(numbers, return_inverse=True)
-        cosines = reward.pair_cosines(queries, asking, self._embeddings(involved), place)
+        cosines = pair_cosines(queries, asking, self._embeddings(involved), place)
         order = np.lexsort((numbers, -cosines, asking))
         ordered = (column[order].tolist() for column in (asking, numbers, cosines))
         found: list[list[int]] = [[] for _ in rooms]
@@ -404,4 +404,4 @@ def exact_cosines(query: np.ndarray, vectors: np.ndarray) -> np.ndarray:
     numpy sums a contiguous last axis pairwise and each row by itself, so a cosine depends on its two vectors alone:
     not on how many others were asked for, nor on the matrix library or the number of threads.
     """
-    return reward.rowwise_cosines(vectors, query[None])
+    return rowwise_cosines(vectors, query[None])

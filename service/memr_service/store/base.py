@@ -45,7 +45,7 @@ class StoredRecord:
     position: int
     payload: bytes
     columns: bytes = b""
-    """A few of the record's columns, to be read without the rest (`memr_service.history`)."""
+    """A few of the record's columns, to be read without the rest (`memr_service.run.history`)."""
     parent: bytes = b""
     """The chain of the record before it."""
     chain: bytes = b""

@@ -27,10 +27,10 @@ from memr_service.store.base import (
     StoredRun,
     Tip,
 )
+from memr_service.store.data_directory import DataDirectory
 from memr_service.store.database import VERSION, Database
-from memr_service.store.directory import DataDirectory
-from memr_service.store.files import RunFiles
 from memr_service.store.journal import Journal
+from memr_service.store.state_files import RunFiles
 
 logger = logging.getLogger(__name__)
 

@@ -1,6 +1,6 @@
 """The routes, one file for each kind. A new route also needs its line in `guard.ROUTES`, or it does not exist."""
 
-from memr_service.app.routes import checkpoints, dashboard, insight, openrlhf, reward, runs, server
+from memr_service.app.routes import checkpoints, dashboard, health, insight, openrlhf, reward, runs
 
 ROUTERS = (
     reward.router,
@@ -8,6 +8,6 @@ ROUTERS = (
     runs.router,
     checkpoints.router,
     insight.router,
-    server.router,
+    health.router,
     dashboard.router,
 )

@@ -9,11 +9,9 @@ from fastapi import APIRouter
 from fastapi.responses import FileResponse
 from memr_client.errors import UnknownRoute
 
-import memr_service
-
 router = APIRouter(include_in_schema=False)
 
-FOLDER = Path(memr_service.__file__).parent / "dashboard"
+FOLDER = Path(__file__).parents[1] / "dashboard"
 HEADERS = {
     # Nothing from elsewhere, nothing inline: a completion that got past `textContent` could still not run.
     "Content-Security-Policy": "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; "
@@ -37,7 +35,8 @@ async def part(name: str) -> FileResponse:
     Raises:
         UnknownRoute: there is none of that name.
     """
-    file = FOLDER / name
-    if not re.fullmatch(r"[A-Za-z]+\.(js|css)", name) or not file.is_file():
-        raise UnknownRoute("The dashboard has no such part.", value=name[:64], remedy="GET / leads to all of them.")
-    return FileResponse(file, headers=HEADERS)
+    if re.fullmatch(r"[A-Za-z]+\.(js|css)", name):
+        for folder in (FOLDER, FOLDER / "vendor"):
+            if (folder / name).is_file():
+                return FileResponse(folder / name, headers=HEADERS)
+    raise UnknownRoute("The dashboard has no such part.", value=name[:64], remedy="GET / leads to all of them.")

@@ -26,12 +26,12 @@ from memr_client.errors import (
 from memr_client.schemas import OpenRLHFRequest, OpenRLHFResponse
 from starlette.requests import ClientDisconnect
 
-from memr_service import openrlhf
+from memr_service.app import openrlhf
 from memr_service.app.body import parse
-from memr_service.app.connection import waited_for
 from memr_service.app.context import Context, InContext, RunId
+from memr_service.app.disconnect import waited_for
 from memr_service.app.openapi import GUARDED, body_of, problems
-from memr_service.barrier import Elsewhere
+from memr_service.engine.barriers import HeldElsewhere
 
 router = APIRouter(tags=["reward"])
 logger = logging.getLogger(__name__)
@@ -74,8 +74,8 @@ async def openrlhf_reward(run_id: RunId, request: Request, context: InContext, m
         try:
             await context.service.require_barrier(run_id)
             return await _seated(run_id, body, mode, request, context)
-        except Elsewhere as elsewhere:  # and so are the seats that were left
-            with contextlib.suppress(Elsewhere):
+        except HeldElsewhere as elsewhere:  # and so are the seats that were left
+            with contextlib.suppress(HeldElsewhere):
                 return await context.relay(request, elsewhere)
             if time.monotonic() - arrived > PATIENCE_S:
                 raise
@@ -115,7 +115,7 @@ async def _reward(run_id: str, body: OpenRLHFRequest, mode: Literal["train", "ev
     while True:
         try:
             answer, _ = await context.service.reward(scored, time.monotonic() + context.settings.deadline_s)
-        except Elsewhere:
+        except HeldElsewhere:
             raise
         except (Overloaded, Unavailable) as busy:
             if context.lifecycle.state != "serving" or time.monotonic() - arrived > PATIENCE_S:

@@ -20,10 +20,10 @@ from memr_client.errors import (
 from memr_client.schemas import RewardRequest, RewardResponse
 
 from memr_service.app.body import parse
-from memr_service.app.connection import while_connected
 from memr_service.app.context import Context
+from memr_service.app.disconnect import while_connected
 from memr_service.app.openapi import GUARDED, body_of, problems
-from memr_service.barrier import Elsewhere
+from memr_service.engine.barriers import HeldElsewhere
 
 router = APIRouter(tags=["reward"])
 
@@ -82,7 +82,7 @@ async def reward(request: Request) -> Response:
     work = context.service.reward(body, arrived + patience, parsed - arrived)
     try:
         answer, replayed = await while_connected(request, work)
-    except Elsewhere as elsewhere:
+    except HeldElsewhere as elsewhere:
         return await context.relay(request, elsewhere)
     headers = {"Server-Timing": _timing(body=parsed - arrived, service=time.monotonic() - parsed)}
     if replayed:

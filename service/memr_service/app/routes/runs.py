@@ -13,7 +13,9 @@ from starlette.responses import StreamingResponse
 from memr_service.app.body import parse, require_media
 from memr_service.app.context import Caller, InContext, RunId
 from memr_service.app.openapi import FILE, GUARDED, body_of, file_body, problems
-from memr_service.calibration import calibrate
+from memr_service.app.openrlhf import check_pattern
+from memr_service.insight.calibration import calibrate
+from memr_service.verifiers.verifiers import require
 
 router = APIRouter(prefix="/runs", tags=["runs"])
 
@@ -48,6 +50,8 @@ async def create_run(run_id: RunId, request: Request, response: Response, contex
     nothing was committed yet.
     """
     config = await parse(request, RunConfig, context.settings)
+    require(config.verifier)
+    check_pattern(config.prompt_pattern)
     run, created = await context.service.create_run(run_id, config)
     response.status_code = 201 if created else 200
     return run

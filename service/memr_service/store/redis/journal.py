@@ -13,8 +13,8 @@ from typing import Any
 from memr_client.errors import Unavailable, UnknownRun
 
 from memr_service.store.base import Answer, Answered, Moved, StoredRecord, StoredRun, Tip
+from memr_service.store.redis.backoff import Backoff
 from memr_service.store.redis.server import Server, Value, translated
-from memr_service.store.redis.turns import Turns
 
 SEGMENT_BYTES = 8 << 20
 READ_BYTES = 1 << 20  # a longer answer would hold up everybody else who asks this server
@@ -42,7 +42,7 @@ class Journal:
         self._server = server
         self._answer_seconds = answer_seconds
         self._script = server.script("commit")
-        self._turns = Turns(server, token)
+        self._turns = Backoff(server, token)
         self._segments: dict[int, str] = {}  # uid -> what was in use when its tip was last seen
 
     def tip(self, uid: int) -> Tip:

@@ -12,7 +12,7 @@ import tempfile
 
 from memr_service.store import arrays
 from memr_service.store.base import Snapshot
-from memr_service.store.redis.pieces import Pieces
+from memr_service.store.redis.blobs import Blobs
 from memr_service.store.redis.server import Server, translated
 
 logger = logging.getLogger(__name__)
@@ -27,7 +27,7 @@ class Snapshots:
 
     def __init__(self, server: Server) -> None:
         self._server = server
-        self._pieces = Pieces(server, "snapshot")
+        self._pieces = Blobs(server, "snapshot")
 
     def save(self, uid: int, snapshot: Snapshot) -> None:
         """Keep a snapshot, the one before it, and the one where the journal begins; it counts once it is whole.

@@ -23,9 +23,9 @@ from memr_service.store.base import (
     Tip,
 )
 from memr_service.store.redis.answers import Answers
-from memr_service.store.redis.indices import Indices
+from memr_service.store.redis.index_files import IndexFiles
 from memr_service.store.redis.journal import FULL, Journal
-from memr_service.store.redis.keepers import Keepers
+from memr_service.store.redis.leases import Leases
 from memr_service.store.redis.server import Server, translated
 from memr_service.store.redis.snapshots import Snapshots
 
@@ -43,10 +43,10 @@ class RedisStore:
         self.shared = True
         token = os.urandom(16)
         self._journal = Journal(self._server, int(answer_hours * 3600), token)
-        self._keepers = Keepers(self._server, token)
+        self._keepers = Leases(self._server, token)
         self._answers = Answers(self._server)
         self._snapshots = Snapshots(self._server)
-        self._indices = Indices(self._server)
+        self._indices = IndexFiles(self._server)
         self._branch, self._replace = self._server.script("branch"), self._server.script("replace")
         self._names, self._doomed = (f"{self._server.prefix}:{name}" for name in ("runs", "doomed"))
         self._sweep()

@@ -1,0 +1,149 @@
+"""Samples on their way through: out of OpenRLHF's request, and into the answer it reads.
+
+It sends `query` (a prompt with its completion), `prompts` (in the chat template's dress) and `labels` (whatever the
+data set says). It trains on `rewards`, filters groups by `scores`, and averages `extra_logs`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import orjson
+from memr_client.errors import InvalidRequest
+from memr_client.schemas import OpenRLHFRequest, OpenRLHFResponse, RewardRequest, RunConfig
+
+from memr_service.app.openrlhf.texts import completion_of, question_of
+
+Mode = Literal["train", "eval"]
+
+EVALUATION = ("eval", "test", "validation")
+"""Splits whose samples leave the memory as it is."""
+
+
+@dataclass(frozen=True)
+class Samples:
+    """What a request holds: n samples, and how far they could be read."""
+
+    prompts: list[str]
+    completions: list[str]
+    answers: list[str]
+    """What a verifier holds the completions against; empty where outcomes were sent."""
+    mode: Mode
+    logs: dict[str, list[float]]
+
+    def request(self, run_id: str, outcomes: list[float], request_id: str | None) -> RewardRequest:
+        """The samples as `POST /reward` takes them."""
+        return RewardRequest(
+            run_id=run_id,
+            prompts=list(self.prompts),
+            completions=list(self.completions),
+            outcomes=outcomes,
+            mode=self.mode,
+            request_id=request_id,
+        )
+
+
+def read(body: OpenRLHFRequest, config: RunConfig, mode: Mode) -> Samples:
+    """The samples of a request.
+
+    Args:
+        mode: "eval" where all of it is an evaluation; in "train" the labels may say so.
+
+    Raises:
+        InvalidRequest: outcomes or rewards cannot come of it, or training and evaluation are mixed.
+    """
+    if body.query:
+        _check(body, config)
+    answers = [] if body.outcomes is not None else [_answer(label, item) for item, label in enumerate(body.labels)]
+    cut = [completion_of(query, prompt) for query, prompt in zip(body.query, body.prompts, strict=True)]
+    asked = [question_of(prompt, config.prompt_pattern) for prompt in body.prompts]
+    return Samples(
+        prompts=[prompt for prompt, _ in asked],
+        completions=[completion for completion, _ in cut],
+        answers=answers,
+        mode="eval" if mode == "eval" else _mode(body.labels),
+        logs={
+            "prompt_cut": [float(found == "cut") for _, found in cut],
+            "prompt_lost": [float(found == "lost") for _, found in cut],
+            "pattern_unmatched": [float(not found) for _, found in asked],
+        },
+    )
+
+
+def response(samples: Samples, outcomes: Sequence[float], answer: bytes, config: RunConfig) -> OpenRLHFResponse:
+    """The answer to n samples, of lists alone and with the same logs whatever happened.
+
+    Args:
+        answer: the `RewardResponse` as JSON.
+    """
+    scored = orjson.loads(answer)
+    memory: list[float] = scored["rewards"]
+    logs: dict[str, list[Any]] = {"outcome": [*outcomes], "memory_reward": memory}
+    for name in config.weights:
+        values = scored["components"][name]
+        logs[name] = [raw or 0.0 for raw in values["raw"]]
+        logs[f"{name}_scaled"] = values["scaled"]
+        logs[f"{name}_defined"] = [raw is not None for raw in values["raw"]]
+    logs |= {f"support_{side}": counts for side, counts in scored["support"].items()}
+    logs["rejected"] = [bool(reasons) for reasons in scored["guards"]["rejected"]]
+    return OpenRLHFResponse(
+        rewards=[outcome + config.memory_weight * reward for outcome, reward in zip(outcomes, memory, strict=True)],
+        scores=[*outcomes],
+        # Numbers of one type: what it does with them is not told for any other.
+        extra_logs={name: [float(value) for value in values] for name, values in {**logs, **samples.logs}.items()},
+    )
+
+
+def _check(body: OpenRLHFRequest, config: RunConfig) -> None:
+    if body.outcomes is None and config.verifier is None:
+        raise InvalidRequest(
+            "The run has no verifier and the request no outcomes: nobody says which completions are right.",
+            limit=["exact", "numeric", "math"],
+            remedy='Create the run with {"verifier": "numeric"} (PUT /runs/{id}) before training.',
+        )
+    if config.barrier == "step":
+        raise InvalidRequest(
+            "A run with barrier 'step' waits for the parts of a step, and OpenRLHF tells neither.",
+            value="step",
+            limit=["group", "snapshot", "none"],
+            remedy='Create the run with {"barrier": "group", "group_size": G}, G being --rollout.n_samples_per_prompt.',
+        )
+
+
+def _answer(label: Any, item: int) -> str:
+    """A label's answer as the text a verifier reads."""
+    answer = label.get("answer") if isinstance(label, dict) else label
+    if isinstance(answer, str) and answer.strip():
+        return answer
+    if isinstance(answer, int | float) and not isinstance(answer, bool):
+        return str(answer)
+    raise InvalidRequest(
+        f"labels[{item}] holds no answer to judge by.",
+        value="" if answer == "" else f"a value of type {type(answer).__name__}",
+        limit="a text that is not empty, a number, or {answer, split}",
+        remedy="Name the data set's column of answers with --data.label_key.",
+    )
+
+
+def _mode(labels: Sequence[Any]) -> Mode:
+    """Whether the labels are of training or of evaluation."""
+    splits = [label.get("split", "train") if isinstance(label, dict) else "train" for label in labels]
+    for item, split in enumerate(splits):
+        if split not in ("train", *EVALUATION):
+            raise InvalidRequest(
+                f"labels[{item}].split is none that is known.",
+                value=split[:80] if isinstance(split, str) else f"a value of type {type(split).__name__}",
+                limit=["train", *EVALUATION],
+                remedy="Say 'train' where the memory shall remember the sample, 'test' where it shall not.",
+            )
+    evaluations = sum(split in EVALUATION for split in splits)
+    if 0 < evaluations < len(splits):
+        raise InvalidRequest(
+            "The request mixes samples of training with samples of evaluation.",
+            value=f"{evaluations} of {len(splits)} are evaluation",
+            limit="all or none",
+            remedy="Send them in two requests.",
+        )
+    return "eval" if evaluations == len(splits) else "train"  # nothing at all is nothing to remember

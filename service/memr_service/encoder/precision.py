@@ -1,0 +1,57 @@
+"""What precision `auto` means: tried on the machine when a model is loaded, guessed from its files before."""
+
+from __future__ import annotations
+
+import json
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from memr_service.encoder import cpu
+
+if TYPE_CHECKING:
+    from memr_service.encoder.base import Encoder
+
+SENTENCE = "She had 12 apples, gave 5 of them away and bought twice as many, so now she has 12 - 5 + 10 = 17 apples. "
+TEXTS = [*(SENTENCE * count for count in (4, 2, 1)), "17"]
+"""About 240 tokens, and lengths that differ to models of any size; a few tenths of a second on a slow core."""
+COSINE = 0.9999
+"""bfloat16 must agree with float32 so closely on every text of the trial."""
+FASTER = 1.1
+"""And be so much faster; a float32 run is equal to 1e-5 on any machine, which is worth something."""
+
+
+@dataclass(frozen=True)
+class Trial:
+    """A precision, and why it was chosen."""
+
+    precision: str
+    reason: str
+
+
+def compare(encoder: Encoder) -> Trial:
+    """Encode the texts in both precisions, in turns; the first turn also sets things up."""
+    seconds: dict[str, list[float]] = {"float32": [], "bfloat16": []}
+    vectors = {}
+    for _ in range(2):
+        for precision, took in seconds.items():
+            begun = time.perf_counter()
+            vectors[precision] = encoder.encode(TEXTS, precision).vectors
+            took.append(time.perf_counter() - begun)
+    ratio = min(seconds["float32"]) / min(seconds["bfloat16"])
+    cosine = float(np.einsum("nd,nd->n", vectors["float32"], vectors["bfloat16"]).min())
+    better = ratio >= FASTER and cosine >= COSINE
+    reason = f"bfloat16 takes 1/{ratio:.1f} of the time of float32, cosine {cosine:.5f}"
+    return Trial("bfloat16" if better else "float32", reason)
+
+
+def expected(folder: Path) -> str:
+    """What a trial of the model in a folder will find, most likely: bfloat16 for a BERT where the processor has it."""
+    listed = folder / "modules.json"
+    modules = json.loads(listed.read_text("utf-8")) if listed.is_file() else []
+    config = folder / modules[0]["path"] / "config.json" if modules else folder / "config.json"
+    known = json.loads(config.read_text("utf-8")) if config.is_file() else {}
+    return "bfloat16" if known.get("model_type") == "bert" and cpu.bfloat16() else "float32"

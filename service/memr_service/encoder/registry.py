@@ -1,0 +1,96 @@
+"""The server's allow-list: which encoders a run may ask for, each loaded once."""
+
+from __future__ import annotations
+
+import hashlib
+import threading
+from collections.abc import Sequence
+from typing import Any
+
+from memr_client.errors import InvalidRequest
+
+from memr_service.encoder import model_files
+from memr_service.encoder import precision as trial
+from memr_service.encoder.base import Encoder
+from memr_service.encoder.hashed import SCHEME, HashedEncoder
+from memr_service.encoder.sentence_transformer import SentenceEncoder
+
+
+class Encoders:
+    """The encoders a server offers, the default first. Nothing is loaded before it is asked for. Thread-safe.
+
+    encoders = Encoders(["all-MiniLM-L6-v2", "hashed"])
+    encoders.load(encoders.default).encode(["two", "texts"]).vectors        # (2, 384)
+    """
+
+    def __init__(self, allowed: Sequence[str], device: str = "auto") -> None:
+        self.allowed = tuple(allowed)
+        self.default = self.allowed[0]
+        self._device = device
+        self._loaded: dict[str, Encoder] = {}
+        self._loading = threading.Lock()
+
+    def check(self, name: str) -> None:
+        """Raise `InvalidRequest` unless the server offers this encoder."""
+        if name not in self.allowed:
+            raise InvalidRequest(
+                f"the server does not offer the encoder {name!r}",
+                value=name,
+                limit=list(self.allowed),
+                remedy="take one it offers, send embeddings, or name it in MEMR_ENCODERS and restart the server",
+            )
+
+    def resolve(self, name: str, precision: str) -> str:
+        """The precision that `auto` means for an encoder: what its trial found; before that, what it most likely will.
+
+        Raises:
+            InvalidRequest, Unavailable: as from `load`.
+        """
+        self.check(name)
+        if precision != "auto":
+            return precision
+        folder = None if name == HashedEncoder.name or self.loaded(name) else model_files.find_model(name)
+        return self.load(name).precision if folder is None else trial.expected(folder)
+
+    def load(self, name: str) -> Encoder:
+        """An encoder, ready; the first time this takes seconds.
+
+        Raises:
+            InvalidRequest: the server does not offer it.
+            Unavailable: it cannot be loaded; the error says why and what helps.
+        """
+        self.check(name)
+        with self._loading:
+            if name not in self._loaded:
+                hashed = name == HashedEncoder.name
+                self._loaded[name] = HashedEncoder() if hashed else SentenceEncoder(name, self._device)
+            return self._loaded[name]
+
+    def loaded(self, name: str) -> bool:
+        """Whether `load` would return at once."""
+        return name in self._loaded
+
+    def fingerprint(self, name: str, precision: str, long_text: str) -> dict[str, Any]:
+        """What a run is bound to: equal fingerprints, equal vectors (but for rounding).
+
+        A model in a folder is told by its files, without torch; one from the hub is loaded first.
+
+        Raises:
+            InvalidRequest, Unavailable: as from `load`.
+        """
+        self.check(name)
+        if name == HashedEncoder.name:
+            scheme = hashlib.sha256(SCHEME.encode()).hexdigest()
+            known = {"kind": "hashed", "weights": scheme, "tokenizer": None, "modules": None}
+            dimension, max_length = HashedEncoder.dimension, HashedEncoder.max_length
+        else:
+            folder = model_files.find_model(name) or model_files.hub_folder(self.load(name).name)
+            known = {"kind": "sentence-transformers", **model_files.digests(folder)}
+            dimension, max_length = model_files.shape(folder) or self._shape(name)
+        asked = {"precision": precision, "long_text": long_text}
+        return {"model": name, **known, "dimension": dimension, "max_length": max_length, **asked}
+
+    def _shape(self, name: str) -> tuple[int, int | None]:
+        """What only the loaded model tells."""
+        encoder = self.load(name)
+        return encoder.dimension, encoder.max_length

@@ -1,0 +1,91 @@
+"""Who keeps a run's barrier where several services share its store: those who wait for each other meet in one place.
+
+The first service that is asked keeps it, until it ends or has not been heard of for `KEEP_S`. The others pass requests
+on to it. Who waits when a keeper dies gets no answer, and forms the round again at the next keeper (L11). A keeper that
+was only slow cannot commit any more once there is another: the store refuses it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import time
+from collections.abc import Callable
+
+from memr_client.errors import ProblemError, Unavailable
+
+from memr_service.store.base import KEEP_S, Store
+
+
+class HeldElsewhere(Unavailable):
+    """Another service keeps the barrier of run `uid`, at `address` (empty: it has none that others reach)."""
+
+    def __init__(self, run_id: str, uid: int, address: str) -> None:
+        super().__init__(
+            f"The barrier of run {run_id!r} is kept by another service, {address or 'which has no address'}.",
+            value=address,
+            remedy="Send it again. Route requests by run, or set MEMR_ADDRESS so that services reach each other.",
+            retry_after=1,
+        )
+        self.uid = uid
+        self.address = address
+
+
+class BarrierLease:
+    """The barriers that this service keeps. Used in the event loop's thread, but for `forget`."""
+
+    def __init__(self, store: Store, address: str, lost: Callable[[int], None]) -> None:
+        """`address`: where other services find this one. `lost` is told of a run whose barrier another keeps now."""
+        self._store = store
+        self._address = address
+        self._lost = lost
+        self._until: dict[int, float] = {}  # uid -> until when (`time.monotonic`) nobody else can keep it
+        self._renewing: asyncio.Task[None] | None = None
+
+    async def require(self, run_id: str, uid: int) -> None:
+        """Keep a run's barrier.
+
+        Raises:
+            Elsewhere: another service does.
+        """
+        if not self._store.shared or time.monotonic() < self._until.get(uid, 0):
+            return
+        if (address := await self._keep(uid)) is not None:
+            raise HeldElsewhere(run_id, uid, address)
+        if self._renewing is None:
+            self._renewing = asyncio.create_task(self._renew())
+
+    async def stays(self, elsewhere: HeldElsewhere) -> bool:
+        """Whether the barrier is still kept where it was."""
+        return await asyncio.to_thread(self._store.keeper, elsewhere.uid) == elsewhere.address
+
+    def forget(self, uid: int) -> None:
+        """Keep it no longer than until its time is over (safe from any thread)."""
+        self._until.pop(uid, None)
+
+    async def close(self) -> None:
+        """Leave everything to others; what is required after that is kept again."""
+        if self._renewing is not None:
+            self._renewing.cancel()
+            self._renewing = None
+        while self._until:
+            uid, _ = self._until.popitem()
+            with contextlib.suppress(ProblemError):
+                await asyncio.to_thread(self._store.release, uid)
+
+    async def _keep(self, uid: int) -> str | None:
+        asked = time.monotonic()
+        address = await asyncio.to_thread(self._store.keep, uid, self._address)
+        if address is None:
+            self._until[uid] = asked + KEEP_S
+        elif self._until.pop(uid, None) is not None:
+            self._lost(uid)
+        return address
+
+    async def _renew(self) -> None:
+        while self._until:
+            await asyncio.sleep(KEEP_S / 3)
+            for uid in list(self._until):
+                with contextlib.suppress(ProblemError):  # it goes on trying: nobody else reaches the store either
+                    await self._keep(uid)
+        self._renewing = None

@@ -1,0 +1,134 @@
+"""The barriers of a service's runs: opened when they are needed, settled as one batch each, dropped with their run."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from functools import partial
+
+import numpy as np
+from memr_client.errors import Unavailable
+from memr_client.schemas import BarrierState
+
+from memr_service.engine import inputs
+from memr_service.engine.barriers import Barrier, BarrierLease, Item, Member, merged, new_barrier
+from memr_service.engine.run_registry import RunRegistry
+from memr_service.engine.run_thread import RunThread, shutting_down
+from memr_service.run.run import Run
+from memr_service.state.record import Record
+from memr_service.store.base import Store
+
+Written = Callable[[Run, int, Sequence[inputs.Text], Sequence[inputs.Text]], None]
+"""Told of a run's newest record: its first serial number, its items' prompts and their completions."""
+
+
+class BarrierManager:
+    """Where the requests of each run wait for each other. Used in the event loop's thread, but for `forget`."""
+
+    def __init__(self, store: Store, address: str, engine: RunThread, runs: RunRegistry, written: Written) -> None:
+        """`address`: where other services find this one."""
+        self.keeper = BarrierLease(store, address, self._drop)
+        self._engine = engine
+        self._runs = runs
+        self._written = written
+        self._open: dict[int, Barrier] = {}
+        self._gone = BarrierState(waiting=0, timeouts=0, late=0)
+        self._loop: asyncio.AbstractEventLoop | None = None
+
+    async def of(self, run: Run) -> Barrier | None:
+        """Where the run's requests wait for each other, if they do.
+
+        Raises:
+            Elsewhere: another service keeps it.
+        """
+        if run.config.barrier == "none":
+            return None
+        await self.keeper.require(run.stored.run_id, run.uid)
+        if run.uid not in self._open:
+            settle, expire = partial(self._settle, run), partial(self._expire, run)
+            self._loop = asyncio.get_running_loop()
+            self._open[run.uid] = new_barrier(run.config, settle, expire, list(run.state.open_groups))
+            if not self._runs.holds(run):  # it has been read anew since it was opened
+                self._open.pop(run.uid, None)
+                raise _dropped()
+        return self._open[run.uid]
+
+    def state(self) -> BarrierState:
+        """All together: who waits now, and what went wrong since the service began."""
+        return _together([self._gone, *self._open.values()])
+
+    def state_of(self, run: Run) -> BarrierState | None:
+        """The same of one run; None if it has no barrier."""
+        if run.config.barrier == "none":
+            return None
+        return _together([self._open[run.uid]] if run.uid in self._open else [])
+
+    def forget(self, run: Run) -> None:
+        """Send away who waits at the barrier of a run that is read anew (called in the engine's thread)."""
+        self.keeper.forget(run.uid)
+        if self._loop is not None:
+            self._loop.call_soon_threadsafe(self._drop, run.uid)
+
+    async def leave(self) -> None:
+        """Send away who waits for others, and let another service keep the barriers: nobody new is to come here."""
+        for barrier in self._open.values():
+            barrier.drop(shutting_down())
+        await self.keeper.close()
+
+    def _drop(self, uid: int) -> None:
+        """Send away who waits at a run's barrier."""
+        if (barrier := self._open.pop(uid, None)) is not None:
+            self._gone = _together([self._gone, barrier]).model_copy(update={"waiting": 0})
+            barrier.drop(_dropped())
+
+    async def _settle(
+        self, run: Run, members: Sequence[Member], seats: Sequence[Item], warnings: Sequence[str]
+    ) -> Record | None:
+        """Score and commit what waited at a barrier as one batch, and answer everybody."""
+        if not seats:
+            for member in members:
+                member.answer.set_result(await self._engine.ask(run.nothing))
+            return None
+        places: dict[Member, list[tuple[int, int]]] = {member: [] for member in members}
+        for place, (member, item) in enumerate(seats):
+            places[member].append((item, place))
+        submissions = [
+            replace(
+                member.submission,
+                warnings=[*member.submission.warnings, *warnings],
+                items=np.array([place for _, place in sorted(places[member])], np.int64),
+            )
+            for member in members
+        ]
+        done = await self._engine.ask(self._runs.commit, run, merged(seats), submissions)
+        if done is None:
+            raise _dropped()
+        answers, record = done
+        for member, answered in zip(members, answers, strict=True):
+            if not member.answer.done():
+                member.answer.set_result(answered)
+        prompts = [member.request.prompts[item] for member, item in seats]
+        completions = [member.request.completions[item] for member, item in seats]
+        self._written(run, record.first_serial, prompts, completions)
+        return record
+
+    async def _expire(self, run: Run, names: list[bytes]) -> None:
+        """Write what there is of groups whose time is up (barrier `snapshot`)."""
+        await self._engine.ask(self._runs.expire, run, names)
+
+
+def _together(barriers: Sequence[Barrier | BarrierState]) -> BarrierState:
+    return BarrierState(
+        waiting=sum(one.waiting for one in barriers),
+        timeouts=sum(one.timeouts for one in barriers),
+        late=sum(one.late for one in barriers),
+    )
+
+
+def _dropped() -> Unavailable:
+    return Unavailable(
+        "The run was changed or went elsewhere while the request waited at its barrier; nothing of it was stored.",
+        remedy="Send it again with the same request_id.",
+        retry_after=1,
+    )

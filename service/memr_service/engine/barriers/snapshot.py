@@ -1,0 +1,59 @@
+"""`snapshot`: nobody waits; only the writing of a group waits until it is complete or its time is up."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable, Iterable
+
+from memr_client.errors import ProblemError
+
+from memr_service.engine.barriers.base import Member, Settle, Waiting, seats_of
+from memr_service.state.record import Record
+
+Expire = Callable[[list[bytes]], Awaitable[None]]
+"""Writes what there is of groups whose time is up."""
+
+
+class SnapshotBarrier(Waiting):
+    """Answers each request by itself, and closes groups that are still open after the time-out."""
+
+    def __init__(self, settle: Settle, timeout_s: float, expire: Expire, still_open: Iterable[bytes]) -> None:
+        super().__init__(settle, timeout_s)
+        self._expire = expire
+        self._open: dict[bytes, asyncio.TimerHandle] = {}
+        for name in still_open:
+            self._begin(name)
+
+    def join(self, member: Member) -> asyncio.Future[bytes]:
+        """Answer at once."""
+        self._answer([member], seats_of(member))
+        return member.answer
+
+    def settled(self, record: Record) -> None:
+        """Begin to time the groups a record left open; forget those it closed."""
+        effects, batch = record.effects, record.batch
+        for name in effects.closes:
+            if (timer := self._open.pop(name, None)) is not None:
+                self._stop(timer)
+        left = [] if effects.left_open is None else effects.left_open.tolist()
+        for name in {batch.group_names[batch.group[item]] for item in left} - self._open.keys():
+            self._begin(name)
+
+    def drop(self, error: ProblemError) -> None:
+        """Stop timing."""
+        super().drop(error)
+        self._open.clear()
+
+    def _begin(self, name: bytes) -> None:
+        self._open[name] = self._after_timeout(lambda: self._give_up(name))
+
+    def _give_up(self, name: bytes) -> None:
+        del self._open[name]
+        self.timeouts += 1
+        self._keep(asyncio.get_running_loop().create_task(self._expire_one(name)))
+
+    async def _expire_one(self, name: bytes) -> None:
+        try:
+            await self._expire([name])
+        except ProblemError:
+            self._begin(name)  # not durable yet: once more after another time-out

@@ -1,0 +1,102 @@
+"""`step`: the ranks of a step are answered together."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import OrderedDict
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from memr_client.errors import InvalidRequest
+from memr_client.schemas import RewardRequest
+
+from memr_service.engine.barriers.base import Member, Settle, Waiting, seats_of
+
+REMEMBERED = 1024
+"""Timed-out steps whose late parts are still recognised."""
+
+
+@dataclass
+class _Round:
+    parts: int
+    members: dict[int, Member]
+    timer: asyncio.TimerHandle
+
+
+class StepBarrier(Waiting):
+    """`step`: the parts of a step, one per rank, answered when the last is in, ordered by part."""
+
+    def __init__(self, settle: Settle, timeout_s: float) -> None:
+        super().__init__(settle, timeout_s)
+        self._rounds: dict[int, _Round] = {}
+        self._missed: OrderedDict[int, set[int]] = OrderedDict()
+
+    def join(self, member: Member) -> asyncio.Future[bytes]:
+        """Take the part's seat in the step's round.
+
+        Raises:
+            InvalidRequest: no step, part or parts; other `parts` than the round's; the seat has another body.
+        """
+        step, part, parts = _step_part_parts(member.request)
+        missed = self._missed.get(step, set())
+        if step not in self._rounds and part in missed:
+            missed.discard(part)
+            self.late += 1
+            self._answer(
+                [member], seats_of(member), [f"part {part} came after step {step} had timed out: answered alone"]
+            )
+            return member.answer
+        if step not in self._rounds:
+            self._missed.pop(step, None)
+            self._rounds[step] = _Round(parts, {}, self._after_timeout(lambda: self._give_up(step)))
+        round_ = self._rounds[step]
+        if parts != round_.parts:
+            raise _refused(f"step {step} waits for {round_.parts} parts, not {parts}", parts, round_.parts)
+        if part in round_.members:
+            seated = round_.members[part]
+            if seated.submission.body_digest != member.submission.body_digest:
+                raise _refused(
+                    f"part {part} of step {step} is there already, with another body", part, "one body a part"
+                )
+            return seated.answer
+        round_.members[part] = member
+        self._members[member] = None
+        if len(round_.members) == parts:
+            self._close(step)
+        return member.answer
+
+    def _give_up(self, step: int) -> None:
+        round_ = self._rounds[step]
+        missing = set(range(round_.parts)) - round_.members.keys()
+        self.timeouts += 1
+        self._missed[step] = missing
+        while len(self._missed) > REMEMBERED:
+            self._missed.popitem(last=False)
+        there = f"{len(round_.members)} of {round_.parts} parts of step {step}"
+        self._close(step, [f"barrier timed out after {self._timeout_s:g} s with {there}; missing: {sorted(missing)}"])
+
+    def _close(self, step: int, warnings: Sequence[str] = ()) -> None:
+        round_ = self._rounds.pop(step)
+        self._stop(round_.timer)
+        members = [round_.members[part] for part in sorted(round_.members)]
+        self._answer(members, [seat for member in members for seat in seats_of(member)], warnings)
+
+
+def _step_part_parts(request: RewardRequest) -> tuple[int, int, int]:
+    if request.step is None or request.part is None or request.parts is None:
+        raise InvalidRequest(
+            "The run's barrier is 'step': a request must say which part of which step it is.",
+            value={"step": request.step, "part": request.part, "parts": request.parts},
+            limit="step, part (rank) and parts (world size)",
+            remedy="Send all three, or use a run without a barrier.",
+        )
+    return request.step, request.part, request.parts
+
+
+def _refused(what: str, value: object, limit: object) -> InvalidRequest:
+    return InvalidRequest(
+        f"{what[0].upper()}{what[1:]}.",
+        value=value,
+        limit=limit,
+        remedy="Send the same world size from every rank, one request for each, and a retry with its body unchanged.",
+    )

@@ -1,0 +1,1 @@
+"""Audits: does a run's reward still mean what it should?"""

@@ -1,0 +1,116 @@
+"""A replay at work, in a process of its own: it takes minutes of a processor, which rewards must not wait for."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+import sys
+import tempfile
+from asyncio.subprocess import PIPE
+from collections.abc import AsyncIterator, Iterator, Sequence
+from typing import BinaryIO
+
+from memr_client.errors import InternalError, ProblemError
+from memr_client.schemas import Problem, RunConfig
+from memr_client.schemas.insight import ReplayLine, ReplayProgress
+from pydantic import TypeAdapter
+
+from memr_service.insight.replay.comparison import Comparison
+from memr_service.insight.replay.replay import replay
+from memr_service.run import archive
+
+logger = logging.getLogger(__name__)
+
+PROGRESS_ITEMS = 5_000
+"""Completions between two lines of progress."""
+LONGEST_LINE = 64 << 20
+
+_SETTINGS = TypeAdapter(list[RunConfig])
+
+
+def compare(file: BinaryIO, run_id: str, settings: Sequence[RunConfig], completions: int) -> Iterator[ReplayLine]:
+    """Score a run's file (`archive.write`) under each of some resolved configs: lines of progress, then the result.
+
+    Args:
+        completions: how many the file holds, for the progress.
+
+    Raises:
+        MalformedBody: the file is damaged; the record is named.
+    """
+    file.seek(0)
+    recorded = RunConfig.model_validate_json(archive.read_header(file).config)
+    comparison = Comparison(run_id, recorded)
+    for number, config in enumerate(settings):
+        file.seek(0)
+        base = archive.read_base(file, archive.read_header(file))
+        records = (record for record, _ in archive.read_records(file, base))
+        told = 0
+        for done in comparison.take(config, replay(recorded, config, records, base)):
+            if done - told >= PROGRESS_ITEMS:
+                told = done
+                yield _progress(number, len(settings), done, completions)
+        yield _progress(number, len(settings), completions, completions)
+    yield ReplayLine(result=comparison.result())
+
+
+async def work(
+    pieces: AsyncIterator[bytes], run_id: str, settings: Sequence[RunConfig], completions: int
+) -> AsyncIterator[bytes]:
+    """`compare` as lines of JSON, by a process that takes one core and ends with whoever listens.
+
+    Args:
+        pieces: the run's file.
+    """
+    with tempfile.TemporaryFile() as file:
+        async for piece in pieces:
+            await asyncio.to_thread(file.write, piece)
+        file.seek(0)
+        job = [run_id, str(completions), _SETTINGS.dump_json(list(settings)).decode()]
+        process = await asyncio.create_subprocess_exec(
+            *(sys.executable, "-m", __name__, *job),
+            stdin=file,
+            stdout=PIPE,
+            stderr=PIPE,
+            limit=LONGEST_LINE,
+            env=os.environ | {"OMP_NUM_THREADS": "1"},
+        )
+        assert process.stdout is not None
+        assert process.stderr is not None
+        try:
+            async for line in process.stdout:
+                yield line
+            if await process.wait():
+                logger.error("a replay ended with %s: %s", process.returncode, (await process.stderr.read()).decode())
+                yield _line(_problem(InternalError("The replay failed.", remedy="The server's log says why.")))
+        finally:
+            if process.returncode is None:
+                process.kill()
+            await process.communicate()
+
+
+def _progress(setting: int, settings: int, completions: int, of: int) -> ReplayLine:
+    return ReplayLine(progress=ReplayProgress(setting=setting, settings=settings, completions=completions, of=of))
+
+
+def _problem(error: ProblemError) -> ReplayLine:
+    return ReplayLine(problem=Problem(**error.document()))
+
+
+def _line(line: ReplayLine) -> bytes:
+    return line.model_dump_json(exclude_none=False).encode() + b"\n"
+
+
+def main(run_id: str, completions: str, settings: str) -> None:
+    """What such a process does: the file on stdin, lines on stdout."""
+    os.nice(10)  # rewards go first
+    try:
+        for line in compare(sys.stdin.buffer, run_id, _SETTINGS.validate_json(settings), int(completions)):
+            sys.stdout.buffer.write(_line(line))
+            sys.stdout.buffer.flush()
+    except ProblemError as error:
+        sys.stdout.buffer.write(_line(_problem(error)))
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:])

@@ -1,0 +1,1 @@
+"""The mathematics of a reward: components, guards, window scaling and the sum. Nothing here changes a run."""

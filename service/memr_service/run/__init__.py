@@ -1,0 +1,1 @@
+"""One training run: score, commit, apply; recovery, history, archive and presets."""

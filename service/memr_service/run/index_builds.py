@@ -1,0 +1,90 @@
+"""The graphs of a run's indices: built beside the main path, kept in files, taken into use where a record says so."""
+
+from __future__ import annotations
+
+import logging
+from concurrent.futures import Executor, Future
+from pathlib import Path
+from threading import Event
+
+from memr_service.memory.hnsw import Graph, VectorRange, build
+from memr_service.state.record import IndexChange
+from memr_service.state.state import State
+from memr_service.store.base import Store, StoredRun
+
+log = logging.getLogger(__name__)
+
+
+class IndexBuilds:
+    """What is being built for a run, and what its store keeps for it."""
+
+    def __init__(self, run: StoredRun, store: Store, background: Executor, seed: int) -> None:
+        self._run = run
+        self._store = store
+        self._background = background
+        self._seed = seed
+        self._given_up = Event()
+        self.begun: dict[str, tuple[int, int, Future[Graph]]] = {}
+        """Index -> range and work of the graph begun last and not yet in use."""
+
+    def changes(self, state: State) -> list[IndexChange]:
+        """Graphs that are ready to be used from the next record on, and ranges that deserve one."""
+        changes = []
+        for name, index in state.indices().items():
+            begun = self.begun.get(name)
+            if begun is None:
+                if wanted := index.next_graph():
+                    changes.append(IndexChange(name, "build", *wanted))
+            elif begun[2].done():
+                start, stop, work = begun
+                if error := work.exception():
+                    log.warning("an index of run %s could not be built: %r", self._run.run_id, error)
+                    del self.begun[name]
+                else:
+                    changes.append(IndexChange(name, "swap", start, stop))
+        return changes
+
+    def follow(self, changes: list[IndexChange], state: State) -> None:
+        """Begin, or let go of, what the changes of a record that `state` has applied ask for."""
+        for change in changes:
+            if change.change == "build":
+                work = self._background.submit(self._build, change.memory, state.building[change.memory])
+                self.begun[change.memory] = (change.start, change.stop, work)
+            else:
+                self.begun.pop(change.memory)
+                self._sweep(state)
+
+    def find(self, state: State, name: str, start: int, stop: int) -> Graph | None:
+        """The graph of an index over a range; None where it has to be built on the spot."""
+        begun = self.begun.get(name)
+        if begun is not None and begun[:2] == (start, stop):
+            return begun[2].result()
+        file = self._file(name, start, stop)
+        return state.indices()[name].load(start, stop, file) if file else None
+
+    def close(self) -> None:
+        """Give up what has not been finished."""
+        self._given_up.set()
+        for _, _, building in self.begun.values():
+            building.cancel()
+
+    def _build(self, name: str, stretch: VectorRange) -> Graph:
+        graph = build(stretch, self._seed, self._given_up)
+        if file := self._file(name, stretch.start, stretch.stop):
+            graph.save(file)
+            self._store.keep_index(self._run.uid, file)
+        return graph
+
+    def _sweep(self, state: State) -> None:
+        """Remove the files of graphs that others have taken the place of."""
+        used = {_stem(name, start, stop) for name, (start, stop, _) in self.begun.items()}
+        for name, index in state.indices().items():
+            used |= {_stem(name, graph.start, graph.stop) for graph in index.graphs}
+        self._store.sweep_indices(self._run.uid, used)
+
+    def _file(self, name: str, start: int, stop: int) -> Path | None:
+        return self._store.index_file(self._run.uid, f"{_stem(name, start, stop)}.hnsw")
+
+
+def _stem(name: str, start: int, stop: int) -> str:
+    return f"{name}-{start}-{stop}"

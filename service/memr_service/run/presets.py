@@ -1,0 +1,164 @@
+"""Presets: named settings a run starts from, and how a config with gaps becomes a whole one."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from memr_client.errors import InvalidRequest
+from memr_client.schemas import (
+    COMPONENTS,
+    Component,
+    ComponentGuards,
+    Exploit,
+    MemoryQuality,
+    PresetName,
+    RunConfig,
+    WriteGates,
+)
+
+LAW = 1
+"""Version of the semantics. A run keeps the one it was created under."""
+
+_RELEASED = {"order": "official", "max_prompts": 10_000, "explore_warmup_prompts": 500, "explore_warmup_steps": 0}
+
+_LIMITS = {"max_repetition": 0.5, "max_copied": 0.7, "max_foreign": 225, "drop_truncated": True}
+_TOPIC = {"topic_floor": 0.5}
+FLOORED = "all-MiniLM-L6-v2"
+"""The encoder that the topic floor is for: cosines of others lie elsewhere, so that `guarded` has no floor there."""
+
+_EARNED = {"weight": 0.25, "bounds": "p5-p95", "guards": {**_LIMITS, **_TOPIC, "earned_by": "correct"}}
+
+PAPER = {"exploit", "explore"}
+"""The components of Memory-R+."""
+
+PRESETS: dict[PresetName, dict[str, Any]] = {
+    "memory-r+": {},
+    "memory-r": {"components": {"exploit": 1.0}},
+    "official-memory-r+": {**_RELEASED, "precision": "float32"},
+    "official-memory-r": {
+        **_RELEASED,
+        "precision": "float32",
+        "components": {"exploit": 1.0},
+        "max_completions": 1000,
+    },
+    "guarded": {
+        "components": {"exploit": _EARNED, "explore": _EARNED},
+        "max_spread": 0.5,
+        "scaling": "request",
+        "memory": {"merge_similarity": 0.98, "gates": _LIMITS},
+    },
+    "random": {"components": {"random": 1.0}},
+    "shuffled": {"components": {"shuffled": 1.0}},
+}
+"""What each preset sets differently from the defaults of `RunConfig`, which are Memory-R+ as the paper describes it.
+The official ones carry the released code's numbers as well as its order and quirks (`memr_service.rewards.official`).
+The limits of `guarded` were chosen on one half of GSM8K's test questions; `make hackbench` reports the other."""
+
+
+def resolve(given: RunConfig, default: PresetName, encoder: str) -> RunConfig:
+    """The config with every field set: what was given, else the preset's, else the default.
+
+    Args:
+        given: a config of which only the fields that were set count.
+        default: the preset where none is named.
+        encoder: the encoder where none is named.
+
+    Raises:
+        InvalidRequest: the order does not belong to the preset.
+    """
+    preset = given.preset if "preset" in given.model_fields_set else default
+    chosen = {name: getattr(given, name) for name in given.model_fields_set}
+    chosen["encoder"] = chosen.get("encoder") or encoder
+    fields = {**_fields(preset, chosen["encoder"], chosen.get("barrier")), **chosen, "preset": preset}
+    config = RunConfig.model_validate(RunConfig(**fields).model_dump())
+    components = {
+        name: given if isinstance(given, Component) else COMPONENTS.get(name, Component)(weight=given)
+        for name, given in config.components.items()
+    }
+    config = config.model_copy(update={"components": components})
+    if (config.order == "official") != preset.startswith("official-"):
+        raise InvalidRequest(
+            f"order {config.order!r} does not go with preset {preset!r}.",
+            value=config.order,
+            limit="official order with official presets, and only there",
+            remedy="Leave order out, or choose another preset.",
+        )
+    _check_components(config)
+    _check_memory(config)
+    if config.order == "official" and config.barrier == "snapshot":
+        raise InvalidRequest(
+            "The official presets read after every write, the barrier 'snapshot' writes after all reads.",
+            value="snapshot",
+            limit=["none", "step", "group"],
+            remedy="Choose another barrier, or another preset.",
+        )
+    return config
+
+
+def _fields(preset: PresetName, encoder: str, barrier: str | None) -> dict[str, Any]:
+    """What a preset sets, but what this encoder or barrier cannot serve."""
+    fields = PRESETS[preset]
+    if preset == "guarded" and encoder.rpartition("/")[2] != FLOORED:
+        components = {
+            name: {**options, "guards": {key: limit for key, limit in options["guards"].items() if key not in _TOPIC}}
+            for name, options in fields["components"].items()
+        }
+        fields = {**fields, "components": components}
+    if preset == "guarded" and barrier == "snapshot":  # what is left out needs whole groups
+        fields = {name: value for name, value in fields.items() if name not in ("max_spread", "memory")}
+    return fields
+
+
+def _check_components(config: RunConfig) -> None:
+    """Refuse components and guards that the config's order or barrier cannot serve."""
+    whole_groups = config.barrier != "snapshot"
+    plain = config.order == "official" or not whole_groups
+    for name, options in config.components.items():
+        assert isinstance(options, Component)
+        wrong = None
+        if name not in PAPER and plain:
+            wrong = "needs another order than official, and whole groups (not the barrier 'snapshot')"
+        elif config.order == "official" and (options.guards != ComponentGuards() or options.bounds != "min-max"):
+            wrong = "cannot be guarded under an official preset, which scores as the released code does"
+        elif options.guards.neighbour_floor is not None and (name not in PAPER or not whole_groups):
+            wrong = "has no neighbours to hold to a floor (exploit and explore have, but not under 'snapshot')"
+        elif plain and isinstance(options, Exploit) and options.centroids != 1:
+            wrong = "has one centroid under the official presets and under the barrier 'snapshot'"
+        elif options.guards.mixed_groups_only and not whole_groups:
+            wrong = "cannot tell whether a group is mixed under the barrier 'snapshot'"
+        if wrong:
+            raise InvalidRequest(
+                f"Component {name!r} {wrong}.", value=name, remedy="Change the component or the preset."
+            )
+    if config.max_spread is not None and plain:
+        raise InvalidRequest(
+            "max_spread needs whole groups and an order that is not official.",
+            value=config.max_spread,
+            remedy="Leave it out, or choose another preset or barrier.",
+        )
+
+
+def _check_memory(config: RunConfig) -> None:
+    """Refuse what a memory cannot be under the config's order or barrier."""
+    memory, wrong = config.memory, None
+    if config.order == "official" and memory != MemoryQuality():
+        wrong = "memory cannot be curated under an official preset, which remembers as the released code does."
+    elif config.barrier == "snapshot" and memory.gates != WriteGates():
+        wrong = "memory.gates need whole groups, which the barrier 'snapshot' does not wait for."
+    elif config.barrier == "snapshot" and memory.decay_steps is not None:
+        wrong = "memory.decay_steps needs another barrier: under 'snapshot' a group's mean is taken once for all items."
+    if wrong:
+        raise InvalidRequest(
+            wrong, value=memory.model_dump(mode="json"), remedy="Leave it out, or choose another preset or barrier."
+        )
+
+
+def spelled_out(encoder: str) -> dict[str, dict[str, Any]]:
+    """Every preset as the whole config it stands for (`GET /presets`)."""
+    return {name: resolve(RunConfig(preset=name), name, encoder).model_dump(mode="json") for name in PRESETS}
+
+
+def differences(one: RunConfig, other: RunConfig) -> list[str]:
+    """Names of the fields in which two resolved configs differ."""
+    a, b = one.model_dump(), other.model_dump()
+    return [name for name in a if a[name] != b[name]]

@@ -1,0 +1,1 @@
+"""Verifiers: is an answer right, and are two answers equal?"""

@@ -1,0 +1,334 @@
+"""The dashboard in a real browser: every view clicked through, and looked at for what shuts people out.
+
+`make browser` runs this. It needs Chromium, which no Python package carries; CHROMIUM names it where it is not found.
+With SHOTS=FOLDER it leaves a picture of each view there.
+"""
+
+from __future__ import annotations
+
+import csv
+import hashlib
+import json
+import os
+import re
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+from axe_playwright_python.sync_playwright import Axe
+from memr_client import RewardClient
+from playwright.sync_api import Browser, Locator, Page, expect, sync_playwright
+from support.real_data import solutions
+from support.serving import serving
+
+STEPS = 60
+KEY = "key-of-a-reader"
+WIDTHS = (800, 1280)
+expect.set_options(timeout=30_000)
+
+
+def fill(client: RewardClient, run: str, **config: object) -> None:
+    """Steps of two questions each, four models' solutions."""
+    client.create_run(run, **{"preset": "memory-r+", "explore_warmup_steps": 5, **config})
+    for step in range(STEPS):
+        client.reward(**request(step), run_id=run)
+
+
+def request(step: int) -> dict[str, object]:
+    asked = [solutions()[(2 * step + number) % 40] for number in range(2)]
+    return {
+        "prompts": [one["question"] for one in asked for _ in one["solutions"]],
+        "completions": [each["solution"] for one in asked for each in one["solutions"]],
+        "outcomes": [float(each["is_correct"]) for one in asked for each in one["solutions"]],
+        "step": step,
+    }
+
+
+@pytest.fixture(scope="module")
+def url() -> Iterator[str]:
+    with serving(MEMR_AUDITS='{"window": 160, "least": 64}') as url, RewardClient(url) as client:
+        fill(client, "paper")
+        fill(
+            client,
+            "on-topic",
+            components={"exploit": {"weight": 1.0, "guards": {"topic_floor": 0.2}}, "explore": 0.5},
+            max_prompts=15,
+            memory={"merge_similarity": 0.95},
+        )
+        for step in range(40):
+            late = {"completions": ["No idea."] * 8} if step >= 20 else {}
+            client.reward(**request(step) | late, run_id="collapsed")
+        client.create_run("twice", preset="memory-r+", memory={"merge_similarity": 0.95})
+        client.reward(
+            ["2 + 3?"] * 5,
+            ["five", *["It is 5, for 2 + 3 = 5."] * 2, "Five it is.", "6"],
+            [1, 1, 1, 1, 0],
+            run_id="twice",
+        )
+        client.reward(["2 + 3?"], ["<img src=x onerror=document.title='broken'> 5"], [1], run_id="markup")
+        yield url
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Browser]:
+    found = os.environ.get("CHROMIUM") or shutil.which("chromium") or shutil.which("google-chrome")
+    assert found, "There is no Chromium here: apt-get install chromium, or set CHROMIUM to one."
+    with sync_playwright() as playwright:
+        yield playwright.chromium.launch(executable_path=found, args=["--no-sandbox"])
+
+
+@pytest.fixture
+def page(browser: Browser) -> Iterator[Page]:
+    """A page on which nothing goes wrong: neither an error nor a line that the browser refused."""
+    page = browser.new_page(viewport={"width": WIDTHS[-1], "height": 900}, accept_downloads=True)
+    wrong: list[str] = []
+    page.on("pageerror", lambda error: wrong.append(str(error)))
+    page.on(
+        "console", lambda said: wrong.append(said.text) if said.type == "error" and "401" not in said.text else None
+    )
+    yield page
+    page.close()
+    assert wrong == []
+
+
+def look(page: Page, name: str) -> None:
+    """On a wide and on a narrow screen: all of it fits, and nothing serious keeps people out. Pictures, if wanted."""
+    for width in WIDTHS:
+        page.set_viewport_size({"width": width, "height": 900})
+        page.wait_for_timeout(100)  # the charts take their new width when the browser next draws
+        if folder := os.environ.get("SHOTS"):
+            page.screenshot(path=Path(folder) / f"{name}-{width}.png")
+        found = Axe().run(page).response["violations"]
+        serious = [(one["id"], one["nodes"][0]["html"]) for one in found if one["impact"] in ("serious", "critical")]
+        assert serious == []
+        assert page.evaluate("document.documentElement.scrollWidth") <= width
+
+
+def test_the_list_of_runs_leads_to_a_run_with_all_its_curves(page: Page, url: str) -> None:
+    page.goto(url)
+    expect(page.get_by_role("link", name="paper")).to_be_visible()
+    look(page, "overview")
+    page.get_by_role("link", name="on-topic").click()
+    expect(page.locator("figure canvas").first).to_be_visible()
+    titles = page.locator("figcaption > span").all_inner_texts()
+    for title in (
+        *("Outcome", "Reward", "exploit, raw", "Scaled", "Weight share", "Completions in memory"),
+        *("Diversity", "Rejected", "Merged", "Evicted"),
+    ):
+        assert any(one.startswith(title) for one in titles), title
+    assert page.locator("figure canvas").count() == len(titles)
+    look(page, "run")
+
+
+def test_curves_go_on_by_themselves(page: Page, url: str) -> None:
+    with RewardClient(url, run="growing") as client:
+        client.reward(**request(0))
+        page.goto(f"{url}/#/run/growing")
+        outcome = page.get_by_role("group", name="Outcome over steps")
+        expect(outcome).to_be_visible()
+        client.reward(**request(1) | {"outcomes": [0.125] * 8})
+        expect(outcome).to_have_attribute("aria-label", re.compile("outcome 0.125"))
+
+
+@pytest.mark.parametrize("view", ["run/on-topic", "run/on-topic/map", "compare/paper,on-topic"])
+def test_every_chart_is_saved_as_a_picture_and_as_a_table(page: Page, url: str, view: str) -> None:
+    page.goto(f"{url}/#/{view}")
+    expect(page.locator("figure canvas").first).to_be_visible()
+    figures = page.locator("figure")
+    for number in range(figures.count()):
+        if number % 5 == 4:  # Chromium lets a page save ten files before it asks
+            page.reload()
+            expect(figures.nth(number).locator("canvas")).to_be_visible()
+        table, picture = (saved(page, figures.nth(number), kind) for kind in ("CSV", "PNG"))
+        titles, *rows = csv.reader(table.read_text().splitlines())
+        assert len(rows) >= 1
+        assert {len(row) for row in rows} == {len(titles)}
+        assert any(float(row[-1] or 0) for row in rows), titles
+        assert picture.read_bytes().startswith(b"\x89PNG")
+        if folder := os.environ.get("SHOTS"):
+            shutil.copy(picture, Path(folder) / f"saved-{view.replace('/', '-')}-{number}.png")
+
+
+def saved(page: Page, figure: Locator, kind: str) -> Path:
+    """The file that a figure's button gives."""
+    with page.expect_download() as download:
+        figure.get_by_role("button", name=f"as {kind}").click()
+    return Path(download.value.path())
+
+
+def test_a_saved_table_has_a_line_for_each_step(page: Page, url: str) -> None:
+    page.goto(f"{url}/#/run/paper")
+    expect(page.locator("figure canvas").first).to_be_visible()
+    outcome = page.locator("figure").filter(has_text="Outcome").first
+    lines = saved(page, outcome, "CSV").read_text().splitlines()
+    assert lines[0] == "step,outcome"
+    assert [float(line.split(",")[1]) for line in lines[1:]] == [
+        pytest.approx(np.mean(request(step)["outcomes"])) for step in range(STEPS)
+    ]
+
+
+def test_completions_are_sorted_filtered_turned_over_and_explained(page: Page, url: str) -> None:
+    page.goto(f"{url}/#/run/paper")
+    page.get_by_role("link", name="Completions").click()
+    expect(page.get_by_text(f"1 to 50 of {8 * STEPS}")).to_be_visible()
+    look(page, "completions")
+    page.get_by_role("button", name="Next page").click()
+    expect(page.get_by_text(f"51 to 100 of {8 * STEPS}")).to_be_visible()
+    page.get_by_role("button", name="Reward", exact=True).click()
+    expect(page.get_by_role("columnheader", name="Reward")).to_have_attribute("aria-sort", "descending")
+    expect(page.get_by_role("button", name="Reward", exact=False)).to_be_focused()
+    page.get_by_label("Outcome").select_option("wrong")
+    page.get_by_label("Step").fill("7")
+    page.get_by_role("button", name="Show").click()
+    wrong = 8 - int(sum(request(7)["outcomes"]))
+    expect(page.get_by_text(f"1 to {wrong} of {wrong}")).to_be_visible()
+    page.get_by_role("link", name="Explain item").first.click()
+    expect(page.get_by_text("Successes that it read")).to_be_visible()
+    look(page, "explain")
+
+
+def test_completions_are_found_by_their_text(page: Page, url: str) -> None:
+    page.goto(f"{url}/#/run/paper/completions")
+    page.get_by_role("searchbox", name="Text").fill(str(request(7)["prompts"][0])[:60].upper())
+    page.get_by_role("searchbox", name="Text").press("Enter")
+    expect(page.get_by_text(f"among the first {8 * STEPS} in this order")).to_be_visible()
+    steps = page.get_by_role("row").get_by_text(re.compile("^step ")).all_inner_texts()
+    assert set(steps) == {"step 7", "step 27", "step 47"}
+    look(page, "search")
+
+
+def test_a_text_of_ones_own_is_explained(page: Page, url: str) -> None:
+    page.goto(f"{url}/#/run/paper/explain")
+    page.get_by_label("Prompt").fill("How much is 7 + 5?")
+    page.get_by_label("Completion").fill("It is 12.")
+    page.get_by_role("button", name="Explain").click()
+    expect(page.get_by_text("The sum")).to_be_visible()
+    look(page, "explain-own")
+
+
+def test_the_map_tells_the_text_under_the_pointer_and_goes_by_keys(page: Page, url: str) -> None:
+    page.goto(f"{url}/#/run/paper/map")
+    chart = page.locator(".map canvas")
+    chart.hover()
+    expect(page.get_by_text("Completion:")).to_be_visible()
+    page.get_by_label("Colour").select_option("by age (orange: oldest)")
+    chart.focus()
+    page.keyboard.press("ArrowRight")
+    look(page, "map")
+    told = page.locator(".told p").nth(1).inner_text().removeprefix("Completion: ")
+    page.keyboard.press("Enter")
+    expect(page.locator("blockquote").nth(1)).to_contain_text(told[:100])
+    page.go_back()
+    page.locator(".map canvas").click(position={"x": 300, "y": 200})
+    expect(page.get_by_text("The sum")).to_be_visible()
+
+
+def test_merged_entries_are_counted_and_neighbours_lead_on(page: Page, url: str) -> None:
+    page.goto(f"{url}/#/run/twice/explain/0")
+    expect(page.get_by_text("Merged into entries")).to_be_visible()
+    expect(page.get_by_role("cell", name="2 ×").first).to_be_visible()
+    look(page, "explain-merged")
+    page.get_by_role("link", name="Explain completion number").first.click()
+    expect(page).to_have_url(re.compile("explain/[1-9]"))
+
+
+def test_audits_say_what_to_do(page: Page, url: str) -> None:
+    page.goto(f"{url}/#/run/collapsed/audits")
+    expect(page.get_by_role("columnheader", name="what to do")).to_be_visible()
+    expect(page.get_by_role("row").filter(has_text="length_short")).to_contain_text(re.compile("alarm.*set min_chars"))
+    look(page, "audits")
+
+
+def test_runs_are_compared_on_one_chart(page: Page, url: str) -> None:
+    page.goto(url)
+    page.get_by_label("Compare paper").check()
+    page.get_by_label("Compare on-topic").check()
+    page.get_by_role("button", name="Compare").click()
+    expect(page.locator("figure canvas")).to_be_visible()
+    page.get_by_label("Measure").select_option("exploit, raw median")
+    expect(page.get_by_role("group", name="exploit, raw median")).to_be_visible()
+    look(page, "compare")
+
+
+def test_latency_is_told_hop_by_hop(page: Page, url: str) -> None:
+    page.goto(f"{url}/#/latency")
+    expect(page.get_by_role("cell", name="commit: the record is durable")).to_be_visible()
+    look(page, "latency")
+
+
+def test_dark_is_remembered(page: Page, url: str) -> None:
+    page.goto(f"{url}/#/run/paper")
+    page.get_by_role("button", name="Dark").click()
+    page.reload()
+    expect(page.get_by_role("button", name="Light")).to_be_visible()
+    assert page.evaluate("getComputedStyle(document.body).backgroundColor") == "rgb(22, 25, 29)"
+    expect(page.locator("figure canvas").first).to_be_visible()
+    look(page, "dark")
+
+
+def test_every_view_is_reached_by_keys_alone(page: Page, url: str) -> None:
+    page.goto(url)
+    expect(page.get_by_role("link", name="paper")).to_be_visible()
+    press(page, "Skip to content")
+    press(page, "Compare paper", "Space")
+    press(page, "Compare on-topic", "Space", back=True)
+    press(page, "Compare", back=True)
+    expect(page.locator("figure canvas")).to_be_visible()
+    press(page, "Runs")
+    expect(page.get_by_role("link", name="on-topic")).to_be_visible()
+    press(page, "on-topic")
+    expect(page.locator("figure canvas").first).to_be_visible()
+    reach(page, "Outcome over steps.*")
+    page.keyboard.press("ArrowLeft")
+    expect(page.locator(".u-legend .u-value").first).not_to_have_text("--")
+    press(page, "Completions", back=True)
+    press(page, "Reward")
+    expect(page.get_by_role("columnheader", name="Reward")).to_have_attribute("aria-sort", "descending")
+    press(page, "Explain item .*")
+    expect(page.get_by_text("Successes that it read")).to_be_visible()
+    press(page, "Map")
+    expect(page.locator(".map canvas")).to_be_visible()
+    reach(page, "Map of .*")
+    page.keyboard.press("ArrowRight")
+    page.keyboard.press("Enter")
+    expect(page.get_by_text("Successes that it read")).to_be_visible()
+    press(page, "Audits")
+    expect(page.get_by_role("columnheader", name="what to do")).to_be_visible()
+
+
+def press(page: Page, name: str, key: str = "Enter", *, back: bool = False) -> None:
+    """Go to what bears a name by Tab, and press a key there."""
+    reach(page, name, back=back)
+    page.keyboard.press(key)
+
+
+def reach(page: Page, name: str, *, back: bool = False) -> None:
+    """Go to what bears a name (a regular expression) by Tab alone."""
+    focused = "(({ activeElement: at }) => at.getAttribute('aria-label') ?? at.innerText)(document)"
+    for _ in range(100):
+        page.keyboard.press("Shift+Tab" if back else "Tab")
+        if re.fullmatch(name, page.evaluate(focused).strip()):
+            return
+    raise AssertionError(f"{name} is not on the way")
+
+
+def test_what_a_completion_holds_is_shown_as_text(page: Page, url: str) -> None:
+    page.goto(f"{url}/#/run/markup/completions")
+    expect(page.get_by_text("<img src=x")).to_be_visible()
+    assert page.locator("td img").count() == 0
+
+
+def test_a_key_is_asked_for_and_kept_for_the_session(browser: Browser, page: Page, tmp_path: Path) -> None:
+    entry = {"name": "reader", "scope": "read", "sha256": hashlib.sha256(KEY.encode()).hexdigest()}
+    (tmp_path / "keys.json").write_text(json.dumps([entry]))
+    with serving("--keys-file", str(tmp_path / "keys.json"), api_key=KEY) as url:
+        page.goto(url)
+        for key in ("wrong", KEY):
+            page.get_by_role("textbox", name="API key").fill(key)
+            page.get_by_role("button", name="Use it").click()
+        expect(page.get_by_text("No run yet.")).to_be_visible()
+        page.reload()
+        expect(page.get_by_text("No run yet.")).to_be_visible()
+        assert KEY not in page.evaluate("JSON.stringify(localStorage)")

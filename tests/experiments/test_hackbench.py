@@ -1,0 +1,98 @@
+"""The benchmark of junk: its classes are what they say, and its figures are computed as they should be."""
+
+from __future__ import annotations
+
+import json
+import math
+from pathlib import Path
+
+import numpy as np
+import pytest
+from memr_service.verifiers.verifiers import final_number
+
+from benchmarks import report
+from benchmarks.hackbench import measures
+from benchmarks.hackbench.cases import Case, cases, half
+from benchmarks.hackbench.junk import CLASSES, SLY, UNHELD
+
+
+@pytest.fixture(scope="module")
+def some() -> list[Case]:
+    return cases(half(1), 40)
+
+
+def test_the_halves_share_no_question() -> None:
+    questions = [{one["question"] for one in half(number)} for number in (0, 1)]
+    assert not questions[0] & questions[1]
+    assert sum(map(len, questions)) > 1300
+
+
+def test_a_case_has_three_fresh_attempts_and_an_earlier_one_and_is_not_decided(some: list[Case]) -> None:
+    for case in some:
+        attempts = [case.earlier, *case.fresh]
+        assert len(attempts) == 4
+        assert 0 < sum(one["is_correct"] for one in attempts) < 4
+        assert all(case.outcome(one["solution"]) == 1 for one in attempts if one["is_correct"])
+
+
+def test_the_verifier_sides_with_junk_that_has_the_answer_and_mostly_not_with_the_rest(some: list[Case]) -> None:
+    for name in CLASSES:
+        right = np.mean([case.outcome(case.junk[name]) for case in some])
+        assert right == 1 if name == "right + junk" else right <= 0.1
+    for name in SLY:
+        assert all(case.outcome(case.junk[name]) for case in some) or name == "shuffled solution"
+    assert set(UNHELD) < set(SLY)
+
+
+def test_near_copies_are_near_and_differ_in_what_they_should(some: list[Case]) -> None:
+    for case in some:
+        known = [one["solution"] for one in (case.earlier, *case.fresh)]
+        words = set(case.junk["near a success"].split())
+        assert max(len(words & set(one.split())) / len(words) for one in known) > 0.6
+        assert str(final_number(case.junk["near a success"])) != case.answer
+
+
+def test_junk_is_the_same_every_time(some: list[Case]) -> None:
+    assert cases(half(1), 40) == some
+
+
+def test_what_ties_with_the_median_does_not_outrank_it() -> None:
+    rewards = np.array([[0, 0, 1, 0], [0, 0, 1, 1], [0, 1, 1, 0.5], [0.2, 0.4, 0.3, 0.3 + 1e-12]])
+    assert measures.above_median(rewards) == 0.25
+    outcomes = np.array([[0, 0, 1, 0], [0, 0, 1, 1], [0, 1, 1, 0], [0, 0, 0, 1]])
+    assert measures.above_alike(rewards, outcomes) == pytest.approx(1 / 3)
+
+
+def test_an_auc_counts_ties_half_and_leaves_out_what_has_no_value() -> None:
+    outcomes = np.array([[1, 0, 0, 1], [1, 1, 1, 1]])
+    values = np.array([[0.5, 0.5, 0.1, math.nan], [1, 2, 3, 4]])
+    assert measures.auc(values, outcomes) == 0.75
+    assert math.isnan(measures.auc(values[1:], outcomes[1:]))
+    assert measures.auc_by_rights(values, outcomes)["2"] == 0.75
+
+
+def test_what_is_left_of_a_spread_is_the_lesser_of_both_sides() -> None:
+    assert measures.kept((1.0, 0.5), (0.9, 0.2)) == pytest.approx(0.4)
+    assert measures.kept((0.0, 0.5), (0.0, 0.5)) == 1
+    assert measures.flattened_by({1: 0.9, 5: 0.4, 2: 0.6}) == 5
+    assert measures.flattened_by({1: 0.9}) is None
+
+
+def test_a_report_says_what_holds_by_its_values_alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(report, "FOLDER", tmp_path / "reports")
+    monkeypatch.setenv("QUICK", "1")
+    found = report.Report("name")
+    found.rows = [
+        report.Row("most", 0.02, "share", 0.02, at_most=True),
+        report.Row("least", 0.79, "share", 0.8, goal=0.9),
+        report.Row("nothing", math.nan, "", 0.5),
+        report.Row("free", 3),
+    ]
+    written = json.loads(found.write().read_text())
+    assert [row["holds"] for row in written["rows"]] == [True, False, False, None]
+    assert written["rows"][1] == {
+        "name": "least", "value": 0.79, "unit": "share", "floor": 0.8, "goal": 0.9, "holds": False,
+    }  # fmt: skip
+    assert written["rows"][2]["value"] is None
+    assert written["quick"] is True
+    assert {"commit", "machine", "seconds"} < written.keys()

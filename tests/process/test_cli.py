@@ -1,0 +1,275 @@
+"""The commands as a user types them."""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import json
+import subprocess
+import sys
+
+import pytest
+from memr_client import RewardClient
+from memr_service.__main__ import main
+from memr_service.app.auth import Keys
+from memr_service.run.presets import PRESETS
+from starlette.datastructures import Headers
+from support.serving import serving
+
+ROLLOUTS = [
+    {"prompt": f"{n} + {n} = ?", "completion": f"{n} + {n} is {n + n + off}", "outcome": int(off == 0), "step": n}
+    for n in range(3)
+    for off in (0, 1, 0, 2)
+]
+
+
+@pytest.fixture
+def memr(monkeypatch, capsys):
+    """Runs `memr ARGS`; gives (exit status, stdout, stderr)."""
+
+    def run(*arguments):
+        monkeypatch.setattr(sys, "argv", ["memr", *map(str, arguments)])
+        monkeypatch.setenv("COLUMNS", "120")
+        with pytest.raises(SystemExit) as stop:
+            main()
+        return stop.value.code or 0, *capsys.readouterr()
+
+    return run
+
+
+@pytest.fixture(scope="module")
+def server():
+    with serving() as url:
+        yield url
+
+
+@pytest.fixture
+def rollouts(tmp_path):
+    path = tmp_path / "rollouts.jsonl"
+    path.write_text("".join(json.dumps(line) + "\n" for line in ROLLOUTS))
+    return path
+
+
+CHECKPOINTS = [f"checkpoint {verb}" for verb in ("create", "list", "delete")]
+RUNS = ["list", "show", "delete", "export", "import", "restore", "fork", "history", *CHECKPOINTS]
+ASKING = ["watch", "calibrate", "explain", "replay", "verify", "report"]
+COMMANDS = ["serve", "demo", "doctor", "key", "score", *ASKING, *(f"runs {verb}" for verb in RUNS)]
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_the_help_of_every_command_shows_how_it_is_typed(memr, command):
+    status, said, _ = memr(*command.split(), "--help")
+    assert status == 0
+    assert f"  memr {command}" in said
+
+
+def test_memr_alone_names_every_command(memr):
+    _, said, _ = memr()
+    assert all(command.split()[0] in said for command in COMMANDS)
+
+
+def test_score_prints_a_summary_and_writes_every_reward_in_file_order(memr, rollouts, tmp_path):
+    status, said, _ = memr("score", rollouts, "--encoder", "hashed", "--out", tmp_path / "rewards.jsonl")
+    rows = [json.loads(line) for line in (tmp_path / "rewards.jsonl").read_text().splitlines()]
+    assert status == 0
+    assert "exploit raw" in said
+    assert [row["line"] for row in rows] == list(range(1, 13))
+    assert [row["completion"] for row in rows] == [line["completion"] for line in ROLLOUTS]
+    assert all(isinstance(row["reward"], float) for row in rows)
+
+
+def test_score_takes_its_config_from_file_and_options(memr, rollouts, tmp_path):
+    (tmp_path / "config.json").write_text('{"k": 2, "explore_warmup_steps": 0, "encoder": "hashed"}')
+    status, said, _ = memr("score", rollouts, "--config", tmp_path / "config.json", "--preset", "memory-r")
+    assert status == 0
+    assert "exploit raw" in said
+    assert "explore" not in said
+
+
+def test_score_sets_presets_side_by_side(memr, rollouts, tmp_path):
+    _, every, _ = memr("score", rollouts, "--encoder", "hashed")
+    _, two, _ = memr("score", rollouts, "--encoder", "hashed", "--presets", "random,memory-r", "--preset", "memory-r")
+    _, one, _ = memr("score", rollouts, "--encoder", "hashed", "--preset", "memory-r")
+    status, said, complaint = memr("score", rollouts, "--encoder", "hashed", "--presets", "memory-x")
+    assert all(f"│ {name} " in every for name in [*PRESETS, "your outcomes"])
+    assert "│ random " in two
+    assert "│ shuffled " not in two
+    assert "What each preset would pay whom" not in one
+    assert (status, said) == (1, "")
+    assert "no preset 'memory-x'" in complaint
+
+
+def test_score_names_a_bad_line_before_it_scores_any(memr, rollouts, tmp_path):
+    rollouts.write_text(rollouts.read_text() + '{"prompt": "q"}\n')
+    status, said, complaint = memr("score", rollouts, "--encoder", "hashed", "--out", tmp_path / "rewards.jsonl")
+    assert (status, said) == (1, "")
+    assert "line 13" in complaint
+    assert "remedy:" in complaint
+    assert not (tmp_path / "rewards.jsonl").exists()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "complaint"),
+    [
+        (["score", "nothing.jsonl"], "cannot read nothing.jsonl"),
+        (["score", "nothing.jsonl", "--k", "0"], "k: Input should be greater than or equal to 1"),
+        (["score", "nothing.jsonl", "--config", "nothing.json"], "cannot read a config from nothing.json"),
+        (["serve", "--host", "0.0.0.0"], "without API keys"),
+        (["serve", "--port", "70000"], "port: Input should be less than or equal to 65535 (it is 70000)"),
+        (["runs", "list", "--url", "http://127.0.0.1:9"], "memr serve"),
+    ],
+)
+def test_what_cannot_be_done_is_one_line_not_a_trace(memr, arguments, complaint):
+    status, _, said = memr(*arguments)
+    assert status == 1
+    assert said.startswith("error: ")
+    assert complaint in said
+    assert "Traceback" not in said
+
+
+def test_an_empty_file_of_rollouts_is_said_to_be_empty(memr, rollouts):
+    rollouts.write_text("\n")
+    status, _, complaint = memr("score", rollouts)
+    assert status == 1
+    assert "holds no rollouts" in complaint
+
+
+def test_a_new_key_opens_what_its_entry_says(memr, tmp_path):
+    _, said, _ = memr("key", "--name", "alice", "--scope", "read", "--runs", "alice-")
+    secret, entry = said.splitlines()
+    (tmp_path / "keys.json").write_text(f"[{entry}]")
+    caller = Keys.read(tmp_path / "keys.json").caller(Headers({"authorization": f"Bearer {secret}"}))
+    assert (caller.name, caller.scope, caller.runs) == ("alice", "read", "alice-")
+    assert caller.sha256 == hashlib.sha256(secret.encode()).hexdigest()
+    assert secret not in entry
+
+
+def test_no_two_keys_are_alike(memr):
+    assert memr("key", "--name", "a")[1] != memr("key", "--name", "a")[1]
+
+
+def test_runs_are_listed_and_shown(memr, server):
+    with RewardClient(server) as client:
+        client.reward(["q"] * 2, ["a", "b"], [1, 0], run_id="listed", step=4)
+    _, listed, _ = memr("runs", "list", "--url", server)
+    _, shown, _ = memr("runs", "show", "listed", "--digest", "--url", server)
+    assert "listed" in listed
+    assert json.loads(shown)["memory"]["failure"] == {"prompts": 1, "completions": 1}
+    assert len(json.loads(shown)["digest"]) == 64
+
+
+def test_a_run_goes_out_to_a_file_and_comes_back_under_another_name(memr, server, tmp_path):
+    with RewardClient(server) as client:
+        client.reward(["q"] * 2, ["a", "b"], [1, 0], run_id="original")
+        memr("runs", "export", "original", tmp_path / "run.memr", "--url", server)
+        status, _, _ = memr("runs", "import", tmp_path / "run.memr", "copy", "--url", server)
+        assert status == 0
+        assert client.run("copy").memory == client.run("original").memory
+
+
+def test_delete_asks_first(memr, server, monkeypatch):
+    with RewardClient(server) as client:
+        for answer, left in (("n", True), ("y", False)):
+            client.create_run("precious")
+            monkeypatch.setattr("sys.stdin", io.StringIO(answer + "\n"))
+            status, said, _ = memr("runs", "delete", "precious", "--url", server)
+            assert "Delete run precious with 0 records and 0 completions?" in said
+            assert (status == 1) is left
+            assert ("precious" in [run.run_id for run in client.runs()]) is left
+
+
+def test_delete_does_not_ask_when_told_yes(memr, server, monkeypatch):
+    monkeypatch.setattr("sys.stdin", io.StringIO(""))
+    with RewardClient(server) as client:
+        client.create_run("junk")
+        assert memr("runs", "delete", "junk", "--url", server, "--yes")[0] == 0
+        assert "junk" not in [run.run_id for run in client.runs()]
+
+
+def test_a_run_goes_back_to_a_checkpoint_and_is_copied_from_it(memr, server):
+    with RewardClient(server, run="travelled") as client:
+        client.reward(["q"], ["a"], [1], step=0)
+        assert memr("runs", "checkpoint", "create", "travelled", "start", "--step", "0", "--url", server)[0] == 0
+        start = client.run(digest=True)
+        client.reward(["q"], ["b"], [0], step=1)
+        _, listed, _ = memr("runs", "checkpoint", "list", "travelled", "--url", server)
+        _, restored, _ = memr("runs", "restore", "travelled", "start", "--url", server)
+        _, forked, _ = memr("runs", "fork", "travelled", "travelled-twin", "--checkpoint", "start", "--url", server)
+        assert "start" in listed
+        assert "back at start: position 1, on branch 1 (it was at position 2 of branch 0)" in restored
+        assert "travelled-twin is a copy of travelled at position 1" in forked
+        assert client.run(digest=True).digest == client.run("travelled-twin", digest=True).digest == start.digest
+        assert memr("runs", "checkpoint", "delete", "travelled", "start", "--url", server)[0] == 0
+        assert client.checkpoints() == []
+
+
+def test_what_cannot_be_restored_is_named_with_what_can(memr, server):
+    with RewardClient(server) as client:
+        client.create_run("lost")
+        client.create_checkpoint("lost", "here")
+    status, _, complaint = memr("runs", "restore", "lost", "there", "--url", server)
+    assert status == 1
+    assert "no checkpoint 'there'" in complaint
+    assert "limit: ['here']" in complaint
+
+
+def test_a_history_is_shown_as_a_table_and_written_as_json(memr, server):
+    with RewardClient(server, run="told") as client:
+        for step in range(4):
+            client.reward(["q"] * 2, ["a", f"b{step}"], [1, 0], step=step)
+    _, shown, _ = memr("runs", "history", "told", "--last", "2", "--url", server)
+    _, written, _ = memr("runs", "history", "told", "--last", "0", "--json", "--url", server)
+    rows = [json.loads(line) for line in written.splitlines()]
+    assert [line.split()[1] for line in shown.splitlines() if line.startswith("│")] == ["2", "3"]
+    assert "exploit" in shown
+    assert [row["step"] for row in rows] == [0, 1, 2, 3]
+    assert rows[3]["memory"]["failure"] == {"prompts": 1, "completions": 4}
+
+
+def test_calibrate_prints_limits_whom_they_reject_and_a_config_for_the_next_run(memr, server):
+    with RewardClient(server, run="calibrated") as client:
+        for n in range(60):
+            prompt, off = f"how much are {n} and {n} apples?", [0, 1, 0, 0, 2, 0, 0, 0]
+            said = [f"{n} and {n} apples are {n + n + error} apples, by counting {i}" for i, error in enumerate(off)]
+            client.reward([prompt] * 8, said, [error == 0 for error in off], step=n)
+        status, shown, _ = memr("calibrate", "calibrated", "--url", server)
+        _, written, _ = memr("calibrate", "calibrated", "--json", "--url", server)
+        found = json.loads(written)
+        assert status == 0
+        assert "360 right and 120 wrong completions" in shown
+        assert [one["setting"] for one in found["proposals"]][:2] == ["topic_floor", "min_chars"]
+        assert all(f"- {one['setting']}: {one['why']}"[:70] in shown for one in found["proposals"][:4])
+        assert json.loads(shown[shown.index("\n{") :]) == found["config"]
+        assert client.create_run("next", **found["config"]).config.components["explore"].guards.min_chars == 42 // 2
+        client.reward(["q"], ["a"], [1], run_id="short")
+    status, _, complaint = memr("calibrate", "short", "--url", server)
+    assert status == 1
+    assert "1 right completions so far, too few" in complaint
+    assert "limit: 200" in complaint
+
+
+def test_a_key_of_the_environment_is_used(memr, tmp_path, monkeypatch):
+    secret, entry = memr("key", "--name", "me", "--scope", "admin")[1].splitlines()
+    (tmp_path / "keys.json").write_text(f"[{entry}]")
+    with serving("--keys-file", str(tmp_path / "keys.json"), api_key=secret) as url:
+        without, _, complaint = memr("runs", "list", "--url", url)
+        monkeypatch.setenv("MEMR_API_KEY", secret)
+        with_key, _, _ = memr("runs", "list", "--url", url)
+    assert (without, with_key) == (1, 0)
+    assert "key" in complaint
+
+
+def test_the_demo_plays_and_explains(memr):
+    status, said, _ = memr("demo", "--encoder", "hashed")
+    assert status == 0
+    assert "96 model solutions of 24 GSM8K questions" in said
+    assert "How to read it" in said
+
+
+@pytest.mark.parametrize("module", ["typer", "hnswlib", "fastapi"])
+def test_where_the_service_is_not_installed_one_line_says_what_to_install(module):
+    code = f"""import sys; sys.modules[{module!r}] = None; sys.argv = ["memr", "demo", "--encoder", "hashed"]
+from memr_service.__main__ import main; main()"""
+    run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert run.returncode == 1
+    assert run.stderr == f"memr: the command line needs {module}: pip install 'memr[service]'\n"

@@ -1,0 +1,121 @@
+"""The server as a process: which doors it opens, and how it leaves."""
+
+import json
+import os
+import re
+import signal
+import socket
+import subprocess
+import sys
+
+import httpx
+import pytest
+from memr_client.errors import MemrError
+from memr_service.app.server import address_of, serve
+from memr_service.settings import Settings
+
+PROGRAM = "from memr_service.app.server import serve; from memr_service.settings import Settings; serve(Settings())"
+BODY = json.dumps({"run_id": "run", "prompts": ["q"], "completions": ["a"], "outcomes": [1.0]}).encode()
+
+
+@pytest.mark.parametrize("host", ["0.0.0.0", "::", "", "192.168.0.1", "example.org"])
+def test_a_door_to_the_network_is_not_opened_without_keys(host):
+    with pytest.raises(MemrError, match="memr key"):
+        serve(Settings(host=host, store="memory:", encoder="hashed"))
+
+
+@pytest.mark.parametrize(
+    ("host", "address"),
+    [
+        ("127.0.0.1", "http://127.0.0.1:9000"),
+        ("0.0.0.0", f"http://{socket.gethostname()}:9000"),
+        ("::1", "http://[::1]:9000"),
+    ],
+)
+def test_other_services_find_a_server_where_it_listens(host, address):
+    assert address_of(Settings(host=host, port=9000)) == address
+
+
+class Server:
+    """A server process on a free port."""
+
+    def __init__(self, store, **settings):
+        fields = {"store": store, "port": 0, "encoder": "hashed", "preload": "false", **settings}
+        env = os.environ | {f"MEMR_{name.upper()}": str(value) for name, value in fields.items()}
+        self.process = subprocess.Popen([sys.executable, "-c", PROGRAM], env=env, stderr=subprocess.PIPE, text=True)
+        self.lines = []
+        for line in self.process.stderr:
+            self.lines.append(json.loads(line))
+            if found := re.search(r"http://127\.0\.0\.1:(\d+)", self.lines[-1]["message"]):
+                self.port = int(found[1])
+                self.url = f"http://127.0.0.1:{self.port}"
+                return
+        raise AssertionError(f"the server did not start: {self.lines}")
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *exception):
+        self.process.kill()
+        self.process.communicate()
+
+    def begin_upload(self):
+        """A connection whose request is inside, but for its body."""
+        upload = socket.create_connection(("127.0.0.1", self.port), timeout=30)
+        head = (
+            f"POST /reward HTTP/1.1\r\nHost: memr\r\nContent-Type: application/json\r\nContent-Length: {len(BODY)}\r\n"
+        )
+        upload.sendall(head.encode() + b"Expect: 100-continue\r\n\r\n")
+        # The server says so once the route asks for the body.
+        assert upload.recv(1024).startswith(b"HTTP/1.1 100")
+        return upload
+
+    def stop(self):
+        self.process.send_signal(signal.SIGTERM)
+
+    def exit_code(self):
+        _, errors = self.process.communicate(timeout=30)
+        self.lines += [json.loads(line) for line in errors.splitlines()]
+        return self.process.returncode
+
+
+def until_draining(client):
+    for _ in range(10_000):
+        if (answer := client.get("/readyz")).status_code == 503:
+            return answer
+    raise AssertionError("the server does not drain")
+
+
+def test_sigterm_finishes_what_is_inside_refuses_what_comes_and_exits_with_0(tmp_path):
+    with Server(f"sqlite:///{tmp_path}/data") as server, httpx.Client(base_url=server.url) as client:
+        upload = server.begin_upload()
+        server.stop()
+        assert until_draining(client).json()["failing"] == {"server": "draining"}
+        refused = httpx.post(f"{server.url}/reward", content=BODY, headers={"Content-Type": "application/json"})
+        assert (refused.status_code, refused.headers["retry-after"]) == (503, "1")
+        upload.sendall(BODY)
+        assert upload.recv(1024).startswith(b"HTTP/1.1 200")
+        upload.close()
+        assert server.exit_code() == 0
+    with Server(f"sqlite:///{tmp_path}/data") as server:
+        assert httpx.get(f"{server.url}/runs/run").json()["position"] == 1
+        server.stop()
+        assert server.exit_code() == 0
+
+
+def test_a_request_that_does_not_end_is_waited_for_no_longer_than_drain_s():
+    with Server("memory:", drain_s=0.2) as server:
+        upload = server.begin_upload()
+        server.stop()
+        assert server.exit_code() == 0
+        upload.close()
+
+
+def test_every_line_a_server_writes_is_json_and_access_lines_carry_the_request_id():
+    with Server("memory:") as server:
+        httpx.get(f"{server.url}/runs?key=secret", headers={"X-Request-Id": "id-1"})
+        server.stop()
+        assert server.exit_code() == 0
+    (line,) = [line for line in server.lines if line["logger"] == "memr_service.access"]
+    assert (line["request_id"], line["status"], line["path"]) == ("id-1", 200, "/runs?key=REDACTED")
+    assert {"time", "level", "message"} <= line.keys()

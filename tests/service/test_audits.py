@@ -1,0 +1,231 @@
+"""Audits of whole runs: healthy ones stay quiet, each kind of collapse is told by its own audit."""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+
+import numpy as np
+import pytest
+from memr_client import RewardClient
+from memr_client.errors import UnknownRun
+from memr_client.schemas.insight import Audits
+
+D, G, WINDOW = 64, 8, 256
+STEPS = 120
+
+
+class Policy:
+    """Writes completions near their prompt, in its own words; right ones lie a little towards one direction."""
+
+    def __init__(self, seed: int) -> None:
+        self.rng = np.random.default_rng(seed)
+        self.prompts = self.rows(40)
+        self.right = self.rows(1)[0]
+
+    def rows(self, n: int) -> np.ndarray:
+        rows = self.rng.normal(size=(n, D))
+        return rows / np.linalg.norm(rows, axis=1, keepdims=True)
+
+    def step(self, number: int, **changed: Any) -> dict[str, Any]:
+        """A step's request: two groups; `changed` columns take the place of the healthy ones."""
+        which = np.repeat(self.rng.choice(40, size=2, replace=False), G)
+        outcomes = (self.rng.random(2 * G) < 0.4).astype(float)
+        completions = self.prompts[which] + self.rows(2 * G) + 0.3 * outcomes[:, None] * self.right
+        fields = {
+            "prompts": [f"prompt {one}" for one in which],
+            "completions": ["x" * int(length) for length in self.rng.integers(80, 120, size=2 * G)],
+            "outcomes": outcomes.tolist(),
+            "embeddings": {"prompts": self.prompts[which], "completions": completions},
+            "step": number,
+        }
+        return fields | {name: make(fields, which) for name, make in changed.items()}
+
+
+def audited(seed: int = 0, config: dict[str, Any] | None = None, **late: Any) -> Audits:
+    """A run whose second half has other columns."""
+    policy = Policy(seed)
+    with RewardClient.embedded(run="run", audits={"window": WINDOW, "least": 64}) as client:
+        client.create_run(**({"explore_warmup_steps": 10} | (config or {})))
+        for number in range(STEPS):
+            client.reward(**policy.step(number, **(late if number >= STEPS // 2 else {})))
+        return client.audits()
+
+
+def out_of_bounds(audits: Audits, *states: str) -> set[str]:
+    return {f"{one.name} {one.about}".strip() for one in audits.audits if one.state in (states or ("warn", "alarm"))}
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_a_healthy_run_sets_nothing_off(seed: int) -> None:
+    audits = audited(seed)
+    assert out_of_bounds(audits) == set()
+    assert out_of_bounds(audits, "unknown") == {"truncation"}
+
+
+def same_words(fields: dict[str, Any], which: np.ndarray) -> dict[str, Any]:
+    prompts = fields["embeddings"]["prompts"]
+    template = np.random.default_rng(99).normal(size=D) / 4
+    return {"prompts": prompts, "completions": template + 0.05 * np.random.default_rng(len(which)).normal(size=(16, D))}
+
+
+def siblings_alike(fields: dict[str, Any], which: np.ndarray) -> dict[str, Any]:
+    prompts = fields["embeddings"]["prompts"]
+    return {"prompts": prompts, "completions": prompts + 0.02 * np.random.default_rng(7).normal(size=(16, D))}
+
+
+COLLAPSES: list[tuple[str, dict[str, Any]]] = [
+    ("length_short", {"completions": lambda fields, which: ["x" * 9] * 16}),
+    ("length_long", {"completions": lambda fields, which: ["x" * 900] * 16}),
+    ("truncation", {"truncated": lambda fields, which: [True] * 16}),
+    ("zero_variance", {"outcomes": lambda fields, which: [0.0] * 16}),
+    ("memory_share", {"outcomes": lambda fields, which: [0.0] * 16}),
+    ("template", {"embeddings": same_words}),
+    ("diversity", {"embeddings": siblings_alike}),
+    ("repeated_failures", {"embeddings": siblings_alike}),
+    ("reward_mode exploit", {"embeddings": siblings_alike}),
+    ("explore_drift explore", {"embeddings": siblings_alike}),
+]
+
+
+@pytest.mark.parametrize(("name", "late"), COLLAPSES, ids=[name for name, _ in COLLAPSES])
+def test_a_collapse_alarms(name: str, late: dict[str, Any]) -> None:
+    audits = audited(**late)
+    assert name in out_of_bounds(audits, "alarm")
+    assert all(one.remedy for one in audits.audits)
+
+
+def test_what_changes_while_the_outcome_rises_is_no_collapse() -> None:
+    learned = {"outcomes": lambda fields, which: [1.0] * 12 + [0.0] * 4, "embeddings": siblings_alike}
+    audits = audited(**learned)
+    assert audits.recent is not None
+    assert audits.baseline is not None
+    assert audits.recent.outcome > audits.baseline.outcome + 0.2
+    changed = {one.name: one for one in audits.audits if one.name in ("diversity", "reward_mode", "explore_drift")}
+    assert {one.state for one in changed.values()} == {"ok"}
+    assert (changed["diversity"].value or 1) < 0.5
+
+
+def test_failures_that_repeated_from_the_first_are_not_told_anew() -> None:
+    policy = Policy(0)
+    with RewardClient.embedded(run="run", audits={"window": WINDOW, "least": 64}) as client:
+        client.create_run(explore_warmup_steps=10)
+        for number in range(STEPS):
+            client.reward(**policy.step(number, embeddings=siblings_alike))
+        (found,) = (one for one in client.audits().audits if one.name == "repeated_failures")
+    assert (found.value, found.state) == (1.0, "ok")
+
+
+def test_a_rank_that_was_learned_is_no_leak() -> None:
+    """Right ones are all alike in the end, and far from the wrong ones: exploit ranks them without fail."""
+
+    def apart(fields: dict[str, Any], which: np.ndarray) -> dict[str, Any]:
+        prompts, right = fields["embeddings"]["prompts"], np.array(fields["outcomes"])[:, None]
+        noise = 0.3 * np.random.default_rng(3).normal(size=(16, D)) / 8
+        return {"prompts": prompts, "completions": np.where(right > 0, prompts, -prompts) + noise}
+
+    audits = audited(embeddings=apart)
+    assert audits.recent is not None
+    assert audits.recent.auc["exploit"] == 1
+    assert not {"auc_leak exploit"} & out_of_bounds(audits)
+
+
+def test_one_component_that_pays_everything_alarms() -> None:
+    audits = audited(config={"components": {"exploit": 100.0, "explore": 1.0}})
+    assert "component_share exploit" in out_of_bounds(audits, "alarm")
+
+
+def test_the_released_codes_order_is_a_leak() -> None:
+    audits = audited(config={"preset": "official-memory-r+", "explore_warmup_prompts": 0})
+    assert "auc_leak explore" in out_of_bounds(audits, "alarm")
+
+
+def test_a_component_that_warms_up_leaves_no_share_to_tell() -> None:
+    policy = Policy(9)
+    with RewardClient.embedded(run="run", audits={"window": WINDOW, "least": 64}) as client:
+        client.create_run(explore_warmup_steps=20)
+        for number in range(24):
+            client.reward(**policy.step(number))
+        warming, mixed = client.audits(at=20), client.audits(at=24)
+    assert "component_share" in out_of_bounds(warming, "unknown")
+    assert mixed.recent is not None
+    assert 0.3 < mixed.recent.shares["explore"] < 0.7
+
+
+def test_an_earlier_position_is_audited_as_it_was_then() -> None:
+    policy = Policy(5)
+    with RewardClient.embedded(run="run", audits={"window": WINDOW, "least": 64}) as client:
+        client.create_run(explore_warmup_steps=10)
+        with pytest.raises(UnknownRun):
+            client.audits("another")
+        assert client.audits().recent is None
+        for number in range(STEPS):
+            short = {"completions": lambda fields, which: ["x"] * 16} if number >= 60 else {}
+            client.reward(**policy.step(number, **short))
+        early, now = client.audits(at=50), client.audits()
+        assert early.recent is not None
+        assert early.baseline is not None
+        assert now.recent is not None
+        assert (early.recent.first_position, early.recent.position, early.recent.step) == (35, 50, 49)
+        assert early.recent.completions == now.recent.completions == WINDOW
+        assert "length_short" not in out_of_bounds(early)
+        assert "length_short" in out_of_bounds(now, "alarm")
+        # explore was off for 10 steps: its first values are those of the 10 records after
+        assert early.baseline.position == 16
+        assert early.baseline.raw["explore"] is not None
+
+
+def test_a_stretch_is_no_longer_than_it_has_to_be_however_large_records_are() -> None:
+    policy = Policy(10)
+    with RewardClient.embedded(run="run", audits={"window": 40, "least": 16}) as client:
+        client.create_run()
+        for number in range(40):
+            client.reward(**policy.step(number))
+        told = client.audits()
+    assert told.baseline is not None
+    assert told.recent is not None
+    assert (told.baseline.first_position, told.baseline.position) == (1, 3)
+    assert (told.recent.first_position, told.recent.position, told.recent.completions) == (38, 40, 48)
+
+
+def test_a_short_run_is_not_judged() -> None:
+    policy = Policy(6)
+    with RewardClient.embedded(run="run") as client:
+        client.create_run()
+        client.reward(**policy.step(0, outcomes=lambda fields, which: [0.0] * 16))
+        assert {one.state for one in client.audits().audits} == {"unknown"}
+
+
+def test_provenance_names_what_the_run_is_made_of() -> None:
+    policy = Policy(7)
+    with RewardClient.embedded(run="run", encoder="hashed") as client:
+        client.create_run(k=3)
+        client.reward(**policy.step(0))
+        origin, info = client.provenance(), client.run()
+    assert (origin.config, origin.chain, origin.encoder) == (info.config, info.chain, info.encoder)
+    assert (origin.completions, origin.position, origin.dimension) == (16, 1, D)
+    assert len(origin.config_sha256) == 64
+    assert {"python", "numpy"} <= origin.versions.keys()
+
+
+@pytest.mark.parametrize("label", [False, True])
+def test_the_metrics_count_the_alarms_of_open_runs(label: bool) -> None:
+    policy = Policy(8)
+    with RewardClient.embedded(audits={"window": WINDOW, "least": 64}, run_label=label) as client:
+        for run in ("good", "bad", "gone"):
+            client.create_run(run, explore_warmup_steps=10)
+            for number in range(40):
+                late = {"outcomes": lambda fields, which: [0.0] * 16} if run == "bad" else {}
+                client.reward(run_id=run, **policy.step(number, **late))
+        alarms = sum(one.state == "alarm" for one in client.audits("bad").audits)
+        assert alarms >= 2
+        assert gauges(client) == ({"good": 0, "bad": alarms, "gone": 0} if label else {"": alarms})
+        client.delete_run("gone")
+        assert gauges(client) == ({"good": 0, "bad": alarms} if label else {"": alarms})
+
+
+def gauges(client: RewardClient) -> dict[str, float]:
+    """Run ("" where series carry no name) -> its gauge."""
+    shown = client._pool().get("/metrics").text
+    found = re.findall(r'^memr_audits_firing(?:\{run="(.*)"\})? (\S+)$', shown, re.MULTILINE)
+    return {run: float(value) for run, value in found}

@@ -1,0 +1,312 @@
+"""The service inside the caller's process: the same app, and nothing left or changed around it."""
+
+import asyncio
+import contextlib
+import copy
+import gc
+import os
+import pickle
+import subprocess
+import sys
+import threading
+from concurrent.futures import ThreadPoolExecutor
+
+import pytest
+from memr_client import AsyncRewardClient, InternalError, MemrError, RewardClient, ServiceUnreachable, embedded
+from starlette.applications import Starlette
+from starlette.responses import JSONResponse
+from starlette.routing import Route
+
+BATCH = (["2+2?"] * 4, ["4", "5", "four", "22"], [1.0, 0.0, 1.0, 0.0])
+
+
+@pytest.fixture
+def client():
+    with RewardClient.embedded(run="r", encoder="hashed") as client:
+        yield client
+
+
+@pytest.fixture
+def stand_in(monkeypatch):
+    """Puts a small app in the service's place: `stand_in(endpoint)` answers everything with that endpoint."""
+
+    def put(endpoint, lifespan=None):
+        app = Starlette(routes=[Route("/{path:path}", endpoint, methods=["GET", "POST"])], lifespan=lifespan)
+        monkeypatch.setattr(embedded, "_app", lambda store, settings: app)
+
+    return put
+
+
+def threads():
+    return [thread for thread in threading.enumerate() if thread.name.startswith("memr")]
+
+
+def test_four_lines_give_rewards(client):
+    first = client.reward(*BATCH, step=1)
+    second = client.reward(*BATCH, step=2)
+    assert (first.position, second.position) == (1, 2)
+    assert len(second.rewards) == 4
+    assert client.run().memory.success.completions == 4
+
+
+def test_the_same_request_id_is_counted_once(client):
+    first = client.reward(*BATCH, request_id="once")
+    assert client.reward(*BATCH, request_id="once") == first
+    assert client.run().position == 1
+
+
+def test_a_running_event_loop_is_no_hindrance(client):
+    async def cell_of_a_notebook():
+        return client.reward(*BATCH).position
+
+    assert asyncio.run(cell_of_a_notebook()) == 1
+
+
+def test_many_threads_may_use_one_client(client):
+    with ThreadPoolExecutor(8) as pool:
+        answers = list(pool.map(lambda _: client.reward(*BATCH), range(40)))
+    assert sorted(answer.position for answer in answers) == list(range(1, 41))
+
+
+def test_one_async_client_serves_several_loops_and_tasks():
+    client = AsyncRewardClient.embedded(run="r", encoder="hashed")
+
+    async def some():
+        return [answer.position for answer in await asyncio.gather(*(client.reward(*BATCH) for _ in range(5)))]
+
+    assert sorted(asyncio.run(some()) + asyncio.run(some())) == list(range(1, 11))
+    asyncio.run(client.close())
+    assert threads() == []
+
+
+def test_a_kept_store_is_there_again_and_belongs_to_one_client_at_a_time(tmp_path):
+    store = f"sqlite:///{tmp_path}/data"
+    with RewardClient.embedded(store, run="r", encoder="hashed") as client:
+        chain = client.reward(*BATCH).chain
+        with pytest.raises(MemrError, match="data"):
+            RewardClient.embedded(store, encoder="hashed")
+    with RewardClient.embedded(store, run="r", encoder="hashed") as client:
+        assert client.run().chain == chain
+
+
+def test_a_run_travels_as_a_file(client, tmp_path):
+    client.reward(*BATCH)
+    digest = client.run(digest=True).digest
+    client.export_run("r", tmp_path / "r.memr")
+    assert client.import_run("copy", tmp_path / "r.memr").position == 1
+    assert client.run("copy", digest=True).digest == digest
+    client.delete_run("r")
+    assert [run.run_id for run in client.runs()] == ["copy"]
+
+
+def test_a_run_travels_as_a_file_asynchronously(tmp_path):
+    async def travel():
+        async with AsyncRewardClient.embedded(run="r", encoder="hashed") as client:
+            await client.reward(*BATCH)
+            await client.export_run("r", tmp_path / "r.memr")
+            return (await client.import_run("copy", tmp_path / "r.memr")).position
+
+    assert asyncio.run(travel()) == 1
+
+
+def test_keys_of_a_server_on_the_same_machine_are_not_asked_for(monkeypatch, tmp_path):
+    monkeypatch.setenv("MEMR_KEYS_FILE", str(tmp_path / "keys.json"))
+    with RewardClient.embedded(encoder="hashed") as client:
+        assert client.ready()
+
+
+def test_a_setting_that_does_not_exist_is_refused_by_name():
+    with pytest.raises(ValueError, match="encodr"):
+        RewardClient.embedded(encodr="hashed")
+
+
+@pytest.mark.parametrize("copied", [pickle.dumps, copy.deepcopy])
+def test_an_embedded_client_is_not_copied_to_another_process(client, copied):
+    with pytest.raises(TypeError, match="memr serve"):
+        copied(client)
+
+
+def test_a_forked_child_is_told_to_use_a_server_and_the_parent_goes_on(client):
+    client.reward(*BATCH)
+    if (child := os.fork()) == 0:
+        try:
+            client.runs()
+        except RuntimeError as error:
+            client.close()  # does nothing here, and does not wait for a thread that is not there
+            os._exit(0 if "memr serve" in str(error) else 1)
+        os._exit(2)
+    assert os.waitpid(child, 0)[1] == 0
+    assert client.reward(*BATCH).position == 2
+
+
+def test_closing_ends_every_thread_and_a_closed_client_says_so():
+    client = RewardClient.embedded(encoder="hashed")
+    client.runs()
+    assert threads()
+    client.close()
+    client.close()
+    assert threads() == []
+    with pytest.raises(RuntimeError, match="closed"):
+        client.runs()
+
+
+def test_a_forgotten_client_ends_by_itself():
+    client = RewardClient.embedded(encoder="hashed")
+    client.runs()
+    (thread,) = [thread for thread in threads() if thread.name == "memr-embedded"]
+    del client
+    gc.collect()
+    thread.join(10)
+    assert not thread.is_alive()
+
+
+def test_an_interpreter_may_end_while_a_client_is_open(tmp_path):
+    code = f"""
+import logging
+from memr_client import RewardClient
+logging.getLogger("asyncio").setLevel(logging.ERROR)  # without its notes on what a busy machine does slowly
+client = RewardClient.embedded("sqlite:///{tmp_path}/data", run="r", encoder="hashed")
+client.reward(["q"], ["a"], [1.0])
+"""
+    done = subprocess.run([sys.executable, "-X", "dev", "-c", code], capture_output=True, text=True, timeout=60)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert not list(tmp_path.glob("data/*-wal"))  # the store was closed, not dropped
+
+
+def test_a_request_is_not_waited_for_longer_than_it_may_take(stand_in):
+    cancelled = threading.Event()
+
+    async def never(request):
+        try:
+            await asyncio.Event().wait()
+        finally:
+            cancelled.set()
+
+    stand_in(never)
+    with RewardClient.embedded() as client:
+        client.timeout = 0.1
+        with pytest.raises(ServiceUnreachable, match="ReadTimeout"):
+            client.runs()
+        assert cancelled.wait(5)
+        cancelled.clear()
+    asynchronous = AsyncRewardClient.embedded()
+    asynchronous.timeout = 0.1
+    with pytest.raises(ServiceUnreachable, match="ReadTimeout"):
+        asyncio.run(asynchronous.runs())
+    assert cancelled.wait(5)
+    asyncio.run(asynchronous.close())
+
+
+def test_closing_ends_requests_that_others_wait_for(stand_in):
+    inside = threading.Event()
+
+    async def never(request):
+        inside.set()
+        await asyncio.Event().wait()
+
+    stand_in(never)
+    client = RewardClient.embedded()
+    with ThreadPoolExecutor(1) as pool:
+        waiting = pool.submit(client.runs)
+        assert inside.wait(5)
+        client.close()
+        with pytest.raises(RuntimeError, match="closed"):
+            waiting.result(10)
+
+
+def test_a_cancelled_task_stops_the_work(stand_in):
+    inside, cancelled = threading.Event(), threading.Event()
+
+    async def never(request):
+        inside.set()
+        try:
+            await asyncio.Event().wait()
+        finally:
+            cancelled.set()
+
+    async def cancel():
+        async with AsyncRewardClient.embedded() as client:
+            task = asyncio.create_task(client.runs())
+            await asyncio.to_thread(inside.wait, 5)
+            task.cancel()
+            with pytest.raises(asyncio.CancelledError):
+                await task
+            return await asyncio.to_thread(cancelled.wait, 5)
+
+    stand_in(never)
+    assert asyncio.run(cancel())
+
+
+def test_a_start_that_fails_is_raised_where_the_client_is_made(stand_in):
+    @contextlib.asynccontextmanager
+    async def failing(app):
+        raise MemrError("no room")
+        yield
+
+    stand_in(lambda request: JSONResponse({}), failing)
+    with pytest.raises(MemrError, match="no room"):
+        RewardClient.embedded()
+
+
+def test_an_end_that_fails_is_raised_where_the_client_is_closed(stand_in):
+    @contextlib.asynccontextmanager
+    async def failing(app):
+        yield
+        raise MemrError("no room")
+
+    stand_in(lambda request: JSONResponse({}), failing)
+    client = RewardClient.embedded()
+    with pytest.raises(MemrError, match="no room"):
+        client.close()
+    transport = client._transport
+    embedded._end(os.getpid(), transport._ask_to_end, transport._ended)  # the interpreter's end does not repeat it
+
+
+def test_a_defect_of_the_service_is_an_error_and_not_the_end(client, monkeypatch):
+    from memr_service.engine.service import Service
+
+    async def broken(self):
+        raise ZeroDivisionError
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Service, "runs", broken)
+        with pytest.raises(InternalError):
+            client.runs()
+    assert client.runs() == []
+
+
+def test_the_callers_generators_threads_dtypes_logging_and_signals_are_left_alone():
+    code = """
+import logging, random, signal
+import numpy as np, torch
+from memr_client import RewardClient  # importing httpx draws from `random`: programs seed after their imports
+
+def surroundings():
+    loggers = [logging.root] + [logging.getLogger(name) for name in sorted(logging.root.manager.loggerDict)]
+    return {
+        "random": hash(random.getstate()), "numpy": hash(np.random.get_state()[1].tobytes()),
+        "torch": hash(torch.get_rng_state().numpy().tobytes()),
+        "threads": torch.get_num_threads(), "interop": torch.get_num_interop_threads(),
+        "dtype": torch.get_default_dtype(), "device": torch.get_default_device(), "grad": torch.is_grad_enabled(),
+        "deterministic": torch.are_deterministic_algorithms_enabled(),
+        "precision": torch.get_float32_matmul_precision(),
+        "handlers": [one for one in loggers if one.handlers and one.name.startswith(("memr", "root", "asyncio"))],
+        "level": logging.root.level, "signals": [signal.getsignal(s) for s in signal.valid_signals()],
+    }
+
+torch.set_default_dtype(torch.float64)
+torch.set_num_threads(1)
+random.seed(1), np.random.seed(1), torch.manual_seed(1)
+before = surroundings()
+with RewardClient.embedded(run="r") as client:
+    for step in range(2):
+        answer = client.reward(["2+2?"] * 2, ["4", "5"], [1.0, 0.0], step=step)
+    assert client.version().encoder["model"] == "all-MiniLM-L6-v2"
+    during = surroundings()
+after = surroundings()
+for moment in during, after:
+    for name, value in before.items():
+        assert moment[name] == value, f"{name}: {value} became {moment[name]}"
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=300)
+    assert done.returncode == 0, done.stderr

@@ -1,0 +1,302 @@
+"""`POST /openrlhf/{run_id}`: its protocol, what it refuses, what it waits for, its keys."""
+
+import hashlib
+import json
+import logging
+import threading
+
+import pytest
+from memr_client.errors import Overloaded, Unavailable
+from memr_service.app import create_app
+from memr_service.app.routes import openrlhf as route
+from memr_service.engine.service import Service
+from memr_service.settings import Settings
+from starlette.testclient import TestClient
+
+TEMPLATE = "<|im_start|>system\nThink.<|im_end|>\n<|im_start|>user\n{}<|im_end|>\n<|im_start|>assistant\n"
+PATTERN = r"<\|im_start\|>user\n(.*?)<\|im_end\|>"
+QUESTION = "What is 7 + 5?"
+PROMPT = TEMPLATE.format(QUESTION)
+SETTINGS = {"store": "memory:", "encoder": "hashed", "preload": False, "max_items": 64, "max_text_chars": 1000}
+CONFIG = {"verifier": "numeric", "explore_warmup_steps": 0, "prompt_pattern": PATTERN}
+
+
+def body(*completions, label="12", prompt=PROMPT, **more):
+    return {
+        "query": [f"{prompt}{completion}<|im_end|>" for completion in completions],
+        "prompts": [prompt] * len(completions),
+        "labels": [label] * len(completions),
+        **more,
+    }
+
+
+@pytest.fixture
+def client():
+    with TestClient(create_app(Settings(**SETTINGS))) as client:
+        assert client.put("/runs/run", json=CONFIG).status_code == 201
+        yield client
+
+
+def ask(client, sent, run="run", **params):
+    response = client.post(f"/openrlhf/{run}", json=sent, params=params)
+    assert response.status_code == 200, response.text
+    return response.json()
+
+
+def state(client, run="run"):
+    return client.get(f"/runs/{run}?digest=1").json()
+
+
+# The protocol
+
+
+def test_scores_are_outcomes_and_rewards_add_the_memorys(client):
+    client.put("/runs/run", json=CONFIG | {"memory_weight": 0.5})
+    for _ in range(3):
+        answer = ask(client, body("It is 12.", "7 + 5 is 12", "Is it 13?", "11"))
+    logs = answer["extra_logs"]
+    assert answer["scores"] == logs["outcome"] == [1, 1, 0, 0]
+    assert len(set(logs["memory_reward"])) > 1
+    expected = [score + 0.5 * memory for score, memory in zip(answer["scores"], logs["memory_reward"], strict=True)]
+    assert answer["rewards"] == pytest.approx(expected)
+    assert state(client)["memory"]["success"]["completions"] == state(client)["memory"]["failure"]["completions"] == 6
+
+
+def test_answers_are_lists_of_numbers_under_the_same_names_whatever_happened(client):
+    first = ask(client, body("12"))
+    ask(client, body("13"))
+    later = ask(client, body("12 it is"))
+    evaluated = ask(client, body("12"), mode="eval")
+    empty = ask(client, body())
+    names = list(first["extra_logs"])
+    for answer, n in ((first, 1), (later, 1), (evaluated, 1), (empty, 0)):
+        assert list(answer["extra_logs"]) == names
+        for values in (answer["rewards"], answer["scores"], *answer["extra_logs"].values()):
+            assert len(values) == n
+            assert all(type(value) is float for value in values)
+    assert (first["extra_logs"]["exploit_defined"], first["extra_logs"]["exploit"]) == ([0.0], [0.0])
+    assert later["extra_logs"]["exploit_defined"] == [1.0]
+    assert later["extra_logs"]["exploit"][0] < 0
+
+
+def test_no_samples_get_empty_lists_even_where_nobody_could_judge_them(client):
+    client.put("/runs/unjudged", json={})
+    answer = ask(client, body(), run="unjudged")
+    assert answer["rewards"] == answer["scores"] == []
+    assert answer["extra_logs"]
+    assert not any(answer["extra_logs"].values())
+
+
+def test_one_request_of_a_group_gets_what_reward_gives_for_the_same(client):
+    completions = ["It is 12.", "Twelve, or 12", "13", "I say 7 + 5 = 11"]
+    client.put("/runs/plain", json=CONFIG)
+    for _ in range(2):
+        answer = ask(client, body(*completions))["extra_logs"]
+        sent = {"prompts": [QUESTION] * 4, "completions": completions, "outcomes": [1, 1, 0, 0]}
+        plain = client.post("/reward", json={"run_id": "plain", **sent}).json()
+    assert answer["memory_reward"] == plain["rewards"]
+    assert answer["exploit"] == plain["components"]["exploit"]["raw"]
+    assert answer["explore_scaled"] == plain["components"]["explore"]["scaled"]
+    assert answer["support_failure"] == plain["support"]["failure"]
+    assert state(client)["digest"] == state(client, "plain")["digest"]
+
+
+def test_the_template_is_no_part_of_a_prompt(client):
+    logs = ask(client, body("12"))["extra_logs"]
+    ask(client, body("12", prompt=PROMPT.replace("Think.", "Think hard.")))
+    assert state(client)["memory"]["success"] == {"prompts": 1, "completions": 2}
+    assert logs["pattern_unmatched"] == [0.0]
+    assert ask(client, body("12", prompt="7 + 5 = "))["extra_logs"]["pattern_unmatched"] == [1.0]
+
+
+def test_prompts_that_were_cut_or_lost_are_counted(client):
+    sent = body("12", "12", "12")
+    sent["query"][1:] = ["5?<|im_end|>\n<|im_start|>assistant\n12", "12"]
+    logs = ask(client, sent)["extra_logs"]
+    assert (logs["prompt_cut"], logs["prompt_lost"]) == ([0, 1, 0], [0, 0, 1])
+
+
+@pytest.mark.parametrize(
+    "label", ["12", "7 + 5 = 12\n#### 12", 12, 12.0, {"answer": "12"}, {"answer": 12, "split": "train"}]
+)
+def test_a_label_is_a_text_a_number_or_an_answer_with_its_split(client, label):
+    assert ask(client, body("It is 12", label=label))["scores"] == [1.0]
+    assert state(client)["position"] == 1
+
+
+@pytest.mark.parametrize("split", ["eval", "test", "validation"])
+def test_samples_of_other_splits_are_read_and_not_remembered(client, split):
+    ask(client, body("12", "13"))
+    before = state(client)
+    answer = ask(client, body("It is 12", label={"answer": "12", "split": split}))
+    assert answer["scores"] == [1.0]
+    assert answer["extra_logs"]["support_success"] == [1.0]
+    assert ask(client, body("It is 12"), mode="eval") == answer
+    assert state(client) == before
+
+
+def test_a_caller_may_judge_itself(client):
+    client.put("/runs/mine", json={})
+    assert ask(client, body("a", "b", label="", outcomes=[0.25, 1]), "mine")["scores"] == [0.25, 1.0]
+
+
+def test_an_id_of_the_callers_own_counts_once(client):
+    first = ask(client, body("12", request_id="r1"))
+    assert ask(client, body("12", request_id="r1")) == first
+    assert client.post("/openrlhf/run", json=body("13", request_id="r1")).status_code == 422
+    assert state(client)["position"] == 1
+
+
+def test_equal_samples_are_different_samples(client):
+    client.put("/runs/group", json=CONFIG | {"barrier": "group", "group_size": 3})
+    answers = together(client, [body("12")] * 3, "group")
+    assert [answer["scores"] for answer in answers] == [[1.0]] * 3
+    assert state(client, "group")["memory"]["success"]["completions"] == 3
+    assert state(client, "group")["position"] == 1
+
+
+def together(client, bodies, run):
+    """The answers to requests that wait for each other."""
+    answers = [None] * len(bodies)
+
+    def one(place):
+        answers[place] = ask(client, bodies[place], run)
+
+    threads = [threading.Thread(target=one, args=(place,)) for place in range(len(bodies))]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    return answers
+
+
+def test_mathematics_is_judged_out_of_process(client):
+    client.put("/runs/math", json=CONFIG | {"verifier": "math"})
+    sent = body(r"\boxed{\frac{24}{2}}", r"\boxed{13}", label="$12$")
+    assert ask(client, sent, "math")["scores"] == [1.0, 0.0]
+
+
+def test_fields_that_a_newer_openrlhf_may_send_are_passed_over(client):
+    assert ask(client, body("12", images=[None]))["scores"] == [1.0]
+
+
+# Refusals: a remedy for whoever reads the log, and nothing changed
+
+NO_JUDGE = {"prompt_pattern": PATTERN}
+REFUSED = [
+    (422, CONFIG, body("12", label=""), "--data.label_key"),
+    (422, CONFIG, body("12", label=None), "--data.label_key"),
+    (422, CONFIG, body("12", label={"split": "train"}), "--data.label_key"),
+    (422, CONFIG, body("12", label=True), "--data.label_key"),
+    (422, CONFIG, body("12", label="twelve"), "label"),
+    (422, CONFIG, body("12", label={"answer": "12", "split": "dev"}), "'test'"),
+    (422, CONFIG, body("12", "12") | {"labels": ["12", {"answer": "12", "split": "test"}]}, "two requests"),
+    (422, CONFIG, body("12") | {"labels": []}, "errors"),
+    (422, CONFIG, body("12", outcomes=[1, 0]), "errors"),
+    (422, CONFIG, {"query": ["12"]}, "errors"),
+    (422, NO_JUDGE, body("12"), "verifier"),
+    (422, CONFIG | {"barrier": "step"}, body("12"), "group_size"),
+    (413, CONFIG, body(*["12"] * 65), "MEMR_MAX_ITEMS"),
+    (413, CONFIG, body("1" * 1000), "MEMR_MAX_TEXT_CHARS"),
+]
+
+
+@pytest.mark.parametrize(("status", "config", "sent", "remedy"), REFUSED)
+def test_what_cannot_be_judged_is_refused_with_a_remedy(client, caplog, status, config, sent, remedy):
+    client.put("/runs/run", json=config)
+    before = state(client)
+    with caplog.at_level(logging.WARNING, "memr_service"):
+        refused = client.post("/openrlhf/run", json=sent)
+    assert refused.status_code == status
+    assert remedy in refused.json()["remedy"]
+    assert state(client) == before
+
+
+def test_a_refusal_is_in_the_log_because_openrlhf_shows_none(client, caplog):
+    with caplog.at_level(logging.WARNING, "memr_service"):
+        client.post("/openrlhf/run", json=body("secret", label=""))
+        client.post("/openrlhf/nobody", json=body("secret"))
+    assert "--data.label_key" in caplog.text
+    assert "There is no run 'nobody'" in caplog.text
+    assert "secret" not in caplog.text
+
+
+def test_an_unknown_run_is_404_and_not_created(client):
+    assert client.post("/openrlhf/other", json=body("12")).status_code == 404
+    assert client.get("/runs/other").status_code == 404
+
+
+@pytest.mark.parametrize(
+    "pattern", ["user", "(a)(b)", "(", "(a", "x" * 501, "", "(a{99999999999})", r"(\p{Nonsense})", 5]
+)
+def test_a_pattern_that_is_none_is_refused_when_the_run_is_created(client, pattern):
+    refused = client.put("/runs/other", json={"prompt_pattern": pattern})
+    assert refused.status_code == 422
+    assert client.get("/runs/other").status_code == 404
+
+
+def test_a_pattern_that_takes_too_long_is_refused(client):
+    client.put("/runs/slow", json=CONFIG | {"prompt_pattern": "((?:a|aa)+)c"})
+    refused = client.post("/openrlhf/slow", json=body("12", prompt="a" * 60 + "bc"))
+    assert refused.status_code == 422
+    assert "repeats" in refused.json()["remedy"]
+
+
+def test_a_run_whose_verifier_is_not_installed_is_not_created(client, monkeypatch):
+    monkeypatch.setattr("memr_service.verifiers.verifiers.find_spec", lambda name: None)
+    refused = client.put("/runs/other", json={"verifier": "math"})
+    assert refused.status_code == 422
+    assert "pip install 'memr[math]'" in refused.json()["remedy"]
+    assert client.get("/runs/other").status_code == 404
+
+
+# Busy: refusing would end the trainer's run, waiting does not
+
+
+@pytest.mark.parametrize("busy", [Overloaded("Full.", retry_after=0), Unavailable("Changed.", retry_after=0)])
+def test_a_busy_service_is_waited_for(busy):
+    tries = iter([busy, busy])
+
+    class Busy(Service):
+        async def reward(self, *args):
+            if (refusal := next(tries, None)) is not None:
+                refusal.retry_after = 0.01
+                raise refusal
+            return await super().reward(*args)
+
+    settings = Settings(**SETTINGS)
+    with TestClient(create_app(settings, Busy.open(settings))) as client:
+        client.put("/runs/run", json=CONFIG)
+        assert ask(client, body("12"))["scores"] == [1.0]
+
+
+def test_a_service_that_stays_busy_is_not_waited_for_for_ever(monkeypatch):
+    class Busy(Service):
+        async def reward(self, *args):
+            raise Overloaded("Full.", retry_after=7)
+
+    monkeypatch.setattr(route, "PATIENCE_S", 0)
+    settings = Settings(**SETTINGS)
+    with TestClient(create_app(settings, Busy.open(settings))) as client:
+        client.put("/runs/run", json=CONFIG)
+        refused = client.post("/openrlhf/run", json=body("12"))
+    assert (refused.status_code, refused.headers["retry-after"]) == (503, "7")
+
+
+# Keys
+
+
+def test_the_key_may_stand_in_the_address_of_this_route_alone_and_not_in_the_log(tmp_path, caplog):
+    entry = {"name": "trainer", "scope": "write", "sha256": hashlib.sha256(b"s3cret").hexdigest(), "runs": "r"}
+    (tmp_path / "keys.json").write_text(json.dumps([entry]))
+    with TestClient(create_app(Settings(**SETTINGS, keys_file=tmp_path / "keys.json"))) as client:
+        client.put("/runs/run", json=CONFIG, headers={"X-API-Key": "s3cret"})
+        with caplog.at_level(logging.INFO, "memr_service"):
+            assert ask(client, body("12"), key="s3cret")["scores"] == [1.0]
+            assert client.post("/openrlhf/run", json=body("12"), params={"key": "wrong"}).status_code == 401
+            assert client.post("/openrlhf/run", json=body("12")).status_code == 401
+            assert client.post("/openrlhf/other", json=body("12"), params={"key": "s3cret"}).status_code == 403
+            assert client.get("/runs", params={"key": "s3cret"}).status_code == 401
+    paths = [record.path for record in caplog.records if hasattr(record, "path")]
+    assert "/openrlhf/run?key=REDACTED" in paths
+    assert "s3cret" not in caplog.text + "".join(paths)

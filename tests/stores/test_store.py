@@ -1,0 +1,305 @@
+"""What every store promises, whatever it keeps its bytes in."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+from memr_client.errors import Conflict, InternalError, InvalidRequest, UnknownRun
+from memr_service.store import open_store
+from memr_service.store.base import Answer, Branch, Snapshot, Store, StoredAnswer, StoredRecord, StoredRun
+from support.redis_server import fresh
+
+WHEN = "2025-11-21T08:00:00+00:00"
+TO_THE_END = 2**62
+
+# How to address each kind of store, given an empty directory; and those of them that outlive the process.
+STORES: dict[str, Callable[[Path], str]] = {
+    "sqlite": lambda directory: f"sqlite:///{directory}/data",
+    "memory": lambda directory: "memory:",
+    "redis": lambda directory: fresh(),
+}
+DURABLE = ["sqlite", "redis"]
+
+
+@pytest.fixture(params=STORES)
+def url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
+    return STORES[request.param](tmp_path)
+
+
+@pytest.fixture(params=DURABLE)
+def durable(request: pytest.FixtureRequest, tmp_path: Path) -> str:
+    return STORES[request.param](tmp_path)
+
+
+@pytest.fixture
+def store(url: str) -> Iterator[Store]:
+    opened = open_store(url)
+    yield opened
+    opened.close()
+
+
+def make_run(store: Store, name: str = "run") -> StoredRun:
+    return store.create(name, '{"k":1}', 1, '{"name":"hashed"}', WHEN)
+
+
+def payload(position: int) -> bytes:
+    return np.random.default_rng(position).bytes(1000 + position)
+
+
+def answer(position: int) -> Answer:
+    return Answer(f"id-{position}", b"digest", b"answer")
+
+
+def fill(store: Store, uid: int, upto: int, after: int = 0, branch: int = 0) -> None:
+    for position in range(after + 1, upto + 1):
+        store.commit(
+            uid, StoredRecord(branch, position, payload(position)), [Answer(f"id-{position}", b"digest", b"answer")]
+        )
+
+
+def positions(store: Store, uid: int, branch: int = 0) -> list[int]:
+    found = list(store.records(uid, [(branch, 0, TO_THE_END)]))
+    assert all(record.payload == payload(record.position) for record in found)
+    return [record.position for record in found]
+
+
+def test_a_run_is_found_as_it_was_created(store: Store) -> None:
+    run = make_run(store)
+    other = store.create("a-run", "{}", 2, None, WHEN)
+    assert store.find("run") == run == StoredRun(run.uid, "run", '{"k":1}', 1, '{"name":"hashed"}', WHEN)
+    assert store.runs() == [other, run]
+    assert store.find("nobody") is None
+    assert store.branches(run.uid) == [Branch(0, None, 0)]
+
+
+def test_a_name_can_be_taken_once(store: Store) -> None:
+    run = make_run(store)
+    with pytest.raises(Conflict, match="run 'run'"):
+        make_run(store)
+    assert store.runs() == [run]
+
+
+def test_a_config_can_be_replaced_only_before_the_first_record(store: Store) -> None:
+    run = make_run(store)
+    store.replace(run.uid, '{"k":2}', None)
+    assert store.find("run") == StoredRun(run.uid, "run", '{"k":2}', 1, None, WHEN)
+    fill(store, run.uid, 1)
+    with pytest.raises(Conflict, match="frozen"):
+        store.replace(run.uid, '{"k":3}', None)
+    assert store.find("run") == StoredRun(run.uid, "run", '{"k":2}', 1, None, WHEN)
+
+
+def test_records_come_back_in_order_between_the_bounds_asked_for(store: Store) -> None:
+    run = make_run(store)
+    fill(store, run.uid, 5)
+    assert positions(store, run.uid) == [1, 2, 3, 4, 5]
+    assert [r.position for r in store.records(run.uid, [(0, 2, 4)])] == [3, 4]
+    assert list(store.records(run.uid, [(0, 5, TO_THE_END)])) == []
+    assert list(store.records(run.uid, [])) == []
+
+
+def test_a_lineage_is_read_across_its_branches(store: Store) -> None:
+    run = make_run(store)
+    fill(store, run.uid, 4)
+    branch = store.add_branch(run.uid, parent=0, start=2)
+    fill(store, run.uid, 5, after=2, branch=branch)
+    assert store.branches(run.uid) == [Branch(0, None, 0), Branch(1, 0, 2)]
+    found = [(r.branch, r.position) for r in store.records(run.uid, [(0, 0, 2), (1, 2, TO_THE_END)])]
+    assert found == [(0, 1), (0, 2), (1, 3), (1, 4), (1, 5)]
+    assert [given.branch for given in store.answers(run.uid, "id-4")] == [0, 1]
+
+
+def test_a_branch_cannot_leave_after_a_record_that_is_not_there(store: Store) -> None:
+    run = make_run(store)
+    fill(store, run.uid, 2)
+    with pytest.raises(InternalError, match="no record 3"):
+        store.add_branch(run.uid, parent=0, start=3)
+    assert store.branches(run.uid) == [Branch(0, None, 0)]
+
+
+@pytest.mark.parametrize("position", [0, 2, 4, 5, -1])
+def test_a_record_that_does_not_follow_the_last_is_refused(store: Store, position: int) -> None:
+    run = make_run(store)
+    fill(store, run.uid, 2)
+    with pytest.raises(InternalError, match="does not follow record 2") as refused:
+        store.commit(run.uid, StoredRecord(0, position, b"x"), [Answer("another", b"", b"")])
+    assert refused.value.limit == 3
+    assert store.answers(run.uid, "another") == []
+    fill(store, run.uid, 3, after=2)
+    assert positions(store, run.uid) == [1, 2, 3]
+
+
+def test_a_record_for_an_unknown_run_or_branch_is_refused(store: Store) -> None:
+    run = make_run(store)
+    with pytest.raises(UnknownRun):
+        store.commit(run.uid + 1, StoredRecord(0, 1, b"x"))
+    with pytest.raises(UnknownRun):
+        store.commit(run.uid, StoredRecord(1, 1, b"x"))
+
+
+def test_a_request_id_is_answered_once_on_a_branch(store: Store) -> None:
+    run = make_run(store)
+    store.commit(run.uid, StoredRecord(0, 1, payload(1)), [Answer("same", b"digest", b"first")])
+    with pytest.raises(InternalError):
+        store.commit(run.uid, StoredRecord(0, 2, payload(2)), [Answer("same", b"digest", b"second")])
+    assert [given.answer for given in store.answers(run.uid, "same")] == [b"first"]
+    assert store.answers(run.uid, "id-2") == []
+    assert positions(store, run.uid) == [1]
+
+
+def test_an_answer_is_found_with_what_it_answered(store: Store) -> None:
+    run, other = make_run(store), make_run(store, "other")
+    given = [Answer("id", b"digest", b"answer"), Answer("id of another part", b"digest 2", b"answer 2")]
+    store.commit(run.uid, StoredRecord(0, 1, payload(1)), given)
+    assert store.answers(run.uid, "id") == [StoredAnswer(0, 1, b"digest", b"answer")]
+    assert store.answers(run.uid, "id of another part") == [StoredAnswer(0, 1, b"digest 2", b"answer 2")]
+    assert store.answers(run.uid, "unknown id") == []
+    assert store.answers(other.uid, "id") == []
+
+
+def test_an_amended_answer_is_given_at_once(store: Store) -> None:
+    run = make_run(store)
+    fill(store, run.uid, 2)
+    store.amend_answer(run.uid, "id-1", b"with its time")
+    store.amend_answer(run.uid, "unknown", b"nothing to amend")
+    assert [given.answer for given in store.answers(run.uid, "id-1")] == [b"with its time"]
+    assert [given.answer for given in store.answers(run.uid, "id-2")] == [b"answer"]
+    fill(store, run.uid, 3, after=2)
+    assert [given.answer for given in store.answers(run.uid, "id-1")] == [b"with its time"]
+
+
+def test_a_run_is_restored_with_its_records_and_answers(store: Store) -> None:
+    records = [(StoredRecord(0, p, payload(p)), [answer(p)] if p > 1 else []) for p in (1, 2, 3)]
+    run = store.restore("run", "{}", 1, None, WHEN, iter(records))
+    assert store.find("run") == run
+    assert positions(store, run.uid) == [1, 2, 3]
+    assert [len(store.answers(run.uid, f"id-{p}")) for p in (1, 2, 3)] == [0, 1, 1]
+    fill(store, run.uid, 4, after=3)
+    with pytest.raises(Conflict):
+        store.restore("run", "{}", 1, None, WHEN, iter(records))
+    assert positions(store, run.uid) == [1, 2, 3, 4]
+
+
+def test_a_run_that_cannot_be_restored_whole_is_not_there(store: Store) -> None:
+    def records() -> Iterator[tuple[StoredRecord, list[Answer]]]:
+        yield StoredRecord(0, 1, payload(1)), [answer(1)]
+        raise OSError("the upload broke off")
+
+    with pytest.raises(OSError, match="broke off"):
+        store.restore("run", "{}", 1, None, WHEN, records())
+    with pytest.raises(InternalError):
+        store.restore("run", "{}", 1, None, WHEN, [(StoredRecord(0, 2, payload(2)), [])])
+    assert store.runs() == []
+    fill(store, make_run(store).uid, 1)
+
+
+def test_the_store_may_be_written_while_records_are_read(store: Store) -> None:
+    run, other = make_run(store), make_run(store, "other")
+    fill(store, run.uid, 3)
+    seen = []
+    for record in store.records(run.uid, [(0, 0, TO_THE_END)]):
+        seen.append(record.position)
+        fill(store, other.uid, len(seen), after=len(seen) - 1)
+        if len(seen) == 2:
+            fill(store, run.uid, 4, after=3)
+            with pytest.raises(InternalError):  # a transaction that is rolled back
+                store.commit(run.uid, StoredRecord(0, 9, b"x"))
+    assert seen == [1, 2, 3, 4]
+    assert positions(store, other.uid) == [1, 2, 3, 4]
+
+
+def test_a_deleted_run_leaves_nothing_and_its_number_is_not_used_again(store: Store) -> None:
+    run, other = make_run(store), make_run(store, "other")
+    fill(store, run.uid, 2)
+    fill(store, other.uid, 2)
+    store.delete(run.uid)
+    store.delete(other.uid)
+    again = make_run(store)
+    assert store.runs() == [again]
+    assert again.uid not in (run.uid, other.uid)
+    for uid in (run.uid, again.uid):
+        assert positions(store, uid) == []
+        assert store.answers(uid, "id-1") == []
+        assert store.snapshots(uid) == []
+    assert store.branches(run.uid) == []
+
+
+def test_deleting_one_run_leaves_the_others(store: Store) -> None:
+    run, other = make_run(store), make_run(store, "other")
+    fill(store, run.uid, 2)
+    fill(store, other.uid, 3)
+    store.delete(run.uid)
+    assert positions(store, other.uid) == [1, 2, 3]
+    assert len(store.answers(other.uid, "id-3")) == 1
+
+
+def test_a_store_that_can_be_written_passes_its_check_and_knows_its_size(store: Store) -> None:
+    store.check()
+    run = make_run(store)
+    assert 0 < store.size() < 1 << 20
+    store.commit(run.uid, StoredRecord(0, 1, bytes(1 << 20)))
+    assert store.size() > 1 << 20
+
+
+def test_everything_is_there_again_after_a_restart(durable: str) -> None:
+    store = open_store(durable)
+    run = make_run(store)
+    fill(store, run.uid, 3)
+    store.amend_answer(run.uid, "id-3", b"amended")
+    store.save_snapshot(run.uid, Snapshot(0, 2, {"vectors": np.eye(2, dtype=np.float32), "counts": np.arange(3)}))
+    store.close()
+    store.close()
+
+    store = open_store(durable)
+    assert store.find("run") == run
+    assert positions(store, run.uid) == [1, 2, 3]
+    assert [given.answer for given in store.answers(run.uid, "id-3")] == [b"amended"]
+    (key,) = store.snapshots(run.uid)
+    snapshot = store.load_snapshot(run.uid, *key)
+    assert snapshot is not None
+    assert (snapshot.branch, snapshot.position) == key == (0, 2)
+    assert snapshot.arrays.keys() == {"vectors", "counts"}
+    assert np.array_equal(snapshot.arrays["vectors"], np.eye(2, dtype=np.float32))
+    assert np.array_equal(snapshot.arrays["counts"], np.arange(3))
+    assert snapshot.arrays["vectors"].dtype == np.float32
+    assert store.damages() == []
+    fill(store, run.uid, 4, after=3)
+    store.delete(run.uid)
+    store.close()
+
+    store = open_store(durable)
+    assert store.runs() == []
+    assert make_run(store).uid > run.uid
+    store.close()
+
+
+def test_memory_keeps_no_files() -> None:
+    store = open_store("memory:")
+    run = make_run(store)
+    store.save_snapshot(run.uid, Snapshot(0, 0, {"a": np.zeros(1)}))
+    assert store.snapshots(run.uid) == []
+    assert store.load_snapshot(run.uid, 0, 0) is None
+    assert store.index_file(run.uid, "success") is None
+    store.close()
+
+
+def test_a_store_says_where_it_is(url: str) -> None:
+    store = open_store(url)
+    assert store.url == url
+    store.close()
+
+
+def test_a_relative_store_lies_below_the_current_directory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    open_store("sqlite:///here/data").close()
+    assert (tmp_path / "here" / "data" / "memr.db").is_file()
+
+
+@pytest.mark.parametrize("wrong", ["", "sqlite:", "sqlite:///", "sqlite://data", "data", "memory", "mysql://host:3306"])
+def test_an_address_no_store_has_is_refused_with_the_forms_there_are(wrong: str) -> None:
+    with pytest.raises(InvalidRequest, match=r"sqlite:////absolute/dir or memory:") as refused:
+        open_store(wrong)
+    assert refused.value.value == wrong

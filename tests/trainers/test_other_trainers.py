@@ -1,0 +1,160 @@
+"""The snippets of examples/others, called by as much of each trainer as is installed without its heavy dependencies."""
+
+from __future__ import annotations
+
+import ast
+import importlib
+import importlib.util
+import inspect
+import os
+import sys
+import types
+from concurrent.futures import ThreadPoolExecutor
+from importlib import metadata
+from pathlib import Path
+
+import pytest
+import torch
+from memr_client import RewardClient
+from support.serving import serving
+
+OTHERS = Path(__file__).parents[2] / "examples" / "others"
+
+
+@pytest.fixture(scope="module")
+def server():
+    with serving() as url:
+        yield url
+
+
+@pytest.fixture
+def client(server, request, monkeypatch):
+    """A client of the run that the environment names to a snippet."""
+    monkeypatch.setenv("MEMR_URL", server)
+    monkeypatch.setenv("MEMR_RUN", request.node.name)
+    monkeypatch.syspath_prepend(OTHERS)
+    with RewardClient(server, run=request.node.name) as client:
+        yield client
+    for snippet in OTHERS.glob("*.py"):
+        sys.modules.pop(snippet.stem, None)
+
+
+def test_skyrl_steps_an_environment_that_adds_the_memorys_reward(client, monkeypatch):
+    import skyrl_gym
+
+    monkeypatch.setenv("MEMR_GROUP_SIZE", "4")
+    skyrl_gym.register(id="gsm8k-memr", entry_point="skyrl_env:MemoryGSM8k")
+
+    def trajectory(answer, split="train"):
+        extras = {"reward_spec": {"ground_truth": "4"}, "extra_info": {"split": split}}
+        env = skyrl_gym.make("gsm8k-memr", env_config={}, extras=extras)
+        env.init([{"role": "user", "content": "2 + 2?"}])
+        told = env.step(f"It must be\n#### {answer}")
+        assert told["done"]
+        assert told["reward"] == sum(env.get_metrics().values())
+        return env.get_metrics()
+
+    with ThreadPoolExecutor(4) as pool:
+        outcomes = [parts["outcome"] for parts in pool.map(trajectory, ("4", "5", "4", "6"))]
+    assert outcomes == [1.0, 0.0, 1.0, 0.0]
+    trajectory("4", split="validation")
+    sys.modules["skyrl_env"].memory.close()
+    run = client.run()
+    assert (run.memory.success.completions, run.memory.failure.completions, run.position) == (2, 2, 4)
+
+
+def test_swift_finds_the_plugin_and_scores_a_batch_with_it(client, without_swifts_dependencies):
+    orms = importlib.import_module("swift.rewards.orm").orms
+    importlib.import_module("swift_reward")  # as --external_plugins does
+    score = importlib.import_module("swift.rl_core.grpo_algorithm").compute_rewards_per_func
+    functions = [orms["accuracy"](None), orms["memr"](None)]
+
+    def batch(step, split):
+        samples = [Sample("1 + 1?", f"so $\\boxed{{{number}}}$", "$2$", split) for number in (2, 3)]
+        state = types.SimpleNamespace(global_step=step)
+        return score(samples, functions, [None, None], torch.device("cpu"), trainer_state=state)
+
+    right, memory = batch(7, "train").T.tolist()
+    assert right == [1.0, 0.0]
+    assert len(memory) == 2
+    batch(8, "test")
+    run = client.run()
+    assert (run.step, run.memory.success.completions, run.memory.failure.completions) == (7, 1, 1)
+    # The chat without its completion is the prompt, so that all completions of a question share one.
+    assert (run.memory.success.prompts, run.config.barrier) == (1, "step")
+    batch(9, "train")
+    functions[1].memory.client.close()
+    assert client.run().memory.success.prompts == 1
+
+
+def test_axolotl_loads_the_functions_by_the_names_in_its_config(client):
+    load = axolotls("get_reward_func")
+    correct, memory = load(None, "axolotl_reward.correct"), load(None, "axolotl_reward.memory")
+    chats = [[{"role": "assistant", "content": f"it is {number}"}] for number in (2, 3)]
+    batch = {"prompts": ["1 + 1?"] * 2, "completions": chats, "answer": ["2", "2"]}
+    assert correct(**batch) == [1.0, 0.0]
+    assert len(memory(**batch)) == 2
+    memory.client.close()
+    run = client.run()
+    assert (run.memory.success.completions, run.memory.failure.completions) == (1, 1)
+
+
+def test_every_snippet_is_short_and_tested_with_the_release_it_names():
+    tested = Path(__file__).read_text("utf-8")
+    packages = {"skyrl_env": "skyrl-gym", "swift_reward": "ms-swift", "axolotl_reward": "axolotl"}
+    assert {path.stem for path in OTHERS.glob("*.py")} == packages.keys()
+    for snippet, package in packages.items():
+        text = (OTHERS / f"{snippet}.py").read_text("utf-8")
+        code = [line for line in ast.unparse(ast.parse(text)).splitlines() if line.strip()]
+        assert len(code) <= 30
+        assert metadata.version(package).startswith(text.partition("(")[2].partition(")")[0].split()[-1])
+        assert snippet in tested
+
+
+# What the real packages are made to do with
+
+
+class Sample:
+    """Stands in for swift's `GRPOSample`, whose module imports its templates: what a reward function sees of it."""
+
+    def __init__(self, question, answer, solution, split):
+        self.messages = [{"role": "user", "content": question}, {"role": "assistant", "content": answer}]
+        self.row = {"messages": self.messages, "solution": solution, "split": split, "is_truncated": False}
+
+    def to_reward_row(self):
+        return self.row
+
+
+@pytest.fixture
+def without_swifts_dependencies(monkeypatch):
+    """swift's reward modules as installed; its packages' own `__init__` and what reads data or models are stubs."""
+    root = Path(importlib.util.find_spec("swift").origin).parent
+    logger = types.SimpleNamespace(warning=pytest.fail)
+    batched = types.SimpleNamespace(
+        rows_to_batched=lambda rows: {name: [row[name] for row in rows] for name in rows[0]}
+    )
+    stubs = {
+        "swift": {"__path__": [str(root)]},
+        "swift.utils": {"__path__": [str(root / "utils")], "get_logger": lambda: logger},
+        "swift.infer_engine": {"InferRequest": object},
+        "swift.dataset": {"RowPreprocessor": batched},
+        "swift.rl_core.data": {"GRPOSample": Sample},
+    }
+    for name, members in stubs.items():
+        module = types.ModuleType(name)
+        module.__dict__.update(members)
+        monkeypatch.setitem(sys.modules, name, module)
+    yield
+    for name in [name for name in sys.modules if name.startswith("swift.") and name not in stubs]:
+        del sys.modules[name]
+
+
+def axolotls(method):
+    """A method of axolotl's `GRPOStrategy`, taken from the installed source: importing it would need all of axolotl."""
+    root = Path(importlib.util.find_spec("axolotl").origin).parent
+    tree = ast.parse((root / "core/trainers/grpo/__init__.py").read_text("utf-8"))
+    (found,) = [node for node in ast.walk(tree) if isinstance(node, ast.FunctionDef) and node.name == method]
+    found.decorator_list, found.returns = [], None
+    names = {"importlib": importlib, "inspect": inspect, "os": os}
+    exec(compile(ast.Module([found], []), str(root), "exec"), names)
+    return names[method]

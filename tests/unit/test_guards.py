@@ -1,0 +1,195 @@
+"""Guards: what they let through, what they hold back, and what is left of a bonus."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import pytest
+from memr_service.rewards import guards
+from memr_service.rewards.guards import (
+    REASONS,
+    anneal,
+    cap,
+    copied,
+    copied_share,
+    foreign,
+    foreign_stretches,
+    mixed_groups_only,
+    neighbour_floor,
+    only_if,
+    rank,
+    repeated_share,
+    repetition,
+    spread_cap,
+    too_long,
+    too_short,
+    topic_floor,
+    trimmed,
+    truncated,
+)
+from memr_service.state.window import scale
+from support import plain_components as plain
+from support.groups import requests
+from support.real_data import solutions
+
+NONE = np.empty(0)
+NO_GROUP = np.empty(0, np.int64)
+
+
+def test_every_rejecting_guard_has_a_reason_of_its_own() -> None:
+    assert all(callable(getattr(guards, name)) for name in REASONS)
+    assert len(set(REASONS.values())) == len(REASONS)
+
+
+def test_floors_reject_what_lies_below_them_and_nothing_undefined() -> None:
+    cosines = np.array([0.49, 0.5, 0.51, math.nan])
+    assert topic_floor(cosines, 0.5).tolist() == [True, False, False, False]
+    assert neighbour_floor(cosines, 0.5).tolist() == [True, False, False, False]
+
+
+def test_limits_reject_what_lies_beyond_them() -> None:
+    characters = np.array([9, 10, 20, 21])
+    assert too_short(characters, 10).tolist() == [True, False, False, False]
+    assert too_long(characters, 20).tolist() == [False, False, False, True]
+    assert repetition(np.array([0.5, 0.51]), 0.5).tolist() == [False, True]
+    assert truncated(np.array([0, 1])).tolist() == [False, True]
+    assert copied(np.array([0.7, 0.71]), 0.7).tolist() == [False, True]
+    assert foreign(np.array([225, 226]), 225).tolist() == [False, True]
+
+
+def test_a_component_can_be_for_one_side_alone() -> None:
+    right = np.array([True, False])
+    assert only_if("correct", right).tolist() == [False, True]
+    assert only_if("incorrect", right).tolist() == [True, False]
+
+
+def test_groups_of_one_outcome_are_not_mixed() -> None:
+    outcome, group = np.array([1, 0, 1, 1, 0, 0.5, 1.0]), np.array([0, 0, 1, 1, 2, 2, 3])
+    assert mixed_groups_only(outcome, group, 0.5).tolist() == [False, False, True, True, True, True, True]
+
+
+def test_a_cap_leaves_nothing_where_the_outcome_is_nothing() -> None:
+    capped = cap(np.array([5.0, -5.0, 0.1, 5.0]), np.array([1.0, -1.0, 1.0, 0.0]), 0.5)
+    assert capped.tolist() == [0.5, -0.5, 0.1, 0.0]
+
+
+def test_a_groups_bonuses_never_spread_more_than_their_share_of_its_outcomes() -> None:
+    for request in requests(500):
+        bonus = request.column()
+        shrunk = spread_cap(bonus, request.outcome, request.group, 0.5)
+        for number in range(5):
+            own = request.group == number
+            assert np.ptp(shrunk[own]) <= 0.5 * np.ptp(request.outcome[own]) + 1e-12
+            assert shrunk[own].mean() == pytest.approx(bonus[own].mean())
+            if np.ptp(request.outcome[own]):
+                assert np.argsort(shrunk[own]).tolist() == np.argsort(bonus[own]).tolist()
+
+
+def test_no_capped_bonus_turns_a_verdict_around() -> None:
+    for request in requests(500):
+        verdict = request.right.astype(np.float64)
+        total = verdict + spread_cap(10 * request.column(), verdict, request.group, 0.5)
+        for number in range(5):
+            right, wrong = (total[(request.group == number) & side] for side in (request.right, ~request.right))
+            assert right.min(initial=np.inf) >= wrong.max(initial=-np.inf) + 0.49 or not len(right) or not len(wrong)
+
+
+def test_a_group_of_equal_outcomes_is_left_no_spread_and_a_small_bonus_stays_as_it_is() -> None:
+    bonus, group = np.array([0.0, 1.0, 0.1, 0.2]), np.array([0, 0, 1, 1])
+    assert spread_cap(bonus, np.array([1.0, 1.0, 0.0, 1.0]), group, 0.5).tolist() == [0.5, 0.5, 0.1, 0.2]
+    assert spread_cap(bonus, np.zeros(4), np.arange(4), 0.5).tolist() == bonus.tolist()
+
+
+def test_annealing_goes_from_all_to_nothing() -> None:
+    assert [anneal(step, 10, 20) for step in (0, 10, 15, 20, 99)] == [1, 1, 0.5, 0, 0]
+
+
+def test_five_junk_values_in_a_hundred_do_not_flatten_the_rest() -> None:
+    rng = np.random.default_rng(0)
+    real = rng.normal(0.11, 0.03, size=95)
+    window = rng.permutation(np.concatenate([real, np.full(5, 0.96)]))
+    clean, spoilt = trimmed(real, real), trimmed(window, real)
+    assert spoilt.std() > 0.9 * clean.std()
+    assert rank(window, real).std() > 0.9 * rank(real, real).std()
+    assert scale(window, real, 1000, "request").std() < 0.3 * clean.std()
+
+
+def test_trimming_fewer_than_twenty_values_is_min_max() -> None:
+    window = np.random.default_rng(1).normal(size=19)
+    np.testing.assert_array_equal(trimmed(window, window), scale(NONE, window, 19, "request"))
+
+
+def test_values_outside_the_bounds_are_cut_and_undefined_or_flat_ones_earn_nothing() -> None:
+    assert trimmed(np.array([0.0, 1.0]), np.array([-9.0, 0.5, 9.0, math.nan])) == pytest.approx([0, 0.5, 1, 0])
+    assert rank(np.array([0.0, 1.0, 1.0, 2.0]), np.array([-9.0, 1.0, 9.0, math.nan])).tolist() == [0, 0.5, 1, 0]
+    for scaled in (trimmed, rank):
+        assert scaled(np.full(30, 0.3) + 1e-8 * np.arange(30), np.array([0.3, 9.0])).tolist() == [0, 0]
+        assert scaled(NONE, np.array([0.3, math.nan])).tolist() == [0, 0]
+
+
+def test_no_items_are_guarded_in_silence() -> None:
+    assert cap(NONE, NONE, 0.5).tolist() == spread_cap(NONE, NONE, NO_GROUP, 0.5).tolist() == []
+    assert mixed_groups_only(NONE, NO_GROUP, 0.5).tolist() == topic_floor(NONE, 0.5).tolist() == []
+    assert trimmed(NONE, NONE).tolist() == rank(np.arange(3.0), NONE).tolist() == []
+
+
+def test_arguments_stay_as_they_are() -> None:
+    request = next(requests())
+    bonus, raw, window = request.column(), request.column(0.5), request.column()
+    for one in (bonus, raw, window, request.outcome, request.group):
+        one.flags.writeable = False
+    cap(bonus, request.outcome, 0.5)
+    spread_cap(bonus, request.outcome, request.group, 0.5)
+    mixed_groups_only(request.outcome, request.group, 0.5)
+    trimmed(window, raw)
+    rank(window, raw)
+
+
+def test_repetition_is_seen_with_and_without_spaces_in_any_script() -> None:
+    sentence = "So the answer must be forty two, as we have seen. "
+    for text in (sentence * 10, "0." + "3" * 400, "\u7b54\u6848\u662f\u4e00\u767e\u4e8c\u5341\u516b" * 10):
+        assert repeated_share(text) > 0.85
+    assert repeated_share(sentence) == repeated_share("") == 0
+    assert repeated_share(sentence * 3) == pytest.approx(2 / 3, abs=0.04)
+
+
+def test_a_copied_prompt_is_known_as_one_and_real_solutions_are_not() -> None:
+    for question in solutions()[:200]:
+        assert copied_share(question["question"] + "\nA: 5", question["question"]) > 0.85
+    shares = [copied_share(one["solution"], asked["question"]) for asked in solutions() for one in asked["solutions"]]
+    assert np.mean(np.array(shares) > 0.7) <= 0.001
+    assert copied_share("", "a question") == copied_share("short", "") == 0
+
+
+def test_what_is_appended_to_a_solution_is_foreign_to_its_group_and_real_solutions_are_not() -> None:
+    tail = (
+        " Mathematics is beautiful, patience its key. Every explanation is one that everybody may follow from start "
+        "to end, with confidence and clarity, whatever its subject. Having considered all this carefully we arrive, "
+        "naturally, where nobody is surprised who has been paying attention."
+    )
+    group = np.zeros(4, int)
+    strange, real = [], []
+    for asked in solutions()[:300]:
+        texts, prompts = [one["solution"] for one in asked["solutions"]], [asked["question"]] * 4
+        real += foreign_stretches(texts, prompts, group).tolist()
+        strange.append(foreign_stretches([texts[0] + tail, *texts[1:]], prompts, group)[0])
+    assert np.mean(np.array(strange) > 225) >= 0.9
+    assert np.mean(np.array(real) > 225) <= 0.005
+
+
+def test_nothing_is_foreign_where_there_is_too_little_to_compare_with_or_a_sibling_says_the_same() -> None:
+    texts, prompts = ["lorem ipsum " * 30, "seven and five"], ["7 + 5?"] * 2
+    assert foreign_stretches(texts, prompts, np.zeros(2, int)).tolist() == [0, 0]
+    assert foreign_stretches([*texts, *texts], prompts * 2, np.array([0, 0, 0, 1])).tolist()[::2] == [0, 0]
+    assert foreign_stretches([*texts, "twelve"], prompts + prompts[:1], np.zeros(3, int))[0] == len(texts[0]) - 7
+    assert foreign_stretches([], [], NO_GROUP).tolist() == foreign_stretches([""], ["q"], np.zeros(1, int))[1:].tolist()
+
+
+def test_real_solutions_pass_a_limit_of_a_half_and_loops_do_not() -> None:
+    given = [solution for question in solutions() for solution in question["solutions"]]
+    rejected = [one for one in given if repeated_share(one["solution"]) > 0.5]
+    assert 0 < len(rejected) <= 0.005 * len(given)
+    assert not any(one["is_correct"] for one in rejected)
+    loops = [plain.repeated_share((one["solution"].split(".")[0] + ". ") * 20) for one in given[:200]]
+    assert min(loops) > 0.9

@@ -1,0 +1,75 @@
+"""The bytes of an answer are a `RewardResponse`."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from memr_client.schemas import RewardResponse
+from memr_service.rewards.score import score
+from memr_service.run.response import TIMINGS, timed, untimed
+from memr_service.state.record import Effects
+from memr_service.state.state import State
+from support.batches import config, make_batch, unit_rows
+
+CHAIN = bytes(range(32))
+
+
+def effects() -> Effects:
+    """What a first request of four items does: nobody reads the lone success, the failures read each other."""
+    batch = make_batch(["a"] * 4, unit_rows(np.random.default_rng(0), 4), [1, 0, 0, 0])
+    return replace(score(State(config()), config(), batch, write=True), warnings=["a warning"])
+
+
+def answered(items: list[int] | None = None, **timing_ms: float) -> RewardResponse:
+    places = None if items is None else np.array(items, np.int64)
+    return RewardResponse.model_validate_json(timed(untimed("run", 2, 7, CHAIN, effects(), places), timing_ms))
+
+
+def test_an_answer_says_what_was_done() -> None:
+    done, response = effects(), answered()
+    assert (response.run_id, response.branch, response.position) == ("run", 2, 7)
+    assert response.chain == CHAIN.hex()
+    assert response.rewards == done.rewards.tolist()
+    assert response.support.model_dump() == {"success": [0, 0, 0, 0], "failure": [2, 2, 2, 2]}
+    assert response.guards.rejected == [[], [], [], []]
+    assert response.warmup == {"explore": 0}
+    assert response.warnings == ["a warning"]
+    assert response.memory.model_dump() == {
+        "success": {"prompts": 1, "completions": 1},
+        "failure": {"prompts": 1, "completions": 3},
+    }
+
+
+def test_numbers_come_through_to_the_last_bit_and_undefined_ones_as_null() -> None:
+    done, response = effects(), answered()
+    for name, component in response.components.items():
+        assert component.scaled == done.scaled[name].tolist()
+        assert component.raw == [None if np.isnan(value) else value for value in done.raw[name]]
+    assert response.components["exploit"].raw == [None] * 4
+    assert None not in response.components["explore"].raw
+
+
+@pytest.mark.parametrize("items", [[0], [2, 0], [1, 2, 3], []])
+def test_a_part_of_a_batch_gets_its_own_items_in_its_own_order(items: list[int]) -> None:
+    whole, part = answered(), answered(items)
+    assert part.rewards == [whole.rewards[item] for item in items]
+    assert part.support.failure == [whole.support.failure[item] for item in items]
+    assert part.guards.rejected == [[] for _ in items]
+    for name, component in part.components.items():
+        assert component.raw == [whole.components[name].raw[item] for item in items]
+        assert component.scaled == [whole.components[name].scaled[item] for item in items]
+    assert part.memory == whole.memory
+
+
+def test_timings_are_rounded_to_microseconds_and_zero_where_nothing_was_measured() -> None:
+    timing = answered(score=1.23456, total=2.0).timing_ms
+    assert timing.model_dump() == {"queue": 0, "encode": 0, "score": 1.235, "commit": 0, "total": 2}
+    assert set(type(timing).model_fields) == set(TIMINGS)
+
+
+def test_an_answer_has_every_field_of_the_wire_and_no_other() -> None:
+    fields = json.loads(timed(untimed("run", 0, 1, CHAIN, effects()), {}))
+    assert set(fields) == set(RewardResponse.model_fields)
