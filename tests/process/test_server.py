@@ -116,6 +116,6 @@ def test_every_line_a_server_writes_is_json_and_access_lines_carry_the_request_i
         httpx.get(f"{server.url}/runs?key=secret", headers={"X-Request-Id": "id-1"})
         server.stop()
         assert server.exit_code() == 0
-    (line,) = [line for line in server.lines if line["logger"] == "memr_service.access"]
+    (line,) = [line for line in server.lines if line["logger"] == "memr.access"]
     assert (line["request_id"], line["status"], line["path"]) == ("id-1", 200, "/runs?key=REDACTED")
     assert {"time", "level", "message"} <= line.keys()

@@ -258,7 +258,7 @@ def test_a_defect_is_500_with_an_id_and_its_trace_is_in_the_log_alone(caplog):
         async def reward(self, *args):
             raise ZeroDivisionError("secret")
 
-    with TestClient(with_service(Broken)) as client, caplog.at_level(logging.INFO, "memr_service"):
+    with TestClient(with_service(Broken)) as client, caplog.at_level(logging.INFO, "memr"):
         refused = client.post("/reward", json=body())
     assert_problem(refused, 500)
     assert "secret" not in refused.text
@@ -475,7 +475,7 @@ def test_each_request_has_one_access_line_without_texts_or_keys(guarded, caplog)
     with caplog.at_level(logging.DEBUG):
         guarded.post("/reward?key=writer", json=body(3, prompts=["PRIVATE"] * 3), headers=headers)
         guarded.post("/reward", json=body(3, prompts=["PRIVATE"]), headers={"X-API-Key": "WRONG"})
-    lines = [record for record in caplog.records if record.name == "memr_service.access"]
+    lines = [record for record in caplog.records if record.name == "memr.access"]
     assert [(line.method, line.route, line.status) for line in lines] == [
         ("POST", "/reward", 200),
         ("POST", "/reward", 401),

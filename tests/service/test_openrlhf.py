@@ -205,7 +205,7 @@ REFUSED = [
 def test_what_cannot_be_judged_is_refused_with_a_remedy(client, caplog, status, config, sent, remedy):
     client.put("/runs/run", json=config)
     before = state(client)
-    with caplog.at_level(logging.WARNING, "memr_service"):
+    with caplog.at_level(logging.WARNING, "memr"):
         refused = client.post("/openrlhf/run", json=sent)
     assert refused.status_code == status
     assert remedy in refused.json()["remedy"]
@@ -213,7 +213,7 @@ def test_what_cannot_be_judged_is_refused_with_a_remedy(client, caplog, status, 
 
 
 def test_a_refusal_is_in_the_log_because_openrlhf_shows_none(client, caplog):
-    with caplog.at_level(logging.WARNING, "memr_service"):
+    with caplog.at_level(logging.WARNING, "memr"):
         client.post("/openrlhf/run", json=body("secret", label=""))
         client.post("/openrlhf/nobody", json=body("secret"))
     assert "--data.label_key" in caplog.text
@@ -291,7 +291,7 @@ def test_the_key_may_stand_in_the_address_of_this_route_alone_and_not_in_the_log
     (tmp_path / "keys.json").write_text(json.dumps([entry]))
     with TestClient(create_app(Settings(**SETTINGS, keys_file=tmp_path / "keys.json"))) as client:
         client.put("/runs/run", json=CONFIG, headers={"X-API-Key": "s3cret"})
-        with caplog.at_level(logging.INFO, "memr_service"):
+        with caplog.at_level(logging.INFO, "memr"):
             assert ask(client, body("12"), key="s3cret")["scores"] == [1.0]
             assert client.post("/openrlhf/run", json=body("12"), params={"key": "wrong"}).status_code == 401
             assert client.post("/openrlhf/run", json=body("12")).status_code == 401

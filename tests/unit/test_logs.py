@@ -24,9 +24,9 @@ def written(monkeypatch):
 
 def test_every_line_written_during_a_request_carries_its_fields(written):
     token = logs.CURRENT.set({"request_id": "id-1", "traceparent": "t"})
-    logging.getLogger("memr_service.anything").info("during")
+    logging.getLogger("memr.anything").info("during")
     logs.CURRENT.reset(token)
-    logging.getLogger("memr_service.anything").info("after")
+    logging.getLogger("memr.anything").info("after")
     during, after = written()
     assert (during["message"], during["request_id"], during["traceparent"]) == ("during", "id-1", "t")
     assert "request_id" not in after
@@ -36,7 +36,7 @@ def test_a_trace_stays_within_one_line(written):
     try:
         raise ValueError("broken")
     except ValueError:
-        logging.getLogger("memr_service.anything").exception("failed")
+        logging.getLogger("memr.anything").exception("failed")
     (line,) = written()
     assert "ValueError: broken" in line["exc_info"]
 

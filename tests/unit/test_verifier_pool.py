@@ -48,7 +48,7 @@ def test_processes_are_used_again_and_are_few():
 
 def test_what_takes_too_long_is_wrong_and_holds_up_nobody_for_ever(monkeypatch, caplog):
     monkeypatch.setattr(verifier_pool, "LONGEST_S", 0.5)
-    caplog.set_level(logging.WARNING, "memr_service")
+    caplog.set_level(logging.WARNING, "memr")
 
     async def scenario(one):
         await one.outcomes("math", ["1"], ["1"])  # a process that has started need not be waited for

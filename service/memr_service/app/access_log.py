@@ -16,7 +16,7 @@ from memr_service.app import logs
 from memr_service.app.metrics import Metrics
 from memr_service.app.problems import as_problem, problem_response
 
-logger = logging.getLogger(__name__)
+logger = logging.getLogger("memr.app")
 
 CLIENT_LEFT = 499
 """Logged and counted as the status of requests whose caller went away."""

@@ -16,7 +16,7 @@ from pythonjsonlogger.json import JsonFormatter
 from starlette.datastructures import Headers
 from starlette.types import Scope
 
-access = logging.getLogger("memr_service.access")
+access = logging.getLogger("memr.access")
 
 CURRENT: ContextVar[dict[str, str]] = ContextVar("current_request", default={})  # noqa: B039  (never modified)
 """Fields of the request being answered, for every line written meanwhile."""
@@ -38,7 +38,7 @@ def configure() -> None:
     )
     handler.addFilter(_WithRequest())
     logging.basicConfig(handlers=[handler], level=logging.WARNING, force=True)
-    for name in ("memr_service", "uvicorn"):
+    for name in ("memr", "uvicorn"):
         logging.getLogger(name).setLevel(logging.INFO)
 
 

@@ -19,7 +19,7 @@ from memr_service.encoder.windows import Chunk, Columns, Cutter
 if TYPE_CHECKING:
     from torch import Tensor
 
-logger = logging.getLogger(__name__)
+logger = logging.getLogger("memr.encoder")
 
 Transformer = Callable[[Any], dict[str, Any]]
 """A model's first module, or `Bert` in its place: tokens to features."""

@@ -24,7 +24,7 @@ from memr_service.store.lineage import clipped, lineage
 
 T = TypeVar("T")
 
-log = logging.getLogger(__name__)
+logger = logging.getLogger("memr.engine")
 
 
 class RunRegistry:
@@ -132,7 +132,7 @@ class RunRegistry:
         except Answered:
             return None
         except (Moved, UnknownRun) as error:
-            log.info("run %s is read anew: %s", run.stored.run_id, error)
+            logger.info("run %s is read anew: %s", run.stored.run_id, error)
             self.rewinds += isinstance(error, Rewound)
             self.forget(run)
             return None
@@ -140,7 +140,7 @@ class RunRegistry:
             raise
         except BaseException:
             # A defect: what is in memory may not be what is on disk, so the next request reads the run anew.
-            log.error("run %s is read anew: a change of it failed", run.stored.run_id)
+            logger.error("run %s is read anew: a change of it failed", run.stored.run_id)
             self.forget(run)
             raise
 
@@ -157,7 +157,7 @@ class RunRegistry:
             try:
                 run.close()
             except ProblemError as error:  # then it takes longer to read it again
-                log.warning("run %s leaves memory without a snapshot: %s", run.stored.run_id, error)
+                logger.warning("run %s leaves memory without a snapshot: %s", run.stored.run_id, error)
             self.forget(run)
 
     def delete(self, run: Run) -> None:

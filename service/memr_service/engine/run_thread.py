@@ -13,7 +13,7 @@ from memr_client.errors import Unavailable
 
 T = TypeVar("T")
 
-log = logging.getLogger(__name__)
+logger = logging.getLogger("memr.engine")
 
 BEHIND_S = 0.001
 """After so long an answer has left: what it need not wait for is done then."""
@@ -63,4 +63,4 @@ def _do(job: Callable[[], object]) -> None:
     try:
         job()
     except Exception:
-        log.exception("what was to be done behind an answer failed")
+        logger.exception("what was to be done behind an answer failed")

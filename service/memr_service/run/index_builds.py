@@ -12,7 +12,7 @@ from memr_service.state.record import IndexChange
 from memr_service.state.state import State
 from memr_service.store.base import Store, StoredRun
 
-log = logging.getLogger(__name__)
+logger = logging.getLogger("memr.run")
 
 
 class IndexBuilds:
@@ -38,7 +38,7 @@ class IndexBuilds:
             elif begun[2].done():
                 start, stop, work = begun
                 if error := work.exception():
-                    log.warning("an index of run %s could not be built: %r", self._run.run_id, error)
+                    logger.warning("an index of run %s could not be built: %r", self._run.run_id, error)
                     del self.begun[name]
                 else:
                     changes.append(IndexChange(name, "swap", start, stop))

@@ -20,7 +20,7 @@ from memr_service.state.state import State
 from memr_service.store.base import Moved, Snapshot, Store, StoredRecord, StoredRun, Tip
 from memr_service.store.lineage import clipped, holds, lineage
 
-log = logging.getLogger(__name__)
+logger = logging.getLogger("memr.run")
 
 SHARE = 8
 """A snapshot that is larger than the journal before the next one by more than this is taken less often: however large
@@ -145,7 +145,9 @@ class LiveState:
                         value=self.state.position + 1,
                         remedy="Import the run from an export, or delete it.",
                     ) from error
-                log.warning("run %s: the snapshot at %d is passed over: %s", self.stored.run_id, newest.position, error)
+                logger.warning(
+                    "run %s: the snapshot at %d is passed over: %s", self.stored.run_id, newest.position, error
+                )
         if self.state.position < self.lineage[-1][1]:
             # Damage was cut before the newest branch began: go on from what is left.
             parent = next(branch for branch, after, upto in self.lineage if after <= self.state.position <= upto)
@@ -211,7 +213,7 @@ class LiveState:
         """Take note of background work that has ended."""
         if self._snapshot is not None and self._snapshot.done():
             if error := self._snapshot.exception():
-                log.warning("a snapshot of run %s failed: %r", self.stored.run_id, error)
+                logger.warning("a snapshot of run %s failed: %r", self.stored.run_id, error)
             self._snapshot = None
             self.state.thaw()
             self._trim()

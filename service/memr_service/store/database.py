@@ -15,7 +15,7 @@ from typing import Any
 
 from memr_client.errors import InternalError, StoreFull, Unavailable
 
-logger = logging.getLogger(__name__)
+logger = logging.getLogger("memr.store")
 
 APPLICATION = 0x6D656D72  # "memr", in the file's header: tells our files from other programs'
 VERSION = 1

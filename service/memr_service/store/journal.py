@@ -13,7 +13,7 @@ from memr_client.errors import InternalError, Unavailable, UnknownRun
 from memr_service.store.base import Damage, StoredRecord
 from memr_service.store.database import Database
 
-logger = logging.getLogger(__name__)
+logger = logging.getLogger("memr.store")
 
 FROM_HERE = "WHERE uid = ? AND branch = ? AND position >= ?"
 

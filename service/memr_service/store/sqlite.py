@@ -32,7 +32,7 @@ from memr_service.store.database import VERSION, Database
 from memr_service.store.journal import Journal
 from memr_service.store.state_files import RunFiles
 
-logger = logging.getLogger(__name__)
+logger = logging.getLogger("memr.store")
 
 RUN = "SELECT uid, run_id, config, law, encoder, created_at, base FROM runs"
 COMMITS_PER_PRUNING = 1000

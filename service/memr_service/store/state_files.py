@@ -21,7 +21,7 @@ from memr_service.store import arrays
 from memr_service.store.base import Snapshot
 from memr_service.store.database import translated
 
-logger = logging.getLogger(__name__)
+logger = logging.getLogger("memr.store")
 
 KEPT = 2
 

@@ -16,7 +16,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TypeVar, cast
 
-logger = logging.getLogger(__name__)
+logger = logging.getLogger("memr.store")
 
 T = TypeVar("T")
 

@@ -13,7 +13,7 @@ from memr_client.errors import InvalidRequest
 
 from memr_service.verifiers.verifiers import VERIFIERS, math, unreadable
 
-logger = logging.getLogger(__name__)
+logger = logging.getLogger("memr.app")
 
 PROCESSES = 4
 """At most so many at once; a verdict takes one some milliseconds."""

@@ -34,7 +34,7 @@ from memr_service.app.openapi import GUARDED, body_of, problems
 from memr_service.engine.barriers import HeldElsewhere
 
 router = APIRouter(tags=["reward"])
-logger = logging.getLogger(__name__)
+logger = logging.getLogger("memr.app")
 
 PATIENCE_S = 150.0
 """A busy service is waited for so long; OpenRLHF hangs up after 180 s, and gives up after five refusals in a row."""

@@ -20,7 +20,7 @@ from memr_service.insight.replay.comparison import Comparison
 from memr_service.insight.replay.replay import replay
 from memr_service.run import archive
 
-logger = logging.getLogger(__name__)
+logger = logging.getLogger("memr.insight")
 
 PROGRESS_ITEMS = 5_000
 """Completions between two lines of progress."""

@@ -15,7 +15,7 @@ from memr_service.store.base import Snapshot
 from memr_service.store.redis.blobs import Blobs
 from memr_service.store.redis.server import Server, translated
 
-logger = logging.getLogger(__name__)
+logger = logging.getLogger("memr.store")
 
 KEPT = 2
 SAVING_S = 120
