@@ -32,7 +32,7 @@ import httpx
 import numpy as np
 from memr_client import RewardClient
 from memr_service.store import open_store
-from memr_service.store.base import Answer, Store, StoredRecord
+from memr_service.store.base import NewResponse, Store, StoredRecord
 from memr_service.store.sqlite import SqliteStore
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "tests"))
@@ -123,7 +123,7 @@ def commits(store: Store) -> list[float]:
     for position in range(1, COMMITS + 1):
         record = StoredRecord(0, position, payload, bytes(1000), b"", b"")
         began = time.perf_counter()
-        store.commit(uid, record, [Answer(f"request {position}", bytes(32), bytes(4000))])
+        store.commit(uid, record, [NewResponse(f"request {position}", bytes(32), bytes(4000))])
         took.append(1e3 * (time.perf_counter() - began))
         store.tidy()
     store.close()

@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 from memr_client.errors import InvalidRequest, StoreFull, Unavailable
 from memr_service.store import open_store
-from memr_service.store.base import Answer, Answered, Moved, Snapshot, StoredRecord, StoredRun
+from memr_service.store.base import AlreadyAnswered, Moved, NewResponse, Snapshot, StoredRecord, StoredRun
 from memr_service.store.redis import RedisStore, backoff, journal
 from memr_service.store.redis.backoff import Backoff
 from memr_service.store.redis.server import Server
@@ -46,8 +46,8 @@ def record(position: int, parent: str = "", chain: str = "", size: int = 1000) -
     return StoredRecord(0, position, bytes(size), b"columns", parent.encode(), chain.encode())
 
 
-def answer(request_id: str) -> Answer:
-    return Answer(request_id, b"digest", b"answer")
+def answer(request_id: str) -> NewResponse:
+    return NewResponse(request_id, b"digest", b"answer")
 
 
 def positions(store: RedisStore, uid: int) -> list[int]:
@@ -129,7 +129,7 @@ def test_a_request_that_another_process_answered_is_told_apart(store: RedisStore
     run = make(store)
     with opened(f"{store.url}") as other:
         store.commit(run.uid, record(1, "", "a"), [answer("id")])
-        with pytest.raises(Answered):
+        with pytest.raises(AlreadyAnswered):
             other.commit(run.uid, record(1, "", "a"), [answer("id")])
         with pytest.raises(Moved):
             other.commit(run.uid, record(1, "", "a"), [answer("another")])

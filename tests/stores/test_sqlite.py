@@ -19,7 +19,7 @@ import numpy as np
 import pytest
 from memr_client.errors import InternalError, StoreFull, Unavailable
 from memr_service.store import arrays, database
-from memr_service.store.base import Answer, Damage, Snapshot, StoredRecord
+from memr_service.store.base import Damage, NewResponse, Snapshot, StoredRecord
 from memr_service.store.sqlite import COMMITS_PER_PRUNING, SqliteStore
 
 WHEN = "2025-11-21T08:00:00+00:00"
@@ -48,7 +48,7 @@ def fill(store: SqliteStore, upto: int, after: int = 0) -> int:
     run = store.find("run") or store.create("run", "{}", 1, None, WHEN)
     for position in range(after + 1, upto + 1):
         store.commit(
-            run.uid, StoredRecord(0, position, payload(position)), [Answer(f"id-{position}", b"digest", b"answer")]
+            run.uid, StoredRecord(0, position, payload(position)), [NewResponse(f"id-{position}", b"digest", b"answer")]
         )
     return run.uid
 
@@ -391,7 +391,7 @@ def test_a_full_disk_refuses_the_record_and_is_usable_again_with_room(store: Sql
     uid = fill(store, 3)
     limit_pages(store, store._database.rows("PRAGMA page_count")[0][0])
     with pytest.raises(StoreFull, match="nothing was written") as full:
-        store.commit(uid, StoredRecord(0, 4, bytes(100_000)), [Answer("id-4", b"digest", b"answer")])
+        store.commit(uid, StoredRecord(0, 4, bytes(100_000)), [NewResponse("id-4", b"digest", b"answer")])
     assert full.value.remedy is not None
     assert positions(store) == [1, 2, 3]
     assert store.answers(uid, "id-4") == []
@@ -406,7 +406,7 @@ def test_a_file_size_limit_counts_as_no_room(store: SqliteStore) -> None:
     resource.setrlimit(resource.RLIMIT_FSIZE, (16_384, limits[1]))
     try:
         with pytest.raises(StoreFull):
-            store.commit(uid, StoredRecord(0, 3, payload(3)), [Answer("id-3", b"digest", b"answer")])
+            store.commit(uid, StoredRecord(0, 3, payload(3)), [NewResponse("id-3", b"digest", b"answer")])
         with pytest.raises(Unavailable):
             store.check()
         with pytest.raises(StoreFull):

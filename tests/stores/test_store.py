@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from memr_client.errors import Conflict, InternalError, InvalidRequest, UnknownRun
 from memr_service.store import open_store
-from memr_service.store.base import Answer, Branch, Snapshot, Store, StoredAnswer, StoredRecord, StoredRun
+from memr_service.store.base import Branch, NewResponse, Snapshot, Store, StoredRecord, StoredResponse, StoredRun
 from support.redis_server import fresh
 
 WHEN = "2025-11-21T08:00:00+00:00"
@@ -49,14 +49,16 @@ def payload(position: int) -> bytes:
     return np.random.default_rng(position).bytes(1000 + position)
 
 
-def answer(position: int) -> Answer:
-    return Answer(f"id-{position}", b"digest", b"answer")
+def answer(position: int) -> NewResponse:
+    return NewResponse(f"id-{position}", b"digest", b"answer")
 
 
 def fill(store: Store, uid: int, upto: int, after: int = 0, branch: int = 0) -> None:
     for position in range(after + 1, upto + 1):
         store.commit(
-            uid, StoredRecord(branch, position, payload(position)), [Answer(f"id-{position}", b"digest", b"answer")]
+            uid,
+            StoredRecord(branch, position, payload(position)),
+            [NewResponse(f"id-{position}", b"digest", b"answer")],
         )
 
 
@@ -125,7 +127,7 @@ def test_a_record_that_does_not_follow_the_last_is_refused(store: Store, positio
     run = make_run(store)
     fill(store, run.uid, 2)
     with pytest.raises(InternalError, match="does not follow record 2") as refused:
-        store.commit(run.uid, StoredRecord(0, position, b"x"), [Answer("another", b"", b"")])
+        store.commit(run.uid, StoredRecord(0, position, b"x"), [NewResponse("another", b"", b"")])
     assert refused.value.limit == 3
     assert store.answers(run.uid, "another") == []
     fill(store, run.uid, 3, after=2)
@@ -142,9 +144,9 @@ def test_a_record_for_an_unknown_run_or_branch_is_refused(store: Store) -> None:
 
 def test_a_request_id_is_answered_once_on_a_branch(store: Store) -> None:
     run = make_run(store)
-    store.commit(run.uid, StoredRecord(0, 1, payload(1)), [Answer("same", b"digest", b"first")])
+    store.commit(run.uid, StoredRecord(0, 1, payload(1)), [NewResponse("same", b"digest", b"first")])
     with pytest.raises(InternalError):
-        store.commit(run.uid, StoredRecord(0, 2, payload(2)), [Answer("same", b"digest", b"second")])
+        store.commit(run.uid, StoredRecord(0, 2, payload(2)), [NewResponse("same", b"digest", b"second")])
     assert [given.answer for given in store.answers(run.uid, "same")] == [b"first"]
     assert store.answers(run.uid, "id-2") == []
     assert positions(store, run.uid) == [1]
@@ -152,10 +154,10 @@ def test_a_request_id_is_answered_once_on_a_branch(store: Store) -> None:
 
 def test_an_answer_is_found_with_what_it_answered(store: Store) -> None:
     run, other = make_run(store), make_run(store, "other")
-    given = [Answer("id", b"digest", b"answer"), Answer("id of another part", b"digest 2", b"answer 2")]
+    given = [NewResponse("id", b"digest", b"answer"), NewResponse("id of another part", b"digest 2", b"answer 2")]
     store.commit(run.uid, StoredRecord(0, 1, payload(1)), given)
-    assert store.answers(run.uid, "id") == [StoredAnswer(0, 1, b"digest", b"answer")]
-    assert store.answers(run.uid, "id of another part") == [StoredAnswer(0, 1, b"digest 2", b"answer 2")]
+    assert store.answers(run.uid, "id") == [StoredResponse(0, 1, b"digest", b"answer")]
+    assert store.answers(run.uid, "id of another part") == [StoredResponse(0, 1, b"digest 2", b"answer 2")]
     assert store.answers(run.uid, "unknown id") == []
     assert store.answers(other.uid, "id") == []
 
@@ -184,7 +186,7 @@ def test_a_run_is_restored_with_its_records_and_answers(store: Store) -> None:
 
 
 def test_a_run_that_cannot_be_restored_whole_is_not_there(store: Store) -> None:
-    def records() -> Iterator[tuple[StoredRecord, list[Answer]]]:
+    def records() -> Iterator[tuple[StoredRecord, list[NewResponse]]]:
         yield StoredRecord(0, 1, payload(1)), [answer(1)]
         raise OSError("the upload broke off")
 

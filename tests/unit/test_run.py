@@ -22,7 +22,7 @@ from memr_service.run.run import Run, Submission
 from memr_service.state import state
 from memr_service.state.record import Batch, Record, seal, unseal
 from memr_service.state.state import State
-from memr_service.store.base import Answer, Branch, Snapshot, StoredRecord
+from memr_service.store.base import Branch, NewResponse, Snapshot, StoredRecord
 from memr_service.store.lineage import lineage
 from memr_service.store.sqlite import SqliteStore
 from support.batches import DIMENSION, config, make_batch, random_batch, unit_rows
@@ -72,7 +72,7 @@ class Failing(SqliteStore):
 
     error: BaseException | None = None
 
-    def commit(self, uid: int, record: StoredRecord, answers: Sequence[Answer] = ()) -> None:
+    def commit(self, uid: int, record: StoredRecord, answers: Sequence[NewResponse] = ()) -> None:
         if self.error is not None:
             raise self.error
         super().commit(uid, record, answers)

@@ -19,7 +19,7 @@ from memr_service.run.live_state import Limits, Rewound
 from memr_service.run.presets import LAW, differences
 from memr_service.run.run import Run, Submission, answers, stored_record, untimed_answers
 from memr_service.state.record import Batch, Record, unseal
-from memr_service.store.base import Answered, Moved, Snapshot, Store, StoredCheckpoint, StoredRun
+from memr_service.store.base import AlreadyAnswered, Moved, Snapshot, Store, StoredCheckpoint, StoredRun
 from memr_service.store.lineage import clipped, lineage
 
 T = TypeVar("T")
@@ -129,7 +129,7 @@ class RunRegistry:
             return None
         try:
             return change()
-        except Answered:
+        except AlreadyAnswered:
             return None
         except (Moved, UnknownRun) as error:
             logger.info("run %s is read anew: %s", run.stored.run_id, error)

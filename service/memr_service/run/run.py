@@ -21,7 +21,7 @@ from memr_service.run.live_state import Limits, LiveState
 from memr_service.run.response import timed, untimed
 from memr_service.state.record import Batch, Effects, Record, Seat, seal
 from memr_service.state.state import State
-from memr_service.store.base import Answer, Answered, Moved, Store, StoredAnswer, StoredRecord, StoredRun
+from memr_service.store.base import AlreadyAnswered, Moved, NewResponse, Store, StoredRecord, StoredResponse, StoredRun
 from memr_service.store.lineage import clipped
 
 
@@ -113,7 +113,7 @@ class Run(LiveState):
         """The answer to a request of no items: empty lists, no record."""
         return self.evaluate(Batch.of_nothing(self.state.dimension or 1), Submission(started=time.perf_counter()))
 
-    def answered(self, request_id: str) -> StoredAnswer | None:
+    def answered(self, request_id: str) -> StoredResponse | None:
         """What a request id was answered with on this run's own history (L12)."""
         found = self._store.answers(self.uid, request_id)
         return next((one for one in found if self._holds(one.branch, one.position)), None)
@@ -184,11 +184,11 @@ class Run(LiveState):
                 remedy="Send embeddings of the model the run was begun with, or begin another run.",
             )
 
-    def _commit(self, record: Record, payload: bytes, given: Sequence[Answer]) -> bool:
+    def _commit(self, record: Record, payload: bytes, given: Sequence[NewResponse]) -> bool:
         """Make a record durable; False if another process came first, so that it has to be made anew."""
         try:
             self._store.commit(self.uid, stored_record(record, payload), given)
-        except Answered:
+        except AlreadyAnswered:
             raise
         except Moved:
             if not self.catch_up():
@@ -216,11 +216,11 @@ def stored_record(record: Record, payload: bytes) -> StoredRecord:
     return StoredRecord(*record.where, payload, history.columns(record), record.parent, record.chain)
 
 
-def answers(record: Record, bodies: list[bytes]) -> Iterator[Answer]:
+def answers(record: Record, bodies: list[bytes]) -> Iterator[NewResponse]:
     """What a record answers each request id with; `bodies` as `untimed_answers` gives them."""
     for seat, body in zip(record.seats, bodies, strict=True):
         if seat.request_id is not None:
-            yield Answer(seat.request_id, seat.body_digest, timed(body, record.timing_ms))
+            yield NewResponse(seat.request_id, seat.body_digest, timed(body, record.timing_ms))
 
 
 def _window_state(values: np.ndarray) -> WindowState:

@@ -53,7 +53,7 @@ class StoredRecord:
 
 
 @dataclass(frozen=True)
-class Answer:
+class NewResponse:
     """What one request id is answered with."""
 
     request_id: str
@@ -62,7 +62,7 @@ class Answer:
 
 
 @dataclass(frozen=True)
-class StoredAnswer:
+class StoredResponse:
     """What a request id was answered with."""
 
     branch: int
@@ -116,7 +116,7 @@ class Moved(InternalError):
     """A record does not follow its run's last one: another process came first."""
 
 
-class Answered(Moved):
+class AlreadyAnswered(Moved):
     """A record answers a request id that has its answer on this branch."""
 
 
@@ -159,7 +159,7 @@ class Store(Protocol):
         law: int,
         encoder: str | None,
         created_at: str,
-        records: Iterable[tuple[StoredRecord, Sequence[Answer]]],
+        records: Iterable[tuple[StoredRecord, Sequence[NewResponse]]],
         base: Snapshot | None = None,
     ) -> StoredRun:
         """Make a run with all its records durable, all or nothing.
@@ -184,7 +184,7 @@ class Store(Protocol):
     def delete(self, uid: int) -> None:
         """Remove a run with everything it has."""
 
-    def commit(self, uid: int, record: StoredRecord, answers: Sequence[Answer] = ()) -> None:
+    def commit(self, uid: int, record: StoredRecord, answers: Sequence[NewResponse] = ()) -> None:
         """Make one record, and the answers to its request ids, durable, all or nothing.
 
         Raises:
@@ -204,7 +204,7 @@ class Store(Protocol):
     def amend_answer(self, uid: int, request_id: str, answer: bytes) -> None:
         """Put the final answer (with its commit time) in place of the one committed; may be made durable later."""
 
-    def answers(self, uid: int, request_id: str) -> list[StoredAnswer]:
+    def answers(self, uid: int, request_id: str) -> list[StoredResponse]:
         """The answers given to a request id, on any branch."""
 
     def branches(self, uid: int) -> list[Branch]:

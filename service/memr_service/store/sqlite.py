@@ -15,21 +15,21 @@ from pathlib import Path
 
 from memr_client.errors import Conflict, InternalError, ProblemError, StoreFull, Unavailable
 
-from memr_service.store.answers import Answers
 from memr_service.store.base import (
-    Answer,
     Branch,
     Damage,
+    NewResponse,
     Snapshot,
-    StoredAnswer,
     StoredCheckpoint,
     StoredRecord,
+    StoredResponse,
     StoredRun,
     Tip,
 )
 from memr_service.store.data_directory import DataDirectory
 from memr_service.store.database import VERSION, Database
 from memr_service.store.journal import Journal
+from memr_service.store.responses import Responses
 from memr_service.store.state_files import RunFiles
 
 logger = logging.getLogger("memr.store")
@@ -62,7 +62,7 @@ class SqliteStore:
             file = None if directory is None else directory / "memr.db"
             self._database = opened.enter_context(closing(Database(file)))
             self._journal = Journal(self._database, self._snapshot_beyond if mend else _always)
-            self._answers = Answers(self._database, answer_hours)
+            self._answers = Responses(self._database, answer_hours)
             with self._transaction():
                 self._answers.prune()
             self._files = None if directory is None else RunFiles(directory, {run.uid: run.base for run in self.runs()})
@@ -80,7 +80,7 @@ class SqliteStore:
         law: int,
         encoder: str | None,
         created_at: str,
-        records: Iterable[tuple[StoredRecord, Sequence[Answer]]],
+        records: Iterable[tuple[StoredRecord, Sequence[NewResponse]]],
         base: Snapshot | None = None,
     ) -> StoredRun:
         """Make a run with all its records (and the answers they led to) durable, all or nothing."""
@@ -126,7 +126,7 @@ class SqliteStore:
         except ProblemError as error:
             logger.warning("run %d is deleted, but its room is not given back yet: %s", uid, error)
 
-    def commit(self, uid: int, record: StoredRecord, answers: Sequence[Answer] = ()) -> None:
+    def commit(self, uid: int, record: StoredRecord, answers: Sequence[NewResponse] = ()) -> None:
         """Make one record, and the answers to its request ids, durable, all or nothing.
 
         Raises:
@@ -155,7 +155,7 @@ class SqliteStore:
         """Replace the latest answer to a request id: at once for `answers`, on disk with the next write or `close`."""
         self._answers.amend(uid, request_id, answer)
 
-    def answers(self, uid: int, request_id: str) -> list[StoredAnswer]:
+    def answers(self, uid: int, request_id: str) -> list[StoredResponse]:
         """The answers given to a request id, on any branch, the oldest first."""
         return self._answers.find(uid, request_id)
 
@@ -292,7 +292,7 @@ class SqliteStore:
         finally:
             self._opened.close()
 
-    def _append(self, uid: int, record: StoredRecord, answers: Sequence[Answer]) -> None:
+    def _append(self, uid: int, record: StoredRecord, answers: Sequence[NewResponse]) -> None:
         self._journal.append(uid, record)
         for one in answers:
             self._answers.add(uid, one.request_id, record, one.body_digest, one.answer)

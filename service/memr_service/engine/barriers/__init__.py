@@ -9,7 +9,7 @@ from memr_client.schemas import RunConfig
 from memr_service.engine.barriers.base import Barrier, Item, Member, Settle, merged
 from memr_service.engine.barriers.group import GroupBarrier
 from memr_service.engine.barriers.lease import BarrierLease, HeldElsewhere
-from memr_service.engine.barriers.snapshot import Expire, SnapshotBarrier
+from memr_service.engine.barriers.rolling import Expire, RollingBarrier
 from memr_service.engine.barriers.step import StepBarrier
 
 __all__ = ["Barrier", "BarrierLease", "HeldElsewhere", "Item", "Member", "merged", "new_barrier"]
@@ -28,4 +28,4 @@ def new_barrier(config: RunConfig, settle: Settle, expire: Expire, still_open: I
     if config.barrier == "group":
         assert config.group_size is not None
         return GroupBarrier(settle, config.barrier_timeout_s, config.group_size)
-    return SnapshotBarrier(settle, config.barrier_timeout_s, expire, still_open)
+    return RollingBarrier(settle, config.barrier_timeout_s, expire, still_open)

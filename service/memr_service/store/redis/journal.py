@@ -12,7 +12,7 @@ from typing import Any
 
 from memr_client.errors import Unavailable, UnknownRun
 
-from memr_service.store.base import Answer, Answered, Moved, StoredRecord, StoredRun, Tip
+from memr_service.store.base import AlreadyAnswered, Moved, NewResponse, StoredRecord, StoredRun, Tip
 from memr_service.store.redis.backoff import Backoff
 from memr_service.store.redis.server import Server, Value, translated
 
@@ -61,7 +61,7 @@ class Journal:
         self._segments[uid] = fields[10].decode()
         return Tip(run, int(branch), int(position), fields[9])
 
-    def append(self, uid: int, record: StoredRecord, answers: Sequence[Answer], amended: Amendments) -> None:
+    def append(self, uid: int, record: StoredRecord, answers: Sequence[NewResponse], amended: Amendments) -> None:
         """Commit a record and its answers.
 
         Raises:
@@ -84,7 +84,7 @@ class Journal:
         if code == b"gone":
             raise UnknownRun(f"there is no run {uid} with a branch {branch} (was it deleted?).", value=uid)
         if code == b"answered":
-            raise Answered(f"record {position} answers a request that was answered before.", value=position)
+            raise AlreadyAnswered(f"record {position} answers a request that was answered before.", value=position)
         if code == b"kept":
             raise Moved(f"another process keeps the barrier of run {uid}.", value=position)
         self.conflicts += 1
@@ -98,7 +98,7 @@ class Journal:
         )
 
     def _call(
-        self, uid: int, record: StoredRecord, answers: Sequence[Answer], amended: Amendments
+        self, uid: int, record: StoredRecord, answers: Sequence[NewResponse], amended: Amendments
     ) -> tuple[list[str], list[Value]]:
         """Keys and args of the script."""
         used, own = f"{record.branch}:{self._segments[uid]}", f"{record.branch}:{record.position}"

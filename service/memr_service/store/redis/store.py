@@ -12,20 +12,20 @@ import msgpack
 from memr_client.errors import Conflict, InternalError, ProblemError, StoreFull, Unavailable, UnknownRun
 
 from memr_service.store.base import (
-    Answer,
     Branch,
     Damage,
+    NewResponse,
     Snapshot,
-    StoredAnswer,
     StoredCheckpoint,
     StoredRecord,
+    StoredResponse,
     StoredRun,
     Tip,
 )
-from memr_service.store.redis.answers import Answers
 from memr_service.store.redis.index_files import IndexFiles
 from memr_service.store.redis.journal import FULL, Journal
 from memr_service.store.redis.leases import Leases
+from memr_service.store.redis.responses import Responses
 from memr_service.store.redis.server import Server, translated
 from memr_service.store.redis.snapshots import Snapshots
 
@@ -44,7 +44,7 @@ class RedisStore:
         token = os.urandom(16)
         self._journal = Journal(self._server, int(answer_hours * 3600), token)
         self._keepers = Leases(self._server, token)
-        self._answers = Answers(self._server)
+        self._answers = Responses(self._server)
         self._snapshots = Snapshots(self._server)
         self._indices = IndexFiles(self._server)
         self._branch, self._replace = self._server.script("branch"), self._server.script("replace")
@@ -67,7 +67,7 @@ class RedisStore:
         law: int,
         encoder: str | None,
         created_at: str,
-        records: Iterable[tuple[StoredRecord, Sequence[Answer]]],
+        records: Iterable[tuple[StoredRecord, Sequence[NewResponse]]],
         base: Snapshot | None = None,
     ) -> StoredRun:
         """Make a run with all its records durable. It has its name last, so that nobody sees half of it."""
@@ -123,7 +123,7 @@ class RedisStore:
                 self._server.client.hdel(self._names, run_id)
         self._remove(uid)
 
-    def commit(self, uid: int, record: StoredRecord, answers: Sequence[Answer] = ()) -> None:
+    def commit(self, uid: int, record: StoredRecord, answers: Sequence[NewResponse] = ()) -> None:
         """Make one record, and the answers to its request ids, durable, all or nothing (see `Store.commit`)."""
         self._journal.append(uid, record, answers, self._answers.amended(uid))
         self._answers.settle(uid)
@@ -140,7 +140,7 @@ class RedisStore:
         """Replace the latest answer to a request id: here at once, on the server with the run's next commit."""
         self._answers.amend(uid, request_id, answer)
 
-    def answers(self, uid: int, request_id: str) -> list[StoredAnswer]:
+    def answers(self, uid: int, request_id: str) -> list[StoredResponse]:
         """The answers given to a request id, on any branch, the oldest first."""
         found = self._answers.find(uid, request_id)
         if found:

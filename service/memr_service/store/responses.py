@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import time
 
-from memr_service.store.base import StoredAnswer, StoredRecord
+from memr_service.store.base import StoredRecord, StoredResponse
 from memr_service.store.database import Database
 
 
-class Answers:
+class Responses:
     """The answers of all runs in `database`, each kept for `hours`; written within the caller's transactions."""
 
     def __init__(self, database: Database, hours: float) -> None:
@@ -24,12 +24,12 @@ class Answers:
             *(uid, request_id, record.branch, record.position, body_digest, answer, int(time.time())),
         )
 
-    def find(self, uid: int, request_id: str) -> list[StoredAnswer]:
+    def find(self, uid: int, request_id: str) -> list[StoredResponse]:
         """All answers to a request id, the oldest first."""
         columns = "serial, branch, position, body_digest, answer"
         query = f"SELECT {columns} FROM answers WHERE uid = ? AND request_id = ? ORDER BY serial"
         return [
-            StoredAnswer(branch, position, digest, self._amended.get(serial, answer))
+            StoredResponse(branch, position, digest, self._amended.get(serial, answer))
             for serial, branch, position, digest, answer in self._database.rows(query, uid, request_id)
         ]
 

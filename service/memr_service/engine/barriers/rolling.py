@@ -14,7 +14,7 @@ Expire = Callable[[list[bytes]], Awaitable[None]]
 """Writes what there is of groups whose time is up."""
 
 
-class SnapshotBarrier(Waiting):
+class RollingBarrier(Waiting):
     """Answers each request by itself, and closes groups that are still open after the time-out."""
 
     def __init__(self, settle: Settle, timeout_s: float, expire: Expire, still_open: Iterable[bytes]) -> None:

@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections import defaultdict
 from typing import Any
 
-from memr_service.store.base import StoredAnswer
+from memr_service.store.base import StoredResponse
 from memr_service.store.redis.journal import Amendments
 from memr_service.store.redis.server import Server, translated
 
 
-class Answers:
+class Responses:
     """The answers of all runs on a server. `Journal.append` writes them; here they are read and amended."""
 
     def __init__(self, server: Server) -> None:
@@ -18,7 +18,7 @@ class Answers:
         self._script = server.script("amend")
         self._amended: dict[int, dict[str, bytes]] = defaultdict(dict)  # uid -> request id -> final answer
 
-    def find(self, uid: int, request_id: str) -> list[StoredAnswer]:
+    def find(self, uid: int, request_id: str) -> list[StoredResponse]:
         """All answers to a request id, the oldest branch first; none where the run is gone."""
         with translated(self._server.where):
             pipe = self._server.client.pipeline(transaction=False)
@@ -57,6 +57,6 @@ class Answers:
                 self.settle(uid)
 
 
-def _answer(branch: int, fields: dict[bytes, Any]) -> StoredAnswer:
+def _answer(branch: int, fields: dict[bytes, Any]) -> StoredResponse:
     position, digest, answer = (fields[b"%d:%s" % (branch, name)] for name in (b"position", b"digest", b"answer"))
-    return StoredAnswer(branch, int(position), digest, answer)
+    return StoredResponse(branch, int(position), digest, answer)
