@@ -126,7 +126,7 @@ COMMIT = """
 import sys
 from pathlib import Path
 import numpy as np
-from memr_service.store.base import Answer, StoredRecord
+from memr_service.store.base import NewResponse, StoredRecord
 from memr_service.store.sqlite import SqliteStore
 store = SqliteStore(Path(sys.argv[1]))
 run = store.find("run") or store.create("run", "{}", 1, None, "")
@@ -135,7 +135,7 @@ print("open", flush=True)
 while True:
     position += 1
     payload = np.random.default_rng(position).bytes(3000)
-    store.commit(run.uid, StoredRecord(0, position, payload), [Answer(f"id-{position}", b"digest", b"answer")])
+    store.commit(run.uid, StoredRecord(0, position, payload), [NewResponse(f"id-{position}", b"digest", b"answer")])
     print(position, flush=True)
 """
 
