@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import math
+from typing import Any
 
 import numpy as np
 import pytest
+from memr_client.schemas import RunConfig
 from memr_service.rewards import guards
 from memr_service.rewards.guards import (
     REASONS,
@@ -16,6 +18,7 @@ from memr_service.rewards.guards import (
     foreign,
     foreign_stretches,
     mixed_groups_only,
+    needs,
     neighbour_floor,
     only_if,
     rank,
@@ -40,6 +43,20 @@ NO_GROUP = np.empty(0, np.int64)
 def test_every_rejecting_guard_has_a_reason_of_its_own() -> None:
     assert all(callable(getattr(guards, name)) for name in REASONS)
     assert len(set(REASONS.values())) == len(REASONS)
+
+
+@pytest.mark.parametrize(
+    ("given", "measures"),
+    [
+        ({}, set()),
+        ({"components": {"exploit": {"guards": {"topic_floor": 0.2, "min_chars": 5}}}}, set()),
+        ({"components": {"exploit": 1.0, "explore": {"guards": {"max_repetition": 0.5}}}}, {"repeated"}),
+        ({"components": {"exploit": {"guards": {"max_copied": 0.0, "max_foreign": 0}}}}, {"copied", "foreign"}),
+        ({"memory": {"gates": {"max_repetition": 0.5, "max_foreign": 200}}}, {"repeated", "foreign"}),
+    ],
+)
+def test_texts_are_measured_for_the_guards_and_write_gates_that_are_on(given: dict[str, Any], measures: set) -> None:
+    assert needs(RunConfig(**given)) == measures
 
 
 def test_floors_reject_what_lies_below_them_and_nothing_undefined() -> None:

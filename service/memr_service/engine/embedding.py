@@ -14,8 +14,7 @@ from memr_client.schemas import RewardRequest, RunConfig
 from memr_service.encoder import Encoders
 from memr_service.encoder.batcher import Batcher
 from memr_service.engine import inputs
-from memr_service.rewards.guards import copied_share, repeated_share
-from memr_service.rewards.shaping import asked
+from memr_service.rewards.guards import copied_share, needs, repeated_share
 from memr_service.run.run import Run
 from memr_service.state.record import Batch
 
@@ -151,13 +150,13 @@ class EmbeddingStage:
 
 def _measured(config: RunConfig, request: RewardRequest, texts: list[str], group: np.ndarray) -> dict[str, np.ndarray]:
     """What the run's guards must know of the texts: columns of a batch (n,)."""
-    found = {}
-    if asked(config, "max_repetition"):
+    found, wanted = {}, needs(config)
+    if "repeated" in wanted:
         found["repeated"] = np.array([repeated_share(text) for text in texts])
-    if asked(config, "max_copied"):
+    if "copied" in wanted:
         prompts = [inputs.prompt_text(prompt) for prompt in request.prompts]
         found["copied"] = np.array([copied_share(text, prompt) for text, prompt in zip(texts, prompts, strict=True)])
-    if asked(config, "max_foreign"):
+    if "foreign" in wanted:
         found["foreign"] = inputs.foreign(request.prompts, request.completions, group)
     return found
 

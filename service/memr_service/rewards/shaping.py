@@ -87,12 +87,6 @@ def doubts(config: RunConfig, batch: Batch, rejected: list[list[str]]) -> list[s
     ]
 
 
-def asked(config: RunConfig, guard: str) -> bool:
-    """Whether a component or the memory's gates have the guard: some rest on measures of the texts."""
-    limits = [config.memory.gates, *(_options(config, name).guards for name in config.weights)]
-    return any(getattr(one, guard) is not None for one in limits)
-
-
 def _options(config: RunConfig, name: str) -> Component:
     options = config.components[name]  # type: ignore[index]
     assert isinstance(options, Component)

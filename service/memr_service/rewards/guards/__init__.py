@@ -5,6 +5,7 @@ everybody else together. It must earn the least that the component pays: 0 where
 """
 
 from memr_service.rewards.guards.bounds import anneal, cap, spread_cap
+from memr_service.rewards.guards.needs import TextMeasure, needs
 from memr_service.rewards.guards.overlap import copied_share, foreign_stretches
 from memr_service.rewards.guards.rejection import (
     REASONS,
@@ -24,6 +25,7 @@ from memr_service.rewards.guards.scaling import rank, trimmed
 
 __all__ = [
     "REASONS",
+    "TextMeasure",
     "anneal",
     "cap",
     "copied",
@@ -31,6 +33,7 @@ __all__ = [
     "foreign",
     "foreign_stretches",
     "mixed_groups_only",
+    "needs",
     "neighbour_floor",
     "only_if",
     "rank",
