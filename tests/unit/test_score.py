@@ -9,7 +9,8 @@ from typing import Any
 import numpy as np
 import pytest
 from memr_client.schemas import RunConfig
-from memr_service.rewards import official, score
+from memr_service.rewards.score import score
+from memr_service.rewards.staging import sides
 from memr_service.run.presets import resolve
 from memr_service.state.record import GENESIS, Batch, Effects, Record
 from memr_service.state.state import State
@@ -22,10 +23,12 @@ CONFIGS: list[dict[str, Any]] = [
     {"k": 2, "order": "read_first", "success_threshold": 0.9, "failure_threshold": 0.1},
 ]
 
+OFFICIAL = resolve(RunConfig(preset="official-memory-r+", explore_warmup_prompts=2, k=2), "memory-r+", "hashed")
+
 
 def step(state: State, batch: Batch) -> Effects:
     """Score a batch and apply it."""
-    effects = score.score(state, state.config, batch, write=True)
+    effects = score(state, batch, write=True)
     state.apply(Record(0, state.position + 1, batch, effects, state.serial, GENESIS))
     return effects
 
@@ -59,7 +62,7 @@ def test_raw_values_are_those_of_plain_loops_to_ten_digits(fields: dict[str, Any
     plain = {side: PlainMemory(chosen.max_prompts, chosen.max_completions) for side in ("success", "failure")}
     for _ in range(25):
         batch = random_batch(rng, 12, 10, storage=chosen.storage)
-        asked = score.score(state, chosen, batch, write=False)
+        asked = score(state, batch, write=False)
         for item, key in enumerate(batch.keys):
             row, a = batch.prompts[batch.prompt_of[item]], batch.completions[item]
             read = {side: plain[side].read(key, row, chosen.k, chosen.min_similarity) for side in plain}
@@ -82,21 +85,20 @@ def test_an_item_reads_and_measures_the_same_alone_and_in_company(fields: dict[s
     chosen = config(**fields)
     state = lived(chosen)
     batch = random_batch(np.random.default_rng(2), 14, 40, storage=chosen.storage)
-    together = score.score(state, chosen, batch, write=False)
+    together = score(state, batch, write=False)
     for item in range(len(batch)):
-        alone = score.score(state, chosen, only(batch, item), write=False)
+        alone = score(state, only(batch, item), write=False)
         for name, raw in together.raw.items():
             np.testing.assert_array_equal(alone.raw[name], raw[item : item + 1])
         assert alone.support["failure"][0] == together.support["failure"][item]
 
 
 def test_the_official_order_measures_the_same_alone_and_in_company() -> None:
-    chosen = resolve(RunConfig(preset="official-memory-r+", explore_warmup_prompts=2, k=2), "memory-r+", "hashed")
-    state = lived(config())
+    state = lived(OFFICIAL)
     batch = random_batch(np.random.default_rng(3), 14, 20)
-    together = official.score(state, chosen, batch, write=False)
+    together = score(state, batch, write=False)
     for item in range(len(batch)):
-        alone = official.score(state, chosen, only(batch, item), write=False)
+        alone = score(state, only(batch, item), write=False)
         for name, raw in together.raw.items():
             np.testing.assert_array_equal(alone.raw[name], raw[item : item + 1])
 
@@ -135,7 +137,7 @@ def test_an_outcome_is_a_success_above_one_threshold_and_a_failure_up_to_the_oth
     outcome: float, right: bool, wrong: bool
 ) -> None:
     chosen = config(success_threshold=0.9, failure_threshold=0.1)
-    assert [mask.tolist() for mask in score.sides(chosen, np.array([outcome]))] == [[right], [wrong]]
+    assert [mask.tolist() for mask in sides(chosen, np.array([outcome]))] == [[right], [wrong]]
 
 
 def test_explore_waits_for_steps_and_then_for_prompts_as_of_the_start_of_the_request() -> None:
@@ -175,13 +177,13 @@ def test_centering_takes_the_mean_of_each_group_from_the_scaled_values_only() ->
 def test_without_writing_nothing_is_staged() -> None:
     state = lived(config())
     batch = random_batch(np.random.default_rng(10), 14, 10)
-    effects = score.score(state, state.config, batch, write=False)
+    effects = score(state, batch, write=False)
     assert len(effects.success.item) == len(effects.failure.item) == 0
     assert effects.sizes == state.sizes()
 
 
-@pytest.mark.parametrize("law", [score.score, official.score])
-def test_no_items_earn_nothing(law: Any) -> None:
-    for state in (State(config()), lived(config())):
-        effects = law(state, state.config, Batch.of_nothing(8), write=False)
+@pytest.mark.parametrize("chosen", [config(), OFFICIAL], ids=["hold_one_out", "official"])
+def test_no_items_earn_nothing(chosen: RunConfig) -> None:
+    for state in (State(chosen), lived(chosen)):
+        effects = score(state, Batch.of_nothing(8), write=False)
         assert len(effects.rewards) == len(effects.raw["exploit"]) == len(effects.support["success"]) == 0

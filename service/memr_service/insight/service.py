@@ -21,7 +21,8 @@ from memr_service.insight.journal_reader import JournalReader
 from memr_service.insight.provenance import provenance
 from memr_service.insight.replay import worker
 from memr_service.insight.replay.replay import what_if
-from memr_service.run.run import Run, score
+from memr_service.rewards.score import score
+from memr_service.run.run import Run
 
 
 class InsightService:
@@ -96,7 +97,7 @@ class InsightService:
 
         def explained(run: Run) -> Explanation:
             run.check_dimension(batch)
-            effects = score(run.state, run.config, batch, write=False)
+            effects = score(run.state, batch, write=False)
             readings = read(run.state, batch, 0, asked.neighbours, write=False, first_serial=run.state.serial)
             return explain(run_id, run.state, batch, 0, effects, readings)
 
