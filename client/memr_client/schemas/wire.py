@@ -26,7 +26,7 @@ Matrix = Annotated[
         }
     ),
 ]
-"""Embeddings on the wire. What arrives is checked where it becomes an array (`memr_service.engine.inputs`)."""
+"""Embeddings on the wire. What arrives is checked where it becomes an array (`memr_service.engine.sent_embeddings`)."""
 
 Share = Annotated[float, Field(ge=0, le=1, strict=True)]
 
