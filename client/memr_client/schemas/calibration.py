@@ -4,17 +4,17 @@ from __future__ import annotations
 
 from typing import Any
 
-from memr_client.schemas.wire import Told
+from memr_client.schemas.wire import ResponseModel
 
 
-class Sides(Told):
+class Sides(ResponseModel):
     """How many right completions, and how many wrong ones."""
 
     right: int
     wrong: int
 
 
-class Proposal(Told):
+class Proposal(ResponseModel):
     """What a guard's limit might be for this run, and what that would have done."""
 
     setting: str
@@ -38,7 +38,7 @@ class Proposal(Told):
     """of so many that were looked at."""
 
 
-class Calibration(Told):
+class Calibration(ResponseModel):
     """`GET /runs/{id}/calibrate`."""
 
     run_id: str

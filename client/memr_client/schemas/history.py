@@ -5,10 +5,10 @@ from __future__ import annotations
 from pydantic import Field
 
 from memr_client.schemas.reward import MemorySizes
-from memr_client.schemas.wire import Told
+from memr_client.schemas.wire import ResponseModel
 
 
-class Quantiles(Told):
+class Quantiles(ResponseModel):
     """Where values lie."""
 
     p5: float
@@ -18,7 +18,7 @@ class Quantiles(Told):
     p95: float
 
 
-class ComponentHistory(Told):
+class ComponentHistory(ResponseModel):
     """One component over a step."""
 
     defined: int
@@ -31,7 +31,7 @@ class ComponentHistory(Told):
     """|weight * mean of scaled| over the sum of that over all components."""
 
 
-class HistoryRow(Told):
+class HistoryRow(ResponseModel):
     """One step of a run's history; a record without a step is a row of its own."""
 
     step: int | None
@@ -66,7 +66,7 @@ class HistoryRow(Told):
     memory: MemorySizes
 
 
-class History(Told):
+class History(ResponseModel):
     """`GET /runs/{id}/history`, the oldest first."""
 
     rows: list[HistoryRow]

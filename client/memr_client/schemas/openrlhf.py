@@ -6,7 +6,7 @@ from typing import Annotated, Any
 
 from pydantic import ConfigDict, Field, model_validator
 
-from memr_client.schemas.wire import Finite, RequestId, Told, Wire
+from memr_client.schemas.wire import Finite, RequestId, ResponseModel, Wire
 
 
 class OpenRLHFRequest(Wire):
@@ -35,7 +35,7 @@ class OpenRLHFRequest(Wire):
         return self
 
 
-class OpenRLHFResponse(Told):
+class OpenRLHFResponse(ResponseModel):
     """The answer to `POST /openrlhf/{run_id}`, in the order of the samples."""
 
     rewards: list[float]

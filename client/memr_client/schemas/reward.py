@@ -6,7 +6,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field, model_validator
 
-from memr_client.schemas.wire import Count, Finite, Matrix, Name, RequestId, Text, Told, Wire
+from memr_client.schemas.wire import Count, Finite, Matrix, Name, RequestId, ResponseModel, Text, Wire
 
 
 class Embeddings(Wire):
@@ -66,7 +66,7 @@ class RewardRequest(Wire):
         return self
 
 
-class ComponentValues(Told):
+class ComponentValues(ResponseModel):
     """One component's values for a request's items, raw and after the window."""
 
     raw: list[float | None]
@@ -74,35 +74,35 @@ class ComponentValues(Told):
     scaled: list[float]
 
 
-class Support(Told):
+class Support(ResponseModel):
     """How many completions each item's two reads returned."""
 
     success: list[int]
     failure: list[int]
 
 
-class Guards(Told):
+class Guards(ResponseModel):
     """What kept an item from part of its reward."""
 
     rejected: list[list[str]]
     """For each item the reasons ("component:reason"), empty where none. "memory:reason" kept it out of the memory."""
 
 
-class MemorySize(Told):
+class MemorySize(ResponseModel):
     """How much a memory holds."""
 
     prompts: int
     completions: int
 
 
-class MemorySizes(Told):
+class MemorySizes(ResponseModel):
     """Both memories' sizes."""
 
     success: MemorySize
     failure: MemorySize
 
 
-class Timing(Told):
+class Timing(ResponseModel):
     """Where a request's time went, in milliseconds."""
 
     queue: float
@@ -112,7 +112,7 @@ class Timing(Told):
     total: float
 
 
-class RewardResponse(Told):
+class RewardResponse(ResponseModel):
     """The answer to `POST /reward`, in the order of the request's items."""
 
     run_id: str

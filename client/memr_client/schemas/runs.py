@@ -6,10 +6,10 @@ from typing import Any
 
 from memr_client.schemas.config import RunConfig
 from memr_client.schemas.reward import MemorySizes
-from memr_client.schemas.wire import Count, Name, Told, Wire
+from memr_client.schemas.wire import Count, Name, ResponseModel, Wire
 
 
-class WindowState(Told):
+class WindowState(ResponseModel):
     """A component's sliding window."""
 
     count: int
@@ -17,7 +17,7 @@ class WindowState(Told):
     max: float | None
 
 
-class BarrierState(Told):
+class BarrierState(ResponseModel):
     """Who waits at a run's barrier here, and what went wrong since the server started; one of several keeps it."""
 
     waiting: int
@@ -28,7 +28,7 @@ class BarrierState(Told):
     """Parts or members that came after that and were answered alone."""
 
 
-class RunInfo(Told):
+class RunInfo(ResponseModel):
     """`GET /runs/{id}`."""
 
     run_id: str
@@ -51,7 +51,7 @@ class RunInfo(Told):
     """Null where the run has no barrier."""
 
 
-class RunList(Told):
+class RunList(ResponseModel):
     """`GET /runs`."""
 
     runs: list[RunInfo]
@@ -65,7 +65,7 @@ class NewCheckpoint(Wire):
     """The trainer's step, for the record."""
 
 
-class Checkpoint(Told):
+class Checkpoint(ResponseModel):
     """A name for a position of a run's history."""
 
     name: str
@@ -75,7 +75,7 @@ class Checkpoint(Told):
     created_at: str
 
 
-class CheckpointList(Told):
+class CheckpointList(ResponseModel):
     """`GET /runs/{id}/checkpoints`, the oldest first."""
 
     checkpoints: list[Checkpoint]

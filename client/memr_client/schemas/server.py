@@ -6,10 +6,10 @@ from typing import Any
 
 from pydantic import BaseModel, ConfigDict
 
-from memr_client.schemas.wire import Told
+from memr_client.schemas.wire import ResponseModel
 
 
-class Version(Told):
+class Version(ResponseModel):
     """`GET /version`."""
 
     version: str

@@ -37,7 +37,7 @@ class Wire(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
 
-class Told(Wire):
+class ResponseModel(Wire):
     """What answers share: fields that a newer service adds are passed over."""
 
     model_config = ConfigDict(extra="ignore")
