@@ -25,25 +25,25 @@ AuditName = Literal[
 
 
 class Audit(ResponseModel):
-    """One question put to a run, with the figure that answers it."""
+    """One check of a run: a figure, its limit, and what to do."""
 
     name: AuditName
     state: Literal["ok", "warn", "alarm", "unknown"]
     about: str
-    """The component, where there is one audit for each."""
+    """The component that is audited; empty for audits of the whole run."""
     value: float | None
     baseline: float | None
-    """The same figure over the run's first completions, where the audit compares with them."""
+    """The same figure over the run's first completions; null if the audit does not compare with them."""
     limit: float
-    """Beyond this the state is `alarm`."""
+    """The state is `alarm` beyond this value."""
     says: str
-    """What the figure is, in a sentence."""
+    """What the figure measures, in one sentence."""
     remedy: str
-    """What to do when it fires."""
+    """What to do when the audit fires."""
 
 
 class Stretch(ResponseModel):
-    """A stretch of a run's completions and what the diagnostics measure there; null where they cannot."""
+    """Consecutive completions of a run and the figures measured over them; a figure is null if it is undefined."""
 
     first_position: int
     position: int
@@ -54,28 +54,35 @@ class Stretch(ResponseModel):
     outcome: float
     reward: float
     zero_variance: float
+    """Share of groups whose outcomes are all equal."""
     length: Quantiles
     """Characters of a completion's encoded text."""
     truncated: float | None
+    """Share of completions that the trainer cut off."""
     shares: dict[str, float]
-    """Component -> its share of what is paid, since all have warmed up; empty before."""
+    """Component -> its share of the reward, over records with all components warmed up; empty if there are none."""
     memory_share: dict[str, float]
-    """"all_wrong", "mixed", "all_right" -> share of all the advantages' variance that comes from the memory there."""
+    """"all_wrong", "mixed", "all_right" -> share of the advantages' variance that the memory adds in such groups."""
     auc: dict[str, float | None]
+    """Component -> probability that a right completion has a larger raw value than a wrong one of its group."""
     raw: dict[str, Quantiles | None]
+    """Component -> percentiles of its raw values."""
     diversity: float | None
+    """1 - mean cosine between siblings, averaged over groups."""
     vendi: float | None
+    """Vendi score of a group, averaged over groups: its effective number of different completions."""
     repeated_failures: float | None
+    """Share of wrong completions that are nearly equal to another failure."""
     own_prompt: float | None
-    """How often a completion's nearest prompt is its own."""
+    """How often a completion's nearest prompt is its own, above chance (0: as often as by chance, 1: always)."""
 
 
 class Audits(ResponseModel):
-    """`GET /runs/{id}/audits`: is it collapsing?"""
+    """`GET /runs/{id}/audits`: figures of a run's newest completions, compared with its first ones."""
 
     run_id: str
     baseline: Stretch | None
-    """The run's first completions; raw values of a component that warms up are those of its first ones."""
+    """The run's first completions. For a component with warm-up, raw values come from the first items that have one."""
     recent: Stretch | None
-    """The newest completions, or those up to the position asked for; null where there are none."""
+    """The newest completions, or those up to the requested position; null if there are none."""
     audits: list[Audit]

@@ -1,4 +1,4 @@
-"""`GET /runs/{id}/completions` and `GET /runs/{id}/map`: a run's completions, as a list and on a plane."""
+"""`GET /runs/{id}/completions` and `GET /runs/{id}/map`: a run's completions, as pages and on a plane."""
 
 from __future__ import annotations
 
@@ -9,32 +9,34 @@ from memr_client.schemas.wire import ResponseModel
 
 
 class Page(TypedDict, total=False):
-    """Which completions `GET /runs/{id}/completions` gives."""
+    """Filters, order and page of `GET /runs/{id}/completions`."""
 
     after: int
-    """Only those whose records come after this position."""
+    """Only completions whose record comes after this position."""
     offset: int
-    """Pass over so many."""
+    """Number of completions to skip."""
     limit: int
-    """At most so many: 50, up to 200."""
+    """Most completions on the page, up to 200. Default: 50."""
     sort: str
-    """`position`, `outcome`, `reward`, `length`, or a component, by its raw value; what has none comes last."""
+    """`position`, `outcome`, `reward`, `length`, or a component (sorts by its raw value). Completions without the value
+    come last."""
     ascending: bool
-    """The least first; without it the largest, or newest."""
+    """Smallest first. Default: largest or newest first."""
     right: bool | None
-    """Only right ones, or only wrong ones."""
+    """True: only right completions. False: only wrong ones."""
     step: int | None
-    """Only those of this step."""
+    """Only completions of this step."""
     text: str
-    """Only those whose prompt or completion holds it, in upper or lower case."""
+    """Only completions whose prompt or completion contains this text, in any case."""
 
 
 class Completion(ResponseModel):
-    """A completion that a run took, as it was scored."""
+    """A completion as it was scored."""
 
     position: int
+    """Position of its record."""
     item: int
-    """Its place in that record: what `explain` asks for."""
+    """Its position in that record. `explain` takes both."""
     step: int | None
     outcome: float
     reward: float
@@ -43,24 +45,24 @@ class Completion(ResponseModel):
     raw: dict[str, float | None]
     scaled: dict[str, float]
     rejected: list[str]
-    """"component:reason" of what kept it from part of its reward, or from the memory."""
+    """Reasons: "component:reason" lowered its reward, "memory:reason" kept it out of the memory."""
     prompt: str | None
     completion: str | None
-    """The beginnings of the texts, where they are still kept."""
+    """Beginnings of the texts; null if they are no longer kept."""
 
 
 class Completions(ResponseModel):
-    """`GET /runs/{id}/completions`: a page of the completions that were asked for."""
+    """`GET /runs/{id}/completions`: one page of completions."""
 
     rows: list[Completion]
     matching: int
-    """How many there are on all pages."""
+    """Number of matching completions on all pages."""
     searched: int | None = None
-    """How many were looked through for the text that was asked for, the first in order; null: no text was."""
+    """Number of completions that were searched for `text`, the first in the order asked for; null without `text`."""
     first_position: int
-    """The first record that was looked at: very long runs are not looked at as a whole."""
+    """First record that was considered. Of a very long run only the newest records are."""
     position: int
-    """The last one."""
+    """Last record that was considered."""
 
 
 class MapPoint(ResponseModel):
@@ -68,20 +70,20 @@ class MapPoint(ResponseModel):
 
     memory: Literal["success", "failure"]
     serial: int
-    """Which of all completions the run ever took, from 0: its age."""
+    """Serial number: how many completions the run had taken before this one."""
     x: float
     y: float
     outcome: float
     prompt: str | None
     completion: str | None
-    """The beginnings of the texts, where they are still kept."""
+    """Beginnings of the texts; null if they are no longer kept."""
 
 
 class Map(ResponseModel):
-    """`GET /runs/{id}/map`: a sample of both memories, on the plane in which its embeddings differ most."""
+    """`GET /runs/{id}/map`: a sample of both memories, projected on the embeddings' first two principal components."""
 
     points: list[MapPoint]
     explained: tuple[float, float]
     """Share of the sample's variance along x and along y."""
     memory: MemorySizes
-    """What the sample was taken from."""
+    """Sizes of the memories that the sample was taken from."""

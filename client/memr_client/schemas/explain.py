@@ -11,24 +11,24 @@ from memr_client.schemas.wire import Count, Finite, ResponseModel, Text, Wire
 
 
 class Explain(Wire):
-    """`POST /runs/{id}/explain`: a prompt and a completion as they would be scored now, or a stored item."""
+    """`POST /runs/{id}/explain`: explain a new prompt and completion, or an item that the run has scored."""
 
     prompt: Text | None = None
     completion: Text | None = None
     outcome: Finite = 0.0
-    """What the verifier would give: some components and guards ask for it."""
+    """Outcome of the new completion; some components and guards read it."""
     prompt_id: Annotated[str, Field(strict=True)] | None = None
-    """The prompt's identity, where the run's requests send one."""
+    """Identity of the new prompt, where the run's requests send `prompt_ids`."""
     embeddings: Embeddings | None = None
-    """One row each, instead of the server's encoder."""
+    """Embeddings of the new prompt and completion (one row each), instead of the server's encoder."""
     position: Annotated[int, Field(ge=1, strict=True)] | None = None
-    """The record of a stored item: its answer said it."""
+    """Record of the scored item: the `position` that its response gave."""
     item: Count | None = None
-    """The item's place in that record (which may hold several requests, where the run has a barrier)."""
+    """Position of the item in that record, from 0. Under a barrier, one record may hold several requests."""
     serial: Count | None = None
-    """Or the stored item's number, as neighbours and points of a map have it."""
+    """Serial number of the scored item, instead of `position` and `item`; neighbours and map points carry it."""
     neighbours: Annotated[int, Field(ge=0, le=200, strict=True)] = 10
-    """Most neighbours of either memory to tell of, the most similar first."""
+    """Number of neighbours to list for each memory, at most; most similar first."""
 
     @model_validator(mode="after")
     def _one_way(self) -> Explain:
@@ -44,74 +44,77 @@ class Neighbour(ResponseModel):
     """A stored completion that an item read."""
 
     serial: int
-    """Which of all completions the run ever took, from 0."""
+    """Serial number: how many completions the run had taken before this one."""
     similarity: float
     """Cosine to the item's completion."""
     outcome: float
     count: int
-    """How many completions it stands for."""
+    """Number of completions merged into this entry, itself included."""
     own_prompt: bool
-    """Whether it was stored under the item's own prompt."""
+    """Whether it is stored under the item's own prompt."""
     step: int | None = None
-    """The trainer's step that brought it; null where it named none, or the journal does not reach back."""
+    """The trainer's step when it was stored; null if the request named none or the journal no longer has it."""
     prompt: str | None = None
     completion: str | None = None
-    """The texts, where they are still kept."""
+    """The texts; null if they are no longer kept."""
 
 
 class MemoryRead(ResponseModel):
-    """What an item read in one memory."""
+    """What an item read from one memory."""
 
     prompts: int
-    """How many prompts' completions, at most K."""
+    """Number of prompts whose completions were read, at most K."""
     completions: int
-    """How many of them, the one held out not counted; those that were merged count each."""
+    """Number of completions read, without the one held out; each merged completion counts."""
     entries: int
-    """How many of them are entries of their own: fewer where the run merges."""
+    """Number of entries read; fewer than `completions` where completions were merged."""
     centroid_distance: float | None
-    """Distance of the item to their mean; null where nothing was read."""
+    """Distance from the item to their mean; null if nothing was read."""
     largest_cosine: float | None
+    """Cosine to the most similar of them; null if nothing was read."""
     neighbours: list[Neighbour]
-    """The most similar of them."""
+    """The most similar of them, most similar first."""
 
 
 class WindowPlace(ResponseModel):
-    """A component's window as the item found it, itself included."""
+    """The window that scaled an item's raw value, that value included."""
 
     count: int
     low: float
+    """Raw value that scales to 0."""
     high: float
-    """What scales to 0 and to 1."""
+    """Raw value that scales to 1."""
 
 
 class ComponentTerm(ResponseModel):
-    """How one component came to its part of the reward."""
+    """How one component contributed to the reward."""
 
     raw: float | None
     scaled: float
     weight: float
     contribution: float
-    """What it adds to the sum, after annealing and caps."""
+    """Its summand of the reward, after annealing and caps."""
     window: WindowPlace | None
-    """Null where the component has no window, or no value."""
+    """Null if the component has no window or the item no raw value."""
     rejected: list[str]
-    """Guards that fired."""
+    """Guards that rejected the item."""
 
 
 class Explanation(ResponseModel):
-    """The answer to `POST /runs/{id}/explain`. Nothing was changed."""
+    """Response of `POST /runs/{id}/explain`. Explaining changes nothing."""
 
     run_id: str
     branch: int
     position: int
-    """The records the item was scored after."""
+    """Number of records before the item was scored."""
     prompt: str | None
     completion: str | None
     outcome: float
     reward: float
     components: dict[str, ComponentTerm]
     held_to_spread: float
-    """What `max_spread` took off the sum of the contributions."""
+    """Sum of the contributions minus the reward: what `max_spread` took off."""
     success: MemoryRead
     failure: MemoryRead
     warmup: dict[str, int]
+    """Component -> how many steps it still waited for, then how many failure prompts; 0: it was on."""

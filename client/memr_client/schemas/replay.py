@@ -12,76 +12,82 @@ from memr_client.schemas.wire import ResponseModel, Wire
 
 
 class ReplayRequest(Wire):
-    """`POST /runs/{id}/replay`: score the journal again, once for each of these settings."""
+    """`POST /runs/{id}/replay`: score the run's journal again, once under each of these settings."""
 
     settings: Annotated[list[RunConfig], Field(min_length=1, max_length=32)] = Field(
         default_factory=lambda: [RunConfig()]
     )
-    """Of each only the fields that are set count. With `preset` the others are the preset's, else the run's own."""
+    """Fields to change. Fields that are not set come from `preset` where it is set, otherwise from the run's config."""
 
 
 class ReplayProgress(ResponseModel):
-    """How far a replay is."""
+    """Progress of a replay."""
 
     setting: int
+    """Number of the setting that is being replayed, from 0."""
     settings: int
+    """Number of settings."""
     completions: int
-    """Done under this setting."""
+    """Completions scored so far under this setting."""
     of: int
+    """Completions to score under each setting."""
 
 
 class Quantity(ResponseModel):
-    """A reward or one of its parts over all completions of a replay."""
+    """Statistics of a reward or one of its parts over all completions of a replay."""
 
     defined: int
+    """Completions that have a value."""
     mean: float | None
     std: float | None
     auc: float | None
-    """How often a right completion has more of it than a wrong one of its group (ties half), mean over groups."""
+    """Probability that a right completion has a larger value than a wrong one of its group (ties count half), averaged
+    over groups."""
 
 
 class Scored(ResponseModel):
-    """The journal as it was scored, or as a setting scores it."""
+    """Statistics of the journal as it was recorded, or as a setting scores it."""
 
     reward: Quantity
     raw: dict[str, Quantity]
     scaled: dict[str, Quantity]
     rejected_share: float
-    """Completions that a guard rejected, of all."""
+    """Share of completions that a guard rejected."""
     rejected: dict[str, int]
     """"component:reason" -> completions."""
 
 
 class Difference(ResponseModel):
-    """The first value that a replay with the run's own config does not reproduce."""
+    """The first value that a replay under the run's own config does not reproduce."""
 
     position: int
     item: int | None
+    """Null if the value belongs to the whole record."""
     field: str
     recorded: Any
     replayed: Any
 
 
 class SettingResult(ResponseModel):
-    """What one setting made of the journal."""
+    """Result of one setting."""
 
     changed: dict[str, Any]
-    """Fields in which it differs from the run's config; empty: it is the run's own."""
+    """Fields that differ from the run's config; empty: this is the run's own config."""
     scored: Scored
     correlation: float | None
-    """Pearson's, of its rewards with the recorded ones."""
+    """Pearson correlation of its rewards with the recorded ones."""
     correlation_in_groups: float | None
-    """The same of rewards minus their group's mean: what group-normalised advantages see."""
+    """The same after each group's mean is subtracted from both, as group-normalised advantages do."""
     difference: Difference | None
-    """Only of the run's own config: null there says that every record came out bit for bit."""
+    """For the run's own config: the first difference; null if every record came out bit for bit."""
     chain: str | None
-    """Only of the run's own config: the chain (hex) up to which every record came out."""
+    """For the run's own config: the chain (hex) of the last record that came out bit for bit."""
     seconds: float
-    """Of one processor."""
+    """Processor time."""
 
 
 class ReplayResult(ResponseModel):
-    """A replay's results beside what the run recorded."""
+    """A replay's results, with the recorded values for comparison."""
 
     run_id: str
     first_position: int
@@ -90,13 +96,13 @@ class ReplayResult(ResponseModel):
     completions: int
     groups: int
     mixed_groups: int
-    """Groups with right and wrong completions, which an AUC is about."""
+    """Groups with both right and wrong completions; only these count for an AUC."""
     recorded: Scored
     settings: list[SettingResult]
 
 
 class ReplayLine(ResponseModel):
-    """One line of the answer to `POST /runs/{id}/replay`: progress, and in the end the result or a problem."""
+    """One line of the response of `POST /runs/{id}/replay`: progress, then as the last line a result or a problem."""
 
     progress: ReplayProgress | None = None
     result: ReplayResult | None = None

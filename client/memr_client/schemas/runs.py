@@ -1,4 +1,4 @@
-"""What is told of runs, and what is done with them: checkpoints, restore, fork."""
+"""Runs and what can be done with them: describe, checkpoint, restore, fork."""
 
 from __future__ import annotations
 
@@ -18,14 +18,15 @@ class WindowState(ResponseModel):
 
 
 class BarrierState(ResponseModel):
-    """Who waits at a run's barrier here, and what went wrong since the server started; one of several keeps it."""
+    """What happens at a run's barrier. Counts start with the server; among replicas, the one that holds the barrier
+    reports them."""
 
     waiting: int
-    """Requests that wait for others now."""
+    """Requests that wait for others of their step or group now."""
     timeouts: int
-    """Rounds or groups that were answered incomplete."""
+    """Steps or groups that were answered incomplete after `barrier_timeout_s`."""
     late: int
-    """Parts or members that came after that and were answered alone."""
+    """Requests that came after that time-out and were answered alone."""
 
 
 class RunInfo(ResponseModel):
@@ -37,16 +38,16 @@ class RunInfo(ResponseModel):
     position: int
     chain: str
     digest: str | None = None
-    """SHA-256 over memories, windows and counters, where asked for with `?digest=1`."""
+    """SHA-256 over memories, windows and counters; only with `?digest=1`."""
     step: int | None
-    """The step of the newest record that named one."""
+    """The newest step that a request named."""
     memory: MemorySizes
     windows: dict[str, WindowState]
     created_at: str
     encoder: dict[str, Any] | None
-    """Fingerprint of the encoder the run is bound to."""
+    """Fingerprint of the encoder that the run is bound to."""
     dimension: int | None
-    """d, fixed by the first committed request."""
+    """d, fixed by the run's first request."""
     barrier: BarrierState | None = None
     """Null where the run has no barrier."""
 
@@ -62,11 +63,11 @@ class NewCheckpoint(Wire):
 
     name: Name
     step: Count | None = None
-    """The trainer's step, for the record."""
+    """The trainer's step; stored, not interpreted."""
 
 
 class Checkpoint(ResponseModel):
-    """A name for a position of a run's history."""
+    """A name for a position in a run's history."""
 
     name: str
     branch: int
@@ -76,7 +77,7 @@ class Checkpoint(ResponseModel):
 
 
 class CheckpointList(ResponseModel):
-    """`GET /runs/{id}/checkpoints`, the oldest first."""
+    """`GET /runs/{id}/checkpoints`, oldest first."""
 
     checkpoints: list[Checkpoint]
 
@@ -88,7 +89,8 @@ class Restore(Wire):
 
 
 class Fork(Wire):
-    """`POST /runs/{id}/fork`: copy the run under another name, as it was at the checkpoint (null: as it is)."""
+    """`POST /runs/{id}/fork`: copy the run under a new name."""
 
     run_id: Name
     checkpoint: Name | None = None
+    """Copy the run as it was at this checkpoint; null: as it is now."""
