@@ -8,8 +8,7 @@ from collections.abc import AsyncIterator, Sequence
 from functools import partial
 
 from memr_client.errors import InvalidRequest
-from memr_client.schemas import RewardRequest, RunConfig
-from memr_client.schemas.insight import Audits, Explain, Explanation, MemoryRead, Provenance
+from memr_client.schemas import Audits, Explain, Explanation, MemoryRead, Provenance, RewardRequest, RunConfig
 
 from memr_service.engine import inputs
 from memr_service.engine.service import Service
