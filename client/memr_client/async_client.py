@@ -15,16 +15,22 @@ from memr_client.base import CHUNK_BYTES, PROBE_S, BaseClient, complete_file
 from memr_client.calls import Answer, Call
 from memr_client.columns import Array, Columns, Texts
 from memr_client.errors import BadAnswer, MemrError
-from memr_client.schemas import Calibration, Checkpoint, HistoryRow, RewardResponse, RunConfig, RunInfo, Version
-from memr_client.schemas.insight import (
+from memr_client.schemas import (
     Audits,
+    Calibration,
+    Checkpoint,
     Completions,
     Explanation,
+    HistoryRow,
     Map,
     Page,
     Provenance,
     ReplayProgress,
     ReplayResult,
+    RewardResponse,
+    RunConfig,
+    RunInfo,
+    Version,
 )
 from memr_client.tries import Tries
 

@@ -15,30 +15,28 @@ from pydantic import TypeAdapter, ValidationError
 from memr_client.columns import JSON, Array, Columns, Texts, checked, encode, reward_request
 from memr_client.errors import BadAnswer, MemrError, from_document
 from memr_client.schemas import (
+    Audits,
     Calibration,
     Checkpoint,
     CheckpointList,
+    Completions,
+    Explain,
+    Explanation,
     Fork,
     History,
     HistoryRow,
+    Map,
     NewCheckpoint,
+    Page,
+    Provenance,
+    ReplayLine,
+    ReplayRequest,
     Restore,
     RewardResponse,
     RunConfig,
     RunInfo,
     RunList,
     Version,
-)
-from memr_client.schemas.insight import (
-    Audits,
-    Completions,
-    Explain,
-    Explanation,
-    Map,
-    Page,
-    Provenance,
-    ReplayLine,
-    ReplayRequest,
 )
 
 if TYPE_CHECKING:

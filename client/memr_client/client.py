@@ -16,16 +16,22 @@ from memr_client.base import CHUNK_BYTES, PROBE_S, BaseClient, complete_file
 from memr_client.calls import Answer, Call
 from memr_client.columns import Array, Columns, Texts
 from memr_client.errors import BadAnswer, MemrError
-from memr_client.schemas import Calibration, Checkpoint, HistoryRow, RewardResponse, RunConfig, RunInfo, Version
-from memr_client.schemas.insight import (
+from memr_client.schemas import (
     Audits,
+    Calibration,
+    Checkpoint,
     Completions,
     Explanation,
+    HistoryRow,
     Map,
     Page,
     Provenance,
     ReplayProgress,
     ReplayResult,
+    RewardResponse,
+    RunConfig,
+    RunInfo,
+    Version,
 )
 from memr_client.tries import Tries
 
@@ -195,7 +201,7 @@ class RewardClient(BaseClient[httpx.BaseTransport]):
         client.explain("gsm8k-seed0", position=12, item=0)                           # as that item was scored
 
         Args:
-            asked: fields of `memr_client.schemas.insight.Explain`.
+            asked: fields of `memr_client.schemas.Explain`.
         """
         return self._do(calls.explain(self._name(run_id), asked))
 
@@ -236,7 +242,7 @@ class RewardClient(BaseClient[httpx.BaseTransport]):
         client.completions("gsm8k-seed0", sort="reward", right=False, text="sorry")
 
         Args:
-            page: which, and in what order; `memr_client.schemas.insight.Page` explains each. Default: the newest 50.
+            page: which, and in what order; `memr_client.schemas.Page` explains each. Default: the newest 50.
         """
         return self._do(calls.completions(self._name(run_id), **page))
 

@@ -13,8 +13,7 @@ from typing import Any
 import numpy as np
 import pytest
 from memr_client.errors import InvalidRequest, MalformedBody
-from memr_client.schemas import RunConfig
-from memr_client.schemas.insight import ReplayResult
+from memr_client.schemas import ReplayResult, RunConfig
 from memr_service.engine.run_registry import RunRegistry
 from memr_service.insight.replay.difference import first_difference
 from memr_service.insight.replay.replay import replay, what_if

@@ -14,8 +14,7 @@ from typing import Annotated, Any
 import typer
 from memr_client import RewardClient
 from memr_client.errors import InvalidRequest, UnknownRun
-from memr_client.schemas import RunConfig
-from memr_client.schemas.insight import Quantity, ReplayProgress, ReplayResult, Scored
+from memr_client.schemas import Quantity, ReplayProgress, ReplayResult, RunConfig, Scored
 from rich.table import Table
 
 from memr_service.cli import figures

@@ -8,8 +8,7 @@ from collections.abc import AsyncIterator, Sequence
 from functools import partial
 
 from memr_client.errors import InvalidRequest
-from memr_client.schemas import RewardRequest, RunConfig
-from memr_client.schemas.insight import Audits, Explain, Explanation, MemoryRead, Provenance
+from memr_client.schemas import Audits, Explain, Explanation, MemoryRead, Provenance, RewardRequest, RunConfig
 
 from memr_service.engine import inputs
 from memr_service.engine.service import Service
@@ -20,7 +19,8 @@ from memr_service.insight.journal_reader import JournalReader
 from memr_service.insight.provenance import provenance
 from memr_service.insight.replay import worker
 from memr_service.insight.replay.replay import what_if
-from memr_service.run.run import Run, score
+from memr_service.rewards.score import score
+from memr_service.run.run import Run
 
 
 class InsightService:
@@ -93,7 +93,7 @@ class InsightService:
 
         def explained(run: Run) -> Explanation:
             run.check_dimension(batch)
-            effects = score(run.state, run.config, batch, write=False)
+            effects = score(run.state, batch, write=False)
             readings = read(run.state, batch, 0, asked.neighbours, write=False, first_serial=run.state.serial)
             return explain(run_id, run.state, batch, 0, effects, readings)
 

@@ -8,8 +8,7 @@ from functools import partial
 from weakref import WeakKeyDictionary
 
 import numpy as np
-from memr_client.schemas import HistoryRow, MemorySize, MemorySizes
-from memr_client.schemas.insight import Completion, Completions, Map, MapPoint
+from memr_client.schemas import Completion, Completions, HistoryRow, Map, MapPoint, MemorySize, MemorySizes
 
 from memr_service.engine.service import Service
 from memr_service.insight.dashboard.completions import Table
