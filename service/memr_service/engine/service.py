@@ -28,7 +28,7 @@ from memr_service.run.run import Run, Submission
 from memr_service.settings import Settings
 from memr_service.state.record import Batch, Record
 from memr_service.store import open_store
-from memr_service.store.base import Store
+from memr_service.store.capabilities import Store
 
 T = TypeVar("T")
 
@@ -148,7 +148,7 @@ class Service(RunApi):
         if stored is None:
             return None
         require_same_body(request.request_id, items.digest, stored.body_digest)
-        return Response(stored.answer, replayed=True)
+        return Response(stored.response, replayed=True)
 
     def _commit_once(
         self, run: Run, items: inputs.Items, batch: Batch, submission: Submission, begin_by: float | None
@@ -177,7 +177,7 @@ class Service(RunApi):
 
     async def damaged_records(self) -> int:
         """Records that were cut from journals since the service began, for metrics."""
-        return sum(damage.records for damage in await self._engine.ask(self.store.damages))
+        return sum(damage.records for damage in await self._engine.ask(self.store.journal.damages))
 
     def rewinds(self) -> int:
         """How often a run was found to have lost records in a shared store, for metrics."""
