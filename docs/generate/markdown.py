@@ -17,10 +17,11 @@ def cell(text: str) -> str:
     return " ".join(text.split()).replace("|", "\\|")
 
 
-MARKED = re.compile(r"(<!-- table: ([a-z][a-z0-9-]*) -->\n).*?(<!-- end -->)", re.DOTALL)
-"""A block that `make docs-tables` writes."""
+def marked(kind: str) -> re.Pattern[str]:
+    """The blocks of a page that a command writes: `<!-- KIND: NAME -->` to `<!-- end -->`."""
+    return re.compile(rf"(<!-- {kind}: ([a-z][a-z0-9-]*) -->\n).*?(<!-- end -->)", re.DOTALL)
 
 
-def fill(page: str, write: Callable[[str], str]) -> str:
-    """The page with each marked block replaced by what `write` gives for its name."""
-    return MARKED.sub(lambda found: f"{found[1]}{write(found[2])}\n{found[3]}", page)
+def fill(page: str, kind: str, write: Callable[[str], str]) -> str:
+    """The page with each block of this kind replaced by what `write` gives for its name."""
+    return marked(kind).sub(lambda found: f"{found[1]}{write(found[2])}\n{found[3]}", page)
