@@ -20,7 +20,7 @@ CHAIN = bytes(range(32))
 def effects() -> Effects:
     """What a first request of four items does: nobody reads the lone success, the failures read each other."""
     batch = make_batch(["a"] * 4, unit_rows(np.random.default_rng(0), 4), [1, 0, 0, 0])
-    return replace(score(State(config()), config(), batch, write=True), warnings=["a warning"])
+    return replace(score(State(config()), batch, write=True), warnings=["a warning"])
 
 
 def answered(items: list[int] | None = None, **timing_ms: float) -> RewardResponse:

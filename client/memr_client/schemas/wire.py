@@ -26,7 +26,7 @@ Matrix = Annotated[
         }
     ),
 ]
-"""Embeddings on the wire. The service checks them when it makes the array (`memr_service.engine.inputs`)."""
+"""Embeddings on the wire. The service checks them when it makes the array."""
 
 Share = Annotated[float, Field(ge=0, le=1, strict=True)]
 

@@ -7,19 +7,17 @@ import contextlib
 import threading
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import partial
 from importlib import metadata
 from typing import Any, TypeVar
 
-import orjson
-from memr_client.errors import DeadlineExceeded, InvalidRequest, ProblemError
+from memr_client.errors import DeadlineExceeded, ProblemError
 from memr_client.schemas import RewardRequest, RunConfig, Version
 
 from memr_service.encoder import Encoders
 from memr_service.engine import inputs
 from memr_service.engine.barriers import Member
-from memr_service.engine.embedding import Sent, sent_embeddings
 from memr_service.engine.idempotency import SingleFlight, require_same_body
 from memr_service.engine.run_api import RunApi
 from memr_service.engine.run_thread import shutting_down
@@ -104,81 +102,64 @@ class Service(RunApi):
         """
         if self._draining:
             raise shutting_down()
-        try:
-            keys = inputs.identities(request)
-            sent = sent_embeddings(request, keys)
-            digest = inputs.body_digest(request, sent.raw if sent else ()) if request.request_id is not None else b""
-        except (UnicodeEncodeError, orjson.JSONEncodeError):
-            raise InvalidRequest(
-                "A text holds a lone surrogate, which no encoding can carry.",
-                limit="valid Unicode",
-                remedy="Decode the text with errors='replace' before sending it.",
-            ) from None
-        work = partial(self._answer, request, keys, sent, digest, deadline, time.perf_counter() - queued_s)
-        if request.mode == "eval" or request.request_id is None or not keys:
+        items = inputs.read(request, deadline, queued_s)
+        work = partial(self._answer, items)
+        if request.mode == "eval" or request.request_id is None or not items:
             return await work()
         name = (request.run_id, request.request_id)
         joined = name in self._in_flight
-        answered, replayed = await self._in_flight(name, request.request_id, digest, work)
+        answered, replayed = await self._in_flight(name, request.request_id, items.digest, work)
         return answered, replayed or joined
 
-    async def _answer(
-        self,
-        request: RewardRequest,
-        keys: list[bytes],
-        sent: Sent | None,
-        digest: bytes,
-        deadline: float | None,
-        started: float,
-    ) -> tuple[bytes, bool]:
+    async def _answer(self, items: inputs.Items) -> tuple[bytes, bool]:
         """The five hops. Should the run's config change between encoding and scoring, they begin again."""
+        request, begin_by = items.request, items.deadline if items.sent is not None else None
         while True:
             run = await self._open(request)
             barrier = None if request.mode == "eval" else await self.barriers.of(run)
-            if not keys and barrier is None:
+            if not items and barrier is None:
                 return await self._engine.ask(run.nothing), False
-            if sent is None or barrier is not None:  # what was answered before is not encoded again, nor does it wait
-                stored = await self._engine.ask(self._replay, run, request, digest)
+            if items.sent is None or barrier is not None:  # what was answered before is not encoded again
+                stored = await self._engine.ask(self._replay, run, items)
                 if stored is not None:
                     return self._replayed(request, stored)
             begun = time.perf_counter()
-            embedded = await self.embedder.batch(run, request, keys, sent, deadline)
-            timing = {"queue": 1e3 * (begun - started), "encode": 1e3 * (time.perf_counter() - begun)}
+            embedded = await self.embedder.batch(run, items)
+            timing = {"queue": 1e3 * (begun - items.started), "encode": 1e3 * (time.perf_counter() - begun)}
             batch, warnings = embedded.batch, embedded.warnings(run.config)
-            submission = Submission(request.request_id, digest, warnings, timing, started)
-            begin_by = deadline if sent is not None else None  # where texts were encoded, it has begun in time
+            digest = b"" if request.request_id is None and barrier is None else items.digest
+            submission = Submission(request.request_id, digest, warnings, timing, items.started)
             if request.mode == "eval":
                 answered: bytes = await self._engine.ask(_in_time, begin_by, run.evaluate, batch, submission)
             elif barrier is None:
-                stored, done = await self._engine.ask(self._commit_once, run, request, batch, submission, begin_by)
+                stored, done = await self._engine.ask(self._commit_once, run, items, batch, submission, begin_by)
                 if stored is not None:
                     return self._replayed(request, stored)
                 if done is None:
                     continue
                 (answered,), record = done
-                self._remember(run, record.first_serial, request.prompts, request.completions)
+                self._remember(run, record.first_serial, items.prompts, items.completions)
             else:
-                if not digest:
-                    submission = replace(submission, body_digest=inputs.body_digest(request, sent.raw if sent else ()))
-                answered = await _stay(barrier.join(Member(request, batch, submission)))
+                answered = await _stay(barrier.join(Member(items, batch, submission)))
             self._observe(request, False, embedded.encoded, embedded.truncated, answered)
             return answered, False
 
-    def _replay(self, run: Run, request: RewardRequest, digest: bytes) -> bytes | None:
+    def _replay(self, run: Run, items: inputs.Items) -> bytes | None:
         """What a request was answered with before, if it was (called in the engine's thread)."""
+        request = items.request
         if request.request_id is None or request.mode == "eval":
             return None
         stored = run.answered(request.request_id)
         if stored is None:
             return None
-        require_same_body(request.request_id, digest, stored.body_digest)
+        require_same_body(request.request_id, items.digest, stored.body_digest)
         return stored.answer
 
     def _commit_once(
-        self, run: Run, request: RewardRequest, batch: Batch, submission: Submission, begin_by: float | None
+        self, run: Run, items: inputs.Items, batch: Batch, submission: Submission, begin_by: float | None
     ) -> tuple[bytes | None, tuple[list[bytes], Record] | None]:
         """What the request was answered with before, else what `Runs.commit` gives (called in the engine's thread)."""
-        stored = self._replay(run, request, submission.body_digest)
+        stored = self._replay(run, items)
         if stored is not None:
             return stored, None
         return None, _in_time(begin_by, self._runs.commit, run, batch, [submission])

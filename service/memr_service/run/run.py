@@ -11,16 +11,14 @@ from itertools import islice
 import numpy as np
 import orjson
 from memr_client.errors import InvalidRequest
-from memr_client.schemas import HistoryRow, MemorySize, MemorySizes, RunConfig, RunInfo, WindowState
+from memr_client.schemas import HistoryRow, MemorySize, MemorySizes, RunInfo, WindowState
 
-from memr_service.rewards import official, open_group
-from memr_service.rewards import score as scoring
-from memr_service.rewards.shaping import doubts
+from memr_service.rewards.score import score
+from memr_service.rewards.shaping import rejection_warnings
 from memr_service.run import history
 from memr_service.run.live_state import Limits, LiveState
 from memr_service.run.response import timed, untimed
 from memr_service.state.record import Batch, Effects, Record, Seat, seal
-from memr_service.state.state import State
 from memr_service.store.base import AlreadyAnswered, Moved, NewResponse, Store, StoredRecord, StoredResponse, StoredRun
 from memr_service.store.lineage import clipped
 
@@ -75,7 +73,7 @@ class Run(LiveState):
             started = time.perf_counter()
 
             # Read and score: over views, so nothing is changed yet.
-            effects = score(self.state, self.config, batch, write=True, expired=expired)
+            effects = score(self.state, batch, write=True, expired=expired)
             scored = time.perf_counter()
 
             # Commit: the record and the answers to its request ids, durable together or not at all.
@@ -102,8 +100,8 @@ class Run(LiveState):
         self.used_at = time.monotonic()
         self.check_dimension(batch)
         started = time.perf_counter()
-        effects = score(self.state, self.config, batch, write=False)
-        warnings = [*submission.warnings, *doubts(self.config, batch, effects.rejected)]
+        effects = score(self.state, batch, write=False)
+        warnings = [*submission.warnings, *rejection_warnings(self.config, batch, effects.rejected)]
         effects = replace(effects, warnings=warnings)
         timing = submission.all_timings({"score": 1e3 * (time.perf_counter() - started)})
         state = self.state
@@ -151,7 +149,7 @@ class Run(LiveState):
     ) -> tuple[Record, bytes]:
         """The record of what a batch does, and its bytes."""
         warnings = list(dict.fromkeys(text for one in submissions for text in one.warnings))
-        warnings += doubts(self.config, batch, effects.rejected)
+        warnings += rejection_warnings(self.config, batch, effects.rejected)
         return seal(
             Record(
                 branch=self.branch,
@@ -195,14 +193,6 @@ class Run(LiveState):
                 raise
             return False
         return True
-
-
-def score(state: State, config: RunConfig, batch: Batch, *, write: bool, expired: Sequence[bytes] = ()) -> Effects:
-    """What a batch does to a state, by the run's order and barrier; nothing is changed (see `Run.reward`)."""
-    if write and config.barrier == "snapshot":
-        return open_group.score(state, config, batch, expired)
-    law = official.score if config.order == "official" else scoring.score
-    return law(state, config, batch, write=write)
 
 
 def untimed_answers(run_id: str, record: Record) -> list[bytes]:

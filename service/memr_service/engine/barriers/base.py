@@ -14,18 +14,18 @@ from typing import Protocol
 
 import numpy as np
 from memr_client.errors import ProblemError
-from memr_client.schemas import RewardRequest
 
-from memr_service.engine.inputs import foreign
+from memr_service.engine.inputs import Items
+from memr_service.rewards.guards import foreign_stretches
 from memr_service.run.run import Submission
 from memr_service.state.record import Batch, Record
 
 
 @dataclass(eq=False)
 class Member:
-    """One request at a barrier: its batch, and the answer it waits for."""
+    """One request at a barrier: its items, their batch, and the answer it waits for."""
 
-    request: RewardRequest
+    items: Items
     batch: Batch
     submission: Submission
     answer: asyncio.Future[bytes] = field(default_factory=lambda: asyncio.get_running_loop().create_future())
@@ -139,6 +139,12 @@ def group_name(seat: Item) -> bytes:
     return member.batch.group_names[int(member.batch.group[item])]
 
 
+def texts_of(seats: Sequence[Item]) -> tuple[list[str], list[str]]:
+    """Whole completions and prompts of the seats' items, in their order."""
+    completions = [member.items.completions[item] for member, item in seats]
+    return completions, [member.items.prompts[item] for member, item in seats]
+
+
 def merged(seats: Sequence[Item]) -> Batch:
     """One batch of the seats' items, in their order."""
     batches = [(member.batch, item) for member, item in seats]
@@ -179,9 +185,7 @@ def _column(columns: list[list[str | None] | None], seats: Sequence[Item]) -> li
 
 def _foreign(seats: Sequence[Item], group: list[int]) -> np.ndarray:
     """As `Batch.foreign`, now that all siblings are there."""
-    prompts = [member.request.prompts[item] for member, item in seats]
-    completions = [member.request.completions[item] for member, item in seats]
-    return foreign(prompts, completions, np.array(group))
+    return foreign_stretches(*texts_of(seats), np.array(group))
 
 
 def _numbers(columns: list[np.ndarray | None], seats: Sequence[Item]) -> np.ndarray | None:

@@ -127,6 +127,6 @@ class GroupBarrier(Waiting):
 
 def _by_index(seats: list[Item]) -> list[Item]:
     """A group's items by `index` where all have one, else as they came."""
-    if any(member.request.index is None for member, _ in seats):
+    if any(member.items.request.index is None for member, _ in seats):
         return seats
-    return sorted(seats, key=lambda seat: seat[0].request.index[seat[1]])  # type: ignore[index]
+    return sorted(seats, key=lambda seat: seat[0].items.request.index[seat[1]])  # type: ignore[index]

@@ -11,16 +11,15 @@ import numpy as np
 from memr_client.errors import Unavailable
 from memr_client.schemas import BarrierState
 
-from memr_service.engine import inputs
-from memr_service.engine.barriers import Barrier, BarrierLease, Item, Member, merged, new_barrier
+from memr_service.engine.barriers import Barrier, BarrierLease, Item, Member, merged, new_barrier, texts_of
 from memr_service.engine.run_registry import RunRegistry
 from memr_service.engine.run_thread import RunThread, shutting_down
 from memr_service.run.run import Run
 from memr_service.state.record import Record
 from memr_service.store.base import Store
 
-Written = Callable[[Run, int, Sequence[inputs.Text], Sequence[inputs.Text]], None]
-"""Told of a run's newest record: its first serial number, its items' prompts and their completions."""
+Written = Callable[[Run, int, Sequence[str], Sequence[str]], None]
+"""Called with a run's newest record: its first serial number, its items' prompts and their completions."""
 
 
 class BarrierManager:
@@ -108,8 +107,7 @@ class BarrierManager:
         for member, answered in zip(members, answers, strict=True):
             if not member.answer.done():
                 member.answer.set_result(answered)
-        prompts = [member.request.prompts[item] for member, item in seats]
-        completions = [member.request.completions[item] for member, item in seats]
+        completions, prompts = texts_of(seats)
         self._written(run, record.first_serial, prompts, completions)
         return record
 

@@ -37,7 +37,7 @@ class StepBarrier(Waiting):
         Raises:
             InvalidRequest: no step, part or parts; other `parts` than the round's; the seat has another body.
         """
-        step, part, parts = _step_part_parts(member.request)
+        step, part, parts = _step_part_parts(member.items.request)
         missed = self._missed.get(step, set())
         if step not in self._rounds and part in missed:
             missed.discard(part)
