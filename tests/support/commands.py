@@ -12,12 +12,13 @@ from pathlib import Path
 from typing import Any
 
 import yaml
-from docs.generate.cli import every_command, parameters
 from memr_client.schemas import RewardRequest, RunConfig
 from memr_client.verl.options import Options
 from memr_service.cli import commands as cli
 from memr_service.settings import Settings
 from typer.models import OptionInfo
+
+from docs.generate.cli import every_command, parameters
 
 ROOT = Path(__file__).parents[2]
 PLACE = re.compile(r"(?:benchmarks|client|docker|docs|examples|service|tests)/[\w./-]+")
