@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import json
 
 import pytest
 from memr_client.errors import Conflict, UnknownRun
@@ -91,9 +90,9 @@ def test_no_items_are_answered_and_make_no_record() -> None:
         async with serving() as service:
             for _ in range(2):
                 for request in (texts(n=0), texts(n=0, request_id="id"), texts(n=0, step=3)):
-                    answer, replayed = await service.reward(request)
-                    assert json.loads(answer)["rewards"] == []
-                    assert not replayed
+                    response = await service.reward(request)
+                    assert response.fields["rewards"].tolist() == []
+                    assert not response.replayed
                 before = await everything(service)
                 assert before[0]["step"] is None
                 await ask(service, rows())

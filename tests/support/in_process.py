@@ -47,9 +47,10 @@ class InProcess:
         return info
 
     def reward(self, **fields: Any) -> dict[str, Any]:
-        """The parsed answer to `POST /reward`; `self.replayed` says whether it had been given before."""
-        answer, self.replayed = self._wait_for(self._service.reward(RewardRequest(**fields)))
-        parsed: dict[str, Any] = json.loads(answer)
+        """The parsed response to `POST /reward`; `self.replayed` says whether it had been given before."""
+        response = self._wait_for(self._service.reward(RewardRequest(**fields)))
+        self.replayed = response.replayed
+        parsed: dict[str, Any] = json.loads(response.body)
         return parsed
 
     def info(self, run_id: str) -> RunInfo:

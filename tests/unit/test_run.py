@@ -99,8 +99,8 @@ def batches(seed: int, count: int, prompts: int = 9) -> list[Batch]:
 
 
 def reward(run: Run, batch: Batch, request_id: str | None = None, body: bytes = b"body") -> bytes:
-    (answer,), _ = run.reward(batch, [Submission(request_id, body)])
-    return answer
+    (response,), _ = run.reward(batch, [Submission(request_id, body)])
+    return response.body
 
 
 def values(answer: bytes) -> dict[str, Any]:
@@ -161,7 +161,7 @@ def test_the_journal_holds_what_was_sent_and_answered() -> None:
 def test_a_batch_of_another_dimension_is_refused_and_changes_nothing() -> None:
     run = open_run(SqliteStore(None))
     other = make_batch(["a"], unit_rows(np.random.default_rng(2), 1, 5), [1])
-    assert RewardResponse.model_validate_json(run.evaluate(other, Submission())).rewards == [0]
+    assert RewardResponse.model_validate_json(run.evaluate(other, Submission()).body).rewards == [0]
     reward(run, batches(2, 1)[0])
     before = everything(run)
     for attempt in (lambda: reward(run, other), lambda: run.evaluate(other, Submission())):
@@ -198,11 +198,11 @@ def test_eval_reads_and_leaves_everything_as_it_was() -> None:
     run = open_run(SqliteStore(None), order="read_first")
     before = everything(run)
     sent = batches(4, 12)
-    assert set(values(run.evaluate(sent[0], Submission("id")))["components"]["exploit"]["raw"]) == {None}
+    assert set(values(run.evaluate(sent[0], Submission("id")).body)["components"]["exploit"]["raw"]) == {None}
     assert everything(run) == before
     for batch in sent:
         before = everything(run)
-        seen = values(run.evaluate(batch, Submission("id")))
+        seen = values(run.evaluate(batch, Submission("id")).body)
         assert run.answered("id") is None
         assert everything(run) == before
         told = values(reward(run, batch))
@@ -240,7 +240,7 @@ def test_several_requests_in_one_batch_get_their_own_items() -> None:
     )
     assert record.chain == one.state.chain
     for number, (items, part) in enumerate(zip(places, parts, strict=True)):
-        answer = values(part)
+        answer = values(part.body)
         assert answer["rewards"] == [whole["rewards"][item] for item in items]
         for side, counts in answer["support"].items():
             assert counts == [whole["support"][side][item] for item in items]
@@ -250,7 +250,7 @@ def test_several_requests_in_one_batch_get_their_own_items() -> None:
         assert answer["guards"] == {"rejected": [[] for _ in items]}
         stored = other.answered(str(number))
         assert stored is not None
-        assert stored.response == part
+        assert stored.response == part.body
 
 
 def test_no_items_are_answered_with_empty_lists_and_make_no_record() -> None:
@@ -259,7 +259,7 @@ def test_no_items_are_answered_with_empty_lists_and_make_no_record() -> None:
         if batch is not None:
             reward(run, batch)
         before = everything(run)
-        answer = RewardResponse.model_validate_json(run.nothing())
+        answer = RewardResponse.model_validate_json(run.nothing().body)
         assert answer.rewards == answer.support.success == answer.components["explore"].raw == []
         assert everything(run) == before
 
@@ -492,7 +492,7 @@ def test_a_replayed_run_has_the_same_graphs_and_gives_bit_equal_rewards(
     for name, index in twin.state.indexes.all().items():
         assert [(one.start, one.stop) for one in index.graphs] == ranges[name]
     for batch in sent[60:]:
-        assert values(twin.evaluate(batch, Submission())) == values(run.evaluate(batch, Submission()))
+        assert values(twin.evaluate(batch, Submission()).body) == values(run.evaluate(batch, Submission()).body)
         _, record = run.reward(batch, [Submission()])
         twin.state.apply(record)
     assert twin.state.digest() == run.state.digest()

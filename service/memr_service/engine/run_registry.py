@@ -17,7 +17,8 @@ from memr_client.schemas import Checkpoint, RunConfig, RunInfo
 from memr_service.run import archive
 from memr_service.run.live_state import Limits, Rewound
 from memr_service.run.presets import LAW, differences
-from memr_service.run.run import Run, Submission, answers, stored_record, untimed_answers
+from memr_service.run.response import Response, drafts, to_store
+from memr_service.run.run import Run, Submission, stored_record
 from memr_service.state.codec import unseal
 from memr_service.state.record import Batch, Record
 from memr_service.store.base import AlreadyAnswered, Moved, Snapshot, StoredCheckpoint, StoredRun
@@ -114,7 +115,7 @@ class RunRegistry:
             self._create(run_id, config, encoder)
         return run or self._existing(run_id)
 
-    def commit(self, run: Run, batch: Batch, submissions: Sequence[Submission]) -> tuple[list[bytes], Record] | None:
+    def commit(self, run: Run, batch: Batch, submissions: Sequence[Submission]) -> tuple[list[Response], Record] | None:
         """`Run.reward`; None if the run is not the one the batch was made for any more, or has given the answer."""
         return self._guarded(run, lambda: run.reward(batch, submissions))
 
@@ -261,7 +262,7 @@ class RunRegistry:
     ) -> RunInfo:
         """A new run with the records of another, answers included."""
         stored = (
-            (stored_record(replace(one, branch=0), payload), [*answers(one, untimed_answers(run_id, one))])
+            (stored_record(replace(one, branch=0), payload), [*to_store(one, drafts(run_id, one))])
             for one, payload in records
         )
         self._store.runs.restore(run_id, config, LAW, encoder, created_at, stored, base)

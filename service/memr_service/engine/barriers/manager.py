@@ -89,7 +89,7 @@ class BarrierManager:
         """Score and commit what waited at a barrier as one batch, and answer everybody."""
         if not seats:
             for member in members:
-                member.answer.set_result(await self._engine.ask(run.nothing))
+                member.response.set_result(await self._engine.ask(run.nothing))
             return None
         places: dict[Member, list[tuple[int, int]]] = {member: [] for member in members}
         for place, (member, item) in enumerate(seats):
@@ -105,10 +105,10 @@ class BarrierManager:
         done = await self._engine.ask(self._runs.commit, run, merged(seats), submissions)
         if done is None:
             raise _dropped()
-        answers, record = done
-        for member, answered in zip(members, answers, strict=True):
-            if not member.answer.done():
-                member.answer.set_result(answered)
+        responses, record = done
+        for member, response in zip(members, responses, strict=True):
+            if not member.response.done():
+                member.response.set_result(response)
         completions, prompts = texts_of(seats)
         self._written(run, record.first_serial, prompts, completions)
         return record
