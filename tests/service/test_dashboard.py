@@ -14,7 +14,7 @@ from memr_client import AsyncRewardClient, RewardClient
 from memr_client.schemas import History
 from memr_client.schemas.insight import Completions, Map
 from memr_service.app import create_app
-from memr_service.insight.dashboard import queries as gallery
+from memr_service.insight.dashboard import queries
 from memr_service.insight.dashboard.projection import project
 from memr_service.settings import Settings
 from starlette.testclient import TestClient
@@ -175,7 +175,7 @@ def test_a_text_is_looked_for_in_prompts_and_completions_in_any_case(client, mon
     assert {(row.prompt, row.outcome) for row in wrong} == {("prompt 1", 0.0)}
     assert [row.reward for row in wrong] == sorted((row.reward for row in wrong), reverse=True)
     assert listed(client, text="nobody said so").rows == []
-    monkeypatch.setattr(gallery, "SEARCHED", 12)
+    monkeypatch.setattr(queries, "SEARCHED", 12)
     told = listed(client, text="completion 1")
     assert (told.matching, told.searched) == (12, 12)
 
@@ -234,8 +234,8 @@ def test_a_restored_run_shows_its_own_history_alone(client):
 def test_more_runs_and_records_than_are_kept_at_hand_look_the_same(client, monkeypatch):
     play(client, 9)
     whole = listed(client, limit=200)
-    monkeypatch.setattr(gallery, "KEPT", 3)
-    monkeypatch.setattr(gallery, "KEPT_RUNS", 1)
+    monkeypatch.setattr(queries, "KEPT", 3)
+    monkeypatch.setattr(queries, "KEPT_RUNS", 1)
     client.post("/runs/run/fork", json={"run_id": "other"})
     for _ in range(2):
         assert listed(client, limit=200) == whole

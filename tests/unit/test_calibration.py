@@ -78,31 +78,31 @@ def column(made: list[dict[str, Any]], name: str) -> np.ndarray:
 
 
 @pytest.mark.parametrize("ceiling", [False, True])
-def test_a_tally_counts_and_finds_quantiles_as_numpy_does(ceiling: bool) -> None:
+def test_a_histogram_counts_and_finds_quantiles_as_numpy_does(ceiling: bool) -> None:
     rng = np.random.default_rng(3)
-    tally, values, right = Histogram(0.01, ceiling=ceiling), rng.normal(size=3000), rng.random(3000) < 0.3
+    histogram, values, right = Histogram(0.01, ceiling=ceiling), rng.normal(size=3000), rng.random(3000) < 0.3
     values[::50] = np.round(values[::50], 2)  # some are equal to limits
     values[7::100] = np.nan
     for part in np.array_split(np.arange(3000), 60):
-        tally.add(values[part], right[part])
-    assert (tally.seen().right, tally.seen().wrong) == tuple(
+        histogram.add(values[part], right[part])
+    assert (histogram.seen().right, histogram.seen().wrong) == tuple(
         np.count_nonzero(side & ~np.isnan(values)) for side in (right, ~right)
     )
     for limit in (-9.0, -0.5, 0.07, 1.03, 9.0):
-        counted = tally.above(limit) if ceiling else tally.below(limit)
+        counted = histogram.above(limit) if ceiling else histogram.below(limit)
         beyond = values > limit if ceiling else values < limit
         assert (counted.right, counted.wrong) == (np.count_nonzero(beyond & right), np.count_nonzero(beyond & ~right))
     for share in (0.0, 0.005, 0.5, 0.995, 1.0):
         for only, rows in ((False, ~np.isnan(values)), (True, right & ~np.isnan(values))):
             exact = np.quantile(values[rows], share, method="inverted_cdf")
-            assert abs(tally.quantile(share, right_only=only) - exact) <= 0.01
+            assert abs(histogram.quantile(share, right_only=only) - exact) <= 0.01
 
 
-def test_a_tally_of_nothing_has_no_quantile() -> None:
-    tally = Histogram(1)
-    tally.add(np.array([math.nan]), np.array([True]))
-    assert math.isnan(tally.quantile(0.5))
-    assert tally.below(3).right == tally.above(3).wrong == tally.seen().right == 0
+def test_an_empty_histogram_has_no_quantile() -> None:
+    histogram = Histogram(1)
+    histogram.add(np.array([math.nan]), np.array([True]))
+    assert math.isnan(histogram.quantile(0.5))
+    assert histogram.below(3).right == histogram.above(3).wrong == histogram.seen().right == 0
 
 
 # proposing
@@ -327,7 +327,7 @@ def test_where_prompts_are_too_many_to_hold_neighbours_are_counted_as_far_as_the
 ) -> None:
     made = requests()
     fill(client, "run", made)
-    monkeypatch.setattr(neighbours, "TABLE_BYTES", 64 * D * 4)
+    monkeypatch.setattr(neighbours, "PROMPT_BYTES", 64 * D * 4)
     told = by_setting(client.calibrate(), "explore")["neighbour_floor"]
     known, items = set(), 0
     for request in made:
