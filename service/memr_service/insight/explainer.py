@@ -8,8 +8,7 @@ from collections.abc import Sequence
 from functools import partial
 
 from memr_client.errors import InvalidRequest
-from memr_client.schemas import RewardRequest
-from memr_client.schemas.insight import Explain, Explanation, MemoryRead
+from memr_client.schemas import Explain, Explanation, MemoryRead, RewardRequest
 
 from memr_service.engine import inputs
 from memr_service.engine.service import Service

@@ -5,8 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 import numpy as np
-from memr_client.schemas import Component, RunConfig
-from memr_client.schemas.insight import ComponentTerm, Explanation, MemoryRead, Neighbour, WindowPlace
+from memr_client.schemas import Component, ComponentTerm, Explanation, MemoryRead, Neighbour, RunConfig, WindowPlace
 
 from memr_service.memory import View
 from memr_service.memory.view import exact_cosines

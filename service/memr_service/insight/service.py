@@ -5,8 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Sequence
 
-from memr_client.schemas import Calibration, RunConfig
-from memr_client.schemas.insight import Audits, Explain, Explanation, Provenance
+from memr_client.schemas import Audits, Calibration, Explain, Explanation, Provenance, RunConfig
 
 from memr_service.engine.service import Service
 from memr_service.insight.audits.runner import AuditRunner

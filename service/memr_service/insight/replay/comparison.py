@@ -8,8 +8,7 @@ from collections.abc import Iterable
 from typing import Any
 
 import numpy as np
-from memr_client.schemas import RunConfig
-from memr_client.schemas.insight import Difference, Quantity, ReplayResult, Scored, SettingResult
+from memr_client.schemas import Difference, Quantity, ReplayResult, RunConfig, Scored, SettingResult
 
 from memr_service.insight.auc import auc_by_group, correlation
 from memr_service.insight.replay.difference import first_difference

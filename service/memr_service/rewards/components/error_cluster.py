@@ -28,8 +28,9 @@ def error_cluster(
     beta: float = 0.2,
     similarity: float = 0.9,
 ) -> np.ndarray:
-    """-min(alpha * log(|C| + 1), beta) with C = {b in failures of the prompt: cos(a, b) >= similarity}; 0 if right.
+    """-min(alpha * log(|C| + 1), beta): the penalty of a wrong completion for repeating a mistake; 0 for a right one.
 
+    C = {b in the failures stored under the prompt: cos(a, b) >= similarity} are the times the mistake was made before.
     The penalty of MEDS (arXiv 2604.11297; alpha and beta as in its code) on other features. MEDS clusters the logits of
     the policy's last layers with HDBSCAN and takes the cluster of the nearest stored errors. Here a sentence encoder
     replaces the logits, and the ball of cosine `similarity` around the completion replaces the cluster: nothing has to

@@ -18,12 +18,13 @@ def partition(
     similarity: float = 0.9,
     floor: float = 0.0,
 ) -> np.ndarray:
-    """R * max(floor, (G - |class|) / (G - 1)), the class being the completions of the group that have the same idea.
+    """R * max(floor, (G - |class|) / (G - 1)): the outcome, times the share of the siblings that have another idea.
 
-    DARLING (arXiv 2509.02534; its code has a floor of 0.1). There a trained classifier decides which completions mean
-    the same, and union-find joins them into classes. Here the caller's labels decide; without labels, cosines of at
-    least `similarity` do, joined by union-find too, which find equal wording rather than equal ideas. Outcomes must not
-    be negative: being different would then cost more.
+    The class of a completion are the completions of its group that have the same idea, itself included; G is the size
+    of the group. DARLING (arXiv 2509.02534; its code has a floor of 0.1). There a trained classifier decides which
+    completions mean the same, and union-find joins them into classes. Here the caller's labels decide; without labels,
+    cosines of at least `similarity` do, joined by union-find too, which find equal wording rather than equal ideas.
+    Outcomes must not be negative: being different would then cost more.
 
     Args:
         label: number of each item's class (n,), the same within a group for the same idea, negative if the caller gave

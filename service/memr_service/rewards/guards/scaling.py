@@ -15,7 +15,7 @@ fewer than 20. The bounds are values of the window, not interpolated, so the siz
 
 
 def trimmed(window: np.ndarray, raw: np.ndarray) -> np.ndarray:
-    """(x - low) / (high - low + 1e-8), cut to [0, 1], between the window's 5th and 95th percentile.
+    """(x - low) / (high - low + 1e-8), cut to [0, 1]: min-max between the window's 5th and 95th percentile.
 
     Args:
         window: finite values, in any order, those of this request included.
