@@ -34,9 +34,10 @@ def trimmed(window: np.ndarray, raw: np.ndarray) -> np.ndarray:
 
 
 def rank(window: np.ndarray, raw: np.ndarray) -> np.ndarray:
-    """(values of the window < x + 0.5 * values = x) / values of the window: no value can squeeze the others.
+    """(below + 0.5 * equal) / size: the rank of a value in the window, so that no value can squeeze the others.
 
-    It makes small differences as large as big ones. Arguments and result are those of `trimmed`.
+    `below` and `equal` are the numbers of values in the window that are smaller than it and equal to it, `size` is that
+    of all. Small differences become as large as big ones. Arguments and result are those of `trimmed`.
     """
     if not len(window) or np.ptp(window) < FLAT:
         return np.zeros(len(raw))
