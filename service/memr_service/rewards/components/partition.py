@@ -39,15 +39,15 @@ def partition(
         (n,); NaN for an item without siblings (the quotient is 0 / 0) and for an item without a label if others have
         one: if it counted as unique, sending no label would pay most.
     """
-    paid = np.full(len(a), np.nan)
+    raw = np.full(len(a), np.nan)
     for number in np.unique(group):
         members = np.flatnonzero(group == number)
         if len(members) > 1:
             own = alike(a[members], similarity) if label is None else label[members]
             size = (own[:, None] == own).sum(axis=-1)
             different = np.maximum((len(members) - size) / (len(members) - 1), floor)
-            paid[members] = np.where(own >= 0, outcome[members] * different, np.nan)
-    return paid
+            raw[members] = np.where(own >= 0, outcome[members] * different, np.nan)
+    return raw
 
 
 def alike(a: np.ndarray, similarity: float) -> np.ndarray:
