@@ -7,15 +7,14 @@ from typing import Any, get_args
 
 from memr_client.schemas import COMPONENTS, Component, ComponentGuards, ComponentName
 from memr_service.rewards import components, guards
-from memr_service.rewards.components import centroids, exploit, explore
 
 from docs.generate import docstrings
 from docs.generate.fields import as_table, fields
 from docs.generate.markdown import table
 
 FORMULAS: dict[str, Callable[..., Any]] = {
-    "exploit": exploit.exploit,
-    "explore": explore.novelty,
+    "exploit": components.exploit,
+    "explore": components.explore,
     "error_cluster": components.error_cluster,
     "banded_novelty": components.banded_novelty,
     "contrast": components.contrast,
@@ -38,7 +37,7 @@ MEASURES: dict[str, Callable[..., Any]] = {
     "max_spread": guards.spread_cap,
     "bounds: p5-p95": guards.trimmed,
     "bounds: rank": guards.rank,
-    "centroids": centroids.exploit_by_centroids,
+    "centroids": components.exploit_by_centroids,
 }
 """Option -> the function that says what it measures."""
 

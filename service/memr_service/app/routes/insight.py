@@ -52,7 +52,7 @@ Most = Annotated[int, Query(ge=2, le=2000, description="At most so many, evenly 
 @router.get("/audits", summary="Is it collapsing?", responses=problems(*GUARDED, UnknownRun))
 async def audits(run_id: RunId, context: InContext, at: At = None) -> Audits:
     """The newest completions measured beside the run's first ones: collapse, leaks, drift, and what to do about it."""
-    return await context.desk.audits(run_id, at)
+    return await context.insight.audits(run_id, at)
 
 
 @router.get("/completions", summary="Completions with their rewards", responses=problems(*GUARDED, UnknownRun))
@@ -69,7 +69,7 @@ async def completions(
     text: Text = "",
 ) -> Completions:
     """A page of the run's completions as they were scored, with the beginnings of their texts where these are kept."""
-    return await context.desk.gallery.completions(
+    return await context.insight.dashboard.completions(
         run_id,
         after=after,
         offset=offset,
@@ -85,13 +85,13 @@ async def completions(
 @router.get("/map", summary="Both memories on a plane", responses=problems(*GUARDED, UnknownRun))
 async def map_memories(run_id: RunId, context: InContext, most: Most = 1000) -> Map:
     """A sample of what both memories hold, projected on its two principal components."""
-    return await context.desk.gallery.map(run_id, most)
+    return await context.insight.dashboard.map(run_id, most)
 
 
 @router.get("/provenance", summary="What a paper must cite", responses=problems(*GUARDED, UnknownRun))
 async def provenance(run_id: RunId, context: InContext) -> Provenance:
     """The resolved config, the encoder's fingerprint, versions, and the hash in which the run's history ends."""
-    return await context.desk.provenance(run_id)
+    return await context.insight.provenance(run_id)
 
 
 @router.post(
@@ -106,7 +106,7 @@ async def explain(run_id: RunId, request: Request, context: InContext) -> Explan
     Either a prompt and a completion, as they would be scored now and without being remembered; or a stored item, by its
     record or its serial number, as it was scored: its neighbours are then those of that time.
     """
-    return await context.desk.explain(run_id, await parse(request, Explain, context.settings))
+    return await context.insight.explain(run_id, await parse(request, Explain, context.settings))
 
 
 @router.post(
@@ -123,5 +123,5 @@ async def replay(run_id: RunId, request: Request, context: InContext) -> Streami
     leaves everything as it is (the default) reproduces every reward exactly, or says where it does not.
     """
     wanted = await parse(request, ReplayRequest, context.settings)
-    lines = await context.desk.replay(run_id, wanted.settings)
+    lines = await context.insight.replay(run_id, wanted.settings)
     return StreamingResponse(lines, media_type="application/x-ndjson")

@@ -14,7 +14,6 @@ from memr_service.app.body import parse, require_media
 from memr_service.app.context import Caller, InContext, RunId
 from memr_service.app.openapi import FILE, GUARDED, body_of, file_body, problems
 from memr_service.app.openrlhf import check_pattern
-from memr_service.insight.calibration import calibrate
 from memr_service.verifiers import require
 
 router = APIRouter(prefix="/runs", tags=["runs"])
@@ -69,7 +68,7 @@ async def read_history(
 ) -> History:
     """Per step: outcomes, rewards, each component raw and scaled, support, lengths, sizes. Poll with `after`."""
     if points is not None:
-        return History(rows=await context.desk.gallery.curve(run_id, after, points))
+        return History(rows=await context.insight.dashboard.curve(run_id, after, points))
     return History(rows=await context.service.history(run_id, after, limit))
 
 
@@ -84,7 +83,7 @@ async def calibrate_run(run_id: RunId, context: InContext) -> Calibration:
     The whole journal is read, beside the rewards that the run goes on giving. 409 while there are too few right
     completions to tell.
     """
-    return await calibrate(context.service, run_id)
+    return await context.insight.calibrate(run_id)
 
 
 @router.delete("/{run_id}", summary="Remove a run", status_code=204, responses=problems(*GUARDED, UnknownRun))
