@@ -17,7 +17,8 @@ from memr_client.schemas import RunConfig
 
 from memr_service.engine.service import Service
 from memr_service.run.run import Run
-from memr_service.state.record import Record, unseal
+from memr_service.state.codec import unseal
+from memr_service.state.record import Record
 from memr_service.state.state import State
 from memr_service.store.base import Snapshot, StoredRecord
 

@@ -18,7 +18,8 @@ from memr_service.rewards.shaping import rejection_warnings
 from memr_service.run import history
 from memr_service.run.live_state import Limits, LiveState
 from memr_service.run.response import Draft, Response, drafts, to_store
-from memr_service.state.record import Batch, Effects, Record, Seat, seal
+from memr_service.state.codec import seal
+from memr_service.state.record import Batch, Effects, Record, Seat
 from memr_service.store.base import AlreadyAnswered, Moved, NewResponse, StoredRecord, StoredResponse, StoredRun
 from memr_service.store.capabilities import Store
 from memr_service.store.lineage import clipped
@@ -156,7 +157,7 @@ class Run(LiveState):
                 branch=self.branch,
                 position=self.state.position + 1,
                 batch=batch,
-                effects=replace(effects, warnings=warnings, index=self.graphs.changes(self.state)),
+                effects=replace(effects, warnings=warnings, index_changes=self.graphs.changes(self.state)),
                 first_serial=self.state.serial,
                 parent=self.state.chain,
                 seats=[Seat(one.request_id, one.body_digest, one.items) for one in submissions],

@@ -12,7 +12,7 @@ from memr_service.engine.service import Service
 from memr_service.insight.calibration.rules import NEEDED, propose
 from memr_service.insight.calibration.survey import Survey
 from memr_service.insight.journal_reader import JournalReader
-from memr_service.state.record import unseal
+from memr_service.state.codec import unseal
 
 
 async def calibrate(service: Service, run_id: str) -> Calibration:

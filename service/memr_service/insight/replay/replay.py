@@ -103,8 +103,8 @@ def replay(
     for record in records:
         scored = score(state, record.batch, write=True, expired=_expired(state, record))
         # The record says when the run began to use an index graph. A state of another config has graphs of its own.
-        index = record.effects.index if own else [*_index_changes(state)]
-        effects = replace(scored, index=index, warnings=record.effects.warnings)
+        changes = record.effects.index_changes if own else [*_index_changes(state)]
+        effects = replace(scored, index_changes=changes, warnings=record.effects.warnings)
         yield Replayed(record, effects)
         state.apply(replace(record, effects=effects, first_serial=state.serial))
 
@@ -121,7 +121,7 @@ def _expired(state: State, record: Record) -> list[bytes]:
 
 def _index_changes(state: State) -> Iterator[IndexChange]:
     """Builds every graph that is due, and uses it from this record on."""
-    for name, index in state.indices().items():
+    for name, index in state.indexes.all().items():
         if wanted := index.next_graph():
             yield IndexChange(name, "build", *wanted)
             yield IndexChange(name, "swap", *wanted)
