@@ -167,7 +167,9 @@ def test_floors_between_prompts_rest_on_all_their_pairs_and_merging_on_pairs_a_v
 
 
 @pytest.mark.parametrize("order", ["hold_one_out", "read_first"])
-@pytest.mark.parametrize("more", [{}, {"min_similarity": 0.6, "success_threshold": 0.5, "k": 3}])
+@pytest.mark.parametrize(
+    "more", [{}, pytest.param({"min_similarity": 0.6, "success_threshold": 0.5, "k": 3}, marks=pytest.mark.slow)]
+)
 def test_a_run_with_the_proposed_limits_rejects_exactly_whom_they_were_said_to_reject(
     client: RewardClient, order: str, more: dict[str, Any]
 ) -> None:
