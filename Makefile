@@ -8,7 +8,7 @@ READY := $(VENV)/.ready
 # PIP_FIND_LINKS at a folder that holds the wheel.
 PIP_INSTALL = $(BIN)/python -m pip install --quiet -c constraints.txt $(if $(TORCH_INDEX_URL),--extra-index-url $(TORCH_INDEX_URL))
 
-.PHONY: help setup serve demo test bench profile hackbench crash chaos trl audits browser docker-check lint openapi experiment
+.PHONY: help setup serve demo test bench profile hackbench crash chaos trl audits browser docker-check lint openapi docs docs-reference docs-tables experiment
 
 help:  ## show the commands
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -62,6 +62,16 @@ lint: $(READY)  ## ruff, its formatter, and mypy --strict
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
+
+docs: $(READY)  ## build the documentation as HTML; a warning is an error
+	$(BIN)/python -m sphinx -q -n -W --keep-going -b html docs docs/_build/html
+	@echo 'The documentation is in docs/_build/html/index.html.'
+
+docs-reference: $(READY)  ## write the parts of the reference that the code decides
+	$(BIN)/python -m docs.generate reference
+
+docs-tables: $(READY)  ## write the measured tables into the pages, from docs/results
+	$(BIN)/python -m docs.generate tables
 
 openapi: $(READY)  ## write openapi.json anew
 	$(BIN)/python tests/unit/test_openapi.py

@@ -21,7 +21,7 @@ def opened(url: str) -> Iterator[RedisStore]:
 
 
 def make(store: RedisStore, name: str = "run") -> StoredRun:
-    return store.create(name, "{}", 1, None, WHEN)
+    return store.runs.create(name, "{}", 1, None, WHEN)
 
 
 def record(position: int, parent: str = "", chain: str = "", size: int = 1000) -> StoredRecord:

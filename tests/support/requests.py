@@ -45,8 +45,7 @@ class Step:
 
 
 async def ask(service: Service, request: RewardRequest) -> dict[str, Any]:
-    answer, _ = await service.reward(request)
-    parsed: dict[str, Any] = json.loads(answer)
+    parsed: dict[str, Any] = json.loads((await service.reward(request)).body)
     return parsed
 
 

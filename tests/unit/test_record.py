@@ -28,7 +28,7 @@ def record(n: int = 3, dimension: int = 2) -> Record:
         foreign=np.array([0, 7, 225][:n]),
     )
     effects = replace(
-        score(State(config()), config(), batch, write=True),
+        score(State(config()), batch, write=True),
         warnings=["a warning"],
         index=[IndexChange("failure", "build", 0, 5)],
         raw={"exploit": np.array([np.nan, -0.0, -1.5])[:n], "explore": np.full(n, 2**-40)},
@@ -94,7 +94,7 @@ def test_a_record_comes_back_bit_equal(n: int) -> None:
 
 def test_a_record_without_optional_columns_comes_back_bit_equal() -> None:
     batch = make_batch(["a"], unit_rows(np.random.default_rng(1), 1, 384), [1])
-    effects = score(State(config()), config(), batch, write=True)
+    effects = score(State(config()), batch, write=True)
     sealed, payload = seal(Record(0, 1, batch, effects, 0, GENESIS))
     assert_same(unseal(payload), sealed)
 

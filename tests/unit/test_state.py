@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from memr_client.schemas import RunConfig
 from memr_service.memory.hnsw import Graph, VectorRange, build
-from memr_service.rewards import score
+from memr_service.rewards.score import score
 from memr_service.state.record import Batch, Effects, IndexChange, Record, seal, unseal
 from memr_service.state.state import State
 from support.batches import DIMENSION, config, make_batch, random_batch, unit_rows
@@ -47,7 +47,7 @@ class Live:
 
     def reward(self, batch: Batch) -> Effects:
         state = self.state
-        effects = replace(score.score(state, state.config, batch, write=True), index=self._index_changes())
+        effects = replace(score(state, batch, write=True), index=self._index_changes())
         made = Record(0, state.position + 1, batch, effects, state.serial, state.chain)
         record, payload = seal(made)
         state.apply(record)
@@ -102,7 +102,7 @@ def test_a_fold_over_the_journal_is_the_live_state_and_scores_alike_at_every_rec
     for batch in batches(0, 40, prompts_for(chosen), chosen.storage):
         effects = live.reward(batch)
         record = unseal(live.journal[-1])
-        assert_same_effects(score.score(fold, chosen, record.batch, write=True), effects)
+        assert_same_effects(score(fold, record.batch, write=True), effects)
         fold.apply(record)
         assert_same(fold, live.state)
     if index and chosen.max_prompts > 12:
@@ -128,7 +128,7 @@ def test_a_restored_state_is_the_frozen_one_and_gives_the_same_rewards_from_then
     assert restored.digest() == digest
     for payload, effects in zip(live.journal[at:], later, strict=True):
         record = unseal(payload)
-        assert_same_effects(score.score(restored, chosen, record.batch, write=True), effects)
+        assert_same_effects(score(restored, record.batch, write=True), effects)
         restored.apply(record)
     assert_same(restored, live.state)
 
@@ -143,7 +143,7 @@ def test_what_was_frozen_does_not_change_while_both_states_go_on() -> None:
     other.restore(0, live.state.position, frozen)
     live.state.thaw()
     for batch in batches(3, 40, 9):
-        other.apply(unseal(seal(Record(0, 1, batch, score.score(other, other.config, batch, write=True), 0, b""))[1]))
+        other.apply(unseal(seal(Record(0, 1, batch, score(other, batch, write=True), 0, b""))[1]))
     for name, array in before.items():
         np.testing.assert_array_equal(frozen[name], array)
     assert other.digest() != live.state.digest()
@@ -201,7 +201,7 @@ def test_only_apply_changes_a_state() -> None:
         before = live.state.digest()
         for other in batches(7, 3, 9):
             for write in (True, False):
-                score.score(live.state, live.state.config, other, write=write)
+                score(live.state, other, write=write)
         assert live.state.digest() == before
 
 
@@ -261,7 +261,7 @@ def test_of_a_journals_graphs_only_those_in_use_at_its_end_are_looked_for() -> N
             (one.numbers.tolist(), one.live) for one in other.graphs
         ]
     batch = batches(14, 1, 25)[0]
-    one, other = (score.score(state, chosen, batch, write=True) for state in (live.state, restored))
+    one, other = (score(state, batch, write=True) for state in (live.state, restored))
     assert_same_effects(one, other)
 
 
@@ -295,5 +295,5 @@ def test_a_graph_that_nobody_has_is_built_on_the_spot() -> None:
     ranges = [(graph.start, graph.stop) for graph in live.state.memories["failure"].prompts.graphs]
     assert [(graph.start, graph.stop) for graph in restored.memories["failure"].prompts.graphs] == ranges
     batch = batches(11, 1, 25)[0]
-    one, other = (score.score(state, chosen, batch, write=True) for state in (live.state, restored))
+    one, other = (score(state, batch, write=True) for state in (live.state, restored))
     assert_same_effects(one, other)

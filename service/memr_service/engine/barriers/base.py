@@ -14,21 +14,22 @@ from typing import Protocol
 
 import numpy as np
 from memr_client.errors import ProblemError
-from memr_client.schemas import RewardRequest
 
-from memr_service.engine.inputs import foreign
+from memr_service.engine.inputs import Items
+from memr_service.rewards.guards import foreign_stretches
+from memr_service.run.response import Response
 from memr_service.run.run import Submission
 from memr_service.state.record import Batch, Record
 
 
 @dataclass(eq=False)
 class Member:
-    """One request at a barrier: its batch, and the answer it waits for."""
+    """One request at a barrier: its items, their batch, and the response it waits for."""
 
-    request: RewardRequest
+    items: Items
     batch: Batch
     submission: Submission
-    answer: asyncio.Future[bytes] = field(default_factory=lambda: asyncio.get_running_loop().create_future())
+    response: asyncio.Future[Response] = field(default_factory=lambda: asyncio.get_running_loop().create_future())
 
 
 Item = tuple[Member, int]
@@ -49,7 +50,7 @@ class Barrier(Protocol):
     def waiting(self) -> int:
         """Requests that wait now."""
 
-    def join(self, member: Member) -> asyncio.Future[bytes]:
+    def join(self, member: Member) -> asyncio.Future[Response]:
         """Take a seat; the future of its answer. A retry of a waiting request gets that one's future."""
 
     def drop(self, error: ProblemError) -> None:
@@ -78,9 +79,9 @@ class Waiting:
         for timer in self._timers:
             timer.cancel()
         for member in self._members:
-            if not member.answer.done():
-                member.answer.set_exception(error)
-                member.answer.exception()  # whoever still listens raises it; nobody is no reason to complain
+            if not member.response.done():
+                member.response.set_exception(error)
+                member.response.exception()  # whoever still listens raises it; nobody is no reason to complain
         self._members.clear()
         self._timers.clear()
 
@@ -118,9 +119,9 @@ class Waiting:
                 self.settled(record)
         except BaseException as error:
             for member in members:
-                if not member.answer.done():
-                    member.answer.set_exception(error)
-                    member.answer.exception()
+                if not member.response.done():
+                    member.response.set_exception(error)
+                    member.response.exception()
             if not isinstance(error, Exception):
                 raise
 
@@ -137,6 +138,12 @@ def group_name(seat: Item) -> bytes:
     """The id of the group an item belongs to."""
     member, item = seat
     return member.batch.group_names[int(member.batch.group[item])]
+
+
+def texts_of(seats: Sequence[Item]) -> tuple[list[str], list[str]]:
+    """Whole completions and prompts of the seats' items, in their order."""
+    completions = [member.items.completions[item] for member, item in seats]
+    return completions, [member.items.prompts[item] for member, item in seats]
 
 
 def merged(seats: Sequence[Item]) -> Batch:
@@ -179,9 +186,7 @@ def _column(columns: list[list[str | None] | None], seats: Sequence[Item]) -> li
 
 def _foreign(seats: Sequence[Item], group: list[int]) -> np.ndarray:
     """As `Batch.foreign`, now that all siblings are there."""
-    prompts = [member.request.prompts[item] for member, item in seats]
-    completions = [member.request.completions[item] for member, item in seats]
-    return foreign(prompts, completions, np.array(group))
+    return foreign_stretches(*texts_of(seats), np.array(group))
 
 
 def _numbers(columns: list[np.ndarray | None], seats: Sequence[Item]) -> np.ndarray | None:

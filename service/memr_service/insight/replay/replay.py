@@ -9,8 +9,8 @@ from dataclasses import dataclass, replace
 from memr_client.errors import InvalidRequest
 from memr_client.schemas import RunConfig
 
+from memr_service.rewards.score import score
 from memr_service.run.presets import differences, resolve
-from memr_service.run.run import score
 from memr_service.state.record import Effects, IndexChange, Record
 from memr_service.state.state import State
 from memr_service.store.base import Snapshot
@@ -97,7 +97,7 @@ def replay(
         state.restore(base.branch, base.position, base.arrays)
     own = not differences(recorded, config)
     for record in records:
-        scored = score(state, config, record.batch, write=True, expired=_expired(state, record))
+        scored = score(state, record.batch, write=True, expired=_expired(state, record))
         # The run took its graphs into use when they were built, which the record tells; any other state has its own.
         index = record.effects.index if own else [*_index_changes(state)]
         effects = replace(scored, index=index, warnings=record.effects.warnings)

@@ -1,0 +1,104 @@
+"""Sphinx's configuration. `make docs` builds the pages; nothing is fetched while it does."""
+
+from __future__ import annotations
+
+import ast
+import json
+from pathlib import Path
+from typing import Any
+
+from docutils import nodes
+from memr_client.errors import PROBLEMS
+from pydantic import BaseModel
+from sphinx.addnodes import pending_xref
+from sphinx.application import Sphinx
+from sphinx.environment import BuildEnvironment
+from sphinx.util.nodes import make_refnode
+
+ROOT = Path(__file__).parents[1]
+
+project = "memr"
+author = "The memr authors"
+copyright = "The memr authors"
+
+extensions = ["myst_parser", "sphinx.ext.autodoc", "sphinx.ext.napoleon", "sphinx_copybutton"]
+exclude_patterns = ["_build", "generate", "experiment", "operations.md"]
+
+html_theme = "furo"
+html_title = "memr"
+html_static_path = ["_static"]
+html_css_files = ["memr.css"]
+html_show_sphinx = False
+html_copy_source = False
+
+myst_heading_anchors = 4
+copybutton_exclude = ".linenos, .gp, .go"
+
+default_role = "code"
+napoleon_numpy_docstring = False
+autodoc_member_order = "bysource"
+autodoc_typehints = "signature"
+autodoc_typehints_format = "short"
+autodoc_mock_imports = ["trl", "transformers", "verl"]
+autodoc_preserve_defaults = True
+python_use_unqualified_type_names = True
+maximum_signature_line_length = 88
+
+nitpicky = True
+nitpick_ignore_regex = [
+    ("py:.*", r"(collections|contextlib|httpx|os|pydantic|typing_extensions)\..*"),
+    ("py:class", r"(.*\.)?(Array|Name|Outcome|RewardFunction|SharedOutcome|Source|Texts|Transport)"),
+]
+"""Names of other packages, whose documentation is not read so that a build needs no network; and aliases of types."""
+
+SCHEMAS = json.loads((ROOT / "openapi.json").read_text("utf-8"))["components"]["schemas"]
+TABLES = {
+    "RunConfig": ("reference/run-config", ""),
+    "Component": ("reference/components-and-guards", ""),
+    "Columns": ("reference/http-api", "rewardrequest"),
+    "Page": ("reference/http-api", "get-runsrun_idcompletions"),
+    **{problem.__name__: ("reference/errors", "") for problem in PROBLEMS.values()},
+}
+"""Types that are described elsewhere than under the bodies of the HTTP API, and errors: page and anchor."""
+
+
+def code_in_docstrings(app: Sphinx, what: str, name: str, thing: Any, options: Any, lines: list[str]) -> None:
+    """Show the paragraphs of a docstring that are Python code as code."""
+    paragraphs = "\n".join(lines).split("\n\n")
+    lines[:] = "\n\n".join(map(_as_code, paragraphs)).split("\n")
+
+
+def _as_code(paragraph: str) -> str:
+    try:
+        statements = ast.parse(paragraph).body
+    except SyntaxError:
+        return paragraph
+    calls = (ast.Call, ast.Assign, ast.AsyncWith, ast.With)
+    if not any(isinstance(node, calls) for statement in statements for node in ast.walk(statement)):
+        return paragraph
+    return ".. code-block:: python\n\n    " + paragraph.replace("\n", "\n    ")
+
+
+def no_fields_in_signatures(
+    app: Sphinx, what: str, name: str, thing: Any, options: Any, signature: str | None, returns: str | None
+) -> tuple[str | None, str | None]:
+    """A model's fields stand below its name, not behind it."""
+    return ("()", None) if isinstance(thing, type) and issubclass(thing, BaseModel) else (signature, returns)
+
+
+def to_the_tables(
+    app: Sphinx, env: BuildEnvironment, node: pending_xref, content: nodes.TextElement
+) -> nodes.reference | None:
+    """A type of the wire links to the table of its fields."""
+    name = node["reftarget"].rpartition(".")[2]
+    page, anchor = TABLES.get(name, ("reference/http-api", name.lower()))
+    if node.get("refdomain") != "py" or not (name in TABLES or name in SCHEMAS):
+        return None
+    return make_refnode(app.builder, node["refdoc"], page, anchor, content)
+
+
+def setup(app: Sphinx) -> None:
+    """Connect what is done beside the extensions."""
+    app.connect("autodoc-process-docstring", code_in_docstrings, priority=400)
+    app.connect("autodoc-process-signature", no_fields_in_signatures)
+    app.connect("missing-reference", to_the_tables)
