@@ -243,7 +243,7 @@ def test_graphs_are_built_once_for_all_who_open_the_run_later(url: str, monkeypa
         graphs = graphs_of(one)
         assert any(graphs.values())
         digest = one.info("run").digest
-    for module in ("graphs", "state"):
+    for module in ("run.index_builds", "state.index_set"):
         monkeypatch.delattr(f"memr_service.{module}.build")  # whoever builds one fails
     with InProcess(url) as later:
         assert later.info("run").digest == digest
@@ -303,7 +303,7 @@ def test_a_long_journal_lies_in_several_keys_and_is_read_as_one(url: str, monkey
         for number in range(30):
             (one, other)[number % 2].reward(**batch(number))
         uid = one._service._runs._open["run"].uid
-        segments = one.store._journal.segments(uid)  # type: ignore[attr-defined]
+        segments = one.store.journal.segments(uid)
         assert len(segments) > 3
         assert [record.position for record in one.store.journal.records(uid, [(0, 0, 99)])] == list(range(1, 31))
         assert [record.position for record in one.store.journal.records(uid, [(0, 9, 21)])] == list(range(10, 22))

@@ -95,7 +95,7 @@ class Run(LiveState):
         names = [name for name in names if name in self.state.open_groups]
         if not names or self.state.dimension is None:
             return None
-        return self.reward(Batch.of_nothing(self.state.dimension), [], names)[1]
+        return self.reward(Batch.empty(self.state.dimension), [], names)[1]
 
     def evaluate(self, batch: Batch, submission: Submission) -> Response:
         """Rewards for a batch that leaves no trace (L10)."""
@@ -111,7 +111,7 @@ class Run(LiveState):
 
     def nothing(self) -> Response:
         """The answer to a request of no items: empty lists, no record."""
-        return self.evaluate(Batch.of_nothing(self.state.dimension or 1), Submission(started=time.perf_counter()))
+        return self.evaluate(Batch.empty(self.state.dimension or 1), Submission(started=time.perf_counter()))
 
     def answered(self, request_id: str) -> StoredResponse | None:
         """What a request id was answered with on this run's own history (L12)."""

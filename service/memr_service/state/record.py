@@ -46,7 +46,7 @@ class Batch:
     needs it."""
 
     @classmethod
-    def of_nothing(cls, dimension: int) -> Batch:
+    def empty(cls, dimension: int) -> Batch:
         """A batch without items."""
         none, no_rows = np.empty(0, "<i4"), np.empty((0, dimension), np.float32)
         return cls([], no_rows, none, no_rows, np.empty(0), none, none)
