@@ -170,12 +170,6 @@ def together(client, bodies, run):
     return answers
 
 
-def test_mathematics_is_judged_out_of_process(client):
-    client.put("/runs/math", json=CONFIG | {"verifier": "math"})
-    sent = body(r"\boxed{\frac{24}{2}}", r"\boxed{13}", label="$12$")
-    assert ask(client, sent, "math")["scores"] == [1.0, 0.0]
-
-
 def test_fields_that_a_newer_openrlhf_may_send_are_passed_over(client):
     assert ask(client, body("12", images=[None]))["scores"] == [1.0]
 

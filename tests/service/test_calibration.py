@@ -167,7 +167,9 @@ def test_neighbour_floors_come_from_pairs_of_prompts_and_merging_from_pairs_of_r
 
 
 @pytest.mark.parametrize("order", ["hold_one_out", "read_first"])
-@pytest.mark.parametrize("more", [{}, {"min_similarity": 0.6, "success_threshold": 0.5, "k": 3}])
+@pytest.mark.parametrize(
+    "more", [{}, pytest.param({"min_similarity": 0.6, "success_threshold": 0.5, "k": 3}, marks=pytest.mark.slow)]
+)
 def test_a_run_with_the_proposed_limits_rejects_exactly_as_many_as_was_predicted(
     client: RewardClient, order: str, more: dict[str, Any]
 ) -> None:
