@@ -94,7 +94,7 @@ def test_score_sets_presets_side_by_side(memr, rollouts, tmp_path):
     assert all(f"│ {name} " in every for name in [*PRESETS, "your outcomes"])
     assert "│ random " in two
     assert "│ shuffled " not in two
-    assert "What each preset would pay whom" not in one
+    assert "Rewards under each preset" not in one
     assert (status, said) == (1, "")
     assert "no preset 'memory-x'" in complaint
 
@@ -131,7 +131,7 @@ def test_an_empty_file_of_rollouts_is_said_to_be_empty(memr, rollouts):
     rollouts.write_text("\n")
     status, _, complaint = memr("score", rollouts)
     assert status == 1
-    assert "holds no rollouts" in complaint
+    assert "has no rollouts" in complaint
 
 
 def test_a_new_key_opens_what_its_entry_says(memr, tmp_path):
@@ -196,7 +196,7 @@ def test_a_run_goes_back_to_a_checkpoint_and_is_copied_from_it(memr, server):
         _, restored, _ = memr("runs", "restore", "travelled", "start", "--url", server)
         _, forked, _ = memr("runs", "fork", "travelled", "travelled-twin", "--checkpoint", "start", "--url", server)
         assert "start" in listed
-        assert "back at start: position 1, on branch 1 (it was at position 2 of branch 0)" in restored
+        assert "to start: position 1 on branch 1 (before: position 2 on branch 0)" in restored
         assert "travelled-twin is a copy of travelled at position 1" in forked
         assert client.run(digest=True).digest == client.run("travelled-twin", digest=True).digest == start.digest
         assert memr("runs", "checkpoint", "delete", "travelled", "start", "--url", server)[0] == 0
@@ -263,7 +263,7 @@ def test_the_demo_plays_and_explains(memr):
     status, said, _ = memr("demo", "--encoder", "hashed")
     assert status == 0
     assert "96 model solutions of 24 GSM8K questions" in said
-    assert "How to read it" in said
+    assert "How to read the table" in said
 
 
 @pytest.mark.parametrize("module", ["typer", "hnswlib", "fastapi"])

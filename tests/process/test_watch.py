@@ -19,7 +19,7 @@ import pytest
 from memr_client import RewardClient
 from memr_client.errors import MemrError, UnknownRun
 from memr_service.cli.history import metrics
-from memr_service.cli.sinks import Kind, open_sink
+from memr_service.cli.sinks import SinkKind, open_sink
 from memr_service.cli.watch import follow, watch
 from support.serving import free_port, serving
 
@@ -51,7 +51,7 @@ def train(client: RewardClient, step: int | None, seed: int | None = None) -> No
     )
 
 
-def write_once(client: RewardClient, folder: Path, kind: Kind = "jsonl", from_now: bool = False) -> list[str]:
+def write_once(client: RewardClient, folder: Path, kind: SinkKind = "jsonl", from_now: bool = False) -> list[str]:
     """Everything there is; what a person was told."""
     told: list[str] = []
     with closing(open_sink(kind, folder, name(client))) as sink:
@@ -118,14 +118,14 @@ def test_a_restored_run_is_followed_onto_its_new_branch(client: RewardClient, tm
     write_once(client, tmp_path)
     client.restore(name(client), "step-1")
     told = write_once(client, tmp_path)
-    assert "restored to an earlier position: on from 2, on branch 1" in told[0]
+    assert "restored to an earlier position: continuing after 2, on branch 1" in told[0]
     train(client, 2, seed=77)
     write_once(client, tmp_path)
     client.restore(name(client), "step-2")
     for step in range(3, 6):
         train(client, step)
     told = write_once(client, tmp_path)
-    assert "on from 3, on branch 2" in told[0]
+    assert "continuing after 3, on branch 2" in told[0]
     wrote = [(line["branch"], line["position"], line["step"]) for line in lines(tmp_path, client)]
     first = [(0, position, position - 1) for position in range(1, 6)]
     assert wrote == [*first, (1, 3, 2), (2, 4, 3), (2, 5, 4), (2, 6, 5)]
@@ -253,7 +253,7 @@ def test_mlflow_gets_each_step_in_one_run(
     ("kind", "package"), [("tensorboard", "tensorboard"), ("wandb", "wandb"), ("mlflow", "mlflow-skinny")]
 )
 def test_a_library_that_is_missing_is_named_with_what_installs_it(
-    kind: Kind, package: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    kind: SinkKind, package: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     for module in ("tensorboard.summary", "wandb", "mlflow"):
         monkeypatch.setitem(sys.modules, module, None)
@@ -296,6 +296,6 @@ def test_a_watcher_outlives_the_server(tmp_path: Path) -> None:
     finally:
         watcher.send_signal(signal.SIGINT)
         _, said = watcher.communicate(timeout=30)
-    assert "going on." in said
+    assert "continuing." in said
     assert watcher.returncode == 0
     assert [line["step"] for line in lines(tmp_path, client)] == [0, 1, 2]

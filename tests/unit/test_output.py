@@ -70,7 +70,7 @@ def test_no_path_writes_nowhere():
     [
         ("rewards.csv", "cannot tell"),
         ("nowhere/rewards.jsonl", "does not exist"),
-        ("in.jsonl", "is the file that is read"),
+        ("in.jsonl", "is the input file"),
     ],
 )
 def test_a_place_that_cannot_be_written_to_is_refused_beforehand(tmp_path, name, says):
