@@ -35,8 +35,8 @@ NEVER = 1 << 60
 def opened(folder: Path | None, chosen: RunConfig, limits: Limits = Limits(NEVER)) -> Iterator[tuple[RunRegistry, Run]]:
     """A run `run` over a store of its own."""
     store = SqliteStore(folder)
-    if store.find("run") is None:
-        store.create("run", chosen.model_dump_json(), LAW, None, "2026-01-01")
+    if store.runs.find("run") is None:
+        store.runs.create("run", chosen.model_dump_json(), LAW, None, "2026-01-01")
     with ThreadPoolExecutor(1) as background:
         runs = RunRegistry(store, background, limits, lambda run: None)
         run = runs.find("run")

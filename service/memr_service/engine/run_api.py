@@ -22,7 +22,7 @@ from memr_service.run.live_state import Limits
 from memr_service.run.presets import resolve
 from memr_service.run.run import Run
 from memr_service.settings import Settings
-from memr_service.store.base import Store
+from memr_service.store.capabilities import Store
 from memr_service.store.texts import Texts
 
 T = TypeVar("T")
@@ -43,7 +43,7 @@ class RunApi:
         self._background = ThreadPoolExecutor(2, "memr-background")  # a snapshot need not wait for a graph
         limits = Limits(settings.snapshot_bytes, settings.journal_bytes, 60 * settings.idle_minutes)
         self._runs = RunRegistry(store, self._background, limits, lambda run: self.barriers.forget(run))
-        self.barriers = BarrierManager(store, settings.address, self._engine, self._runs, self._remember)
+        self.barriers = BarrierManager(store.leases, settings.address, self._engine, self._runs, self._remember)
 
     # Runs
 

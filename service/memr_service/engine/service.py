@@ -7,7 +7,7 @@ import contextlib
 import threading
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from importlib import metadata
 from typing import Any, TypeVar
@@ -23,12 +23,12 @@ from memr_service.engine.run_api import RunApi
 from memr_service.engine.run_thread import shutting_down
 from memr_service.engine.versions import library_versions
 from memr_service.run.presets import LAW
-from memr_service.run.response import known_at_the_end
+from memr_service.run.response import Response
 from memr_service.run.run import Run, Submission
 from memr_service.settings import Settings
 from memr_service.state.record import Batch, Record
 from memr_service.store import open_store
-from memr_service.store.base import Store
+from memr_service.store.capabilities import Store
 
 T = TypeVar("T")
 
@@ -38,16 +38,14 @@ PRELOAD_AFTER_S = 2.0
 
 @dataclass(frozen=True)
 class RewardEvent:
-    """One answered request, for metrics."""
+    """One request and its response, for metrics."""
 
     run_id: str
     mode: str
     items: int
-    replayed: bool
     encoded: int
     truncated: int
-    timing_ms: dict[str, float]
-    memory: dict[str, Any]
+    response: Response
 
 
 class Service(RunApi):
@@ -56,7 +54,7 @@ class Service(RunApi):
     def __init__(self, settings: Settings, store: Store, encoders: Encoders | None = None) -> None:
         super().__init__(settings, store, encoders)
         self.observers: list[Callable[[RewardEvent], None]] = []
-        self._in_flight: SingleFlight[tuple[bytes, bool]] = SingleFlight()
+        self._in_flight: SingleFlight[Response] = SingleFlight()
         self._preload = threading.Timer(PRELOAD_AFTER_S, self._load_default_encoder)
         self._preload.daemon = True
         self._draining = False
@@ -91,10 +89,8 @@ class Service(RunApi):
 
     # The main path: schema -> encoder -> memory -> reward -> store
 
-    async def reward(
-        self, request: RewardRequest, deadline: float | None = None, queued_s: float = 0.0
-    ) -> tuple[bytes, bool]:
-        """The answer to `POST /reward` (a `RewardResponse` as JSON), and whether it had been given before.
+    async def reward(self, request: RewardRequest, deadline: float | None = None, queued_s: float = 0.0) -> Response:
+        """The response to `POST /reward`.
 
         Args:
             deadline: instant of `time.monotonic()` by which encoding, or scoring of embeddings sent, must have begun.
@@ -108,21 +104,21 @@ class Service(RunApi):
             return await work()
         name = (request.run_id, request.request_id)
         joined = name in self._in_flight
-        answered, replayed = await self._in_flight(name, request.request_id, items.digest, work)
-        return answered, replayed or joined
+        response = await self._in_flight(name, request.request_id, items.digest, work)
+        return replace(response, replayed=True) if joined else response
 
-    async def _answer(self, items: inputs.Items) -> tuple[bytes, bool]:
+    async def _answer(self, items: inputs.Items) -> Response:
         """The five hops. Should the run's config change between encoding and scoring, they begin again."""
         request, begin_by = items.request, items.deadline if items.sent is not None else None
         while True:
             run = await self._open(request)
             barrier = None if request.mode == "eval" else await self.barriers.of(run)
             if not items and barrier is None:
-                return await self._engine.ask(run.nothing), False
+                return await self._engine.ask(run.nothing)
             if items.sent is None or barrier is not None:  # what was answered before is not encoded again
                 stored = await self._engine.ask(self._replay, run, items)
                 if stored is not None:
-                    return self._replayed(request, stored)
+                    return self._observed(request, stored)
             begun = time.perf_counter()
             embedded = await self.embedder.batch(run, items)
             timing = {"queue": 1e3 * (begun - items.started), "encode": 1e3 * (time.perf_counter() - begun)}
@@ -130,21 +126,20 @@ class Service(RunApi):
             digest = b"" if request.request_id is None and barrier is None else items.digest
             submission = Submission(request.request_id, digest, warnings, timing, items.started)
             if request.mode == "eval":
-                answered: bytes = await self._engine.ask(_in_time, begin_by, run.evaluate, batch, submission)
+                response = await self._engine.ask(_in_time, begin_by, run.evaluate, batch, submission)
             elif barrier is None:
                 stored, done = await self._engine.ask(self._commit_once, run, items, batch, submission, begin_by)
                 if stored is not None:
-                    return self._replayed(request, stored)
+                    return self._observed(request, stored)
                 if done is None:
                     continue
-                (answered,), record = done
+                (response,), record = done
                 self._remember(run, record.first_serial, items.prompts, items.completions)
             else:
-                answered = await _stay(barrier.join(Member(items, batch, submission)))
-            self._observe(request, False, embedded.encoded, embedded.truncated, answered)
-            return answered, False
+                response = await _stay(barrier.join(Member(items, batch, submission)))
+            return self._observed(request, response, embedded.encoded, embedded.truncated)
 
-    def _replay(self, run: Run, items: inputs.Items) -> bytes | None:
+    def _replay(self, run: Run, items: inputs.Items) -> Response | None:
         """What a request was answered with before, if it was (called in the engine's thread)."""
         request = items.request
         if request.request_id is None or request.mode == "eval":
@@ -153,20 +148,16 @@ class Service(RunApi):
         if stored is None:
             return None
         require_same_body(request.request_id, items.digest, stored.body_digest)
-        return stored.answer
+        return Response(stored.response, replayed=True)
 
     def _commit_once(
         self, run: Run, items: inputs.Items, batch: Batch, submission: Submission, begin_by: float | None
-    ) -> tuple[bytes | None, tuple[list[bytes], Record] | None]:
+    ) -> tuple[Response | None, tuple[list[Response], Record] | None]:
         """What the request was answered with before, else what `Runs.commit` gives (called in the engine's thread)."""
         stored = self._replay(run, items)
         if stored is not None:
             return stored, None
         return None, _in_time(begin_by, self._runs.commit, run, batch, [submission])
-
-    def _replayed(self, request: RewardRequest, stored: bytes) -> tuple[bytes, bool]:
-        self._observe(request, True, 0, 0, stored)
-        return stored, True
 
     # What operators ask
 
@@ -186,7 +177,7 @@ class Service(RunApi):
 
     async def damaged_records(self) -> int:
         """Records that were cut from journals since the service began, for metrics."""
-        return sum(damage.records for damage in await self._engine.ask(self.store.damages))
+        return sum(damage.records for damage in await self._engine.ask(self.store.journal.damages))
 
     def rewinds(self) -> int:
         """How often a run was found to have lost records in a shared store, for metrics."""
@@ -202,21 +193,11 @@ class Service(RunApi):
         fingerprint = await self.embedder.fingerprint(self._resolve(RunConfig()), needed=False) if loaded else None
         return Version(version=metadata.version("memr"), law=LAW, encoder=fingerprint, versions=library_versions())
 
-    def _observe(self, request: RewardRequest, replayed: bool, encoded: int, truncated: int, answer: bytes) -> None:
-        if self.observers:
-            fields = known_at_the_end(answer)
-            event = RewardEvent(
-                request.run_id,
-                request.mode,
-                len(request.prompts),
-                replayed,
-                encoded,
-                truncated,
-                fields["timing_ms"],
-                fields["memory"],
-            )
-            for observer in self.observers:
-                observer(event)
+    def _observed(self, request: RewardRequest, response: Response, encoded: int = 0, truncated: int = 0) -> Response:
+        event = RewardEvent(request.run_id, request.mode, len(request.prompts), encoded, truncated, response)
+        for observer in self.observers:
+            observer(event)
+        return response
 
     def _load_default_encoder(self) -> None:
         try:
@@ -225,7 +206,7 @@ class Service(RunApi):
             return  # whoever needs it is told; callers that send embeddings do not
 
 
-async def _stay(answer: asyncio.Future[bytes]) -> bytes:
+async def _stay(answer: asyncio.Future[Response]) -> Response:
     """Wait for the answer of a seat, even when the caller leaves: its retry then finds the same work in flight."""
     while not answer.done():
         with contextlib.suppress(asyncio.CancelledError):

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import logging
 from concurrent.futures import Executor, Future
-from pathlib import Path
 from threading import Event
 
 from memr_service.memory.hnsw import Graph, VectorRange, build
 from memr_service.state.record import IndexChange
 from memr_service.state.state import State
-from memr_service.store.base import Store, StoredRun
+from memr_service.store.base import StoredRun
+from memr_service.store.capabilities import IndexFiles
 
 logger = logging.getLogger("memr.run")
 
@@ -18,9 +18,9 @@ logger = logging.getLogger("memr.run")
 class IndexBuilds:
     """What is being built for a run, and what its store keeps for it."""
 
-    def __init__(self, run: StoredRun, store: Store, background: Executor, seed: int) -> None:
+    def __init__(self, run: StoredRun, files: IndexFiles | None, background: Executor, seed: int) -> None:
         self._run = run
-        self._store = store
+        self._files = files
         self._background = background
         self._seed = seed
         self._given_up = Event()
@@ -59,8 +59,9 @@ class IndexBuilds:
         begun = self.begun.get(name)
         if begun is not None and begun[:2] == (start, stop):
             return begun[2].result()
-        file = self._file(name, start, stop)
-        return state.indices()[name].load(start, stop, file) if file else None
+        if self._files is None:
+            return None
+        return state.indices()[name].load(start, stop, self._files.find(self._run.uid, _file(name, start, stop)))
 
     def close(self) -> None:
         """Give up what has not been finished."""
@@ -70,20 +71,22 @@ class IndexBuilds:
 
     def _build(self, name: str, stretch: VectorRange) -> Graph:
         graph = build(stretch, self._seed, self._given_up)
-        if file := self._file(name, stretch.start, stretch.stop):
-            graph.save(file)
-            self._store.keep_index(self._run.uid, file)
+        if self._files is not None:
+            self._files.save(self._run.uid, _file(name, stretch.start, stretch.stop), graph.save)
         return graph
 
     def _sweep(self, state: State) -> None:
         """Remove the files of graphs that others have taken the place of."""
+        if self._files is None:
+            return
         used = {_stem(name, start, stop) for name, (start, stop, _) in self.begun.items()}
         for name, index in state.indices().items():
             used |= {_stem(name, graph.start, graph.stop) for graph in index.graphs}
-        self._store.sweep_indices(self._run.uid, used)
+        self._files.sweep(self._run.uid, used)
 
-    def _file(self, name: str, start: int, stop: int) -> Path | None:
-        return self._store.index_file(self._run.uid, f"{_stem(name, start, stop)}.hnsw")
+
+def _file(name: str, start: int, stop: int) -> str:
+    return f"{_stem(name, start, stop)}.hnsw"
 
 
 def _stem(name: str, start: int, stop: int) -> str:

@@ -17,18 +17,19 @@ from memr_client.errors import ProblemError
 
 from memr_service.engine.inputs import Items
 from memr_service.rewards.guards import foreign_stretches
+from memr_service.run.response import Response
 from memr_service.run.run import Submission
 from memr_service.state.record import Batch, Record
 
 
 @dataclass(eq=False)
 class Member:
-    """One request at a barrier: its items, their batch, and the answer it waits for."""
+    """One request at a barrier: its items, their batch, and the response it waits for."""
 
     items: Items
     batch: Batch
     submission: Submission
-    answer: asyncio.Future[bytes] = field(default_factory=lambda: asyncio.get_running_loop().create_future())
+    response: asyncio.Future[Response] = field(default_factory=lambda: asyncio.get_running_loop().create_future())
 
 
 Item = tuple[Member, int]
@@ -49,7 +50,7 @@ class Barrier(Protocol):
     def waiting(self) -> int:
         """Requests that wait now."""
 
-    def join(self, member: Member) -> asyncio.Future[bytes]:
+    def join(self, member: Member) -> asyncio.Future[Response]:
         """Take a seat; the future of its answer. A retry of a waiting request gets that one's future."""
 
     def drop(self, error: ProblemError) -> None:
@@ -78,9 +79,9 @@ class Waiting:
         for timer in self._timers:
             timer.cancel()
         for member in self._members:
-            if not member.answer.done():
-                member.answer.set_exception(error)
-                member.answer.exception()  # whoever still listens raises it; nobody is no reason to complain
+            if not member.response.done():
+                member.response.set_exception(error)
+                member.response.exception()  # whoever still listens raises it; nobody is no reason to complain
         self._members.clear()
         self._timers.clear()
 
@@ -118,9 +119,9 @@ class Waiting:
                 self.settled(record)
         except BaseException as error:
             for member in members:
-                if not member.answer.done():
-                    member.answer.set_exception(error)
-                    member.answer.exception()
+                if not member.response.done():
+                    member.response.set_exception(error)
+                    member.response.exception()
             if not isinstance(error, Exception):
                 raise
 
