@@ -53,7 +53,7 @@ def test_a_check_is_repeated_once_it_is_stale(monkeypatch):
 def test_a_store_that_does_not_answer_is_not_ready(monkeypatch):
     monkeypatch.setattr(readiness, "PATIENCE_S", 0.01)
     failing = asyncio.run(Readiness(Checked(hang=True), serving()).failing())
-    assert failing == {"store": "no answer within 0.01 s"}
+    assert failing == {"store": "no response within 0.01 s"}
 
 
 def test_the_store_is_not_asked_while_the_server_starts_or_drains():
