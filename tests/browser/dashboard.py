@@ -114,7 +114,7 @@ def test_the_list_of_runs_leads_to_a_run_with_all_its_curves(page: Page, url: st
     expect(page.locator("figure canvas").first).to_be_visible()
     titles = page.locator("figcaption > span").all_inner_texts()
     for title in (
-        *("Outcome", "Reward", "exploit, raw", "Scaled", "Weight share", "Completions in memory"),
+        *("Outcome", "Reward", "exploit, raw", "Scaled", "Share of the reward", "Completions in memory"),
         *("Diversity", "Rejected", "Merged", "Evicted"),
     ):
         assert any(one.startswith(title) for one in titles), title
@@ -185,7 +185,7 @@ def test_completions_are_sorted_filtered_turned_over_and_explained(page: Page, u
     wrong = 8 - int(sum(request(7)["outcomes"]))
     expect(page.get_by_text(f"1 to {wrong} of {wrong}")).to_be_visible()
     page.get_by_role("link", name="Explain item").first.click()
-    expect(page.get_by_text("Successes that it read")).to_be_visible()
+    expect(page.get_by_text("Successes read")).to_be_visible()
     look(page, "explain")
 
 
@@ -204,7 +204,7 @@ def test_a_text_of_ones_own_is_explained(page: Page, url: str) -> None:
     page.get_by_label("Prompt").fill("How much is 7 + 5?")
     page.get_by_label("Completion").fill("It is 12.")
     page.get_by_role("button", name="Explain").click()
-    expect(page.get_by_text("The sum")).to_be_visible()
+    expect(page.get_by_text("Components of the reward")).to_be_visible()
     look(page, "explain-own")
 
 
@@ -217,12 +217,12 @@ def test_the_map_tells_the_text_under_the_pointer_and_goes_by_keys(page: Page, u
     chart.focus()
     page.keyboard.press("ArrowRight")
     look(page, "map")
-    told = page.locator(".told p").nth(1).inner_text().removeprefix("Completion: ")
+    selected = page.locator(".selected p").nth(1).inner_text().removeprefix("Completion: ")
     page.keyboard.press("Enter")
-    expect(page.locator("blockquote").nth(1)).to_contain_text(told[:100])
+    expect(page.locator("blockquote").nth(1)).to_contain_text(selected[:100])
     page.go_back()
     page.locator(".map canvas").click(position={"x": 300, "y": 200})
-    expect(page.get_by_text("The sum")).to_be_visible()
+    expect(page.get_by_text("Components of the reward")).to_be_visible()
 
 
 def test_merged_entries_are_counted_and_neighbours_lead_on(page: Page, url: str) -> None:
@@ -254,7 +254,7 @@ def test_runs_are_compared_on_one_chart(page: Page, url: str) -> None:
 
 def test_latency_is_told_hop_by_hop(page: Page, url: str) -> None:
     page.goto(f"{url}/#/latency")
-    expect(page.get_by_role("cell", name="commit: the record is durable")).to_be_visible()
+    expect(page.get_by_role("cell", name="commit: make the record durable")).to_be_visible()
     look(page, "latency")
 
 
@@ -287,13 +287,13 @@ def test_every_view_is_reached_by_keys_alone(page: Page, url: str) -> None:
     press(page, "Reward")
     expect(page.get_by_role("columnheader", name="Reward")).to_have_attribute("aria-sort", "descending")
     press(page, "Explain item .*")
-    expect(page.get_by_text("Successes that it read")).to_be_visible()
+    expect(page.get_by_text("Successes read")).to_be_visible()
     press(page, "Map")
     expect(page.locator(".map canvas")).to_be_visible()
     reach(page, "Map of .*")
     page.keyboard.press("ArrowRight")
     page.keyboard.press("Enter")
-    expect(page.get_by_text("Successes that it read")).to_be_visible()
+    expect(page.get_by_text("Successes read")).to_be_visible()
     press(page, "Audits")
     expect(page.get_by_role("columnheader", name="what to do")).to_be_visible()
 
@@ -327,8 +327,8 @@ def test_a_key_is_asked_for_and_kept_for_the_session(browser: Browser, page: Pag
         page.goto(url)
         for key in ("wrong", KEY):
             page.get_by_role("textbox", name="API key").fill(key)
-            page.get_by_role("button", name="Use it").click()
-        expect(page.get_by_text("No run yet.")).to_be_visible()
+            page.get_by_role("button", name="Use key").click()
+        expect(page.get_by_text("No runs yet.")).to_be_visible()
         page.reload()
-        expect(page.get_by_text("No run yet.")).to_be_visible()
+        expect(page.get_by_text("No runs yet.")).to_be_visible()
         assert KEY not in page.evaluate("JSON.stringify(localStorage)")
