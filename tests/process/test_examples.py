@@ -43,7 +43,7 @@ def test_the_client_example_gets_rewards_for_each_step_and_a_conflict(server):
 def test_the_embedded_example_remembers_across_clients():
     *rewards, parts, later = run("embedded.py", "--encoder", "hashed")
     assert len(rewards) == 3
-    assert parts.startswith("of its parts:")
+    assert parts.startswith("raw components:")
     assert later.startswith("a day later: exploit -")
 
 
