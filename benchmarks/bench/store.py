@@ -1,4 +1,4 @@
-"""Where the servers of a bench keep their runs: in a folder, or in a Redis that writes every commit to its disk."""
+"""The stores of a benchmark's servers: a folder, or a Redis that writes every commit to its disk."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ STORES = ("embedded", "redis")
 
 
 @dataclass(frozen=True)
-class Place:
-    """A store of its own."""
+class BenchStore:
+    """A store for one server."""
 
     url: str
     redis: RedisServer | None = None
 
     def processor_s(self) -> float:
-        """Processor time that the store has taken beside the servers that use it."""
+        """Processor time of the store outside the servers' processes."""
         if self.redis is None:
             return 0.0
         with self.redis.client() as asked:
@@ -29,11 +29,11 @@ class Place:
 
 
 @contextmanager
-def place(store: str) -> Iterator[Place]:
-    """An empty store of a kind of `STORES`, until the block ends."""
-    if store == "redis":
+def empty_store(kind: str) -> Iterator[BenchStore]:
+    """An empty store of this kind, for the duration of the context."""
+    if kind == "redis":
         with RedisServer("--appendonly", "yes", "--appendfsync", "always") as redis:
-            yield Place(redis.url, redis)
+            yield BenchStore(redis.url, redis)
     else:
         with tempfile.TemporaryDirectory() as folder:
-            yield Place(f"sqlite:///{folder}/data")
+            yield BenchStore(f"sqlite:///{folder}/data")
