@@ -11,7 +11,8 @@ from typing import Any
 import numpy as np
 from memr_client import RewardClient, RewardResponse
 from memr_client.errors import Unavailable
-from memr_service.state.record import Record, unseal
+from memr_service.state.codec import unseal
+from memr_service.state.record import Record
 from memr_service.store import open_store
 from memr_service.store.capabilities import Store
 from memr_service.store.lineage import lineage

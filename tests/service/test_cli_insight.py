@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from memr_client import RewardClient
 from memr_service.__main__ import main
-from memr_service.state.record import seal, unseal
+from memr_service.state.codec import seal, unseal
 from memr_service.store import open_store
 from memr_service.store.base import StoredRecord
 from support.serving import serving

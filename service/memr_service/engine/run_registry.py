@@ -19,7 +19,8 @@ from memr_service.run.live_state import Limits, Rewound
 from memr_service.run.presets import LAW, differences
 from memr_service.run.response import Response, drafts, to_store
 from memr_service.run.run import Run, Submission, stored_record
-from memr_service.state.record import Batch, Record, unseal
+from memr_service.state.codec import unseal
+from memr_service.state.record import Batch, Record
 from memr_service.store.base import AlreadyAnswered, Moved, Snapshot, StoredCheckpoint, StoredRun
 from memr_service.store.capabilities import Store
 from memr_service.store.lineage import clipped, lineage

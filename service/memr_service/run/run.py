@@ -18,7 +18,8 @@ from memr_service.rewards.shaping import rejection_warnings
 from memr_service.run import history
 from memr_service.run.live_state import Limits, LiveState
 from memr_service.run.response import Draft, Response, drafts, to_store
-from memr_service.state.record import Batch, Effects, Record, Seat, seal
+from memr_service.state.codec import seal
+from memr_service.state.record import Batch, Effects, Record, Seat
 from memr_service.store.base import AlreadyAnswered, Moved, NewResponse, StoredRecord, StoredResponse, StoredRun
 from memr_service.store.capabilities import Store
 from memr_service.store.lineage import clipped
@@ -94,7 +95,7 @@ class Run(LiveState):
         names = [name for name in names if name in self.state.open_groups]
         if not names or self.state.dimension is None:
             return None
-        return self.reward(Batch.of_nothing(self.state.dimension), [], names)[1]
+        return self.reward(Batch.empty(self.state.dimension), [], names)[1]
 
     def evaluate(self, batch: Batch, submission: Submission) -> Response:
         """Rewards for a batch that leaves no trace (L10)."""
@@ -110,7 +111,7 @@ class Run(LiveState):
 
     def nothing(self) -> Response:
         """The answer to a request of no items: empty lists, no record."""
-        return self.evaluate(Batch.of_nothing(self.state.dimension or 1), Submission(started=time.perf_counter()))
+        return self.evaluate(Batch.empty(self.state.dimension or 1), Submission(started=time.perf_counter()))
 
     def answered(self, request_id: str) -> StoredResponse | None:
         """What a request id was answered with on this run's own history (L12)."""
@@ -156,7 +157,7 @@ class Run(LiveState):
                 branch=self.branch,
                 position=self.state.position + 1,
                 batch=batch,
-                effects=replace(effects, warnings=warnings, index=self.graphs.changes(self.state)),
+                effects=replace(effects, warnings=warnings, index_changes=self.graphs.changes(self.state)),
                 first_serial=self.state.serial,
                 parent=self.state.chain,
                 seats=[Seat(one.request_id, one.body_digest, one.items) for one in submissions],
