@@ -1,7 +1,7 @@
-"""The dashboard in a real browser: every view clicked through, and looked at for what shuts people out.
+"""The dashboard in a real browser: every view is used, and checked for accessibility.
 
-`make browser` runs this. It needs Chromium, which no Python package carries; CHROMIUM names it where it is not found.
-With SHOTS=FOLDER it leaves a picture of each view there.
+`make browser` runs this. It needs Chromium, which no Python package has; set CHROMIUM to its path if it is not found.
+With SHOTS=FOLDER it writes a picture of each view.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ expect.set_options(timeout=30_000)
 
 
 def fill(client: RewardClient, run: str, **config: object) -> None:
-    """Steps of two questions each, four models' solutions."""
+    """Send steps of two questions each, with four models' solutions."""
     client.create_run(run, **{"preset": "memory-r+", "explore_warmup_steps": 5, **config})
     for step in range(STEPS):
         client.reward(**request(step), run_id=run)
@@ -74,14 +74,14 @@ def url() -> Iterator[str]:
 @pytest.fixture(scope="module")
 def browser() -> Iterator[Browser]:
     found = os.environ.get("CHROMIUM") or shutil.which("chromium") or shutil.which("google-chrome")
-    assert found, "There is no Chromium here: apt-get install chromium, or set CHROMIUM to one."
+    assert found, "Chromium was not found: run apt-get install chromium, or set CHROMIUM to its path."
     with sync_playwright() as playwright:
         yield playwright.chromium.launch(executable_path=found, args=["--no-sandbox"])
 
 
 @pytest.fixture
 def page(browser: Browser) -> Iterator[Page]:
-    """A page on which nothing goes wrong: neither an error nor a line that the browser refused."""
+    """A page; the test fails if the browser reports an error."""
     page = browser.new_page(viewport={"width": WIDTHS[-1], "height": 900}, accept_downloads=True)
     wrong: list[str] = []
     page.on("pageerror", lambda error: wrong.append(str(error)))
@@ -94,10 +94,10 @@ def page(browser: Browser) -> Iterator[Page]:
 
 
 def look(page: Page, name: str) -> None:
-    """On a wide and on a narrow screen: all of it fits, and nothing serious keeps people out. Pictures, if wanted."""
+    """Check that the view fits wide and narrow screens and is accessible, and write pictures if requested."""
     for width in WIDTHS:
         page.set_viewport_size({"width": width, "height": 900})
-        page.wait_for_timeout(100)  # the charts take their new width when the browser next draws
+        page.wait_for_timeout(100)  # charts are resized at the browser's next frame
         if folder := os.environ.get("SHOTS"):
             page.screenshot(path=Path(folder) / f"{name}-{width}.png")
         found = Axe().run(page).response["violations"]
@@ -122,7 +122,7 @@ def test_the_list_of_runs_leads_to_a_run_with_all_its_curves(page: Page, url: st
     look(page, "run")
 
 
-def test_curves_go_on_by_themselves(page: Page, url: str) -> None:
+def test_curves_update_by_themselves(page: Page, url: str) -> None:
     with RewardClient(url, run="growing") as client:
         client.reward(**request(0))
         page.goto(f"{url}/#/run/growing")
@@ -152,7 +152,7 @@ def test_every_chart_is_saved_as_a_picture_and_as_a_table(page: Page, url: str, 
 
 
 def saved(page: Page, figure: Locator, kind: str) -> Path:
-    """The file that a figure's button gives."""
+    """The file that a figure's button saves."""
     with page.expect_download() as download:
         figure.get_by_role("button", name=f"as {kind}").click()
     return Path(download.value.path())
@@ -169,7 +169,7 @@ def test_a_saved_table_has_a_line_for_each_step(page: Page, url: str) -> None:
     ]
 
 
-def test_completions_are_sorted_filtered_turned_over_and_explained(page: Page, url: str) -> None:
+def test_completions_are_sorted_filtered_paged_and_explained(page: Page, url: str) -> None:
     page.goto(f"{url}/#/run/paper")
     page.get_by_role("link", name="Completions").click()
     expect(page.get_by_text(f"1 to 50 of {8 * STEPS}")).to_be_visible()
@@ -199,7 +199,7 @@ def test_completions_are_found_by_their_text(page: Page, url: str) -> None:
     look(page, "search")
 
 
-def test_a_text_of_ones_own_is_explained(page: Page, url: str) -> None:
+def test_a_new_text_is_explained(page: Page, url: str) -> None:
     page.goto(f"{url}/#/run/paper/explain")
     page.get_by_label("Prompt").fill("How much is 7 + 5?")
     page.get_by_label("Completion").fill("It is 12.")
@@ -208,7 +208,7 @@ def test_a_text_of_ones_own_is_explained(page: Page, url: str) -> None:
     look(page, "explain-own")
 
 
-def test_the_map_tells_the_text_under_the_pointer_and_goes_by_keys(page: Page, url: str) -> None:
+def test_the_map_shows_the_text_under_the_pointer_and_works_by_keyboard(page: Page, url: str) -> None:
     page.goto(f"{url}/#/run/paper/map")
     chart = page.locator(".map canvas")
     chart.hover()
@@ -252,7 +252,7 @@ def test_runs_are_compared_on_one_chart(page: Page, url: str) -> None:
     look(page, "compare")
 
 
-def test_latency_is_told_hop_by_hop(page: Page, url: str) -> None:
+def test_latency_is_shown_hop_by_hop(page: Page, url: str) -> None:
     page.goto(f"{url}/#/latency")
     expect(page.get_by_role("cell", name="commit: make the record durable")).to_be_visible()
     look(page, "latency")
@@ -268,7 +268,7 @@ def test_dark_is_remembered(page: Page, url: str) -> None:
     look(page, "dark")
 
 
-def test_every_view_is_reached_by_keys_alone(page: Page, url: str) -> None:
+def test_every_view_is_reached_by_keyboard(page: Page, url: str) -> None:
     page.goto(url)
     expect(page.get_by_role("link", name="paper")).to_be_visible()
     press(page, "Skip to content")
@@ -299,13 +299,13 @@ def test_every_view_is_reached_by_keys_alone(page: Page, url: str) -> None:
 
 
 def press(page: Page, name: str, key: str = "Enter", *, back: bool = False) -> None:
-    """Go to what bears a name by Tab, and press a key there."""
+    """Go to the element with this name by Tab, and press a key."""
     reach(page, name, back=back)
     page.keyboard.press(key)
 
 
 def reach(page: Page, name: str, *, back: bool = False) -> None:
-    """Go to what bears a name (a regular expression) by Tab alone."""
+    """Go to the element with this name (a regular expression) by Tab."""
     focused = "(({ activeElement: at }) => at.getAttribute('aria-label') ?? at.innerText)(document)"
     for _ in range(100):
         page.keyboard.press("Shift+Tab" if back else "Tab")

@@ -1,4 +1,4 @@
-"""What the benchmarks compare with is what they say, and what they count is counted right."""
+"""The benchmarks' baselines follow the equations, and their counts are right."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ from support.in_process import InProcess
 from benchmarks import hops
 from benchmarks.bench import grown
 from benchmarks.bench.figures import figure
-from benchmarks.bench.store import STORES, empty_store
 from benchmarks.bench.singly import Singly
+from benchmarks.bench.store import STORES, empty_store
 from benchmarks.bench.trace import requests
 
 
 class Counting:
-    """An encoder that counts: a text's vector is where its letters are in the alphabet."""
+    """An encoder that counts texts; a text's vector comes from its letters."""
 
     def __init__(self) -> None:
         self.encoded: list[str] = []

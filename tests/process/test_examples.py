@@ -53,7 +53,7 @@ def test_offline_scoring_tells_right_from_wrong(tmp_path):
     assert float(right.split()[-1]) > float(wrong.split()[-1])
 
 
-def test_offline_scoring_reads_a_file_of_ones_own(tmp_path):
+def test_offline_scoring_reads_a_users_file(tmp_path):
     path = tmp_path / "rollouts.jsonl"
     lines = [{"prompt": "q", "completion": "a", "outcome": 1}, {"prompt": "q", "completion": "b", "outcome": 0}]
     path.write_text("".join(json.dumps(line) + "\n" for line in lines))

@@ -1,4 +1,4 @@
-"""`memr watch`: every step once, whatever happens to the server, the run or the watcher."""
+"""`memr watch` writes every step once, whatever happens to the server, the run or the watcher."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ def train(client: RewardClient, step: int | None, seed: int | None = None) -> No
 
 
 def write_once(client: RewardClient, folder: Path, kind: SinkKind = "jsonl", from_now: bool = False) -> list[str]:
-    """Everything there is; what a person was told."""
+    """Write all existing steps. Returns the messages for the user."""
     told: list[str] = []
     with closing(open_sink(kind, folder, name(client))) as sink:
         follow(client, name(client), sink, EVERY, once=True, from_now=from_now, say=told.append)
@@ -76,7 +76,7 @@ def until(condition: Callable[[], bool]) -> None:
         time.sleep(0.01)
 
 
-def test_what_there_is_is_written_once_however_often_it_is_asked_for(client: RewardClient, tmp_path: Path) -> None:
+def test_existing_steps_are_written_once_however_often_it_is_called(client: RewardClient, tmp_path: Path) -> None:
     for step in range(3):
         train(client, step)
     write_once(client, tmp_path)
@@ -88,7 +88,7 @@ def test_what_there_is_is_written_once_however_often_it_is_asked_for(client: Rew
     assert lines(tmp_path, client)[-1] == {"step": 3, "branch": 0, "position": 4, "at": last.at, **metrics(last)}
 
 
-def test_a_line_that_was_cut_short_is_written_anew(client: RewardClient, tmp_path: Path) -> None:
+def test_an_incomplete_line_is_written_again(client: RewardClient, tmp_path: Path) -> None:
     for step in range(2):
         train(client, step)
     write_once(client, tmp_path)
@@ -146,10 +146,10 @@ def test_once_says_that_there_is_no_such_run(server: str, tmp_path: Path) -> Non
         write_once(client, tmp_path)
 
 
-def test_a_step_is_written_when_nothing_more_comes_to_it(
+def test_a_step_is_written_when_it_no_longer_grows(
     client: RewardClient, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Three looks: the step grows between the first two."""
+    """Three polls; the step grows between the first two."""
     sink = open_sink("jsonl", tmp_path, name(client))
     looks = iter([lambda: train(client, 0, seed=2), lambda: None, interrupt])
     train(client, 0, seed=1)
@@ -207,7 +207,7 @@ def test_wandb_gets_each_step_over_an_axis_that_may_go_back(
 
 
 def wandb_rows(path: Path) -> Iterator[dict[str, Any]]:
-    """What is logged to a .wandb file so far: 7 bytes, then blocks of 32 KiB with pieces of records (a LevelDB log)."""
+    """The rows of a .wandb file: 7 bytes, then blocks of 32 KiB with fragments of records (a LevelDB log)."""
     from wandb.proto.wandb_internal_pb2 import Record
 
     data, at, record = path.read_bytes(), 7, b""
@@ -221,7 +221,7 @@ def wandb_rows(path: Path) -> Iterator[dict[str, Any]]:
         at += 7 + length
         if at > len(data):
             return
-        if kind in (1, 4):  # whole, or the last piece
+        if kind in (1, 4):  # a whole record, or its last fragment
             items = Record.FromString(record).history.item
             row = {"/".join(item.nested_key) or item.key: json.loads(item.value_json) for item in items}
             if row:
@@ -261,7 +261,7 @@ def test_a_library_that_is_missing_is_named_with_what_installs_it(
         open_sink(kind, tmp_path, "run")
 
 
-def test_the_help_tells_every_name(client: RewardClient) -> None:
+def test_the_help_lists_every_metric(client: RewardClient) -> None:
     client.create_run("guarded", explore_warmup_steps=0, components={"exploit": {"guards": {"min_chars": 9}}})
     client.reward(["p"] * 3, ["a", "a" * 10, "b" * 20], [1, 1, 0], run_id="guarded")
     told = set((watch.__doc__ or "").split())
@@ -281,7 +281,7 @@ def test_a_watcher_outlives_the_server(tmp_path: Path) -> None:
             [*command, "--every", "0.1"],
             stderr=subprocess.PIPE,
             text=True,
-            # Where the tests are a shell's background job, they ignore SIGINT, and what they start would as well.
+            # If the tests run as a shell's background job, they ignore SIGINT, and so would their children.
             preexec_fn=partial(signal.signal, signal.SIGINT, signal.SIG_DFL),
         )
         for step in range(2):

@@ -1,4 +1,4 @@
-"""Rewards for logged rollouts: the same as asking by hand, and a summary that says what it rests on."""
+"""Rewards for logged rollouts: equal to those of single requests, with a summary and its remarks."""
 
 from __future__ import annotations
 
@@ -92,7 +92,7 @@ def test_a_side_is_right_above_the_success_threshold_of_the_run(client):
 def test_the_summary_leaves_out_placeholders_of_components_without_a_value(client):
     done, _, _ = run_score(client, logged(prompts=1), components={"exploit": 1.0})
     reward, raw, scaled = done.summary_lines()
-    # One right completion of three: held out for all, it leaves no exploit to anybody.
+    # The only right completion of three is held out for every item, so nobody has an exploit value.
     assert (reward.right.count, raw.right.count, scaled.right.count) == (1, 0, 0)
 
 
@@ -131,11 +131,11 @@ def test_of_two_windows_it_says_which_share_of_the_texts_has_a_middle_that_is_no
     assert remark.startswith("2 of 5 texts (40.0%) are longer than two of the encoder's windows: their middles do")
 
 
-# presets side by side
+# comparison of presets
 
 
 class Counting(HashedEncoder):
-    """Remembers how often it saw each text."""
+    """Counts how often each text is encoded."""
 
     def __init__(self):
         self.seen = []

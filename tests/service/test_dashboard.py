@@ -1,4 +1,4 @@
-"""The dashboard as it is served, and the reduced answers that it is made of; `make browser` looks at it in Chromium."""
+"""The dashboard's files, and the reduced responses that it shows; `make browser` tests it in Chromium."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ def step(number: int, n: int = 6, **more: Any) -> dict[str, Any]:
 
 
 def play(client: TestClient, steps: int, **config: Any) -> list[dict[str, Any]]:
-    """The answers to some steps of a run of that config."""
+    """Send some steps to a run with this config. Returns the responses."""
     client.put("/runs/run", json={"preset": "memory-r+", "explore_warmup_steps": 2, **config})
     return [client.post("/reward", json=step(number)).json() for number in range(steps)]
 
@@ -59,7 +59,7 @@ def listed(client: TestClient, **asked: Any) -> Completions:
 # The page
 
 
-def test_every_part_that_the_page_asks_for_is_served_and_every_part_is_asked_for(client):
+def test_every_file_that_the_page_loads_is_served_and_every_file_is_loaded(client):
     page = client.get("/")
     asked, seen = set(re.findall(r'(?:src|href)="dashboard/(.*?)"', page.text)), set()
     while asked - seen:
@@ -73,7 +73,7 @@ def test_every_part_that_the_page_asks_for_is_served_and_every_part_is_asked_for
     assert seen == parts - {"index.html", "uPlot.LICENSE"}
 
 
-def test_nothing_comes_from_elsewhere_and_nothing_is_inline(client):
+def test_nothing_comes_from_other_hosts_and_nothing_is_inline(client):
     page = client.get("/")
     policy = dict(rule.split(" ", 1) for rule in page.headers["content-security-policy"].split("; "))
     assert policy["default-src"] == "'none'"
@@ -140,7 +140,7 @@ def test_the_newest_completions_come_first_with_what_they_were_paid_and_their_te
 
 @pytest.mark.parametrize("ascending", [False, True])
 @pytest.mark.parametrize("sort", ["reward", "outcome", "length", "exploit", "explore"])
-def test_any_column_sorts_and_what_has_no_value_comes_last(client, sort, ascending):
+def test_any_column_sorts_and_missing_values_come_last(client, sort, ascending):
     play(client, 20)
     rows = listed(client, sort=sort, ascending=ascending, limit=200).rows
     values = [row.raw[sort] if sort in row.raw else getattr(row, sort) for row in rows]
@@ -184,7 +184,7 @@ def play_and_restore(client):
     play(client, 3)
     client.post("/runs/run/checkpoints", json={"name": "third"})
     client.post("/reward", json=step(3))
-    listed(client)  # what was looked at before is not shown afterwards
+    listed(client)  # the earlier result must not be shown again
     client.post("/runs/run/restore", json={"checkpoint": "third"})
     client.post("/reward", json=step(9, n=3))
 
@@ -206,7 +206,7 @@ def test_what_a_guard_rejected_says_why(client):
     assert {len(told[11, item]) for item in range(6)} == {0}
 
 
-def test_an_unknown_column_is_refused_with_those_there_are(client):
+def test_an_unknown_column_is_refused_with_a_list_of_columns(client):
     play(client, 1)
     refused = client.get("/runs/run/completions", params={"sort": "novelty"})
     assert refused.status_code == 422
@@ -230,7 +230,7 @@ def test_a_restored_run_shows_its_own_history_alone(client):
     assert len(rows) == 21
 
 
-def test_more_runs_and_records_than_are_kept_at_hand_look_the_same(client, monkeypatch):
+def test_more_runs_and_records_than_are_cached_look_the_same(client, monkeypatch):
     play(client, 9)
     whole = listed(client, limit=200)
     monkeypatch.setattr(gallery, "KEPT", 3)

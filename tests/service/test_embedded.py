@@ -1,4 +1,4 @@
-"""The service inside the caller's process: the same app, and nothing left or changed around it."""
+"""The service inside the caller's process: the same app, without side effects on the process."""
 
 import asyncio
 import contextlib
@@ -28,7 +28,7 @@ def client():
 
 @pytest.fixture
 def stand_in(monkeypatch):
-    """Puts a small app in the service's place: `stand_in(endpoint)` answers everything with that endpoint."""
+    """Replaces the service by a small app: `stand_in(endpoint)` serves every request with this endpoint."""
 
     def put(endpoint, lifespan=None):
         app = Starlette(routes=[Route("/{path:path}", endpoint, methods=["GET", "POST"])], lifespan=lifespan)
@@ -55,7 +55,7 @@ def test_the_same_request_id_is_counted_once(client):
     assert client.run().position == 1
 
 
-def test_a_running_event_loop_is_no_hindrance(client):
+def test_it_works_inside_a_running_event_loop(client):
     async def cell_of_a_notebook():
         return client.reward(*BATCH).position
 
@@ -109,7 +109,7 @@ def test_a_run_travels_as_a_file_asynchronously(tmp_path):
     assert asyncio.run(travel()) == 1
 
 
-def test_keys_of_a_server_on_the_same_machine_are_not_asked_for(monkeypatch, tmp_path):
+def test_the_keys_file_of_a_server_on_the_same_machine_is_ignored(monkeypatch, tmp_path):
     monkeypatch.setenv("MEMR_KEYS_FILE", str(tmp_path / "keys.json"))
     with RewardClient.embedded(encoder="hashed") as client:
         assert client.ready()
@@ -132,7 +132,7 @@ def test_a_forked_child_is_told_to_use_a_server_and_the_parent_goes_on(client):
         try:
             client.runs()
         except RuntimeError as error:
-            client.close()  # does nothing here, and does not wait for a thread that is not there
+            client.close()  # does nothing in the child, which does not have the thread
             os._exit(0 if "memr serve" in str(error) else 1)
         os._exit(2)
     assert os.waitpid(child, 0)[1] == 0
@@ -150,7 +150,7 @@ def test_closing_ends_every_thread_and_a_closed_client_says_so():
         client.runs()
 
 
-def test_a_forgotten_client_ends_by_itself():
+def test_a_garbage_collected_client_stops_its_service():
     client = RewardClient.embedded(encoder="hashed")
     client.runs()
     (thread,) = [thread for thread in threads() if thread.name == "memr-embedded"]

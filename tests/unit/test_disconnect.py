@@ -1,4 +1,4 @@
-"""Waiting for work while the caller may leave."""
+"""Waiting for work while the caller may disconnect."""
 
 import asyncio
 
@@ -8,7 +8,7 @@ from starlette.requests import ClientDisconnect
 
 
 class Caller:
-    """A request whose caller leaves when told to."""
+    """A request whose caller disconnects when `left` is set."""
 
     def __init__(self):
         self.left = asyncio.Event()
@@ -48,7 +48,7 @@ def test_work_whose_caller_leaves_is_cancelled_or_goes_on(goes_on):
     run(scenario)
 
 
-def test_an_answer_is_given_to_a_caller_who_is_there():
+def test_a_connected_caller_gets_the_result():
     async def scenario():
         assert await unless_disconnected(Caller(), asyncio.create_task(answering())) == "answer"
         assert await while_connected(Caller(), answering()) == "answer"
@@ -56,8 +56,8 @@ def test_an_answer_is_given_to_a_caller_who_is_there():
     run(scenario)
 
 
-def test_an_answer_is_not_given_to_a_caller_who_is_just_leaving():
-    """The work was done first, but the connection's end is there before the answer could be sent."""
+def test_a_caller_who_is_disconnecting_does_not_get_the_result():
+    """The work is done first, but the connection ends before the response could be sent."""
 
     async def scenario():
         caller = Caller()

@@ -1,4 +1,4 @@
-"""The committed OpenAPI document is the app's, and the app keeps to it whatever it is sent."""
+"""The committed OpenAPI document is the app's, and the app conforms to it for any input."""
 
 import hashlib
 import json
@@ -19,7 +19,7 @@ def make_app(**more):
 
 
 def test_the_committed_document_is_the_apps():
-    """Should it differ on purpose: python tests/test_openapi.py writes it anew."""
+    """After a deliberate change, `make openapi` writes the document again."""
     assert json.loads(COMMITTED.read_text()) == make_app().openapi()
 
 
@@ -37,7 +37,7 @@ def test_every_refusal_is_documented_as_a_problem_document():
             assert all(list(content) == ["application/problem+json"] for content in refusals.values()), (method, path)
 
 
-def test_the_server_keeps_to_its_document_whatever_it_is_sent(tmp_path):
+def test_the_server_conforms_to_its_document_for_any_input(tmp_path):
     """Examples, boundary values, random bodies both valid and not, wrong keys, sequences of calls."""
     failures, answered = set(), set()
     for event in from_schema(described(tmp_path)).execute():
@@ -65,7 +65,7 @@ def described(folder):
         {
             "seed": 0,
             "auth": {"openapi": {"header": {"api_key": key}}},
-            # Headers that nobody declared are passed over, as everywhere on the web.
+            # Undeclared headers are ignored, as is usual on the web.
             "generation": {
                 "max-examples": 40,
                 "deterministic": True,
@@ -73,9 +73,9 @@ def described(folder):
                 "allow-extra-parameters": False,
             },
             "checks": {
-                # A caller may ask for an answer within a millisecond, and then gets 504.
+                # A caller may set a deadline of one millisecond, and then gets 504.
                 "not_a_server_error": {"expected-statuses": ["2xx", "4xx", "504"]},
-                # A schema cannot say that columns have one length, nor what is a run's file.
+                # A schema cannot express that columns have the same length, or what a run's file is.
                 "positive_data_acceptance": {"enabled": False},
             },
         }
@@ -84,7 +84,7 @@ def described(folder):
 
 
 def write():
-    """Write the committed document anew."""
+    """Write the committed document."""
     COMMITTED.write_text(json.dumps(make_app().openapi(), indent=2, ensure_ascii=False) + "\n")
 
 
