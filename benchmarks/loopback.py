@@ -46,8 +46,8 @@ ANSWER = 7_250
 RECORD = 122_000
 """Bytes of a response for 64 completions, and of the record that the store writes."""
 
-Told = dict[str, float]
-Kind = tuple[Callable[[dict[str, Any]], Any], Callable[[Any], Told]]
+Timings = dict[str, float]
+Kind = tuple[Callable[[dict[str, Any]], Any], Callable[[Any], Timings]]
 """How to prepare a request, which is not timed, and how to send it, which returns the service's own timing."""
 
 
@@ -83,9 +83,9 @@ def by_http(url: str) -> Kind:
         lists = {name: rows.tolist() for name, rows in request["embeddings"].items()}
         return json.dumps({**request, "run_id": "http", "embeddings": lists}).encode()
 
-    def call(body: bytes) -> Told:
-        timing: Told = client.post("/reward", content=body, headers=headers).raise_for_status().json()["timing_ms"]
-        return timing
+    def call(body: bytes) -> Timings:
+        timings: Timings = client.post("/reward", content=body, headers=headers).raise_for_status().json()["timing_ms"]
+        return timings
 
     return written, call
 
@@ -94,7 +94,7 @@ def by_exchange(url: str) -> Kind:
     """The client's bytes, sent to the minimal server."""
     client = httpx.Client(base_url=url)
 
-    def call(body: bytes) -> Told:
+    def call(body: bytes) -> Timings:
         client.post("/", content=body).raise_for_status()
         return {}
 
@@ -104,7 +104,7 @@ def by_exchange(url: str) -> Kind:
 def by_disk(file: BinaryIO) -> Kind:
     """Append the bytes of a record to a file durably."""
 
-    def call(record: bytes) -> Told:
+    def call(record: bytes) -> Timings:
         file.write(record)
         file.flush()
         os.fdatasync(file.fileno())
@@ -116,7 +116,7 @@ def by_disk(file: BinaryIO) -> Kind:
 def by_nothing() -> Kind:
     """A Python loop, which shows the machine's current speed."""
 
-    def call(numbers: range) -> Told:
+    def call(numbers: range) -> Timings:
         for _ in numbers:
             pass
         return {}
@@ -171,10 +171,10 @@ def in_turns(kinds: dict[str, Kind], calls: int) -> dict[str, dict[str, list[flo
             for repeat in range(TURN + 1):
                 prepared = prepare(next(made))
                 began = time.perf_counter()
-                told = call(prepared)
+                timings = call(prepared)
                 elapsed = 1e3 * (time.perf_counter() - began)
                 if number and repeat:
-                    for part, value in {**told, "call": elapsed}.items():
+                    for part, value in {**timings, "call": elapsed}.items():
                         took[name].setdefault(part, []).append(value)
     return took
 

@@ -136,7 +136,7 @@ def clustered(stored: int, inserted: int) -> list[Row]:
     covered = [graph.stop - max(graph.start, index.head) for graph in index.graphs]
     unindexed = index.tail - index.indexed
     print(
-        f"{inserted} inserted, {stored} stay: graphs of {covered} and {unindexed} beside, {building:.0f} s (CPU)",
+        f"{inserted} inserted, {stored} stay: graphs of {covered} and {unindexed} outside, {building:.0f} s (CPU)",
         flush=True,
     )
     return measure(f"{stored} clustered after {inserted}", index, scan, sample(2000))
@@ -164,7 +164,7 @@ def completions(
         for one in (index, scan):
             one.drop(left)
     beside = index.count(index.indexed, index.tail)
-    print(f"{name}: graphs of {[graph.live for graph in index.graphs]} and {beside} beside, {building:.0f} s (CPU)")
+    print(f"{name}: graphs of {[graph.live for graph in index.graphs]} and {beside} outside, {building:.0f} s (CPU)")
     return measure(name, index, scan, queries, skip, ks=(32,))
 
 

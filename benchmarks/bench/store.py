@@ -23,9 +23,9 @@ class BenchStore:
         """Processor time of the store outside the servers' processes."""
         if self.redis is None:
             return 0.0
-        with self.redis.client() as asked:
-            told = asked.info("cpu")
-        return float(told["used_cpu_user"] + told["used_cpu_sys"])
+        with self.redis.client() as client:
+            used = client.info("cpu")
+        return float(used["used_cpu_user"] + used["used_cpu_sys"])
 
 
 @contextmanager

@@ -52,8 +52,8 @@ def main() -> None:
     seconds, size = builder.build(), builder.bytes() / 2**20
     said("image", f"built in {seconds:.0f} s, {size:.0f} MiB unpacked")
     with tempfile.TemporaryDirectory() as folder:
-        reward, difference, told = check_image(builder, Path(folder))
-        said("reward", told)
+        reward, difference, summary = check_image(builder, Path(folder))
+        said("reward", summary)
         said("scale", scale.check(builder, command, Path(folder)))
     report.rows = [
         Row("image_mb", size, "MiB"),
@@ -131,8 +131,8 @@ def check_image(builder: Builder, folder: Path) -> tuple[float, float, str]:
     assert (user, healthy, unhealthy) == (UID, True, True), (user, healthy, unhealthy)
     assert (again.rewards, again.chain) == (given[1].rewards, given[1].chain), (again, given[1])
     shown = [round(reward, 2) for reward in given[1].rewards]
-    told = f"{shown} as uid {user}, {seconds:.1f} s after the start; stopped at SIGTERM, same response after a restart"
-    return given[1].rewards[1], difference, told
+    summary = f"{shown} as uid {user}, {seconds:.1f} s after start; stopped at SIGTERM, same rewards after a restart"
+    return given[1].rewards[1], difference, summary
 
 
 def rewards(client: RewardClient, number: int) -> RewardResponse:

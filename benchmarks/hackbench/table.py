@@ -25,7 +25,7 @@ def table(results: Mapping[str, Result]) -> Iterator[str]:
     yield "The same for a policy that knows the answer and appends it, so that the verifier takes its side."
     yield from _block(results, [*SLY], lambda cell: f"{100 * cell.above:.0f}")
     yield ""
-    yield "The same as the block before, beside real attempts of the same outcome only."
+    yield "The same as the block before, compared with real attempts of the same outcome only."
     yield from _block(results, [*SLY], lambda cell: "-" if math.isnan(cell.alike) else f"{100 * cell.alike:.0f}")
     yield ""
     yield "The first block by what a trainer sees, outcome + reward."
