@@ -127,8 +127,8 @@ class _Totals(Collector):
     def collect(self) -> Iterator[CounterMetricFamily]:
         """The counters with their latest values."""
         for name, metric, description in (
-            ("timeouts", "memr_barrier_timeouts", "Steps and groups answered incomplete after a time-out."),
-            ("late", "memr_barrier_late", "Requests answered alone because they came after the time-out."),
+            ("timeouts", "memr_barrier_timeouts", "Steps and groups scored incomplete after a time-out."),
+            ("late", "memr_barrier_late", "Requests scored alone because they came after the time-out."),
             ("damaged", "memr_damaged_records", "Damaged records removed from journals."),
             ("conflicts", "memr_commit_conflicts", "Commits repeated because another process committed first."),
             ("rewinds", "memr_history_rewinds", "Runs reloaded because a shared store had lost their records."),
