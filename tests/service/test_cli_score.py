@@ -12,8 +12,7 @@ from memr_service.cli.summary import comparison
 from memr_service.encoder import Encoders, HashedEncoder
 from memr_service.run.presets import PRESETS
 from rich.console import Console
-
-SENTENCE = "He has twelve apples and gives some of them away, so fewer of them are left than before. "
+from support.scored import run_score
 
 
 def logged(prompts=4, each=3, **fields):
@@ -29,14 +28,6 @@ def logged(prompts=4, each=3, **fields):
 def client():
     with RewardClient.embedded(encoder="hashed", run="run") as client:
         yield client
-
-
-def run_score(client, rollouts, by="prompt", **config):
-    made = client.create_run("run", explore_warmup_steps=config.pop("explore_warmup_steps", 0), **config)
-    rows, counted = [], []
-    encoders = Encoders([made.config.encoder])
-    (done,) = score(client, encoders, ["run"], requests(rollouts, by), rows.extend, counted.append)
-    return done, rows, counted
 
 
 def test_rewards_are_those_of_one_request_per_group_in_file_order(client):
@@ -113,22 +104,6 @@ def test_it_says_when_nearly_all_outcomes_are_on_one_side(client):
 def test_it_says_nothing_where_there_is_nothing_to_say(client):
     done, _, _ = run_score(client, logged())
     assert done.remarks() == []
-
-
-def test_it_says_which_share_of_the_texts_is_cut():
-    rollouts = [Rollout(prompt="q", completion=SENTENCE * times, outcome=times % 2) for times in (1, 2, 40, 41)]
-    with RewardClient.embedded(run="run") as client:
-        done, _, _ = run_score(client, rollouts)
-    (remark,) = done.remarks()
-    assert remark.startswith("2 of 5 texts (40.0%) are longer than the encoder reads: their ends do not affect")
-
-
-def test_of_two_windows_it_says_which_share_of_the_texts_has_a_middle_that_is_not_read():
-    rollouts = [Rollout(prompt="q", completion=SENTENCE * times, outcome=times % 2) for times in (1, 20, 40, 41)]
-    with RewardClient.embedded(run="run") as client:
-        done, _, _ = run_score(client, rollouts, long_text="auto")
-    (remark,) = done.remarks()
-    assert remark.startswith("2 of 5 texts (40.0%) are longer than two of the encoder's windows: their middles do")
 
 
 # comparison of presets

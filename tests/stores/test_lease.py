@@ -25,8 +25,8 @@ from memr_service.engine.service import Service
 from memr_service.settings import Settings
 from memr_service.store.base import Moved
 from support.redis_server import free_port, fresh, wait_for
-from test_barriers import Step, ask
-from test_redis import make, opened, record
+from support.redis_stores import make, opened, record
+from support.requests import Step, ask
 
 sys.path.insert(0, str(Path(__file__).parents[2]))
 

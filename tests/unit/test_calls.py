@@ -1,8 +1,6 @@
 """Requests that the client sends, and how it reads responses, without a connection."""
 
 import json
-import subprocess
-import sys
 from email.utils import formatdate
 from time import time
 
@@ -66,20 +64,3 @@ def test_retry_after_is_read_as_seconds_or_as_a_date():
     assert retry_after(answered(503, retry_after=formatdate(time() - 60, usegmt=True))) == 0
     assert retry_after(answered(503, retry_after="soon")) == 0
     assert retry_after(answered(503)) == 0
-
-
-def test_the_client_needs_nothing_but_httpx_and_pydantic():
-    code = """
-import sys
-for name in ("numpy", "torch", "msgpack", "orjson", "fastapi", "starlette", "memr_service"):
-    sys.modules[name] = None
-from memr_client import AsyncRewardClient, RewardClient, calls
-call = calls.reward(["q"], ["a"], [1.0], run_id="r", embeddings={"prompts": [[1.0]], "completions": [[2.0]]})
-assert call.content_type == "application/json"
-try:
-    RewardClient.embedded()
-except ImportError as error:
-    print(error)
-"""
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    assert "pip install 'memr[service]'" in done.stdout

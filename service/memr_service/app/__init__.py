@@ -45,8 +45,8 @@ def create_app(settings: Settings, service: Service | None = None) -> FastAPI:
     """
     keys = Keys.read(settings.keys_file)
     service = service or Service.open(settings)
-    lifecycle, desk = Lifecycle(), InsightService(service)
-    metrics = Metrics(service, desk, run_label=settings.run_label)
+    lifecycle, insight = Lifecycle(), InsightService(service)
+    metrics = Metrics(service, insight, run_label=settings.run_label)
     app = FastAPI(
         title="memr",
         version=version("memr"),
@@ -65,7 +65,7 @@ def create_app(settings: Settings, service: Service | None = None) -> FastAPI:
     )
     readiness, forward = Readiness(service, lifecycle), Forward(service.barriers.keeper)
     app.state.context = Context(
-        settings, service, desk, lifecycle, readiness, metrics, forward, VerifierPool(), AbandonedRequests()
+        settings, service, insight, lifecycle, readiness, metrics, forward, VerifierPool(), AbandonedRequests()
     )
     for router in ROUTERS:
         app.include_router(router)

@@ -26,7 +26,7 @@ class Context:
 
     settings: Settings
     service: Service
-    desk: InsightService
+    insight: InsightService
     lifecycle: Lifecycle
     readiness: Readiness
     metrics: Metrics

@@ -23,13 +23,13 @@ _TEXTS = (1, 4, 16, 64, 256, 1024, 4096, 16384)
 class Metrics:
     """Metrics of a server. Series have the label `run` only with `run_label`, because each run adds its own series."""
 
-    def __init__(self, service: Service, desk: InsightService, *, run_label: bool = False) -> None:
+    def __init__(self, service: Service, insight: InsightService, *, run_label: bool = False) -> None:
         self.registry = registry = CollectorRegistry()
         run = ("run",) if run_label else ()
         self._run_label = run_label
         self._sizes: dict[str, dict[str, int]] = {}
         self._service = service
-        self._desk = desk
+        self._insight = insight
         ProcessCollector(registry=registry)
         self._requests = Counter("memr_requests", "HTTP requests.", ("route", "status"), registry=registry)
         self._request_seconds = Histogram(
@@ -91,7 +91,7 @@ class Metrics:
         """All metrics in Prometheus' text format."""
         with suppress(ProblemError):  # the other metrics are available while the store is down
             self._store_bytes.set(await self._service.store_bytes())
-        firing = await self._desk.firing()
+        firing = await self._insight.firing()
         if self._run_label:
             self._audits.clear()
             for run_id, count in firing.items():

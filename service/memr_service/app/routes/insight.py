@@ -55,7 +55,7 @@ Most = Annotated[int, Query(ge=2, le=2000, description="Most points, sampled eve
 @router.get("/audits", summary="Check a run for collapse", responses=problems(*COMMON, UnknownRun))
 async def audits(run_id: RunId, context: InContext, at: At = None) -> Audits:
     """Figures of the newest completions compared with the run's first ones (collapse, leaks, drift), with remedies."""
-    return await context.desk.audits(run_id, at)
+    return await context.insight.audits(run_id, at)
 
 
 @router.get("/completions", summary="List completions with their rewards", responses=problems(*COMMON, UnknownRun))
@@ -72,7 +72,7 @@ async def completions(
     text: Text = "",
 ) -> Completions:
     """One page of the run's completions as they were scored, with the beginnings of their texts if they are kept."""
-    return await context.desk.gallery.completions(
+    return await context.insight.dashboard.completions(
         run_id,
         after=after,
         offset=offset,
@@ -88,13 +88,13 @@ async def completions(
 @router.get("/map", summary="Project both memories on a plane", responses=problems(*COMMON, UnknownRun))
 async def map_memories(run_id: RunId, context: InContext, most: Most = 1000) -> Map:
     """A sample of both memories, projected on its first two principal components."""
-    return await context.desk.gallery.map(run_id, most)
+    return await context.insight.dashboard.map(run_id, most)
 
 
 @router.get("/provenance", summary="What a paper must cite", responses=problems(*COMMON, UnknownRun))
 async def provenance(run_id: RunId, context: InContext) -> Provenance:
     """The run's resolved config, its encoder's fingerprint, library versions, and the chain of its records."""
-    return await context.desk.provenance(run_id)
+    return await context.insight.provenance(run_id)
 
 
 @router.post(
@@ -109,7 +109,7 @@ async def explain(run_id: RunId, request: Request, context: InContext) -> Explan
     Explains a new prompt and completion as they would be scored now, or an item of the run as it was scored, with the
     neighbours of that time. The item is named by record and position in it, or by serial number. Nothing changes.
     """
-    return await context.desk.explain(run_id, await parse(request, Explain, context.settings))
+    return await context.insight.explain(run_id, await parse(request, Explain, context.settings))
 
 
 @router.post(
@@ -126,5 +126,5 @@ async def replay(run_id: RunId, request: Request, context: InContext) -> Streami
     default) must reproduce every reward exactly; the result tells where it does not.
     """
     body = await parse(request, ReplayRequest, context.settings)
-    lines = await context.desk.replay(run_id, body.settings)
+    lines = await context.insight.replay(run_id, body.settings)
     return StreamingResponse(lines, media_type="application/x-ndjson")

@@ -14,7 +14,6 @@ from memr_service.app.body import parse, require_media
 from memr_service.app.context import Caller, InContext, RunId
 from memr_service.app.openapi import COMMON, FILE, body_of, file_body, problems
 from memr_service.app.openrlhf import check_pattern
-from memr_service.insight.calibration import calibrate
 from memr_service.verifiers import require
 
 router = APIRouter(prefix="/runs", tags=["runs"])
@@ -69,7 +68,7 @@ async def read_history(
 ) -> History:
     """For each step: outcomes, rewards, components raw and scaled, support, lengths, sizes. Poll with `after`."""
     if points is not None:
-        return History(rows=await context.desk.gallery.curve(run_id, after, points))
+        return History(rows=await context.insight.dashboard.curve(run_id, after, points))
     return History(rows=await context.service.history(run_id, after, limit))
 
 
@@ -83,7 +82,7 @@ async def calibrate_run(run_id: RunId, context: InContext) -> Calibration:
 
     Reads the whole journal while the run continues to serve rewards. 409 if there are too few right completions.
     """
-    return await calibrate(context.service, run_id)
+    return await context.insight.calibrate(run_id)
 
 
 @router.delete("/{run_id}", summary="Delete a run", status_code=204, responses=problems(*COMMON, UnknownRun))

@@ -4,7 +4,6 @@ import asyncio
 import copy
 import inspect
 import json
-import os
 import pickle
 import threading
 from functools import partial
@@ -262,18 +261,6 @@ def test_pickling_keeps_the_settings_and_drops_the_connections():
         assert twin._pools == {}
         assert {**vars(twin), "_pools": None} == {**vars(client), "_pools": None}
     client.close()
-
-
-def test_a_forked_child_and_its_parent_have_different_connections():
-    client = RewardClient("http://memr")
-    parents = client._pool()
-    if (child := os.fork()) == 0:
-        client.close()  # must not close the parent's connections
-        os._exit(0 if client._pool() is not parents and not parents.is_closed else 1)
-    assert os.waitpid(child, 0)[1] == 0
-    assert client._pool() is parents
-    client.close()
-    assert parents.is_closed
 
 
 def test_threads_share_one_pool():
