@@ -45,7 +45,7 @@ def step(number: int, n: int = 6, **more: Any) -> dict[str, Any]:
 
 
 def play(client: TestClient, steps: int, **config: Any) -> list[dict[str, Any]]:
-    """The answers to some steps of a run of that config."""
+    """Send some steps to a run with this config. Returns the responses."""
     client.put("/runs/run", json={"preset": "memory-r+", "explore_warmup_steps": 2, **config})
     return [client.post("/reward", json=step(number)).json() for number in range(steps)]
 
@@ -184,7 +184,7 @@ def play_and_restore(client):
     play(client, 3)
     client.post("/runs/run/checkpoints", json={"name": "third"})
     client.post("/reward", json=step(3))
-    listed(client)  # what was looked at before is not shown afterwards
+    listed(client)  # the earlier result must not be shown again
     client.post("/runs/run/restore", json={"checkpoint": "third"})
     client.post("/reward", json=step(9, n=3))
 

@@ -63,9 +63,9 @@ def create_app(settings: Settings, service: Service | None = None) -> FastAPI:
             Middleware(Shortcut, routes={"/reward": reward}),
         ],
     )
-    readiness, relay = Readiness(service, lifecycle), Forward(service.barriers.keeper)
+    readiness, forward = Readiness(service, lifecycle), Forward(service.barriers.keeper)
     app.state.context = Context(
-        settings, service, insight, lifecycle, readiness, metrics, relay, VerifierPool(), AbandonedRequests()
+        settings, service, insight, lifecycle, readiness, metrics, forward, VerifierPool(), AbandonedRequests()
     )
     for router in ROUTERS:
         app.include_router(router)
@@ -82,8 +82,8 @@ async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
     yield
     context.lifecycle.drain()
     await context.service.close()
-    await context.relay.close()
-    await context.judge.close()
+    await context.forward.close()
+    await context.verifier_pool.close()
 
 
 async def _answer(request: Request, error: Exception) -> Response:

@@ -30,9 +30,9 @@ class Context:
     lifecycle: Lifecycle
     readiness: Readiness
     metrics: Metrics
-    relay: Forward
-    judge: VerifierPool
-    seats: AbandonedRequests
+    forward: Forward
+    verifier_pool: VerifierPool
+    abandoned: AbandonedRequests
 
 
 async def _context(request: Request) -> Context:
