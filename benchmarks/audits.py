@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from memr_client import RewardClient
-from memr_client.schemas.insight import Audits
+from memr_client.schemas import Audits
 from rich.console import Console
 from rich.table import Table
 

@@ -16,7 +16,7 @@ from typing import Any
 
 import numpy as np
 from memr_client.schemas import RunConfig
-from memr_service.rewards import score as scoring
+from memr_service.rewards.score import score
 from memr_service.run.presets import resolve
 from memr_service.state.record import Batch, Record
 from memr_service.state.state import State
@@ -76,7 +76,7 @@ def unit(rows: np.ndarray) -> np.ndarray:
 def lived(state: State, batch: Batch) -> float:
     """Seconds it takes to score a batch and apply its record."""
     start = time.perf_counter()
-    effects = scoring.score(state, state.config, batch, write=True)
+    effects = score(state, batch, write=True)
     state.apply(Record(0, state.position + 1, batch, effects, state.serial, state.chain))
     return time.perf_counter() - start
 

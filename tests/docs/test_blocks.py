@@ -15,6 +15,7 @@ from typing import Any
 
 import pytest
 import yaml
+from memr_client import RewardClient
 from support import commands, stand_ins
 from support.pages import ROOT, URL, Block, blocks, every_block, name, pages
 
@@ -37,11 +38,21 @@ def test_the_blocks_of_a_page_run(page, server, tmp_path, monkeypatch):
     names, printed = stand_ins.of(name(page)), ""
     for block in blocks(page):
         if block.runs:
+            close_connections(names)
             text = block.text.replace(URL, server)
             printed = run_python(block, text, names) if block.language == "python" else run_bash(block, text)
         elif block.kind == "output":
             assert_printed(block, printed)
     stand_ins.check(name(page), names, server)
+    close_connections(names)
+
+
+def close_connections(names: dict[str, Any]) -> None:
+    """Close the clients among the names, also those of reward functions; one over HTTP opens new connections."""
+    for one in names.values():
+        client = getattr(one, "client", one)
+        if isinstance(client, RewardClient) and client.url != "http://embedded":
+            client.close()
 
 
 def run_python(block: Block, text: str, names: dict[str, Any]) -> str:

@@ -7,13 +7,14 @@ import re
 from pathlib import Path
 
 import pytest
-from docs.generate import pages, results
 from memr_client import errors
 from memr_client.schemas import RewardRequest, RewardResponse, RunConfig
 from memr_service.app.auth import ROUTES
 from memr_service.run.presets import PRESETS
 from memr_service.settings import Settings
 from support.pages import ROOT
+
+from docs.generate import pages, results
 
 
 def page(name: str) -> str:

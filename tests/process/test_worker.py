@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 from memr_client import AsyncRewardClient, RewardClient
 from memr_client.errors import InternalError, InvalidRequest, UnknownRun
-from memr_client.schemas.insight import ReplayProgress
+from memr_client.schemas import ReplayProgress
 from memr_service.insight.replay import worker
 from support.serving import serving
 

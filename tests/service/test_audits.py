@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from memr_client import RewardClient
 from memr_client.errors import UnknownRun
-from memr_client.schemas.insight import Audits
+from memr_client.schemas import Audits
 
 D, G, WINDOW = 64, 8, 256
 STEPS = 120

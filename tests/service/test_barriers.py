@@ -51,8 +51,7 @@ class Step:
 
 
 async def ask(service: Service, request: RewardRequest) -> dict[str, Any]:
-    answer, _ = await service.reward(request)
-    parsed: dict[str, Any] = json.loads(answer)
+    parsed: dict[str, Any] = json.loads((await service.reward(request)).body)
     return parsed
 
 
@@ -171,9 +170,9 @@ def test_a_retry_joins_its_first_request_even_when_that_ones_connection_is_gone(
             await asyncio.sleep(0.02)
             await ask(service, Step(0).part(1, 2, [8]))
             answer = await retry
-            repeated, replayed = await service.reward(request)
-            assert replayed
-            assert json.loads(repeated) == answer
+            repeated = await service.reward(request)
+            assert repeated.replayed
+            assert repeated.fields == answer
             assert (await service.run("run")).position == 1
 
     story(scenario)
@@ -275,7 +274,7 @@ def test_a_failed_commit_answers_everybody_and_a_retry_forms_the_round_again(mon
         async with serving() as service:
             await configure(service, barrier="step", barrier_timeout_s=SOON)
             with monkeypatch.context() as broken:
-                broken.setattr(service.store, "commit", _disk_full)
+                broken.setattr(service.store.journal, "commit", _disk_full)
                 answers = await asyncio.gather(
                     *(ask(service, Step(0).part(part, 2, [8])) for part in range(2)), return_exceptions=True
                 )

@@ -11,8 +11,7 @@ import memr_service
 import numpy as np
 import pytest
 from memr_client import AsyncRewardClient, RewardClient
-from memr_client.schemas import History
-from memr_client.schemas.insight import Completions, Map
+from memr_client.schemas import Completions, History, Map
 from memr_service.app import create_app
 from memr_service.insight.dashboard import queries as gallery
 from memr_service.insight.dashboard.projection import project

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import json
 
 import pytest
 from memr_client.errors import Conflict, UnknownRun
@@ -91,9 +90,9 @@ def test_no_items_are_answered_and_make_no_record() -> None:
         async with serving() as service:
             for _ in range(2):
                 for request in (texts(n=0), texts(n=0, request_id="id"), texts(n=0, step=3)):
-                    answer, replayed = await service.reward(request)
-                    assert json.loads(answer)["rewards"] == []
-                    assert not replayed
+                    response = await service.reward(request)
+                    assert response.fields["rewards"].tolist() == []
+                    assert not response.replayed
                 before = await everything(service)
                 assert before[0]["step"] is None
                 await ask(service, rows())
@@ -106,7 +105,7 @@ def test_no_items_are_answered_and_make_no_record() -> None:
 def test_a_run_of_another_law_is_not_touched() -> None:
     async def told() -> None:
         async with serving() as service:
-            service.store.create("run", RunConfig().model_dump_json(), LAW + 1, None, "2025-01-01T00:00:00Z")
+            service.store.runs.create("run", RunConfig().model_dump_json(), LAW + 1, None, "2025-01-01T00:00:00Z")
             for attempt in (ask(service, rows()), service.run("run"), service.create_run("run", RunConfig())):
                 with pytest.raises(Conflict, match="law"):
                     await attempt

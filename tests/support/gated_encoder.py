@@ -92,7 +92,7 @@ def rows(seed: int = 0, n: int = 4, d: int = D, **fields: Any) -> RewardRequest:
 
 async def ask(service: Service, request: RewardRequest) -> dict[str, Any]:
     """An answer but its clock."""
-    fields = json.loads((await service.reward(request))[0])
+    fields = json.loads((await service.reward(request)).body)
     del fields["timing_ms"]
     return dict(fields)
 

@@ -11,7 +11,7 @@ from typing import Any, TypeVar
 from memr_client.schemas import Checkpoint, HistoryRow, RewardRequest, RunConfig, RunInfo
 from memr_service.engine.service import Service
 from memr_service.settings import Settings
-from memr_service.store.base import Store
+from memr_service.store.capabilities import Store
 
 T = TypeVar("T")
 
@@ -47,9 +47,10 @@ class InProcess:
         return info
 
     def reward(self, **fields: Any) -> dict[str, Any]:
-        """The parsed answer to `POST /reward`; `self.replayed` says whether it had been given before."""
-        answer, self.replayed = self._wait_for(self._service.reward(RewardRequest(**fields)))
-        parsed: dict[str, Any] = json.loads(answer)
+        """The parsed response to `POST /reward`; `self.replayed` says whether it had been given before."""
+        response = self._wait_for(self._service.reward(RewardRequest(**fields)))
+        self.replayed = response.replayed
+        parsed: dict[str, Any] = json.loads(response.body)
         return parsed
 
     def info(self, run_id: str) -> RunInfo:

@@ -7,17 +7,20 @@ from typing import Any
 
 from memr_client import RewardClient
 
+TRL = ("README.md", "docs/how-to/trl.md")
+"""Pages that hand reward functions to a trainer."""
+
 
 def of(page: str) -> dict[str, Any]:
     """The names that a page's blocks find, besides their own."""
-    if page == "docs/how-to/trl.md":
+    if page in TRL:
         return {"correctness": correctness, "GRPOTrainer": lambda *_, **given: SimpleNamespace(**given)}
     return {}
 
 
 def check(page: str, names: dict[str, Any], url: str) -> None:
     """Raise AssertionError where a page's blocks did not do what they say."""
-    if page == "docs/how-to/trl.md":
+    if page in TRL:
         _check_trl(names, url)
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from memr_service.insight.auc import auc_by_group, correlation, within
+from memr_service.insight.auc import auc_by_group, correlation
 
 
 def plain_auc(values: np.ndarray, right: np.ndarray) -> float:
@@ -37,8 +37,3 @@ def test_correlation_is_numpys_and_none_where_nothing_varies() -> None:
     x, y = rng.normal(size=(2, 50))
     assert correlation(x, y) == pytest.approx(np.corrcoef(x, y)[0, 1])
     assert correlation(x, np.ones(50)) is None
-
-
-def test_values_within_groups_have_no_mean_left() -> None:
-    values, group = np.array([1.0, 2.0, 6.0, 5.0]), np.array([0, 0, 2, 2])
-    assert within(values, group).tolist() == [-0.5, 0.5, 0.5, -0.5]

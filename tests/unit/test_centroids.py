@@ -1,4 +1,4 @@
-"""exploit by several centroids and weighted entries: against the plain twin, and cases worked out by hand."""
+"""exploit with several centroids and weighted entries, against the plain twin and cases computed by hand."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def test_exploit_equals_its_plain_twin() -> None:
     compare("exploit by centroids", map(difference, requests()))
 
 
-def test_one_centroid_of_entries_that_count_alike_is_the_papers() -> None:
+def test_one_centroid_of_equal_weights_is_equation_4() -> None:
     for request in requests(50):
         b, g = request.failures, len(request.a)
         total = np.tile(b.astype(np.float64).sum(axis=0), (g, 1))
@@ -40,7 +40,7 @@ def test_one_centroid_of_entries_that_count_alike_is_the_papers() -> None:
         assert largest_difference(alike, exploit(request.a, total, np.full(g, len(b))).tolist()) < 1e-12
 
 
-def test_a_mode_of_few_successes_is_no_longer_judged_by_the_many() -> None:
+def test_a_second_centroid_serves_a_small_cluster_of_successes() -> None:
     b = unit(0, 2, 4, 6, 90)
     nobody, ones = np.array([-1]), np.ones(5, np.int64)
     one = exploit_by_centroids(unit(90), b, ones, np.ones(5), nobody, 1)
@@ -49,7 +49,7 @@ def test_a_mode_of_few_successes_is_no_longer_judged_by_the_many() -> None:
     assert one[0] < -1
 
 
-def test_what_is_held_out_is_one_completion_of_its_entry() -> None:
+def test_one_completion_of_an_entry_is_held_out_not_the_whole_entry() -> None:
     b, fade = unit(0, 90), np.ones(2)
     alone = exploit_by_centroids(unit(0), b, np.array([1, 1]), fade, np.array([0]))
     repeated = exploit_by_centroids(unit(0), b, np.array([2, 1]), fade, np.array([0]))
@@ -58,20 +58,20 @@ def test_what_is_held_out_is_one_completion_of_its_entry() -> None:
     assert np.isnan(exploit_by_centroids(unit(0), b[:1], np.array([1]), fade[:1], np.array([0]))[0])
 
 
-def test_old_entries_are_seen_whole_beside_a_young_one_that_is_held_out() -> None:
+def test_holding_out_a_heavy_entry_loses_no_digits_of_the_light_ones() -> None:
     b, fade = unit(0, 60, 120), np.array([1.0, 1e-12, 1e-12])
     raw = exploit_by_centroids(unit(90), b, np.ones(3, np.int64), fade, np.array([0]))
     mean = unit(60, 120).astype(np.float64).mean(axis=0)
     assert raw[0] == pytest.approx(-math.dist(unit(90)[0].tolist(), mean.tolist()), abs=1e-9)
 
 
-def test_the_nearest_entry_is_as_far_as_its_cosine_says() -> None:
+def test_the_distance_to_the_nearest_entry_follows_from_its_cosine() -> None:
     novelty = explore(unit(10), unit(0, 70), np.array([-1]), 1e-5)
     assert nearest_entry(novelty)[0] == pytest.approx(-2 * math.sin(math.radians(5)), abs=1e-6)
     assert np.isnan(nearest_entry(np.array([np.nan]))[0])
 
 
-def test_clusters_are_no_more_than_there_are_distinct_entries() -> None:
+def test_there_are_at_most_as_many_clusters_as_distinct_entries() -> None:
     b = unit(0, 0, 90, 0, 90)
     assert clusters(b, np.ones(5), 4).tolist() == [0, 0, 1, 0, 1]
     assert clusters(b[:0], np.ones(0), 4).tolist() == []

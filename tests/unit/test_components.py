@@ -1,4 +1,4 @@
-"""Each component against its plain twin, and at its edges."""
+"""Edge cases of each component; `tests/service/test_twins.py` compares them with their plain twins."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ NONE = np.empty(0, np.int64)
 E1, E2, E3 = np.eye(4, dtype=np.float32)[:3]
 
 
-def test_arguments_stay_as_they_are() -> None:
+def test_arguments_are_not_changed() -> None:
     request = next(requests())
     held, seen = np.full(len(request.a), -1), request.column(0.5)
     good, bad, has = means(request)
@@ -44,14 +44,14 @@ def test_no_items_get_no_values() -> None:
     assert partition(NONE, NOBODY, NONE, no).tolist() == []
 
 
-def test_an_item_alone_has_no_siblings_to_be_compared_with() -> None:
+def test_group_components_are_undefined_for_an_item_without_siblings() -> None:
     alone, own = np.stack([E1]), np.zeros(1, np.int64)
     assert np.isnan(banded_novelty(alone, own, np.ones(1, bool))).all()
     assert np.isnan(partition(None, alone, own, np.ones(1))).all()
     assert np.isnan(partition(own, alone, own, np.ones(1))).all()
 
 
-def test_a_group_is_paid_the_same_whatever_else_is_in_the_request() -> None:
+def test_a_groups_values_do_not_depend_on_other_groups() -> None:
     def pay(request: Request, own: np.ndarray) -> list[np.ndarray]:
         a, group, outcome, right = request.a[own], request.group[own], request.outcome[own], request.right[own]
         return [
@@ -71,7 +71,7 @@ def test_a_group_is_paid_the_same_whatever_else_is_in_the_request() -> None:
 # error_cluster
 
 
-def test_a_mistake_costs_the_more_the_more_often_it_was_made_up_to_the_limit() -> None:
+def test_the_penalty_grows_with_the_repetitions_up_to_the_limit() -> None:
     penalties = [
         error_cluster(np.stack([E1]), np.stack([E1] * times + [E2]), np.array([-1]), np.array([True]))[0]
         for times in (0, 1, 6, 7, 100)
@@ -93,7 +93,7 @@ def test_the_held_out_failure_is_not_counted() -> None:
 
 
 @pytest.mark.parametrize("storage", ["float32", "float16"])
-def test_cosines_at_the_very_limit_are_decided_in_float64(storage: str) -> None:
+def test_cosines_close_to_the_limit_are_decided_in_float64(storage: str) -> None:
     rng = np.random.default_rng(0)
     a = unit_rows(rng, 40, 384, storage)
     near = np.repeat(a[:1], 300, axis=0) + 1e-3 * rng.normal(size=(300, 384))
@@ -117,14 +117,14 @@ def test_right_answers_stay_above_all_wrong_ones() -> None:
         assert ((wrong >= -1) & (wrong <= -0.5)).all()
 
 
-def test_the_most_unusual_of_a_class_gets_all_of_its_band_and_the_only_one_too() -> None:
+def test_the_most_novel_item_of_a_class_gets_the_top_of_its_band_and_so_does_the_only_one() -> None:
     a, group = np.stack([E1, E1, E2, E3]), np.zeros(4, np.int64)
     assert banded_novelty(a, group, np.array([True, True, True, False])).tolist() == [0.5, 0.5, 1.0, -0.5]
     assert banded_novelty(a, group, np.array([False, False, False, True])).tolist() == [-1.0, -1.0, -0.5, 1.0]
 
 
 @pytest.mark.parametrize("correct", [True, False])
-def test_equally_novel_siblings_sit_in_the_middle_of_their_band(correct: bool) -> None:
+def test_equally_novel_siblings_get_the_middle_of_their_band(correct: bool) -> None:
     for a in (np.stack([E1] * 5), np.stack([E1, E2, E3])):
         banded = banded_novelty(a, np.zeros(len(a), np.int64), np.full(len(a), correct))
         assert banded.tolist() == pytest.approx([0.75 if correct else -0.75] * len(a))
@@ -159,18 +159,18 @@ def test_value_follows_the_nearest_and_is_undefined_without_any() -> None:
     assert raw[2] == 0.5
 
 
-def test_value_of_no_neighbours_at_all_is_undefined() -> None:
+def test_value_without_neighbours_is_undefined() -> None:
     assert np.isnan(value(np.empty((2, 0)), np.empty((2, 0)))).all()
 
 
-def test_value_does_not_depend_on_the_order_of_the_neighbours_nor_on_empty_places() -> None:
+def test_value_depends_neither_on_the_order_of_the_neighbours_nor_on_missing_ones() -> None:
     rng = np.random.default_rng(2)
     similarity, outcome, order = rng.uniform(-1, 1, size=(5, 7)), rng.normal(size=(5, 7)), rng.permutation(40)
     padded = [np.pad(one, [(0, 0), (0, 33)], constant_values=-np.inf)[:, order] for one in (similarity, outcome)]
     np.testing.assert_array_equal(value(*padded), value(similarity, outcome))
 
 
-def test_a_new_answer_earns_half_and_a_worn_out_one_costs() -> None:
+def test_a_new_answer_earns_half_and_a_frequent_one_costs() -> None:
     assert outcome_ucb(np.array([1, 4, 100])).tolist() == pytest.approx([0.5, 0.0, -0.4])
     assert np.isnan(outcome_ucb(np.array([0, math.nan]))).all()
 
@@ -178,14 +178,14 @@ def test_a_new_answer_earns_half_and_a_worn_out_one_costs() -> None:
 # partition
 
 
-def test_an_idea_of_ones_own_is_paid_in_full_and_one_that_all_share_not_at_all() -> None:
+def test_a_unique_idea_is_paid_in_full_and_one_that_all_share_not_at_all() -> None:
     a, group, outcome = np.stack([E1, E1, E2, E3]), np.array([0, 0, 0, 1]), np.array([1.0, 1.0, 2.0, 1.0])
     assert partition(None, a, group, outcome).tolist()[:3] == [0.5, 0.5, 2.0]
     assert partition(np.zeros(4, int), a, group, outcome).tolist()[:3] == [0, 0, 0]
     assert partition(np.zeros(4, int), a, group, outcome, floor=0.1).tolist()[:3] == pytest.approx([0.1, 0.1, 0.2])
 
 
-def test_what_has_no_label_among_labelled_ones_is_not_taken_for_unique() -> None:
+def test_an_item_without_a_label_among_labelled_ones_is_undefined() -> None:
     a, group = np.stack([E1, E2, E3]), np.zeros(3, np.int64)
     paid = partition(np.array([-1, 7, -2]), a, group, np.ones(3))
     assert np.isnan(paid).tolist() == [True, False, True]

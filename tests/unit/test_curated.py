@@ -13,8 +13,9 @@ import pytest
 from memr_client.errors import InvalidRequest
 from memr_service.memory import CuratedMemory, CuratedView, CuratedWrites
 from memr_service.memory.curated import decay
-from memr_service.rewards import score
-from memr_service.state.record import GENESIS, Record, seal, unseal
+from memr_service.rewards.score import score
+from memr_service.state.codec import seal, unseal
+from memr_service.state.record import GENESIS, Record
 from memr_service.state.state import State
 from support.batches import DIMENSION, config, make_batch, random_batch, unit_rows
 from support.histories import Request, World, ask_oracle, ask_service, largest_difference
@@ -114,7 +115,7 @@ def test_a_snapshot_of_the_state_holds_all_that_bears_on_what_follows() -> None:
     state, other = State(chosen), State(chosen)
     for turn in range(60):
         batch = replace(random_batch(rng, 7, 12), step=turn // 2)
-        effects = score.score(state, chosen, batch, write=True)
+        effects = score(state, batch, write=True)
         record, payload = seal(Record(0, turn + 1, batch, effects, state.serial, state.chain or GENESIS))
         state.apply(unseal(payload))
         other.apply(record)
@@ -123,8 +124,8 @@ def test_a_snapshot_of_the_state_holds_all_that_bears_on_what_follows() -> None:
             other.restore(0, turn + 1, {name: array.copy() for name, array in state.freeze().items()})
             state.thaw()
         assert other.digest() == state.digest()
-        again = score.score(other, chosen, batch, write=True)
-        np.testing.assert_array_equal(again.rewards, score.score(state, chosen, batch, write=True).rewards)
+        again = score(other, batch, write=True)
+        np.testing.assert_array_equal(again.rewards, score(state, batch, write=True).rewards)
 
 
 # One thing at a time
@@ -146,7 +147,7 @@ class Lived:
 
     def tell(self, prompts: str, degrees: list[float], outcomes: list[float], step: int | None = None) -> Any:
         batch = make_batch(list(prompts), unit(*degrees), outcomes, step=step)
-        effects = score.score(self.state, self.config, batch, write=True)
+        effects = score(self.state, batch, write=True)
         number = self.state.position + 1
         self.state.apply(seal(Record(0, number, batch, effects, self.state.serial, self.state.chain))[0])
         return effects
@@ -277,7 +278,7 @@ def test_a_view_leaves_the_memory_as_it_was() -> None:
     )
     for step in range(20):
         batch, before = replace(random_batch(rng, 5, 20), step=step), run.state.digest()
-        effects = score.score(run.state, run.config, batch, write=True)
+        effects = score(run.state, batch, write=True)
         assert run.state.digest() == before
         record = Record(0, run.state.position + 1, batch, effects, run.state.serial, run.state.chain)
         run.state.apply(seal(record)[0])
@@ -333,7 +334,7 @@ def test_under_the_barrier_snapshot_duplicates_merge_and_the_old_leave() -> None
 
 def test_memory_quality_needs_no_word_of_it_in_the_record_where_it_is_off() -> None:
     chosen = config()
-    effects = score.score(State(chosen), chosen, random_batch(np.random.default_rng(0), 3, 9), write=True)
+    effects = score(State(chosen), random_batch(np.random.default_rng(0), 3, 9), write=True)
     assert set(vars(effects.success)) == {"item", "prompt", "drops_prompt", "drops_entry"}
     assert not chosen.memory.curates
     assert chosen.memory.model_dump() == {}

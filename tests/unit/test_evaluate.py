@@ -1,4 +1,4 @@
-"""Every component as a run measures it, against plain loops over what was sent."""
+"""Every component as a run evaluates it, against plain loops over what was sent."""
 
 from __future__ import annotations
 
@@ -73,7 +73,7 @@ def unit(rows: np.ndarray) -> np.ndarray:
     return (wide / np.sqrt((wide * wide).sum(axis=1, keepdims=True))).astype(np.float32)
 
 
-def test_contrast_projects_on_the_means_of_all_that_is_stored_but_the_entry_held_out() -> None:
+def test_contrast_projects_on_the_means_of_everything_stored_except_the_entry_held_out() -> None:
     world = World(0)
     with InProcess("memory:") as service:
         service.create("run", components={"contrast": 1.0}, **CONFIG)
@@ -111,7 +111,7 @@ def test_value_is_what_the_most_similar_completions_earned(neighbours: int) -> N
                 assert answer["components"]["value"]["raw"][item] == pytest.approx(expected, abs=1e-6)
 
 
-def test_value_of_no_items_is_no_values() -> None:
+def test_value_of_no_items_is_empty() -> None:
     with InProcess("memory:") as service:
         service.create("run", components={"value": 1.0}, **CONFIG)
         service.reward(**World(8).request())
@@ -119,7 +119,7 @@ def test_value_of_no_items_is_no_values() -> None:
         assert service.reward(run_id="run", **nothing)["components"]["value"] == {"raw": [], "scaled": []}
 
 
-def test_error_cluster_counts_the_failures_of_the_own_prompt_that_an_error_repeats() -> None:
+def test_error_cluster_counts_the_failures_of_the_same_prompt_that_a_wrong_item_repeats() -> None:
     world, paid = World(1), set()
     with InProcess("memory:") as service:
         service.create("run", components={"error_cluster": {"alpha": 0.1, "beta": 0.2, "similarity": 0.8}}, **CONFIG)
@@ -136,7 +136,7 @@ def test_error_cluster_counts_the_failures_of_the_own_prompt_that_an_error_repea
 
 
 @pytest.mark.parametrize("order", ["hold_one_out", "read_first"])
-def test_outcome_ucb_counts_answers_by_prompt_and_comes_back_after_a_restart(tmp_path: Path, order: str) -> None:
+def test_outcome_ucb_counts_answers_by_prompt_and_keeps_the_counts_over_a_restart(tmp_path: Path, order: str) -> None:
     world = World(2)
     service = InProcess(f"sqlite:///{tmp_path}")
     service.create("run", components={"outcome_ucb": 1.0}, order=order, **CONFIG)
@@ -157,7 +157,7 @@ def test_outcome_ucb_counts_answers_by_prompt_and_comes_back_after_a_restart(tmp
     service.close()
 
 
-def test_group_components_and_controls_are_paid_as_they_are() -> None:
+def test_group_components_and_random_are_not_scaled() -> None:
     world = World(3)
     names = ["banded_novelty", "partition", "random"]
     with InProcess("memory:") as service:
@@ -175,7 +175,7 @@ def test_group_components_and_controls_are_paid_as_they_are() -> None:
         assert again["components"]["random"]["raw"] != answer["components"]["random"]["raw"]
 
 
-def test_labels_say_who_is_in_a_class() -> None:
+def test_labels_decide_the_classes_of_partition() -> None:
     world = World(4)
     with InProcess("memory:") as service:
         service.create("run", components={"partition": 1.0}, **CONFIG)
@@ -185,7 +185,7 @@ def test_labels_say_who_is_in_a_class() -> None:
     assert raw[5:] == [None, None, pytest.approx(1)]  # who has no label is in no class
 
 
-def test_shuffled_pays_the_values_of_exploit_at_other_places() -> None:
+def test_shuffled_gives_the_values_of_exploit_to_other_items() -> None:
     world, moved = World(5), 0
     with InProcess("memory:") as service, InProcess("memory:") as plain:
         service.create("run", preset="shuffled", **CONFIG)
@@ -199,7 +199,7 @@ def test_shuffled_pays_the_values_of_exploit_at_other_places() -> None:
     assert moved > 5
 
 
-def test_components_mix_with_their_weights() -> None:
+def test_the_reward_is_the_weighted_sum_of_the_scaled_values() -> None:
     world = World(6)
     weights = {"exploit": 1.0, "explore": 0.5, "contrast": 2.0, "error_cluster": 3.0, "random": -0.1}
     with InProcess("memory:") as service:
@@ -211,7 +211,7 @@ def test_components_mix_with_their_weights() -> None:
 
 
 @pytest.mark.parametrize("wrong", [{"preset": "official-memory-r+"}, {"barrier": "snapshot", "group_size": 4}])
-def test_what_an_order_or_barrier_cannot_serve_is_refused(wrong: dict[str, Any]) -> None:
+def test_components_and_guards_that_an_order_or_barrier_cannot_serve_are_refused(wrong: dict[str, Any]) -> None:
     with InProcess("memory:") as service:
         for components in ({"contrast": 1.0}, {"exploit": {"guards": {"mixed_groups_only": True}}}):
             with pytest.raises(InvalidRequest):

@@ -1,11 +1,13 @@
-"""Guards: what they let through, what they hold back, and what is left of a bonus."""
+"""Guards: what they accept, what they reject, and how they bound and scale a bonus."""
 
 from __future__ import annotations
 
 import math
+from typing import Any
 
 import numpy as np
 import pytest
+from memr_client.schemas import RunConfig
 from memr_service.rewards import guards
 from memr_service.rewards.guards import (
     REASONS,
@@ -16,6 +18,7 @@ from memr_service.rewards.guards import (
     foreign,
     foreign_stretches,
     mixed_groups_only,
+    needs,
     neighbour_floor,
     only_if,
     rank,
@@ -42,6 +45,20 @@ def test_every_rejecting_guard_has_a_reason_of_its_own() -> None:
     assert len(set(REASONS.values())) == len(REASONS)
 
 
+@pytest.mark.parametrize(
+    ("given", "measures"),
+    [
+        ({}, set()),
+        ({"components": {"exploit": {"guards": {"topic_floor": 0.2, "min_chars": 5}}}}, set()),
+        ({"components": {"exploit": 1.0, "explore": {"guards": {"max_repetition": 0.5}}}}, {"repeated"}),
+        ({"components": {"exploit": {"guards": {"max_copied": 0.0, "max_foreign": 0}}}}, {"copied", "foreign"}),
+        ({"memory": {"gates": {"max_repetition": 0.5, "max_foreign": 200}}}, {"repeated", "foreign"}),
+    ],
+)
+def test_texts_are_measured_for_the_guards_and_write_gates_that_are_on(given: dict[str, Any], measures: set) -> None:
+    assert needs(RunConfig(**given)) == measures
+
+
 def test_floors_reject_what_lies_below_them_and_nothing_undefined() -> None:
     cosines = np.array([0.49, 0.5, 0.51, math.nan])
     assert topic_floor(cosines, 0.5).tolist() == [True, False, False, False]
@@ -58,23 +75,23 @@ def test_limits_reject_what_lies_beyond_them() -> None:
     assert foreign(np.array([225, 226]), 225).tolist() == [False, True]
 
 
-def test_a_component_can_be_for_one_side_alone() -> None:
+def test_a_component_can_be_for_one_side_only() -> None:
     right = np.array([True, False])
     assert only_if("correct", right).tolist() == [False, True]
     assert only_if("incorrect", right).tolist() == [True, False]
 
 
-def test_groups_of_one_outcome_are_not_mixed() -> None:
+def test_groups_with_one_outcome_are_not_mixed() -> None:
     outcome, group = np.array([1, 0, 1, 1, 0, 0.5, 1.0]), np.array([0, 0, 1, 1, 2, 2, 3])
     assert mixed_groups_only(outcome, group, 0.5).tolist() == [False, False, True, True, True, True, True]
 
 
-def test_a_cap_leaves_nothing_where_the_outcome_is_nothing() -> None:
+def test_a_cap_leaves_no_bonus_where_the_outcome_is_zero() -> None:
     capped = cap(np.array([5.0, -5.0, 0.1, 5.0]), np.array([1.0, -1.0, 1.0, 0.0]), 0.5)
     assert capped.tolist() == [0.5, -0.5, 0.1, 0.0]
 
 
-def test_a_groups_bonuses_never_spread_more_than_their_share_of_its_outcomes() -> None:
+def test_a_groups_bonuses_never_spread_more_than_their_share_of_its_outcomes_spread() -> None:
     for request in requests(500):
         bonus = request.column()
         shrunk = spread_cap(bonus, request.outcome, request.group, 0.5)
@@ -86,7 +103,7 @@ def test_a_groups_bonuses_never_spread_more_than_their_share_of_its_outcomes() -
                 assert np.argsort(shrunk[own]).tolist() == np.argsort(bonus[own]).tolist()
 
 
-def test_no_capped_bonus_turns_a_verdict_around() -> None:
+def test_no_capped_bonus_reverses_a_verdict() -> None:
     for request in requests(500):
         verdict = request.right.astype(np.float64)
         total = verdict + spread_cap(10 * request.column(), verdict, request.group, 0.5)
@@ -95,17 +112,17 @@ def test_no_capped_bonus_turns_a_verdict_around() -> None:
             assert right.min(initial=np.inf) >= wrong.max(initial=-np.inf) + 0.49 or not len(right) or not len(wrong)
 
 
-def test_a_group_of_equal_outcomes_is_left_no_spread_and_a_small_bonus_stays_as_it_is() -> None:
+def test_a_group_of_equal_outcomes_gets_no_spread_and_a_small_bonus_is_not_changed() -> None:
     bonus, group = np.array([0.0, 1.0, 0.1, 0.2]), np.array([0, 0, 1, 1])
     assert spread_cap(bonus, np.array([1.0, 1.0, 0.0, 1.0]), group, 0.5).tolist() == [0.5, 0.5, 0.1, 0.2]
     assert spread_cap(bonus, np.zeros(4), np.arange(4), 0.5).tolist() == bonus.tolist()
 
 
-def test_annealing_goes_from_all_to_nothing() -> None:
+def test_annealing_falls_from_one_to_zero() -> None:
     assert [anneal(step, 10, 20) for step in (0, 10, 15, 20, 99)] == [1, 1, 0.5, 0, 0]
 
 
-def test_five_junk_values_in_a_hundred_do_not_flatten_the_rest() -> None:
+def test_five_junk_values_in_a_hundred_do_not_flatten_the_others() -> None:
     rng = np.random.default_rng(0)
     real = rng.normal(0.11, 0.03, size=95)
     window = rng.permutation(np.concatenate([real, np.full(5, 0.96)]))
@@ -115,12 +132,12 @@ def test_five_junk_values_in_a_hundred_do_not_flatten_the_rest() -> None:
     assert scale(window, real, 1000, "request").std() < 0.3 * clean.std()
 
 
-def test_trimming_fewer_than_twenty_values_is_min_max() -> None:
+def test_trimming_fewer_than_twenty_values_equals_min_max() -> None:
     window = np.random.default_rng(1).normal(size=19)
     np.testing.assert_array_equal(trimmed(window, window), scale(NONE, window, 19, "request"))
 
 
-def test_values_outside_the_bounds_are_cut_and_undefined_or_flat_ones_earn_nothing() -> None:
+def test_values_outside_the_bounds_are_cut_and_undefined_or_flat_ones_get_zero() -> None:
     assert trimmed(np.array([0.0, 1.0]), np.array([-9.0, 0.5, 9.0, math.nan])) == pytest.approx([0, 0.5, 1, 0])
     assert rank(np.array([0.0, 1.0, 1.0, 2.0]), np.array([-9.0, 1.0, 9.0, math.nan])).tolist() == [0, 0.5, 1, 0]
     for scaled in (trimmed, rank):
@@ -128,13 +145,13 @@ def test_values_outside_the_bounds_are_cut_and_undefined_or_flat_ones_earn_nothi
         assert scaled(NONE, np.array([0.3, math.nan])).tolist() == [0, 0]
 
 
-def test_no_items_are_guarded_in_silence() -> None:
+def test_guards_accept_a_request_without_items() -> None:
     assert cap(NONE, NONE, 0.5).tolist() == spread_cap(NONE, NONE, NO_GROUP, 0.5).tolist() == []
     assert mixed_groups_only(NONE, NO_GROUP, 0.5).tolist() == topic_floor(NONE, 0.5).tolist() == []
     assert trimmed(NONE, NONE).tolist() == rank(np.arange(3.0), NONE).tolist() == []
 
 
-def test_arguments_stay_as_they_are() -> None:
+def test_arguments_are_not_changed() -> None:
     request = next(requests())
     bonus, raw, window = request.column(), request.column(0.5), request.column()
     for one in (bonus, raw, window, request.outcome, request.group):
@@ -146,7 +163,7 @@ def test_arguments_stay_as_they_are() -> None:
     rank(window, raw)
 
 
-def test_repetition_is_seen_with_and_without_spaces_in_any_script() -> None:
+def test_repetition_is_detected_in_any_script_with_and_without_spaces() -> None:
     sentence = "So the answer must be forty two, as we have seen. "
     for text in (sentence * 10, "0." + "3" * 400, "\u7b54\u6848\u662f\u4e00\u767e\u4e8c\u5341\u516b" * 10):
         assert repeated_share(text) > 0.85
@@ -154,7 +171,7 @@ def test_repetition_is_seen_with_and_without_spaces_in_any_script() -> None:
     assert repeated_share(sentence * 3) == pytest.approx(2 / 3, abs=0.04)
 
 
-def test_a_copied_prompt_is_known_as_one_and_real_solutions_are_not() -> None:
+def test_a_copied_prompt_is_detected_and_real_solutions_pass() -> None:
     for question in solutions()[:200]:
         assert copied_share(question["question"] + "\nA: 5", question["question"]) > 0.85
     shares = [copied_share(one["solution"], asked["question"]) for asked in solutions() for one in asked["solutions"]]
@@ -162,7 +179,7 @@ def test_a_copied_prompt_is_known_as_one_and_real_solutions_are_not() -> None:
     assert copied_share("", "a question") == copied_share("short", "") == 0
 
 
-def test_what_is_appended_to_a_solution_is_foreign_to_its_group_and_real_solutions_are_not() -> None:
+def test_text_appended_to_a_solution_is_foreign_and_real_solutions_are_not() -> None:
     tail = (
         " Mathematics is beautiful, patience its key. Every explanation is one that everybody may follow from start "
         "to end, with confidence and clarity, whatever its subject. Having considered all this carefully we arrive, "
@@ -178,7 +195,7 @@ def test_what_is_appended_to_a_solution_is_foreign_to_its_group_and_real_solutio
     assert np.mean(np.array(real) > 225) <= 0.005
 
 
-def test_nothing_is_foreign_where_there_is_too_little_to_compare_with_or_a_sibling_says_the_same() -> None:
+def test_nothing_is_foreign_in_a_small_group_or_if_a_sibling_says_the_same() -> None:
     texts, prompts = ["lorem ipsum " * 30, "seven and five"], ["7 + 5?"] * 2
     assert foreign_stretches(texts, prompts, np.zeros(2, int)).tolist() == [0, 0]
     assert foreign_stretches([*texts, *texts], prompts * 2, np.array([0, 0, 0, 1])).tolist()[::2] == [0, 0]
@@ -186,7 +203,7 @@ def test_nothing_is_foreign_where_there_is_too_little_to_compare_with_or_a_sibli
     assert foreign_stretches([], [], NO_GROUP).tolist() == foreign_stretches([""], ["q"], np.zeros(1, int))[1:].tolist()
 
 
-def test_real_solutions_pass_a_limit_of_a_half_and_loops_do_not() -> None:
+def test_real_solutions_pass_a_repetition_limit_of_a_half_and_loops_do_not() -> None:
     given = [solution for question in solutions() for solution in question["solutions"]]
     rejected = [one for one in given if repeated_share(one["solution"]) > 0.5]
     assert 0 < len(rejected) <= 0.005 * len(given)

@@ -71,6 +71,13 @@ def test_the_client_reaches_for_the_service_only_where_it_embeds_it_and_only_the
     assert all(found.late for found in reached)
 
 
+def test_the_service_imports_only_schemas_and_errors_of_the_client():
+    """The command line is a client of the service, so it may use `RewardClient`."""
+    service = [found for found in IMPORTS if found.file.startswith("service/") and found.top == "memr_client"]
+    rooms = [found for found in service if not found.file.startswith("service/memr_service/cli/")]
+    assert {found.module.rpartition(".")[0] for found in rooms} == {"memr_client.schemas", "memr_client.errors"}
+
+
 def test_nothing_but_an_adapter_imports_an_adapter():
     adapters = [adapter.removeprefix("client/").replace("/", ".") for adapter in ADAPTERS]
     assert outside(files_that_import(*adapters), *ADAPTERS) == set()

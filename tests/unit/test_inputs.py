@@ -1,4 +1,4 @@
-"""Which text counts, who is who, and embeddings as they come off the wire."""
+"""What is read of a request: which text counts, which prompts and groups are the same, and the digest of its body."""
 
 from __future__ import annotations
 
@@ -7,9 +7,8 @@ from typing import Any
 import numpy as np
 import pytest
 from memr_client.errors import InvalidRequest
-from memr_client.schemas import Message, RewardRequest
+from memr_client.schemas import Message, RewardRequest, RunConfig
 from memr_service.engine import inputs
-from support.batches import unit_rows
 
 TAGS = ("<think>", "</think>")
 
@@ -148,111 +147,40 @@ def test_groups_are_numbered_as_they_appear_by_id_or_by_prompt() -> None:
     assert len(set(names)) == 2
 
 
-# Embeddings (L2)
+# A request read once
 
 
-def test_rows_come_out_of_unit_length_whatever_came_in() -> None:
-    rng = np.random.default_rng(0)
-    unit = unit_rows(rng, 6, 12).astype(np.float64)
-    for sent in (unit * 5, (unit * 1e-30).astype(np.float32), np.asfortranarray(unit * 3), unit.astype(np.float16)):
-        rows = inputs.unit_rows(sent, "prompts")
-        assert rows.dtype == np.float32
-        np.testing.assert_allclose(np.linalg.norm(rows.astype(np.float64), axis=1), 1, atol=1e-7)
-        np.testing.assert_allclose(rows, unit, atol=1e-3 if sent.dtype == np.float16 else 1e-6)
-    whole = rng.integers(-3, 4, size=(5, 4)) * 2 + 1
-    np.testing.assert_array_equal(inputs.unit_rows(whole, "p"), inputs.unit_rows(whole.astype(np.float64), "p"))
-
-
-def test_rows_are_the_same_bits_whatever_their_layout_in_memory() -> None:
-    sent = np.random.default_rng(1).normal(size=(50, 384))
-    rows = inputs.unit_rows(sent, "prompts")
-    for other in (np.asfortranarray(sent), np.repeat(sent, 2, axis=0)[::2], sent[::-1][::-1], sent.astype(">f8")):
-        again = inputs.unit_rows(other, "prompts")
-        np.testing.assert_array_equal(again, rows)
-        assert again.flags.c_contiguous
-    for at in (0, 17):
-        np.testing.assert_array_equal(inputs.unit_rows(sent[at : at + 1], "prompts")[0], rows[at])
-
-
-@pytest.mark.parametrize("bad", [0.0, np.nan, np.inf, -np.inf])
-@pytest.mark.parametrize("whole_row", [True, False])
-def test_a_row_that_is_zero_or_not_finite_is_refused_by_its_place(bad: float, whole_row: bool) -> None:
-    sent = np.eye(4)
-    sent[2, :] = bad if whole_row else sent[2, :]
-    sent[2, 2] = bad
-    with pytest.raises(InvalidRequest, match=r"embeddings\.completions\[2\]") as caught:
-        inputs.unit_rows(sent, "completions")
-    assert caught.value.limit
-    assert caught.value.remedy
-
-
-def test_numbers_too_large_to_square_are_refused_without_a_warning() -> None:
-    sent = [[1e300] * 3]
-    with pytest.raises(InvalidRequest):
-        inputs.unit_rows(np.array(sent), "prompts")
-    assert len(digest(embeddings={"prompts": sent, "completions": sent})) == 32
-
-
-def test_half_precision_is_what_is_stored_before_anything_reads_it() -> None:
-    rows = unit_rows(np.random.default_rng(2), 5)
-    np.testing.assert_array_equal(inputs.rounded(rows, "float32"), rows)
-    half = inputs.rounded(rows, "float16")
-    assert half.dtype == np.float32
-    np.testing.assert_array_equal(half, rows.astype(np.float16))
-
-
-def test_a_matrix_may_come_as_lists_arrays_or_bytes() -> None:
-    rows = unit_rows(np.random.default_rng(3), 3, 5)
-    packed = rows.astype("<f4").tobytes()
-    for raw in (rows.tolist(), rows, rows.astype(np.float64), packed, bytearray(packed), memoryview(packed)):
-        np.testing.assert_array_equal(inputs.matrix(raw, "prompts", 3), rows)
-    np.testing.assert_array_equal(inputs.matrix([[1, 0], [0, 2]], "prompts", 2), [[1, 0], [0, 2]])
+def test_a_request_is_read_once_and_its_texts_are_those_that_are_encoded_and_kept() -> None:
+    chat = [said("system", "s"), said("user", "one")]
+    answer = [said("assistant", "<think>why</think>"), said("assistant", "42")]
+    asked = request(prompts=["q", chat, "q"], completions=["a", answer, "<think>b</think>c"], group_ids=["x", "y", "x"])
+    items = inputs.read(asked, deadline=7.0)
+    assert items.prompts == ["q", "one", "q"]
+    assert items.completions == ["a", "<think>why</think>\n42", "<think>b</think>c"]
+    assert items.keys == inputs.identities(asked)
+    assert (items.group.tolist(), len(items), items.deadline, items.sent) == ([0, 1, 0], 3, 7.0, None)
+    assert items.digest == inputs.body_digest(asked, ())
+    assert items.encoded_completions(RunConfig()) == items.completions
+    assert items.encoded_completions(RunConfig(reasoning_tags=TAGS)) == ["a", "why", "b"]
+    official = RunConfig(reasoning_tags=TAGS, order="official", preset="official-memory-r")
+    assert items.encoded_completions(official) == ["a", "why", "b"]
 
 
 @pytest.mark.parametrize(
-    "raw",
+    "fields",
     [
-        [],
-        [[]],
-        [[], []],
-        [1.0, 2.0],
-        [[1.0, 2.0]],
-        [[1.0], [2.0], [3.0]],
-        [[1.0, 2.0], [3.0]],
-        [[[1.0]], [[2.0]]],
-        [["1"], ["2"]],
-        [[True], [False]],
-        [[None], [1.0]],
-        [[1j], [1.0]],
-        [[10**30], [1]],
-        [{}, {}],
-        {"a": 1},
-        "text",
-        None,
-        7,
-        b"",
-        b"1234567",
-        b"1234",
-        bytes(12),
+        {"prompts": ["\ud800"]},
+        {"prompts": [[said("user", "\ud800")]]},
+        {"prompt_ids": ["\ud800"]},
+        {"group_ids": ["\ud800"]},
+        {"completions": ["\ud800"]},
     ],
 )
-def test_what_is_not_a_row_of_numbers_for_each_item_is_refused(raw: Any) -> None:
-    with pytest.raises(InvalidRequest, match=r"embeddings\.prompts ") as caught:
-        inputs.matrix(raw, "prompts", 2)
+def test_a_lone_surrogate_is_refused(fields: dict[str, Any]) -> None:
+    with pytest.raises(InvalidRequest, match="surrogate") as caught:
+        _ = inputs.read(request(**fields)).digest
     assert caught.value.limit
     assert caught.value.remedy
-
-
-def test_pairs_of_prompt_and_embedding_are_told_apart_by_both() -> None:
-    rows = unit_rows(np.random.default_rng(4), 2)
-    vectors = rows[[0, 0, 1, 0, 1, 0]]
-    keys = [b"a", b"b", b"a", b"a", b"a", b"b"]
-    first, of = inputs.distinct_rows(vectors, keys)
-    assert first.tolist() == [0, 1, 2]
-    assert of.tolist() == [0, 1, 2, 0, 2, 1]
-    np.testing.assert_array_equal(vectors[first][of], vectors)
-    same = inputs.distinct_rows(rows, keys, [0, 0, 1, 0, 1, 0])
-    assert [column.tolist() for column in same] == [first.tolist(), of.tolist()]
 
 
 # The digest of a body (L12)
@@ -271,6 +199,11 @@ def test_equal_bodies_have_one_digest_whatever_their_request_id_and_the_name_of_
     assert digest(mode="train", outcomes=[1]) == digest()
     sent = {"prompts": [row], "completions": [row]}
     assert digest(embeddings=sent) == digest(embeddings={"prompts": packed, "completions": packed})
+
+
+def test_numbers_beyond_float32_have_a_digest_without_a_warning() -> None:
+    sent = [[1e300] * 3]
+    assert len(digest(embeddings={"prompts": sent, "completions": sent})) == 32
 
 
 def test_bodies_that_differ_in_anything_else_have_different_digests() -> None:

@@ -1,4 +1,4 @@
-"""What a batch earns, by plain loops, and that an item's raw values do not depend on its company."""
+"""Scoring a batch, against plain loops: reads, orders, warm-up, and what an item's values depend on."""
 
 from __future__ import annotations
 
@@ -9,7 +9,9 @@ from typing import Any
 import numpy as np
 import pytest
 from memr_client.schemas import RunConfig
-from memr_service.rewards import official, score
+from memr_service.rewards.official import weighted_sum
+from memr_service.rewards.score import score
+from memr_service.rewards.staging import sides
 from memr_service.run.presets import resolve
 from memr_service.state.record import GENESIS, Batch, Effects, Record
 from memr_service.state.state import State
@@ -22,10 +24,12 @@ CONFIGS: list[dict[str, Any]] = [
     {"k": 2, "order": "read_first", "success_threshold": 0.9, "failure_threshold": 0.1},
 ]
 
+OFFICIAL = resolve(RunConfig(preset="official-memory-r+", explore_warmup_prompts=2, k=2), "memory-r+", "hashed")
+
 
 def step(state: State, batch: Batch) -> Effects:
     """Score a batch and apply it."""
-    effects = score.score(state, state.config, batch, write=True)
+    effects = score(state, batch, write=True)
     state.apply(Record(0, state.position + 1, batch, effects, state.serial, GENESIS))
     return effects
 
@@ -59,7 +63,7 @@ def test_raw_values_are_those_of_plain_loops_to_ten_digits(fields: dict[str, Any
     plain = {side: PlainMemory(chosen.max_prompts, chosen.max_completions) for side in ("success", "failure")}
     for _ in range(25):
         batch = random_batch(rng, 12, 10, storage=chosen.storage)
-        asked = score.score(state, chosen, batch, write=False)
+        asked = score(state, batch, write=False)
         for item, key in enumerate(batch.keys):
             row, a = batch.prompts[batch.prompt_of[item]], batch.completions[item]
             read = {side: plain[side].read(key, row, chosen.k, chosen.min_similarity) for side in plain}
@@ -78,30 +82,29 @@ def test_raw_values_are_those_of_plain_loops_to_ten_digits(fields: dict[str, Any
 
 
 @pytest.mark.parametrize("fields", CONFIGS)
-def test_an_item_reads_and_measures_the_same_alone_and_in_company(fields: dict[str, Any]) -> None:
+def test_an_items_raw_values_do_not_depend_on_the_other_items(fields: dict[str, Any]) -> None:
     chosen = config(**fields)
     state = lived(chosen)
     batch = random_batch(np.random.default_rng(2), 14, 40, storage=chosen.storage)
-    together = score.score(state, chosen, batch, write=False)
+    together = score(state, batch, write=False)
     for item in range(len(batch)):
-        alone = score.score(state, chosen, only(batch, item), write=False)
+        alone = score(state, only(batch, item), write=False)
         for name, raw in together.raw.items():
             np.testing.assert_array_equal(alone.raw[name], raw[item : item + 1])
         assert alone.support["failure"][0] == together.support["failure"][item]
 
 
-def test_the_official_order_measures_the_same_alone_and_in_company() -> None:
-    chosen = resolve(RunConfig(preset="official-memory-r+", explore_warmup_prompts=2, k=2), "memory-r+", "hashed")
-    state = lived(config())
+def test_in_the_official_order_raw_values_do_not_depend_on_the_other_items() -> None:
+    state = lived(OFFICIAL)
     batch = random_batch(np.random.default_rng(3), 14, 20)
-    together = official.score(state, chosen, batch, write=False)
+    together = score(state, batch, write=False)
     for item in range(len(batch)):
-        alone = official.score(state, chosen, only(batch, item), write=False)
+        alone = score(state, only(batch, item), write=False)
         for name, raw in together.raw.items():
             np.testing.assert_array_equal(alone.raw[name], raw[item : item + 1])
 
 
-def test_siblings_do_not_see_themselves_but_each_other() -> None:
+def test_an_item_reads_its_siblings_but_not_itself() -> None:
     rows = unit_rows(np.random.default_rng(4), 3)
     state = State(config())
     effects = step(state, make_batch(["a"] * 3, rows, [0, 0, 0]))
@@ -111,7 +114,7 @@ def test_siblings_do_not_see_themselves_but_each_other() -> None:
     assert effects.support["failure"].tolist() == [2, 2, 2]
 
 
-def test_a_copy_of_a_siblings_text_is_not_the_item_itself() -> None:
+def test_a_sibling_with_the_same_text_is_read() -> None:
     row = unit_rows(np.random.default_rng(5), 1)
     effects = step(State(config()), make_batch(["a", "a"], row[[0, 0]], [0, 0]))
     assert effects.raw["explore"].tolist() == [0, 0]
@@ -135,10 +138,10 @@ def test_an_outcome_is_a_success_above_one_threshold_and_a_failure_up_to_the_oth
     outcome: float, right: bool, wrong: bool
 ) -> None:
     chosen = config(success_threshold=0.9, failure_threshold=0.1)
-    assert [mask.tolist() for mask in score.sides(chosen, np.array([outcome]))] == [[right], [wrong]]
+    assert [mask.tolist() for mask in sides(chosen, np.array([outcome]))] == [[right], [wrong]]
 
 
-def test_explore_waits_for_steps_and_then_for_prompts_as_of_the_start_of_the_request() -> None:
+def test_explore_waits_for_steps_and_then_for_prompts_counted_at_the_start_of_the_request() -> None:
     state = State(config(explore_warmup_steps=2, explore_warmup_prompts=2))
     rows, waits, raw = unit_rows(np.random.default_rng(7), 2), [], []
     for names in (["a", "a"], ["a", "a"], ["b", "b"], ["a", "a"]):
@@ -151,7 +154,7 @@ def test_explore_waits_for_steps_and_then_for_prompts_as_of_the_start_of_the_req
     assert window == 2  # it did not move while explore was off
 
 
-def test_only_the_components_of_the_run_are_measured_and_weighed() -> None:
+def test_only_the_components_of_the_run_are_evaluated_and_weighted() -> None:
     rows = unit_rows(np.random.default_rng(8), 4)
     batch = make_batch(["a"] * 4, rows, [1, 1, 0, 0])
     both = step(State(config(components={"exploit": 0.5, "explore": -2.0})), batch)
@@ -162,7 +165,7 @@ def test_only_the_components_of_the_run_are_measured_and_weighed() -> None:
     assert step(State(config(components={"exploit": 1.0})), batch).warmup == {}
 
 
-def test_centering_takes_the_mean_of_each_group_from_the_scaled_values_only() -> None:
+def test_centering_subtracts_each_groups_mean_from_the_scaled_values_only() -> None:
     batch = make_batch(["a", "b", "a", "b", "a"], unit_rows(np.random.default_rng(9), 5), [1, 1, 1, 1, 0])
     plain, centered = (step(State(config(center=center)), batch) for center in ("none", "group"))
     for name, scaled in plain.scaled.items():
@@ -172,16 +175,23 @@ def test_centering_takes_the_mean_of_each_group_from_the_scaled_values_only() ->
             np.testing.assert_allclose(centered.scaled[name][members], expected, atol=1e-15)
 
 
-def test_without_writing_nothing_is_staged() -> None:
+def test_nothing_is_staged_without_write() -> None:
     state = lived(config())
     batch = random_batch(np.random.default_rng(10), 14, 10)
-    effects = score.score(state, state.config, batch, write=False)
+    effects = score(state, batch, write=False)
     assert len(effects.success.item) == len(effects.failure.item) == 0
     assert effects.sizes == state.sizes()
 
 
-@pytest.mark.parametrize("law", [score.score, official.score])
-def test_no_items_earn_nothing(law: Any) -> None:
-    for state in (State(config()), lived(config())):
-        effects = law(state, state.config, Batch.of_nothing(8), write=False)
+@pytest.mark.parametrize("chosen", [config(), OFFICIAL], ids=["hold_one_out", "official"])
+def test_a_request_without_items_gets_no_rewards(chosen: RunConfig) -> None:
+    for state in (State(chosen), lived(chosen)):
+        effects = score(state, Batch.empty(8), write=False)
         assert len(effects.rewards) == len(effects.raw["exploit"]) == len(effects.support["success"]) == 0
+
+
+def test_the_reward_is_the_weighted_sum() -> None:
+    scaled = {"exploit": np.array([0.5, 1.0]), "explore": np.array([0.25, 0.0])}
+    assert weighted_sum(scaled, {"exploit": 2.0, "explore": -1.0}, 2).tolist() == [0.75, 2.0]
+    assert weighted_sum(scaled, {"explore": 4.0}, 2).tolist() == [1.0, 0.0]
+    assert weighted_sum({"exploit": np.empty(0)}, {"exploit": 1.0}, 0).tolist() == []

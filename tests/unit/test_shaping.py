@@ -1,4 +1,4 @@
-"""Guards at work in a run: who is rejected and told so, what moves the window, and how large a bonus may be."""
+"""Guards in a run: which items are rejected and why, what enters the window, and how large a bonus may be."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ def off_topic(asked: dict[str, Any], *items: int) -> dict[str, Any]:
     return asked
 
 
-def test_a_rejected_item_is_told_why_earns_nothing_of_it_and_does_not_move_the_window() -> None:
+def test_a_rejected_item_has_a_reason_earns_nothing_and_stays_out_of_the_window() -> None:
     with InProcess("memory:") as guarded, InProcess("memory:") as plain:
         guarded.create("run", **config({"topic_floor": 0.5}))
         plain.create("run", **config({}))
@@ -98,7 +98,7 @@ def test_a_rejected_item_is_told_why_earns_nothing_of_it_and_does_not_move_the_w
         ),
     ],
 )
-def test_each_guard_rejects_whom_it_should(
+def test_each_guard_rejects_the_items_it_is_for(
     guards: dict[str, Any], changes: dict[str, Any], reason: str, rejected: list[int]
 ) -> None:
     with InProcess("memory:") as service:
@@ -111,7 +111,7 @@ def test_each_guard_rejects_whom_it_should(
         assert [item for item, reasons in enumerate(told) if f"explore:{reason}" in reasons] == rejected
 
 
-def test_limits_that_turn_away_most_right_completions_raise_a_doubt() -> None:
+def test_limits_that_reject_most_right_completions_give_a_warning() -> None:
     with InProcess("memory:") as service:
         service.create("run", **config({"topic_floor": 0.5}))
         right = {"outcomes": [1.0] * 5 + [0.0] * 3}
@@ -123,7 +123,7 @@ def test_limits_that_turn_away_most_right_completions_raise_a_doubt() -> None:
         assert service.reward(**few)["warnings"] == []
 
 
-def test_a_cap_bounds_the_bonus_by_the_outcome_and_annealing_takes_it_away() -> None:
+def test_a_cap_bounds_the_bonus_by_the_outcome_and_annealing_fades_it() -> None:
     with InProcess("memory:") as service:
         guards = {"cap": 0.25}
         service.create("run", components={"exploit": {"weight": 4.0, "guards": guards}})
@@ -139,7 +139,7 @@ def test_a_cap_bounds_the_bonus_by_the_outcome_and_annealing_takes_it_away() -> 
             assert answer["rewards"] == pytest.approx(4.0 * factor * scaled, abs=1e-12)
 
 
-def test_what_only_one_side_earns_is_measured_on_both() -> None:
+def test_a_component_that_one_side_earns_is_evaluated_on_both() -> None:
     with InProcess("memory:") as service:
         component = {"weight": 2.0, "guards": {"earned_by": "correct"}}
         service.create("run", components={"exploit": component, "banded_novelty": component})
@@ -154,7 +154,7 @@ def test_what_only_one_side_earns_is_measured_on_both() -> None:
         assert service.info("run").windows == service.info("plain").windows
 
 
-def test_a_spread_is_at_most_a_share_of_the_outcomes_within_each_group() -> None:
+def test_within_each_group_the_spread_is_at_most_a_share_of_that_of_the_outcomes() -> None:
     with InProcess("memory:") as service:
         service.create("run", explore_warmup_steps=0, max_spread=0.5)
         for seed in range(12):
@@ -166,7 +166,7 @@ def test_a_spread_is_at_most_a_share_of_the_outcomes_within_each_group() -> None
 
 
 @pytest.mark.parametrize(("bounds", "least"), [("min-max", 0.0), ("p5-p95", 0.5), ("rank", 0.5)])
-def test_robust_bounds_keep_the_spread_of_real_values_when_junk_is_in_the_window(bounds: str, least: float) -> None:
+def test_robust_bounds_keep_the_spread_of_real_values_with_junk_in_the_window(bounds: str, least: float) -> None:
     with InProcess("memory:") as service:
         service.create("run", explore_warmup_steps=0, components={"explore": {"weight": 1.0, "bounds": bounds}})
         for seed in range(20):

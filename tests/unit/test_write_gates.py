@@ -1,4 +1,4 @@
-"""Write gates: what keeps a completion out of the memory, and what it is told."""
+"""Write gates: which completions they keep out of the memory, and the reasons they report."""
 
 from __future__ import annotations
 
@@ -7,8 +7,8 @@ from typing import Any
 
 import numpy as np
 import pytest
-from memr_service.rewards import score as scoring
 from memr_service.rewards import write_gates
+from memr_service.rewards.score import score
 from memr_service.state.record import Batch, Effects
 from memr_service.state.state import State
 from support.batches import config, make_batch, prompt_row, unit_rows
@@ -22,12 +22,12 @@ def batch_of(outcomes: list[float], names: str | None = None, **columns: Any) ->
     return replace(make_batch(list(names or "A" * len(outcomes)), rows, outcomes), **columns)
 
 
-def score(batch: Batch, order: str = "hold_one_out", **given: Any) -> Effects:
+def gated(batch: Batch, order: str = "hold_one_out", **given: Any) -> Effects:
     chosen = config(memory={"gates": given}, order=order)
-    return scoring.score(State(chosen), chosen, batch, write=True)
+    return score(State(chosen), batch, write=True)
 
 
-def test_each_gate_keeps_out_what_it_is_for_and_says_so() -> None:
+def test_each_gate_blocks_the_items_it_is_for_and_reports_why() -> None:
     rows = unit_rows(np.random.default_rng(1), 3)
     rows[1] = prompt_row("A")
     batch = batch_of(
@@ -46,46 +46,46 @@ def test_each_gate_keeps_out_what_it_is_for_and_says_so() -> None:
         ({"drop_truncated": True}, [[], ["memory:truncated"], []]),
         ({"min_chars": 10, "max_repetition": 0.5}, [["memory:too_short", "memory:repetitive"], [], []]),
     ):
-        effects = score(batch, **given)
+        effects = gated(batch, **given)
         assert effects.rejected == kept_out
         stored = sorted([*effects.success.item.tolist(), *effects.failure.item.tolist()])
         assert stored == [item for item in range(3) if not kept_out[item]]
 
 
-def test_a_success_needs_a_sibling_of_the_same_answer_and_a_failure_does_not() -> None:
+def test_agreement_asks_a_success_for_a_sibling_with_the_same_answer_and_a_failure_for_none() -> None:
     batch = batch_of([RIGHT, RIGHT, RIGHT, RIGHT, WRONG], "AAABA", answers=["18", "18", None, "18", "7"])
-    effects = score(batch, agreement=True)
+    effects = gated(batch, agreement=True)
     assert effects.rejected == [[], [], ["memory:lone_answer"], ["memory:lone_answer"], []]
     assert (effects.success.item.tolist(), effects.failure.item.tolist()) == ([0, 1], [4])
-    assert score(replace(batch, answers=None), agreement=True).success.item.tolist() == []
+    assert gated(replace(batch, answers=None), agreement=True).success.item.tolist() == []
 
 
-def test_what_the_outcome_would_not_store_is_not_reported() -> None:
+def test_items_that_the_outcome_would_not_store_are_not_reported() -> None:
     chosen = config(memory={"gates": {"min_chars": 10}}, success_threshold=0.8, failure_threshold=0.2)
     batch = batch_of([0.5, RIGHT], lengths=np.zeros(2, "<i4"))
-    assert scoring.score(State(chosen), chosen, batch, write=True).rejected == [[], ["memory:too_short"]]
-    assert scoring.score(State(chosen), chosen, batch, write=False).rejected == []
+    assert score(State(chosen), batch, write=True).rejected == [[], ["memory:too_short"]]
+    assert score(State(chosen), batch, write=False).rejected == []
 
 
 @pytest.mark.parametrize("order", ["hold_one_out", "read_first"])
-def test_a_gated_completion_is_scored_as_one_that_is_stored_nowhere(order: str) -> None:
+def test_a_blocked_completion_is_scored_like_one_between_the_thresholds(order: str) -> None:
     lengths = np.array([100, 1, 100, 100], "<i4")
-    gated = score(batch_of([RIGHT, RIGHT, RIGHT, WRONG], lengths=lengths), order, min_chars=10)
+    blocked = gated(batch_of([RIGHT, RIGHT, RIGHT, WRONG], lengths=lengths), order, min_chars=10)
     chosen = config(order=order, success_threshold=0.8, failure_threshold=0.2)
-    between = scoring.score(State(chosen), chosen, batch_of([RIGHT, 0.5, RIGHT, WRONG]), write=True)
+    between = score(State(chosen), batch_of([RIGHT, 0.5, RIGHT, WRONG]), write=True)
     for name in ("exploit", "explore"):
-        np.testing.assert_array_equal(gated.raw[name], between.raw[name])
-    np.testing.assert_array_equal(gated.support["success"], between.support["success"])
+        np.testing.assert_array_equal(blocked.raw[name], between.raw[name])
+    np.testing.assert_array_equal(blocked.support["success"], between.support["success"])
 
 
-def test_guards_and_gates_are_reported_side_by_side() -> None:
+def test_rejections_of_guards_and_gates_are_reported_together() -> None:
     chosen = config(
         components={"exploit": {"weight": 1.0, "guards": {"min_chars": 10}}}, memory={"gates": {"max_chars": 200}}
     )
     batch = batch_of([RIGHT, WRONG, RIGHT], lengths=np.array([1, 300, 50], "<i4"))
-    effects = scoring.score(State(chosen), chosen, batch, write=True)
+    effects = score(State(chosen), batch, write=True)
     assert effects.rejected == [["exploit:too_short"], ["memory:too_long"], []]
 
 
-def test_without_gates_nothing_is_looked_at() -> None:
-    assert write_gates.shut(config(), batch_of([RIGHT]), np.array([True]), np.array([False])) == {}
+def test_without_gates_nothing_is_blocked() -> None:
+    assert write_gates.blocked(config(), batch_of([RIGHT]), np.array([True]), np.array([False])) == {}

@@ -1,50 +1,50 @@
-"""`GET /runs/{id}/calibrate`: limits for guards."""
+"""`GET /runs/{id}/calibrate`: limits for guards, proposed from a run's own completions."""
 
 from __future__ import annotations
 
 from typing import Any
 
-from memr_client.schemas.wire import Told
+from memr_client.schemas.wire import ResponseModel
 
 
-class Sides(Told):
-    """How many right completions, and how many wrong ones."""
+class Sides(ResponseModel):
+    """Numbers of right and of wrong completions."""
 
     right: int
     wrong: int
 
 
-class Proposal(Told):
-    """What a guard's limit might be for this run, and what that would have done."""
+class Proposal(ResponseModel):
+    """A proposed limit for one guard, and what it would have rejected."""
 
     setting: str
-    """`topic_floor` and the like, as `RunConfig` names them."""
+    """Name of the setting in `RunConfig`, for example `topic_floor`."""
     component: str | None = None
-    """The component that it is for; null: all of them, or the run."""
+    """Component that the setting belongs to; null: every component, or the run."""
     value: bool | int | float | None
-    """Null: none is proposed, and `why` says why not."""
+    """Proposed value; null: no proposal, for the reason in `why`."""
     why: str
     of: str
-    """What the proposal rests on: a quantile of this,"""
+    """Quantity that the proposal is a quantile of."""
     values: int
-    """of so many values,"""
+    """Number of values of that quantity."""
     quantile: float
-    """so far up,"""
+    """Which quantile, from 0 to 1."""
     at: float | None
-    """which lies here."""
+    """Value of that quantile."""
     rejected: Sides
-    """Completions of the run that it would have rejected (`merge_similarity`: merged; warm-up: paid no explore),"""
+    """Completions that the limit would have rejected (`merge_similarity`: merged; warm-up: given no explore)."""
     seen: Sides
-    """of so many that were looked at."""
+    """Completions that the limit was applied to."""
 
 
-class Calibration(Told):
+class Calibration(ResponseModel):
     """`GET /runs/{id}/calibrate`."""
 
     run_id: str
     position: int
-    """The run's records up to this one were read."""
+    """The last record that was read."""
     completions: Sides
     proposals: list[Proposal]
     config: dict[str, Any]
-    """The proposals as fields of a `RunConfig`, beside the components that the run has."""
+    """The proposals as fields of a `RunConfig`, together with the run's components."""

@@ -1,4 +1,4 @@
-"""The options of reward components, and of the guards that each may have."""
+"""Options of the reward components and of their guards."""
 
 from __future__ import annotations
 
@@ -23,39 +23,40 @@ ComponentName = Literal[
 
 
 class Gates(Options):
-    """Limits that a completion must keep, whether to be paid or to be remembered."""
+    """Limits on a completion. As guards they decide about its reward, as write gates about the memory."""
 
     topic_floor: Cosine | None = None
-    """Reject completions whose cosine to their prompt is below it: refusals, noise, answers to something else."""
+    """Reject completions whose cosine to their prompt is lower: refusals, noise, answers to another question."""
     min_chars: Count | None = None
+    """Reject completions with fewer characters."""
     max_chars: Count | None = None
-    """Reject completions shorter or longer than this."""
+    """Reject completions with more characters."""
     max_repetition: Share | None = None
-    """Reject completions of which a larger share repeats what was said earlier in them."""
+    """Reject completions that repeat a larger share of their own text."""
     max_copied: Share | None = None
-    """Reject completions of which a larger share stands in their prompt."""
+    """Reject completions that copy a larger share of their text from the prompt."""
     max_foreign: Count | None = None
-    """Reject completions with a longer stretch, in bytes, that has nothing in common with their prompt or any sibling.
-    Looked at where a group has three completions or more."""
+    """Reject completions with a longer passage, in bytes, that shares nothing with the prompt or a sibling. Applies to
+    groups of three completions or more."""
     drop_truncated: bool = False
     """Reject completions that the trainer sent as `truncated`."""
 
 
 class ComponentGuards(Gates):
-    """What keeps items from a component's reward. A rejected item has no raw value and does not move the window."""
+    """Guards of a component's reward. A rejected item has no raw value and does not move the window."""
 
     neighbour_floor: Cosine | None = None
-    """exploit and explore: reject items whose nearest prompt in memory is less similar than this."""
+    """exploit and explore: reject items whose nearest prompt in memory has a lower cosine."""
     only_if: Literal["correct", "incorrect"] | None = None
-    """Pay completions of this side alone, and look at no others."""
+    """Reward only completions of this side; the others are rejected."""
     earned_by: Literal["correct", "incorrect"] | None = None
-    """Pay completions of this side alone, but measure all: nobody is rejected, and the window knows both sides."""
+    """Reward only completions of this side. The others are not rejected: they keep raw values and move the window."""
     mixed_groups_only: bool = False
-    """Pay only in groups with both right and wrong completions."""
+    """Reward only groups that have both right and wrong completions."""
     cap: Annotated[float, Field(ge=0, allow_inf_nan=False, strict=True)] | None = None
-    """Most that the weighted value may be, as a share of |outcome|."""
+    """Largest weighted value, as a share of |outcome|."""
     anneal: tuple[Count, Count] | None = None
-    """[start, end]: the weight falls from 1 to 0 times its value between these steps."""
+    """[start, end]: between these steps the weight falls linearly to 0."""
 
     @field_validator("anneal")
     @classmethod
@@ -66,70 +67,72 @@ class ComponentGuards(Gates):
 
 
 class Component(Options):
-    """How one reward component takes part in the sum."""
+    """Options that every reward component has."""
 
     weight: Finite = 1.0
     """Factor of the scaled value in the reward (lambda in equation 7 of the paper)."""
     bounds: Literal["min-max", "p5-p95", "rank"] = "min-max"
-    """What a windowed component is scaled by: the window's ends (the paper), its 5th and 95th percentile, or ranks."""
+    """How the window scales a value: by its minimum and maximum (the paper), by its 5th and 95th percentiles, or by the
+    value's rank in it."""
     guards: ComponentGuards = ComponentGuards()
+    """Which completions get no reward from this component."""
 
 
 class Exploit(Component):
-    """Options of `exploit`: being close to what worked."""
+    """Options of `exploit`, which rewards closeness to earlier successes."""
 
     centroids: Annotated[int, Field(ge=1, le=64, strict=True)] | Literal["all"] = 1
-    """The distance counts to the nearest of so many centroids; `all`: to the nearest success itself."""
+    """Number of centroids of the successes read; the nearest one counts. `all`: the nearest success counts."""
 
 
 class ErrorCluster(Component):
-    """Options of `error_cluster`: a wrong completion pays for the failures of its prompt that it repeats."""
+    """Options of `error_cluster`, which penalises wrong completions that repeat earlier failures of their prompt."""
 
     alpha: Finite = 0.1
-    """What each doubling of the cluster costs, times ln 2."""
+    """The penalty of a failure made n times before is alpha * ln(n + 1), up to `beta`."""
     beta: Finite = 0.2
-    """Most that a completion pays."""
+    """Largest penalty."""
     similarity: Cosine = 0.9
-    """Failures at least this similar are the same error."""
+    """Failures with at least this cosine are the same error."""
 
 
 class BandedNovelty(Component):
-    """Options of `banded_novelty`: being unlike siblings, right completions always above wrong ones."""
+    """Options of `banded_novelty`, which rewards being unlike siblings and keeps right completions above wrong ones."""
 
     flat: Annotated[float, Field(gt=0, le=2, strict=True)] = 1e-6
-    """Novelties of one side that spread by less than this get that much less of their band."""
+    """Spread of one side's novelties below which they fill less than their band, in proportion."""
 
 
 class Contrast(Component):
-    """Options of `contrast`: the projection on the way from the mean of all failures to the mean of all successes."""
+    """Options of `contrast`, the projection on the direction from the mean failure to the mean success."""
 
     window: Annotated[int, Field(ge=1, le=1_000_000, strict=True)] = 1000
-    """How many past raw values it is scaled by, in place of the run's `window`."""
+    """Number of past raw values that scale it, instead of the run's `window`."""
 
 
 class Value(Component):
-    """Options of `value`: what the most similar completions of the run have earned."""
+    """Options of `value`, the outcome of similar completions, averaged with weights that fall with distance."""
 
     neighbours: Annotated[int, Field(ge=1, le=1024, strict=True)] = 32
-    """How many of them count."""
+    """Number of nearest completions that count."""
     temperature: Annotated[float, Field(gt=0, le=10, strict=True)] = 0.05
-    """A neighbour farther by this much counts a third."""
+    """Distance over which a neighbour's weight falls to 1/e."""
 
 
 class OutcomeUcb(Component):
-    """Options of `outcome_ucb`: answers seen rarely for a prompt are worth more. Needs `answers`."""
+    """Options of `outcome_ucb`, which rewards answers that were rarely given to a prompt. Needs `answers`."""
 
     baseline: Finite = 0.5
-    """Taken off, so that an answer seen often pays."""
+    """Subtracted, so that a frequent answer is penalised."""
 
 
 class Partition(Component):
-    """Options of `partition`: the outcome, times how few of the group say the same. Labels, or clusters by cosine."""
+    """Options of `partition`: the outcome, reduced by the share of the group that says the same."""
 
     similarity: Cosine = 0.9
-    """Completions linked by at least this cosine are one class, where no `labels` are sent."""
+    """Without `labels`, completions linked by at least this cosine form a class."""
     floor: Annotated[float, Field(ge=0, le=1, strict=True)] = 0.0
-    """Least share of the outcome that is left."""
+    """Smallest share of the outcome that a completion keeps."""
 
 
 COMPONENTS: dict[str, type[Component]] = {
@@ -141,4 +144,4 @@ COMPONENTS: dict[str, type[Component]] = {
     "outcome_ucb": OutcomeUcb,
     "partition": Partition,
 }
-"""Components with options of their own; the others have a weight."""
+"""Components with options of their own. The others take those of `Component`."""

@@ -1,4 +1,4 @@
-"""What a run is."""
+"""`RunConfig`: every setting of a run."""
 
 from __future__ import annotations
 
@@ -16,30 +16,33 @@ PresetName = Literal[
 
 
 class WriteGates(Gates):
-    """What keeps completions out of the memory. They are scored all the same."""
+    """Limits on what the memory stores. Completions that are not stored are scored like all others."""
 
     drop_truncated: bool = False
-    """Store no success that the trainer sent as `truncated`."""
+    """Do not store successes that the trainer sent as `truncated`."""
     agreement: bool = False
-    """Store a success only where a sibling gave the same answer. Needs `answers`, and whole groups."""
+    """Store a success only if a sibling gave the same answer. Needs `answers` and whole groups in one request."""
 
 
 class MemoryQuality(Options):
-    """What a memory holds, and for how long. All off: every completion is an entry, and the oldest leave first."""
+    """What the memories store and for how long. By default every completion is an entry and the oldest leaves first."""
 
     merge_similarity: Cosine | None = None
-    """A completion at least this similar to an entry of its prompt raises that entry's count and is not stored."""
+    """A completion with at least this cosine to an entry of its prompt raises that entry's count instead of being
+    stored."""
     decay_steps: Annotated[float, Field(gt=0, allow_inf_nan=False, strict=True)] | None = None
-    """tau: an entry weighs exp(-age / tau), age being the steps since it was stored or last repeated."""
+    """tau: an entry weighs exp(-age / tau). Its age is the number of steps since it was stored or last repeated."""
     max_age: Count | None = None
-    """Entries older than so many steps leave."""
+    """Remove entries older than this many steps."""
     eviction: Literal["fifo", "value"] = "fifo"
-    """Where there is no room, the oldest leaves; or the one with the least count * exp(-age / tau)."""
+    """Entry that leaves a full prompt: the oldest (`fifo`), or the one with the least count * exp(-age / tau)
+    (`value`)."""
     gates: WriteGates = WriteGates()
+    """Which completions are not stored."""
 
     @property
     def curates(self) -> bool:
-        """Whether entries are counted, aged or chosen: gates alone only keep some out."""
+        """Whether entries are merged, aged or evicted by value. Gates alone do not need such bookkeeping."""
         return (self.merge_similarity, self.decay_steps, self.max_age, self.eviction) != (None, None, None, "fifo")
 
 
@@ -48,86 +51,92 @@ DEFAULT_COMPONENTS: dict[ComponentName, float | Component] = {"exploit": 1.0, "e
 
 
 class RunConfig(Wire):
-    """What a run is. Fields left out come from the preset; the resolved whole is frozen when the run is created.
+    """Every setting of a run. Unset fields come from the preset. Creating the run freezes the resolved config.
 
     RunConfig()                                  # the server's default preset
     RunConfig(preset="memory-r+")                # Memory-R+ as in the paper
     RunConfig(preset="memory-r", k=20)           # exploit only, 20 nearest prompts
-    RunConfig(components={"exploit": 2.0})       # replaces the preset's components as a whole
+    RunConfig(components={"exploit": 2.0})       # replaces all components of the preset
     """
 
     preset: PresetName = "guarded"
-    """The named settings everything else starts from (`GET /presets` spells them out). Where none is given the server
-    decides (`MEMR_DEFAULT_PRESET`); the defaults below are those of `memory-r+`."""
+    """Named settings that unset fields come from; `GET /presets` lists their values. Without a preset, the server's
+    `MEMR_DEFAULT_PRESET` applies. The defaults below are those of `memory-r+`."""
     k: Annotated[int, Field(ge=1, le=10_000, strict=True)] = 1
-    """K: how many of the nearest stored prompts a read takes completions from."""
+    """K: number of nearest stored prompts whose completions are read."""
     max_prompts: Annotated[int, Field(ge=1, le=100_000_000, strict=True)] = 100_000
-    """N: prompts a memory holds; beyond it the prompt stored first leaves."""
+    """N: most prompts in a memory. Beyond it, the prompt that was stored first leaves."""
     max_completions: Annotated[int, Field(ge=1, le=65_536, strict=True)] = 100
-    """L: completions a prompt holds; beyond it its oldest leaves."""
+    """L: most completions under a prompt. Beyond it, the prompt's oldest completion leaves."""
     window: Annotated[int, Field(ge=1, le=1_000_000, strict=True)] = 100
-    """w: how many past raw values a component is scaled by."""
+    """w: number of past raw values that scale a component."""
     scaling: Literal["item", "request"] = "item"
-    """`item`: each value by the window that ends with it (the paper). `request`: a request's values by one window."""
+    """`item`: scale each value by the window that ends with it (the paper). `request`: scale all values of a request by
+    one window."""
     center: Literal["none", "group"] = "none"
-    """`group` subtracts the group's mean from the scaled values of each component."""
+    """`group`: subtract the group's mean from each component's scaled values."""
     success_threshold: Finite = 0.5
-    """Outcomes above it are stored as successes."""
+    """Completions with a higher outcome are stored as successes."""
     failure_threshold: Finite = 0.5
-    """Outcomes at or below it are stored as failures; between the two nothing is stored."""
+    """Completions with this outcome or a lower one are stored as failures. Outcomes between the thresholds are not
+    stored."""
     components: dict[ComponentName, Finite | SerializeAsAny[Component]] = Field(
         default_factory=lambda: DEFAULT_COMPONENTS.copy(), min_length=1
     )
     """Component name -> weight, or an object with the weight and options."""
     explore_warmup_prompts: Count = 0
-    """explore is off while the failure memory holds fewer prompts than this."""
+    """explore is off while the failure memory holds fewer prompts."""
     explore_warmup_steps: Count = 50
     """explore is off until this many steps have been committed."""
     max_spread: Annotated[float, Field(ge=0, allow_inf_nan=False, strict=True)] | None = None
-    """Within a group, rewards spread at most by this share of what outcomes do (0: not where all are equal)."""
+    """Largest spread of a group's rewards, as a share of the spread of its outcomes. Where all outcomes of a group are
+    equal, its rewards are equal too."""
     min_similarity: Cosine | None = None
-    """Neighbouring prompts less similar than this are not read (the same prompt always is). Off by default."""
+    """Do not read prompts with a lower cosine. The same prompt is always read."""
     memory: MemoryQuality = MemoryQuality()
-    """What the memories hold, and for how long."""
+    """What the memories store and for how long."""
     order: Literal["hold_one_out", "read_first", "official"] = "hold_one_out"
-    """How reading and writing of one request interleave; `official` belongs to the official presets."""
+    """Order of reading and writing within a request. `hold_one_out`: write all, then read without one entry per item.
+    `read_first`: read all, then write. `official`: item by item, write then read; only in the official presets."""
     barrier: Literal["none", "step", "group", "snapshot"] = "none"
-    """Which requests are answered together: each alone, the ranks of a step, or all completions of a group.
-    `snapshot` never waits: a group's items are scored as of its first one's arrival, and stored when it is complete."""
+    """Which requests are scored together. `none`: each alone. `step`: all ranks of a step. `group`: all completions of
+    a group. `snapshot`: each at once, against the memory at the arrival of its group's first item; the group is stored
+    when it is complete."""
     group_size: Annotated[int, Field(ge=1, strict=True)] | None = None
-    """G: completions per prompt and step, where a barrier needs to know."""
+    """G: completions per prompt and step. Barriers `group` and `snapshot` need it."""
     barrier_timeout_s: Annotated[float, Field(gt=0, le=3600)] = 60
-    """After so many seconds a barrier answers with what is there."""
+    """Seconds after which a barrier answers with the requests that have arrived."""
     encoder: Annotated[str, Field(min_length=1, max_length=256, strict=True)] | None = None
-    """A name from the server's allow-list; null takes the server's default and freezes it."""
+    """A name from the server's allow-list. Null: the server's default when the run is created."""
     precision: Literal["auto", "float32", "bfloat16"] = "auto"
-    """Arithmetic in which completions are encoded; prompts are in float32 always. `auto` is bfloat16 where the server
-    finds that faster and equal to a cosine of 0.9999; what it means when the run is created, the run keeps."""
+    """Arithmetic that encodes completions; prompts are always encoded in float32. `auto` is bfloat16 if the server
+    measures that it is faster and agrees to a cosine of 0.9999. The run keeps the choice made at its creation."""
     deterministic: bool = False
-    """Encode each text by itself, so that its embedding depends on nothing else: server-encoded rewards are then
-    bit-equal in a retry, on a replay, and however a step is cut into parts. A GPU is then far slower."""
+    """Encode each text alone, so that its embedding depends on nothing else. Server-encoded rewards are then bit-equal
+    in a retry, in a replay, and for any cut of a step into parts. Much slower on a GPU."""
     seed: Annotated[int, Field(ge=0, lt=2**63, strict=True)] = 0
-    """Seed of everything random in the run."""
+    """Seed of all random numbers in the run."""
     verifier: Literal["exact", "numeric", "math"] | None = None
-    """Who judges a completion where the service itself must; null: the caller sends outcomes."""
+    """Verifier that computes outcomes from labels (`POST /openrlhf/{run_id}`). Null: the caller sends outcomes."""
     memory_weight: Finite = 1.0
-    """Where the service returns outcome + memory_weight * reward."""
+    """Factor of the memory's reward where the service returns outcome + memory_weight * reward."""
     prompt_pattern: Annotated[str, Field(min_length=1, max_length=500, strict=True)] | None = None
-    """Where prompts come in a chat template's dress (`POST /openrlhf/{run_id}`): a regular expression, its one group
-    the question, as `<\\|im_start\\|>user\\n(.*?)<\\|im_end\\|>`. `.` is any character; the last match counts."""
+    """Regular expression that finds the question in a prompt rendered by a chat template (`POST /openrlhf/{run_id}`).
+    Its one group is the question, for example `<\\|im_start\\|>user\\n(.*?)<\\|im_end\\|>`. `.` matches any character.
+    The last match counts."""
     reasoning_tags: tuple[str, str] | None = None
-    """[open, close]: only the completion's text between these tags is encoded."""
+    """[open, close]: encode only a completion's text between these tags."""
     long_text: Literal["truncate", "windows", "auto"] = "truncate"
-    """Texts longer than the encoder reads: cut; or encoded in windows whose mean is taken; or `auto`: the mean of two
-    full windows, one at the head and one at the tail, where a reasoning's conclusion stands."""
+    """How to encode a text that is longer than the encoder's limit. `truncate`: its beginning. `windows`: the mean over
+    all its windows. `auto`: the mean of two full windows, one at the beginning and one at the end."""
     storage: Literal["float32", "float16"] = "float32"
-    """Precision of embeddings, from receipt on."""
+    """Precision of embeddings. They are rounded on receipt."""
     store_text: bool = True
-    """Keep the texts in the side store, for explanations and plots."""
+    """Keep texts in the side store, for explanations and the dashboard."""
 
     @field_validator("components", mode="before")
     @classmethod
-    def _options_are_the_components(cls, components: Any) -> Any:
+    def _options_fit_their_component(cls, components: Any) -> Any:
         if not isinstance(components, dict):
             return components
         return {

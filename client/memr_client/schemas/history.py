@@ -5,11 +5,11 @@ from __future__ import annotations
 from pydantic import Field
 
 from memr_client.schemas.reward import MemorySizes
-from memr_client.schemas.wire import Told
+from memr_client.schemas.wire import ResponseModel
 
 
-class Quantiles(Told):
-    """Where values lie."""
+class Quantiles(ResponseModel):
+    """Percentiles of a set of values."""
 
     p5: float
     p25: float
@@ -18,55 +18,56 @@ class Quantiles(Told):
     p95: float
 
 
-class ComponentHistory(Told):
-    """One component over a step."""
+class ComponentHistory(ResponseModel):
+    """One component in one step."""
 
     defined: int
     """Items that had a raw value."""
     raw: Quantiles | None
-    """Raw values: unlike the scaled ones they show drift."""
+    """Raw values. They show drift, which scaled values hide."""
     scaled_mean: float
     scaled_std: float
     share: float
-    """|weight * mean of scaled| over the sum of that over all components."""
+    """|weight * mean of scaled|, divided by its sum over all components."""
 
 
-class HistoryRow(Told):
-    """One step of a run's history; a record without a step is a row of its own."""
+class HistoryRow(ResponseModel):
+    """Statistics of one step. A record without a step has its own row."""
 
     step: int | None
     branch: int
-    """The branch of the step's last record: a restore begins a new one."""
+    """Branch of the step's last record; a restore begins a new branch."""
     first_position: int
     position: int
-    """The step's last record: where to go on reading."""
+    """Position of the step's last record. Pass it as `after` to read on."""
     at: float
     """Unix time of the last commit."""
     items: int
     groups: int
     outcome_mean: float
     zero_variance_share: float
-    """Share of groups whose outcomes are all equal: plain GRPO learns nothing from them."""
+    """Share of groups whose outcomes are all equal. Plain GRPO learns nothing from such a group."""
     reward_mean: float
     reward_std: float
     length_mean: float
-    """Characters of a completion's encoded text."""
+    """Mean length of a completion's encoded text, in characters."""
     length: Quantiles | None
+    """The same lengths' percentiles."""
     rejected: dict[str, int]
-    """"component:reason" -> items that a guard rejected; "memory:reason" -> items that a gate kept from the memory."""
+    """"component:reason" -> items that a guard rejected; "memory:reason" -> items that a gate did not store."""
     merged: dict[str, int] = Field(default={})
     """Memory -> completions that repeated an entry and raised its count."""
     evicted: dict[str, int] = Field(default={})
-    """"memory:limit" -> entries that left for `max_completions` or `max_age`, prompts for `max_prompts`."""
+    """"memory:max_completions" and "memory:max_age" -> entries removed; "memory:max_prompts" -> prompts removed."""
     diversity: float | None = None
-    """1 - mean cosine of siblings, mean over groups; null where no group has two completions."""
+    """1 - mean cosine between siblings, averaged over groups; null where every group has one completion."""
     support: dict[str, float]
-    """Completions read, per item, from each memory."""
+    """Memory -> completions that an item read, on average."""
     components: dict[str, ComponentHistory]
     memory: MemorySizes
 
 
-class History(Told):
-    """`GET /runs/{id}/history`, the oldest first."""
+class History(ResponseModel):
+    """`GET /runs/{id}/history`, oldest first."""
 
     rows: list[HistoryRow]

@@ -1,4 +1,4 @@
-"""OpenRLHF's remote-reward protocol."""
+"""`POST /openrlhf/{run_id}`: OpenRLHF's remote-reward protocol."""
 
 from __future__ import annotations
 
@@ -6,25 +6,25 @@ from typing import Annotated, Any
 
 from pydantic import ConfigDict, Field, model_validator
 
-from memr_client.schemas.wire import Finite, RequestId, Told, Wire
+from memr_client.schemas.wire import Finite, RequestId, ResponseModel, Wire
 
 
 class OpenRLHFRequest(Wire):
-    """`POST /openrlhf/{run_id}`: n samples as OpenRLHF sends them, mostly one; fields it may add are passed over."""
+    """`POST /openrlhf/{run_id}`: n samples as OpenRLHF sends them, usually one. Unknown fields are ignored."""
 
     model_config = ConfigDict(extra="ignore")
 
     query: list[Annotated[str, Field(strict=True)]]
     """Prompt and completion in one text, special tokens included."""
     prompts: list[Annotated[str, Field(strict=True)]]
-    """The prompt of each, in the chat template's dress."""
+    """Prompt of each sample, rendered by the chat template."""
     labels: list[Any]
-    """The right answer of each, a text or a number; or `{"answer": ..., "split": "test"}`, which the memory does not
-    remember (nor "eval" and "validation")."""
+    """Right answer of each sample: a text, a number, or `{"answer": ..., "split": ...}`. A sample whose split is
+    "test", "eval" or "validation" is scored and not remembered."""
     outcomes: list[Finite] | None = None
-    """memr's own: the outcome of each, where the caller judges; else the run's verifier does, by the labels."""
+    """An addition of memr: the outcome of each sample. Without it, the run's verifier compares with the labels."""
     request_id: RequestId | None = None
-    """memr's own: the same id with the same body gets the stored answer."""
+    """An addition of memr: a second request with the same id and body gets the stored response."""
 
     @model_validator(mode="after")
     def _columns_have_one_length(self) -> OpenRLHFRequest:
@@ -35,12 +35,13 @@ class OpenRLHFRequest(Wire):
         return self
 
 
-class OpenRLHFResponse(Told):
-    """The answer to `POST /openrlhf/{run_id}`, in the order of the samples."""
+class OpenRLHFResponse(ResponseModel):
+    """Response of `POST /openrlhf/{run_id}`, in the order of the samples."""
 
     rewards: list[float]
     """outcome + memory_weight * memory reward."""
     scores: list[float]
-    """The outcomes, by which OpenRLHF filters groups."""
+    """The outcomes; OpenRLHF filters groups by them."""
     extra_logs: dict[str, list[float]]
-    """The parts; always under the same names. A component's raw value is 0 where `NAME_defined` is 0."""
+    """The reward's parts, under the same names in every response. A raw value that does not exist is 0, with
+    `NAME_defined` 0."""

@@ -1,4 +1,4 @@
-"""`POST /reward`: what is asked, and the answer."""
+"""`POST /reward`: the request and its response."""
 
 from __future__ import annotations
 
@@ -6,20 +6,21 @@ from typing import Annotated, Literal
 
 from pydantic import Field, model_validator
 
-from memr_client.schemas.wire import Count, Finite, Matrix, Name, RequestId, Text, Told, Wire
+from memr_client.schemas.wire import Count, Finite, Matrix, Name, RequestId, ResponseModel, Text, Wire
 
 
 class Embeddings(Wire):
-    """Embeddings the caller made; the service normalises the rows to unit length."""
+    """Embeddings that the caller computed. The service normalises each row to unit length."""
 
     prompts: Matrix
     completions: Matrix
     prompt_of: list[Count] | None = None
-    """The row of `prompts` that each item has (n), where not every item has its own: the items of a group share one."""
+    """Row of `prompts` for each item (n), where items share rows (the items of a group have one prompt); null: row i
+    belongs to item i."""
 
 
 class RewardRequest(Wire):
-    """`POST /reward`: n completions with their prompts and outcomes, in columns."""
+    """`POST /reward`: n completions with their prompts and outcomes, one column per field."""
 
     run_id: Name
     prompts: list[Text]
@@ -29,25 +30,25 @@ class RewardRequest(Wire):
     step: Count | None = None
     """The trainer's step."""
     part: Count | None = None
-    """This rank, where a step's batch is spread over several."""
+    """This rank, from 0, where several ranks share a step's batch."""
     parts: Annotated[int, Field(ge=1, strict=True)] | None = None
-    """How many ranks there are."""
+    """Number of ranks (the world size)."""
     prompt_ids: list[Annotated[str, Field(strict=True)]] | None = None
-    """Identity of each prompt; the prompt itself where not sent."""
+    """Identity of each prompt. Default: the prompt itself."""
     group_ids: list[Annotated[str, Field(strict=True)]] | None = None
-    """Which completions were sampled together; the prompt's identity where not sent."""
+    """Group of each completion: equal for completions that were sampled together. Default: the prompt's identity."""
     index: list[Count] | None = None
-    """Place of each completion in its group."""
+    """Position of each completion in its group."""
     answers: list[Annotated[str, Field(strict=True)] | None] | None = None
-    """The extracted final answers."""
+    """Final answer extracted from each completion, for components that compare answers."""
     labels: list[Annotated[str, Field(strict=True)] | None] | None = None
-    """A class for each completion, for components that compare classes."""
+    """Class of each completion, for components that compare classes."""
     truncated: list[Annotated[bool, Field(strict=True)]] | None = None
     """Whether the trainer cut the completion at its length limit."""
     request_id: RequestId | None = None
-    """The same id with the same body gets the stored answer and changes nothing."""
+    """A second request with the same id and body gets the stored response and changes nothing."""
     mode: Literal["train", "eval"] = "train"
-    """`eval` reads and leaves everything untouched."""
+    """`eval` reads the memory and changes nothing."""
     embeddings: Embeddings | None = None
 
     @model_validator(mode="after")
@@ -66,44 +67,46 @@ class RewardRequest(Wire):
         return self
 
 
-class ComponentValues(Told):
-    """One component's values for a request's items, raw and after the window."""
+class ComponentValues(ResponseModel):
+    """One component's values for a request's items (n)."""
 
     raw: list[float | None]
-    """Null where nothing was read."""
+    """Before the window; null where the component has no value, for example because nothing was read."""
     scaled: list[float]
+    """Scaled by the window; 0 where `raw` is null."""
 
 
-class Support(Told):
-    """How many completions each item's two reads returned."""
+class Support(ResponseModel):
+    """How many completions each item read from either memory (n)."""
 
     success: list[int]
     failure: list[int]
 
 
-class Guards(Told):
+class Guards(ResponseModel):
     """What kept an item from part of its reward."""
 
     rejected: list[list[str]]
-    """For each item the reasons ("component:reason"), empty where none. "memory:reason" kept it out of the memory."""
+    """For each item a list of reasons: "component:reason" lowered its reward, "memory:reason" kept it out of the
+    memory."""
 
 
-class MemorySize(Told):
-    """How much a memory holds."""
+class MemorySize(ResponseModel):
+    """What a memory holds."""
 
     prompts: int
     completions: int
 
 
-class MemorySizes(Told):
-    """Both memories' sizes."""
+class MemorySizes(ResponseModel):
+    """Sizes of both memories."""
 
     success: MemorySize
     failure: MemorySize
 
 
-class Timing(Told):
-    """Where a request's time went, in milliseconds."""
+class Timing(ResponseModel):
+    """How long each stage of a request took, in milliseconds."""
 
     queue: float
     encode: float
@@ -112,22 +115,24 @@ class Timing(Told):
     total: float
 
 
-class RewardResponse(Told):
-    """The answer to `POST /reward`, in the order of the request's items."""
+class RewardResponse(ResponseModel):
+    """Response of `POST /reward`; lists follow the order of the request's items."""
 
     run_id: str
     branch: int
     position: int
-    """How many records the run had after this request."""
+    """Number of the run's records after this request."""
     chain: str
-    """Running SHA-256 over the records' effects (hex): equal chains, equal states."""
+    """Running SHA-256 over the records' effects (hex). Runs with equal chains have equal states."""
     rewards: list[float]
     """R_mem: the weighted sum of the scaled components."""
     components: dict[str, ComponentValues]
     support: Support
     guards: Guards
     warmup: dict[str, int]
-    """Component -> what it still waits for: steps, or once those are there, failure prompts; 0 when it is on."""
+    """Component -> how many steps it still waits for, then how many failure prompts; 0: it is on."""
     warnings: list[str]
+    """What the caller should know about this request, for example texts that were cut or a barrier that timed out."""
     memory: MemorySizes
+    """Sizes after this request."""
     timing_ms: Timing

@@ -1,4 +1,4 @@
-"""What is told of runs, and what is done with them: checkpoints, restore, fork."""
+"""Runs and what can be done with them: describe, checkpoint, restore, fork."""
 
 from __future__ import annotations
 
@@ -6,10 +6,10 @@ from typing import Any
 
 from memr_client.schemas.config import RunConfig
 from memr_client.schemas.reward import MemorySizes
-from memr_client.schemas.wire import Count, Name, Told, Wire
+from memr_client.schemas.wire import Count, Name, ResponseModel, Wire
 
 
-class WindowState(Told):
+class WindowState(ResponseModel):
     """A component's sliding window."""
 
     count: int
@@ -17,18 +17,19 @@ class WindowState(Told):
     max: float | None
 
 
-class BarrierState(Told):
-    """Who waits at a run's barrier here, and what went wrong since the server started; one of several keeps it."""
+class BarrierState(ResponseModel):
+    """What happens at a run's barrier. Counts start with the server; among replicas, the one that holds the barrier
+    reports them."""
 
     waiting: int
-    """Requests that wait for others now."""
+    """Requests that wait for others of their step or group now."""
     timeouts: int
-    """Rounds or groups that were answered incomplete."""
+    """Steps or groups that were answered incomplete after `barrier_timeout_s`."""
     late: int
-    """Parts or members that came after that and were answered alone."""
+    """Requests that came after that time-out and were answered alone."""
 
 
-class RunInfo(Told):
+class RunInfo(ResponseModel):
     """`GET /runs/{id}`."""
 
     run_id: str
@@ -37,21 +38,21 @@ class RunInfo(Told):
     position: int
     chain: str
     digest: str | None = None
-    """SHA-256 over memories, windows and counters, where asked for with `?digest=1`."""
+    """SHA-256 over memories, windows and counters; only with `?digest=1`."""
     step: int | None
-    """The step of the newest record that named one."""
+    """The newest step that a request named."""
     memory: MemorySizes
     windows: dict[str, WindowState]
     created_at: str
     encoder: dict[str, Any] | None
-    """Fingerprint of the encoder the run is bound to."""
+    """Fingerprint of the encoder that the run is bound to."""
     dimension: int | None
-    """d, fixed by the first committed request."""
+    """d, fixed by the run's first request."""
     barrier: BarrierState | None = None
     """Null where the run has no barrier."""
 
 
-class RunList(Told):
+class RunList(ResponseModel):
     """`GET /runs`."""
 
     runs: list[RunInfo]
@@ -62,11 +63,11 @@ class NewCheckpoint(Wire):
 
     name: Name
     step: Count | None = None
-    """The trainer's step, for the record."""
+    """The trainer's step; stored, not interpreted."""
 
 
-class Checkpoint(Told):
-    """A name for a position of a run's history."""
+class Checkpoint(ResponseModel):
+    """A name for a position in a run's history."""
 
     name: str
     branch: int
@@ -75,8 +76,8 @@ class Checkpoint(Told):
     created_at: str
 
 
-class CheckpointList(Told):
-    """`GET /runs/{id}/checkpoints`, the oldest first."""
+class CheckpointList(ResponseModel):
+    """`GET /runs/{id}/checkpoints`, oldest first."""
 
     checkpoints: list[Checkpoint]
 
@@ -88,7 +89,8 @@ class Restore(Wire):
 
 
 class Fork(Wire):
-    """`POST /runs/{id}/fork`: copy the run under another name, as it was at the checkpoint (null: as it is)."""
+    """`POST /runs/{id}/fork`: copy the run under a new name."""
 
     run_id: Name
     checkpoint: Name | None = None
+    """Copy the run as it was at this checkpoint; null: as it is now."""

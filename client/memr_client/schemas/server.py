@@ -1,4 +1,4 @@
-"""What the server says of itself, and of what went wrong."""
+"""The server's version, and the problem document that every error response carries."""
 
 from __future__ import annotations
 
@@ -6,19 +6,19 @@ from typing import Any
 
 from pydantic import BaseModel, ConfigDict
 
-from memr_client.schemas.wire import Told
+from memr_client.schemas.wire import ResponseModel
 
 
-class Version(Told):
+class Version(ResponseModel):
     """`GET /version`."""
 
     version: str
     law: int
-    """Version of the semantics; a run keeps the one it was created under."""
+    """Version of the reward's semantics. A run keeps the one it was created under."""
     encoder: dict[str, Any] | None
-    """The default encoder's fingerprint, once it is known."""
+    """Fingerprint of the default encoder; null until the encoder is loaded."""
     versions: dict[str, str]
-    """Python and the libraries that take part in a reward."""
+    """Versions of Python and of the libraries that compute a reward, by name."""
 
 
 class Problem(BaseModel):

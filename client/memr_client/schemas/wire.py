@@ -1,4 +1,4 @@
-"""What every body is made of: names, numbers, texts, and what all types share."""
+"""Building blocks of every body: names, numbers, texts, and the base classes."""
 
 from __future__ import annotations
 
@@ -26,31 +26,31 @@ Matrix = Annotated[
         }
     ),
 ]
-"""Embeddings on the wire. What arrives is checked where it becomes an array (`memr_service.engine.inputs`)."""
+"""Embeddings on the wire. The service checks them when it makes the array."""
 
 Share = Annotated[float, Field(ge=0, le=1, strict=True)]
 
 
 class Wire(BaseModel):
-    """What all wire types share: unknown fields are refused, values are not changed after validation."""
+    """Base of every wire type. Unknown fields are refused, and instances are immutable."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
 
-class Told(Wire):
-    """What answers share: fields that a newer service adds are passed over."""
+class ResponseModel(Wire):
+    """Base of every response. Unknown fields are ignored, so that a client understands a newer service."""
 
     model_config = ConfigDict(extra="ignore")
 
 
 class Message(BaseModel):
-    """One chat message. Unknown keys are kept: they belong to the prompt's identity."""
+    """One chat message. Unknown keys are kept, because they belong to the prompt's identity."""
 
     model_config = ConfigDict(extra="allow", frozen=True)
 
     role: Annotated[str, Field(strict=True)]
     content: Annotated[str, Field(strict=True)] | list[dict[str, Any]] | None = None
-    """A text, or parts of which those with a `text` count (joined without a separator)."""
+    """A text, or a list of parts. Parts with a `text` are joined without a separator; other parts are ignored."""
 
     @property
     def text(self) -> str:
@@ -65,7 +65,7 @@ Text = Annotated[str, Field(strict=True)] | list[Message]
 
 
 class Options(Wire):
-    """Settings of which only those that say something are written: weights, and what is not the default."""
+    """Base of settings that are written sparsely: `weight` always, other fields only where they differ from default."""
 
     @model_serializer(mode="wrap")
     def _without_defaults(self, write: SerializerFunctionWrapHandler) -> dict[str, Any]:

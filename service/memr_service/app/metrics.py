@@ -75,17 +75,18 @@ class Metrics:
     def observe(self, event: RewardEvent) -> None:
         """Count one answered `POST /reward`."""
         run = (event.run_id,) if self._run_label else ()
-        if event.replayed:
+        if event.response.replayed:
             _of(self._replays, run).inc()
             return
         self._items.labels(event.mode, *run).inc(event.items)
         _of(self._truncated, run).inc(event.truncated)
+        timing_ms = event.response.timing_ms
         if event.encoded:
             self._batch_texts.observe(event.encoded)
-            self._phases["encode"].observe(event.timing_ms["encode"] / 1000)
-        self._phases["score"].observe(event.timing_ms["score"] / 1000)
+            self._phases["encode"].observe(timing_ms["encode"] / 1000)
+        self._phases["score"].observe(timing_ms["score"] / 1000)
         if event.mode == "train":
-            self._phases["commit"].observe(event.timing_ms["commit"] / 1000)
+            self._phases["commit"].observe(timing_ms["commit"] / 1000)
             self._set_memory(event, run)
 
     async def exposition(self) -> bytes:
@@ -100,21 +101,23 @@ class Metrics:
         else:
             self._audits.set(sum(firing.values()))
         barriers, damaged = self._service.barriers.state(), await self._service.damaged_records()
+        shared = self._service.store.shared
         self._totals.values = {
             "timeouts": barriers.timeouts,
             "late": barriers.late,
             "damaged": damaged,
-            "conflicts": self._service.store.conflicts,
+            "conflicts": 0 if shared is None else shared.conflicts,
             "rewinds": self._service.rewinds(),
         }
         return generate_latest(self.registry)
 
     def _set_memory(self, event: RewardEvent, run: tuple[str, ...]) -> None:
         """Completions held now; without the label, over all runs this process has answered for."""
-        self._sizes[event.run_id] = {memory: size["completions"] for memory, size in event.memory.items()}
+        sizes = event.response.memory
+        self._sizes[event.run_id] = {memory: size["completions"] for memory, size in sizes.items()}
         held = [self._sizes[event.run_id]] if run else self._sizes.values()
-        for memory in event.memory:
-            self._memory.labels(memory, *run).set(sum(sizes[memory] for sizes in held))
+        for memory in sizes:
+            self._memory.labels(memory, *run).set(sum(one[memory] for one in held))
 
 
 class _Totals(Collector):

@@ -7,8 +7,18 @@ from typing import Any
 from fastapi import FastAPI
 from fastapi.openapi.utils import get_openapi
 from memr_client.errors import Forbidden, InternalError, InvalidRequest, ProblemError, Unauthorized, Unavailable
-from memr_client.schemas import Fork, NewCheckpoint, OpenRLHFRequest, Problem, Restore, RewardRequest, RunConfig
-from memr_client.schemas.insight import Explain, ReplayLine, ReplayRequest
+from memr_client.schemas import (
+    Explain,
+    Fork,
+    NewCheckpoint,
+    OpenRLHFRequest,
+    Problem,
+    ReplayLine,
+    ReplayRequest,
+    Restore,
+    RewardRequest,
+    RunConfig,
+)
 from pydantic import BaseModel
 from pydantic.json_schema import models_json_schema
 

@@ -6,7 +6,7 @@ from typing import Annotated, Any
 
 import typer
 from memr_client import RewardClient
-from memr_client.schemas.insight import ComponentTerm, Explanation, MemoryRead
+from memr_client.schemas import ComponentTerm, Explanation, MemoryRead
 from rich.table import Table
 from rich.text import Text
 

@@ -7,8 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from memr_client.errors import InvalidRequest
-from memr_client.schemas import HistoryRow, Quantiles
-from memr_client.schemas.insight import Audits, ReplayResult
+from memr_client.schemas import Audits, HistoryRow, Quantiles, ReplayResult
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

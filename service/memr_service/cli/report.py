@@ -9,8 +9,7 @@ from typing import Annotated
 import typer
 from memr_client import RewardClient
 from memr_client.errors import InvalidRequest
-from memr_client.schemas import HistoryRow
-from memr_client.schemas.insight import Audit, Audits, Provenance
+from memr_client.schemas import Audit, Audits, HistoryRow, Provenance
 
 from memr_service.cli import figures, history
 from memr_service.cli.options import HERE, ApiKey, RunName, Url

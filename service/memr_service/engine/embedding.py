@@ -1,4 +1,4 @@
-"""From a request to the batch that is scored: embeddings as sent, or made by the run's encoder (L1, L2)."""
+"""From a request's items to the batch that is scored: embeddings as sent, or computed by the run's encoder (L1, L2)."""
 
 from __future__ import annotations
 
@@ -8,41 +8,28 @@ from typing import Any
 
 import numpy as np
 import orjson
-from memr_client.errors import Conflict, InvalidRequest, Unavailable
-from memr_client.schemas import RewardRequest, RunConfig
+from memr_client.errors import Conflict, Unavailable
+from memr_client.schemas import RunConfig
 
 from memr_service.encoder import Encoders
 from memr_service.encoder.batcher import Batcher
-from memr_service.engine import inputs
-from memr_service.rewards.guards import copied_share, repeated_share
-from memr_service.rewards.shaping import asked
+from memr_service.engine.inputs import Items
+from memr_service.engine.sent_embeddings import distinct_prompts
+from memr_service.rewards.guards import copied_share, foreign_stretches, needs, repeated_share
 from memr_service.run.run import Run
 from memr_service.state.record import Batch
 
 
 @dataclass(frozen=True)
-class Sent:
-    """Embeddings that a request carries: as unit rows, which are scored, and as they came, for its digest.
-
-    `prompts` (u, d): the distinct ones, `prompt_of` (n,) says whose is whose. `completions` (n, d).
-    """
-
-    prompts: np.ndarray
-    prompt_of: np.ndarray
-    completions: np.ndarray
-    raw: tuple[np.ndarray, ...]
-
-
-@dataclass(frozen=True)
 class Embedded:
-    """A batch, how many texts were encoded for it, and how many of those were longer than what is read of a text."""
+    """A batch, how many texts were encoded for it, and how many of those were truncated."""
 
     batch: Batch
     encoded: int = 0
     truncated: int = 0
 
     def warnings(self, config: RunConfig) -> list[str]:
-        """What the caller should know about the texts that were cut."""
+        """A warning to the caller if texts were truncated."""
         if not self.truncated:
             return []
         reads = "two of the encoder's windows" if config.long_text == "auto" else "the encoder reads"
@@ -53,59 +40,58 @@ class Embedded:
 
 
 class EmbeddingStage:
-    """Makes batches of requests, and knows which encoder a run is bound to."""
+    """Turns the items of requests into batches, and checks which encoder a run is bound to."""
 
     def __init__(self, encoders: Encoders, batcher: Batcher) -> None:
         self.encoders = encoders
         self.batcher = batcher
 
-    async def batch(
-        self, run: Run, request: RewardRequest, keys: list[bytes], sent: Sent | None, deadline: float | None
-    ) -> Embedded:
-        """A request's inputs as they are scored; texts are encoded unless embeddings were sent.
+    async def batch(self, run: Run, items: Items) -> Embedded:
+        """The items as they are scored; texts are encoded unless embeddings were sent.
 
-        Prompts are encoded in float32 whatever the run's precision is: which of two prompts is a little nearer decides
-        whose completions are read, and rounding should not.
+        Prompts are encoded in float32 whatever the run's precision is: rounding must not decide which of two prompts is
+        nearer, because that decides whose completions are read.
+
+        Raises:
+            Conflict: the run is bound to another encoder. DeadlineExceeded, Overloaded, Unavailable: see `Batcher`.
         """
-        config = run.config
-        completion_texts = inputs.completion_texts(request, config)
+        config, request = run.config, items.request
+        completion_texts = items.encoded_completions(config)
         encoded = truncated = 0
-        if sent is not None:
-            prompts, prompt_of, completions = sent.prompts, sent.prompt_of, sent.completions
-        elif not keys:
-            prompts = completions = np.empty((0, run.state.dimension or 1), np.float32)
+        if items.sent is not None:
+            prompts, prompt_of, completions = items.sent.prompts, items.sent.prompt_of, items.sent.completions
+        elif not items:
+            prompts = completions = np.empty((0, 1), np.float32)
             prompt_of = np.empty(0, "<i4")
         else:
-            prompt_texts = inputs.prompt_texts(request)
-            texts = [*prompt_texts, *completion_texts]
-            vectors, cut = await self._encode(await self.bound_to(run), config, deadline, texts, len(keys))
-            prompts, completions = vectors[: len(keys)], vectors[len(keys) :]
-            first, prompt_of = inputs.distinct_rows(prompts, keys)
+            texts = [*items.prompts, *completion_texts]
+            vectors, cut = await self._encode(await self.bound_to(run), config, items.deadline, texts, len(items))
+            prompts, completions = vectors[: len(items)], vectors[len(items) :]
+            first, prompt_of = distinct_prompts(prompts, items.keys)
             prompts = prompts[first]
             encoded = len(set(texts))
             truncated = len({text for text, is_cut in zip(texts, cut, strict=True) if is_cut})
-        group, names = inputs.groups(request, keys)
         batch = Batch(
-            keys=keys,
-            prompts=inputs.rounded(prompts, config.storage),
+            keys=items.keys,
+            prompts=rounded(prompts, config.storage),
             prompt_of=prompt_of,
-            completions=inputs.rounded(completions, config.storage),
+            completions=rounded(completions, config.storage),
             outcomes=np.array(request.outcomes, np.float64),
-            group=group,
+            group=items.group,
             lengths=np.array([len(text) for text in completion_texts], "<i4"),
             step=request.step,
-            group_names=names,
+            group_names=items.group_names,
             answers=request.answers,
             labels=request.labels,
             truncated=None if request.truncated is None else np.array(request.truncated),
-            **_measured(config, request, completion_texts, group),
+            **_text_measures(config, items, completion_texts),
         )
         return Embedded(batch, encoded, truncated)
 
     async def _encode(
         self, bound: dict[str, Any], config: RunConfig, deadline: float | None, texts: list[str], prompts: int
     ) -> tuple[np.ndarray, np.ndarray]:
-        """Vectors (n, d) of n texts, the first of which are `prompts`, and which of them were cut (n,)."""
+        """Vectors (n, d) of n texts, the first `prompts` of them prompts, and whether each was truncated (n,)."""
         parts = []
         split = 0 if bound["precision"] == "float32" else prompts
         for precision, part in (("float32", texts[:split]), (bound["precision"], texts[split:])):
@@ -118,9 +104,9 @@ class EmbeddingStage:
         return np.concatenate([part.vectors for part in parts]), np.concatenate([part.truncated for part in parts])
 
     async def fingerprint(self, config: RunConfig, *, needed: bool = True) -> dict[str, Any] | None:
-        """The encoder's fingerprint; None where it cannot be had and the caller sends embeddings anyway.
+        """The encoder's fingerprint; None if the encoder cannot be loaded and is not `needed`.
 
-        It says what `precision: "auto"` means now: a run keeps that for good, whatever `auto` comes to mean.
+        It resolves `precision: "auto"`; a run keeps that precision for good.
         """
         try:
             return await asyncio.to_thread(self._fingerprint, config)
@@ -135,7 +121,11 @@ class EmbeddingStage:
         return self.encoders.fingerprint(config.encoder, precision, config.long_text)
 
     async def bound_to(self, run: Run) -> dict[str, Any]:
-        """The fingerprint a run is bound to, once this server's encoder is found to have the same (L2)."""
+        """The fingerprint a run is bound to, which must be the one of this server's encoder (L2).
+
+        Raises:
+            Conflict: it is another.
+        """
         bound = None if run.stored.encoder is None else orjson.loads(run.stored.encoder)
         frozen = run.config if bound is None else run.config.model_copy(update={"precision": bound["precision"]})
         have = await self.fingerprint(frozen)
@@ -149,47 +139,23 @@ class EmbeddingStage:
         return have
 
 
-def _measured(config: RunConfig, request: RewardRequest, texts: list[str], group: np.ndarray) -> dict[str, np.ndarray]:
-    """What the run's guards must know of the texts: columns of a batch (n,)."""
-    found = {}
-    if asked(config, "max_repetition"):
-        found["repeated"] = np.array([repeated_share(text) for text in texts])
-    if asked(config, "max_copied"):
-        prompts = [inputs.prompt_text(prompt) for prompt in request.prompts]
-        found["copied"] = np.array([copied_share(text, prompt) for text, prompt in zip(texts, prompts, strict=True)])
-    if asked(config, "max_foreign"):
-        found["foreign"] = inputs.foreign(request.prompts, request.completions, group)
-    return found
+def rounded(vectors: np.ndarray, storage: str) -> np.ndarray:
+    """float32 vectors as the run stores them: rounded to float16 first if its `storage` is float16 (L2)."""
+    return vectors.astype(np.float16).astype(np.float32) if storage == "float16" else vectors
 
 
-def sent_embeddings(request: RewardRequest, keys: list[bytes]) -> Sent | None:
-    """The embeddings a request carries; None where the service is to make them.
+def _text_measures(config: RunConfig, items: Items, encoded: list[str]) -> dict[str, np.ndarray]:
+    """The measures of the texts that the run's guards need: columns of a batch (n,), by name.
 
     Args:
-        keys: identity of each item's prompt (n).
-
-    Raises:
-        InvalidRequest: they are not n rows of one dimension (of prompts: as many as `prompt_of` names), or one of them
-            is zero or not finite.
+        encoded: the text of each completion that is encoded (n).
     """
-    sent, n = request.embeddings, len(request.prompts)
-    if sent is None or n == 0:
-        return None
-    row_of = None if sent.prompt_of is None else inputs.rows_of(sent.prompt_of, n)
-    prompts = inputs.matrix(sent.prompts, "prompts", n if row_of is None else max(row_of) + 1)
-    completions = inputs.matrix(sent.completions, "completions", n)
-    if prompts.shape[1] != completions.shape[1]:
-        raise InvalidRequest(
-            f"embeddings.prompts have dimension {prompts.shape[1]}, embeddings.completions {completions.shape[1]}.",
-            value=[prompts.shape[1], completions.shape[1]],
-            limit="one dimension",
-            remedy="Embed both with the same model.",
-        )
-    first, prompt_of = inputs.distinct_rows(prompts, keys, row_of)
-    rows = first if row_of is None else np.array(row_of)[first]
-    return Sent(
-        prompts=inputs.unit_rows(prompts, "prompts", rows),
-        prompt_of=prompt_of,
-        completions=inputs.unit_rows(completions, "completions"),
-        raw=(prompts[rows], prompt_of, completions),
-    )
+    found, wanted = {}, needs(config)
+    if "repeated" in wanted:
+        found["repeated"] = np.array([repeated_share(text) for text in encoded])
+    if "copied" in wanted:
+        pairs = zip(encoded, items.prompts, strict=True)
+        found["copied"] = np.array([copied_share(text, prompt) for text, prompt in pairs])
+    if "foreign" in wanted:
+        found["foreign"] = foreign_stretches(items.completions, items.prompts, items.group)
+    return found

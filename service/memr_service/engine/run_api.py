@@ -14,7 +14,6 @@ from memr_client.schemas import Checkpoint, HistoryRow, RewardRequest, RunConfig
 
 from memr_service.encoder import Encoders
 from memr_service.encoder.batcher import Batcher
-from memr_service.engine import inputs
 from memr_service.engine.barriers.manager import BarrierManager
 from memr_service.engine.embedding import EmbeddingStage
 from memr_service.engine.run_registry import RunRegistry
@@ -23,7 +22,7 @@ from memr_service.run.live_state import Limits
 from memr_service.run.presets import resolve
 from memr_service.run.run import Run
 from memr_service.settings import Settings
-from memr_service.store.base import Store
+from memr_service.store.capabilities import Store
 from memr_service.store.texts import Texts
 
 T = TypeVar("T")
@@ -44,7 +43,7 @@ class RunApi:
         self._background = ThreadPoolExecutor(2, "memr-background")  # a snapshot need not wait for a graph
         limits = Limits(settings.snapshot_bytes, settings.journal_bytes, 60 * settings.idle_minutes)
         self._runs = RunRegistry(store, self._background, limits, lambda run: self.barriers.forget(run))
-        self.barriers = BarrierManager(store, settings.address, self._engine, self._runs, self._remember)
+        self.barriers = BarrierManager(store.leases, settings.address, self._engine, self._runs, self._remember)
 
     # Runs
 
@@ -177,16 +176,11 @@ class RunApi:
         self.encoders.check(resolved.encoder)
         return resolved
 
-    def _remember(
-        self, run: Run, first_serial: int, prompts: Sequence[inputs.Text], completions: Sequence[inputs.Text]
-    ) -> None:
+    def _remember(self, run: Run, first_serial: int, prompts: Sequence[str], completions: Sequence[str]) -> None:
         """Have a run's newest record applied, its texts kept and the store tidied, behind the answer."""
         keep = partial(self._keep_texts, run, first_serial, prompts, completions)
         self._engine.behind(partial(self._runs.settle, run), keep, self.store.tidy)
 
-    def _keep_texts(
-        self, run: Run, first_serial: int, prompts: Sequence[inputs.Text], completions: Sequence[inputs.Text]
-    ) -> None:
+    def _keep_texts(self, run: Run, first_serial: int, prompts: Sequence[str], completions: Sequence[str]) -> None:
         if run.config.store_text:
-            asked = [inputs.prompt_text(prompt, item) for item, prompt in enumerate(prompts)]
-            self.texts.put(run.uid, first_serial, asked, [inputs.completion_text(one) for one in completions])
+            self.texts.put(run.uid, first_serial, prompts, completions)

@@ -12,25 +12,23 @@ from functools import partial
 from importlib import metadata
 from typing import Any, TypeVar
 
-import orjson
-from memr_client.errors import DeadlineExceeded, InvalidRequest, ProblemError
+from memr_client.errors import DeadlineExceeded, ProblemError
 from memr_client.schemas import RewardRequest, RunConfig, Version
 
 from memr_service.encoder import Encoders
 from memr_service.engine import inputs
 from memr_service.engine.barriers import Member
-from memr_service.engine.embedding import Sent, sent_embeddings
 from memr_service.engine.idempotency import SingleFlight, require_same_body
 from memr_service.engine.run_api import RunApi
 from memr_service.engine.run_thread import shutting_down
 from memr_service.engine.versions import library_versions
 from memr_service.run.presets import LAW
-from memr_service.run.response import known_at_the_end
+from memr_service.run.response import Response
 from memr_service.run.run import Run, Submission
 from memr_service.settings import Settings
 from memr_service.state.record import Batch, Record
 from memr_service.store import open_store
-from memr_service.store.base import Store
+from memr_service.store.capabilities import Store
 
 T = TypeVar("T")
 
@@ -40,16 +38,14 @@ PRELOAD_AFTER_S = 2.0
 
 @dataclass(frozen=True)
 class RewardEvent:
-    """One answered request, for metrics."""
+    """One request and its response, for metrics."""
 
     run_id: str
     mode: str
     items: int
-    replayed: bool
     encoded: int
     truncated: int
-    timing_ms: dict[str, float]
-    memory: dict[str, Any]
+    response: Response
 
 
 class Service(RunApi):
@@ -58,7 +54,7 @@ class Service(RunApi):
     def __init__(self, settings: Settings, store: Store, encoders: Encoders | None = None) -> None:
         super().__init__(settings, store, encoders)
         self.observers: list[Callable[[RewardEvent], None]] = []
-        self._in_flight: SingleFlight[tuple[bytes, bool]] = SingleFlight()
+        self._in_flight: SingleFlight[Response] = SingleFlight()
         self._preload = threading.Timer(PRELOAD_AFTER_S, self._load_default_encoder)
         self._preload.daemon = True
         self._draining = False
@@ -93,10 +89,8 @@ class Service(RunApi):
 
     # The main path: schema -> encoder -> memory -> reward -> store
 
-    async def reward(
-        self, request: RewardRequest, deadline: float | None = None, queued_s: float = 0.0
-    ) -> tuple[bytes, bool]:
-        """The answer to `POST /reward` (a `RewardResponse` as JSON), and whether it had been given before.
+    async def reward(self, request: RewardRequest, deadline: float | None = None, queued_s: float = 0.0) -> Response:
+        """The response to `POST /reward`.
 
         Args:
             deadline: instant of `time.monotonic()` by which encoding, or scoring of embeddings sent, must have begun.
@@ -104,88 +98,66 @@ class Service(RunApi):
         """
         if self._draining:
             raise shutting_down()
-        try:
-            keys = inputs.identities(request)
-            sent = sent_embeddings(request, keys)
-            digest = inputs.body_digest(request, sent.raw if sent else ()) if request.request_id is not None else b""
-        except (UnicodeEncodeError, orjson.JSONEncodeError):
-            raise InvalidRequest(
-                "A text holds a lone surrogate, which no encoding can carry.",
-                limit="valid Unicode",
-                remedy="Decode the text with errors='replace' before sending it.",
-            ) from None
-        work = partial(self._answer, request, keys, sent, digest, deadline, time.perf_counter() - queued_s)
-        if request.mode == "eval" or request.request_id is None or not keys:
+        items = inputs.read(request, deadline, queued_s)
+        work = partial(self._answer, items)
+        if request.mode == "eval" or request.request_id is None or not items:
             return await work()
         name = (request.run_id, request.request_id)
         joined = name in self._in_flight
-        answered, replayed = await self._in_flight(name, request.request_id, digest, work)
-        return answered, replayed or joined
+        response = await self._in_flight(name, request.request_id, items.digest, work)
+        return replace(response, replayed=True) if joined else response
 
-    async def _answer(
-        self,
-        request: RewardRequest,
-        keys: list[bytes],
-        sent: Sent | None,
-        digest: bytes,
-        deadline: float | None,
-        started: float,
-    ) -> tuple[bytes, bool]:
+    async def _answer(self, items: inputs.Items) -> Response:
         """The five hops. Should the run's config change between encoding and scoring, they begin again."""
+        request, begin_by = items.request, items.deadline if items.sent is not None else None
         while True:
             run = await self._open(request)
             barrier = None if request.mode == "eval" else await self.barriers.of(run)
-            if not keys and barrier is None:
-                return await self._engine.ask(run.nothing), False
-            if sent is None or barrier is not None:  # what was answered before is not encoded again, nor does it wait
-                stored = await self._engine.ask(self._replay, run, request, digest)
+            if not items and barrier is None:
+                return await self._engine.ask(run.nothing)
+            if items.sent is None or barrier is not None:  # what was answered before is not encoded again
+                stored = await self._engine.ask(self._replay, run, items)
                 if stored is not None:
-                    return self._replayed(request, stored)
+                    return self._observed(request, stored)
             begun = time.perf_counter()
-            embedded = await self.embedder.batch(run, request, keys, sent, deadline)
-            timing = {"queue": 1e3 * (begun - started), "encode": 1e3 * (time.perf_counter() - begun)}
+            embedded = await self.embedder.batch(run, items)
+            timing = {"queue": 1e3 * (begun - items.started), "encode": 1e3 * (time.perf_counter() - begun)}
             batch, warnings = embedded.batch, embedded.warnings(run.config)
-            submission = Submission(request.request_id, digest, warnings, timing, started)
-            begin_by = deadline if sent is not None else None  # where texts were encoded, it has begun in time
+            digest = b"" if request.request_id is None and barrier is None else items.digest
+            submission = Submission(request.request_id, digest, warnings, timing, items.started)
             if request.mode == "eval":
-                answered: bytes = await self._engine.ask(_in_time, begin_by, run.evaluate, batch, submission)
+                response = await self._engine.ask(_in_time, begin_by, run.evaluate, batch, submission)
             elif barrier is None:
-                stored, done = await self._engine.ask(self._commit_once, run, request, batch, submission, begin_by)
+                stored, done = await self._engine.ask(self._commit_once, run, items, batch, submission, begin_by)
                 if stored is not None:
-                    return self._replayed(request, stored)
+                    return self._observed(request, stored)
                 if done is None:
                     continue
-                (answered,), record = done
-                self._remember(run, record.first_serial, request.prompts, request.completions)
+                (response,), record = done
+                self._remember(run, record.first_serial, items.prompts, items.completions)
             else:
-                if not digest:
-                    submission = replace(submission, body_digest=inputs.body_digest(request, sent.raw if sent else ()))
-                answered = await _stay(barrier.join(Member(request, batch, submission)))
-            self._observe(request, False, embedded.encoded, embedded.truncated, answered)
-            return answered, False
+                response = await _stay(barrier.join(Member(items, batch, submission)))
+            return self._observed(request, response, embedded.encoded, embedded.truncated)
 
-    def _replay(self, run: Run, request: RewardRequest, digest: bytes) -> bytes | None:
+    def _replay(self, run: Run, items: inputs.Items) -> Response | None:
         """What a request was answered with before, if it was (called in the engine's thread)."""
+        request = items.request
         if request.request_id is None or request.mode == "eval":
             return None
         stored = run.answered(request.request_id)
         if stored is None:
             return None
-        require_same_body(request.request_id, digest, stored.body_digest)
-        return stored.answer
+        require_same_body(request.request_id, items.digest, stored.body_digest)
+        return Response(stored.response, replayed=True)
 
     def _commit_once(
-        self, run: Run, request: RewardRequest, batch: Batch, submission: Submission, begin_by: float | None
-    ) -> tuple[bytes | None, tuple[list[bytes], Record] | None]:
+        self, run: Run, items: inputs.Items, batch: Batch, submission: Submission, begin_by: float | None
+    ) -> tuple[Response | None, tuple[list[Response], Record] | None]:
         """What the request was answered with before, else what `Runs.commit` gives (called in the engine's thread)."""
-        stored = self._replay(run, request, submission.body_digest)
+        stored = self._replay(run, items)
         if stored is not None:
             return stored, None
         return None, _in_time(begin_by, self._runs.commit, run, batch, [submission])
-
-    def _replayed(self, request: RewardRequest, stored: bytes) -> tuple[bytes, bool]:
-        self._observe(request, True, 0, 0, stored)
-        return stored, True
 
     # What operators ask
 
@@ -205,7 +177,7 @@ class Service(RunApi):
 
     async def damaged_records(self) -> int:
         """Records that were cut from journals since the service began, for metrics."""
-        return sum(damage.records for damage in await self._engine.ask(self.store.damages))
+        return sum(damage.records for damage in await self._engine.ask(self.store.journal.damages))
 
     def rewinds(self) -> int:
         """How often a run was found to have lost records in a shared store, for metrics."""
@@ -221,21 +193,11 @@ class Service(RunApi):
         fingerprint = await self.embedder.fingerprint(self._resolve(RunConfig()), needed=False) if loaded else None
         return Version(version=metadata.version("memr"), law=LAW, encoder=fingerprint, versions=library_versions())
 
-    def _observe(self, request: RewardRequest, replayed: bool, encoded: int, truncated: int, answer: bytes) -> None:
-        if self.observers:
-            fields = known_at_the_end(answer)
-            event = RewardEvent(
-                request.run_id,
-                request.mode,
-                len(request.prompts),
-                replayed,
-                encoded,
-                truncated,
-                fields["timing_ms"],
-                fields["memory"],
-            )
-            for observer in self.observers:
-                observer(event)
+    def _observed(self, request: RewardRequest, response: Response, encoded: int = 0, truncated: int = 0) -> Response:
+        event = RewardEvent(request.run_id, request.mode, len(request.prompts), encoded, truncated, response)
+        for observer in self.observers:
+            observer(event)
+        return response
 
     def _load_default_encoder(self) -> None:
         try:
@@ -244,7 +206,7 @@ class Service(RunApi):
             return  # whoever needs it is told; callers that send embeddings do not
 
 
-async def _stay(answer: asyncio.Future[bytes]) -> bytes:
+async def _stay(answer: asyncio.Future[Response]) -> Response:
     """Wait for the answer of a seat, even when the caller leaves: its retry then finds the same work in flight."""
     while not answer.done():
         with contextlib.suppress(asyncio.CancelledError):

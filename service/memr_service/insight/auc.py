@@ -34,11 +34,6 @@ def auc_by_group(values: np.ndarray, right: np.ndarray, group: np.ndarray) -> np
     return np.asarray((ranks - m * (m + 1) / 2)[both] / (m * (of - m))[both])
 
 
-def within(values: np.ndarray, group: np.ndarray) -> np.ndarray:
-    """Values (n,) minus their group's mean; `group` (n,) holds group numbers 0, 1, ..."""
-    return np.asarray(values - (np.bincount(group, values) / np.maximum(np.bincount(group), 1))[group])
-
-
 def correlation(x: np.ndarray, y: np.ndarray) -> float | None:
     """Pearson's correlation of two columns (n,); None where either does not vary."""
     if len(x) < 2 or np.ptp(x) == 0 or np.ptp(y) == 0:

@@ -5,17 +5,16 @@ from __future__ import annotations
 from dataclasses import replace
 
 import numpy as np
-from memr_client.schemas import Component, RunConfig
-from memr_client.schemas.insight import ComponentTerm, Explanation, MemoryRead, Neighbour, WindowPlace
+from memr_client.schemas import Component, ComponentTerm, Explanation, MemoryRead, Neighbour, RunConfig, WindowPlace
 
-from memr_service.memory import View
-from memr_service.memory.view import exact_cosines
-from memr_service.rewards import score, shaping, write_gates
+from memr_service.memory import View, reading
+from memr_service.memory.cosine import exact_cosines
+from memr_service.rewards import shaping, staging, write_gates
 from memr_service.rewards.components.exploit import exploit
 from memr_service.rewards.guards.scaling import TRIMMED
 from memr_service.state.record import Batch, Effects, Record
-from memr_service.state.state import SIDES, State, window_size
-from memr_service.state.window import slide
+from memr_service.state.state import SIDES, State
+from memr_service.state.window import slide, window_size
 
 
 def explain(
@@ -64,9 +63,8 @@ def read(state: State, batch: Batch, item: int, most: int, *, write: bool, first
     hold = write and config.order == "hold_one_out"
     if hold or (write and config.order == "official"):
         written = np.ones(len(batch), bool) if hold else np.arange(len(batch)) <= item
-        right, wrong = score.sides(config, batch.outcomes)
-        shut = write_gates.shut(config, batch, right, wrong)
-        score.stage(config, batch, shut | {"later": ~written}, views["success"], views["failure"])
+        blocked = write_gates.blocked(config, batch, *staging.sides(config, batch.outcomes))
+        staging.stage(config, batch, blocked | {"later": ~written}, views["success"], views["failure"])
     return {side: _reading(view, config, batch, item, most, hold, first_serial) for side, view in views.items()}
 
 
@@ -87,7 +85,9 @@ def read_pinned(state: State, record: Record, item: int, most: int) -> dict[str,
 def _reading(
     view: View, config: RunConfig, batch: Batch, item: int, most: int, hold: bool, first_serial: int
 ) -> MemoryRead:
-    found = view.read(batch.keys, batch.prompts, batch.prompt_of, config.k, config.min_similarity, hold_one_out=hold)
+    found = reading.read(
+        view, batch.keys, batch.prompts, batch.prompt_of, config.k, config.min_similarity, hold_one_out=hold
+    )
     mine = next(one for one in found if item in one.items)
     held = int(mine.held[np.flatnonzero(mine.items == item)[0]])
     units = np.ones(len(mine.entries), np.int64) if mine.units is None else mine.units.copy()
@@ -135,7 +135,7 @@ def _term(state: State, batch: Batch, item: int, effects: Effects, name: str) ->
         raw=None if np.isnan(raw) else raw,
         scaled=float(effects.scaled[name][item]),
         weight=options.weight,
-        contribution=float(shaping.bonus(state, options, effects.scaled[name], batch)[item]),
+        contribution=float(shaping.contribution(state, options, effects.scaled[name], batch)[item]),
         window=None if np.isnan(raw) else _place(state, options, name, effects.raw[name], item),
         rejected=[reason.removeprefix(prefix) for reason in reasons if reason.startswith(prefix)],
     )

@@ -6,7 +6,7 @@ import hashlib
 from importlib import metadata
 
 import orjson
-from memr_client.schemas.insight import Provenance
+from memr_client.schemas import Provenance
 
 from memr_service.engine.versions import library_versions
 from memr_service.run.run import Run

@@ -8,11 +8,9 @@ from collections.abc import AsyncIterator, Sequence
 from functools import partial
 
 from memr_client.errors import InvalidRequest
-from memr_client.schemas import RewardRequest, RunConfig
-from memr_client.schemas.insight import Audits, Explain, Explanation, MemoryRead, Provenance
+from memr_client.schemas import Audits, Explain, Explanation, MemoryRead, Provenance, RewardRequest, RunConfig
 
 from memr_service.engine import inputs
-from memr_service.engine.embedding import sent_embeddings
 from memr_service.engine.service import Service
 from memr_service.insight.audits.runner import AuditRunner
 from memr_service.insight.dashboard.queries import DashboardQueries
@@ -21,7 +19,8 @@ from memr_service.insight.journal_reader import JournalReader
 from memr_service.insight.provenance import provenance
 from memr_service.insight.replay import worker
 from memr_service.insight.replay.replay import what_if
-from memr_service.run.run import Run, score
+from memr_service.rewards.score import score
+from memr_service.run.run import Run
 
 
 class InsightService:
@@ -88,21 +87,18 @@ class InsightService:
             prompt_ids=None if asked.prompt_id is None else [asked.prompt_id],
             embeddings=asked.embeddings,
         )
-        keys = inputs.identities(request)
-        sent = sent_embeddings(request, keys)
+        items = inputs.read(request, time.monotonic() + self._service.settings.deadline_s)
         run = await self._service.ask(run_id, lambda run: run)
-        deadline = time.monotonic() + self._service.settings.deadline_s
-        batch = (await self._service.embedder.batch(run, request, keys, sent, deadline)).batch
+        batch = (await self._service.embedder.batch(run, items)).batch
 
         def explained(run: Run) -> Explanation:
             run.check_dimension(batch)
-            effects = score(run.state, run.config, batch, write=False)
+            effects = score(run.state, batch, write=False)
             readings = read(run.state, batch, 0, asked.neighbours, write=False, first_serial=run.state.serial)
             return explain(run_id, run.state, batch, 0, effects, readings)
 
-        texts = inputs.prompt_text(asked.prompt), inputs.completion_text(asked.completion)
         told = await self._service.ask(run_id, explained)
-        return told.model_copy(update={"prompt": texts[0], "completion": texts[1]})
+        return told.model_copy(update={"prompt": items.prompts[0], "completion": items.completions[0]})
 
     async def _explain_stored(self, ledger: JournalReader, run_id: str, asked: Explain) -> Explanation:
         assert asked.position is not None

@@ -1,16 +1,38 @@
-"""Statistics of groups: the completions of one prompt in one step."""
+"""Statistics of groups: the completions of one prompt in one step.
+
+`group` (n,) holds the number of each item's group, from 0. A number that no item has makes an empty group.
+"""
 
 from __future__ import annotations
 
 import numpy as np
 
 
-def center(scaled: np.ndarray, group: np.ndarray) -> np.ndarray:
-    """Scaled values minus their group's mean; `group` (n,) holds group numbers 0, 1, ... (L6, `center: "group"`)."""
-    if not len(scaled):
-        return scaled
-    means = np.bincount(group, scaled) / np.maximum(np.bincount(group), 1)
-    return np.asarray(scaled - means[group])
+def means(values: np.ndarray, group: np.ndarray) -> np.ndarray:
+    """Mean of the values (n,) of each group (g,); 0 for an empty group."""
+    return np.asarray(np.bincount(group, values) / np.maximum(np.bincount(group), 1))
+
+
+def center(values: np.ndarray, group: np.ndarray) -> np.ndarray:
+    """Values (n,) minus their group's mean (n,): `center: "group"` of L6, and what advantages are made of.
+
+    >>> center(np.array([1.0, 3.0, 5.0]), np.array([0, 0, 1])).tolist()
+    [-1.0, 1.0, 0.0]
+    """
+    return np.asarray(values - means(values, group)[group])
+
+
+def extremes(values: np.ndarray, group: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Smallest and largest value of each group, (g,) and (g,); inf and -inf for an empty group.
+
+    >>> [one.tolist() for one in extremes(np.array([1.0, 3.0, 5.0]), np.array([0, 0, 1]))]
+    [[1.0, 5.0], [3.0, 5.0]]
+    """
+    count = int(group.max(initial=-1)) + 1
+    lowest, highest = np.full(count, np.inf), np.full(count, -np.inf)
+    np.minimum.at(lowest, group, values)
+    np.maximum.at(highest, group, values)
+    return lowest, highest
 
 
 def diversity(completions: np.ndarray, group: np.ndarray) -> np.ndarray:
@@ -18,7 +40,6 @@ def diversity(completions: np.ndarray, group: np.ndarray) -> np.ndarray:
 
     Args:
         completions: a (n, d), unit rows.
-        group: number of each one's group (n,), from 0.
 
     >>> diversity(np.eye(2)[[0, 1, 0, 0]], np.array([0, 0, 1, 1])).tolist()
     [1.0, 0.0]

@@ -1,6 +1,6 @@
-"""Scoring under the `snapshot` barrier (L11): nobody waits, and nobody reads what came after the group's first item.
+"""Scoring under the `snapshot` barrier (L11): no request waits, and no item reads what came after its group began.
 
-An item is scored against what its prompt read when the group's first item came, and answered at once. It is written
+An item is scored against what its prompt read when the group's first item came, and answered at once. It is stored
 when its group has G items, or when the group's time is up. Windows are those of the run as it is.
 """
 
@@ -11,71 +11,82 @@ from dataclasses import dataclass, field
 
 import numpy as np
 from memr_client.errors import InvalidRequest
-from memr_client.schemas import RunConfig
 
 from memr_service.memory import View, Writes
 from memr_service.memory.index import MARGINS
-from memr_service.rewards import score as scoring
-from memr_service.rewards.components.exploit import exploit
-from memr_service.rewards.components.explore import explore
-from memr_service.rewards.shaping import pay
+from memr_service.rewards.components import exploit, explore
+from memr_service.rewards.context import warmup_left
+from memr_service.rewards.shaping import shape
+from memr_service.rewards.staging import sides, size
 from memr_service.state.open_group import FrozenRead, OpenGroup
 from memr_service.state.record import Batch, Effects
 from memr_service.state.state import State
 
 
 @dataclass
-class _Formation:
-    """A group as this batch finds it: what was answered before, and the batch's own items."""
+class _Group:
+    """A group as this batch finds it: its frozen read, its items from earlier batches, and this batch's own items."""
 
     name: bytes
-    pin: FrozenRead
+    frozen: FrozenRead
     before: OpenGroup | None
     items: list[int] = field(default_factory=list)
 
 
-def score(state: State, config: RunConfig, batch: Batch, expired: Sequence[bytes] = ()) -> Effects:
-    """What a batch does: its items' rewards, and the writes of the groups that it completes or whose time is up."""
-    formations, closed = _form(state, config, batch)
-    closed += [_Formation(name, group.pin, group) for name in expired if (group := state.open_groups.get(name))]
-    raw = {name: np.full(len(batch), np.nan) for name in config.weights}
+def score(state: State, batch: Batch, expired: Sequence[bytes] = ()) -> Effects:
+    """The rewards of a batch's items, and the writes of the groups that it completes or whose time is up.
+
+    Args:
+        expired: ids of the open groups whose time is up.
+
+    Raises:
+        InvalidRequest: a group has items of two prompts.
+    """
+    groups, closed = _by_group(state, batch)
+    closed += [_Group(name, group.read, group) for name in expired if (group := state.open_groups.get(name))]
+    raw = {name: np.full(len(batch), np.nan) for name in state.config.weights}
     support = {"success": np.zeros(len(batch), np.int64), "failure": np.zeros(len(batch), np.int64)}
-    for one in formations:
+    for one in groups:
         if one.items:
-            _measure(one, batch, config, raw, support)
-    paid = pay(state, config, batch, raw, {})
+            _evaluate(one, batch, MARGINS[state.config.storage], raw, support)
+    shaped = shape(state, batch, raw, {})
     done = {item for one in closed for item in one.items}
-    success, failure = _write(state, config, batch, closed)
+    success, failure = _write(state, batch, closed)
     return Effects(
         success=success[0],
         failure=failure[0],
-        raw=paid.raw,
-        scaled=paid.scaled,
-        rewards=paid.rewards,
-        rejected=paid.rejected,
+        raw=shaped.raw,
+        scaled=shaped.scaled,
+        rewards=shaped.rewards,
+        rejected=shaped.rejected,
         support=support,
-        warmup=scoring.warmup_left(state, config),
-        sizes={"success": scoring.size(success[1]), "failure": scoring.size(failure[1])},
+        warmup=warmup_left(state),
+        sizes={"success": size(success[1]), "failure": size(failure[1])},
         closes=[one.name for one in closed],
         left_open=np.array([item for item in range(len(batch)) if item not in done], np.int64),
     )
 
 
-def _form(state: State, config: RunConfig, batch: Batch) -> tuple[list[_Formation], list[_Formation]]:
-    """Put the batch's items into their groups, one formation of an id after another; all of them, and the full ones."""
-    open_now: dict[bytes, _Formation] = {}
-    formations, closed = [], []
+def _by_group(state: State, batch: Batch) -> tuple[list[_Group], list[_Group]]:
+    """Put the batch's items into their groups: all groups, and those that are full.
+
+    Groups with one id form one after another: when one is full, the next item of that id begins another.
+    """
+    forming: dict[bytes, _Group] = {}
+    groups, closed = [], []
     used: set[bytes] = set()
     for item, number in enumerate(batch.group.tolist()):
         name = batch.group_names[number]
-        one = open_now.get(name)
+        one = forming.get(name)
         if one is None:
             before = None if name in used else state.open_groups.get(name)
-            pin = (
-                before.pin if before else state.pin(batch.keys[item], batch.prompts[batch.prompt_of[item]], batch.step)
+            frozen = (
+                before.read
+                if before
+                else state.freeze_read(batch.keys[item], batch.prompts[batch.prompt_of[item]], batch.step)
             )
-            one = open_now[name] = _Formation(name, pin, before)
-            formations.append(one)
+            one = forming[name] = _Group(name, frozen, before)
+            groups.append(one)
             used.add(name)
         first = one.before.key if one.before else batch.keys[one.items[0] if one.items else item]
         if batch.keys[item] != first:
@@ -86,38 +97,36 @@ def _form(state: State, config: RunConfig, batch: Batch) -> tuple[list[_Formatio
                 remedy="Give each prompt a group_id of its own.",
             )
         one.items.append(item)
-        if len(one.items) + len(one.before or ()) == config.group_size:
-            closed.append(open_now.pop(name))
-    return formations, closed
+        if len(one.items) + len(one.before or ()) == state.config.group_size:
+            closed.append(forming.pop(name))
+    return groups, closed
 
 
-def _measure(
-    one: _Formation, batch: Batch, config: RunConfig, raw: dict[str, np.ndarray], support: dict[str, np.ndarray]
+def _evaluate(
+    one: _Group, batch: Batch, margin: float, raw: dict[str, np.ndarray], support: dict[str, np.ndarray]
 ) -> None:
-    """Raw values and support of a formation's own items."""
-    items, pin = np.array(one.items), one.pin
+    """Fill in the raw values and the support of a group's own items."""
+    items, frozen = np.array(one.items), one.frozen
     completions = batch.completions[items]
-    support["success"][items], support["failure"][items] = pin.count, pin.failed
+    support["success"][items], support["failure"][items] = frozen.count, frozen.failed
     if "exploit" in raw:
-        counts = np.full(len(items), pin.count)
-        raw["exploit"][items] = exploit(completions, np.tile(pin.total, (len(items), 1)), counts)
-    if "explore" in raw and not pin.waits:
-        nobody = np.full(len(items), -1)
-        raw["explore"][items] = explore(completions, pin.failures, nobody, MARGINS[config.storage])
+        counts = np.full(len(items), frozen.count)
+        raw["exploit"][items] = exploit(completions, np.tile(frozen.total, (len(items), 1)), counts)
+    if "explore" in raw and not frozen.warmup_left:
+        nothing_held_out = np.full(len(items), -1)
+        raw["explore"][items] = explore(completions, frozen.failures, nothing_held_out, margin)
 
 
-def _write(
-    state: State, config: RunConfig, batch: Batch, closed: list[_Formation]
-) -> tuple[tuple[Writes, View], tuple[Writes, View]]:
+def _write(state: State, batch: Batch, closed: list[_Group]) -> tuple[tuple[Writes, View], tuple[Writes, View]]:
     """Stage the closed groups' items in order; `Writes.item` counts the batch's items first, then those from before."""
-    pool = state.pool(batch, [one.name for one in closed])
-    order, place = [], len(batch)
+    pool = state.writable(batch, [one.name for one in closed])
+    order, position = [], len(batch)
     for one in closed:
         count = len(one.before or ())
-        order += [*range(place, place + count), *one.items]
-        place += count
+        order += [*range(position, position + count), *one.items]
+        position += count
     items = np.array(order, np.int64)
-    right, wrong = scoring.sides(config, pool.outcomes)
+    right, wrong = sides(state.config, pool.outcomes)
     views = state.views(pool.completions, batch.step)
     writes = [
         view.write_all(items[mask[items]], pool.keys, pool.prompts)

@@ -16,7 +16,7 @@ import numpy as np
 from memr_client.schemas import ComponentHistory, HistoryRow, Quantiles
 
 from memr_service.memory import CuratedWrites, Writes
-from memr_service.rewards.groups import diversity
+from memr_service.rewards.groups import diversity, extremes
 from memr_service.state.record import Record
 
 QUANTILES = np.array([0.05, 0.25, 0.5, 0.75, 0.95])
@@ -178,9 +178,7 @@ def _ends(records: Sequence[Columns]) -> tuple[np.ndarray, np.ndarray]:
     begins = np.cumsum([0, *(int(one.group.max()) + 1 for one in records)])
     number = np.concatenate([one.group.astype(np.int64) + begin for one, begin in zip(records, begins, strict=False)])
     outcomes = np.concatenate([one.outcomes for one in records])
-    lowest, highest = np.full(begins[-1], np.inf), np.full(begins[-1], -np.inf)
-    np.minimum.at(lowest, number, outcomes)
-    np.maximum.at(highest, number, outcomes)
+    lowest, highest = extremes(outcomes, number)
     there = lowest <= highest
     return lowest[there], highest[there]
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from concurrent.futures import Executor
 from dataclasses import dataclass, field, replace
 from itertools import islice
@@ -11,17 +11,17 @@ from itertools import islice
 import numpy as np
 import orjson
 from memr_client.errors import InvalidRequest
-from memr_client.schemas import HistoryRow, MemorySize, MemorySizes, RunConfig, RunInfo, WindowState
+from memr_client.schemas import HistoryRow, MemorySize, MemorySizes, RunInfo, WindowState
 
-from memr_service.rewards import official, open_group
-from memr_service.rewards import score as scoring
-from memr_service.rewards.shaping import doubts
+from memr_service.rewards.score import score
+from memr_service.rewards.shaping import rejection_warnings
 from memr_service.run import history
 from memr_service.run.live_state import Limits, LiveState
-from memr_service.run.response import timed, untimed
-from memr_service.state.record import Batch, Effects, Record, Seat, seal
-from memr_service.state.state import State
-from memr_service.store.base import AlreadyAnswered, Moved, NewResponse, Store, StoredRecord, StoredResponse, StoredRun
+from memr_service.run.response import Draft, Response, drafts, to_store
+from memr_service.state.codec import seal
+from memr_service.state.record import Batch, Effects, Record, Seat
+from memr_service.store.base import AlreadyAnswered, Moved, NewResponse, StoredRecord, StoredResponse, StoredRun
+from memr_service.store.capabilities import Store
 from memr_service.store.lineage import clipped
 
 
@@ -52,7 +52,7 @@ class Run(LiveState):
 
     def reward(
         self, batch: Batch, submissions: Sequence[Submission], expired: Sequence[bytes] = ()
-    ) -> tuple[list[bytes], Record]:
+    ) -> tuple[list[Response], Record]:
         """Rewards for a batch, which is then part of the run: read, score, commit, apply.
 
         The record is applied by `settle`, or when the state is next asked for: the answer need not wait for that.
@@ -75,19 +75,19 @@ class Run(LiveState):
             started = time.perf_counter()
 
             # Read and score: over views, so nothing is changed yet.
-            effects = score(self.state, self.config, batch, write=True, expired=expired)
+            effects = score(self.state, batch, write=True, expired=expired)
             scored = time.perf_counter()
 
             # Commit: the record and the answers to its request ids, durable together or not at all.
             timing = {"score": 1e3 * (scored - started)}
             record, payload = self._sealed(batch, effects, submissions, timing)
-            bodies = untimed_answers(self.stored.run_id, record)
-            committed = self._commit(record, payload, [*answers(record, bodies)])
+            drafted = drafts(self.stored.run_id, record)
+            committed = self._commit(record, payload, [*to_store(record, drafted)])
         timing["commit"] = 1e3 * (time.perf_counter() - scored)
 
         # Apply: exactly what the record says, when the answer is on its way.
         self._due = record, len(payload)
-        return [self._final(one, body, timing) for one, body in zip(submissions, bodies, strict=True)], record
+        return [self._final(one, draft, timing) for one, draft in zip(submissions, drafted, strict=True)], record
 
     def expire(self, names: Sequence[bytes]) -> Record | None:
         """Write what there is of open groups whose time is up (barrier `snapshot`); None if they are open no more."""
@@ -95,27 +95,27 @@ class Run(LiveState):
         names = [name for name in names if name in self.state.open_groups]
         if not names or self.state.dimension is None:
             return None
-        return self.reward(Batch.of_nothing(self.state.dimension), [], names)[1]
+        return self.reward(Batch.empty(self.state.dimension), [], names)[1]
 
-    def evaluate(self, batch: Batch, submission: Submission) -> bytes:
+    def evaluate(self, batch: Batch, submission: Submission) -> Response:
         """Rewards for a batch that leaves no trace (L10)."""
         self.used_at = time.monotonic()
         self.check_dimension(batch)
         started = time.perf_counter()
-        effects = score(self.state, self.config, batch, write=False)
-        warnings = [*submission.warnings, *doubts(self.config, batch, effects.rejected)]
+        effects = score(self.state, batch, write=False)
+        warnings = [*submission.warnings, *rejection_warnings(self.config, batch, effects.rejected)]
         effects = replace(effects, warnings=warnings)
         timing = submission.all_timings({"score": 1e3 * (time.perf_counter() - started)})
         state = self.state
-        return timed(untimed(self.stored.run_id, state.branch, state.position, state.chain, effects), timing)
+        return Draft.of(self.stored.run_id, state.branch, state.position, state.chain, effects).response(timing)
 
-    def nothing(self) -> bytes:
+    def nothing(self) -> Response:
         """The answer to a request of no items: empty lists, no record."""
-        return self.evaluate(Batch.of_nothing(self.state.dimension or 1), Submission(started=time.perf_counter()))
+        return self.evaluate(Batch.empty(self.state.dimension or 1), Submission(started=time.perf_counter()))
 
     def answered(self, request_id: str) -> StoredResponse | None:
         """What a request id was answered with on this run's own history (L12)."""
-        found = self._store.answers(self.uid, request_id)
+        found = self._store.responses.find(self.uid, request_id)
         return next((one for one in found if self._holds(one.branch, one.position)), None)
 
     def info(self, *, digest: bool = False) -> RunInfo:
@@ -142,7 +142,7 @@ class Run(LiveState):
         unpacked = (
             history.unpack(columns, span[0])
             for span in clipped(self.lineage, max(after, self._base))
-            for columns in self._store.columns(self.uid, [span])
+            for columns in self._store.journal.columns(self.uid, [span])
         )
         return list(islice(history.rows(unpacked, self.config.weights), limit))
 
@@ -151,13 +151,13 @@ class Run(LiveState):
     ) -> tuple[Record, bytes]:
         """The record of what a batch does, and its bytes."""
         warnings = list(dict.fromkeys(text for one in submissions for text in one.warnings))
-        warnings += doubts(self.config, batch, effects.rejected)
+        warnings += rejection_warnings(self.config, batch, effects.rejected)
         return seal(
             Record(
                 branch=self.branch,
                 position=self.state.position + 1,
                 batch=batch,
-                effects=replace(effects, warnings=warnings, index=self.graphs.changes(self.state)),
+                effects=replace(effects, warnings=warnings, index_changes=self.graphs.changes(self.state)),
                 first_serial=self.state.serial,
                 parent=self.state.chain,
                 seats=[Seat(one.request_id, one.body_digest, one.items) for one in submissions],
@@ -166,12 +166,12 @@ class Run(LiveState):
             )
         )
 
-    def _final(self, one: Submission, body: bytes, timing_ms: dict[str, float]) -> bytes:
-        """A request's answer with all its timings, in place of the one that was committed without."""
-        final = timed(body, one.all_timings(timing_ms))
+    def _final(self, one: Submission, draft: Draft, timing_ms: dict[str, float]) -> Response:
+        """A request's response with all its timings, which also replaces the stored one that lacks them."""
+        response = draft.response(one.all_timings(timing_ms))
         if one.request_id is not None:
-            self._store.amend_answer(self.uid, one.request_id, final)
-        return final
+            self._store.responses.amend(self.uid, one.request_id, response.body)
+        return response
 
     def check_dimension(self, batch: Batch) -> None:
         """Raise `InvalidRequest` unless the batch's dimension is the run's."""
@@ -187,7 +187,7 @@ class Run(LiveState):
     def _commit(self, record: Record, payload: bytes, given: Sequence[NewResponse]) -> bool:
         """Make a record durable; False if another process came first, so that it has to be made anew."""
         try:
-            self._store.commit(self.uid, stored_record(record, payload), given)
+            self._store.journal.commit(self.uid, stored_record(record, payload), given)
         except AlreadyAnswered:
             raise
         except Moved:
@@ -197,30 +197,9 @@ class Run(LiveState):
         return True
 
 
-def score(state: State, config: RunConfig, batch: Batch, *, write: bool, expired: Sequence[bytes] = ()) -> Effects:
-    """What a batch does to a state, by the run's order and barrier; nothing is changed (see `Run.reward`)."""
-    if write and config.barrier == "snapshot":
-        return open_group.score(state, config, batch, expired)
-    law = official.score if config.order == "official" else scoring.score
-    return law(state, config, batch, write=write)
-
-
-def untimed_answers(run_id: str, record: Record) -> list[bytes]:
-    """What a record answers each of its requests, but for the timings."""
-    where = (run_id, record.branch, record.position, record.chain)
-    return [untimed(*where, record.effects, seat.items) for seat in record.seats]
-
-
 def stored_record(record: Record, payload: bytes) -> StoredRecord:
     """A record as the store takes it; `payload` as `seal` gave it."""
     return StoredRecord(*record.where, payload, history.columns(record), record.parent, record.chain)
-
-
-def answers(record: Record, bodies: list[bytes]) -> Iterator[NewResponse]:
-    """What a record answers each request id with; `bodies` as `untimed_answers` gives them."""
-    for seat, body in zip(record.seats, bodies, strict=True):
-        if seat.request_id is not None:
-            yield NewResponse(seat.request_id, seat.body_digest, timed(body, record.timing_ms))
 
 
 def _window_state(values: np.ndarray) -> WindowState:

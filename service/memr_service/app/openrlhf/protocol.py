@@ -10,11 +10,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
-import orjson
+import numpy as np
 from memr_client.errors import InvalidRequest
 from memr_client.schemas import OpenRLHFRequest, OpenRLHFResponse, RewardRequest, RunConfig
 
 from memr_service.app.openrlhf.texts import completion_of, question_of
+from memr_service.run.response import Response
 
 Mode = Literal["train", "eval"]
 
@@ -72,28 +73,35 @@ def read(body: OpenRLHFRequest, config: RunConfig, mode: Mode) -> Samples:
     )
 
 
-def response(samples: Samples, outcomes: Sequence[float], answer: bytes, config: RunConfig) -> OpenRLHFResponse:
-    """The answer to n samples, of lists alone and with the same logs whatever happened.
+def response(samples: Samples, outcomes: Sequence[float], rewarded: Response, config: RunConfig) -> OpenRLHFResponse:
+    """The response to n samples: every field is a list (n), and the logs have the same names whatever happened.
 
     Args:
-        answer: the `RewardResponse` as JSON.
+        outcomes: each sample's outcome (n).
+        rewarded: the response to `Samples.request`.
     """
-    scored = orjson.loads(answer)
-    memory: list[float] = scored["rewards"]
-    logs: dict[str, list[Any]] = {"outcome": [*outcomes], "memory_reward": memory}
+    fields = rewarded.fields
+    memory = _numbers(fields["rewards"])
+    logs = {"outcome": _numbers(outcomes), "memory_reward": memory}
     for name in config.weights:
-        values = scored["components"][name]
-        logs[name] = [raw or 0.0 for raw in values["raw"]]
-        logs[f"{name}_scaled"] = values["scaled"]
-        logs[f"{name}_defined"] = [raw is not None for raw in values["raw"]]
-    logs |= {f"support_{side}": counts for side, counts in scored["support"].items()}
-    logs["rejected"] = [bool(reasons) for reasons in scored["guards"]["rejected"]]
+        values = fields["components"][name]
+        raw = np.array(values["raw"], np.float64)  # a null of a stored response becomes NaN
+        logs[name] = _numbers(np.where(np.isnan(raw), 0.0, raw) + 0.0)  # `+ 0.0` makes -0.0 into 0.0
+        logs[f"{name}_scaled"] = _numbers(values["scaled"])
+        logs[f"{name}_defined"] = _numbers(~np.isnan(raw))
+    logs |= {f"support_{side}": _numbers(counts) for side, counts in fields["support"].items()}
+    logs["rejected"] = _numbers([bool(reasons) for reasons in fields["guards"]["rejected"]])
     return OpenRLHFResponse(
         rewards=[outcome + config.memory_weight * reward for outcome, reward in zip(outcomes, memory, strict=True)],
         scores=[*outcomes],
-        # Numbers of one type: what it does with them is not told for any other.
-        extra_logs={name: [float(value) for value in values] for name, values in {**logs, **samples.logs}.items()},
+        # All of one type: what OpenRLHF does with logs of other types is not documented.
+        extra_logs={**logs, **samples.logs},
     )
+
+
+def _numbers(column: Sequence[float] | np.ndarray) -> list[float]:
+    numbers: list[float] = np.asarray(column, np.float64).tolist()
+    return numbers
 
 
 def _check(body: OpenRLHFRequest, config: RunConfig) -> None:

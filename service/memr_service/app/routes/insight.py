@@ -14,7 +14,7 @@ from memr_client.errors import (
     UnknownRun,
     UnsupportedMedia,
 )
-from memr_client.schemas.insight import (
+from memr_client.schemas import (
     Audits,
     Completions,
     Explain,

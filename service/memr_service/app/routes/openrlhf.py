@@ -114,7 +114,7 @@ async def _reward(run_id: str, body: OpenRLHFRequest, mode: Literal["train", "ev
     scored = samples.request(run_id, outcomes, body.request_id)
     while True:
         try:
-            answer, _ = await context.service.reward(scored, time.monotonic() + context.settings.deadline_s)
+            rewarded = await context.service.reward(scored, time.monotonic() + context.settings.deadline_s)
         except HeldElsewhere:
             raise
         except (Overloaded, Unavailable) as busy:
@@ -122,7 +122,7 @@ async def _reward(run_id: str, body: OpenRLHFRequest, mode: Literal["train", "ev
                 raise
             await asyncio.sleep(busy.retry_after or 1)
         else:
-            return openrlhf.response(samples, outcomes, answer, config).model_dump_json().encode()
+            return openrlhf.response(samples, outcomes, rewarded, config).model_dump_json().encode()
 
 
 def _heard(work: asyncio.Task[bytes]) -> None:

@@ -81,13 +81,13 @@ async def reward(request: Request) -> Response:
     parsed = time.monotonic()
     work = context.service.reward(body, arrived + patience, parsed - arrived)
     try:
-        answer, replayed = await while_connected(request, work)
+        rewarded = await while_connected(request, work)
     except HeldElsewhere as elsewhere:
         return await context.relay(request, elsewhere)
     headers = {"Server-Timing": _timing(body=parsed - arrived, service=time.monotonic() - parsed)}
-    if replayed:
+    if rewarded.replayed:
         headers["Idempotency-Replayed"] = "true"
-    return Response(answer, headers=headers, media_type="application/json")
+    return Response(rewarded.body, headers=headers, media_type="application/json")
 
 
 def _patience(request: Request, most_s: float) -> float:

@@ -6,13 +6,13 @@ from collections.abc import Iterable
 
 from memr_client.schemas import RunConfig
 
-from memr_service.engine.barriers.base import Barrier, Item, Member, Settle, merged
+from memr_service.engine.barriers.base import Barrier, Item, Member, Settle, merged, texts_of
 from memr_service.engine.barriers.group import GroupBarrier
 from memr_service.engine.barriers.lease import BarrierLease, HeldElsewhere
 from memr_service.engine.barriers.rolling import Expire, RollingBarrier
 from memr_service.engine.barriers.step import StepBarrier
 
-__all__ = ["Barrier", "BarrierLease", "HeldElsewhere", "Item", "Member", "merged", "new_barrier"]
+__all__ = ["Barrier", "BarrierLease", "HeldElsewhere", "Item", "Member", "merged", "new_barrier", "texts_of"]
 
 
 def new_barrier(config: RunConfig, settle: Settle, expire: Expire, still_open: Iterable[bytes]) -> Barrier:

@@ -14,21 +14,24 @@ from typing import Protocol
 
 import numpy as np
 from memr_client.errors import ProblemError
-from memr_client.schemas import RewardRequest
 
-from memr_service.engine.inputs import foreign
+from memr_service.engine.inputs import Items
+from memr_service.engine.sent_embeddings import distinct_prompts
+from memr_service.memory.distinct import distinct
+from memr_service.rewards.guards import foreign_stretches
+from memr_service.run.response import Response
 from memr_service.run.run import Submission
 from memr_service.state.record import Batch, Record
 
 
 @dataclass(eq=False)
 class Member:
-    """One request at a barrier: its batch, and the answer it waits for."""
+    """One request at a barrier: its items, their batch, and the response it waits for."""
 
-    request: RewardRequest
+    items: Items
     batch: Batch
     submission: Submission
-    answer: asyncio.Future[bytes] = field(default_factory=lambda: asyncio.get_running_loop().create_future())
+    response: asyncio.Future[Response] = field(default_factory=lambda: asyncio.get_running_loop().create_future())
 
 
 Item = tuple[Member, int]
@@ -49,7 +52,7 @@ class Barrier(Protocol):
     def waiting(self) -> int:
         """Requests that wait now."""
 
-    def join(self, member: Member) -> asyncio.Future[bytes]:
+    def join(self, member: Member) -> asyncio.Future[Response]:
         """Take a seat; the future of its answer. A retry of a waiting request gets that one's future."""
 
     def drop(self, error: ProblemError) -> None:
@@ -78,9 +81,9 @@ class Waiting:
         for timer in self._timers:
             timer.cancel()
         for member in self._members:
-            if not member.answer.done():
-                member.answer.set_exception(error)
-                member.answer.exception()  # whoever still listens raises it; nobody is no reason to complain
+            if not member.response.done():
+                member.response.set_exception(error)
+                member.response.exception()  # whoever still listens raises it; nobody is no reason to complain
         self._members.clear()
         self._timers.clear()
 
@@ -118,9 +121,9 @@ class Waiting:
                 self.settled(record)
         except BaseException as error:
             for member in members:
-                if not member.answer.done():
-                    member.answer.set_exception(error)
-                    member.answer.exception()
+                if not member.response.done():
+                    member.response.set_exception(error)
+                    member.response.exception()
             if not isinstance(error, Exception):
                 raise
 
@@ -139,27 +142,31 @@ def group_name(seat: Item) -> bytes:
     return member.batch.group_names[int(member.batch.group[item])]
 
 
+def texts_of(seats: Sequence[Item]) -> tuple[list[str], list[str]]:
+    """Whole completions and prompts of the seats' items, in their order."""
+    completions = [member.items.completions[item] for member, item in seats]
+    return completions, [member.items.prompts[item] for member, item in seats]
+
+
 def merged(seats: Sequence[Item]) -> Batch:
     """One batch of the seats' items, in their order."""
     batches = [(member.batch, item) for member, item in seats]
-    names: dict[bytes, int] = {}
-    group = [names.setdefault(group_name(seat), len(names)) for seat in seats]
-    rows: dict[tuple[bytes, bytes], int] = {}
-    prompts = [batch.prompts[batch.prompt_of[item]] for batch, item in batches]
+    names = [group_name(seat) for seat in seats]
+    first_of_group, group = distinct(names)
+    prompts = np.stack([batch.prompts[batch.prompt_of[item]] for batch, item in batches])
     keys = [batch.keys[item] for batch, item in batches]
-    prompt_of = [rows.setdefault((key, row.tobytes()), len(rows)) for key, row in zip(keys, prompts, strict=True)]
-    first = np.unique(np.array(prompt_of), return_index=True)[1]
+    first, prompt_of = distinct_prompts(prompts, keys)
     steps = {batch.step for batch, _ in batches if batch.step is not None}
     truncated = [batch.truncated is not None and bool(batch.truncated[item]) for batch, item in batches]
     return Batch(
         keys=keys,
-        prompts=np.stack(prompts)[first],
-        prompt_of=np.array(prompt_of, "<i4"),
+        prompts=prompts[first],
+        prompt_of=prompt_of,
         completions=np.stack([batch.completions[item] for batch, item in batches]),
         outcomes=np.array([batch.outcomes[item] for batch, item in batches]),
-        group=np.array(group, "<i4"),
+        group=group.astype("<i4"),
         lengths=np.array([batch.lengths[item] for batch, item in batches], "<i4"),
-        group_names=list(names),
+        group_names=[names[item] for item in first_of_group.tolist()],
         step=max(steps, default=None),
         answers=_column([batch.answers for batch, _ in batches], seats),
         labels=_column([batch.labels for batch, _ in batches], seats),
@@ -177,11 +184,9 @@ def _column(columns: list[list[str | None] | None], seats: Sequence[Item]) -> li
     return [None if column is None else column[item] for column, (_, item) in zip(columns, seats, strict=True)]
 
 
-def _foreign(seats: Sequence[Item], group: list[int]) -> np.ndarray:
+def _foreign(seats: Sequence[Item], group: np.ndarray) -> np.ndarray:
     """As `Batch.foreign`, now that all siblings are there."""
-    prompts = [member.request.prompts[item] for member, item in seats]
-    completions = [member.request.completions[item] for member, item in seats]
-    return foreign(prompts, completions, np.array(group))
+    return foreign_stretches(*texts_of(seats), group)
 
 
 def _numbers(columns: list[np.ndarray | None], seats: Sequence[Item]) -> np.ndarray | None:

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from memr_client.errors import ProblemError
 
 from memr_service.engine.barriers.base import Item, Member, Settle, Waiting, group_name, seats_of
+from memr_service.run.response import Response
 
 REMEMBERED = 1024
 """Timed-out groups whose late members are still recognised."""
@@ -39,10 +40,10 @@ class GroupBarrier(Waiting):
         self._alone: dict[Member, list[Item]] = {}
         self._missed: OrderedDict[bytes, tuple[int, float]] = OrderedDict()
 
-    def join(self, member: Member) -> asyncio.Future[bytes]:
+    def join(self, member: Member) -> asyncio.Future[Response]:
         """Take a seat in the group of each item."""
         if (seated := self._seated(member)) is not None:
-            return seated.answer
+            return seated.response
         self._members[member] = None
         self._groups[member], self._alone[member] = [], []
         for seat in seats_of(member):
@@ -55,7 +56,7 @@ class GroupBarrier(Waiting):
         members, groups = self._tied(member)
         if all(len(group.seats) == self.size for group in groups):
             self._close(members, groups)
-        return member.answer
+        return member.response
 
     def drop(self, error: ProblemError) -> None:
         """Send everybody away unanswered."""
@@ -127,6 +128,6 @@ class GroupBarrier(Waiting):
 
 def _by_index(seats: list[Item]) -> list[Item]:
     """A group's items by `index` where all have one, else as they came."""
-    if any(member.request.index is None for member, _ in seats):
+    if any(member.items.request.index is None for member, _ in seats):
         return seats
-    return sorted(seats, key=lambda seat: seat[0].request.index[seat[1]])  # type: ignore[index]
+    return sorted(seats, key=lambda seat: seat[0].items.request.index[seat[1]])  # type: ignore[index]

@@ -11,24 +11,25 @@ import numpy as np
 from memr_client.errors import Unavailable
 from memr_client.schemas import BarrierState
 
-from memr_service.engine import inputs
-from memr_service.engine.barriers import Barrier, BarrierLease, Item, Member, merged, new_barrier
+from memr_service.engine.barriers import Barrier, BarrierLease, Item, Member, merged, new_barrier, texts_of
 from memr_service.engine.run_registry import RunRegistry
 from memr_service.engine.run_thread import RunThread, shutting_down
 from memr_service.run.run import Run
 from memr_service.state.record import Record
-from memr_service.store.base import Store
+from memr_service.store.capabilities import Leases
 
-Written = Callable[[Run, int, Sequence[inputs.Text], Sequence[inputs.Text]], None]
-"""Told of a run's newest record: its first serial number, its items' prompts and their completions."""
+Written = Callable[[Run, int, Sequence[str], Sequence[str]], None]
+"""Called with a run's newest record: its first serial number, its items' prompts and their completions."""
 
 
 class BarrierManager:
     """Where the requests of each run wait for each other. Used in the event loop's thread, but for `forget`."""
 
-    def __init__(self, store: Store, address: str, engine: RunThread, runs: RunRegistry, written: Written) -> None:
+    def __init__(
+        self, leases: Leases | None, address: str, engine: RunThread, runs: RunRegistry, written: Written
+    ) -> None:
         """`address`: where other services find this one."""
-        self.keeper = BarrierLease(store, address, self._drop)
+        self.keeper = BarrierLease(leases, address, self._drop)
         self._engine = engine
         self._runs = runs
         self._written = written
@@ -88,7 +89,7 @@ class BarrierManager:
         """Score and commit what waited at a barrier as one batch, and answer everybody."""
         if not seats:
             for member in members:
-                member.answer.set_result(await self._engine.ask(run.nothing))
+                member.response.set_result(await self._engine.ask(run.nothing))
             return None
         places: dict[Member, list[tuple[int, int]]] = {member: [] for member in members}
         for place, (member, item) in enumerate(seats):
@@ -104,12 +105,11 @@ class BarrierManager:
         done = await self._engine.ask(self._runs.commit, run, merged(seats), submissions)
         if done is None:
             raise _dropped()
-        answers, record = done
-        for member, answered in zip(members, answers, strict=True):
-            if not member.answer.done():
-                member.answer.set_result(answered)
-        prompts = [member.request.prompts[item] for member, item in seats]
-        completions = [member.request.completions[item] for member, item in seats]
+        responses, record = done
+        for member, response in zip(members, responses, strict=True):
+            if not member.response.done():
+                member.response.set_result(response)
+        completions, prompts = texts_of(seats)
         self._written(run, record.first_serial, prompts, completions)
         return record
 

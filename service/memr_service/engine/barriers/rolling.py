@@ -8,6 +8,7 @@ from collections.abc import Awaitable, Callable, Iterable
 from memr_client.errors import ProblemError
 
 from memr_service.engine.barriers.base import Member, Settle, Waiting, seats_of
+from memr_service.run.response import Response
 from memr_service.state.record import Record
 
 Expire = Callable[[list[bytes]], Awaitable[None]]
@@ -24,10 +25,10 @@ class RollingBarrier(Waiting):
         for name in still_open:
             self._begin(name)
 
-    def join(self, member: Member) -> asyncio.Future[bytes]:
+    def join(self, member: Member) -> asyncio.Future[Response]:
         """Answer at once."""
         self._answer([member], seats_of(member))
-        return member.answer
+        return member.response
 
     def settled(self, record: Record) -> None:
         """Begin to time the groups a record left open; forget those it closed."""

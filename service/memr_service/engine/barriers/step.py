@@ -11,6 +11,7 @@ from memr_client.errors import InvalidRequest
 from memr_client.schemas import RewardRequest
 
 from memr_service.engine.barriers.base import Member, Settle, Waiting, seats_of
+from memr_service.run.response import Response
 
 REMEMBERED = 1024
 """Timed-out steps whose late parts are still recognised."""
@@ -31,13 +32,13 @@ class StepBarrier(Waiting):
         self._rounds: dict[int, _Round] = {}
         self._missed: OrderedDict[int, set[int]] = OrderedDict()
 
-    def join(self, member: Member) -> asyncio.Future[bytes]:
+    def join(self, member: Member) -> asyncio.Future[Response]:
         """Take the part's seat in the step's round.
 
         Raises:
             InvalidRequest: no step, part or parts; other `parts` than the round's; the seat has another body.
         """
-        step, part, parts = _step_part_parts(member.request)
+        step, part, parts = _step_part_parts(member.items.request)
         missed = self._missed.get(step, set())
         if step not in self._rounds and part in missed:
             missed.discard(part)
@@ -45,7 +46,7 @@ class StepBarrier(Waiting):
             self._answer(
                 [member], seats_of(member), [f"part {part} came after step {step} had timed out: answered alone"]
             )
-            return member.answer
+            return member.response
         if step not in self._rounds:
             self._missed.pop(step, None)
             self._rounds[step] = _Round(parts, {}, self._after_timeout(lambda: self._give_up(step)))
@@ -58,12 +59,12 @@ class StepBarrier(Waiting):
                 raise _refused(
                     f"part {part} of step {step} is there already, with another body", part, "one body a part"
                 )
-            return seated.answer
+            return seated.response
         round_.members[part] = member
         self._members[member] = None
         if len(round_.members) == parts:
             self._close(step)
-        return member.answer
+        return member.response
 
     def _give_up(self, step: int) -> None:
         round_ = self._rounds[step]

@@ -8,8 +8,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from memr_service.insight.auc import auc_by_group, within
-from memr_service.rewards import groups as siblings
+from memr_service.insight.auc import auc_by_group
+from memr_service.rewards import groups
 
 REPEATED = 0.95
 """Failures at least this similar say the same."""
@@ -19,9 +19,7 @@ MOST_PROMPTS = 64
 
 def zero_variance(outcomes: np.ndarray, group: np.ndarray) -> float:
     """Share of groups whose outcomes are all equal: group-normalised advantages learn nothing of R there."""
-    lowest, highest = np.full(group.max() + 1, np.inf), np.full(group.max() + 1, -np.inf)
-    np.minimum.at(lowest, group, outcomes)
-    np.maximum.at(highest, group, outcomes)
+    lowest, highest = groups.extremes(outcomes, group)
     return float((lowest == highest).mean())
 
 
@@ -41,7 +39,7 @@ def memory_shares(outcomes: np.ndarray, rewards: np.ndarray, group: np.ndarray, 
         rewards: m, already times what the trainer weighs it by.
         right: (n,) bool.
     """
-    total, memory = within(outcomes + rewards, group), within(rewards, group)
+    total, memory = groups.center(outcomes + rewards, group), groups.center(rewards, group)
     correct = np.bincount(group, right) / np.bincount(group)
     kinds = {"all_wrong": correct == 0, "mixed": (correct > 0) & (correct < 1), "all_right": correct == 1}
     whole = float(total @ total)
@@ -58,7 +56,7 @@ def auc(values: np.ndarray, right: np.ndarray, group: np.ndarray) -> float:
 
 def diversity(completions: np.ndarray, group: np.ndarray) -> float:
     """Mean over groups of how unlike siblings are (see `memr_service.rewards.groups`)."""
-    each = siblings.diversity(completions, group)
+    each = groups.diversity(completions, group)
     return float(each.mean()) if len(each) else float("nan")
 
 

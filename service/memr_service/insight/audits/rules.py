@@ -7,8 +7,7 @@ from dataclasses import dataclass, replace
 from typing import Literal
 
 import numpy as np
-from memr_client.schemas import RunConfig
-from memr_client.schemas.insight import Audit, AuditName, Stretch
+from memr_client.schemas import Audit, AuditName, RunConfig, Stretch
 
 from memr_service.insight.audits import diagnostics
 from memr_service.insight.audits.stretch import StretchColumns

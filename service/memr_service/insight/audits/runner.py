@@ -7,8 +7,7 @@ from contextlib import suppress
 
 import numpy as np
 from memr_client.errors import ProblemError
-from memr_client.schemas import RunConfig
-from memr_client.schemas.insight import Audits, Stretch
+from memr_client.schemas import Audits, RunConfig, Stretch
 
 from memr_service.engine.service import Service
 from memr_service.insight.audits.rules import audit, measure

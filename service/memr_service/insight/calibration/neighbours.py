@@ -6,7 +6,7 @@ import numpy as np
 from memr_client.schemas import RunConfig
 
 from memr_service.insight.calibration.histogram import Histogram
-from memr_service.rewards.score import sides
+from memr_service.rewards.staging import sides
 from memr_service.state.record import Batch
 
 TABLE_BYTES = 64 << 20

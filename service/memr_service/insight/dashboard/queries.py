@@ -8,8 +8,7 @@ from functools import partial
 from weakref import WeakKeyDictionary
 
 import numpy as np
-from memr_client.schemas import HistoryRow, MemorySize, MemorySizes
-from memr_client.schemas.insight import Completion, Completions, Map, MapPoint
+from memr_client.schemas import Completion, Completions, HistoryRow, Map, MapPoint, MemorySize, MemorySizes
 
 from memr_service.engine.service import Service
 from memr_service.insight.dashboard.completions import Table
@@ -140,7 +139,7 @@ class DashboardQueries:
         return [
             history.unpack(packed, span[0])
             for span in clipped(run.lineage, max(after, run.base), upto)
-            for packed in self._service.store.columns(run.uid, [span])
+            for packed in self._service.store.journal.columns(run.uid, [span])
         ]
 
     async def _texts(self, uid: int, serials: Sequence[int]) -> dict[int, tuple[str | None, str | None]]:

@@ -8,12 +8,12 @@ from collections.abc import Iterable
 from typing import Any
 
 import numpy as np
-from memr_client.schemas import RunConfig
-from memr_client.schemas.insight import Difference, Quantity, ReplayResult, Scored, SettingResult
+from memr_client.schemas import Difference, Quantity, ReplayResult, RunConfig, Scored, SettingResult
 
-from memr_service.insight.auc import auc_by_group, correlation, within
+from memr_service.insight.auc import auc_by_group, correlation
 from memr_service.insight.replay.difference import first_difference
 from memr_service.insight.replay.replay import Replayed
+from memr_service.rewards.groups import center
 from memr_service.run.presets import differences
 from memr_service.state.record import Batch, Effects
 
@@ -145,7 +145,7 @@ class Comparison:
 
     def _in_groups(self, columns: Columns) -> float | None:
         group = self._items.group
-        return correlation(within(columns.rewards, group), within(self._recorded.rewards, group))
+        return correlation(center(columns.rewards, group), center(self._recorded.rewards, group))
 
 
 def _kept_out(reason: str) -> bool:

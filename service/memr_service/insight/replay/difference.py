@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
-from memr_client.schemas.insight import Difference
+from memr_client.schemas import Difference
 
 from memr_service.insight.replay.replay import Replayed
 from memr_service.state.record import Effects

@@ -12,8 +12,7 @@ from collections.abc import AsyncIterator, Iterator, Sequence
 from typing import BinaryIO
 
 from memr_client.errors import InternalError, ProblemError
-from memr_client.schemas import Problem, RunConfig
-from memr_client.schemas.insight import ReplayLine, ReplayProgress
+from memr_client.schemas import Problem, ReplayLine, ReplayProgress, RunConfig
 from pydantic import TypeAdapter
 
 from memr_service.insight.replay.comparison import Comparison

@@ -1,4 +1,4 @@
-"""banded_novelty: be unlike your siblings, but no wrong answer ever earns as much as a right one."""
+"""banded_novelty: novelty among siblings, in bands that keep every wrong completion below every right one."""
 
 from __future__ import annotations
 
@@ -7,26 +7,28 @@ import numpy as np
 from memr_service.memory.cosine import among
 
 FLAT = 1e-6
-"""Novelties that differ by less than this are the same but for rounding."""
+"""Novelties that differ by less than this differ by rounding only."""
 BANDS = {True: (0.5, 1.0), False: (-1.0, -0.5)}
-"""Correctness -> lower end of the band, half a unit wide, and what the only item of its class in a group gets."""
+"""Right or not -> lower end of the band, which is 0.5 wide, and the value of an item that is alone in its class."""
 
 
 def banded_novelty(a: np.ndarray, group: np.ndarray, right: np.ndarray, *, flat: float = FLAT) -> np.ndarray:
-    """Novelty u among siblings, min-max scaled in its class into [0.5, 1] (right) or [-1, -0.5] (wrong).
+    """Novelty u among siblings (`novelty`), min-max scaled into [0.5, 1] for right items, [-1, -0.5] for wrong ones.
 
-    EVOL-RL (arXiv 2509.15194 and its code). The only right item of a group gets 1, the only wrong one -0.5. Departures:
-    cosines are not cut off at 0, and there is no third class for answers without a valid format (-1 there).
+    EVOL-RL (arXiv 2509.15194 and its code). It scales the right and the wrong items of a group separately. The only
+    right item of a group gets 1, the only wrong one -0.5. Differences from that code: cosines are not cut off at 0, and
+    there is no third class for answers without a valid format (-1 there).
 
-    A class of equally novel items sits in the middle of its band (0.75, -0.75), as in that code. But min-max gives the
-    whole band to a class however little its items differ, so that paraphrases are told apart by noise. Therefore a
-    class whose novelties spread by less than `flat` gets the share spread / flat of its band, around the middle:
-    rounding never counts, and a larger `flat` (the spread worth the whole band) keeps noise small.
+    Items of a class that are equally novel get the middle of its band (0.75, -0.75), as in that code. But min-max
+    stretches a class over the whole band however little its items differ, so that noise decides among paraphrases.
+    Therefore a class whose novelties spread by less than `flat` gets only the share spread / flat of its band, around
+    the middle. Rounding then never counts, and a larger `flat` keeps noise small.
 
     Args:
         a: completions (n, d).
         group: number of each item's group (n,).
         right: which items succeeded (n,) bool.
+        flat: the spread of novelties from which a class gets its whole band.
 
     Returns:
         (n,) in [-1, -0.5] or [0.5, 1]; NaN for an item without siblings.
@@ -41,9 +43,13 @@ def banded_novelty(a: np.ndarray, group: np.ndarray, right: np.ndarray, *, flat:
 
 
 def novelty(a: np.ndarray, right: np.ndarray) -> np.ndarray:
-    """u = 1 - (0.5 mean cos to the siblings of the same correctness + 0.5 max cos to all siblings) of a group (g, d).
+    """u = 1 - (0.5 * mean cosine to the siblings of the same class + 0.5 * max cosine to all siblings) (g,).
 
-    The mean over no siblings counts as 0; its only use would be to compare the item with others of its class.
+    The mean over no siblings counts as 0: an item that is alone in its class is compared with no other.
+
+    Args:
+        a: completions of one group (g, d).
+        right: which of them succeeded (g,) bool.
     """
     cosines = among(a)
     np.fill_diagonal(cosines, -np.inf)
@@ -53,6 +59,7 @@ def novelty(a: np.ndarray, right: np.ndarray) -> np.ndarray:
 
 
 def _bands(u: np.ndarray, right: np.ndarray, flat: float) -> np.ndarray:
+    """Novelties u (g,) of one group scaled into the bands of their classes (g,)."""
     banded = np.empty(len(u))
     for correct, (lower, alone) in BANDS.items():
         own = right == correct

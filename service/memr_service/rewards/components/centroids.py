@@ -1,9 +1,9 @@
-"""exploit where successes are of several kinds, or do not count alike: the distance to the nearest weighted centroid.
+"""exploit with several centroids or weighted entries: the distance to the nearest weighted centroid.
 
-Beside `exploit.py`, and by the same rules. Symbols and shapes: a (g, d) completions of g items; b (m, d) what
-they read, `count` (m,) how many completions each entry stands for and `fade` (m,) what its age leaves of each; an entry
-weighs count * fade. `held` (g,) is the entry of which an item leaves out one completion, -1 for none: an entry is
-passed over when nothing is left of it. Sums run over the entries one by one in their order, in float64.
+Symbols and shapes: a (g, d) the completions of g items; b (m, d) the entries they read; `count` (m,) how many
+completions each entry stands for; `fade` (m,) the factor by which age reduces each of them, so that an entry weighs
+count * fade; `held` (g,) the entry of which an item leaves out one completion, -1 for none. If nothing is left of an
+entry it is skipped. Sums are in float64 and add the entries in their order.
 """
 
 from __future__ import annotations
@@ -11,34 +11,39 @@ from __future__ import annotations
 import numpy as np
 
 ROUNDS = 4
-"""How often entries are dealt to centroids anew; completions of one prompt rarely move after the third time."""
+"""Rounds of k-means; completions of one prompt rarely change their cluster after the third."""
 SAME = 1e-6
-"""Entries whose cosine falls short of 1 by less are one: another cluster would hold nothing of its own."""
+"""Entries with a cosine above 1 - SAME are the same: a second cluster for them would be empty."""
 CHUNK = 128
-"""Entries held in float64 at once: few enough for the processor's cache."""
+"""Entries that are held in float64 at once, few enough for the processor's cache."""
 
 
 def exploit_by_centroids(
     a: np.ndarray, b: np.ndarray, count: np.ndarray, fade: np.ndarray, held: np.ndarray, centroids: int = 1
 ) -> np.ndarray:
-    """-min_j ||a - c_j||_2 with c_j the weighted mean of the j-th cluster of what is read.
+    """-min_j ||a - c_j||_2 with c_j the weighted mean of cluster j of what is read.
 
-    With one centroid, counts of 1 and nothing faded this is equation 4. Everything read is dealt to clusters once,
-    for all items alike; each then leaves out its own completion where that lies, and passes over a cluster of which
-    nothing is left.
+    With one centroid, counts of 1 and no fading this is equation 4. The entries are clustered once for all items; each
+    item then leaves out its own completion from the cluster that has it, and skips a cluster of which nothing is left.
+    Our own: one centroid of successes of several kinds lies between them and is close to none.
 
     Args:
-        centroids: how many clusters there may be.
+        a: completions (g, d).
+        b: entries read (m, d).
+        count: completions that each entry stands for (m,).
+        fade: factor by which age reduces each of them (m,).
+        held: entry of which an item leaves out one completion (g,), -1 for none.
+        centroids: the most clusters there may be.
 
     Returns:
-        (g,) in [-2, 0]; NaN where nothing is left to compare with.
+        (g,) in [-2, 0]; NaN where there is nothing to compare with.
     """
     label = clusters(b, count * fade, centroids)
     nearest = np.full(len(a), np.inf)
     for cluster in range(int(label.max(initial=-1)) + 1):
         inside = np.flatnonzero(label == cluster)
-        place = np.append(np.where(label == cluster, np.cumsum(label == cluster) - 1, -1), -1)[held]
-        total, weight = _sums_without_one(b[inside], count[inside], fade[inside], place)
+        position = np.append(np.where(label == cluster, np.cumsum(label == cluster) - 1, -1), -1)[held]
+        total, weight = _sums_without_one(b[inside], count[inside], fade[inside], position)
         difference = a.astype(np.float64) - total / np.where(weight > 0, weight, 1.0)[:, None]
         distance = np.sqrt((difference * difference).sum(axis=1))
         nearest = np.where(weight > 0, np.minimum(nearest, distance), nearest)
@@ -46,23 +51,26 @@ def exploit_by_centroids(
 
 
 def nearest_entry(explored: np.ndarray) -> np.ndarray:
-    """-||a - b|| to the most similar entry (n,), from `explored` = 1 - max cos(a, b), as `reward.explore` gives it.
+    """-||a - b||_2 to the nearest entry (n,) = -sqrt(2 - 2 max cos(a, b)), for unit vectors.
 
-    Unit vectors are sqrt(2 - 2 cos) apart.
+    Args:
+        explored: 1 - max cos(a, b) (n,), as `explore` gives it; NaN for none.
     """
     return np.asarray(-np.sqrt(2.0 * np.maximum(explored, 0.0)))
 
 
 def clusters(b: np.ndarray, weight: np.ndarray, most: int) -> np.ndarray:
-    """Spherical k-means (Dhillon and Modha, 2001): the cluster of each entry (m,), numbered from 0.
+    """The cluster of each entry (m,), numbered from 0, by spherical k-means (Dhillon and Modha, 2001).
 
-    Seeded by farthest-first traversal (Gonzalez, 1985) from the entry that weighs most, the oldest of several, so that
-    nothing is random; then ROUNDS times each entry goes to the centroid of largest cosine (ties: the earlier one), and
-    centroids become their entries' weighted mean directions. A cluster may end up empty.
+    The seeds come from farthest-first traversal (Gonzalez, 1985), which begins at the entry with the largest weight
+    (ties: the oldest), so nothing is random. Then, `ROUNDS` times, each entry joins the centroid that has the largest
+    cosine to it (ties: the earlier one) and each centroid becomes the weighted mean direction of its entries. A cluster
+    may end up empty.
 
     Args:
-        weight: > 0 (m,).
-        most: at most so many clusters (>= 1).
+        b: entries (m, d).
+        weight: their weights (m,), > 0.
+        most: the most clusters there may be (>= 1).
     """
     if most == 1 or len(b) < 2:
         return np.zeros(len(b), np.int64)
@@ -88,7 +96,7 @@ def _nearest(rows: np.ndarray, centroids: np.ndarray) -> np.ndarray:
 
 
 def _along(rows: np.ndarray, direction: np.ndarray) -> np.ndarray:
-    """Cosine of each unit row (m, d) to a direction (d,), each by itself; 0 where there is no direction."""
+    """Cosine (m,) of each unit row (m, d) to a direction (d,), each computed by itself; 0 if the direction is 0."""
     length = np.sqrt((direction * direction).sum())
     return np.asarray((rows * (direction / (length if length > 0 else 1.0))).sum(axis=1))
 
@@ -96,12 +104,12 @@ def _along(rows: np.ndarray, direction: np.ndarray) -> np.ndarray:
 def _sums_without_one(
     b: np.ndarray, count: np.ndarray, fade: np.ndarray, held: np.ndarray
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Weighted sum (g, d) and weight (g,) of some entries, one completion of entry `held` (g,) left out (-1: none).
+    """Weighted sum (g, d) and weight (g,) of some entries, without one completion of entry `held` (g,) (-1: none).
 
-    What nobody leaves out is added up once. The rest is added up from either end, so that nothing is ever subtracted:
-    a young entry may outweigh the old ones by more than float64 has digits.
+    Entries that no item leaves out are summed once. The others are summed from both ends, so that nothing is ever
+    subtracted: a young entry may outweigh the old ones by more than float64 has digits.
     """
-    own, place = np.unique(held[held >= 0], return_inverse=True)
+    own, number = np.unique(held[held >= 0], return_inverse=True)
     rest = np.ones(len(b), bool)
     rest[own] = False
     total, weight = np.zeros((len(own) + 1, b.shape[1])), np.zeros(len(own) + 1)
@@ -115,17 +123,17 @@ def _sums_without_one(
     total[-1] += before[-1]
     weight[-1] += _running(w)[-1]
     which = np.full(len(held), len(own))
-    which[held >= 0] = place
+    which[held >= 0] = number
     return total[which], weight[which]
 
 
 def _running(values: np.ndarray) -> np.ndarray:
-    """Sums of the first 0, 1, ..., m values (m + 1, ...)."""
+    """Sums of the first 0, 1, ..., m values, (m + 1, ...)."""
     return np.concatenate([np.zeros((1, *values.shape[1:])), np.cumsum(values, axis=0)])
 
 
 def _weighted_sum(b: np.ndarray, weight: np.ndarray) -> np.ndarray:
-    """Sum (d,) of the entries times their weights."""
+    """sum_i weight_i b_i (d,)."""
     total = np.zeros(b.shape[1])
     for start in range(0, len(b), CHUNK):
         part = slice(start, start + CHUNK)

@@ -6,15 +6,15 @@ import numpy as np
 
 
 def contrast(a: np.ndarray, success_mean: np.ndarray, failure_mean: np.ndarray, has: np.ndarray) -> np.ndarray:
-    """a . (mu_s - mu_f): what right and wrong completions have in common, the topic, cancels; what divides them stays.
+    """a . (mu_s - mu_f): the projection on the difference of the mean success and the mean failure.
 
-    Our own. The means are taken over everything the run has stored, not over one prompt, and the item's held-out entry
-    is no part of its mean.
+    What right and wrong completions have in common, their topic, cancels; what separates them stays. Our own. The means
+    are over everything that the run has stored, not over one prompt, without the entry that is held out for the item.
 
     Args:
         a: completions (n, d).
-        success_mean: for each item the mean of the successes it may see (n, d), float64, not of unit length.
-        failure_mean: the same of the failures (n, d).
+        success_mean: mu_s, for each item the mean of the successes it may see (n, d), float64, not of unit length.
+        failure_mean: mu_f, the same of the failures (n, d).
         has: whether the item sees at least one of each (n,) bool.
 
     Returns:

@@ -1,4 +1,4 @@
-"""error_cluster: to repeat a known mistake costs, the more the more often it has been made."""
+"""error_cluster: penalises repeating a known mistake; the penalty grows with how often it was made."""
 
 from __future__ import annotations
 
@@ -9,10 +9,11 @@ import numpy as np
 from memr_service.memory.cosine import rowwise_cosines
 
 MARGIN = 1e-3
-"""More than a float32 product of stored vectors can differ from their cosine, vectors rounded to float16 included."""
+"""Upper bound of the error of a cosine in a float32 product, also of vectors that were rounded to float16."""
 CHUNK = 1024
-"""Items compared at once, and PAIRS of vectors in float64: bounds the memory that takes."""
+"""Items that are compared at once, which bounds the memory needed."""
 PAIRS = 8192
+"""Pairs of vectors that are compared in float64 at once."""
 
 
 def error_cluster(
@@ -29,21 +30,24 @@ def error_cluster(
 ) -> np.ndarray:
     """-min(alpha * log(|C| + 1), beta) with C = {b in failures of the prompt: cos(a, b) >= similarity}; 0 if right.
 
-    The penalty of MEDS (arXiv 2604.11297; alpha and beta as in its code) on other features: MEDS clusters the logits of
+    The penalty of MEDS (arXiv 2604.11297; alpha and beta as in its code) on other features. MEDS clusters the logits of
     the policy's last layers with HDBSCAN and takes the cluster of the nearest stored errors. Here a sentence encoder
-    stands in for the logits, and the ball of cosine `similarity` around the completion for the cluster: nothing has to
-    be clustered again as the memory grows, and no noise points are counted as one big cluster.
+    replaces the logits, and the ball of cosine `similarity` around the completion replaces the cluster: nothing has to
+    be clustered again as the memory grows, and noise points are not counted as one big cluster.
 
     Args:
-        a: completions (n, d).
-        failures: the failures stored under their prompt (m, d).
+        a: completions of one prompt (n, d).
+        failures: the failures stored under that prompt (m, d).
         held: for each item the row of `failures` of which it must not see one completion (n,), -1 for none.
         wrong: which items failed (n,) bool.
-        count: how many completions each failure stands for (m,), and `fade` (m,) how much each of those counts; None
-            where all count once. |C| is then the sum of count * fade.
+        count: how many completions each failure stands for (m,); None if one.
+        fade: the factor by which age reduces each of them (m,); None if 1. |C| is the sum of count * fade.
+        alpha: scale of the penalty.
+        beta: the largest penalty.
+        similarity: cosine from which a failure is the same mistake.
 
     Returns:
-        (n,) in [-beta, 0]; 0 for right items, and for a mistake made for the first time.
+        (n,) in [-beta, 0]; 0 for right items and for a mistake that is made for the first time.
     """
     penalty = np.zeros(len(a))
     sizes = cluster_sizes(a[wrong], failures, held[wrong], similarity, count, fade)
@@ -59,7 +63,10 @@ def cluster_sizes(
     count: np.ndarray | None = None,
     fade: np.ndarray | None = None,
 ) -> np.ndarray:
-    """|C| of each item (n,): a float32 matrix product decides the clear cases, float64 those within MARGIN."""
+    """|C| of each item (n,), with the arguments of `error_cluster`.
+
+    A float32 matrix product decides the clear cases, exact cosines in float64 those within MARGIN of `similarity`.
+    """
     each = np.ones(len(failures)) if fade is None else fade
     weight = each if count is None else count * each
     sizes = []
@@ -75,7 +82,7 @@ def cluster_sizes(
 
 
 def _same(a: np.ndarray, b: np.ndarray, similarity: float) -> np.ndarray:
-    """Which of b (m, d) each item is at least so similar to (n, m) bool."""
+    """Whether cos(a, b) >= similarity, for each a (n, d) and b (m, d) (n, m) bool."""
     cosines = a @ b.T
     same = np.asarray(cosines > similarity + MARGIN)
     item, entry = np.nonzero(np.abs(cosines - similarity) <= MARGIN)

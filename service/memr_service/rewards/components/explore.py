@@ -1,4 +1,4 @@
-"""Explore: how far a completion is from every known failure (equation 5, law L5)."""
+"""explore: how far a completion is from every known failure (equation 5, law L5)."""
 
 from __future__ import annotations
 
@@ -12,13 +12,16 @@ from memr_service.memory.cosine import Vectors, pair_cosines
 HIDDEN = -4.0
 """Cosine given to entries that are held out: lower than any real cosine."""
 CHUNK = 1024
-"""Items compared at once: bounds the memory that takes."""
+"""Items that are compared at once, which bounds the memory needed."""
 STRIP = 512
-"""Vectors looked at together: as many as stay near the processor from when they are gathered until they are used."""
+"""Vectors that are gathered at once, few enough to stay in the processor's cache until they are used."""
 
 
 class Part(NamedTuple):
-    """Vectors [start, stop) of a table, and who reads them: `items` (g,), each but for the one `held` (g,), or -1."""
+    """Rows [start, stop) of some vectors, and the items that read them.
+
+    `items` (g,): which items. `held` (g,): the row that each of them must not see, -1 for none.
+    """
 
     items: np.ndarray
     start: int
@@ -27,30 +30,36 @@ class Part(NamedTuple):
 
 
 def explore(a: np.ndarray, b: Vectors, held: np.ndarray, margin: float) -> np.ndarray:
-    """`novelty` of items that all read the same.
+    """R_explore = 1 - max_{b in B(M_f, q)} cos(a, b), for items that all read the same failures (equation 5, law L5).
+
+    Memory-R+ (arXiv 2504.02273).
 
     Args:
         a: completions (g, d).
-        b: the failures read (m, d).
-        held: for each item the row of b it must not see (g,), -1 for none.
+        b: the failures read, B(M_f, q) (m, d).
+        held: for each item the row of b that it must not see (g,), -1 for none.
+        margin: as for `novelty`.
+
+    Returns:
+        (g,) in [0, 2], larger when farther; NaN where there is nothing to compare with.
     """
     return novelty(a, b, [Part(np.arange(len(a)), 0, len(b), held)], margin)
 
 
 def novelty(a: np.ndarray, b: Vectors, parts: Sequence[Part], margin: float) -> np.ndarray:
-    """1 - max_{b in B(M_f, q)} cos(a, b): how far from every known failure (equation 5, law L5).
+    """1 - the largest cosine to what each item reads: `explore` of items that read different vectors.
 
-    A float32 matrix product for each part finds the few candidates within `margin` of an item's largest cosine; those
-    decide in float64.
+    For each part a float32 matrix product finds the few candidates within `margin` of an item's largest cosine. Their
+    exact cosines in float64 decide.
 
     Args:
         a: completions (n, d).
-        b: all the failures read (m, d).
-        parts: who reads which of them; an item may read several parts.
-        margin: more than the matrix product can be wrong about a cosine.
+        b: all the vectors read (m, d).
+        parts: which items read which of them; an item may be in several parts.
+        margin: an upper bound of the error of a cosine in the matrix product.
 
     Returns:
-        (n,) in [0, 2]; NaN where nothing is left to compare with.
+        (n,) in [0, 2]; NaN where there is nothing to compare with.
     """
     if len(a) <= CHUNK:
         return 1.0 - _largest_cosines(a, b, parts, margin)
@@ -65,7 +74,7 @@ def novelty(a: np.ndarray, b: Vectors, parts: Sequence[Part], margin: float) -> 
 
 
 class _Strips:
-    """Rows of `b`, gathered `STRIP` at a time: parts smaller than that share a gathering with those that follow."""
+    """Rows of `b`, gathered `STRIP` at a time, so that small parts next to each other are gathered together."""
 
     def __init__(self, b: Vectors) -> None:
         self.b = b
@@ -73,14 +82,14 @@ class _Strips:
         self.rows = np.empty((0, 0), np.float32)
 
     def take(self, start: int, stop: int) -> np.ndarray:
-        """Rows start..stop-1, at most `STRIP` of them."""
+        """Rows [start, stop), at most `STRIP` of them."""
         if not self.start <= start <= stop <= self.start + len(self.rows):
             self.start, self.rows = start, self.b[start : start + STRIP]
         return self.rows[start - self.start : stop - self.start]
 
 
 def _largest_cosines(a: np.ndarray, b: Vectors, parts: Sequence[Part], margin: float) -> np.ndarray:
-    """Of each item the largest cosine to what it reads (n,); NaN where that is nothing."""
+    """The largest cosine of each item to what it reads (n,); NaN where it reads nothing."""
     found, strips = [], _Strips(b)
     top = np.full(len(a), HIDDEN, np.float32)
     for part in parts:
@@ -93,8 +102,8 @@ def _largest_cosines(a: np.ndarray, b: Vectors, parts: Sequence[Part], margin: f
     items, entries = [np.empty(0, np.int64)], [np.empty(0, np.int64)]
     for part, cosines, most in found:
         near = np.flatnonzero(most >= floor[part.items])
-        entry, place = np.nonzero(cosines[:, near] >= floor[part.items[near]])
-        items.append(part.items[near[place]])
+        entry, reader = np.nonzero(cosines[:, near] >= floor[part.items[near]])
+        items.append(part.items[near[reader]])
         entries.append(part.start + entry)
     item, entry = np.concatenate(items), np.concatenate(entries)
     if len(item) > 8 * len(a):
@@ -105,7 +114,7 @@ def _largest_cosines(a: np.ndarray, b: Vectors, parts: Sequence[Part], margin: f
 
 
 def _cosines_of(a: np.ndarray, b: _Strips, part: Part) -> np.ndarray:
-    """float32 cosines (m, g) of a part's failures to its items a (g, d), but of what is held out."""
+    """float32 cosines (m, g) of a part's vectors to its items a (g, d); HIDDEN for what is held out."""
     cosines = np.empty((part.stop - part.start, len(a)), np.float32)
     for start in range(part.start, part.stop, STRIP):
         strip = b.take(start, min(start + STRIP, part.stop))
@@ -116,9 +125,9 @@ def _cosines_of(a: np.ndarray, b: _Strips, part: Part) -> np.ndarray:
 
 
 def _distinct_pairs(entry: np.ndarray, item: np.ndarray, b: Vectors) -> tuple[np.ndarray, np.ndarray]:
-    """The pairs but those whose entry equals another's of the same item: a policy that repeats itself has thousands."""
+    """One pair for each item and distinct vector: a policy that repeats itself has thousands of equal ones."""
     first: dict[bytes, int] = {}
-    involved, place = np.unique(entry, return_inverse=True)
+    involved, number = np.unique(entry, return_inverse=True)
     same = np.array([first.setdefault(b[one : one + 1].tobytes(), one) for one in involved.tolist()])
-    items, entries = np.divmod(np.unique(item * len(b) + same[place]), len(b))
+    items, entries = np.divmod(np.unique(item * len(b) + same[number]), len(b))
     return entries, items

@@ -1,4 +1,4 @@
-"""partition: an outcome counts in full where no sibling has the same idea, and for nothing where all have."""
+"""partition: the outcome counts in full if no sibling has the same idea, and for nothing if all have it."""
 
 from __future__ import annotations
 
@@ -18,22 +18,25 @@ def partition(
     similarity: float = 0.9,
     floor: float = 0.0,
 ) -> np.ndarray:
-    """R * max(floor, (G - |class|) / (G - 1)), the class being the siblings that say the same, itself included.
+    """R * max(floor, (G - |class|) / (G - 1)), the class being the completions of the group that have the same idea.
 
     DARLING (arXiv 2509.02534; its code has a floor of 0.1). There a trained classifier decides which completions mean
-    the same, closed by union-find; here the caller's labels do, else cosines of at least `similarity`, closed by
-    union-find too, which find wording rather than ideas. Outcomes must not be negative: to differ would cost more.
+    the same, and union-find joins them into classes. Here the caller's labels decide; without labels, cosines of at
+    least `similarity` do, joined by union-find too, which find equal wording rather than equal ideas. Outcomes must not
+    be negative: being different would then cost more.
 
     Args:
-        label: number of each item's class (n,), the same within a group for the same idea, negative where the caller
-            gave none; None where there are no labels at all.
-        a: completions (n, d), read only without labels.
+        label: number of each item's class (n,), the same within a group for the same idea, negative if the caller gave
+            none; None if there are no labels at all.
+        a: completions (n, d), used only without labels.
         group: number of each item's group (n,); G is its size.
         outcome: R (n,).
+        similarity: cosine from which two completions are in one class.
+        floor: the smallest share of R that is left.
 
     Returns:
-        (n,); NaN for an item without siblings (the quotient is 0 / 0) and for one without a label among labelled ones,
-        since being taken for unique would make leaving labels out the best of answers.
+        (n,); NaN for an item without siblings (the quotient is 0 / 0) and for an item without a label if others have
+        one: if it counted as unique, sending no label would pay most.
     """
     paid = np.full(len(a), np.nan)
     for number in np.unique(group):
@@ -47,13 +50,13 @@ def partition(
 
 
 def alike(a: np.ndarray, similarity: float) -> np.ndarray:
-    """Class of each of a group's completions (g, d): those joined by a chain of cosines >= similarity share one."""
+    """Class (g,) of each completion a (g, d) of a group: those linked by a chain of cosines >= similarity share one."""
     one, other = np.nonzero(np.triu(among(a) >= similarity, 1))
     return union_find(len(a), zip(one.tolist(), other.tolist(), strict=True))
 
 
 def union_find(n: int, pairs: Iterable[tuple[int, int]]) -> np.ndarray:
-    """The classes (n,) that `pairs` of equal items make of 0 ... n - 1, each named after its smallest member."""
+    """Class (n,) of each item 0 ... n - 1, joined by `pairs` of equal items; its number is its smallest member."""
     parent = list(range(n))
 
     def root(item: int) -> int:

@@ -1,4 +1,4 @@
-"""value: the outcome that the nearest completions of the run have had."""
+"""value: the outcome of the run's most similar completions."""
 
 from __future__ import annotations
 
@@ -8,18 +8,18 @@ import numpy as np
 
 
 def value(similarity: np.ndarray, outcome: np.ndarray, *, temperature: float = 0.05) -> np.ndarray:
-    """sum_i kappa_i R_i with kappa = softmax(cos(a, a_i) / temperature) over the j nearest stored completions.
+    """sum_i kappa_i R_i with kappa = softmax(cos(a, a_i) / temperature) over the j nearest stored completions a_i.
 
-    Neural Episodic Control (Pritzel et al., 2017, arXiv 1703.01988) with a softmax of cosines as its kernel. A place of
-    similarity -inf is empty, whatever its outcome says; empty places and their number do not change a value's bits.
+    Neural Episodic Control (Pritzel et al., 2017, arXiv 1703.01988), with a softmax of cosines as the kernel.
 
     Args:
-        similarity: cosines to the neighbours, nearest first (n, j).
-        outcome: their outcomes (n, j).
-        temperature: > 0; a neighbour that is this much farther counts a third.
+        similarity: cosines to the neighbours, nearest first (n, j). -inf stands for no neighbour: its outcome is
+            ignored, and how many of these there are does not change the bits of a value.
+        outcome: R_i, the neighbours' outcomes (n, j).
+        temperature: > 0; a neighbour whose cosine is smaller by this much has a weight of 1/e, about a third.
 
     Returns:
-        (n,) between the smallest and the largest of its outcomes; NaN where there is no neighbour.
+        (n,) between the smallest and the largest of the item's R_i; NaN where there is no neighbour.
     """
     there = similarity > -np.inf
     estimate = np.full(len(similarity), np.nan)

@@ -1,10 +1,11 @@
-"""What keeps a component from being gamed: pure functions that reject items, or bound and scale what they are paid.
+"""Guards keep a component from being gamed: they reject items, or bound and scale what a component pays.
 
-An item that a guard rejects has no raw value, so that it never reaches the window, where a single outlier squeezes
-everybody else together. It must earn the least that the component pays: 0 where scaled, else its lower end.
+A rejected item has no raw value, so it never enters the window, where one outlier would squeeze all other values
+together. It earns the least that the component can pay: 0 for a scaled component, otherwise its lower end.
 """
 
 from memr_service.rewards.guards.bounds import anneal, cap, spread_cap
+from memr_service.rewards.guards.needs import TextMeasure, needs
 from memr_service.rewards.guards.overlap import copied_share, foreign_stretches
 from memr_service.rewards.guards.rejection import (
     REASONS,
@@ -13,6 +14,7 @@ from memr_service.rewards.guards.rejection import (
     mixed_groups_only,
     neighbour_floor,
     only_if,
+    rejections,
     repetition,
     too_long,
     too_short,
@@ -24,6 +26,7 @@ from memr_service.rewards.guards.scaling import rank, trimmed
 
 __all__ = [
     "REASONS",
+    "TextMeasure",
     "anneal",
     "cap",
     "copied",
@@ -31,9 +34,11 @@ __all__ = [
     "foreign",
     "foreign_stretches",
     "mixed_groups_only",
+    "needs",
     "neighbour_floor",
     "only_if",
     "rank",
+    "rejections",
     "repeated_share",
     "repetition",
     "spread_cap",

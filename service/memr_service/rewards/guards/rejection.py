@@ -1,10 +1,15 @@
-"""Which items earn nothing: each guard answers a mask (n,) bool, True where it rejects, and has a reason to report."""
+"""Guards that reject items: each gives a mask (n,) bool, True where it rejects, and has a reason that is reported."""
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Literal
 
 import numpy as np
+from memr_client.schemas import ComponentGuards, RunConfig
+
+from memr_service.memory.cosine import rowwise_cosines
+from memr_service.state.record import Batch
 
 REASONS = {
     "topic_floor": "off_topic",
@@ -21,67 +26,116 @@ REASONS = {
 """Guard -> the reason that is reported for an item it rejects."""
 
 
-def topic_floor(topic: np.ndarray, floor: float) -> np.ndarray:
-    """Completions that have little to do with their prompt: cos(q, a) < floor, `topic` (n,) being that cosine.
+def rejections(
+    config: RunConfig, limits: ComponentGuards, batch: Batch, nearest: np.ndarray | None
+) -> Iterator[tuple[str, np.ndarray]]:
+    """(reason, mask (n,)) of each guard that is on, in the order of `REASONS`.
 
-    The one guard that stops refusals, empty answers and noise; what copies or pads the prompt passes it.
+    A guard whose measure a batch lacks (`repeated`, `copied`, `foreign`, `truncated`) rejects nothing and is left out.
+
+    Args:
+        limits: the guards of a component, or a memory's write gates as such.
+        nearest: cosine of the nearest prompt that each item read (n,), for `neighbour_floor`.
+    """
+    if limits.topic_floor is not None:
+        topic = rowwise_cosines(batch.prompts[batch.prompt_of], batch.completions)
+        yield REASONS["topic_floor"], topic_floor(topic, limits.topic_floor)
+    if limits.neighbour_floor is not None and nearest is not None:
+        yield REASONS["neighbour_floor"], neighbour_floor(nearest, limits.neighbour_floor)
+    if limits.min_chars is not None:
+        yield REASONS["too_short"], too_short(batch.lengths, limits.min_chars)
+    if limits.max_chars is not None:
+        yield REASONS["too_long"], too_long(batch.lengths, limits.max_chars)
+    if limits.max_repetition is not None and batch.repeated is not None:
+        yield REASONS["repetition"], repetition(batch.repeated, limits.max_repetition)
+    if limits.max_copied is not None and batch.copied is not None:
+        yield REASONS["copied"], copied(batch.copied, limits.max_copied)
+    if limits.max_foreign is not None and batch.foreign is not None:
+        yield REASONS["foreign"], foreign(batch.foreign, limits.max_foreign)
+    if limits.drop_truncated and batch.truncated is not None:
+        yield REASONS["truncated"], truncated(batch.truncated)
+    if limits.only_if is not None:
+        yield REASONS["only_if"], only_if(limits.only_if, batch.outcomes > config.success_threshold)
+    if limits.mixed_groups_only:
+        unmixed = mixed_groups_only(batch.outcomes, batch.group, config.success_threshold)
+        yield REASONS["mixed_groups_only"], unmixed
+
+
+def topic_floor(topic: np.ndarray, floor: float) -> np.ndarray:
+    """Reject completions that have little to do with their prompt: cos(q, a) < floor.
+
+    The only guard that stops refusals, empty answers and noise. A copied or padded prompt passes it.
+
+    Args:
+        topic: cos(q, a) (n,).
     """
     return np.asarray(topic < floor)
 
 
 def neighbour_floor(nearest: np.ndarray, floor: float) -> np.ndarray:
-    """Items whose memories are of other questions: the nearest prompt they read has a cosine below the floor.
+    """Reject items that read the memories of unrelated prompts: cos(q, nearest prompt read) < floor.
 
     Args:
-        nearest: that cosine (n,): 1 for an item that reads its own prompt, NaN where nothing was read, which is not
-            rejected since it has no value anyway.
+        nearest: that cosine (n,): 1 for an item that reads its own prompt; NaN where nothing was read, which is not
+            rejected because it has no value anyway.
     """
     return np.asarray(nearest < floor)
 
 
 def too_short(characters: np.ndarray, least: int) -> np.ndarray:
-    """Completions of fewer than `least` characters; `characters` (n,) are those of the encoded text."""
+    """Reject completions of fewer than `least` characters; `characters` (n,) counts those of the encoded text."""
     return np.asarray(characters < least)
 
 
 def too_long(characters: np.ndarray, most: int) -> np.ndarray:
-    """Completions of more than `most` characters: padding."""
+    """Reject completions of more than `most` characters, which stops padding; `characters` (n,) as in `too_short`."""
     return np.asarray(characters > most)
 
 
 def repetition(share: np.ndarray, most: float) -> np.ndarray:
-    """Completions of which more than the share `most` repeats what they have said before (`repeated_share`) (n,)."""
+    """Reject completions that repeat themselves: `share` (n,), from `repeated_share`, > most."""
     return np.asarray(share > most)
 
 
 def copied(share: np.ndarray, most: float) -> np.ndarray:
-    """Completions of which more than the share `most` stands in their prompt (`copied_share`) (n,)."""
+    """Reject completions that copy their prompt: `share` (n,), from `copied_share`, > most."""
     return np.asarray(share > most)
 
 
 def foreign(stretch: np.ndarray, most: int) -> np.ndarray:
-    """Completions with more than `most` bytes on end that neither prompt nor siblings know (`foreign_stretches`) (n,).
+    """Reject completions with a long stretch of text that neither the prompt nor any sibling has: stretch > most.
 
-    What is appended to a right answer or hidden in one, where the encoder still sees the answer.
+    It stops text that is appended to a right answer or hidden in one, where the encoder still sees the answer.
+
+    Args:
+        stretch: the longest such stretch in bytes (n,), from `foreign_stretches`.
     """
     return np.asarray(stretch > most)
 
 
 def truncated(cut: np.ndarray) -> np.ndarray:
-    """Completions that the trainer says ran into its limit (n,), and so never came to an answer."""
+    """Reject completions that the trainer cut at its length limit (n,): they never came to an answer."""
     return cut.astype(bool)
 
 
 def only_if(side: Literal["correct", "incorrect"], right: np.ndarray) -> np.ndarray:
-    """Items of the other side: a component may be for right completions alone, or for wrong ones; `right` (n,) bool."""
+    """Reject the items of the other side: the component is for right completions only, or for wrong ones only.
+
+    Args:
+        right: outcome > `success_threshold` (n,) bool.
+    """
     return np.asarray(right != (side == "correct"))
 
 
 def mixed_groups_only(outcome: np.ndarray, group: np.ndarray, threshold: float) -> np.ndarray:
-    """Items of groups (n,) whose outcomes (n,) are all above the threshold or all not.
+    """Reject the items of groups whose outcomes are all above the threshold or all at or below it.
 
-    There nothing but the memory reward would tell siblings apart, and a trainer that divides by the group's spread
-    would blow it up to the size of a verdict.
+    In such a group nothing but the memory reward distinguishes siblings, and a trainer that divides by the group's
+    standard deviation would enlarge it to the size of a verdict.
+
+    Args:
+        outcome: R (n,).
+        group: number of each item's group (n,).
     """
     if not len(group):
         return np.zeros(0, bool)

@@ -1,22 +1,22 @@
-"""How much of a text has been said before in it."""
+"""How much of a text repeats itself: the measure behind the guard `repetition`."""
 
 from __future__ import annotations
 
 import numpy as np
 
 REACH = 16
-"""Bytes that must agree: about three English words, five Chinese characters, or a short equation."""
+"""Bytes of a sequence: about three English words, five Chinese characters, or a short equation."""
 ODD = np.array([0x9E3779B97F4A7C15, 0xC2B2AE3D27D4EB4F], np.uint64)
-"""Multipliers whose products spread over the upper bits."""
+"""Multipliers of the hash; their products spread over the upper bits."""
 
 
 def repeated_share(text: str) -> float:
-    """Share of a text's 16-byte sequences (UTF-8, one at every byte) that occurred earlier in it, in [0, 1).
+    """Share of a text's 16-byte sequences (UTF-8, one starting at each byte) that occurred earlier in it, in [0, 1).
 
-    A text said R times over scores about 1 - 1/R. Repeated word 4-grams say the same of English prose, but take twice
-    the time and see nothing where there are no spaces ("0.33333...", Chinese); a compression ratio takes as long and
-    depends on the version of zlib. Sequences are compared by 32-bit hashes: 12 us for 1 kB, and about one false repeat
-    in 100 kB.
+    A text that consists of R copies of a passage scores about 1 - 1/R. Repeated word 4-grams measure the same in
+    English prose, but take twice the time and find nothing in texts without spaces ("0.33333...", Chinese). A
+    compression ratio takes as long as those and depends on the version of zlib. Sequences are compared by 32-bit
+    hashes, which takes 12 us for 1 kB and counts about one false repeat in 100 kB.
     """
     data = text.encode("utf-8", "surrogatepass")
     n = len(data) - REACH + 1
@@ -29,5 +29,5 @@ def repeated_share(text: str) -> float:
 
 
 def _words(data: bytes, n: int, offset: int) -> np.ndarray:
-    """The eight bytes from each of n bytes on as a number (n,), without copying."""
+    """The eight bytes from each of n bytes on, as one number each (n,), without copying."""
     return np.ndarray((n,), "<u8", data, offset, (1,))

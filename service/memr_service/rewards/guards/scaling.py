@@ -1,6 +1,6 @@
-"""Scaling that a few outliers in the window cannot flatten, in place of min-max (`memr_service.state.window.scale`).
+"""Scaling that a few outliers in the window cannot flatten, instead of min-max (`memr_service.state.window.scale`).
 
-As there a window whose values all but agree says nothing, and NaN scales to 0.
+As with min-max, all values scale to 0 if those of the window differ by less than 1e-6, and NaN scales to 0.
 """
 
 from __future__ import annotations
@@ -10,15 +10,15 @@ import numpy as np
 from memr_service.state.window import EPSILON, FLAT
 
 TRIMMED = 20
-"""One in so many values is left out at either end: the 5th and 95th percentile, whole values, so that no junk value's
-size leaks into the bounds by interpolation. Of 100 values five at each end are left out, of fewer than 20 none."""
+"""One in 20 values is left out at each end, which gives the 5th and the 95th percentile: five of 100 values, none of
+fewer than 20. The bounds are values of the window, not interpolated, so the size of an outlier does not affect them."""
 
 
 def trimmed(window: np.ndarray, raw: np.ndarray) -> np.ndarray:
     """(x - low) / (high - low + 1e-8), cut to [0, 1], between the window's 5th and 95th percentile.
 
     Args:
-        window: finite values, in any order; those of this request are among them where they should count.
+        window: finite values, in any order, those of this request included.
         raw: the values to scale (n,), NaN for none.
 
     Returns:
@@ -34,9 +34,9 @@ def trimmed(window: np.ndarray, raw: np.ndarray) -> np.ndarray:
 
 
 def rank(window: np.ndarray, raw: np.ndarray) -> np.ndarray:
-    """Share of the window's values that lie below x, equal ones counting half: no value can squeeze the others.
+    """(values of the window < x + 0.5 * values = x) / values of the window: no value can squeeze the others.
 
-    It also makes small differences as large as big ones. Arguments and result as for `trimmed`.
+    It makes small differences as large as big ones. Arguments and result are those of `trimmed`.
     """
     if not len(window) or np.ptp(window) < FLAT:
         return np.zeros(len(raw))

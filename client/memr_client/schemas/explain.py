@@ -1,0 +1,120 @@
+"""`POST /runs/{id}/explain`: how a reward comes about."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from pydantic import Field, model_validator
+
+from memr_client.schemas.reward import Embeddings
+from memr_client.schemas.wire import Count, Finite, ResponseModel, Text, Wire
+
+
+class Explain(Wire):
+    """`POST /runs/{id}/explain`: explain a new prompt and completion, or an item that the run has scored."""
+
+    prompt: Text | None = None
+    completion: Text | None = None
+    outcome: Finite = 0.0
+    """Outcome of the new completion; some components and guards read it."""
+    prompt_id: Annotated[str, Field(strict=True)] | None = None
+    """Identity of the new prompt, where the run's requests send `prompt_ids`."""
+    embeddings: Embeddings | None = None
+    """Embeddings of the new prompt and completion (one row each), instead of the server's encoder."""
+    position: Annotated[int, Field(ge=1, strict=True)] | None = None
+    """Record of the scored item: the `position` that its response gave."""
+    item: Count | None = None
+    """Position of the item in that record, from 0. Under a barrier, one record may hold several requests."""
+    serial: Count | None = None
+    """Serial number of the scored item, instead of `position` and `item`; neighbours and map points carry it."""
+    neighbours: Annotated[int, Field(ge=0, le=200, strict=True)] = 10
+    """Number of neighbours to list for each memory, at most; most similar first."""
+
+    @model_validator(mode="after")
+    def _one_way(self) -> Explain:
+        stored = self.position is not None and self.item is not None
+        given = self.prompt is not None and self.completion is not None
+        half = (self.position is None) != (self.item is None) or (self.prompt is None) != (self.completion is None)
+        if half or [stored, given, self.serial is not None].count(True) != 1:
+            raise ValueError("name either prompt and completion, or position and item of a record, or a serial number")
+        return self
+
+
+class Neighbour(ResponseModel):
+    """A stored completion that an item read."""
+
+    serial: int
+    """Serial number: how many completions the run had taken before this one."""
+    similarity: float
+    """Cosine to the item's completion."""
+    outcome: float
+    count: int
+    """Number of completions merged into this entry, itself included."""
+    own_prompt: bool
+    """Whether it is stored under the item's own prompt."""
+    step: int | None = None
+    """The trainer's step when it was stored; null if the request named none or the journal no longer has it."""
+    prompt: str | None = None
+    completion: str | None = None
+    """The texts; null if they are no longer kept."""
+
+
+class MemoryRead(ResponseModel):
+    """What an item read from one memory."""
+
+    prompts: int
+    """Number of prompts whose completions were read, at most K."""
+    completions: int
+    """Number of completions read, without the one held out; each merged completion counts."""
+    entries: int
+    """Number of entries read; fewer than `completions` where completions were merged."""
+    centroid_distance: float | None
+    """Distance from the item to their mean; null if nothing was read."""
+    largest_cosine: float | None
+    """Cosine to the most similar of them; null if nothing was read."""
+    neighbours: list[Neighbour]
+    """The most similar of them, most similar first."""
+
+
+class WindowPlace(ResponseModel):
+    """The window that scaled an item's raw value, that value included."""
+
+    count: int
+    low: float
+    """Raw value that scales to 0."""
+    high: float
+    """Raw value that scales to 1."""
+
+
+class ComponentTerm(ResponseModel):
+    """How one component contributed to the reward."""
+
+    raw: float | None
+    scaled: float
+    weight: float
+    contribution: float
+    """Its summand of the reward, after annealing and caps."""
+    window: WindowPlace | None
+    """Null if the component has no window or the item no raw value."""
+    rejected: list[str]
+    """Guards that rejected the item."""
+
+
+class Explanation(ResponseModel):
+    """Response of `POST /runs/{id}/explain`. Explaining changes nothing."""
+
+    run_id: str
+    branch: int
+    position: int
+    """Number of records before the item was scored."""
+    prompt: str | None
+    completion: str | None
+    outcome: float
+    reward: float
+    components: dict[str, ComponentTerm]
+    held_to_spread: float
+    """Sum of the contributions minus the reward: what `max_spread` took off."""
+    success: MemoryRead
+    failure: MemoryRead
+    warmup: dict[str, int]
+    """Component -> how many steps it still waited for, then how many failure prompts; 0: it was on."""
