@@ -36,4 +36,4 @@ def problems() -> str:
     for slug, cls in sorted(PROBLEMS.items(), key=lambda item: (item[1].status, item[0])):
         again = "yes" if cls.status in TRANSIENT else "no"
         rows.append([f"`{slug}`", str(cls.status), f"`{cls.__name__}`", docstrings.summary(cls), again, REMEDIES[slug]])
-    return table(["type", "status", "class", "meaning", "client tries again", "what to do"], rows)
+    return table(["type", "status", "class", "meaning", "client retries", "what to do"], rows)
