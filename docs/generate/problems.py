@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import json
+
+import httpx
+from memr_client.embedded import EmbeddedTransport
 from memr_client.errors import PROBLEMS
 from memr_client.tries import TRANSIENT
 
@@ -28,6 +32,14 @@ REMEDIES = {
     "internal-error": "Look for the request's id in the server's log, and report the trace.",
 }
 """What the caller can do, where the problem document itself says nothing more specific."""
+
+
+def example() -> str:
+    """What a server responds where a run does not exist."""
+    transport = EmbeddedTransport("memory:", encoder="hashed")
+    with httpx.Client(transport=transport, base_url="http://memr", headers={"X-Request-Id": "example"}) as client:
+        document = client.get("/runs/gsm8k-seed0").json()
+    return f"```json\n{json.dumps(document, indent=2)}\n```"
 
 
 def problems() -> str:
