@@ -1,4 +1,4 @@
-"""How much room a completion takes, and how many a core scores in a second: the tables of docs/how-to/operate.md.
+"""How much room a completion takes, and how many a core scores in a second: `size` and `rate` of docs/results.
 
     python benchmarks/sizing.py           # two minutes; on a machine that is otherwise idle
 
