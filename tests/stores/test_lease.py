@@ -42,7 +42,7 @@ STEPWISE = CONFIG.model_copy(update={"barrier": "step"})
 
 
 def keep_for(seconds: float, monkeypatch: pytest.MonkeyPatch) -> None:
-    for module in ("barrier.keeper", "store.redis.keepers"):
+    for module in ("engine.barriers.lease", "store.redis.leases"):
         monkeypatch.setattr(f"memr_service.{module}.KEEP_S", seconds)
 
 

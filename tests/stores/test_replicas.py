@@ -240,7 +240,7 @@ def test_graphs_are_built_once_for_all_who_open_the_run_later(url: str, monkeypa
         graphs = graphs_of(one)
         assert any(graphs.values())
         digest = one.info("run").digest
-    for module in ("graphs", "state"):
+    for module in ("run.index_builds", "state.state"):
         monkeypatch.delattr(f"memr_service.{module}.build")  # whoever builds one fails
     with InProcess(url) as later:
         assert later.info("run").digest == digest
