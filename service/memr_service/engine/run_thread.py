@@ -103,8 +103,9 @@ class RunThread:
 
     def after_response(self, *jobs: Callable[[], object]) -> None:
         """Do jobs in the thread once the response that is ready now has left, or before anything else is asked."""
+        if not self._later:
+            asyncio.get_running_loop().call_later(AFTER_S, self._start_later)
         self._later.extend(jobs)
-        asyncio.get_running_loop().call_later(AFTER_S, self._start_later)
 
     def shutdown(self) -> None:
         """Finish what was asked; nothing can be asked any more."""
