@@ -30,11 +30,11 @@ os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")  # waiting threads would coun
 
 import numpy as np
 from memr_service.encoder import HashedEncoder, SentenceEncoder
-from memr_service.memory import CompletionIndex, PromptIndex, VectorBlocks
+from memr_service.memory import CompletionIndex, GraphSizes, PromptIndex, VectorBlocks
+from memr_service.memory.cosine import exact_cosines
 from memr_service.memory.hnsw import build
 from memr_service.memory.index import Index
-from memr_service.memory.prompt_index import CROSSOVER
-from memr_service.memory.view import exact_cosines
+from memr_service.memory.prompt_index import SIZES
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "tests"))
 from support.real_data import rollouts, solutions, train_questions
@@ -44,6 +44,7 @@ NOTHING = np.empty(0, np.int64)
 GROUP, STEP = 16, 128
 """Queries asked at once: the distinct prompts of one request, and the completions of 8 groups of 16."""
 NEVER = 1 << 60
+WITHOUT_GRAPHS = GraphSizes(NEVER, NEVER)
 
 
 @dataclass
@@ -70,7 +71,7 @@ def fill(index: PromptIndex, vectors: np.ndarray) -> float:
         index.append(vector)
         if wanted := index.next_graph():
             started = time.process_time()
-            index.swap(build(index.stretch(*wanted), seed=0))
+            index.swap(build(index.vector_range(*wanted), seed=0))
             building += time.process_time() - started
     return building
 
@@ -108,7 +109,7 @@ def questions(quick: bool) -> list[Row]:
     encoder = HashedEncoder() if quick else SentenceEncoder("all-MiniLM-L6-v2", "cpu")
     vectors, queries = encoder.encode(stored).vectors, encoder.encode(asked).vectors
     print(f"encoded {len(stored) + len(asked)} questions in {time.process_time() - started:.0f} s (CPU)", flush=True)
-    index, scan = (PromptIndex(384, len(stored), crossover=at) for at in (len(stored), NEVER))
+    index, scan = (PromptIndex(384, len(stored), graph_sizes=GraphSizes(at, NEVER)) for at in (len(stored), NEVER))
     building = fill(index, vectors)
     fill(scan, vectors)
     print(f"built a graph of {len(stored)} in {building:.1f} s (CPU)", flush=True)
@@ -125,27 +126,30 @@ def clustered(stored: int, inserted: int) -> list[Row]:
         rows = centres[rng.integers(len(centres), size=n)] + 0.7 * rng.normal(size=(n, 384))
         return (rows / np.linalg.norm(rows, axis=1, keepdims=True)).astype(np.float32)
 
-    small = {} if stored > CROSSOVER else {"crossover": stored // 2, "step": stored // 8}
-    index, scan = PromptIndex(384, stored, **small), PromptIndex(384, stored, crossover=NEVER)
+    sizes = SIZES if stored > SIZES.crossover else GraphSizes(stored // 2, stored // 8)
+    index, scan = (PromptIndex(384, stored, graph_sizes=one) for one in (sizes, WITHOUT_GRAPHS))
     building = 0.0
     for start in range(0, inserted, 10_000):
         vectors = sample(min(10_000, inserted - start))
         building += fill(index, vectors)
         fill(scan, vectors)
-    sizes = [graph.stop - max(graph.start, index.head) for graph in index.graphs]
+    covered = [graph.stop - max(graph.start, index.head) for graph in index.graphs]
     unindexed = index.tail - index.indexed
     print(
-        f"{inserted} inserted, {stored} stay: graphs of {sizes} and {unindexed} beside, {building:.0f} s (CPU)",
+        f"{inserted} inserted, {stored} stay: graphs of {covered} and {unindexed} beside, {building:.0f} s (CPU)",
         flush=True,
     )
     return measure(f"{stored} clustered after {inserted}", index, scan, sample(2000))
 
 
-def completions(name: str, vectors: np.ndarray, queries: np.ndarray, skip: int = 0, **sizes: int) -> list[Row]:
+def completions(
+    name: str, vectors: np.ndarray, queries: np.ndarray, skip: int = 0, crossover: int | None = None
+) -> list[Row]:
     """Vectors stored 128 at a time, of which one in fifty leaves at random in the end."""
-    table, rng = VectorBlocks(vectors.shape[1]), np.random.default_rng(1)
-    index, scan = CompletionIndex(table, **sizes), CompletionIndex(table, crossover=NEVER)
-    table.write(np.arange(len(vectors)), vectors)
+    stored, rng = VectorBlocks(vectors.shape[1]), np.random.default_rng(1)
+    sizes = None if crossover is None else GraphSizes(crossover, NEVER)
+    index, scan = (CompletionIndex(stored, graph_sizes=one) for one in (sizes, WITHOUT_GRAPHS))
+    stored.write(np.arange(len(vectors)), vectors)
     building = 0.0
     for start in range(0, len(vectors), STEP):
         came = np.arange(start, min(start + STEP, len(vectors)))
@@ -153,7 +157,7 @@ def completions(name: str, vectors: np.ndarray, queries: np.ndarray, skip: int =
             one.append(came, came)
         if wanted := index.next_graph():
             started = time.process_time()
-            index.swap(build(index.stretch(*wanted), seed=0))
+            index.swap(build(index.vector_range(*wanted), seed=0))
             building += time.process_time() - started
     if not skip:
         left = np.sort(rng.choice(len(vectors), size=len(vectors) // 50, replace=False))

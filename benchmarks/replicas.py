@@ -32,7 +32,8 @@ import httpx
 import numpy as np
 from memr_client import RewardClient
 from memr_service.store import open_store
-from memr_service.store.base import NewResponse, Store, StoredRecord
+from memr_service.store.base import NewResponse, StoredRecord
+from memr_service.store.capabilities import Store
 from memr_service.store.sqlite import SqliteStore
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "tests"))
@@ -118,12 +119,12 @@ def serving(store: str, count: int) -> Iterator[list[str]]:
 
 def commits(store: Store) -> list[float]:
     """Milliseconds that each commit took."""
-    uid, took = store.create("run", "{}", 1, None, "2025-01-01T00:00:00+00:00").uid, []
+    uid, took = store.runs.create("run", "{}", 1, None, "2025-01-01T00:00:00+00:00").uid, []
     payload = os.urandom(RECORD_BYTES)
     for position in range(1, COMMITS + 1):
         record = StoredRecord(0, position, payload, bytes(1000), b"", b"")
         began = time.perf_counter()
-        store.commit(uid, record, [NewResponse(f"request {position}", bytes(32), bytes(4000))])
+        store.journal.commit(uid, record, [NewResponse(f"request {position}", bytes(32), bytes(4000))])
         took.append(1e3 * (time.perf_counter() - began))
         store.tidy()
     store.close()

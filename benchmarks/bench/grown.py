@@ -64,15 +64,12 @@ def store(url: str, n: int, keys: list[bytes]) -> None:
     fill(state.memories["success"], questions(n, seed=1), keys)
     state.serial, state.stepless = n, n
     where = open_store(url)
-    graphs = [built(state.memories["success"].prompts.stretch(start, stop)) for start, stop in grown(n)]
+    graphs = [built(state.memories["success"].prompts.vector_range(start, stop)) for start, stop in grown(n)]
     state.memories["success"].prompts.graphs = graphs
     base = Snapshot(0, 1, state.freeze())
-    run = where.restore(RUN, config.model_dump_json(), LAW, None, "2026-01-01T00:00:00.000+00:00", [], base)
+    run = where.runs.restore(RUN, config.model_dump_json(), LAW, None, "2026-01-01T00:00:00.000+00:00", [], base)
     for graph in graphs:
-        file = where.index_file(run.uid, f"success-{graph.start}-{graph.stop}.hnsw")
-        assert file is not None
-        graph.save(file)
-        where.keep_index(run.uid, file)
+        where.index_files.save(run.uid, f"success-{graph.start}-{graph.stop}.hnsw", graph.save)
     where.close()
 
 

@@ -11,9 +11,10 @@ from typing import Any
 import numpy as np
 from memr_client import RewardClient, RewardResponse
 from memr_client.errors import Unavailable
-from memr_service.state.record import Record, unseal
+from memr_service.state.codec import unseal
+from memr_service.state.record import Record
 from memr_service.store import open_store
-from memr_service.store.base import Store
+from memr_service.store.capabilities import Store
 from memr_service.store.lineage import lineage
 
 from benchmarks.chaos.writers import CONFIG, RUNS, Writer, batch
@@ -73,9 +74,11 @@ def reached(url: str) -> Store:
 
 
 def _records(store: Store, run_id: str) -> list[Record]:
-    run = store.find(run_id)
+    run = store.runs.find(run_id)
     assert run is not None
-    return [unseal(stored.payload) for stored in store.records(run.uid, lineage(store.branches(run.uid)))]
+    return [
+        unseal(stored.payload) for stored in store.journal.records(run.uid, lineage(store.journal.branches(run.uid)))
+    ]
 
 
 def _check_run(run_id: str, records: Sequence[Record], answers: Answers, replicas: Sequence[str]) -> Findings:

@@ -192,7 +192,7 @@ def _positions(url: str) -> dict[str, int]:
 def _kept(url: str) -> dict[str, int]:
     store = reached(url)
     try:
-        tips = {run.run_id: store.tip(run.uid) for run in store.runs()}
+        tips = {run.run_id: store.shared.tip(run.uid) for run in store.runs.all()}
     finally:
         store.close()
     return {run_id: 0 if tip is None else tip.position for run_id, tip in tips.items()}

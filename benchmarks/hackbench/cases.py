@@ -6,7 +6,7 @@ import random
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from memr_service.verifiers.verifiers import final_number, numeric
+from memr_service.verifiers.numeric import final_number, numeric
 from support.real_data import Question, Solution, solutions
 
 from benchmarks.hackbench.junk import CLASSES, SLY, Source

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 from memr_client import RewardClient, RewardResponse
-from memr_service.verifiers.verifiers import final_number
+from memr_service.verifiers.numeric import final_number
 from support.minilm import embed
 from support.real_data import Question
 

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from memr_service.verifiers.verifiers import final_number
+from memr_service.verifiers.numeric import final_number
 
 from benchmarks import report
 from benchmarks.hackbench import measures

@@ -36,7 +36,7 @@ def batch(number: int, **fields: Any) -> dict[str, Any]:
 
 def journal_bytes(service: InProcess) -> int:
     store = service.store
-    return sum(store.journal_bytes(run.uid) for run in store.runs() if run.run_id == "run")
+    return sum(store.journal.size(run.uid) for run in store.runs.all() if run.run_id == "run")
 
 
 def filled(service: InProcess, batches: int, start: int = 0) -> None:
@@ -66,7 +66,7 @@ def test_a_file_that_was_cut_or_changed_anywhere_makes_no_run(tmp_path: Path, bo
         service.create("run", **CONFIG)
         filled(service, 60 if bounded else 3)
         file = service.export("run")
-        before = [run.run_id for run in service.store.runs()]
+        before = [run.run_id for run in service.store.runs.all()]
         rng = np.random.default_rng(0)
         for place in [*rng.integers(len(file), size=60).tolist(), 0, len(file) - 1]:
             flipped = bytearray(file)
@@ -74,7 +74,7 @@ def test_a_file_that_was_cut_or_changed_anywhere_makes_no_run(tmp_path: Path, bo
             for damaged in (bytes(flipped), file[:place], file + b"x"):
                 with pytest.raises(MemrError):
                     service.import_run("copy", damaged)
-        assert [run.run_id for run in service.store.runs()] == before
+        assert [run.run_id for run in service.store.runs.all()] == before
         assert service.import_run("copy", file).chain == service.info("run").chain
 
 

@@ -274,7 +274,7 @@ def test_a_failed_commit_answers_everybody_and_a_retry_forms_the_round_again(mon
         async with serving() as service:
             await configure(service, barrier="step", barrier_timeout_s=SOON)
             with monkeypatch.context() as broken:
-                broken.setattr(service.store, "commit", _disk_full)
+                broken.setattr(service.store.journal, "commit", _disk_full)
                 answers = await asyncio.gather(
                     *(ask(service, Step(0).part(part, 2, [8])) for part in range(2)), return_exceptions=True
                 )

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from memr_client import RewardClient
 from memr_service.__main__ import main
-from memr_service.state.record import seal, unseal
+from memr_service.state.codec import seal, unseal
 from memr_service.store import open_store
 from memr_service.store.base import StoredRecord
 from support.serving import serving
@@ -124,9 +124,9 @@ def test_verify_names_a_damaged_record_exits_1_and_leaves_it_where_it_is(memr, t
 def forge(folder, target) -> None:
     """A copy of the run whose record 12 pays item 3 something else, chained as if it were true."""
     with closing(open_store(f"sqlite:///{folder}")) as source, closing(open_store(f"sqlite:///{target}")) as copy:
-        stored = source.find("run")
+        stored = source.runs.find("run")
         chain, records = None, []
-        for one in source.records(stored.uid, [(0, 0, 99)]):
+        for one in source.journal.records(stored.uid, [(0, 0, 99)]):
             record = unseal(one.payload)
             if record.position == 12:
                 rewards = record.effects.rewards.copy()
@@ -136,7 +136,7 @@ def forge(folder, target) -> None:
             sealed, payload = seal(record)
             chain = sealed.chain
             records.append((StoredRecord(0, record.position, payload), []))
-        copy.restore("forged", stored.config, stored.law, stored.encoder, stored.created_at, records)
+        copy.runs.restore("forged", stored.config, stored.law, stored.encoder, stored.created_at, records)
 
 
 def test_wrong_settings_are_explained(memr, folder, tmp_path):

@@ -12,7 +12,15 @@ from functools import partial
 import httpx
 import memr_client
 import pytest
-from memr_client import AsyncRewardClient, BadAnswer, RewardClient, ServiceUnreachable, Unauthorized, Unavailable, tries
+from memr_client import (
+    AsyncRewardClient,
+    BadResponse,
+    RewardClient,
+    ServiceUnreachable,
+    Unauthorized,
+    Unavailable,
+    tries,
+)
 from memr_client.errors import Conflict, Overloaded
 
 ACCEPTED = {
@@ -125,7 +133,7 @@ def test_a_service_that_stays_full_is_the_error_it_names(scripted):
 
 def test_a_proxys_page_is_shown_when_the_tries_are_over(scripted):
     client = scripted(answer(502, html="<html>bad gateway</html>"), retries=1)
-    with pytest.raises(BadAnswer, match=r"502.*<html>bad gateway</html>"):
+    with pytest.raises(BadResponse, match=r"502.*<html>bad gateway</html>"):
         client.reward(*BATCH)
 
 
@@ -148,7 +156,7 @@ def test_the_time_for_a_call_is_bounded_and_told_to_the_service(scripted):
 
 def test_a_call_gives_up_when_its_time_is_over_whatever_the_tries_left(scripted):
     client = scripted(answer(503, headers={"retry-after": "5"}), timeout=2.0)
-    with pytest.raises(BadAnswer, match="503"):
+    with pytest.raises(BadResponse, match="503"):
         client.reward(*BATCH)
     assert len(client.requests) == 1
 

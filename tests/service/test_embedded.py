@@ -259,7 +259,7 @@ def test_an_end_that_fails_is_raised_where_the_client_is_closed(stand_in):
     with pytest.raises(MemrError, match="no room"):
         client.close()
     transport = client._transport
-    embedded._end(os.getpid(), transport._ask_to_end, transport._ended)  # the interpreter's end does not repeat it
+    embedded._stop_at_exit(os.getpid(), transport._request_stop, transport._ended)  # does not raise it again
 
 
 def test_a_defect_of_the_service_is_an_error_and_not_the_end(client, monkeypatch):

@@ -243,7 +243,7 @@ def test_a_pattern_that_takes_too_long_is_refused(client):
 
 
 def test_a_run_whose_verifier_is_not_installed_is_not_created(client, monkeypatch):
-    monkeypatch.setattr("memr_service.verifiers.verifiers.find_spec", lambda name: None)
+    monkeypatch.setattr("memr_service.verifiers.math.find_spec", lambda name: None)
     refused = client.put("/runs/other", json={"verifier": "math"})
     assert refused.status_code == 422
     assert "pip install 'memr[math]'" in refused.json()["remedy"]

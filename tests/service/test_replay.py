@@ -18,12 +18,13 @@ from memr_service.engine.run_registry import RunRegistry
 from memr_service.insight.replay.difference import first_difference
 from memr_service.insight.replay.replay import replay, what_if
 from memr_service.insight.replay.worker import compare
-from memr_service.memory.index import Index
+from memr_service.memory.index import GraphSizes, Index
 from memr_service.run import archive
 from memr_service.run.live_state import Limits
 from memr_service.run.presets import LAW, PRESETS
 from memr_service.run.run import Run, Submission
-from memr_service.state.record import Batch, Record, seal, unseal
+from memr_service.state.codec import seal, unseal
+from memr_service.state.record import Batch, Record
 from memr_service.store.base import StoredRecord, StoredRun
 from memr_service.store.sqlite import SqliteStore
 from support.batches import config, make_batch, random_batch, unit_rows
@@ -35,8 +36,8 @@ NEVER = 1 << 60
 def opened(folder: Path | None, chosen: RunConfig, limits: Limits = Limits(NEVER)) -> Iterator[tuple[RunRegistry, Run]]:
     """A run `run` over a store of its own."""
     store = SqliteStore(folder)
-    if store.find("run") is None:
-        store.create("run", chosen.model_dump_json(), LAW, None, "2026-01-01")
+    if store.runs.find("run") is None:
+        store.runs.create("run", chosen.model_dump_json(), LAW, None, "2026-01-01")
     with ThreadPoolExecutor(1) as background:
         runs = RunRegistry(store, background, limits)
         run = runs.find("run")
@@ -125,8 +126,8 @@ def test_groups_in_pieces_and_groups_whose_time_was_up_come_out_again() -> None:
 @pytest.fixture
 def early_graphs(monkeypatch: pytest.MonkeyPatch) -> None:
     """Graphs from 64 prompts on, and then for every 32."""
-    begin = Index.__init__
-    monkeypatch.setattr(Index, "__init__", lambda self, dimension, margin, *_: begin(self, dimension, margin, 64, 32))
+    begin, few = Index.__init__, GraphSizes(64, 32)
+    monkeypatch.setattr(Index, "__init__", lambda self, dimension, margin, _: begin(self, dimension, margin, few))
 
 
 def test_graphs_are_taken_into_use_where_the_record_says(early_graphs: None) -> None:
@@ -140,7 +141,7 @@ def test_graphs_are_taken_into_use_where_the_record_says(early_graphs: None) -> 
             for _, _, building in run.graphs.begun.values():
                 building.result()
         records = records_of(run)
-        changes = {change.change for record in records for change in record.effects.index}
+        changes = {change.change for record in records for change in record.effects.index_changes}
         assert changes == {"build", "swap"}
         assert chain_again(chosen, records) == run.state.chain
 
@@ -153,7 +154,7 @@ def test_a_state_of_another_config_builds_its_graphs_itself(early_graphs: None) 
             run.reward(make_batch(fresh, unit_rows(rng, 10), [0.0] * 10), [Submission()])
         records = records_of(run)
         done = list(replay(config(), config(k=2), records))
-    changes = [change.change for one in done for change in one.effects.index]
+    changes = [change.change for one in done for change in one.effects.index_changes]
     assert changes[:2] == ["build", "swap"]
     assert changes.count("build") == changes.count("swap") > 3
 

@@ -105,7 +105,7 @@ def test_no_items_are_answered_and_make_no_record() -> None:
 def test_a_run_of_another_law_is_not_touched() -> None:
     async def told() -> None:
         async with serving() as service:
-            service.store.create("run", RunConfig().model_dump_json(), LAW + 1, None, "2025-01-01T00:00:00Z")
+            service.store.runs.create("run", RunConfig().model_dump_json(), LAW + 1, None, "2025-01-01T00:00:00Z")
             for attempt in (ask(service, rows()), service.run("run"), service.create_run("run", RunConfig())):
                 with pytest.raises(Conflict, match="law"):
                     await attempt

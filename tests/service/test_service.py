@@ -294,7 +294,7 @@ def test_a_store_that_cannot_commit_refuses_and_the_run_goes_on(monkeypatch: pyt
                 raise StoreFull("no room")
 
             with monkeypatch.context() as patched:
-                patched.setattr(service.store, "commit", full)
+                patched.setattr(service.store.journal, "commit", full)
                 with pytest.raises(StoreFull):
                     await service.reward(rows(1, request_id="id"))
             assert await everything(service) == before
@@ -447,7 +447,7 @@ def test_texts_are_kept_beside_unless_the_run_says_no() -> None:
                 await service.reward(rows(run_id=run_id))
                 await service.reward(rows(1, run_id=run_id))
             service.texts.flush()
-            uids = {stored.run_id: stored.uid for stored in service.store.runs()}
+            uids = {stored.run_id: stored.uid for stored in service.store.runs.all()}
             assert service.texts.get(uids["silent"], [0, 5]) == {}
             assert service.texts.get(uids["run"], [0, 5]) == {
                 0: ("question 0", "answer 0 0"),

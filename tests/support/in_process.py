@@ -11,7 +11,7 @@ from typing import Any, TypeVar
 from memr_client.schemas import Checkpoint, HistoryRow, RewardRequest, RunConfig, RunInfo
 from memr_service.engine.service import Service
 from memr_service.settings import Settings
-from memr_service.store.base import Store
+from memr_service.store.capabilities import Store
 
 T = TypeVar("T")
 

@@ -15,7 +15,7 @@ from pathlib import Path
 import pytest
 import torch
 from memr_client.errors import InvalidRequest
-from memr_service.verifiers.verifiers import final_number
+from memr_service.verifiers.numeric import final_number
 from pydantic import ValidationError
 from support.real_data import solutions
 from support.serving import serving

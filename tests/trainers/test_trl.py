@@ -15,7 +15,7 @@ import httpx
 import pytest
 from memr_client import InvalidRequest, RewardClient, RunConfig, Unavailable
 from memr_client.trl import memory_reward, reward, wrap
-from memr_client.trl.advice import FAIR_NUMBER
+from memr_client.trl.advice import MIN_OUTCOMES
 from support.serving import serving
 
 PROMPTS = ["2+2="] * 2 + ["3+3="] * 2
@@ -367,7 +367,7 @@ def test_outcomes_outside_0_to_1_are_warned_of_once(client, run):
 @pytest.mark.parametrize(("outcome", "empty"), [(1.0, "failure memory"), (0.0, "success memory")])
 def test_outcomes_on_one_side_are_warned_of_after_a_fair_number(client, run, outcome, empty):
     memory = memory_reward(client, run=run, outcome="right")
-    half = FAIR_NUMBER // 2
+    half = MIN_OUTCOMES // 2
     batch = {"prompts": ["q"] * half, "completions": [f"a{item}" for item in range(half)], "right": [outcome] * half}
     Trainer().call(memory, **batch)
     with pytest.warns(UserWarning, match=empty):

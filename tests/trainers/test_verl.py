@@ -272,7 +272,7 @@ def test_a_run_for_another_way_of_calling_is_warned_of(client):
     with pytest.warns(UserWarning, match="barrier is 'none'"):
         one(client)
     client.create_run(f"{client.run_id}-group", barrier="group", group_size=1)
-    with pytest.warns(UserWarning, match="take compute_score_async"):
+    with pytest.warns(UserWarning, match="compute_score_async"):
         one(client, run=f"{client.run_id}-group", group_size=None)
 
 
@@ -334,10 +334,10 @@ def test_the_prompt_is_the_chat_that_the_policy_saw_or_the_question(client):
 
 
 def test_every_call_has_one_request_id_and_only_numbered_samples_have_it_again():
-    numbered = Sample("q", "a", False, 3, group="g", place=0)
+    numbered = Sample("q", "a", False, 3, group="g", index=0)
     assert numbered.columns(1.0)["request_id"] == numbered.columns(0.0)["request_id"]
     assert (
-        Sample("q", "b", False, 3, group="g", place=0).columns(1.0)["request_id"] != numbered.columns(1.0)["request_id"]
+        Sample("q", "b", False, 3, group="g", index=0).columns(1.0)["request_id"] != numbered.columns(1.0)["request_id"]
     )
     alone = Sample("q", "a", False, 3)
     assert alone.columns(1.0)["request_id"] != alone.columns(1.0)["request_id"]

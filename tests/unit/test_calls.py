@@ -8,8 +8,9 @@ from time import time
 
 import httpx
 import pytest
-from memr_client import BadAnswer, InvalidRequest, RunConfig, calls
+from memr_client import BadResponse, InvalidRequest, RunConfig, calls
 from memr_client.errors import PROBLEMS
+from memr_client.responses import PROBLEM, error_from, retry_after
 
 
 def answered(status, content=b"", **headers):
@@ -32,8 +33,8 @@ def test_a_name_cannot_leave_its_place_in_the_path():
 @pytest.mark.parametrize("problem", PROBLEMS.values(), ids=PROBLEMS)
 def test_every_problem_comes_back_as_the_error_it_was(problem):
     document = problem("wrong.", value=3, limit=2, remedy="Send 2.", fields=["k"]).document()
-    response = answered(problem.status, json.dumps(document), content_type=calls.PROBLEM, retry_after="7")
-    error = calls.refusal(response)
+    response = answered(problem.status, json.dumps(document), content_type=PROBLEM, retry_after="7")
+    error = error_from(response)
     assert type(error) is problem
     assert error.document() == document
     assert error.retry_after == 7
@@ -43,30 +44,28 @@ def test_every_problem_comes_back_as_the_error_it_was(problem):
     ("content", "content_type"),
     [
         (b"<html>" + b"x" * 1000, "text/html"),
-        (b"<html>no problem" + b"x" * 1000, calls.PROBLEM),
-        (b'["a list"]', calls.PROBLEM),
-        (b'{"type": "about:blank", "title": "another service"}', calls.PROBLEM),
+        (b"<html>no problem" + b"x" * 1000, PROBLEM),
+        (b'["a list"]', PROBLEM),
+        (b'{"type": "about:blank", "title": "another service"}', PROBLEM),
         (b"", "text/plain"),
     ],
 )
 def test_an_answer_that_is_not_memrs_is_shown_with_its_status_and_start(content, content_type):
     call = calls.version()
-    with pytest.raises(BadAnswer, match="418") as caught:
+    with pytest.raises(BadResponse, match="418") as caught:
         call.read(answered(418, content, content_type=content_type))
     assert content[:200].decode() in str(caught.value)
     assert "x" * 200 not in str(caught.value)
-    with pytest.raises(BadAnswer, match="200"):
+    with pytest.raises(BadResponse, match="200"):
         call.read(answered(200, content, content_type=content_type))
 
 
 def test_retry_after_is_read_as_seconds_or_as_a_date():
-    assert calls.retry_after(answered(503, retry_after="12")) == 12
-    assert calls.retry_after(answered(503, retry_after=formatdate(time() + 60, usegmt=True))) == pytest.approx(
-        60, abs=2
-    )
-    assert calls.retry_after(answered(503, retry_after=formatdate(time() - 60, usegmt=True))) == 0
-    assert calls.retry_after(answered(503, retry_after="soon")) == 0
-    assert calls.retry_after(answered(503)) == 0
+    assert retry_after(answered(503, retry_after="12")) == 12
+    assert retry_after(answered(503, retry_after=formatdate(time() + 60, usegmt=True))) == pytest.approx(60, abs=2)
+    assert retry_after(answered(503, retry_after=formatdate(time() - 60, usegmt=True))) == 0
+    assert retry_after(answered(503, retry_after="soon")) == 0
+    assert retry_after(answered(503)) == 0
 
 
 def test_the_client_needs_nothing_but_httpx_and_pydantic():

@@ -14,7 +14,8 @@ from memr_client.errors import InvalidRequest
 from memr_service.memory import CuratedMemory, CuratedView, CuratedWrites
 from memr_service.memory.curated import decay
 from memr_service.rewards.score import score
-from memr_service.state.record import GENESIS, Record, seal, unseal
+from memr_service.state.codec import seal, unseal
+from memr_service.state.record import GENESIS, Record
 from memr_service.state.state import State
 from support.batches import DIMENSION, config, make_batch, random_batch, unit_rows
 from support.histories import Request, World, ask_oracle, ask_service, largest_difference

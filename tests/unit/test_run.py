@@ -15,16 +15,19 @@ import numpy as np
 import pytest
 from memr_client.errors import InvalidRequest, ProblemError, StoreFull, Unavailable
 from memr_client.schemas import RewardResponse
+from memr_service.memory import GraphSizes
 from memr_service.run import index_builds
 from memr_service.run.live_state import Limits
 from memr_service.run.presets import LAW
 from memr_service.run.run import Run, Submission
-from memr_service.state import state
-from memr_service.state.record import Batch, Record, seal, unseal
+from memr_service.state import index_set
+from memr_service.state.codec import seal, unseal
+from memr_service.state.record import Batch, Record
 from memr_service.state.state import State
 from memr_service.store.base import Branch, NewResponse, Snapshot, StoredRecord
 from memr_service.store.lineage import lineage
 from memr_service.store.sqlite import SqliteStore
+from memr_service.store.sqlite.journal import SqliteJournal
 from support.batches import DIMENSION, config, make_batch, random_batch, unit_rows
 
 NEVER = 1 << 60
@@ -68,21 +71,25 @@ class Now(Later):
 
 
 class Failing(SqliteStore):
-    """A store in memory whose commits fail when told to."""
+    """A store whose commits fail with `error`, while there is one."""
 
-    error: BaseException | None = None
+    def __init__(self, directory: Path | None) -> None:
+        super().__init__(directory)
+        self.error: BaseException | None = None
+        self._commit = self.journal.commit
+        self.journal.commit = self.commit  # type: ignore[method-assign]
 
-    def commit(self, uid: int, record: StoredRecord, answers: Sequence[NewResponse] = ()) -> None:
+    def commit(self, uid: int, record: StoredRecord, responses: Sequence[NewResponse] = ()) -> None:
         if self.error is not None:
             raise self.error
-        super().commit(uid, record, answers)
+        self._commit(uid, record, responses)
 
 
 def open_run(store: SqliteStore, background: Executor | None = None, snapshot_bytes: int = NEVER, **fields: Any) -> Run:
     """The run named "run", created if there is none."""
-    stored = store.find("run")
+    stored = store.runs.find("run")
     if stored is None:
-        stored = store.create("run", config(**fields).model_dump_json(), LAW, None, "2025-01-01T00:00:00+00:00")
+        stored = store.runs.create("run", config(**fields).model_dump_json(), LAW, None, "2025-01-01T00:00:00+00:00")
     return Run(stored, store, background or Now(), Limits(snapshot_bytes))
 
 
@@ -116,7 +123,7 @@ def directory(tmp_path: Path) -> Path:
 @pytest.fixture
 def small_graphs(monkeypatch: pytest.MonkeyPatch) -> None:
     """Runs begin graphs after few prompts."""
-    monkeypatch.setattr("memr_service.run.live_state.State", partial(State, crossover=12, step=6))
+    monkeypatch.setattr("memr_service.run.live_state.State", partial(State, graph_sizes=GraphSizes(12, 6)))
 
 
 # The main path
@@ -219,7 +226,7 @@ def test_a_request_id_is_answered_with_the_very_bytes_after_a_restart_too(direct
         for position, (name, answer) in enumerate(answers.items(), 1):
             stored = run.answered(name)
             assert stored is not None
-            assert (stored.answer, stored.body_digest, stored.position) == (answer, b"body", position)
+            assert (stored.response, stored.body_digest, stored.position) == (answer, b"body", position)
     store.close()
 
 
@@ -244,7 +251,7 @@ def test_several_requests_in_one_batch_get_their_own_items() -> None:
         assert answer["guards"] == {"rejected": [[] for _ in items]}
         stored = other.answered(str(number))
         assert stored is not None
-        assert stored.answer == part.body
+        assert stored.response == part.body
 
 
 def test_no_items_are_answered_with_empty_lists_and_make_no_record() -> None:
@@ -271,14 +278,14 @@ def restarted(run: Run, store: SqliteStore, directory: Path, snapshot_bytes: int
 def read_positions(store: SqliteStore, monkeypatch: pytest.MonkeyPatch) -> list[int]:
     """Positions of the records that are read from now on."""
     read: list[int] = []
-    original = SqliteStore.records
+    original = SqliteJournal.records
 
-    def spy(self: SqliteStore, uid: int, spans: Sequence[tuple[int, int, int]]) -> Iterator[StoredRecord]:
+    def spy(self: SqliteJournal, uid: int, spans: Sequence[tuple[int, int, int]]) -> Iterator[StoredRecord]:
         for record in original(self, uid, spans):
             read.append(record.position)
             yield record
 
-    monkeypatch.setattr(SqliteStore, "records", spy)
+    monkeypatch.setattr(SqliteJournal, "records", spy)
     return read
 
 
@@ -312,7 +319,7 @@ def test_a_run_is_recovered_from_its_journal_alone(directory: Path) -> None:
         reward(run, batch)
     before = everything(run)
     again, store = restarted(run, store, directory)
-    assert store.snapshots(run.uid) == []
+    assert store.snapshots.kept(run.uid) == []
     assert everything(again) == before
     twin = open_run(SqliteStore(None), max_prompts=5, max_completions=3)
     rewards = [values(reward(twin, batch)) for batch in sent]
@@ -333,8 +340,8 @@ def test_snapshots_are_taken_and_a_restart_reads_only_what_came_after(
     for _ in range(3):
         reward(run, next(sent))  # the memory goes on while the snapshot waits to be written
     later.work()
-    assert store.snapshots(run.uid) == [(0, position)]
-    snapshot = store.load_snapshot(run.uid, 0, position)
+    assert store.snapshots.kept(run.uid) == [(0, position)]
+    snapshot = store.snapshots.load(run.uid, 0, position)
     assert snapshot is not None
     state = State(run.config)
     state.restore(0, position, snapshot.arrays)
@@ -354,7 +361,7 @@ def test_damaged_snapshots_are_passed_over(directory: Path, damaged: int, monkey
     run = open_run(store, snapshot_bytes=10_000)
     for batch in batches(10, 60):
         reward(run, batch)
-    kept = store.snapshots(run.uid)
+    kept = store.snapshots.kept(run.uid)
     assert len(kept) == 2
     before = everything(run)
     for branch, position in kept[:damaged]:
@@ -379,14 +386,14 @@ def test_a_snapshot_that_cannot_be_written_is_tried_again_and_harms_nobody(
 
     run = open_run(store, snapshot_bytes=5_000)
     with monkeypatch.context() as patched:
-        patched.setattr(store, "save_snapshot", full)
+        patched.setattr(store.snapshots, "save", full)
         for batch in batches(11, 20):
             reward(run, batch)
     assert "a snapshot of run run failed" in caplog.text
-    assert store.snapshots(run.uid) == []
+    assert store.snapshots.kept(run.uid) == []
     for batch in batches(12, 20):
         reward(run, batch)
-    assert store.snapshots(run.uid)
+    assert store.snapshots.kept(run.uid)
     before = everything(run)
     again, store = restarted(run, store, directory)
     assert everything(again) == before
@@ -397,11 +404,11 @@ def test_closing_leaves_a_snapshot_where_the_journal_has_grown(directory: Path) 
     store = SqliteStore(directory)
     run = open_run(store, snapshot_bytes=1_000_000)
     run.close()
-    assert store.snapshots(run.uid) == []
+    assert store.snapshots.kept(run.uid) == []
     for batch in batches(13, 100):
         reward(run, batch)
     run.close()
-    assert store.snapshots(run.uid) == [(0, 100)]
+    assert store.snapshots.kept(run.uid) == [(0, 100)]
     again, store = restarted(run, store, directory)
     assert again.state.digest() == run.state.digest()
     store.close()
@@ -415,7 +422,7 @@ def test_a_journal_whose_records_do_not_follow_each_other_is_not_applied(directo
     last = [*run.records()][-1]
     forged = unseal(last.payload)
     payload = seal(Record(0, 4, forged.batch, forged.effects, forged.first_serial, parent=b"\1" * 32))[1]
-    store.commit(run.uid, StoredRecord(0, 4, payload))
+    store.journal.commit(run.uid, StoredRecord(0, 4, payload))
     with pytest.raises(Unavailable, match="inconsistent") as caught:
         open_run(store)
     assert caught.value.value == 4
@@ -435,9 +442,9 @@ def test_a_graph_is_built_beside_and_taken_into_use_at_a_recorded_position(small
         graphs = {side: len(memory.prompts.graphs) for side, memory in run.state.memories.items()}
         record = run.reward(batch, [Submission()]).record
         assert record is not None
-        for change in record.effects.index:
-            index_changes.append((number, change.memory, change.change, change.start, change.stop))
-        swapped = {change.memory for change in record.effects.index if change.change == "swap"}
+        for change in record.effects.index_changes:
+            index_changes.append((number, change.index, change.change, change.start, change.stop))
+        swapped = {change.index for change in record.effects.index_changes if change.change == "swap"}
         for side, before in graphs.items():
             if side not in swapped:
                 assert len(run.state.memories[side].prompts.graphs) == before
@@ -465,10 +472,10 @@ def test_a_replayed_run_has_the_same_graphs_and_gives_bit_equal_rewards(
             later.work()
         reward(run, batch)
     later.work()
-    ranges = {name: [(one.start, one.stop) for one in index.graphs] for name, index in run.state.indices().items()}
+    ranges = {name: [(one.start, one.stop) for one in index.graphs] for name, index in run.state.indexes.all().items()}
     assert all(ranges.values())
     assert len(ranges) == (4 if "value" in components else 2)
-    assert bool(store.snapshots(run.uid)) == (snapshot_bytes != NEVER)
+    assert bool(store.snapshots.kept(run.uid)) == (snapshot_bytes != NEVER)
     # Another process's worth: a copy of the directory, as a crash would leave it.
     copy = directory.with_name("copy")
     shutil.copytree(directory, copy)
@@ -484,7 +491,7 @@ def test_a_replayed_run_has_the_same_graphs_and_gives_bit_equal_rewards(
     twin_store = SqliteStore(copy)
     twin = open_run(twin_store, Now())
     assert everything(twin) == everything(run)
-    for name, index in twin.state.indices().items():
+    for name, index in twin.state.indexes.all().items():
         assert [(one.start, one.stop) for one in index.graphs] == ranges[name]
     for batch in sent[60:]:
         assert values(twin.evaluate(batch, Submission()).body) == values(run.evaluate(batch, Submission()).body)
@@ -527,14 +534,14 @@ def test_a_graph_that_others_have_replaced_since_a_snapshot_is_not_built_again(
     while not (prompts := run.state.memories) or not prompts["success"].prompts.graphs:
         reward(run, next(sent))
         later.work()
-    store.save_snapshot(run.uid, run._frozen())
+    store.snapshots.save(run.uid, run._frozen())
     run.state.thaw()
     first = prompts["success"].prompts.graphs[0]
     while first in prompts["success"].prompts.graphs:
         reward(run, next(sent))
         later.work()
     before = everything(run)
-    for module in (index_builds, state):
+    for module in (index_builds, index_set):
         monkeypatch.delattr(module, "build")  # whoever builds one fails
     again, store = restarted(run, store, directory)
     assert everything(again) == before
@@ -582,14 +589,14 @@ def test_closing_waits_for_a_snapshot_and_gives_up_graphs_that_have_not_been_beg
     store, later = SqliteStore(directory), Later()
     run = open_run(store, later, snapshot_bytes=8_000)
     sent = iter(batches(20, 200, prompts=300))
-    while {name for name, _ in later.jobs} != {"_build", "save_snapshot"}:
+    while {name for name, _ in later.jobs} != {"_build", "save"}:
         reward(run, next(sent))
     closing = threading.Thread(target=run.close)
     closing.start()
-    assert store.snapshots(run.uid) == []
-    later.work("save_snapshot")
+    assert store.snapshots.kept(run.uid) == []
+    later.work("save")
     closing.join()
-    assert store.snapshots(run.uid)
+    assert store.snapshots.kept(run.uid)
     later.work()
     assert not list(directory.glob("index/*/*.hnsw"))
     store.close()

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import threading
 import time
-from collections.abc import Callable, Coroutine, Iterator
+from collections.abc import Callable, Coroutine, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing, contextmanager
 from typing import Any
@@ -18,25 +18,30 @@ from memr_service.engine.run_thread import RunThread
 from memr_service.run.live_state import Limits
 from memr_service.run.run import Run, Submission
 from memr_service.state.state import State
-from memr_service.store.base import StoredRecord
+from memr_service.store.base import NewResponse, StoredRecord, StoredResponse
 from memr_service.store.sqlite import SqliteStore
 from support.batches import config, random_batch
 
 
 class Counting(SqliteStore):
-    """A store in memory that counts how often responses are looked up, and whose commits fail when told to."""
+    """A store in memory that counts how often responses are looked up, and whose commits fail with `error`, if any."""
 
-    looked_up = 0
-    error: BaseException | None = None
+    def __init__(self) -> None:
+        super().__init__(None)
+        self.looked_up = 0
+        self.error: BaseException | None = None
+        self._find, self._commit = self.responses.find, self.journal.commit
+        self.responses.find = self.find  # type: ignore[method-assign]
+        self.journal.commit = self.commit  # type: ignore[method-assign]
 
-    def answers(self, uid: int, request_id: str) -> list[Any]:
+    def find(self, uid: int, request_id: str) -> list[StoredResponse]:
         self.looked_up += 1
-        return super().answers(uid, request_id)
+        return self._find(uid, request_id)
 
-    def commit(self, uid: int, record: StoredRecord, answers: Any = ()) -> None:
+    def commit(self, uid: int, record: StoredRecord, responses: Sequence[NewResponse] = ()) -> None:
         if self.error is not None:
             raise self.error
-        super().commit(uid, record, answers)
+        self._commit(uid, record, responses)
 
 
 @contextmanager
@@ -56,7 +61,7 @@ def told(story: Callable[[RunThread], Coroutine[Any, Any, None]]) -> None:
 
 def with_run(story: Callable[[RunThread, RunRegistry, Run, Counting], Coroutine[Any, Any, None]]) -> None:
     """The same with a run."""
-    store = Counting(None)
+    store = Counting()
     with registry(store) as runs:
         thread = RunThread(runs)
 

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from memr_service.verifiers.verifiers import VERIFIERS, final_number
+from memr_service.verifiers import VERIFIERS
+from memr_service.verifiers.numeric import final_number
 
 from examples.grpo.tasks.files import Line, split
 from examples.grpo.tasks.task import Question

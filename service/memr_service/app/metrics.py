@@ -101,11 +101,12 @@ class Metrics:
         else:
             self._audits.set(sum(firing.values()))
         barriers, damaged = self._service.barriers.state(), await self._service.damaged_records()
+        shared = self._service.store.shared
         self._totals.values = {
             "timeouts": barriers.timeouts,
             "late": barriers.late,
             "damaged": damaged,
-            "conflicts": self._service.store.conflicts,
+            "conflicts": 0 if shared is None else shared.conflicts,
             "rewinds": self._service.rewinds(),
         }
         return generate_latest(self.registry)

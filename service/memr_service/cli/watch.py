@@ -10,7 +10,7 @@ from typing import Annotated, TypeVar
 
 import typer
 from memr_client import RewardClient
-from memr_client.errors import BadAnswer, DeadlineExceeded, Overloaded, ServiceUnreachable, Unavailable, UnknownRun
+from memr_client.errors import BadResponse, DeadlineExceeded, Overloaded, ServiceUnreachable, Unavailable, UnknownRun
 from memr_client.schemas import HistoryRow
 
 from memr_service.cli.options import HERE, ApiKey, RunName, Url
@@ -20,7 +20,7 @@ from memr_service.cli.terminal import remark
 
 T = TypeVar("T")
 
-PASSING = (ServiceUnreachable, BadAnswer, Unavailable, Overloaded, DeadlineExceeded, UnknownRun)
+PASSING = (ServiceUnreachable, BadResponse, Unavailable, Overloaded, DeadlineExceeded, UnknownRun)
 """What may end by itself: a server (or its proxy) that restarts or is busy, a run that its trainer has yet to begin."""
 
 

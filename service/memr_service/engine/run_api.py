@@ -23,7 +23,7 @@ from memr_service.run.presets import resolve
 from memr_service.run.run import Run
 from memr_service.settings import Settings
 from memr_service.state.record import Record
-from memr_service.store.base import Store
+from memr_service.store.capabilities import Store
 from memr_service.store.texts import Texts
 
 T = TypeVar("T")
@@ -44,7 +44,7 @@ class RunApi:
         limits = Limits(settings.snapshot_bytes, settings.journal_bytes, 60 * settings.idle_minutes)
         self._runs = RunRegistry(store, self._background, limits)
         self._thread = RunThread(self._runs)
-        self.barriers = BarrierManager(store, settings.address, self._thread, self._runs, self._keep_texts)
+        self.barriers = BarrierManager(store.leases, settings.address, self._thread, self._runs, self._keep_texts)
 
     # Runs
 

@@ -20,8 +20,10 @@ from memr_service.run.live_state import Limits, Rewound
 from memr_service.run.presets import LAW, differences
 from memr_service.run.response import drafts, to_store
 from memr_service.run.run import Run, stored_record
-from memr_service.state.record import Record, unseal
-from memr_service.store.base import AlreadyAnswered, Moved, Snapshot, Store, StoredCheckpoint, StoredRun
+from memr_service.state.codec import unseal
+from memr_service.state.record import Record
+from memr_service.store.base import AlreadyAnswered, Moved, Snapshot, StoredCheckpoint, StoredRun
+from memr_service.store.capabilities import Store
 from memr_service.store.lineage import clipped, lineage
 
 logger = logging.getLogger("memr.engine")
@@ -46,7 +48,7 @@ class RunRegistry:
 
     def opened(self, run_id: str) -> Run | None:
         """The run, if it is in memory and nobody else can have changed it (safe from any thread)."""
-        return None if self._store.shared else self._open.get(run_id)
+        return self._open.get(run_id) if self._store.shared is None else None
 
     def holds(self, run: Run) -> bool:
         """Whether a run is still in use (safe from any thread)."""
@@ -63,13 +65,13 @@ class RunRegistry:
             with self.using(run):
                 run.catch_up()
                 return run
-        if (stored := self._store.find(run_id)) is not None:
+        if (stored := self._store.runs.find(run_id)) is not None:
             self._open[run_id] = self._read(stored)
         return self._open.get(run_id)
 
     def describe(self) -> list[RunInfo]:
         """Describe all runs, by name."""
-        found = (self.find(stored.run_id) for stored in self._store.runs())
+        found = (self.find(stored.run_id) for stored in self._store.runs.all())
         return [run.info() for run in found if run is not None]
 
     def create(self, run_id: str, config: RunConfig, encoder: dict[str, Any] | None) -> tuple[RunInfo, bool]:
@@ -85,7 +87,7 @@ class RunRegistry:
         if run.config == config:
             return run.info(), created
         if run.state.position == 0:
-            self._store.replace(run.uid, config.model_dump_json(), _packed(encoder))
+            self._store.runs.replace(run.uid, config.model_dump_json(), _packed(encoder))
             self.forget(run)
         else:
             fields = differences(run.config, config)
@@ -101,7 +103,7 @@ class RunRegistry:
     def _create(self, run_id: str, config: RunConfig, encoder: dict[str, Any] | None) -> bool:
         """Create a run; False if another process has just done so."""
         try:
-            self._store.create(run_id, config.model_dump_json(), LAW, _packed(encoder), _now())
+            self._store.runs.create(run_id, config.model_dump_json(), LAW, _packed(encoder), _now())
         except Conflict:
             return False
         return True
@@ -160,7 +162,7 @@ class RunRegistry:
     def delete(self, run: Run) -> None:
         """Remove a run with all it has."""
         self.forget(run)
-        self._store.delete(run.uid)
+        self._store.runs.delete(run.uid)
 
     def close(self) -> None:
         """Leave a snapshot of each run."""
@@ -182,23 +184,23 @@ class RunRegistry:
     def set_checkpoint(self, run: Run, name: str, step: int | None) -> Checkpoint:
         """Name the run's present position; a name that exists moves. Nothing is copied."""
         stored = StoredCheckpoint(name, run.branch, run.state.position, step, _now())
-        self._store.set_checkpoint(run.uid, stored)
+        self._store.checkpoints.set(run.uid, stored)
         return Checkpoint(**vars(stored))
 
     def checkpoints(self, run: Run) -> list[Checkpoint]:
         """A run's checkpoints, the oldest first."""
-        return [Checkpoint(**vars(stored)) for stored in self._store.checkpoints(run.uid)]
+        return [Checkpoint(**vars(stored)) for stored in self._store.checkpoints.all(run.uid)]
 
     def delete_checkpoint(self, run: Run, name: str) -> None:
         """Remove a name; the history it named stays."""
         self._checkpoint(run, name)
-        self._store.delete_checkpoint(run.uid, name)
+        self._store.checkpoints.delete(run.uid, name)
 
     def restore(self, run: Run, name: str) -> RunInfo:
         """Bring the run back to a checkpoint, on a new branch; the abandoned one stays readable (L13)."""
         checkpoint = self._checkpoint(run, name)
         run.close()
-        self._store.add_branch(run.uid, checkpoint.branch, checkpoint.position)
+        self._store.journal.add_branch(run.uid, checkpoint.branch, checkpoint.position)
         self.forget(run)
         return self._existing(run.stored.run_id).info()
 
@@ -207,10 +209,10 @@ class RunRegistry:
         spans = run.lineage
         if name is not None:
             checkpoint = self._checkpoint(run, name)
-            spans = lineage(self._store.branches(run.uid), checkpoint.branch, checkpoint.position)
+            spans = lineage(self._store.journal.branches(run.uid), checkpoint.branch, checkpoint.position)
         records = (
             (replace(unseal(stored.payload), branch=0), stored.payload)
-            for stored in self._store.records(run.uid, clipped(spans, run.base))
+            for stored in self._store.journal.records(run.uid, clipped(spans, run.base))
         )
         return self._copy(run_id, run.stored.config, run.stored.encoder, _now(), records, self._base(run))
 
@@ -233,8 +235,10 @@ class RunRegistry:
         """What the first records kept follow; None where the journal is whole."""
         if not run.base:
             return None
-        branch = next(branch for branch, position in self._store.snapshots(run.uid) if position == run.base)
-        found = self._store.load_snapshot(run.uid, branch, run.base)
+        snapshots = self._store.snapshots
+        assert snapshots is not None, "a journal is bounded only where snapshots are kept"
+        branch = next(branch for branch, position in snapshots.kept(run.uid) if position == run.base)
+        found = snapshots.load(run.uid, branch, run.base)
         if found is None:
             raise Unavailable(
                 f"The snapshot where the journal of run {run.stored.run_id!r} begins is damaged.",
@@ -257,11 +261,11 @@ class RunRegistry:
             (stored_record(replace(one, branch=0), payload), [*to_store(one, drafts(run_id, one))])
             for one, payload in records
         )
-        self._store.restore(run_id, config, LAW, encoder, created_at, stored, base)
+        self._store.runs.restore(run_id, config, LAW, encoder, created_at, stored, base)
         return self._existing(run_id).info()
 
     def _checkpoint(self, run: Run, name: str) -> StoredCheckpoint:
-        known = {one.name: one for one in self._store.checkpoints(run.uid)}
+        known = {one.name: one for one in self._store.checkpoints.all(run.uid)}
         if name not in known:
             raise UnknownCheckpoint(
                 f"Run {run.stored.run_id!r} has no checkpoint {name!r}.",

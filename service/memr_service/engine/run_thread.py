@@ -149,7 +149,7 @@ def _replay(run: Run, submission: Submission) -> Response | None:
     if submission.request_id is None or (stored := run.answered(submission.request_id)) is None:
         return None
     require_same_body(submission.request_id, submission.body_digest, stored.body_digest)
-    return Response(stored.answer, replayed=True)
+    return Response(stored.response, replayed=True)
 
 
 def _evaluate(run: Run, batch: Batch, submission: Submission, begin_by: float | None) -> Response:

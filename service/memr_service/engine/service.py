@@ -27,7 +27,7 @@ from memr_service.run.response import Response
 from memr_service.run.run import Submission
 from memr_service.settings import Settings
 from memr_service.store import open_store
-from memr_service.store.base import Store
+from memr_service.store.capabilities import Store
 
 T = TypeVar("T")
 
@@ -158,7 +158,7 @@ class Service(RunApi):
 
     async def damaged_records(self) -> int:
         """Records that were cut from journals since the service began, for metrics."""
-        return sum(damage.records for damage in await self._thread.ask(self.store.damages))
+        return sum(damage.records for damage in await self._thread.ask(self.store.journal.damages))
 
     def rewinds(self) -> int:
         """How often a run was found to have lost records in a shared store, for metrics."""

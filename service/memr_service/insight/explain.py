@@ -7,14 +7,14 @@ from dataclasses import replace
 import numpy as np
 from memr_client.schemas import Component, ComponentTerm, Explanation, MemoryRead, Neighbour, RunConfig, WindowPlace
 
-from memr_service.memory import View
-from memr_service.memory.view import exact_cosines
+from memr_service.memory import View, reading
+from memr_service.memory.cosine import exact_cosines
 from memr_service.rewards import shaping, staging, write_gates
 from memr_service.rewards.components.exploit import exploit
 from memr_service.rewards.guards.scaling import TRIMMED
 from memr_service.state.record import Batch, Effects, Record
-from memr_service.state.state import SIDES, State, window_size
-from memr_service.state.window import slide
+from memr_service.state.state import SIDES, State
+from memr_service.state.window import slide, window_size
 
 
 def explain(
@@ -85,7 +85,9 @@ def read_pinned(state: State, record: Record, item: int, most: int) -> dict[str,
 def _reading(
     view: View, config: RunConfig, batch: Batch, item: int, most: int, hold: bool, first_serial: int
 ) -> MemoryRead:
-    found = view.read(batch.keys, batch.prompts, batch.prompt_of, config.k, config.min_similarity, hold_one_out=hold)
+    found = reading.read(
+        view, batch.keys, batch.prompts, batch.prompt_of, config.k, config.min_similarity, hold_one_out=hold
+    )
     mine = next(one for one in found if item in one.items)
     held = int(mine.held[np.flatnonzero(mine.items == item)[0]])
     units = np.ones(len(mine.entries), np.int64) if mine.units is None else mine.units.copy()

@@ -11,7 +11,8 @@ from memr_client.errors import InvalidRequest
 
 from memr_service.engine.service import Service
 from memr_service.run.run import Run
-from memr_service.state.record import Record, unseal
+from memr_service.state.codec import unseal
+from memr_service.state.record import Record
 from memr_service.state.state import State
 from memr_service.store.base import StoredRecord
 

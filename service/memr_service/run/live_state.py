@@ -15,9 +15,11 @@ from memr_client.schemas import RunConfig
 
 from memr_service.run.index_builds import IndexBuilds
 from memr_service.run.malloc import give_back
-from memr_service.state.record import Record, unseal
+from memr_service.state.codec import unseal
+from memr_service.state.record import Record
 from memr_service.state.state import State
-from memr_service.store.base import Moved, Snapshot, Store, StoredRecord, StoredRun, Tip
+from memr_service.store.base import Moved, Snapshot, StoredRecord, StoredRun, Tip
+from memr_service.store.capabilities import Store
 from memr_service.store.lineage import clipped, holds, lineage
 
 logger = logging.getLogger("memr.run")
@@ -47,10 +49,10 @@ class LiveState:
     def __init__(self, stored: StoredRun, store: Store, background: Executor, limits: Limits) -> None:
         self.stored = stored
         self.config = RunConfig.model_validate_json(stored.config)
-        self.lineage = lineage(store.branches(stored.uid))
+        self.lineage = lineage(store.journal.branches(stored.uid))
         self._store = store
         self._background = background
-        self.graphs = IndexBuilds(stored, store, background, self.config.seed)
+        self.graphs = IndexBuilds(stored, store.index_files, background, self.config.seed)
         self._limits = limits
         self._base = stored.base
         self._journal_bytes = 0
@@ -95,18 +97,23 @@ class LiveState:
 
     def records(self, upto: int = 2**62, after: int = 0) -> Iterator[StoredRecord]:
         """The run's journal along its own history, as far as it is kept: behind position `after`, and up to `upto`."""
-        return self._store.records(self.uid, clipped(self.lineage, max(after, self._base), upto))
+        return self._store.journal.records(self.uid, clipped(self.lineage, max(after, self._base), upto))
 
     def snapshot(self, upto: int = 2**62) -> Snapshot | None:
         """The newest state kept of this history, of those not after position `upto`."""
         return next(self._kept(upto), None)
 
     def _kept(self, upto: int = 2**62) -> Iterator[Snapshot]:
-        for branch, position in self._store.snapshots(self.uid):
-            if position <= upto and self._holds(branch, position):
-                found = self._store.load_snapshot(self.uid, branch, position)
+        for branch, position in self._listed():
+            if position <= upto and self._store.snapshots is not None:
+                found = self._store.snapshots.load(self.uid, branch, position)
                 if found is not None:
                     yield found
+
+    def _listed(self) -> list[tuple[int, int]]:
+        """(branch, position) of the snapshots kept of this history, newest first."""
+        kept = [] if self._store.snapshots is None else self._store.snapshots.kept(self.uid)
+        return [one for one in kept if self._holds(*one)]
 
     def catch_up(self) -> bool:
         """Apply what other processes have committed since; whether there was anything.
@@ -116,14 +123,14 @@ class LiveState:
                 config or a later beginning; or (Rewound) records are gone that this process has seen.
             UnknownRun: it was deleted.
         """
-        tip = self._store.tip(self.uid)
-        if tip is None:
+        if self._store.shared is None:
             return False
+        tip = self._store.shared.tip(self.uid)
         before, self._base = self.state.position, tip.run.base
         if tip.branch != self.branch or tip.run.config != self.stored.config or self._base > before:
             raise Moved(f"run {self.stored.run_id!r} was changed by another process.", value=tip.position)
         try:
-            for stored in self._store.records(self.uid, [(tip.branch, before, tip.position)]):
+            for stored in self._store.journal.records(self.uid, [(tip.branch, before, tip.position)]):
                 self._after(self._follow(stored), len(stored.payload))
             self._require(tip)
         except ValueError as error:
@@ -151,13 +158,13 @@ class LiveState:
         if self.state.position < self.lineage[-1][1]:
             # Damage was cut before the newest branch began: go on from what is left.
             parent = next(branch for branch, after, upto in self.lineage if after <= self.state.position <= upto)
-            self._store.add_branch(self.uid, parent, self.state.position)
-            self.lineage = lineage(self._store.branches(self.uid))
+            self._store.journal.add_branch(self.uid, parent, self.state.position)
+            self.lineage = lineage(self._store.journal.branches(self.uid))
 
     def _read(self, newest: Snapshot | None) -> None:
         """Become what a snapshot and the records after it say. `ValueError` where they do not belong together."""
         self._state = State(self.config)
-        self._state.find_graph = partial(self.graphs.find, self._state)
+        self._state.indexes.find_graph = partial(self.graphs.find, self._state)
         self._journal_bytes = 0
         at = self._snapshot_at = 0 if newest is None else newest.position
         if at < self._base:
@@ -167,14 +174,15 @@ class LiveState:
                 limit=self._base,
                 remedy="Import the run from an export, or restore the data directory from a backup.",
             )
-        with self.state.graphs_at_the_end():
+        with self.state.indexes.deferred():
             if newest is not None:
                 self._pace(newest)
                 self.state.restore(newest.branch, newest.position, newest.arrays)
-            for stored in self._store.records(self.uid, clipped(self.lineage, at)):
+            for stored in self._store.journal.records(self.uid, clipped(self.lineage, at)):
                 self._follow(stored)
                 self._journal_bytes += len(stored.payload)
-            self._require(self._store.tip(self.uid))
+            if self._store.shared is not None:
+                self._require(self._store.shared.tip(self.uid))
 
     def _follow(self, stored: StoredRecord) -> Record:
         """Apply the journal's next record. `ValueError` where it is none, or does not follow the state."""
@@ -184,9 +192,9 @@ class LiveState:
         self.state.apply(record)
         return record
 
-    def _require(self, tip: Tip | None) -> None:
+    def _require(self, tip: Tip) -> None:
         """`ValueError` unless the state is on the history that ends in `tip`: in a shared store some may get lost."""
-        if tip is not None and tip.branch == self.branch:
+        if tip.branch == self.branch:
             here, there = self.state.position, tip.position
             if here > there or (here == there and tip.chain not in (b"", self.state.chain)):
                 raise ValueError(f"record {here} is not the one that was here before")
@@ -198,13 +206,13 @@ class LiveState:
             self._snapshot.exception()
             self._tend()
         self.graphs.close()
-        if self._journal_bytes > self._limits.snapshot_bytes // 16:
-            self._store.save_snapshot(self.uid, self._frozen())
+        if self._store.snapshots is not None and self._journal_bytes > self._limits.snapshot_bytes // 16:
+            self._store.snapshots.save(self.uid, self._frozen())
             self.state.thaw()
 
     def _after(self, record: Record, size: int) -> None:
         """What an applied record, of so many bytes, gives cause to."""
-        self.graphs.follow(record.effects.index, self.state)
+        self.graphs.follow(record.effects.index_changes, self.state)
         self._journal_bytes += size
         if self._journal_bytes >= self._snapshot_after and self._snapshot is None:
             self._take_snapshot()
@@ -222,17 +230,17 @@ class LiveState:
     def _trim(self) -> None:
         """Where the journal is bounded: drop the records a snapshot stands for, but none that a checkpoint needs."""
         bound = self._limits.journal_bytes
-        if not bound or self._store.journal_bytes(self.uid) <= bound:
+        if not bound or self._store.journal.size(self.uid) <= bound:
             return
-        kept = [position for branch, position in self._store.snapshots(self.uid) if self._holds(branch, position)]
-        checkpoints = self._store.checkpoints(self.uid)
+        kept = [position for _, position in self._listed()]
+        checkpoints = self._store.checkpoints.all(self.uid)
         if len(kept) < 2 or any(
             one.position < kept[1] or not self._holds(one.branch, one.position) for one in checkpoints
         ):
             return
         ends = {branch: upto for branch, _, upto in self.lineage}
-        abandoned = [(one.branch, ends.get(one.branch, 0), 2**62) for one in self._store.branches(self.uid)]
-        self._store.trim(self.uid, [*clipped(self.lineage, 0, kept[1]), *abandoned], kept[1])
+        abandoned = [(one.branch, ends.get(one.branch, 0), 2**62) for one in self._store.journal.branches(self.uid)]
+        self._store.journal.trim(self.uid, [*clipped(self.lineage, 0, kept[1]), *abandoned], kept[1])
         self._base = kept[1]
 
     def _holds(self, branch: int, position: int) -> bool:
@@ -240,14 +248,14 @@ class LiveState:
         return holds(self.lineage, branch, position)
 
     def _take_snapshot(self) -> None:
+        if self._store.snapshots is None:
+            return
         known, self._snapshot_at, self._journal_bytes = self._snapshot_at, self.state.position, 0
-        if self._store.shared and any(
-            kept[1] > known and self._holds(*kept) for kept in self._store.snapshots(self.uid)
-        ):
+        if self._store.shared is not None and any(position > known for _, position in self._listed()):
             return  # another process has taken one meanwhile
         frozen = self._frozen()
         self._pace(frozen)
-        self._snapshot = self._background.submit(self._store.save_snapshot, self.uid, frozen)
+        self._snapshot = self._background.submit(self._store.snapshots.save, self.uid, frozen)
 
     def _pace(self, last: Snapshot) -> None:
         """How much journal may gather before the next snapshot."""

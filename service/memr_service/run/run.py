@@ -18,8 +18,10 @@ from memr_service.rewards.shaping import rejection_warnings
 from memr_service.run import history
 from memr_service.run.live_state import Limits, LiveState
 from memr_service.run.response import Draft, Response, drafts, to_store
-from memr_service.state.record import Batch, Effects, Record, Seat, seal
-from memr_service.store.base import AlreadyAnswered, Moved, NewResponse, Store, StoredRecord, StoredResponse, StoredRun
+from memr_service.state.codec import seal
+from memr_service.state.record import Batch, Effects, Record, Seat
+from memr_service.store.base import AlreadyAnswered, Moved, NewResponse, StoredRecord, StoredResponse, StoredRun
+from memr_service.store.capabilities import Store
 from memr_service.store.lineage import clipped
 
 
@@ -103,7 +105,7 @@ class Run(LiveState):
         names = [name for name in names if name in self.state.open_groups]
         if not names or self.state.dimension is None:
             return None
-        return self.reward(Batch.of_nothing(self.state.dimension), [], names).record
+        return self.reward(Batch.empty(self.state.dimension), [], names).record
 
     def evaluate(self, batch: Batch, submission: Submission) -> Response:
         """Rewards for a batch that leaves no trace (L10)."""
@@ -119,11 +121,11 @@ class Run(LiveState):
 
     def nothing(self) -> Response:
         """The answer to a request of no items: empty lists, no record."""
-        return self.evaluate(Batch.of_nothing(self.state.dimension or 1), Submission(started=time.perf_counter()))
+        return self.evaluate(Batch.empty(self.state.dimension or 1), Submission(started=time.perf_counter()))
 
     def answered(self, request_id: str) -> StoredResponse | None:
         """What a request id was answered with on this run's own history (L12)."""
-        found = self._store.answers(self.uid, request_id)
+        found = self._store.responses.find(self.uid, request_id)
         return next((one for one in found if self._holds(one.branch, one.position)), None)
 
     def info(self, *, digest: bool = False) -> RunInfo:
@@ -150,7 +152,7 @@ class Run(LiveState):
         unpacked = (
             history.unpack(columns, span[0])
             for span in clipped(self.lineage, max(after, self._base))
-            for columns in self._store.columns(self.uid, [span])
+            for columns in self._store.journal.columns(self.uid, [span])
         )
         return list(islice(history.rows(unpacked, self.config.weights), limit))
 
@@ -165,7 +167,7 @@ class Run(LiveState):
                 branch=self.branch,
                 position=self.state.position + 1,
                 batch=batch,
-                effects=replace(effects, warnings=warnings, index=self.graphs.changes(self.state)),
+                effects=replace(effects, warnings=warnings, index_changes=self.graphs.changes(self.state)),
                 first_serial=self.state.serial,
                 parent=self.state.chain,
                 seats=[Seat(one.request_id, one.body_digest, one.items) for one in submissions],
@@ -178,7 +180,7 @@ class Run(LiveState):
         """A request's response with all its timings, which also replaces the stored one that lacks them."""
         response = draft.response(one.all_timings(timing_ms))
         if one.request_id is not None:
-            self._store.amend_answer(self.uid, one.request_id, response.body)
+            self._store.responses.amend(self.uid, one.request_id, response.body)
         return response
 
     def check_dimension(self, batch: Batch) -> None:
@@ -195,7 +197,7 @@ class Run(LiveState):
     def _commit(self, record: Record, payload: bytes, given: Sequence[NewResponse]) -> bool:
         """Make a record durable; False if another process came first, so that it has to be made anew."""
         try:
-            self._store.commit(self.uid, stored_record(record, payload), given)
+            self._store.journal.commit(self.uid, stored_record(record, payload), given)
         except AlreadyAnswered:
             raise
         except Moved:

@@ -11,7 +11,9 @@ from collections.abc import Sequence
 
 from memr_client.errors import InvalidRequest
 
-from memr_service.verifiers.verifiers import VERIFIERS, math, unreadable
+from memr_service.verifiers import VERIFIERS
+from memr_service.verifiers.math import math
+from memr_service.verifiers.unreadable import unreadable
 
 logger = logging.getLogger("memr.app")
 

@@ -15,7 +15,7 @@ from memr_service.app.context import Caller, InContext, RunId
 from memr_service.app.openapi import FILE, GUARDED, body_of, file_body, problems
 from memr_service.app.openrlhf import check_pattern
 from memr_service.insight.calibration import calibrate
-from memr_service.verifiers.verifiers import require
+from memr_service.verifiers import require
 
 router = APIRouter(prefix="/runs", tags=["runs"])
 

@@ -1,6 +1,6 @@
 """Who keeps a run's barrier where several services share its store: those who wait for each other meet in one place.
 
-The first service that is asked keeps it, until it ends or has not been heard of for `KEEP_S`. The others pass requests
+The first service that is asked keeps it, until it ends or has not been heard of for `LEASE_S`. The others pass requests
 on to it. Who waits when a keeper dies gets no answer, and forms the round again at the next keeper (L11). A keeper that
 was only slow cannot commit any more once there is another: the store refuses it.
 """
@@ -14,7 +14,7 @@ from collections.abc import Callable
 
 from memr_client.errors import ProblemError, Unavailable
 
-from memr_service.store.base import KEEP_S, Store
+from memr_service.store.capabilities import LEASE_S, Leases
 
 
 class HeldElsewhere(Unavailable):
@@ -34,9 +34,10 @@ class HeldElsewhere(Unavailable):
 class BarrierLease:
     """The barriers that this service keeps. Used in the event loop's thread, but for `forget`."""
 
-    def __init__(self, store: Store, address: str, lost: Callable[[int], None]) -> None:
-        """`address`: where other services find this one. `lost` is told of a run whose barrier another keeps now."""
-        self._store = store
+    def __init__(self, leases: Leases | None, address: str, lost: Callable[[int], None]) -> None:
+        """`leases`: None if no other service shares the store. `address`: where other services find this one. `lost` is
+        told of a run whose barrier another keeps now."""
+        self._leases = leases
         self._address = address
         self._lost = lost
         self._until: dict[int, float] = {}  # uid -> until when (`time.monotonic`) nobody else can keep it
@@ -48,16 +49,18 @@ class BarrierLease:
         Raises:
             Elsewhere: another service does.
         """
-        if not self._store.shared or time.monotonic() < self._until.get(uid, 0):
+        if self._leases is None or time.monotonic() < self._until.get(uid, 0):
             return
-        if (address := await self._keep(uid)) is not None:
+        if (address := await self._keep(self._leases, uid)) is not None:
             raise HeldElsewhere(run_id, uid, address)
         if self._renewing is None:
-            self._renewing = asyncio.create_task(self._renew())
+            self._renewing = asyncio.create_task(self._renew(self._leases))
 
     async def stays(self, elsewhere: HeldElsewhere) -> bool:
         """Whether the barrier is still kept where it was."""
-        return await asyncio.to_thread(self._store.keeper, elsewhere.uid) == elsewhere.address
+        if self._leases is None:
+            return False
+        return await asyncio.to_thread(self._leases.holder, elsewhere.uid) == elsewhere.address
 
     def forget(self, uid: int) -> None:
         """Keep it no longer than until its time is over (safe from any thread)."""
@@ -68,24 +71,24 @@ class BarrierLease:
         if self._renewing is not None:
             self._renewing.cancel()
             self._renewing = None
-        while self._until:
+        while self._leases is not None and self._until:
             uid, _ = self._until.popitem()
             with contextlib.suppress(ProblemError):
-                await asyncio.to_thread(self._store.release, uid)
+                await asyncio.to_thread(self._leases.release, uid)
 
-    async def _keep(self, uid: int) -> str | None:
+    async def _keep(self, leases: Leases, uid: int) -> str | None:
         asked = time.monotonic()
-        address = await asyncio.to_thread(self._store.keep, uid, self._address)
+        address = await asyncio.to_thread(leases.acquire, uid, self._address)
         if address is None:
-            self._until[uid] = asked + KEEP_S
+            self._until[uid] = asked + LEASE_S
         elif self._until.pop(uid, None) is not None:
             self._lost(uid)
         return address
 
-    async def _renew(self) -> None:
+    async def _renew(self, leases: Leases) -> None:
         while self._until:
-            await asyncio.sleep(KEEP_S / 3)
+            await asyncio.sleep(LEASE_S / 3)
             for uid in list(self._until):
                 with contextlib.suppress(ProblemError):  # it goes on trying: nobody else reaches the store either
-                    await self._keep(uid)
+                    await self._keep(leases, uid)
         self._renewing = None

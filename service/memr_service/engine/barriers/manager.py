@@ -16,7 +16,7 @@ from memr_service.engine.run_registry import RunRegistry
 from memr_service.engine.run_thread import RunThread, shutting_down
 from memr_service.run.run import Run
 from memr_service.state.record import Record
-from memr_service.store.base import Store
+from memr_service.store.capabilities import Leases
 
 Written = Callable[[Run, Record, Sequence[str], Sequence[str]], None]
 """Called with each record and the texts of its items: prompts and whole completions."""
@@ -25,9 +25,11 @@ Written = Callable[[Run, Record, Sequence[str], Sequence[str]], None]
 class BarrierManager:
     """Where the requests of each run wait for each other. Used in the event loop's thread, but for `forget`."""
 
-    def __init__(self, store: Store, address: str, thread: RunThread, runs: RunRegistry, written: Written) -> None:
+    def __init__(
+        self, leases: Leases | None, address: str, thread: RunThread, runs: RunRegistry, written: Written
+    ) -> None:
         """`address`: where other services find this one."""
-        self.keeper = BarrierLease(store, address, self._drop)
+        self.keeper = BarrierLease(leases, address, self._drop)
         self._thread = thread
         self._runs = runs
         runs.on_forget.append(self.forget)

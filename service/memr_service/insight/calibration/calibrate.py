@@ -11,7 +11,7 @@ from memr_client.schemas import Calibration
 from memr_service.engine.service import Service
 from memr_service.insight.calibration.rules import NEEDED, propose
 from memr_service.insight.calibration.survey import Survey
-from memr_service.state.record import unseal
+from memr_service.state.codec import unseal
 
 
 async def calibrate(service: Service, run_id: str) -> Calibration:

@@ -139,7 +139,7 @@ class DashboardQueries:
         return [
             history.unpack(packed, span[0])
             for span in clipped(run.lineage, max(after, run.base), upto)
-            for packed in self._service.store.columns(run.uid, [span])
+            for packed in self._service.store.journal.columns(run.uid, [span])
         ]
 
     async def _texts(self, uid: int, serials: Sequence[int]) -> dict[int, tuple[str | None, str | None]]:

@@ -99,8 +99,8 @@ def replay(
     for record in records:
         scored = score(state, record.batch, write=True, expired=_expired(state, record))
         # The run took its graphs into use when they were built, which the record tells; any other state has its own.
-        index = record.effects.index if own else [*_index_changes(state)]
-        effects = replace(scored, index=index, warnings=record.effects.warnings)
+        changes = record.effects.index_changes if own else [*_index_changes(state)]
+        effects = replace(scored, index_changes=changes, warnings=record.effects.warnings)
         yield Replayed(record, effects)
         state.apply(replace(record, effects=effects, first_serial=state.serial))
 
@@ -117,7 +117,7 @@ def _expired(state: State, record: Record) -> list[bytes]:
 
 def _index_changes(state: State) -> Iterator[IndexChange]:
     """A graph that is due is built on the spot."""
-    for name, index in state.indices().items():
+    for name, index in state.indexes.all().items():
         if wanted := index.next_graph():
             yield IndexChange(name, "build", *wanted)
             yield IndexChange(name, "swap", *wanted)

@@ -1,4 +1,4 @@
-"""The one SQLite file of a store: what is in it, how it is opened and written, and what its errors mean."""
+"""The SQLite file of a store: its schema, how it is opened and written, and what its errors mean."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import os
 import sqlite3
 import struct
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -17,7 +17,7 @@ from memr_client.errors import InternalError, StoreFull, Unavailable
 
 logger = logging.getLogger("memr.store")
 
-APPLICATION = 0x6D656D72  # "memr", in the file's header: tells our files from other programs'
+APPLICATION = 0x6D656D72  # "memr", in the file's header: other programs' files have another number
 VERSION = 1
 
 SCHEMA = """
@@ -48,24 +48,24 @@ CREATE TABLE checkpoints (
 PAGE = 8192
 """Bytes of a page of the database and of its write-ahead log."""
 TIDY_PAGES = 250
-"""The log is written into the database, when nobody waits, once it has about so many pages: it takes some 3 ms, once in
-eight commits of 200 kB. For 1000 pages it would take 10 ms, a quarter as often."""
+"""Pages in the log from which on `tidy` writes it into the database. That takes about 3 ms, once in eight commits of
+200 kB; for 1000 pages it would take 10 ms, a quarter as often."""
 WAL_PAGES = 1000
-"""A commit that finds so many does it itself."""
+"""Pages in the log from which on a commit writes it into the database itself."""
 COMMIT_PAGES = 7
-"""A commit puts about so many pages into the log besides what it carries."""
+"""Pages that a commit puts into the log besides what it carries, about."""
 WAL_BYTES = 64 << 20
-"""A file of the log that has grown larger is cut when the log is written anew."""
+"""A log file that has grown larger than this is cut when the log starts again from its beginning."""
 
 NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
 
 class Database:
-    """A connection to `file` (made if need be; None: in memory), on which nothing is half done.
+    """A connection to `file` (created if it does not exist; None: in memory). Transactions are all or nothing.
 
-    Durable: a commit is on the disk when it returns (write-ahead log, synchronous=FULL). The connection may be used
-    from any thread, but by one at a time. SQLite's locking stays in its normal mode, not `exclusive`: a forked child
-    that closes its copy of the connection would then believe it held the lock, and delete the log under its parent.
+    A commit is on the disk when it returns (write-ahead log, synchronous=FULL). The connection may be used from any
+    thread, but by one at a time. SQLite's locking stays in its normal mode, not `exclusive`: a forked child that closes
+    its copy of the connection would then believe it held the lock, and delete the log under its parent.
 
     Raises:
         StoreFull: no room. Unavailable: damaged, not memr's, written by a newer memr, or unreadable.
@@ -73,6 +73,10 @@ class Database:
 
     def __init__(self, file: Path | None) -> None:
         self.file = file
+        self.on_begin: list[Callable[[], None]] = []
+        """Called at the beginning of each transaction, to write what has been waiting for one."""
+        self.on_commit: list[Callable[[], None]] = []
+        """Called once a transaction is durable."""
         self._logged = 0
         with translated(file):
             written = 0 if file is None else _frames_written(file.with_name(file.name + "-wal"))
@@ -85,24 +89,26 @@ class Database:
                 raise
         if written > frames >= 0:
             torn = written - frames
-            logger.warning("%s ended in %d pages of a commit that is torn or damaged; they are left out", file, torn)
+            logger.warning("%s ended in %d pages of a commit that is torn or damaged; they are ignored", file, torn)
 
     def rows(self, statement: str, *values: object) -> list[Any]:
-        """Run a statement; all its rows."""
+        """Run a statement and return all its rows."""
         with translated(self.file):
             return self._connection.execute(statement, values).fetchall()
 
     def write(self, statement: str, *values: object) -> sqlite3.Cursor:
-        """Run a statement that changes something; its cursor knows `lastrowid` and `rowcount`."""
+        """Run a statement that changes something; its cursor has `lastrowid` and `rowcount`."""
         self._logged += sum(len(value) for value in values if isinstance(value, bytes))
         with translated(self.file):
             return self._connection.execute(statement, values)
 
     @contextmanager
     def transaction(self) -> Iterator[None]:
-        """What is written within becomes durable at its end, or, if anything raises, not at all."""
+        """Make everything written inside durable at the end, or, if anything raises, nothing."""
         self.write("BEGIN IMMEDIATE")
         try:
+            for write in self.on_begin:
+                write()
             yield
             self.write("COMMIT")
             self._logged += COMMIT_PAGES * PAGE
@@ -110,15 +116,17 @@ class Database:
             if self._connection.in_transaction:  # a full disk may have ended it already
                 self.write("ROLLBACK")
             raise
+        for written in self.on_commit:
+            written()
 
     def tidy(self) -> None:
-        """Write the log into the database if it has `TIDY_PAGES`, so that no commit has to."""
+        """Write the log into the database if it has `TIDY_PAGES`, so that no commit has to do it."""
         if self._logged >= TIDY_PAGES * PAGE:
             self._logged = 0
             self.rows("PRAGMA wal_checkpoint(PASSIVE)")
 
     def reclaim(self) -> None:
-        """Give the room of what was deleted back to the disk, in steps that keep the log small."""
+        """Give the space of deleted rows back to the disk, in steps that keep the log small."""
         free = self.rows("PRAGMA freelist_count")[0][0]
         with translated(self.file):
             for _ in range(0, free, WAL_PAGES):
@@ -126,7 +134,7 @@ class Database:
         self.rows("PRAGMA wal_checkpoint(TRUNCATE)")
 
     def close(self) -> None:
-        """Write the log into the database and close both. Again: does nothing."""
+        """Write the log into the database and close both. A second call does nothing."""
         self._connection.close()
 
 
@@ -144,7 +152,7 @@ def _prepare(db: sqlite3.Connection, file: Path | None) -> None:
         )
     for pragma in (
         f"page_size = {PAGE}",
-        "auto_vacuum = INCREMENTAL",  # so that a deleted run gives its room back
+        "auto_vacuum = INCREMENTAL",  # so that a deleted run's space can be given back
         "journal_mode = WAL",
         "synchronous = FULL",
         "foreign_keys = ON",
@@ -160,8 +168,9 @@ def _prepare(db: sqlite3.Connection, file: Path | None) -> None:
 def _frames_written(wal: Path) -> int:
     """How many page frames the write-ahead log holds since its last reset, whole or not.
 
-    SQLite reads as far as the checksums hold and says nothing of the rest; the difference tells of a torn tail.
-    Format: a header of 32 bytes (page size at 8, two salts at 16), then frames of 24 bytes (salts at 8) and a page.
+    SQLite reads as far as the checksums match and does not report the rest. More frames here than SQLite read mean that
+    the log's end is torn. Format: a header of 32 bytes (page size at 8, two salts at 16), then frames of 24 bytes
+    (salts at 8) and a page each.
     """
     count = 0
     if wal.exists():
@@ -175,7 +184,7 @@ def _frames_written(wal: Path) -> int:
 
 @contextmanager
 def translated(file: Path | None) -> Iterator[None]:
-    """Turn what SQLite and the operating system raise into what a store promises."""
+    """Turn errors of SQLite and of the operating system into those that a store promises."""
     where = "memory:" if file is None else str(file)
     try:
         yield
@@ -208,7 +217,7 @@ def _out_of_room(error: sqlite3.Error | OSError, file: Path | None) -> bool:
 
 
 def _over_quota(directory: Path) -> bool:
-    """SQLite tells of a full disk, but of a user's quota or file size limit only as an I/O error: try it ourselves."""
+    """Whether writing fails for lack of room: SQLite reports a user's quota or file size limit as a mere I/O error."""
     try:
         with tempfile.TemporaryFile(dir=directory) as probe:
             probe.write(bytes(1 << 16))
