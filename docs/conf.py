@@ -69,6 +69,8 @@ def code_in_docstrings(app: Sphinx, what: str, name: str, thing: Any, options: A
     """Show the paragraphs of a docstring that are Python code as code."""
     paragraphs = "\n".join(lines).split("\n\n")
     lines[:] = "\n\n".join(map(_as_code, paragraphs)).split("\n")
+    if what == "attribute":
+        lines.insert(0, "")  # napoleon takes what stands before a colon in the first line for a type
 
 
 def _as_code(paragraph: str) -> str:

@@ -1,4 +1,4 @@
-"""The benchmark of junk: its classes are what they say, and its figures are computed as they should be."""
+"""The benchmark of junk: its classes and its statistics."""
 
 from __future__ import annotations
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import json
 from collections.abc import Sequence
 from typing import Any
 
@@ -13,46 +12,10 @@ from memr_client.errors import InvalidRequest, Unavailable
 from memr_client.schemas import RewardRequest, RunConfig
 from memr_service.engine.service import Service
 from support.gated_encoder import serving, story
+from support.requests import Step, ask
 
-D = 16
 SOON = 30.0
 """Seconds after which a barrier that should have been answered long ago gives up."""
-
-
-def rows(seed: int, n: int) -> np.ndarray:
-    return np.random.default_rng(seed).normal(size=(n, D)).astype(np.float32)
-
-
-class Step:
-    """A step of a trainer: four prompts, four completions each, cut into slices at will."""
-
-    def __init__(self, number: int) -> None:
-        self.number = number
-        self.prompts = [f"prompt {(number + item // 4) % 6}" for item in range(16)]
-        self.completions = rows(1000 + number, 16)
-        self.prompt_rows = np.stack([rows(int(prompt.split()[1]), 1)[0] for prompt in self.prompts])
-        self.outcomes = [float(item % 3 == 0) for item in range(16)]
-
-    def request(self, items: Sequence[int], **fields: Any) -> RewardRequest:
-        return RewardRequest(
-            run_id="run",
-            prompts=[self.prompts[item] for item in items],
-            completions=["" for _ in items],
-            outcomes=[self.outcomes[item] for item in items],
-            embeddings={"prompts": self.prompt_rows[list(items)], "completions": self.completions[list(items)]}
-            if len(items)
-            else None,
-            **fields,
-        )
-
-    def part(self, part: int, parts: int, cuts: Sequence[int]) -> RewardRequest:
-        ends = [0, *cuts, 16]
-        return self.request(range(ends[part], ends[part + 1]), step=self.number, part=part, parts=parts)
-
-
-async def ask(service: Service, request: RewardRequest) -> dict[str, Any]:
-    parsed: dict[str, Any] = json.loads((await service.reward(request)).body)
-    return parsed
 
 
 async def configure(service: Service, **config: Any) -> None:

@@ -13,14 +13,14 @@ import numpy as np
 import pytest
 from memr_client.errors import InvalidRequest, StoreFull, Unavailable
 from memr_service.store import open_store
-from memr_service.store.base import AlreadyAnswered, Moved, NewResponse, Snapshot, StoredRecord, StoredRun
+from memr_service.store.base import AlreadyAnswered, Moved, NewResponse, Snapshot, StoredRecord
 from memr_service.store.redis import RedisStore, backoff, journal
 from memr_service.store.redis.backoff import Backoff
 from memr_service.store.redis.server import Server
 from redis.sentinel import Sentinel
 from support.redis_server import RedisServer, free_port, fresh, wait_for
+from support.redis_stores import WHEN, make, opened, record
 
-WHEN = "2025-11-21T08:00:00+00:00"
 SLOTS = 16384
 
 
@@ -28,22 +28,6 @@ SLOTS = 16384
 def store() -> Iterator[RedisStore]:
     with opened(fresh()) as one:
         yield one
-
-
-@contextmanager
-def opened(url: str) -> Iterator[RedisStore]:
-    store = open_store(url)
-    assert isinstance(store, RedisStore)
-    yield store
-    store.close()
-
-
-def make(store: RedisStore, name: str = "run") -> StoredRun:
-    return store.runs.create(name, "{}", 1, None, WHEN)
-
-
-def record(position: int, parent: str = "", chain: str = "", size: int = 1000) -> StoredRecord:
-    return StoredRecord(0, position, bytes(size), b"columns", parent.encode(), chain.encode())
 
 
 def response(request_id: str) -> NewResponse:

@@ -21,7 +21,7 @@ from redis import Redis
 from support.histories import World, ask_service
 from support.in_process import InProcess
 from support.redis_server import RedisServer, fresh
-from test_checkpoints import batch
+from support.requests import batch
 
 CONFIG = {"explore_warmup_steps": 2, "max_prompts": 4, "max_completions": 3, "window": 9, "k": 2}
 

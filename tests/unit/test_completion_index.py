@@ -177,6 +177,7 @@ def test_a_point_stays_until_its_last_copy_has_left() -> None:
     assert stored.found(vectors, 5) == stored.wanted(vectors, 5) == [[79]] * 40
 
 
+@pytest.mark.slow
 def test_recall_on_real_solutions_is_at_least_99_per_cent() -> None:
     vectors = hashed_vectors([rollout["completion"] for rollout in rollouts()][::2])
     stored = Stored(vectors.shape[1], sizes=GraphSizes(len(vectors), 8_192))

@@ -313,6 +313,7 @@ def test_a_graph_is_a_function_of_its_range() -> None:
     assert answers[0] == answers[1]
 
 
+@pytest.mark.slow
 def test_recall_on_real_questions_is_at_least_99_per_cent() -> None:
     stored = hashed_vectors(train_questions())
     index = PromptIndex(stored.shape[1], len(stored), graph_sizes=GraphSizes(len(stored), 4096))

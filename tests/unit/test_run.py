@@ -459,7 +459,9 @@ def test_a_graph_is_built_beside_and_taken_into_use_at_a_recorded_position(small
 
 @pytest.mark.parametrize("files", ["kept", "lost", "of another history"])
 @pytest.mark.parametrize("snapshot_bytes", [NEVER, 4_000])
-@pytest.mark.parametrize("components", [{"exploit": 1.0, "explore": 1.0}, {"value": 1.0}])
+@pytest.mark.parametrize(
+    "components", [{"exploit": 1.0, "explore": 1.0}, pytest.param({"value": 1.0}, marks=pytest.mark.slow)]
+)
 def test_a_replayed_run_has_the_same_graphs_and_gives_bit_equal_rewards(
     directory: Path, files: str, snapshot_bytes: int, components: dict[str, float], small_graphs: None
 ) -> None:

@@ -48,8 +48,8 @@ def create_app(settings: Settings, service: Service | None = None) -> FastAPI:
     """
     keys = Keys.read(settings.keys_file)
     service = service or Service.open(settings)
-    lifecycle, desk = Lifecycle(), InsightService(service)
-    metrics = Metrics(service, desk, run_label=settings.run_label)
+    lifecycle, insight = Lifecycle(), InsightService(service)
+    metrics = Metrics(service, insight, run_label=settings.run_label)
     app = FastAPI(
         title="memr",
         version=version("memr"),
@@ -66,9 +66,9 @@ def create_app(settings: Settings, service: Service | None = None) -> FastAPI:
             Middleware(Admit, lifecycle=lifecycle),
         ],
     )
-    readiness, relay = Readiness(service, lifecycle), Forward(service.barriers.keeper)
+    readiness, forward = Readiness(service, lifecycle), Forward(service.barriers.keeper)
     app.state.context = Context(
-        settings, service, desk, lifecycle, readiness, metrics, relay, VerifierPool(), AbandonedRequests()
+        settings, service, insight, lifecycle, readiness, metrics, forward, VerifierPool(), AbandonedRequests()
     )
     for router in ROUTERS:
         app.include_router(router)
@@ -85,8 +85,8 @@ async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
     yield
     context.lifecycle.drain()
     await context.service.close()
-    await context.relay.close()
-    await context.judge.close()
+    await context.forward.close()
+    await context.verifier_pool.close()
 
 
 async def _answer(request: Request, error: Exception) -> Response:

@@ -16,7 +16,8 @@ from support.paper import Oracle
 from support.paper_official import OfficialOracle
 from support.paper_text import completion_text, prompt_text
 
-COMPLETIONS = 2_000
+LENGTHS = [pytest.param(300, id="short"), pytest.param(2_000, id="long", marks=pytest.mark.slow)]
+"""Completions of a history."""
 TOLERANCE = 1e-5
 
 CONFIGS: dict[str, dict[str, Any]] = {
@@ -67,12 +68,12 @@ CONFIGS: dict[str, dict[str, Any]] = {
 }
 
 
-def compare(config: dict[str, Any], oracle: Oracle, world: World) -> str:
-    """Ask both the same until 2,000 completions are scored, and say how far apart they were."""
+def compare(config: dict[str, Any], oracle: Oracle, world: World, length: int) -> str:
+    """Ask both the same until `length` completions are scored, and say how far apart they were."""
     completions, worst = 0, 0.0
     with InProcess("memory:") as service:
         service.create("run", **config)
-        while completions < COMPLETIONS:
+        while completions < length:
             request = world.request()
             expected = ask_oracle(oracle, request)
             worst = max(worst, largest_difference(ask_service(service, "run", request), expected))
@@ -82,7 +83,10 @@ def compare(config: dict[str, Any], oracle: Oracle, world: World) -> str:
 
 
 @pytest.mark.parametrize("order", ["hold_one_out", "read_first"])
-def test_with_graphs_the_service_still_answers_what_the_law_says(order: str, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("length", LENGTHS)
+def test_with_graphs_the_service_still_answers_what_the_law_says(
+    order: str, length: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
     states: list[State] = []
 
     def small_graphs(config: RunConfig) -> State:
@@ -91,7 +95,7 @@ def test_with_graphs_the_service_still_answers_what_the_law_says(order: str, mon
 
     monkeypatch.setattr("memr_service.run.live_state.State", small_graphs)
     config = {**CONFIGS["valued by the nearest"], "order": order, "max_completions": 9}
-    compare(config, Oracle(config), World(seed=3))
+    compare(config, Oracle(config), World(seed=3), length)
     indices = {name: index for state in states for name, index in state.indexes.all().items()}
     assert all(index.graphs for name, index in indices.items() if name.endswith("-completions"))
     assert len(indices) == 4
@@ -99,17 +103,21 @@ def test_with_graphs_the_service_still_answers_what_the_law_says(order: str, mon
 
 @pytest.mark.parametrize("order", ["hold_one_out", "read_first"])
 @pytest.mark.parametrize("name", CONFIGS)
-def test_the_service_answers_what_the_law_says(name: str, order: str, capsys: pytest.CaptureFixture[str]) -> None:
+@pytest.mark.parametrize("length", LENGTHS)
+def test_the_service_answers_what_the_law_says(
+    name: str, order: str, length: int, capsys: pytest.CaptureFixture[str]
+) -> None:
     config = {**CONFIGS[name], "order": order}
-    found = compare(config, Oracle(config), World(seed=len(name)))
+    found = compare(config, Oracle(config), World(seed=len(name)), length)
     with capsys.disabled():
         print(f"\n{name}, {order}: {found}")
 
 
 @pytest.mark.parametrize("k", [1, 4])
-def test_the_official_preset_answers_what_the_law_says(k: int, capsys: pytest.CaptureFixture[str]) -> None:
+@pytest.mark.parametrize("length", LENGTHS)
+def test_the_official_preset_answers_what_the_law_says(k: int, length: int, capsys: pytest.CaptureFixture[str]) -> None:
     config = {"k": k, "max_prompts": 14, "max_completions": 3, "window": 20, "explore_warmup_prompts": 12}
-    found = compare({"preset": "official-memory-r+", **config}, OfficialOracle(config), World(seed=k))
+    found = compare({"preset": "official-memory-r+", **config}, OfficialOracle(config), World(seed=k), length)
     with capsys.disabled():
         print(f"\nofficial-memory-r+, k = {k}: {found}")
 

@@ -1,4 +1,4 @@
-"""A replay against what was scored: the same config gives every bit again, others give what a run of theirs gives."""
+"""The same config reproduces every bit; another config gives what a run of its own gives."""
 
 from __future__ import annotations
 
@@ -103,7 +103,7 @@ def test_another_config_scores_as_a_run_that_had_it_from_the_start(fields: dict[
     assert any(len(one) for one in paid)
 
 
-def test_groups_in_pieces_and_groups_whose_time_was_up_come_out_again() -> None:
+def test_groups_over_several_records_and_expired_groups_are_reproduced() -> None:
     chosen = config(barrier="snapshot", group_size=3, explore_warmup_steps=2)
     rng = np.random.default_rng(3)
     with opened(None, chosen) as (_, run):
@@ -130,7 +130,7 @@ def early_graphs(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(Index, "__init__", lambda self, dimension, margin, _: begin(self, dimension, margin, few))
 
 
-def test_graphs_are_taken_into_use_where_the_record_says(early_graphs: None) -> None:
+def test_index_graphs_are_used_from_the_record_that_says_so(early_graphs: None) -> None:
     chosen = config(k=4)
     rng = np.random.default_rng(4)
     names = iter(range(10_000))
@@ -146,7 +146,7 @@ def test_graphs_are_taken_into_use_where_the_record_says(early_graphs: None) -> 
         assert chain_again(chosen, records) == run.state.chain
 
 
-def test_a_state_of_another_config_builds_its_graphs_itself(early_graphs: None) -> None:
+def test_a_state_of_another_config_builds_its_own_index_graphs(early_graphs: None) -> None:
     rng = np.random.default_rng(5)
     with opened(None, config()) as (_, run):
         for number in range(30):
@@ -195,7 +195,7 @@ def test_the_first_difference_is_named(tmp_path: Path) -> None:
     assert difference.recorded - difference.replayed == pytest.approx(1e-9, rel=1e-3)
 
 
-def test_a_forged_journal_is_found_out_whether_or_not_its_chain_was_forged_too(tmp_path: Path) -> None:
+def test_a_forged_journal_is_detected_with_and_without_a_forged_chain(tmp_path: Path) -> None:
     with opened(None, config()) as (runs, run):
         for batch in batches(8):
             run.reward(batch, [Submission()])
@@ -223,7 +223,7 @@ def verified(stored: StoredRun, payloads: Sequence[bytes]) -> ReplayResult:
     return last.result
 
 
-def test_settings_start_from_the_preset_that_is_named_and_else_from_the_run() -> None:
+def test_settings_start_from_the_named_preset_or_else_from_the_run() -> None:
     recorded = config(k=7, max_completions=9)
     assert what_if(recorded, RunConfig(), bounded=False) == recorded
     assert what_if(recorded, RunConfig(window=5), bounded=False) == recorded.model_copy(update={"window": 5})
