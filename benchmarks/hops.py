@@ -34,7 +34,6 @@ HOPS = {
     "schema": (
         "app/body",
         "app/routes",
-        "app/shortcut",
         "batch.",
         "embedder",
         "once",

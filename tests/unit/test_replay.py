@@ -39,7 +39,7 @@ def opened(folder: Path | None, chosen: RunConfig, limits: Limits = Limits(NEVER
     if store.runs.find("run") is None:
         store.runs.create("run", chosen.model_dump_json(), LAW, None, "2026-01-01")
     with ThreadPoolExecutor(1) as background:
-        runs = RunRegistry(store, background, limits, lambda run: None)
+        runs = RunRegistry(store, background, limits)
         run = runs.find("run")
         assert run is not None
         yield runs, run

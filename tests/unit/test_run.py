@@ -99,7 +99,7 @@ def batches(seed: int, count: int, prompts: int = 9) -> list[Batch]:
 
 
 def reward(run: Run, batch: Batch, request_id: str | None = None, body: bytes = b"body") -> bytes:
-    (response,), _ = run.reward(batch, [Submission(request_id, body)])
+    (response,) = run.reward(batch, [Submission(request_id, body)]).responses
     return response.body
 
 
@@ -235,11 +235,12 @@ def test_several_requests_in_one_batch_get_their_own_items() -> None:
     batch = make_batch(["a", "a", "b", "a"], unit_rows(np.random.default_rng(6), 4), [1, 0, 1, 0])
     whole = values(reward(one, batch))
     places = [[3, 0], [1], [2], []]
-    parts, record = other.reward(
+    committed = other.reward(
         batch, [Submission(str(number), items=np.array(items, np.int64)) for number, items in enumerate(places)]
     )
-    assert record.chain == one.state.chain
-    for number, (items, part) in enumerate(zip(places, parts, strict=True)):
+    assert committed.record is not None
+    assert committed.record.chain == one.state.chain
+    for number, (items, part) in enumerate(zip(places, committed.responses, strict=True)):
         answer = values(part.body)
         assert answer["rewards"] == [whole["rewards"][item] for item in items]
         for side, counts in answer["support"].items():
@@ -439,7 +440,8 @@ def test_a_graph_is_built_beside_and_taken_into_use_at_a_recorded_position(small
         if number % 5 == 4:
             later.work()
         graphs = {side: len(memory.prompts.graphs) for side, memory in run.state.memories.items()}
-        _, record = run.reward(batch, [Submission()])
+        record = run.reward(batch, [Submission()]).record
+        assert record is not None
         for change in record.effects.index_changes:
             index_changes.append((number, change.index, change.change, change.start, change.stop))
         swapped = {change.index for change in record.effects.index_changes if change.change == "swap"}
@@ -495,7 +497,8 @@ def test_a_replayed_run_has_the_same_graphs_and_gives_bit_equal_rewards(
         assert [(one.start, one.stop) for one in index.graphs] == ranges[name]
     for batch in sent[60:]:
         assert values(twin.evaluate(batch, Submission()).body) == values(run.evaluate(batch, Submission()).body)
-        _, record = run.reward(batch, [Submission()])
+        record = run.reward(batch, [Submission()]).record
+        assert record is not None
         twin.state.apply(record)
     assert twin.state.digest() == run.state.digest()
     for one in (store, twin_store):

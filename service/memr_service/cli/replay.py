@@ -175,7 +175,7 @@ def _from_folder(
         )
     store = SqliteStore(folder, mend=False)
     with closing(store), ThreadPoolExecutor(1) as background, tempfile.TemporaryFile() as file:
-        runs = RunRegistry(store, background, Limits(snapshot_bytes=1 << 62), lambda run: None)
+        runs = RunRegistry(store, background, Limits(snapshot_bytes=1 << 62))
         if (run := runs.find(run_id)) is None:
             names = [stored.run_id for stored in store.runs.all()]
             raise UnknownRun(f"{folder} has no run {run_id!r}.", value=run_id, limit=names[:20])

@@ -43,6 +43,17 @@ class Submission:
         return {**self.timing_ms, **timing_ms, "total": 1e3 * (time.perf_counter() - self.started)}
 
 
+@dataclass(frozen=True)
+class Committed:
+    """The responses to the requests of a batch, and the record that they are durable with.
+
+    `record`: None if the (only) request had been answered before.
+    """
+
+    responses: list[Response]
+    record: Record | None
+
+
 class Run(LiveState):
     """A run in memory. Every method is called by one thread, the engine's, so requests are ordered and atomic."""
 
@@ -50,9 +61,7 @@ class Run(LiveState):
         super().__init__(stored, store, background, limits)
         self.used_at = time.monotonic()
 
-    def reward(
-        self, batch: Batch, submissions: Sequence[Submission], expired: Sequence[bytes] = ()
-    ) -> tuple[list[Response], Record]:
+    def reward(self, batch: Batch, submissions: Sequence[Submission], expired: Sequence[bytes] = ()) -> Committed:
         """Rewards for a batch, which is then part of the run: read, score, commit, apply.
 
         The record is applied by `settle`, or when the state is next asked for: the answer need not wait for that.
@@ -87,7 +96,8 @@ class Run(LiveState):
 
         # Apply: exactly what the record says, when the answer is on its way.
         self._due = record, len(payload)
-        return [self._final(one, draft, timing) for one, draft in zip(submissions, drafted, strict=True)], record
+        responses = [self._final(one, draft, timing) for one, draft in zip(submissions, drafted, strict=True)]
+        return Committed(responses, record)
 
     def expire(self, names: Sequence[bytes]) -> Record | None:
         """Write what there is of open groups whose time is up (barrier `snapshot`); None if they are open no more."""
@@ -95,7 +105,7 @@ class Run(LiveState):
         names = [name for name in names if name in self.state.open_groups]
         if not names or self.state.dimension is None:
             return None
-        return self.reward(Batch.empty(self.state.dimension), [], names)[1]
+        return self.reward(Batch.empty(self.state.dimension), [], names).record
 
     def evaluate(self, batch: Batch, submission: Submission) -> Response:
         """Rewards for a batch that leaves no trace (L10)."""
