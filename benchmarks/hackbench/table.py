@@ -1,4 +1,4 @@
-"""The results as one table: a column to a preset or component, a line to a class of junk, then what else is asked."""
+"""The results as one table: a column per preset and component, a line per class of junk, then other statistics."""
 
 from __future__ import annotations
 
@@ -18,14 +18,14 @@ WIDTH = 14
 
 
 def table(results: Mapping[str, Result]) -> Iterator[str]:
-    """The lines. Two figures in a place are those with a filled and with a nearly empty memory."""
+    """The table's lines. Two figures in a cell are for a filled and for a nearly empty memory."""
     yield "Share (%) of junk that earns more than the median of three real attempts at the question."
     yield from _block(results, [*CLASSES], lambda cell: f"{100 * cell.above:.0f}")
     yield ""
     yield "The same for a policy that knows the answer and appends it, so that the verifier takes its side."
     yield from _block(results, [*SLY], lambda cell: f"{100 * cell.above:.0f}")
     yield ""
-    yield "The same as the block before, beside real attempts of the same outcome only."
+    yield "The same as the block before, compared with real attempts of the same outcome only."
     yield from _block(results, [*SLY], lambda cell: "-" if math.isnan(cell.alike) else f"{100 * cell.alike:.0f}")
     yield ""
     yield "The first block by what a trainer sees, outcome + reward."
@@ -52,7 +52,7 @@ def table(results: Mapping[str, Result]) -> Iterator[str]:
 
 
 def leaks(results: Mapping[str, Result]) -> Iterator[str]:
-    """The AUCs of each preset's parts."""
+    """The AUCs of each preset's components."""
     yield _line("AUC", ["all", "1 right", "2 right", "3 right"])
     for name, one in results.items():
         for component, aucs in one.aucs.items():
@@ -60,7 +60,7 @@ def leaks(results: Mapping[str, Result]) -> Iterator[str]:
 
 
 def ablation(parts: Sequence[tuple[str, float, float]]) -> Iterator[str]:
-    """What each guard of `guarded` does: the worst shares (%) above the median without it, the memory filled."""
+    """The effect of each guard of `guarded`: the largest shares (%) above the median without it (filled memory)."""
     yield _line("guarded without", ["junk", "with the answer"])
     for guard, plain, sly in parts:
         yield _line(guard, [f"{100 * plain:.0f}", f"{100 * sly:.0f}"])

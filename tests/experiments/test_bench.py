@@ -1,4 +1,4 @@
-"""What the benchmarks compare with is what they say, and what they count is counted right."""
+"""The benchmarks' baselines follow the equations, and their counts are right."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ from support.in_process import InProcess
 from benchmarks import hops
 from benchmarks.bench import grown
 from benchmarks.bench.figures import figure
-from benchmarks.bench.place import STORES, place
 from benchmarks.bench.singly import Singly
+from benchmarks.bench.store import STORES, empty_store
 from benchmarks.bench.trace import requests
 
 
 class Counting:
-    """An encoder that counts: a text's vector is where its letters are in the alphabet."""
+    """An encoder that counts texts; a text's vector comes from its letters."""
 
     def __init__(self) -> None:
         self.encoded: list[str] = []
@@ -62,7 +62,7 @@ def test_requests_have_64_completions_in_groups_and_no_text_twice(group: int) ->
 def test_a_grown_store_is_served_like_any_other(store: str) -> None:
     vectors = grown.questions(300, seed=2).take(1).tolist()
     with ExitStack() as opened:
-        url = opened.enter_context(place(store)).url
+        url = opened.enter_context(empty_store(store)).url
         grown.store(url, 300, [identity(grown.name(number), None) for number in range(300)])
         service = opened.enter_context(InProcess(url))
         columns = {"completions": ["an answer"], "outcomes": [1.0]}

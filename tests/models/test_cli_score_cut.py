@@ -14,7 +14,7 @@ def test_it_says_which_share_of_the_texts_is_cut():
     with RewardClient.embedded(run="run") as client:
         done, _, _ = run_score(client, rollouts)
     (remark,) = done.remarks()
-    assert remark.startswith("2 of 5 texts (40.0%) are longer than the encoder reads: their ends play no part")
+    assert remark.startswith("2 of 5 texts (40.0%) are longer than the encoder reads: their ends do not affect")
 
 
 def test_of_two_windows_it_says_which_share_of_the_texts_has_a_middle_that_is_not_read():
@@ -22,4 +22,4 @@ def test_of_two_windows_it_says_which_share_of_the_texts_has_a_middle_that_is_no
     with RewardClient.embedded(run="run") as client:
         done, _, _ = run_score(client, rollouts, long_text="auto")
     (remark,) = done.remarks()
-    assert remark.startswith("2 of 5 texts (40.0%) are longer than two of the encoder's windows: their middles play")
+    assert remark.startswith("2 of 5 texts (40.0%) are longer than two of the encoder's windows: their middles do")

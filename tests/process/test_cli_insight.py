@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from memr_client import RewardClient
 from memr_service.__main__ import main
-from memr_service.state.record import seal, unseal
+from memr_service.state.codec import seal, unseal
 from memr_service.store import open_store
 from memr_service.store.base import StoredRecord
 from support.serving import serving
@@ -45,7 +45,7 @@ def fill(client: RewardClient) -> None:
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory):
-    """A store's folder, which no server has."""
+    """A store's folder that no server uses."""
     folder = tmp_path_factory.mktemp("store")
     with RewardClient.embedded(f"sqlite:///{folder}", encoder="hashed") as client:
         fill(client)
@@ -122,7 +122,7 @@ def test_verify_names_a_damaged_record_exits_1_and_leaves_it_where_it_is(memr, t
 
 
 def forge(folder, target) -> None:
-    """A copy of the run whose record 12 pays item 3 something else, chained as if it were true."""
+    """A copy of the run in which record 12 has another reward for item 3, with a consistent chain."""
     with closing(open_store(f"sqlite:///{folder}")) as source, closing(open_store(f"sqlite:///{target}")) as copy:
         stored = source.runs.find("run")
         chain, records = None, []

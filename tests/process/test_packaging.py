@@ -1,4 +1,4 @@
-"""What is shipped: the wheel's contents, what it asks for, and the pins that go with it."""
+"""The package: the wheel's contents, its requirements, and the pinned versions."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The judge: verdicts in order, and what befalls processes that hang, die or are not needed any more."""
+"""The verifier pool: outcomes in order, and processes that hang, die or are no longer needed."""
 
 import asyncio
 import logging
@@ -11,7 +11,7 @@ from memr_service.app.openrlhf.verifier_pool import VerifierPool
 
 
 def run(scenario):
-    """The result of a coroutine function that is given a judge."""
+    """The result of a coroutine function that takes a pool."""
 
     async def whole():
         one = VerifierPool()
@@ -23,7 +23,7 @@ def run(scenario):
     return asyncio.run(whole())
 
 
-def test_completions_are_judged_in_their_order_by_any_verifier():
+def test_completions_get_their_outcomes_in_order_from_any_verifier():
     async def scenario(one):
         return [
             await one.outcomes("exact", ["a", "b"], ["a", "a"]),
@@ -46,16 +46,16 @@ def test_processes_are_used_again_and_are_few():
     assert processes <= verifier_pool.PROCESSES
 
 
-def test_what_takes_too_long_is_wrong_and_holds_up_nobody_for_ever(monkeypatch, caplog):
-    monkeypatch.setattr(verifier_pool, "LONGEST_S", 0.5)
+def test_a_verification_that_takes_too_long_counts_as_wrong(monkeypatch, caplog):
+    monkeypatch.setattr(verifier_pool, "TIMEOUT_S", 0.5)
     caplog.set_level(logging.WARNING, "memr")
 
     async def scenario(one):
-        await one.outcomes("math", ["1"], ["1"])  # a process that has started need not be waited for
+        await one.outcomes("math", ["1"], ["1"])  # so that a process is already running
         started = time.monotonic()
         slow = await one.outcomes("math", ["$9^{9^{9}}!$"], ["42"])
         waited = time.monotonic() - started
-        monkeypatch.setattr(verifier_pool, "LONGEST_S", 30)
+        monkeypatch.setattr(verifier_pool, "TIMEOUT_S", 30)
         return slow, waited, await one.outcomes("math", ["42"], ["42"])
 
     slow, waited, after = run(scenario)
@@ -85,7 +85,7 @@ def test_an_answer_that_cannot_be_read_is_refused(verifier, answer):
     assert run(scenario) == [1.0]
 
 
-def test_processes_end_with_the_judge():
+def test_processes_end_with_the_pool():
     async def scenario(one):
         await one.outcomes("math", ["1"], ["1"])
         (process,) = one._idle

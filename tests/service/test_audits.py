@@ -1,4 +1,4 @@
-"""Audits of whole runs: healthy ones stay quiet, each kind of collapse is told by its own audit."""
+"""Audits of whole runs: healthy ones fire none, and each kind of collapse fires its own."""
 
 from __future__ import annotations
 
@@ -57,7 +57,7 @@ def out_of_bounds(audits: Audits, *states: str) -> set[str]:
 
 
 @pytest.mark.parametrize("seed", [0, *(pytest.param(seed, marks=pytest.mark.slow) for seed in (1, 2, 3))])
-def test_a_healthy_run_sets_nothing_off(seed: int) -> None:
+def test_a_healthy_run_fires_no_audit(seed: int) -> None:
     audits = audited(seed)
     assert out_of_bounds(audits) == set()
     assert out_of_bounds(audits, "unknown") == {"truncation"}
@@ -95,7 +95,7 @@ def test_a_collapse_alarms(name: str, late: dict[str, Any]) -> None:
     assert all(one.remedy for one in audits.audits)
 
 
-def test_what_changes_while_the_outcome_rises_is_no_collapse() -> None:
+def test_changes_while_the_outcome_rises_are_no_collapse() -> None:
     learned = {"outcomes": lambda fields, which: [1.0] * 12 + [0.0] * 4, "embeddings": siblings_alike}
     audits = audited(**learned)
     assert audits.recent is not None
@@ -106,7 +106,7 @@ def test_what_changes_while_the_outcome_rises_is_no_collapse() -> None:
     assert (changed["diversity"].value or 1) < 0.5
 
 
-def test_failures_that_repeated_from_the_first_are_not_told_anew() -> None:
+def test_failures_that_repeated_from_the_start_fire_no_audit() -> None:
     policy = Policy(0)
     with RewardClient.embedded(run="run", audits={"window": WINDOW, "least": 64}) as client:
         client.create_run(explore_warmup_steps=10)
@@ -116,7 +116,7 @@ def test_failures_that_repeated_from_the_first_are_not_told_anew() -> None:
     assert (found.value, found.state) == (1.0, "ok")
 
 
-def test_a_rank_that_was_learned_is_no_leak() -> None:
+def test_a_ranking_that_was_learned_is_no_leak() -> None:
     """Right ones are all alike in the end, and far from the wrong ones: exploit ranks them without fail."""
 
     def apart(fields: dict[str, Any], which: np.ndarray) -> dict[str, Any]:
@@ -130,7 +130,7 @@ def test_a_rank_that_was_learned_is_no_leak() -> None:
     assert not {"auc_leak exploit"} & out_of_bounds(audits)
 
 
-def test_one_component_that_pays_everything_alarms() -> None:
+def test_a_component_that_is_the_whole_reward_alarms() -> None:
     audits = audited(config={"components": {"exploit": 100.0, "explore": 1.0}})
     assert "component_share exploit" in out_of_bounds(audits, "alarm")
 
@@ -140,7 +140,7 @@ def test_the_released_codes_order_is_a_leak() -> None:
     assert "auc_leak explore" in out_of_bounds(audits, "alarm")
 
 
-def test_a_component_that_warms_up_leaves_no_share_to_tell() -> None:
+def test_component_shares_are_unknown_while_a_component_warms_up() -> None:
     policy = Policy(9)
     with RewardClient.embedded(run="run", audits={"window": WINDOW, "least": 64}) as client:
         client.create_run(explore_warmup_steps=20)
@@ -175,17 +175,17 @@ def test_an_earlier_position_is_audited_as_it_was_then() -> None:
         assert early.baseline.raw["explore"] is not None
 
 
-def test_a_stretch_is_no_longer_than_it_has_to_be_however_large_records_are() -> None:
+def test_a_stretch_has_as_few_records_as_needed() -> None:
     policy = Policy(10)
     with RewardClient.embedded(run="run", audits={"window": 40, "least": 16}) as client:
         client.create_run()
         for number in range(40):
             client.reward(**policy.step(number))
-        told = client.audits()
-    assert told.baseline is not None
-    assert told.recent is not None
-    assert (told.baseline.first_position, told.baseline.position) == (1, 3)
-    assert (told.recent.first_position, told.recent.position, told.recent.completions) == (38, 40, 48)
+        audits = client.audits()
+    assert audits.baseline is not None
+    assert audits.recent is not None
+    assert (audits.baseline.first_position, audits.baseline.position) == (1, 3)
+    assert (audits.recent.first_position, audits.recent.position, audits.recent.completions) == (38, 40, 48)
 
 
 def test_a_short_run_is_not_judged() -> None:
@@ -196,7 +196,7 @@ def test_a_short_run_is_not_judged() -> None:
         assert {one.state for one in client.audits().audits} == {"unknown"}
 
 
-def test_provenance_names_what_the_run_is_made_of() -> None:
+def test_provenance_names_config_encoder_versions_and_chain() -> None:
     policy = Policy(7)
     with RewardClient.embedded(run="run", encoder="hashed") as client:
         client.create_run(k=3)

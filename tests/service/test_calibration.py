@@ -1,4 +1,4 @@
-"""Limits proposed from a run's own records: counted as a plain loop counts, and kept by the run that takes them."""
+"""Limits proposed from a run's own records, against plain loops and against a run that uses them."""
 
 from __future__ import annotations
 
@@ -78,37 +78,37 @@ def column(made: list[dict[str, Any]], name: str) -> np.ndarray:
 
 
 @pytest.mark.parametrize("ceiling", [False, True])
-def test_a_tally_counts_and_finds_quantiles_as_numpy_does(ceiling: bool) -> None:
+def test_a_histogram_counts_and_finds_quantiles_as_numpy_does(ceiling: bool) -> None:
     rng = np.random.default_rng(3)
-    tally, values, right = Histogram(0.01, ceiling=ceiling), rng.normal(size=3000), rng.random(3000) < 0.3
+    histogram, values, right = Histogram(0.01, ceiling=ceiling), rng.normal(size=3000), rng.random(3000) < 0.3
     values[::50] = np.round(values[::50], 2)  # some are equal to limits
     values[7::100] = np.nan
     for part in np.array_split(np.arange(3000), 60):
-        tally.add(values[part], right[part])
-    assert (tally.seen().right, tally.seen().wrong) == tuple(
+        histogram.add(values[part], right[part])
+    assert (histogram.seen().right, histogram.seen().wrong) == tuple(
         np.count_nonzero(side & ~np.isnan(values)) for side in (right, ~right)
     )
     for limit in (-9.0, -0.5, 0.07, 1.03, 9.0):
-        counted = tally.above(limit) if ceiling else tally.below(limit)
+        counted = histogram.above(limit) if ceiling else histogram.below(limit)
         beyond = values > limit if ceiling else values < limit
         assert (counted.right, counted.wrong) == (np.count_nonzero(beyond & right), np.count_nonzero(beyond & ~right))
     for share in (0.0, 0.005, 0.5, 0.995, 1.0):
         for only, rows in ((False, ~np.isnan(values)), (True, right & ~np.isnan(values))):
             exact = np.quantile(values[rows], share, method="inverted_cdf")
-            assert abs(tally.quantile(share, right_only=only) - exact) <= 0.01
+            assert abs(histogram.quantile(share, right_only=only) - exact) <= 0.01
 
 
-def test_a_tally_of_nothing_has_no_quantile() -> None:
-    tally = Histogram(1)
-    tally.add(np.array([math.nan]), np.array([True]))
-    assert math.isnan(tally.quantile(0.5))
-    assert tally.below(3).right == tally.above(3).wrong == tally.seen().right == 0
+def test_an_empty_histogram_has_no_quantile() -> None:
+    histogram = Histogram(1)
+    histogram.add(np.array([math.nan]), np.array([True]))
+    assert math.isnan(histogram.quantile(0.5))
+    assert histogram.below(3).right == histogram.above(3).wrong == histogram.seen().right == 0
 
 
 # proposing
 
 
-def test_each_limit_stands_off_its_quantile_of_right_completions_by_its_margin(client: RewardClient) -> None:
+def test_each_limit_is_its_quantile_of_right_completions_plus_its_margin(client: RewardClient) -> None:
     made = requests()
     fill(client, "run", made)
     found = by_setting(client.calibrate())
@@ -131,7 +131,7 @@ def test_each_limit_stands_off_its_quantile_of_right_completions_by_its_margin(c
     assert all(found[name].values == right.sum() for name in ("topic_floor", "min_chars", "drop_truncated"))
 
 
-def test_floors_between_prompts_rest_on_all_their_pairs_and_merging_on_pairs_a_verifier_tells_apart(
+def test_neighbour_floors_come_from_pairs_of_prompts_and_merging_from_pairs_of_right_and_wrong(
     client: RewardClient,
 ) -> None:
     made = requests()
@@ -170,7 +170,7 @@ def test_floors_between_prompts_rest_on_all_their_pairs_and_merging_on_pairs_a_v
 @pytest.mark.parametrize(
     "more", [{}, pytest.param({"min_similarity": 0.6, "success_threshold": 0.5, "k": 3}, marks=pytest.mark.slow)]
 )
-def test_a_run_with_the_proposed_limits_rejects_exactly_whom_they_were_said_to_reject(
+def test_a_run_with_the_proposed_limits_rejects_exactly_as_many_as_was_predicted(
     client: RewardClient, order: str, more: dict[str, Any]
 ) -> None:
     made = requests()
@@ -183,17 +183,17 @@ def test_a_run_with_the_proposed_limits_rejects_exactly_whom_they_were_said_to_r
     reasons = {"topic_floor": "off_topic", "min_chars": "too_short", "max_chars": "too_long",
                "max_repetition": "repetitive", "drop_truncated": "truncated",
                "neighbour_floor": "no_near_prompt"}  # fmt: skip
-    told = [one for one in found.proposals if one.setting in reasons]
-    assert len(told) == 7
-    assert sum(one.rejected.wrong for one in told) > 20
-    for one in told:
+    guards = [one for one in found.proposals if one.setting in reasons]
+    assert len(guards) == 7
+    assert sum(one.rejected.wrong for one in guards) > 20
+    for one in guards:
         component = one.component or "explore"
         for side in ("right", "wrong"):
             said = getattr(one.rejected, side)
             assert said == counted[side][f"{component}:{reasons[one.setting]}"], (one.setting, side)
 
 
-def test_junk_among_the_wrong_ones_does_not_move_a_limit(client: RewardClient) -> None:
+def test_junk_among_wrong_completions_does_not_change_a_limit(client: RewardClient) -> None:
     made = requests()
     fill(client, "run", made)
     rng = np.random.default_rng(1)
@@ -209,7 +209,7 @@ def test_junk_among_the_wrong_ones_does_not_move_a_limit(client: RewardClient) -
     assert hacked["topic_floor"].rejected.wrong > clean["topic_floor"].rejected.wrong + 60
 
 
-def test_warm_up_ends_with_the_first_step_that_reads_as_much_as_the_worst_tenth(client: RewardClient) -> None:
+def test_warm_up_ends_at_the_first_step_whose_median_reads_as_much_as_the_lowest_tenth(client: RewardClient) -> None:
     made = requests(prompts=3)
     client.create_run(order="read_first", explore_warmup_steps=0)
     read = np.stack([client.reward(**request).support.failure for request in made])
@@ -221,7 +221,7 @@ def test_warm_up_ends_with_the_first_step_that_reads_as_much_as_the_worst_tenth(
     assert found.rejected.right + found.rejected.wrong == 16 * found.value
 
 
-def test_the_proposed_config_makes_a_run_and_keeps_what_the_components_had(client: RewardClient) -> None:
+def test_the_proposed_config_creates_a_run_and_keeps_the_components_other_options(client: RewardClient) -> None:
     components = {"exploit": {"weight": 2.0, "guards": {"cap": 0.5}}, "contrast": {"weight": 0.5, "window": 77}}
     fill(client, "run", requests(), components=components)
     config = client.calibrate().config
@@ -235,7 +235,7 @@ def test_the_proposed_config_makes_a_run_and_keeps_what_the_components_had(clien
     assert "explore_warmup_steps" not in config
 
 
-def test_under_the_snapshot_barrier_nothing_is_proposed_that_it_cannot_serve(client: RewardClient) -> None:
+def test_under_the_snapshot_barrier_only_guards_that_it_can_serve_are_proposed(client: RewardClient) -> None:
     fill(client, "run", requests(), barrier="snapshot", group_size=4)
     found = client.calibrate()
     assert "neighbour_floor" not in {one.setting for one in found.proposals}
@@ -245,7 +245,7 @@ def test_under_the_snapshot_barrier_nothing_is_proposed_that_it_cannot_serve(cli
 # repetition
 
 
-def test_repetition_is_read_off_the_texts_between_the_tags_where_no_guard_had_it_recorded(client: RewardClient) -> None:
+def test_repetition_is_measured_on_the_tagged_texts_if_it_was_not_recorded(client: RewardClient) -> None:
     made = requests(60)
     for request in made:
         request["completions"] = [f"{LOOP * 5}<think>{text}</think>" for text in request["completions"]]
@@ -253,31 +253,31 @@ def test_repetition_is_read_off_the_texts_between_the_tags_where_no_guard_had_it
     guards = {"max_repetition": 0.9}
     recorded = {name: {"weight": 1.0, "guards": guards} for name in ("exploit", "explore")}
     fill(client, "recorded", made, reasoning_tags=("<think>", "</think>"), components=recorded)
-    read, told = (by_setting(client.calibrate(run))["max_repetition"] for run in ("run", "recorded"))
-    assert read == told
-    assert read.seen.right + read.seen.wrong == 480
+    measured, recorded = (by_setting(client.calibrate(run))["max_repetition"] for run in ("run", "recorded"))
+    assert measured == recorded
+    assert measured.seen.right + measured.seen.wrong == 480
 
 
-def test_of_a_long_run_a_sample_of_the_texts_is_read(client: RewardClient, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_only_a_sample_of_a_long_runs_texts_is_read(client: RewardClient, monkeypatch: pytest.MonkeyPatch) -> None:
     fill(client, "run", requests())
     monkeypatch.setattr("memr_service.insight.calibration.survey.SAMPLED", 240)
     seen = by_setting(client.calibrate())["max_repetition"].seen
     assert seen.right + seen.wrong == 240
 
 
-def test_without_texts_no_limit_of_repetition_is_made_up(client: RewardClient) -> None:
+def test_without_texts_no_repetition_limit_is_proposed(client: RewardClient) -> None:
     fill(client, "run", requests(), store_text=False)
     found = client.calibrate()
-    told = by_setting(found)["max_repetition"]
-    assert (told.value, told.at, told.values) == (None, None, 0)
-    assert f"Needs {NEEDED}" in told.why
+    proposal = by_setting(found)["max_repetition"]
+    assert (proposal.value, proposal.at, proposal.values) == (None, None, 0)
+    assert f"Needs {NEEDED}" in proposal.why
     assert "max_repetition" not in found.config["components"]["explore"]["guards"]
 
 
 # the run
 
 
-def test_too_few_right_completions_are_refused_with_how_many_it_takes(client: RewardClient) -> None:
+def test_too_few_right_completions_are_refused_with_the_number_needed(client: RewardClient) -> None:
     made = requests(10)
     fill(client, "run", made)
     right = int(column(made, "outcomes").sum())
@@ -288,14 +288,14 @@ def test_too_few_right_completions_are_refused_with_how_many_it_takes(client: Re
         client.calibrate("nobody")
 
 
-def test_official_runs_take_no_guards(client: RewardClient) -> None:
+def test_calibrating_an_official_run_is_refused(client: RewardClient) -> None:
     client.create_run(preset="official-memory-r")
     with pytest.raises(Conflict, match="official-memory-r") as caught:
         client.calibrate()
     assert "another preset" in str(caught.value.remedy)
 
 
-def test_calibrating_changes_nothing_and_rewards_go_on_meanwhile(client: RewardClient) -> None:
+def test_calibrating_changes_nothing_and_does_not_stop_rewards(client: RewardClient) -> None:
     made = requests(120)
     fill(client, "run", made[:90])
     fill(client, "alone", made)
@@ -324,21 +324,21 @@ def test_only_the_runs_own_history_counts(client: RewardClient) -> None:
     assert restored.model_copy(update={"run_id": "straight"}) == straight
 
 
-def test_where_prompts_are_too_many_to_hold_neighbours_are_counted_as_far_as_they_went(
+def test_neighbours_are_counted_until_the_memory_for_prompts_is_full(
     client: RewardClient, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     made = requests()
     fill(client, "run", made)
-    monkeypatch.setattr(neighbours, "TABLE_BYTES", 64 * D * 4)
-    told = by_setting(client.calibrate(), "explore")["neighbour_floor"]
+    monkeypatch.setattr(neighbours, "PROMPT_BYTES", 64 * D * 4)
+    proposal = by_setting(client.calibrate(), "explore")["neighbour_floor"]
     known, items = set(), 0
     for request in made:
         known |= set(request["prompts"])
         if len(known) > 64:
             break
         items += 8
-    assert items - 40 < told.seen.right + told.seen.wrong <= items
-    assert told.values < 64 * 63 / 2 + 1
+    assert items - 40 < proposal.seen.right + proposal.seen.wrong <= items
+    assert proposal.values < 64 * 63 / 2 + 1
 
 
 def test_the_asynchronous_client_gets_the_same(client: RewardClient) -> None:

@@ -1,4 +1,4 @@
-"""The service inside the caller's process: the same app, and nothing left or changed around it."""
+"""The service inside the caller's process: the same app, without side effects on the process."""
 
 import asyncio
 import contextlib
@@ -26,7 +26,7 @@ def client():
 
 @pytest.fixture
 def stand_in(monkeypatch):
-    """Puts a small app in the service's place: `stand_in(endpoint)` answers everything with that endpoint."""
+    """Replaces the service by a small app: `stand_in(endpoint)` serves every request with this endpoint."""
 
     def put(endpoint, lifespan=None):
         app = Starlette(routes=[Route("/{path:path}", endpoint, methods=["GET", "POST"])], lifespan=lifespan)
@@ -53,7 +53,7 @@ def test_the_same_request_id_is_counted_once(client):
     assert client.run().position == 1
 
 
-def test_a_running_event_loop_is_no_hindrance(client):
+def test_it_works_inside_a_running_event_loop(client):
     async def cell_of_a_notebook():
         return client.reward(*BATCH).position
 
@@ -107,7 +107,7 @@ def test_a_run_travels_as_a_file_asynchronously(tmp_path):
     assert asyncio.run(travel()) == 1
 
 
-def test_keys_of_a_server_on_the_same_machine_are_not_asked_for(monkeypatch, tmp_path):
+def test_the_keys_file_of_a_server_on_the_same_machine_is_ignored(monkeypatch, tmp_path):
     monkeypatch.setenv("MEMR_KEYS_FILE", str(tmp_path / "keys.json"))
     with RewardClient.embedded(encoder="hashed") as client:
         assert client.ready()
@@ -135,7 +135,7 @@ def test_closing_ends_every_thread_and_a_closed_client_says_so():
         client.runs()
 
 
-def test_a_forgotten_client_ends_by_itself():
+def test_a_garbage_collected_client_stops_its_service():
     client = RewardClient.embedded(encoder="hashed")
     client.runs()
     (thread,) = [thread for thread in threads() if thread.name == "memr-embedded"]

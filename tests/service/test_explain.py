@@ -1,4 +1,4 @@
-"""An explanation against the answer that was given: the same numbers, from what was read at the time."""
+"""An explanation has the numbers of the response, from what was read at the time."""
 
 from __future__ import annotations
 
@@ -50,15 +50,15 @@ def test_a_stored_item_is_explained_by_the_numbers_it_was_answered_with(config: 
         answers = [client.reward(**one) for one in batches]
         before = client.run(digest=True)
         for number, item in ((0, 0), (9, 3), (19, 7), (19, 0)):
-            answer, told = answers[number], client.explain(position=number + 1, item=item, neighbours=200)
-            assert told.reward == answer.rewards[item]
-            assert (told.position, told.outcome) == (number, batches[number]["outcomes"][item])
-            assert told.prompt == batches[number]["prompts"][item]
-            assert told.completion == f"completion {number}.{item}"
-            assert sum(one.contribution for one in told.components.values()) - told.held_to_spread == pytest.approx(
-                told.reward, abs=1e-12
-            )
-            for name, one in told.components.items():
+            answer, explained = answers[number], client.explain(position=number + 1, item=item, neighbours=200)
+            assert explained.reward == answer.rewards[item]
+            assert (explained.position, explained.outcome) == (number, batches[number]["outcomes"][item])
+            assert explained.prompt == batches[number]["prompts"][item]
+            assert explained.completion == f"completion {number}.{item}"
+            assert sum(
+                one.contribution for one in explained.components.values()
+            ) - explained.held_to_spread == pytest.approx(explained.reward, abs=1e-12)
+            for name, one in explained.components.items():
                 assert (one.raw, one.scaled) == (
                     answer.components[name].raw[item],
                     answer.components[name].scaled[item],
@@ -66,28 +66,28 @@ def test_a_stored_item_is_explained_by_the_numbers_it_was_answered_with(config: 
                 assert [f"{name}:{reason}" for reason in one.rejected] == [
                     reason for reason in answer.guards.rejected[item] if reason.startswith(f"{name}:")
                 ]
-            assert told.success.completions == answer.support.success[item]
-            assert told.failure.completions == answer.support.failure[item]
+            assert explained.success.completions == answer.support.success[item]
+            assert explained.failure.completions == answer.support.failure[item]
         assert client.run(digest=True) == before
 
 
-def test_what_was_read_agrees_with_the_raw_values_and_the_window_with_the_scaled_one() -> None:
+def test_the_reads_agree_with_the_raw_values_and_the_window_with_the_scaled_one() -> None:
     with RewardClient.embedded(run="run") as client:
         client.create_run(explore_warmup_steps=0, k=3, window=20)
         for number in range(12):
             client.reward(**batch(number))
         for item in range(8):
-            told = client.explain(position=12, item=item, neighbours=200)
-            exploit, explore = told.components["exploit"], told.components["explore"]
-            assert told.success.centroid_distance == pytest.approx(-(exploit.raw or 0), abs=1e-6)
-            assert told.failure.largest_cosine == pytest.approx(1 - (explore.raw or 0), abs=1e-6)
+            explained = client.explain(position=12, item=item, neighbours=200)
+            exploit, explore = explained.components["exploit"], explained.components["explore"]
+            assert explained.success.centroid_distance == pytest.approx(-(exploit.raw or 0), abs=1e-6)
+            assert explained.failure.largest_cosine == pytest.approx(1 - (explore.raw or 0), abs=1e-6)
             for one in (exploit, explore):
                 assert one.window is not None
                 assert one.raw is not None
                 assert one.window.count == 20
                 low, high = one.window.low, one.window.high
                 assert one.scaled == pytest.approx((one.raw - low) / (high - low + 1e-8))
-            for reading, outcome in ((told.success, 1.0), (told.failure, 0.0)):
+            for reading, outcome in ((explained.success, 1.0), (explained.failure, 0.0)):
                 similarities = [one.similarity for one in reading.neighbours]
                 assert similarities == sorted(similarities, reverse=True)
                 assert {one.outcome for one in reading.neighbours} == {outcome}
@@ -95,7 +95,7 @@ def test_what_was_read_agrees_with_the_raw_values_and_the_window_with_the_scaled
                 assert 12 * 8 - 8 + item not in [one.serial for one in reading.neighbours]
 
 
-def test_a_serial_number_names_an_item_as_its_record_does() -> None:
+def test_a_serial_number_and_a_position_with_an_item_give_the_same_explanation() -> None:
     with RewardClient.embedded(run="run") as client:
         client.create_run(explore_warmup_steps=0)
         for number in range(6):
@@ -105,7 +105,7 @@ def test_a_serial_number_names_an_item_as_its_record_does() -> None:
             assert client.explain(serial=neighbour.serial).completion == neighbour.completion
 
 
-def test_merged_completions_are_counted_one_by_one_and_as_entries() -> None:
+def test_merged_completions_count_as_completions_and_as_one_entry() -> None:
     with RewardClient.embedded(run="run", encoder="hashed") as client:
         client.create_run(memory={"merge_similarity": 0.9})
         client.reward(["2 + 3?"] * 4, ["it is 5", "it is 5", "it is 5", "five, of course"], [1] * 4)
@@ -119,16 +119,16 @@ def test_neighbours_come_with_their_texts_and_steps() -> None:
         client.create_run(explore_warmup_steps=0)
         for number in range(10):
             client.reward(**batch(number))
-        told = client.explain(position=10, item=2, neighbours=200)
-        neighbours = [*told.success.neighbours, *told.failure.neighbours]
+        explained = client.explain(position=10, item=2, neighbours=200)
+        neighbours = [*explained.success.neighbours, *explained.failure.neighbours]
         assert len(neighbours) > 10
         for one in neighbours:
             assert one.completion == f"completion {one.serial // 8}.{one.serial % 8}"
             assert one.step == 100 + one.serial // 8
-            assert one.own_prompt == (one.prompt == told.prompt)
+            assert one.own_prompt == (one.prompt == explained.prompt)
 
 
-def test_a_text_is_explained_as_an_evaluation_would_score_it() -> None:
+def test_a_given_text_is_explained_as_eval_mode_would_score_it() -> None:
     with RewardClient.embedded(run="run", encoder="hashed") as client:
         client.create_run(explore_warmup_steps=0, k=2)
         for number in range(5):
@@ -136,10 +136,10 @@ def test_a_text_is_explained_as_an_evaluation_would_score_it() -> None:
         one = {"prompt": "1 + 1?", "completion": "it is 11", "outcome": 1.0}
         answer = client.reward([one["prompt"]], [one["completion"]], [1.0], mode="eval")
         before = client.run(digest=True)
-        told = client.explain(**one)
-        assert (told.reward, told.position) == (answer.rewards[0], answer.position)
-        assert told.components["explore"].raw == answer.components["explore"].raw[0]
-        assert told.success.completions == answer.support.success[0]
+        explained = client.explain(**one)
+        assert (explained.reward, explained.position) == (answer.rewards[0], answer.position)
+        assert explained.components["explore"].raw == answer.components["explore"].raw[0]
+        assert explained.success.completions == answer.support.success[0]
         assert client.run(digest=True) == before
 
 
@@ -148,10 +148,10 @@ def test_texts_that_are_not_kept_are_null() -> None:
         client.create_run()
         for number in range(3):
             client.reward(**batch(number))
-        told = client.explain(position=3, item=1)
-        assert told.prompt is None
-        assert told.success.neighbours
-        assert {one.completion for one in told.success.neighbours} == {None}
+        explained = client.explain(position=3, item=1)
+        assert explained.prompt is None
+        assert explained.success.neighbours
+        assert {one.completion for one in explained.success.neighbours} == {None}
 
 
 @pytest.mark.parametrize(
@@ -167,7 +167,7 @@ def test_texts_that_are_not_kept_are_null() -> None:
         ({"position": 1, "item": 8}, "no item 8"),
     ],
 )
-def test_what_there_is_not_cannot_be_explained(asked: dict[str, Any], error: str) -> None:
+def test_explaining_an_item_that_does_not_exist_is_refused(asked: dict[str, Any], error: str) -> None:
     with RewardClient.embedded(run="run", encoder="hashed") as client:
         client.create_run()
         client.reward(**batch(0))
@@ -177,7 +177,7 @@ def test_what_there_is_not_cannot_be_explained(asked: dict[str, Any], error: str
             client.explain("another", position=1, item=0)
 
 
-def test_after_a_restore_the_history_that_was_left_explains_nothing() -> None:
+def test_after_a_restore_explanations_do_not_use_the_abandoned_branch() -> None:
     with RewardClient.embedded(run="run") as client:
         client.create_run(explore_warmup_steps=0)
         for number in range(4):
@@ -185,7 +185,7 @@ def test_after_a_restore_the_history_that_was_left_explains_nothing() -> None:
             client.create_checkpoint(None, f"after-{number}")
         client.restore(None, "after-1")
         answer = client.reward(**batch(9))
-        told = client.explain(position=3, item=5, neighbours=200)
-        assert (told.reward, told.completion) == (answer.rewards[5], "completion 9.5")
-        steps = {one.step for one in [*told.success.neighbours, *told.failure.neighbours]}
+        explained = client.explain(position=3, item=5, neighbours=200)
+        assert (explained.reward, explained.completion) == (answer.rewards[5], "completion 9.5")
+        steps = {one.step for one in [*explained.success.neighbours, *explained.failure.neighbours]}
         assert steps <= {100, 101, 109}

@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 from memr_client.schemas import RunConfig
 from memr_service.engine import inputs
+from memr_service.memory import GraphSizes
 from memr_service.state.state import State
 from support.histories import World, ask_oracle, ask_service, largest_difference
 from support.in_process import InProcess
@@ -89,13 +90,13 @@ def test_with_graphs_the_service_still_answers_what_the_law_says(
     states: list[State] = []
 
     def small_graphs(config: RunConfig) -> State:
-        states.append(State(config, crossover=24, step=8))
+        states.append(State(config, graph_sizes=GraphSizes(24, 8)))
         return states[-1]
 
     monkeypatch.setattr("memr_service.run.live_state.State", small_graphs)
     config = {**CONFIGS["valued by the nearest"], "order": order, "max_completions": 9}
     compare(config, Oracle(config), World(seed=3), length)
-    indices = {name: index for state in states for name, index in state.indices().items()}
+    indices = {name: index for state in states for name, index in state.indexes.all().items()}
     assert all(index.graphs for name, index in indices.items() if name.endswith("-completions"))
     assert len(indices) == 4
 

@@ -326,7 +326,7 @@ def test_after_a_defect_the_run_is_read_anew_from_what_is_stored(
                         with pytest.raises((AssertionError, RuntimeError)):
                             await service.run("run")
                 assert await service.ready() == {}  # whose turn comes behind that
-            assert "run run is read anew" in caplog.text
+            assert "run run is read again" in caplog.text
             assert await everything(service) != before
             again = await service.reward(rows(1, request_id="id"))
             assert again.replayed

@@ -19,7 +19,7 @@ from memr_client import RewardClient, RewardResponse
 from memr_client.errors import MemrError, Unavailable
 from memr_client.schemas import RunConfig
 from memr_service.app import create_app
-from memr_service.app.forward import RELAYED
+from memr_service.app.forward import FORWARDED
 from memr_service.engine.barriers import HeldElsewhere
 from memr_service.engine.service import Service
 from memr_service.settings import Settings
@@ -157,7 +157,7 @@ def test_a_request_that_cannot_be_passed_on_is_to_be_sent_again(lost: str) -> No
         app.state.context.lifecycle.open()
         body = half(1).model_dump_json(exclude_unset=True, exclude={"embeddings"})
         async with httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://other") as client:
-            headers = {RELAYED: "1"} if lost == "passed on already" else {}
+            headers = {FORWARDED: "1"} if lost == "passed on already" else {}
             refused = await client.post("/reward", content=body, headers=headers)
         assert (refused.status_code, refused.headers["retry-after"]) == (503, "1")
         assert "route requests by run" in refused.json()["remedy"].lower()

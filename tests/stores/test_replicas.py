@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 from memr_client.errors import Conflict, Unavailable, UnknownRun
+from memr_service.memory import GraphSizes
 from memr_service.state.state import State
 from memr_service.store import open_store
 from memr_service.store.base import Snapshot
@@ -227,12 +228,12 @@ def test_a_run_is_read_from_its_snapshot_and_the_records_after_it(url: str) -> N
 
 
 def graphs_of(service: InProcess) -> dict[str, list[list[int]]]:
-    indices = service._service._runs._open["run"].state.indices()
+    indices = service._service._runs._open["run"].state.indexes.all()
     return {name: [graph.numbers.tolist() for graph in index.graphs] for name, index in indices.items()}
 
 
 def test_graphs_are_built_once_for_all_who_open_the_run_later(url: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("memr_service.run.live_state.State", partial(State, crossover=12, step=6))
+    monkeypatch.setattr("memr_service.run.live_state.State", partial(State, graph_sizes=GraphSizes(12, 6)))
     config = {"components": {"value": 1.0}, "explore_warmup_steps": 0, "k": 3}
     with replicas(url, 1, snapshot_bytes=1 << 16) as (one,):
         one.create("run", **config)
@@ -242,7 +243,7 @@ def test_graphs_are_built_once_for_all_who_open_the_run_later(url: str, monkeypa
         graphs = graphs_of(one)
         assert any(graphs.values())
         digest = one.info("run").digest
-    for module in ("graphs", "state"):
+    for module in ("run.index_builds", "state.index_set"):
         monkeypatch.delattr(f"memr_service.{module}.build")  # whoever builds one fails
     with InProcess(url) as later:
         assert later.info("run").digest == digest
@@ -302,7 +303,7 @@ def test_a_long_journal_lies_in_several_keys_and_is_read_as_one(url: str, monkey
         for number in range(30):
             (one, other)[number % 2].reward(**batch(number))
         uid = one._service._runs._open["run"].uid
-        segments = one.store._journal.segments(uid)  # type: ignore[attr-defined]
+        segments = one.store.journal.segments(uid)
         assert len(segments) > 3
         assert [record.position for record in one.store.journal.records(uid, [(0, 0, 99)])] == list(range(1, 31))
         assert [record.position for record in one.store.journal.records(uid, [(0, 9, 21)])] == list(range(10, 22))

@@ -97,7 +97,7 @@ def run_python(script: str, *arguments: object) -> subprocess.Popen[str]:
 
 
 def test_a_second_store_in_the_same_process_is_refused(store: SqliteStore, data: Path) -> None:
-    with pytest.raises(Unavailable, match="in use by this very process") as refused:
+    with pytest.raises(Unavailable, match="in use by this process") as refused:
         SqliteStore(data)
     assert str(data) in str(refused.value)
     fill(store, 1)

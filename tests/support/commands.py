@@ -8,6 +8,7 @@ import re
 import shlex
 from collections.abc import Iterator
 from functools import cache
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -96,7 +97,7 @@ def _check_places(words: list[str]) -> None:
 
 def _check_module(name: str) -> None:
     """A dotted name of ours is a module, or a name that its module's file holds."""
-    module, _, attribute = name.partition(":")
+    module = name.partition(":")[0]
     at = ROOT / ("client" if module.startswith("memr_client") else "service") / module.replace(".", "/")
     if at.with_suffix(".py").exists() or at.is_dir():
         return
@@ -127,11 +128,11 @@ def _check_memr(words: list[str]) -> None:
 
 
 def _check_compose(words: list[str]) -> None:
-    files = [after for word, after in zip(words, words[1:], strict=False) if word == "-f"] or ["compose.yaml"]
+    files = [after for word, after in pairwise(words) if word == "-f"] or ["compose.yaml"]
     whole = [yaml.safe_load((ROOT / file).read_text()) for file in files]
     services = {name: one for file in whole for name, one in (file.get("services") or {}).items()}
     profiles = {profile for one in services.values() for profile in one.get("profiles", ())}
-    named = {after for word, after in zip(words, words[1:], strict=False) if word == "--profile"}
+    named = {after for word, after in pairwise(words) if word == "--profile"}
     assert named <= profiles, f"there is no profile {named - profiles}"
     verb = next((at for at, word in enumerate(words) if word in ("up", "restart", "logs", "run", "exec")), None)
     if verb is not None:
@@ -158,7 +159,7 @@ def _check_python(words: list[str]) -> None:
 
 def _check_curl(words: list[str]) -> None:
     url = next((word for word in words if word.startswith("http")), "")
-    bodies = [after for word, after in zip(words, words[1:], strict=False) if word in ("-d", "--data")]
+    bodies = [after for word, after in pairwise(words) if word in ("-d", "--data")]
     for body in bodies:
         given: dict[str, Any] = json.loads(body)
         if re.search(r"/runs/[\w.-]+$", url):

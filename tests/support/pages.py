@@ -61,7 +61,7 @@ def name(page: Path) -> str:
 
 def blocks(page: Path) -> Iterator[Block]:
     """The blocks of a page, in its order."""
-    fence, opened, kind, about, generated = "", 0, "", "", False
+    fence, opened, indent, kind, about, generated = "", 0, 0, "", "", False
     language, text = "", []
     for number, line in enumerate(page.read_text("utf-8").splitlines(), 1):
         bare = line.strip()

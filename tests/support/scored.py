@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from memr_service.cli.rollouts import requests
-from memr_service.cli.score import score
+from memr_service.cli.scoring import score
 from memr_service.encoder import Encoders
 
 

@@ -1,4 +1,4 @@
-"""Bodies: counted, unpacked, parsed; whatever is wrong has its own status, and nothing else comes out."""
+"""Request bodies: read, decompressed, parsed; every error has its status."""
 
 import gzip
 import json
@@ -32,7 +32,7 @@ def decode(raw, media=JSON, packed=False, model=RewardRequest, settings=SETTINGS
 
 
 def request(chunks, content_type=JSON, **headers):
-    """A request whose body comes in these chunks; None is a client that leaves."""
+    """A request whose body comes in these chunks; None is a client that disconnects."""
     messages = [
         {"type": "http.disconnect"} if c is None else {"type": "http.request", "body": c, "more_body": True}
         for c in chunks
@@ -101,13 +101,13 @@ def test_bytes_are_counted_as_they_arrive_whatever_content_length_says():
     assert len(list(left)) == 96, "reading stopped with the fifth piece"
 
 
-def test_a_client_that_leaves_amid_its_body_is_no_error_of_the_body(parse):
+def test_a_client_that_disconnects_while_sending_its_body_is_not_an_error_of_the_body(parse):
     with pytest.raises(ClientDisconnect):
         parse([b"{", None])
 
 
 @pytest.mark.parametrize(("big", "encoding"), [(False, "identity"), (True, "identity"), (False, "gzip")])
-def test_big_and_packed_bodies_are_parsed_in_another_thread(parse, monkeypatch, big, encoding):
+def test_large_and_gzipped_bodies_are_parsed_in_another_thread(parse, monkeypatch, big, encoding):
     threads = []
     monkeypatch.setattr(body, "decode", lambda *args: threads.append(threading.current_thread()))
     monkeypatch.setattr(body, "BIG", 1 if big else 1000)
@@ -115,7 +115,7 @@ def test_big_and_packed_bodies_are_parsed_in_another_thread(parse, monkeypatch, 
     assert (threads == [threading.main_thread()]) is not (big or encoding == "gzip")
 
 
-def test_a_packed_body_is_unpacked(parse):
+def test_a_gzipped_body_is_decompressed(parse):
     assert parse([gzip.compress(json.dumps(fields()).encode())], content_encoding="gzip").run_id == "r"
 
 
@@ -220,7 +220,7 @@ def test_a_text_as_the_name_of_a_field_is_cut():
     [b"bytes", msgpack.Timestamp(1, 1), msgpack.ExtType(5, b"x"), {1: 2}, {b"k": 1}],
     ids=lambda e: type(e).__name__,
 )
-def test_messagepack_may_say_nothing_outside_embeddings_that_json_could_not(extra):
+def test_messagepack_may_not_carry_what_json_cannot_outside_embeddings(extra):
     message = {"role": "user", "content": "q", "meta": extra}
     with pytest.raises((InvalidRequest, MalformedBody)):
         decode(fields(1, prompts=[[message]]), MSGPACK)
@@ -268,7 +268,7 @@ def test_configs_are_read_in_the_same_way():
 
 
 def outcome(*args, **kwargs):
-    """The status that a body is answered with: 200 where it becomes a request."""
+    """The status of the response to a body; 200 if it becomes a request."""
     try:
         decode(*args, **kwargs)
     except ProblemError as problem:

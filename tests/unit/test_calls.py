@@ -1,4 +1,4 @@
-"""What the client sends, and what it makes of an answer, without any connection."""
+"""Requests that the client sends, and how it reads responses, without a connection."""
 
 import json
 from email.utils import formatdate
@@ -24,12 +24,12 @@ def test_creating_a_run_sends_only_the_fields_that_were_set():
         calls.create_run("r", None, windw=7)
 
 
-def test_a_name_cannot_leave_its_place_in_the_path():
+def test_a_name_is_quoted_in_the_path():
     assert calls.run("../runs?x=1", digest=False).path == "/runs/..%2Fruns%3Fx%3D1"
 
 
 @pytest.mark.parametrize("problem", PROBLEMS.values(), ids=PROBLEMS)
-def test_every_problem_comes_back_as_the_error_it_was(problem):
+def test_every_problem_document_becomes_its_error_again(problem):
     document = problem("wrong.", value=3, limit=2, remedy="Send 2.", fields=["k"]).document()
     response = answered(problem.status, json.dumps(document), content_type=PROBLEM, retry_after="7")
     error = error_from(response)
@@ -48,7 +48,7 @@ def test_every_problem_comes_back_as_the_error_it_was(problem):
         (b"", "text/plain"),
     ],
 )
-def test_an_answer_that_is_not_memrs_is_shown_with_its_status_and_start(content, content_type):
+def test_a_response_that_is_not_memrs_is_shown_with_its_status_and_start(content, content_type):
     call = calls.version()
     with pytest.raises(BadResponse, match="418") as caught:
         call.read(answered(418, content, content_type=content_type))

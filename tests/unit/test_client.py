@@ -1,4 +1,4 @@
-"""Both clients against a scripted service: what is tried again, what is raised, and what travels between processes."""
+"""Both clients against a scripted service: retries, errors, and copies in other processes."""
 
 import asyncio
 import copy
@@ -40,7 +40,7 @@ BATCH = (["q"], ["a"], [1.0])
 
 
 class Awaited:
-    """An `AsyncRewardClient` that is called like a `RewardClient`: every call has an event loop of its own."""
+    """An `AsyncRewardClient` that is called like a `RewardClient`; every call has its own event loop."""
 
     def __init__(self, *args, **options):
         self.client = AsyncRewardClient(*args, **options)
@@ -57,7 +57,7 @@ def client_class(request):
 
 @pytest.fixture
 def scripted(client_class, monkeypatch):
-    """Makes a client of a service that gives the answers of a list, one for each try; `client.requests` has them."""
+    """Makes a client of a service that gives listed responses, one per try; `client.requests` has the requests."""
     monkeypatch.setattr(tries, "FIRST_PAUSE_S", 0.001)
 
     def make(*answers, **options):
@@ -100,7 +100,7 @@ def problem(error):
     ],
     ids=["refused", "reset", "closed", "429", "502", "overloaded", "unavailable", "504"],
 )
-def test_a_failure_that_may_pass_is_followed_by_the_same_bytes_with_the_same_request_id(scripted, failure):
+def test_a_transient_failure_is_retried_with_the_same_bytes_and_request_id(scripted, failure):
     client = scripted(failure, failure, answer(200, json=ACCEPTED))
     assert client.reward(*BATCH).rewards == [0.5]
     assert len({request.content for request in client.requests}) == 1
@@ -116,7 +116,7 @@ def test_two_calls_with_the_same_batch_are_two_batches(scripted):
     assert first != second
 
 
-def test_a_connection_that_stays_broken_is_an_error_that_says_how_to_go_on(scripted):
+def test_a_connection_that_stays_broken_is_an_error_with_advice(scripted):
     client = scripted(httpx.ConnectError("refused"), retries=2)
     with pytest.raises(ServiceUnreachable, match=r"http://memr/reward .* 3 tries .*refused.*memr serve.*'mine'"):
         client.reward(*BATCH, request_id="mine")
@@ -137,7 +137,7 @@ def test_a_proxys_page_is_shown_when_the_tries_are_over(scripted):
 
 
 @pytest.mark.parametrize("error", [Unauthorized("no key."), Conflict("another config.", fields=["k"])])
-def test_what_another_try_would_not_change_is_raised_at_once(scripted, error):
+def test_permanent_errors_are_raised_at_once(scripted, error):
     client = scripted(problem(error))
     with pytest.raises(type(error)) as caught:
         client.create_run(k=3)
@@ -169,7 +169,7 @@ def test_the_key_is_sent_and_shown_nowhere(scripted, monkeypatch):
         assert key not in repr(client)
 
 
-def test_the_run_of_a_reward_is_told_in_a_header_for_those_who_route_by_it(scripted):
+def test_the_run_of_a_reward_is_sent_in_a_header_for_proxies_that_route_by_run(scripted):
     client = scripted(answer(200, json=ACCEPTED))
     client.reward(*BATCH, run_id="another")
     assert client.requests[0].headers["x-memr-run"] == "another"
@@ -190,13 +190,13 @@ def test_waiting_ends_when_the_service_is_ready(scripted):
     assert [request.url.path for request in client.requests] == ["/readyz"] * 3
 
 
-def test_waiting_in_vain_names_the_address_the_seconds_and_the_command(scripted):
+def test_a_wait_that_times_out_names_the_address_the_seconds_and_the_command(scripted):
     client = scripted(httpx.ConnectError("refused"))
     with pytest.raises(ServiceUnreachable, match=r"http://memr after .* of at most 0.05 s.*`memr serve`.*refused"):
         client.wait(0.05)
 
 
-def test_a_client_told_to_wait_does_so_before_its_first_call_only(scripted):
+def test_a_client_with_a_wait_time_waits_before_its_first_call_only(scripted):
     client = scripted(problem(Unavailable("starting.")), answer(200, json={}), answer(200, json=ACCEPTED), wait=10)
     client.reward(*BATCH)
     client.reward(*BATCH)
@@ -289,4 +289,4 @@ def test_connections_of_an_event_loop_end_with_it():
 
     assert [asyncio.run(take()) for _ in range(3)] == [False] * 3
     assert [pool.is_closed for pool in pools] == [True] * 3
-    assert len(client._pools) == 1  # of the loop that ended last; the others are forgotten
+    assert len(client._pools) == 1  # only of the loop that ended last

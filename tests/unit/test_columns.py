@@ -1,4 +1,4 @@
-"""What callers hand over, from any library, and what of it crosses the wire."""
+"""Columns from any library, and how they are written on the wire."""
 
 import json
 import sys
@@ -111,7 +111,7 @@ def test_without_msgpack_the_same_numbers_go_as_json(monkeypatch):
 
 
 def test_an_array_of_the_wrong_shape_keeps_it_for_the_service_to_refuse():
-    turned = {"prompts": IDENTITY.T, "completions": IDENTITY.T}  # (3, 2): as bytes it would pass for (2, 3)
+    turned = {"prompts": IDENTITY.T, "completions": IDENTITY.T}  # (3, 2): its bytes could also be read as (2, 3)
     assert sent(["q", "q"], ["a", "b"], [1.0, 0.0], embeddings=turned)["embeddings"]["prompts"] == IDENTITY.T.tolist()
 
 

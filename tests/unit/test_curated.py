@@ -11,7 +11,8 @@ import pytest
 from memr_service.memory import CuratedMemory, CuratedView, CuratedWrites
 from memr_service.memory.curated import decay
 from memr_service.rewards.score import score
-from memr_service.state.record import GENESIS, Record, seal, unseal
+from memr_service.state.codec import seal, unseal
+from memr_service.state.record import GENESIS, Record
 from memr_service.state.state import State
 from support.batches import config, make_batch, random_batch, unit, unit_rows
 from support.histories import World, ask_oracle

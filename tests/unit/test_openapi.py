@@ -1,4 +1,4 @@
-"""The committed OpenAPI document is the app's, and the app keeps to it whatever it is sent."""
+"""The committed OpenAPI document is the app's, and the app conforms to it for any input."""
 
 import json
 from pathlib import Path
@@ -14,7 +14,7 @@ def make_app(**more):
 
 
 def test_the_committed_document_is_the_apps():
-    """Should it differ on purpose: python tests/test_openapi.py writes it anew."""
+    """After a deliberate change, `make openapi` writes the document again."""
     assert json.loads(COMMITTED.read_text()) == make_app().openapi()
 
 
@@ -33,7 +33,7 @@ def test_every_refusal_is_documented_as_a_problem_document():
 
 
 def write():
-    """Write the committed document anew."""
+    """Write the committed document."""
     COMMITTED.write_text(json.dumps(make_app().openapi(), indent=2, ensure_ascii=False) + "\n")
 
 

@@ -1,4 +1,4 @@
-"""Readiness: right, and cheap however often it is asked."""
+"""Readiness: correct, and cheap for many probes."""
 
 import asyncio
 
@@ -50,10 +50,10 @@ def test_a_check_is_repeated_once_it_is_stale(monkeypatch):
     assert asyncio.run(probe()) == ({"store": "full"}, {})
 
 
-def test_a_store_that_does_not_answer_is_not_ready(monkeypatch):
+def test_a_store_that_does_not_respond_is_not_ready(monkeypatch):
     monkeypatch.setattr(readiness, "PATIENCE_S", 0.01)
     failing = asyncio.run(Readiness(Checked(hang=True), serving()).failing())
-    assert failing == {"store": "no answer within 0.01 s"}
+    assert failing == {"store": "no response within 0.01 s"}
 
 
 def test_the_store_is_not_asked_while_the_server_starts_or_drains():

@@ -1,4 +1,4 @@
-"""A replay against what was scored: the same config gives every bit again, others give what a run of theirs gives."""
+"""The same config reproduces every bit; another config gives what a run of its own gives."""
 
 from __future__ import annotations
 
@@ -18,12 +18,13 @@ from memr_service.engine.run_registry import RunRegistry
 from memr_service.insight.replay.difference import first_difference
 from memr_service.insight.replay.replay import replay, what_if
 from memr_service.insight.replay.worker import compare
-from memr_service.memory.index import Index
+from memr_service.memory.index import GraphSizes, Index
 from memr_service.run import archive
 from memr_service.run.live_state import Limits
 from memr_service.run.presets import LAW, PRESETS
 from memr_service.run.run import Run, Submission
-from memr_service.state.record import Batch, Record, seal, unseal
+from memr_service.state.codec import seal, unseal
+from memr_service.state.record import Batch, Record
 from memr_service.store.base import StoredRecord, StoredRun
 from memr_service.store.sqlite import SqliteStore
 from support.batches import config, make_batch, random_batch, unit_rows
@@ -38,7 +39,7 @@ def opened(folder: Path | None, chosen: RunConfig, limits: Limits = Limits(NEVER
     if store.runs.find("run") is None:
         store.runs.create("run", chosen.model_dump_json(), LAW, None, "2026-01-01")
     with ThreadPoolExecutor(1) as background:
-        runs = RunRegistry(store, background, limits, lambda run: None)
+        runs = RunRegistry(store, background, limits)
         run = runs.find("run")
         assert run is not None
         yield runs, run
@@ -102,7 +103,7 @@ def test_another_config_scores_as_a_run_that_had_it_from_the_start(fields: dict[
     assert any(len(one) for one in paid)
 
 
-def test_groups_in_pieces_and_groups_whose_time_was_up_come_out_again() -> None:
+def test_groups_over_several_records_and_expired_groups_are_reproduced() -> None:
     chosen = config(barrier="snapshot", group_size=3, explore_warmup_steps=2)
     rng = np.random.default_rng(3)
     with opened(None, chosen) as (_, run):
@@ -125,11 +126,11 @@ def test_groups_in_pieces_and_groups_whose_time_was_up_come_out_again() -> None:
 @pytest.fixture
 def early_graphs(monkeypatch: pytest.MonkeyPatch) -> None:
     """Graphs from 64 prompts on, and then for every 32."""
-    begin = Index.__init__
-    monkeypatch.setattr(Index, "__init__", lambda self, dimension, margin, *_: begin(self, dimension, margin, 64, 32))
+    begin, few = Index.__init__, GraphSizes(64, 32)
+    monkeypatch.setattr(Index, "__init__", lambda self, dimension, margin, _: begin(self, dimension, margin, few))
 
 
-def test_graphs_are_taken_into_use_where_the_record_says(early_graphs: None) -> None:
+def test_index_graphs_are_used_from_the_record_that_says_so(early_graphs: None) -> None:
     chosen = config(k=4)
     rng = np.random.default_rng(4)
     names = iter(range(10_000))
@@ -140,12 +141,12 @@ def test_graphs_are_taken_into_use_where_the_record_says(early_graphs: None) -> 
             for _, _, building in run.graphs.begun.values():
                 building.result()
         records = records_of(run)
-        changes = {change.change for record in records for change in record.effects.index}
+        changes = {change.change for record in records for change in record.effects.index_changes}
         assert changes == {"build", "swap"}
         assert chain_again(chosen, records) == run.state.chain
 
 
-def test_a_state_of_another_config_builds_its_graphs_itself(early_graphs: None) -> None:
+def test_a_state_of_another_config_builds_its_own_index_graphs(early_graphs: None) -> None:
     rng = np.random.default_rng(5)
     with opened(None, config()) as (_, run):
         for number in range(30):
@@ -153,7 +154,7 @@ def test_a_state_of_another_config_builds_its_graphs_itself(early_graphs: None) 
             run.reward(make_batch(fresh, unit_rows(rng, 10), [0.0] * 10), [Submission()])
         records = records_of(run)
         done = list(replay(config(), config(k=2), records))
-    changes = [change.change for one in done for change in one.effects.index]
+    changes = [change.change for one in done for change in one.effects.index_changes]
     assert changes[:2] == ["build", "swap"]
     assert changes.count("build") == changes.count("swap") > 3
 
@@ -194,7 +195,7 @@ def test_the_first_difference_is_named(tmp_path: Path) -> None:
     assert difference.recorded - difference.replayed == pytest.approx(1e-9, rel=1e-3)
 
 
-def test_a_forged_journal_is_found_out_whether_or_not_its_chain_was_forged_too(tmp_path: Path) -> None:
+def test_a_forged_journal_is_detected_with_and_without_a_forged_chain(tmp_path: Path) -> None:
     with opened(None, config()) as (runs, run):
         for batch in batches(8):
             run.reward(batch, [Submission()])
@@ -222,7 +223,7 @@ def verified(stored: StoredRun, payloads: Sequence[bytes]) -> ReplayResult:
     return last.result
 
 
-def test_settings_start_from_the_preset_that_is_named_and_else_from_the_run() -> None:
+def test_settings_start_from_the_named_preset_or_else_from_the_run() -> None:
     recorded = config(k=7, max_completions=9)
     assert what_if(recorded, RunConfig(), bounded=False) == recorded
     assert what_if(recorded, RunConfig(window=5), bounded=False) == recorded.model_copy(update={"window": 5})

@@ -15,12 +15,14 @@ import numpy as np
 import pytest
 from memr_client.errors import InvalidRequest, ProblemError, StoreFull, Unavailable
 from memr_client.schemas import RewardResponse
+from memr_service.memory import GraphSizes
 from memr_service.run import index_builds
 from memr_service.run.live_state import Limits
 from memr_service.run.presets import LAW
 from memr_service.run.run import Run, Submission
-from memr_service.state import state
-from memr_service.state.record import Batch, Record, seal, unseal
+from memr_service.state import index_set
+from memr_service.state.codec import seal, unseal
+from memr_service.state.record import Batch, Record
 from memr_service.state.state import State
 from memr_service.store.base import Branch, NewResponse, Snapshot, StoredRecord
 from memr_service.store.lineage import lineage
@@ -97,7 +99,7 @@ def batches(seed: int, count: int, prompts: int = 9) -> list[Batch]:
 
 
 def reward(run: Run, batch: Batch, request_id: str | None = None, body: bytes = b"body") -> bytes:
-    (response,), _ = run.reward(batch, [Submission(request_id, body)])
+    (response,) = run.reward(batch, [Submission(request_id, body)]).responses
     return response.body
 
 
@@ -121,7 +123,7 @@ def directory(tmp_path: Path) -> Path:
 @pytest.fixture
 def small_graphs(monkeypatch: pytest.MonkeyPatch) -> None:
     """Runs begin graphs after few prompts."""
-    monkeypatch.setattr("memr_service.run.live_state.State", partial(State, crossover=12, step=6))
+    monkeypatch.setattr("memr_service.run.live_state.State", partial(State, graph_sizes=GraphSizes(12, 6)))
 
 
 # The main path
@@ -233,11 +235,12 @@ def test_several_requests_in_one_batch_get_their_own_items() -> None:
     batch = make_batch(["a", "a", "b", "a"], unit_rows(np.random.default_rng(6), 4), [1, 0, 1, 0])
     whole = values(reward(one, batch))
     places = [[3, 0], [1], [2], []]
-    parts, record = other.reward(
+    committed = other.reward(
         batch, [Submission(str(number), items=np.array(items, np.int64)) for number, items in enumerate(places)]
     )
-    assert record.chain == one.state.chain
-    for number, (items, part) in enumerate(zip(places, parts, strict=True)):
+    assert committed.record is not None
+    assert committed.record.chain == one.state.chain
+    for number, (items, part) in enumerate(zip(places, committed.responses, strict=True)):
         answer = values(part.body)
         assert answer["rewards"] == [whole["rewards"][item] for item in items]
         for side, counts in answer["support"].items():
@@ -437,10 +440,11 @@ def test_a_graph_is_built_beside_and_taken_into_use_at_a_recorded_position(small
         if number % 5 == 4:
             later.work()
         graphs = {side: len(memory.prompts.graphs) for side, memory in run.state.memories.items()}
-        _, record = run.reward(batch, [Submission()])
-        for change in record.effects.index:
-            index_changes.append((number, change.memory, change.change, change.start, change.stop))
-        swapped = {change.memory for change in record.effects.index if change.change == "swap"}
+        record = run.reward(batch, [Submission()]).record
+        assert record is not None
+        for change in record.effects.index_changes:
+            index_changes.append((number, change.index, change.change, change.start, change.stop))
+        swapped = {change.index for change in record.effects.index_changes if change.change == "swap"}
         for side, before in graphs.items():
             if side not in swapped:
                 assert len(run.state.memories[side].prompts.graphs) == before
@@ -470,7 +474,7 @@ def test_a_replayed_run_has_the_same_graphs_and_gives_bit_equal_rewards(
             later.work()
         reward(run, batch)
     later.work()
-    ranges = {name: [(one.start, one.stop) for one in index.graphs] for name, index in run.state.indices().items()}
+    ranges = {name: [(one.start, one.stop) for one in index.graphs] for name, index in run.state.indexes.all().items()}
     assert all(ranges.values())
     assert len(ranges) == (4 if "value" in components else 2)
     assert bool(store.snapshots.kept(run.uid)) == (snapshot_bytes != NEVER)
@@ -489,11 +493,12 @@ def test_a_replayed_run_has_the_same_graphs_and_gives_bit_equal_rewards(
     twin_store = SqliteStore(copy)
     twin = open_run(twin_store, Now())
     assert everything(twin) == everything(run)
-    for name, index in twin.state.indices().items():
+    for name, index in twin.state.indexes.all().items():
         assert [(one.start, one.stop) for one in index.graphs] == ranges[name]
     for batch in sent[60:]:
         assert values(twin.evaluate(batch, Submission()).body) == values(run.evaluate(batch, Submission()).body)
-        _, record = run.reward(batch, [Submission()])
+        record = run.reward(batch, [Submission()]).record
+        assert record is not None
         twin.state.apply(record)
     assert twin.state.digest() == run.state.digest()
     for one in (store, twin_store):
@@ -538,7 +543,7 @@ def test_a_graph_that_others_have_replaced_since_a_snapshot_is_not_built_again(
         reward(run, next(sent))
         later.work()
     before = everything(run)
-    for module in (index_builds, state):
+    for module in (index_builds, index_set):
         monkeypatch.delattr(module, "build")  # whoever builds one fails
     again, store = restarted(run, store, directory)
     assert everything(again) == before

@@ -1,4 +1,4 @@
-"""Every component, control and guard against its plain twin on a thousand random groups; -s prints the differences."""
+"""Every component, control and guard equals its plain twin on a thousand random groups; -s prints the differences."""
 
 from __future__ import annotations
 
@@ -136,7 +136,7 @@ def test_the_repeated_share_equals_its_plain_twin() -> None:
     compare("repeated_share", (abs(repeated_share(text) - plain.repeated_share(text)) for text in texts))
 
 
-def test_what_texts_have_in_common_equals_its_plain_twins() -> None:
+def test_text_overlap_equals_its_plain_twins() -> None:
     rng = np.random.default_rng(1)
     words = ["apples", "pears", "so", "7 + 5 = 12", "\u4e8c\u5341\u4e2a\u82f9\u679c", "lorem ipsum dolor", "x", ""]
 

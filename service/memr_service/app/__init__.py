@@ -13,6 +13,7 @@ from starlette.exceptions import HTTPException
 from starlette.middleware import Middleware
 from starlette.requests import Request
 from starlette.responses import Response
+from starlette.routing import Route
 
 from memr_service.app.access_log import AccessLog
 from memr_service.app.auth import Authorise, Keys
@@ -27,7 +28,6 @@ from memr_service.app.problems import as_problem, problem_response
 from memr_service.app.readiness import Readiness
 from memr_service.app.routes import ROUTERS
 from memr_service.app.routes.reward import reward
-from memr_service.app.shortcut import Shortcut
 from memr_service.engine.service import Service
 from memr_service.insight.service import InsightService
 from memr_service.settings import Settings
@@ -36,21 +36,25 @@ from memr_service.settings import Settings
 def create_app(settings: Settings, service: Service | None = None) -> FastAPI:
     """The whole HTTP service over a `Service`, one made from the settings where none is given.
 
-    A request goes through `Observe` (id, access line, metrics; whatever is raised becomes a problem), `Guard` (is there
-    such a route, may the caller use it) and `Admit` (does the server take requests) to its route, `POST /reward` by a
-    `Shortcut`. The app's lifespan starts the service, and closes it in the end.
+    A request goes through `AccessLog` (request id, access line, metrics; every exception becomes a problem document),
+    `Authorise` (the route exists, and the caller may use it) and `Admit` (the server takes requests) to its route. The
+    app's lifespan starts the service and closes it at the end.
+
+    `POST /reward` is a plain route in front of FastAPI's own, which stays for the OpenAPI document alone: a reward of
+    sent embeddings costs little more than FastAPI's handling of a request does.
 
     Raises:
         MemrError: the keys file is wrong, or the store cannot be opened.
     """
     keys = Keys.read(settings.keys_file)
     service = service or Service.open(settings)
-    lifecycle, desk = Lifecycle(), InsightService(service)
-    metrics = Metrics(service, desk, run_label=settings.run_label)
+    lifecycle, insight = Lifecycle(), InsightService(service)
+    metrics = Metrics(service, insight, run_label=settings.run_label)
     app = FastAPI(
         title="memr",
         version=version("memr"),
         lifespan=_lifespan,
+        routes=[Route("/reward", reward, methods=["POST"])],
         redirect_slashes=False,
         generate_unique_id_function=lambda route: route.name,
         redoc_url=None,
@@ -60,12 +64,11 @@ def create_app(settings: Settings, service: Service | None = None) -> FastAPI:
             Middleware(AccessLog, metrics=metrics),
             Middleware(Authorise, keys=keys),
             Middleware(Admit, lifecycle=lifecycle),
-            Middleware(Shortcut, routes={"/reward": reward}),
         ],
     )
-    readiness, relay = Readiness(service, lifecycle), Forward(service.barriers.keeper)
+    readiness, forward = Readiness(service, lifecycle), Forward(service.barriers.keeper)
     app.state.context = Context(
-        settings, service, desk, lifecycle, readiness, metrics, relay, VerifierPool(), AbandonedRequests()
+        settings, service, insight, lifecycle, readiness, metrics, forward, VerifierPool(), AbandonedRequests()
     )
     for router in ROUTERS:
         app.include_router(router)
@@ -82,8 +85,8 @@ async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
     yield
     context.lifecycle.drain()
     await context.service.close()
-    await context.relay.close()
-    await context.judge.close()
+    await context.forward.close()
+    await context.verifier_pool.close()
 
 
 async def _answer(request: Request, error: Exception) -> Response:

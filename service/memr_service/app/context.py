@@ -26,13 +26,13 @@ class Context:
 
     settings: Settings
     service: Service
-    desk: InsightService
+    insight: InsightService
     lifecycle: Lifecycle
     readiness: Readiness
     metrics: Metrics
-    relay: Forward
-    judge: VerifierPool
-    seats: AbandonedRequests
+    forward: Forward
+    verifier_pool: VerifierPool
+    abandoned: AbandonedRequests
 
 
 async def _context(request: Request) -> Context:

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from concurrent.futures import Executor
+from contextlib import contextmanager
 from dataclasses import replace
 from datetime import datetime, timezone
-from typing import Any, BinaryIO, TypeVar
+from typing import Any, BinaryIO
 
 import orjson
 from memr_client.errors import Conflict, ProblemError, Unavailable, UnknownCheckpoint, UnknownRun
@@ -17,14 +18,13 @@ from memr_client.schemas import Checkpoint, RunConfig, RunInfo
 from memr_service.run import archive
 from memr_service.run.live_state import Limits, Rewound
 from memr_service.run.presets import LAW, differences
-from memr_service.run.response import Response, drafts, to_store
-from memr_service.run.run import Run, Submission, stored_record
-from memr_service.state.record import Batch, Record, unseal
+from memr_service.run.response import drafts, to_store
+from memr_service.run.run import Run, stored_record
+from memr_service.state.codec import unseal
+from memr_service.state.record import Record
 from memr_service.store.base import AlreadyAnswered, Moved, Snapshot, StoredCheckpoint, StoredRun
 from memr_service.store.capabilities import Store
 from memr_service.store.lineage import clipped, lineage
-
-T = TypeVar("T")
 
 logger = logging.getLogger("memr.engine")
 
@@ -32,15 +32,15 @@ logger = logging.getLogger("memr.engine")
 class RunRegistry:
     """The runs of a store, each in memory from when it is first asked for."""
 
-    def __init__(self, store: Store, background: Executor, limits: Limits, on_forget: Callable[[Run], None]) -> None:
-        """`on_forget` is told of each `Run` that is not to be used any more."""
+    def __init__(self, store: Store, background: Executor, limits: Limits) -> None:
+        self.on_forget: list[Callable[[Run], None]] = []
+        """Called with each `Run` that must not be used any more."""
+        self.rewinds = 0
+        """How often a run was found to have lost records in a shared store, and was read again."""
         self._store = store
         self._background = background
         self._limits = limits
-        self._on_forget = on_forget
         self._open: dict[str, Run] = {}
-        self.rewinds = 0
-        """How often a run was found to have lost records in a shared store, and was read anew."""
 
     def names(self) -> list[str]:
         """The runs that are in memory (safe from any thread)."""
@@ -61,12 +61,13 @@ class RunRegistry:
             Conflict: it was created under another law.
         """
         self._leave_idle(run_id)
-        run = self._open.get(run_id)
-        if run is not None and self._guarded(run, run.catch_up) is None:
-            run = None
-        if run is None and (stored := self._store.runs.find(run_id)) is not None:
-            run = self._open[run_id] = self._read(stored)
-        return run
+        if (run := self._open.get(run_id)) is not None:
+            with self.using(run):
+                run.catch_up()
+                return run
+        if (stored := self._store.runs.find(run_id)) is not None:
+            self._open[run_id] = self._read(stored)
+        return self._open.get(run_id)
 
     def describe(self) -> list[RunInfo]:
         """Describe all runs, by name."""
@@ -114,43 +115,39 @@ class RunRegistry:
             self._create(run_id, config, encoder)
         return run or self._existing(run_id)
 
-    def commit(self, run: Run, batch: Batch, submissions: Sequence[Submission]) -> tuple[list[Response], Record] | None:
-        """`Run.reward`; None if the run is not the one the batch was made for any more, or has given the answer."""
-        return self._guarded(run, lambda: run.reward(batch, submissions))
+    @contextmanager
+    def using(self, run: Run) -> Iterator[None]:
+        """Do something to a run within; forget the run if that shows that its memory is out of date.
 
-    def settle(self, run: Run) -> None:
-        """`Run.settle`, if the run is in use."""
-        self._guarded(run, run.settle)
-
-    def expire(self, run: Run, names: Sequence[bytes]) -> None:
-        """`Run.expire`, unless the run is in use no more."""
-        self._guarded(run, lambda: run.expire(names))
-
-    def _guarded(self, run: Run, change: Callable[[], T]) -> T | None:
-        if not self.holds(run):
-            return None
+        If another process has changed or deleted the run, or answered the request, what is done within ends early and
+        nothing is raised.
+        """
         try:
-            return change()
+            yield
         except AlreadyAnswered:
-            return None
+            pass
         except (Moved, UnknownRun) as error:
-            logger.info("run %s is read anew: %s", run.stored.run_id, error)
+            logger.info("run %s is read again: %s", run.stored.run_id, error)
             self.rewinds += isinstance(error, Rewound)
             self.forget(run)
-            return None
         except ProblemError:
             raise
         except BaseException:
-            # A defect: what is in memory may not be what is on disk, so the next request reads the run anew.
-            logger.error("run %s is read anew: a change of it failed", run.stored.run_id)
+            # A defect: what is in memory may not be what is on disk, so the next request reads the run again.
+            logger.error("run %s is read again: a change of it failed", run.stored.run_id)
             self.forget(run)
             raise
+
+    def tidy(self) -> None:
+        """Let the store do what would make a later commit slow."""
+        self._store.tidy()
 
     def forget(self, run: Run) -> None:
         """Let the run be read anew when it is next asked for."""
         if self.holds(run):
             del self._open[run.stored.run_id]
-            self._on_forget(run)
+            for call in self.on_forget:
+                call(run)
 
     def _leave_idle(self, wanted: str) -> None:
         """Close runs that have given no rewards in a long time, but for the one wanted now."""

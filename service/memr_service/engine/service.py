@@ -10,23 +10,22 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import partial
 from importlib import metadata
-from typing import Any, TypeVar
+from typing import TypeVar
 
-from memr_client.errors import DeadlineExceeded, ProblemError
+from memr_client.errors import ProblemError
 from memr_client.schemas import RewardRequest, RunConfig, Version
 
 from memr_service.encoder import Encoders
 from memr_service.engine import inputs
 from memr_service.engine.barriers import Member
-from memr_service.engine.idempotency import SingleFlight, require_same_body
+from memr_service.engine.idempotency import SingleFlight
 from memr_service.engine.run_api import RunApi
 from memr_service.engine.run_thread import shutting_down
 from memr_service.engine.versions import library_versions
 from memr_service.run.presets import LAW
 from memr_service.run.response import Response
-from memr_service.run.run import Run, Submission
+from memr_service.run.run import Submission
 from memr_service.settings import Settings
-from memr_service.state.record import Batch, Record
 from memr_service.store import open_store
 from memr_service.store.capabilities import Store
 
@@ -78,9 +77,9 @@ class Service(RunApi):
         await self.barriers.leave()
         await self._in_flight.settled()
         self.batcher.close()
-        await self._engine.ask(self._close)
+        await self._thread.ask(self._close)
         self._background.shutdown()
-        self._engine.shutdown()
+        self._thread.shutdown()
 
     def _close(self) -> None:
         self._runs.close()
@@ -114,50 +113,32 @@ class Service(RunApi):
             run = await self._open(request)
             barrier = None if request.mode == "eval" else await self.barriers.of(run)
             if not items and barrier is None:
-                return await self._engine.ask(run.nothing)
-            if items.sent is None or barrier is not None:  # what was answered before is not encoded again
-                stored = await self._engine.ask(self._replay, run, items)
-                if stored is not None:
-                    return self._observed(request, stored)
+                return await self._thread.ask(run.nothing)
+            digest = items.digest if request.request_id is not None or barrier is not None else b""
+            submission = Submission(request.request_id, digest, started=items.started)
+            if request.mode == "train" and (items.sent is None or barrier is not None):
+                # What was answered before is neither encoded again nor does it wait again.
+                known = await self._thread.replay(run, submission)
+                if known is not None:
+                    return self._observed(request, known)
             begun = time.perf_counter()
             embedded = await self.embedder.batch(run, items)
             timing = {"queue": 1e3 * (begun - items.started), "encode": 1e3 * (time.perf_counter() - begun)}
-            batch, warnings = embedded.batch, embedded.warnings(run.config)
-            digest = b"" if request.request_id is None and barrier is None else items.digest
-            submission = Submission(request.request_id, digest, warnings, timing, items.started)
+            submission = replace(submission, warnings=embedded.warnings(run.config), timing_ms=timing)
             if request.mode == "eval":
-                response = await self._engine.ask(_in_time, begin_by, run.evaluate, batch, submission)
+                response = await self._thread.evaluate(run, embedded.batch, submission, begin_by)
             elif barrier is None:
-                stored, done = await self._engine.ask(self._commit_once, run, items, batch, submission, begin_by)
-                if stored is not None:
-                    return self._observed(request, stored)
+                done = await self._thread.commit(
+                    run, embedded.batch, [submission], begin_by=begin_by, look_up=items.sent is not None
+                )
                 if done is None:
                     continue
-                (response,), record = done
-                self._remember(run, record.first_serial, items.prompts, items.completions)
+                if done.record is not None:
+                    self._keep_texts(run, done.record, items.prompts, items.completions)
+                (response,) = done.responses
             else:
-                response = await _stay(barrier.join(Member(items, batch, submission)))
+                response = await _stay(barrier.join(Member(items, embedded.batch, submission)))
             return self._observed(request, response, embedded.encoded, embedded.truncated)
-
-    def _replay(self, run: Run, items: inputs.Items) -> Response | None:
-        """What a request was answered with before, if it was (called in the engine's thread)."""
-        request = items.request
-        if request.request_id is None or request.mode == "eval":
-            return None
-        stored = run.answered(request.request_id)
-        if stored is None:
-            return None
-        require_same_body(request.request_id, items.digest, stored.body_digest)
-        return Response(stored.response, replayed=True)
-
-    def _commit_once(
-        self, run: Run, items: inputs.Items, batch: Batch, submission: Submission, begin_by: float | None
-    ) -> tuple[Response | None, tuple[list[Response], Record] | None]:
-        """What the request was answered with before, else what `Runs.commit` gives (called in the engine's thread)."""
-        stored = self._replay(run, items)
-        if stored is not None:
-            return stored, None
-        return None, _in_time(begin_by, self._runs.commit, run, batch, [submission])
 
     # What operators ask
 
@@ -166,18 +147,18 @@ class Service(RunApi):
         if self._draining:
             return {"service": "shutting down"}
         try:
-            await self._engine.ask(self.store.check)
+            await self._thread.ask(self.store.check)
         except ProblemError as error:
             return {"store": str(error)}
         return {}
 
     async def store_bytes(self) -> int:
         """Size of the store, for metrics."""
-        return await self._engine.ask(self.store.size)
+        return await self._thread.ask(self.store.size)
 
     async def damaged_records(self) -> int:
         """Records that were cut from journals since the service began, for metrics."""
-        return sum(damage.records for damage in await self._engine.ask(self.store.journal.damages))
+        return sum(damage.records for damage in await self._thread.ask(self.store.journal.damages))
 
     def rewinds(self) -> int:
         """How often a run was found to have lost records in a shared store, for metrics."""
@@ -212,13 +193,3 @@ async def _stay(answer: asyncio.Future[Response]) -> Response:
         with contextlib.suppress(asyncio.CancelledError):
             await asyncio.shield(answer)
     return answer.result()
-
-
-def _in_time(begin_by: float | None, function: Callable[..., T], *args: Any) -> T:
-    """Call a function, unless it is too late for it."""
-    if begin_by is not None and time.monotonic() > begin_by:
-        raise DeadlineExceeded(
-            "The server was busy until the deadline had passed; nothing changed.",
-            remedy="Send again, or allow more time (X-Request-Timeout-Ms).",
-        )
-    return function(*args)

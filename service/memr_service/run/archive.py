@@ -20,7 +20,8 @@ from memr_client.schemas import RunConfig
 from pydantic import ValidationError
 
 from memr_service.run.presets import LAW
-from memr_service.state.record import GENESIS, Record, unseal
+from memr_service.state.codec import unseal
+from memr_service.state.record import GENESIS, Record
 from memr_service.store.base import Snapshot, StoredRecord, StoredRun
 
 MAGIC = b"memr run 1\n"

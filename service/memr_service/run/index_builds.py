@@ -30,7 +30,7 @@ class IndexBuilds:
     def changes(self, state: State) -> list[IndexChange]:
         """Graphs that are ready to be used from the next record on, and ranges that deserve one."""
         changes = []
-        for name, index in state.indices().items():
+        for name, index in state.indexes.all().items():
             begun = self.begun.get(name)
             if begun is None:
                 if wanted := index.next_graph():
@@ -48,10 +48,10 @@ class IndexBuilds:
         """Begin, or let go of, what the changes of a record that `state` has applied ask for."""
         for change in changes:
             if change.change == "build":
-                work = self._background.submit(self._build, change.memory, state.building[change.memory])
-                self.begun[change.memory] = (change.start, change.stop, work)
+                work = self._background.submit(self._build, change.index, state.indexes.building[change.index])
+                self.begun[change.index] = (change.start, change.stop, work)
             else:
-                self.begun.pop(change.memory)
+                self.begun.pop(change.index)
                 self._sweep(state)
 
     def find(self, state: State, name: str, start: int, stop: int) -> Graph | None:
@@ -61,7 +61,7 @@ class IndexBuilds:
             return begun[2].result()
         if self._files is None:
             return None
-        return state.indices()[name].load(start, stop, self._files.find(self._run.uid, _file(name, start, stop)))
+        return state.indexes.all()[name].load(start, stop, self._files.find(self._run.uid, _file(name, start, stop)))
 
     def close(self) -> None:
         """Give up what has not been finished."""
@@ -69,10 +69,10 @@ class IndexBuilds:
         for _, _, building in self.begun.values():
             building.cancel()
 
-    def _build(self, name: str, stretch: VectorRange) -> Graph:
-        graph = build(stretch, self._seed, self._given_up)
+    def _build(self, name: str, vectors: VectorRange) -> Graph:
+        graph = build(vectors, self._seed, self._given_up)
         if self._files is not None:
-            self._files.save(self._run.uid, _file(name, stretch.start, stretch.stop), graph.save)
+            self._files.save(self._run.uid, _file(name, vectors.start, vectors.stop), graph.save)
         return graph
 
     def _sweep(self, state: State) -> None:
@@ -80,7 +80,7 @@ class IndexBuilds:
         if self._files is None:
             return
         used = {_stem(name, start, stop) for name, (start, stop, _) in self.begun.items()}
-        for name, index in state.indices().items():
+        for name, index in state.indexes.all().items():
             used |= {_stem(name, graph.start, graph.stop) for graph in index.graphs}
         self._files.sweep(self._run.uid, used)
 

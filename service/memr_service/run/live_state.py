@@ -15,7 +15,8 @@ from memr_client.schemas import RunConfig
 
 from memr_service.run.index_builds import IndexBuilds
 from memr_service.run.malloc import give_back
-from memr_service.state.record import Record, unseal
+from memr_service.state.codec import unseal
+from memr_service.state.record import Record
 from memr_service.state.state import State
 from memr_service.store.base import Moved, Snapshot, StoredRecord, StoredRun, Tip
 from memr_service.store.capabilities import Store
@@ -163,7 +164,7 @@ class LiveState:
     def _read(self, newest: Snapshot | None) -> None:
         """Become what a snapshot and the records after it say. `ValueError` where they do not belong together."""
         self._state = State(self.config)
-        self._state.find_graph = partial(self.graphs.find, self._state)
+        self._state.indexes.find_graph = partial(self.graphs.find, self._state)
         self._journal_bytes = 0
         at = self._snapshot_at = 0 if newest is None else newest.position
         if at < self._base:
@@ -173,7 +174,7 @@ class LiveState:
                 limit=self._base,
                 remedy="Import the run from an export, or restore the data directory from a backup.",
             )
-        with self.state.graphs_at_the_end():
+        with self.state.indexes.deferred():
             if newest is not None:
                 self._pace(newest)
                 self.state.restore(newest.branch, newest.position, newest.arrays)
@@ -211,7 +212,7 @@ class LiveState:
 
     def _after(self, record: Record, size: int) -> None:
         """What an applied record, of so many bytes, gives cause to."""
-        self.graphs.follow(record.effects.index, self.state)
+        self.graphs.follow(record.effects.index_changes, self.state)
         self._journal_bytes += size
         if self._journal_bytes >= self._snapshot_after and self._snapshot is None:
             self._take_snapshot()

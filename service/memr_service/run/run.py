@@ -18,7 +18,8 @@ from memr_service.rewards.shaping import rejection_warnings
 from memr_service.run import history
 from memr_service.run.live_state import Limits, LiveState
 from memr_service.run.response import Draft, Response, drafts, to_store
-from memr_service.state.record import Batch, Effects, Record, Seat, seal
+from memr_service.state.codec import seal
+from memr_service.state.record import Batch, Effects, Record, Seat
 from memr_service.store.base import AlreadyAnswered, Moved, NewResponse, StoredRecord, StoredResponse, StoredRun
 from memr_service.store.capabilities import Store
 from memr_service.store.lineage import clipped
@@ -42,6 +43,17 @@ class Submission:
         return {**self.timing_ms, **timing_ms, "total": 1e3 * (time.perf_counter() - self.started)}
 
 
+@dataclass(frozen=True)
+class Committed:
+    """The responses to the requests of a batch, and the record that they are durable with.
+
+    `record`: None if the (only) request had been answered before.
+    """
+
+    responses: list[Response]
+    record: Record | None
+
+
 class Run(LiveState):
     """A run in memory. Every method is called by one thread, the engine's, so requests are ordered and atomic."""
 
@@ -49,9 +61,7 @@ class Run(LiveState):
         super().__init__(stored, store, background, limits)
         self.used_at = time.monotonic()
 
-    def reward(
-        self, batch: Batch, submissions: Sequence[Submission], expired: Sequence[bytes] = ()
-    ) -> tuple[list[Response], Record]:
+    def reward(self, batch: Batch, submissions: Sequence[Submission], expired: Sequence[bytes] = ()) -> Committed:
         """Rewards for a batch, which is then part of the run: read, score, commit, apply.
 
         The record is applied by `settle`, or when the state is next asked for: the answer need not wait for that.
@@ -86,7 +96,8 @@ class Run(LiveState):
 
         # Apply: exactly what the record says, when the answer is on its way.
         self._due = record, len(payload)
-        return [self._final(one, draft, timing) for one, draft in zip(submissions, drafted, strict=True)], record
+        responses = [self._final(one, draft, timing) for one, draft in zip(submissions, drafted, strict=True)]
+        return Committed(responses, record)
 
     def expire(self, names: Sequence[bytes]) -> Record | None:
         """Write what there is of open groups whose time is up (barrier `snapshot`); None if they are open no more."""
@@ -94,7 +105,7 @@ class Run(LiveState):
         names = [name for name in names if name in self.state.open_groups]
         if not names or self.state.dimension is None:
             return None
-        return self.reward(Batch.of_nothing(self.state.dimension), [], names)[1]
+        return self.reward(Batch.empty(self.state.dimension), [], names).record
 
     def evaluate(self, batch: Batch, submission: Submission) -> Response:
         """Rewards for a batch that leaves no trace (L10)."""
@@ -110,7 +121,7 @@ class Run(LiveState):
 
     def nothing(self) -> Response:
         """The answer to a request of no items: empty lists, no record."""
-        return self.evaluate(Batch.of_nothing(self.state.dimension or 1), Submission(started=time.perf_counter()))
+        return self.evaluate(Batch.empty(self.state.dimension or 1), Submission(started=time.perf_counter()))
 
     def answered(self, request_id: str) -> StoredResponse | None:
         """What a request id was answered with on this run's own history (L12)."""
@@ -156,7 +167,7 @@ class Run(LiveState):
                 branch=self.branch,
                 position=self.state.position + 1,
                 batch=batch,
-                effects=replace(effects, warnings=warnings, index=self.graphs.changes(self.state)),
+                effects=replace(effects, warnings=warnings, index_changes=self.graphs.changes(self.state)),
                 first_serial=self.state.serial,
                 parent=self.state.chain,
                 seats=[Seat(one.request_id, one.body_digest, one.items) for one in submissions],

@@ -41,7 +41,7 @@ def open_store(url: str, response_hours: float = 48) -> Store:
     if url.startswith(("redis:", "rediss:", "redis+", "rediss+")):
         return _redis(url, response_hours)
     raise InvalidRequest(
-        f"the store {url!r} is none that memr knows.",
+        f"the store {url!r} has no form that memr knows.",
         value=url,
         limit=f"{FORMS}, or redis://host:6379/0",
         remedy=f"Give one of: {FORMS}; or redis://host:6379/0.",

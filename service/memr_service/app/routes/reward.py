@@ -22,7 +22,7 @@ from memr_client.schemas import RewardRequest, RewardResponse
 from memr_service.app.body import parse
 from memr_service.app.context import Context
 from memr_service.app.disconnect import while_connected
-from memr_service.app.openapi import GUARDED, body_of, problems
+from memr_service.app.openapi import COMMON, body_of, problems
 from memr_service.engine.barriers import HeldElsewhere
 
 router = APIRouter(tags=["reward"])
@@ -52,7 +52,7 @@ def _header(description: str) -> dict[str, Any]:
             }
         },
         **problems(
-            *GUARDED,
+            *COMMON,
             MalformedBody,
             UnknownRun,
             Conflict,
@@ -83,7 +83,7 @@ async def reward(request: Request) -> Response:
     try:
         rewarded = await while_connected(request, work)
     except HeldElsewhere as elsewhere:
-        return await context.relay(request, elsewhere)
+        return await context.forward(request, elsewhere)
     headers = {"Server-Timing": _timing(body=parsed - arrived, service=time.monotonic() - parsed)}
     if rewarded.replayed:
         headers["Idempotency-Replayed"] = "true"

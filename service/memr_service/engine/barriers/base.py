@@ -16,6 +16,8 @@ import numpy as np
 from memr_client.errors import ProblemError
 
 from memr_service.engine.inputs import Items
+from memr_service.engine.sent_embeddings import distinct_prompts
+from memr_service.memory.distinct import distinct
 from memr_service.rewards.guards import foreign_stretches
 from memr_service.run.response import Response
 from memr_service.run.run import Submission
@@ -149,24 +151,22 @@ def texts_of(seats: Sequence[Item]) -> tuple[list[str], list[str]]:
 def merged(seats: Sequence[Item]) -> Batch:
     """One batch of the seats' items, in their order."""
     batches = [(member.batch, item) for member, item in seats]
-    names: dict[bytes, int] = {}
-    group = [names.setdefault(group_name(seat), len(names)) for seat in seats]
-    rows: dict[tuple[bytes, bytes], int] = {}
-    prompts = [batch.prompts[batch.prompt_of[item]] for batch, item in batches]
+    names = [group_name(seat) for seat in seats]
+    first_of_group, group = distinct(names)
+    prompts = np.stack([batch.prompts[batch.prompt_of[item]] for batch, item in batches])
     keys = [batch.keys[item] for batch, item in batches]
-    prompt_of = [rows.setdefault((key, row.tobytes()), len(rows)) for key, row in zip(keys, prompts, strict=True)]
-    first = np.unique(np.array(prompt_of), return_index=True)[1]
+    first, prompt_of = distinct_prompts(prompts, keys)
     steps = {batch.step for batch, _ in batches if batch.step is not None}
     truncated = [batch.truncated is not None and bool(batch.truncated[item]) for batch, item in batches]
     return Batch(
         keys=keys,
-        prompts=np.stack(prompts)[first],
-        prompt_of=np.array(prompt_of, "<i4"),
+        prompts=prompts[first],
+        prompt_of=prompt_of,
         completions=np.stack([batch.completions[item] for batch, item in batches]),
         outcomes=np.array([batch.outcomes[item] for batch, item in batches]),
-        group=np.array(group, "<i4"),
+        group=group.astype("<i4"),
         lengths=np.array([batch.lengths[item] for batch, item in batches], "<i4"),
-        group_names=list(names),
+        group_names=[names[item] for item in first_of_group.tolist()],
         step=max(steps, default=None),
         answers=_column([batch.answers for batch, _ in batches], seats),
         labels=_column([batch.labels for batch, _ in batches], seats),
@@ -184,9 +184,9 @@ def _column(columns: list[list[str | None] | None], seats: Sequence[Item]) -> li
     return [None if column is None else column[item] for column, (_, item) in zip(columns, seats, strict=True)]
 
 
-def _foreign(seats: Sequence[Item], group: list[int]) -> np.ndarray:
+def _foreign(seats: Sequence[Item], group: np.ndarray) -> np.ndarray:
     """As `Batch.foreign`, now that all siblings are there."""
-    return foreign_stretches(*texts_of(seats), np.array(group))
+    return foreign_stretches(*texts_of(seats), group)
 
 
 def _numbers(columns: list[np.ndarray | None], seats: Sequence[Item]) -> np.ndarray | None:

@@ -18,20 +18,21 @@ from memr_service.run.run import Run
 from memr_service.state.record import Record
 from memr_service.store.capabilities import Leases
 
-Written = Callable[[Run, int, Sequence[str], Sequence[str]], None]
-"""Called with a run's newest record: its first serial number, its items' prompts and their completions."""
+Written = Callable[[Run, Record, Sequence[str], Sequence[str]], None]
+"""Called with each record and the texts of its items: prompts and whole completions."""
 
 
 class BarrierManager:
     """Where the requests of each run wait for each other. Used in the event loop's thread, but for `forget`."""
 
     def __init__(
-        self, leases: Leases | None, address: str, engine: RunThread, runs: RunRegistry, written: Written
+        self, leases: Leases | None, address: str, thread: RunThread, runs: RunRegistry, written: Written
     ) -> None:
         """`address`: where other services find this one."""
         self.keeper = BarrierLease(leases, address, self._drop)
-        self._engine = engine
+        self._thread = thread
         self._runs = runs
+        runs.on_forget.append(self.forget)
         self._written = written
         self._open: dict[int, Barrier] = {}
         self._gone = BarrierState(waiting=0, timeouts=0, late=0)
@@ -66,7 +67,7 @@ class BarrierManager:
         return _together([self._open[run.uid]] if run.uid in self._open else [])
 
     def forget(self, run: Run) -> None:
-        """Send away who waits at the barrier of a run that is read anew (called in the engine's thread)."""
+        """Send away who waits at the barrier of a run that is read anew (called in the run thread)."""
         self.keeper.forget(run.uid)
         if self._loop is not None:
             self._loop.call_soon_threadsafe(self._drop, run.uid)
@@ -89,7 +90,7 @@ class BarrierManager:
         """Score and commit what waited at a barrier as one batch, and answer everybody."""
         if not seats:
             for member in members:
-                member.response.set_result(await self._engine.ask(run.nothing))
+                member.response.set_result(await self._thread.ask(run.nothing))
             return None
         places: dict[Member, list[tuple[int, int]]] = {member: [] for member in members}
         for place, (member, item) in enumerate(seats):
@@ -102,20 +103,19 @@ class BarrierManager:
             )
             for member in members
         ]
-        done = await self._engine.ask(self._runs.commit, run, merged(seats), submissions)
-        if done is None:
+        committed = await self._thread.commit(run, merged(seats), submissions)
+        if committed is None or committed.record is None:
             raise _dropped()
-        responses, record = done
-        for member, response in zip(members, responses, strict=True):
+        for member, response in zip(members, committed.responses, strict=True):
             if not member.response.done():
                 member.response.set_result(response)
         completions, prompts = texts_of(seats)
-        self._written(run, record.first_serial, prompts, completions)
-        return record
+        self._written(run, committed.record, prompts, completions)
+        return committed.record
 
     async def _expire(self, run: Run, names: list[bytes]) -> None:
         """Write what there is of groups whose time is up (barrier `snapshot`)."""
-        await self._engine.ask(self._runs.expire, run, names)
+        await self._thread.expire(run, names)
 
 
 def _together(barriers: Sequence[Barrier | BarrierState]) -> BarrierState:

@@ -15,7 +15,7 @@ fewer than 20. The bounds are values of the window, not interpolated, so the siz
 
 
 def trimmed(window: np.ndarray, raw: np.ndarray) -> np.ndarray:
-    """(x - low) / (high - low + 1e-8), cut to [0, 1], between the window's 5th and 95th percentile.
+    """(x - low) / (high - low + 1e-8), cut to [0, 1]: min-max between the window's 5th and 95th percentile.
 
     Args:
         window: finite values, in any order, those of this request included.
@@ -34,9 +34,10 @@ def trimmed(window: np.ndarray, raw: np.ndarray) -> np.ndarray:
 
 
 def rank(window: np.ndarray, raw: np.ndarray) -> np.ndarray:
-    """(values of the window < x + 0.5 * values = x) / values of the window: no value can squeeze the others.
+    """(below + 0.5 * equal) / size: the rank of a value in the window, so that no value can squeeze the others.
 
-    It makes small differences as large as big ones. Arguments and result are those of `trimmed`.
+    `below` and `equal` are the numbers of values in the window that are smaller than it and equal to it, `size` is that
+    of all. Small differences become as large as big ones. Arguments and result are those of `trimmed`.
     """
     if not len(window) or np.ptp(window) < FLAT:
         return np.zeros(len(raw))

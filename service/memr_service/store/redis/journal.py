@@ -170,7 +170,7 @@ class RedisJournal:
 
     def memory(self, uid: int) -> int:
         """Bytes of the server's memory that a run's records and columns take."""
-        names = ["run", *(f"{kind}:{b}:{p}" for b, p in self._listed(uid) for kind in ("log", "columns"))]
+        names = ["run", *(f"{kind}:{b}:{p}" for b, p in self.segments(uid) for kind in ("log", "columns"))]
         with translated(self._server.where):
             found = [self._server.client.memory_usage(self._server.key(uid, name)) for name in names]
         return sum(int(one or 0) for one in found)
@@ -182,7 +182,7 @@ class RedisJournal:
         """
         with translated(self._server.where):
             self._server.client.hset(self._server.key(uid, "run"), "base", base)
-        found = self._listed(uid)
+        found = self.segments(uid)
         for (branch, first), (after_branch, beyond) in zip(found, [*found[1:], (-1, 0)], strict=True):
             last = beyond - 1 if after_branch == branch else 2**62
             if any(one == branch and after < first and last <= upto for one, after, upto in spans):
@@ -195,10 +195,10 @@ class RedisJournal:
     def delete(self, uid: int) -> None:
         """Remove all records of a run."""
         with translated(self._server.where):
-            for branch, first in self._listed(uid):
+            for branch, first in self.segments(uid):
                 self._server.client.unlink(*self._streams(uid, branch, first))
 
-    def _listed(self, uid: int) -> list[tuple[int, int]]:
+    def segments(self, uid: int) -> list[tuple[int, int]]:
         """(branch, first position) of all segments, branch by branch."""
         with translated(self._server.where):
             members: list[Any] = self._server.client.zrange(self._server.key(uid, "segments"), 0, -1)
@@ -222,7 +222,7 @@ class RedisJournal:
     ) -> Iterator[tuple[int, dict[bytes, bytes]]]:
         """Entries of a branch's streams, including those that are added meanwhile."""
         while after < upto:
-            firsts = [first for one, first in self._listed(uid) if one == branch and first <= upto]
+            firsts = [first for one, first in self.segments(uid) if one == branch and first <= upto]
             holding = [first for first in firsts if first <= after + 1][-1:]
             begun = after
             for first in [*holding, *(first for first in firsts if first > after + 1)]:

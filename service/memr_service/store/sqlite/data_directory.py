@@ -1,4 +1,4 @@
-"""The data directory: made on demand, and owned by one process at a time."""
+"""The data directory: created if it does not exist, and owned by one process at a time."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ from memr_client.errors import Unavailable
 
 
 class DataDirectory:
-    """A directory that is this object's alone until `close`, or until the process ends in whatever way.
+    """A directory that belongs to this object alone until `close`, or until the process ends for any reason.
 
-    The lock is the operating system's (on the open file, not its existence), so a killed owner leaves nothing to clean.
+    The operating system locks the open file, so a process that was killed leaves no lock behind.
 
     Raises:
-        Unavailable: another owner has it, or it cannot be made or written to.
+        Unavailable: the directory has another owner, or it cannot be created or written to.
     """
 
     def __init__(self, path: Path) -> None:
@@ -40,14 +40,14 @@ class DataDirectory:
             ) from error
 
     def close(self) -> None:
-        """Let others have it."""
+        """Give the directory up."""
         self._lock.release()
 
     def size(self) -> int:
         """Bytes of all files in it."""
         total = 0
         for file in self.path.rglob("*"):
-            with suppress(FileNotFoundError):  # a temporary file may be renamed meanwhile
+            with suppress(FileNotFoundError):  # a temporary file may have been renamed meanwhile
                 total += file.stat().st_size if file.is_file() else 0
         return total
 
@@ -58,7 +58,7 @@ class DataDirectory:
             pid, host = "unknown", "unknown"
         here = pid == str(os.getpid()) and host == socket.gethostname()
         return Unavailable(
-            f"the data directory {self.path} is in use by {'this very' if here else 'another'} process"
+            f"the data directory {self.path} is in use by {'this' if here else 'another'} process"
             f" (pid {pid} on host {host}).",
             value=str(self.path),
             limit="one owner at a time",

@@ -7,14 +7,14 @@ from dataclasses import replace
 import numpy as np
 from memr_client.schemas import Component, ComponentTerm, Explanation, MemoryRead, Neighbour, RunConfig, WindowPlace
 
-from memr_service.memory import View
-from memr_service.memory.view import exact_cosines
+from memr_service.memory import View, reading
+from memr_service.memory.cosine import exact_cosines
 from memr_service.rewards import shaping, staging, write_gates
-from memr_service.rewards.components.exploit import exploit
+from memr_service.rewards.components import exploit
 from memr_service.rewards.guards.scaling import TRIMMED
 from memr_service.state.record import Batch, Effects, Record
-from memr_service.state.state import SIDES, State, window_size
-from memr_service.state.window import slide
+from memr_service.state.state import SIDES, State
+from memr_service.state.window import slide, window_size
 
 
 def explain(
@@ -25,15 +25,15 @@ def explain(
     effects: Effects,
     readings: dict[str, MemoryRead],
 ) -> Explanation:
-    """What a batch's numbers say of one of its items; texts and steps are yet to be put in.
+    """The explanation of one item of a batch, without texts and steps, which are not in the batch.
 
     Args:
-        state: what the batch was scored on.
-        effects: what came of it.
-        readings: what the item read in either memory (`read`).
+        state: the state on which the batch was scored.
+        effects: the result of scoring it.
+        readings: what the item read in each memory (`read`).
     """
     terms = {name: _term(state, batch, item, effects, name) for name in effects.raw}
-    paid = float(effects.rewards[item])
+    reward = float(effects.rewards[item])
     limited = state.config.max_spread is not None
     return Explanation(
         run_id=run_id,
@@ -42,9 +42,9 @@ def explain(
         prompt=None,
         completion=None,
         outcome=float(batch.outcomes[item]),
-        reward=paid,
+        reward=reward,
         components=terms,
-        held_to_spread=sum(term.contribution for term in terms.values()) - paid if limited else 0.0,
+        held_to_spread=sum(term.contribution for term in terms.values()) - reward if limited else 0.0,
         warmup=effects.warmup,
         success=readings["success"],
         failure=readings["failure"],
@@ -52,10 +52,12 @@ def explain(
 
 
 def read(state: State, batch: Batch, item: int, most: int, *, write: bool, first_serial: int) -> dict[str, MemoryRead]:
-    """What an item of a batch reads in either memory, as the batch is scored (`write`) or as the memories are.
+    """What an item of a batch reads in each memory.
 
     Args:
-        most: how many neighbours to tell of.
+        most: the most neighbours to report.
+        write: whether the batch is stored, and read in the run's order (L9); otherwise the memories are read as they
+            are.
         first_serial: serial number of the batch's item 0.
     """
     config = state.config
@@ -68,8 +70,8 @@ def read(state: State, batch: Batch, item: int, most: int, *, write: bool, first
     return {side: _reading(view, config, batch, item, most, hold, first_serial) for side, view in views.items()}
 
 
-def read_pinned(state: State, record: Record, item: int, most: int) -> dict[str, MemoryRead]:
-    """What an item under the barrier `snapshot` reads: the memories as they are, of its prompt alone."""
+def read_frozen(state: State, record: Record, item: int, most: int) -> dict[str, MemoryRead]:
+    """What an item under the barrier `snapshot` reads: the memories as they are in `state`, for its prompt only."""
     batch = record.batch
     alone = replace(
         batch,
@@ -85,39 +87,41 @@ def read_pinned(state: State, record: Record, item: int, most: int) -> dict[str,
 def _reading(
     view: View, config: RunConfig, batch: Batch, item: int, most: int, hold: bool, first_serial: int
 ) -> MemoryRead:
-    found = view.read(batch.keys, batch.prompts, batch.prompt_of, config.k, config.min_similarity, hold_one_out=hold)
-    mine = next(one for one in found if item in one.items)
-    held = int(mine.held[np.flatnonzero(mine.items == item)[0]])
-    units = np.ones(len(mine.entries), np.int64) if mine.units is None else mine.units.copy()
+    found = reading.read(
+        view, batch.keys, batch.prompts, batch.prompt_of, config.k, config.min_similarity, hold_one_out=hold
+    )
+    own = next(one for one in found if item in one.items)
+    held = int(own.held[np.flatnonzero(own.items == item)[0]])
+    units = np.ones(len(own.entries), np.int64) if own.units is None else own.units.copy()
     if held >= 0:
         units[held] -= 1
     left = units > 0
-    entries, units, completion = mine.entries[left], units[left], batch.completions[item]
+    entries, units, completion = own.entries[left], units[left], batch.completions[item]
     if not len(entries):
         return MemoryRead(
             prompts=0, completions=0, entries=0, centroid_distance=None, largest_cosine=None, neighbours=[]
         )
     vectors = view.vectors(entries)
     cosines = exact_cosines(completion, vectors)
-    number, own = view.serials(entries, first_serial), view.find(batch.keys[item])
-    ours = set(view.entries(own)) if own is not None else set()
+    serials, prompt = view.serials(entries, first_serial), view.find(batch.keys[item])
+    of_prompt = set(view.entries(prompt)) if prompt is not None else set()
     outcomes = batch.outcomes[np.maximum(~entries, 0)]
     outcomes[entries >= 0] = view.memory.outcomes[entries[entries >= 0]]
     nearest = np.argsort(-cosines, kind="stable")[:most].tolist()
     total = (units[:, None] * vectors.astype(np.float64)).sum(axis=0)
     return MemoryRead(
-        prompts=len(mine.prompts),
+        prompts=len(own.prompts),
         completions=int(units.sum()),
         entries=len(entries),
         centroid_distance=-float(exploit(completion[None], total[None], units.sum()[None])[0]),
         largest_cosine=float(cosines.max()),
         neighbours=[
             Neighbour(
-                serial=int(number[at]),
+                serial=int(serials[at]),
                 similarity=float(cosines[at]),
                 outcome=float(outcomes[at]),
                 count=int(units[at]),
-                own_prompt=int(entries[at]) in ours,
+                own_prompt=int(entries[at]) in of_prompt,
             )
             for at in nearest
         ],
@@ -134,13 +138,16 @@ def _term(state: State, batch: Batch, item: int, effects: Effects, name: str) ->
         scaled=float(effects.scaled[name][item]),
         weight=options.weight,
         contribution=float(shaping.contribution(state, options, effects.scaled[name], batch)[item]),
-        window=None if np.isnan(raw) else _place(state, options, name, effects.raw[name], item),
+        window=None if np.isnan(raw) else _window(state, options, name, effects.raw[name], item),
         rejected=[reason.removeprefix(prefix) for reason in reasons if reason.startswith(prefix)],
     )
 
 
-def _place(state: State, options: Component, name: str, raw: np.ndarray, item: int) -> WindowPlace | None:
-    """The window that scaled a value: up to the item, or where a request is scaled at once with all of it."""
+def _window(state: State, options: Component, name: str, raw: np.ndarray, item: int) -> WindowPlace | None:
+    """The window that scaled an item's value; None for a component without one.
+
+    It ends with the item, or with the request if the request was scaled at once.
+    """
     if name not in shaping.WINDOWED:
         return None
     size = window_size(state.config, name)

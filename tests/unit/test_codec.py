@@ -6,11 +6,13 @@ from collections.abc import Iterator
 from dataclasses import fields, is_dataclass, replace
 from typing import Any
 
+import msgpack
 import numpy as np
 import pytest
 from memr_service.memory import Writes
 from memr_service.rewards.score import score
-from memr_service.state.record import GENESIS, Batch, Effects, IndexChange, Record, Seat, seal, unseal
+from memr_service.state.codec import seal, unseal
+from memr_service.state.record import GENESIS, Batch, Effects, IndexChange, Record, Seat
 from memr_service.state.state import State
 from support.batches import config, make_batch, unit_rows
 
@@ -30,7 +32,7 @@ def record(n: int = 3, dimension: int = 2) -> Record:
     effects = replace(
         score(State(config()), batch, write=True),
         warnings=["a warning"],
-        index=[IndexChange("failure", "build", 0, 5)],
+        index_changes=[IndexChange("failure", "build", 0, 5)],
         raw={"exploit": np.array([np.nan, -0.0, -1.5])[:n], "explore": np.full(n, 2**-40)},
     )
     seats = [Seat("id 1", b"\1" * 32, np.array([0, 2])), Seat(None, b"", None)]
@@ -144,6 +146,20 @@ def test_every_field_of_inputs_and_effects_comes_under_the_chain() -> None:
     assert isinstance(one.batch, Batch)
     assert isinstance(one.effects, Effects)
     assert isinstance(one.effects.success, Writes)
+
+
+def test_the_names_in_the_bytes_stay_what_they_are() -> None:
+    beside, *packed = msgpack.unpackb(seal(record())[1])
+    inputs, effects = (msgpack.unpackb(one) for one in packed)
+    assert " ".join(beside) == "branch position serial parent seats at timing chain"
+    assert " ".join(inputs) == (
+        "keys prompts prompt_of completions outcomes group lengths step group_names answers labels truncated repeated"
+        " copied foreign"
+    )
+    assert " ".join(effects) == (
+        "success failure raw scaled rewards support warmup sizes rejected warnings index closes left_open"
+    )
+    assert effects["index"] == [{"memory": "failure", "change": "build", "start": 0, "stop": 5}]
 
 
 def test_a_flipped_byte_is_told_or_does_not_bear_on_the_state() -> None:

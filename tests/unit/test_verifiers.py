@@ -8,7 +8,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from memr_client.errors import InvalidRequest
-from memr_service.verifiers.verifiers import VERIFIERS, exact, final_number, math, numeric, require
+from memr_service.verifiers import VERIFIERS, require
+from memr_service.verifiers.exact import exact
+from memr_service.verifiers.math import math
+from memr_service.verifiers.numeric import final_number, numeric
 from support.real_data import solutions
 
 
@@ -109,7 +112,7 @@ def test_long_texts_take_time_in_proportion():
 
 
 def test_a_verifier_without_its_package_is_refused_with_the_line_that_installs_it(monkeypatch):
-    monkeypatch.setattr("memr_service.verifiers.verifiers.find_spec", lambda name: None)
+    monkeypatch.setattr("memr_service.verifiers.math.find_spec", lambda name: None)
     with pytest.raises(InvalidRequest, match=r"pip install 'memr\[math\]'"):
         require("math")
     for other in (None, "exact", "numeric"):
