@@ -1,8 +1,8 @@
-"""How many bytes does a completion take, and how many completions does a core score per second?
+"""How many bytes does a completion take, and how many does a core score per second? (`size`, `rate` in docs/results)
 
     python benchmarks/sizing.py           # two minutes; on an otherwise idle machine
 
-The result is the table in docs/operations.md. A run of 20,000 completions (d = 384, groups of 16, sent as embeddings,
+A run of 20,000 completions (d = 384, groups of 16, sent as embeddings,
 without texts, all in memory) is made over each store. Bytes per completion, in a folder's files or in Redis' memory:
 "journal" holds every completion ever scored; "snapshot" holds the memory when the service stops (there may be two at a
 time). "Resident" is the growth of the service's process. Completions per second are per second of processor time of

@@ -23,7 +23,7 @@ author = "The memr authors"
 copyright = "The memr authors"
 
 extensions = ["myst_parser", "sphinx.ext.autodoc", "sphinx.ext.napoleon", "sphinx_copybutton"]
-exclude_patterns = ["_build", "generate", "experiment", "operations.md"]
+exclude_patterns = ["_build", "generate"]
 
 html_theme = "furo"
 html_title = "memr"

@@ -30,6 +30,7 @@ BLOCKS: Mapping[str, Callable[[], str]] = {
     "audit-options": settings.audit_options,
     "metrics": metrics.metrics,
     "problems": problems.problems,
+    "problem-example": problems.example,
     "commands": cli.cli,
 }
 """What a page can have between `<!-- generated: NAME -->` and `<!-- end -->`, from the code."""

@@ -9,7 +9,7 @@ from memr_client import RewardClient
 from support.serving import serving
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def as_users_have_it() -> Iterator[None]:
     """No preset is named for the tests, so that the default is the server's own."""
     with pytest.MonkeyPatch.context() as patch:
@@ -17,7 +17,7 @@ def as_users_have_it() -> Iterator[None]:
         yield
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def served(as_users_have_it: None) -> Iterator[str]:
     """The address of a server for all pages."""
     with serving() as url:

@@ -16,6 +16,7 @@ from typing import Any
 import pytest
 import yaml
 from memr_client import RewardClient
+from memr_client.schemas import RewardResponse
 from support import commands, stand_ins
 from support.pages import ROOT, URL, Block, blocks, every_block, name, pages
 
@@ -35,15 +36,15 @@ TEXTS = [block for block in every_block() if block.language == "text" and block.
 @pytest.mark.parametrize("page", [page for page in pages() if any(block.runs for block in blocks(page))], ids=name)
 def test_the_blocks_of_a_page_run(page, server, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    names, printed = stand_ins.of(name(page)), ""
+    names, printed = stand_ins.of(name(page)), [""]
     for block in blocks(page):
         if block.runs:
             close_connections(names)
             text = block.text.replace(URL, server)
-            printed = run_python(block, text, names) if block.language == "python" else run_bash(block, text)
+            printed.append(run_python(block, text, names) if block.language == "python" else run_bash(block, text))
         elif block.kind == "output":
-            assert_printed(block, printed)
-    stand_ins.check(name(page), names, server)
+            assert_printed(block, printed[-1])
+    stand_ins.check(name(page), names, printed, server)
     close_connections(names)
 
 
@@ -76,6 +77,10 @@ def run_bash(block: Block, text: str) -> str:
     )  # fmt: skip
     assert run.returncode == 0, f"{block}\n{text}{run.stdout}{run.stderr}"
     assert "urn:memr:problem:" not in run.stdout, f"{block}\n{run.stdout}"
+    for line in run.stdout.splitlines():
+        if line.startswith('{"run_id":') and '"rewards":' in line:
+            response = RewardResponse.model_validate_json(line)
+            assert len(response.rewards) == len(response.support.success) > 0
     return run.stdout
 
 

@@ -55,3 +55,10 @@ def test_make_serve_is_what_the_pages_say():
 @pytest.mark.parametrize("path", ["openapi.json", "compose.yaml", "constraints.txt", "CITATION.cff", "NOTICE"])
 def test_files_at_the_root_are_there(path):
     assert (ROOT / path).is_file()
+
+
+def test_the_architecture_names_every_room():
+    page = (ROOT / "docs/contributing/architecture.md").read_text("utf-8")
+    rooms = [path.name for path in (ROOT / "service/memr_service").iterdir() if (path / "__init__.py").exists()]
+    assert len(rooms) > 5
+    assert not [room for room in rooms if not re.search(rf"\b{room}/", page)]

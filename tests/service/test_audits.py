@@ -45,7 +45,7 @@ class Policy:
 def audited(seed: int = 0, config: dict[str, Any] | None = None, **late: Any) -> Audits:
     """A run whose second half has other columns."""
     policy = Policy(seed)
-    with RewardClient.embedded(run="run", audits={"window": WINDOW, "least": 64}) as client:
+    with RewardClient.embedded(run="run", encoder="hashed", audits={"window": WINDOW, "least": 64}) as client:
         client.create_run(**({"explore_warmup_steps": 10} | (config or {})))
         for number in range(STEPS):
             client.reward(**policy.step(number, **(late if number >= STEPS // 2 else {})))
@@ -108,7 +108,7 @@ def test_changes_while_the_outcome_rises_are_no_collapse() -> None:
 
 def test_failures_that_repeated_from_the_start_fire_no_audit() -> None:
     policy = Policy(0)
-    with RewardClient.embedded(run="run", audits={"window": WINDOW, "least": 64}) as client:
+    with RewardClient.embedded(run="run", encoder="hashed", audits={"window": WINDOW, "least": 64}) as client:
         client.create_run(explore_warmup_steps=10)
         for number in range(STEPS):
             client.reward(**policy.step(number, embeddings=siblings_alike))
@@ -142,7 +142,7 @@ def test_the_released_codes_order_is_a_leak() -> None:
 
 def test_component_shares_are_unknown_while_a_component_warms_up() -> None:
     policy = Policy(9)
-    with RewardClient.embedded(run="run", audits={"window": WINDOW, "least": 64}) as client:
+    with RewardClient.embedded(run="run", encoder="hashed", audits={"window": WINDOW, "least": 64}) as client:
         client.create_run(explore_warmup_steps=20)
         for number in range(24):
             client.reward(**policy.step(number))
@@ -154,7 +154,7 @@ def test_component_shares_are_unknown_while_a_component_warms_up() -> None:
 
 def test_an_earlier_position_is_audited_as_it_was_then() -> None:
     policy = Policy(5)
-    with RewardClient.embedded(run="run", audits={"window": WINDOW, "least": 64}) as client:
+    with RewardClient.embedded(run="run", encoder="hashed", audits={"window": WINDOW, "least": 64}) as client:
         client.create_run(explore_warmup_steps=10)
         with pytest.raises(UnknownRun):
             client.audits("another")
@@ -177,7 +177,7 @@ def test_an_earlier_position_is_audited_as_it_was_then() -> None:
 
 def test_a_stretch_has_as_few_records_as_needed() -> None:
     policy = Policy(10)
-    with RewardClient.embedded(run="run", audits={"window": 40, "least": 16}) as client:
+    with RewardClient.embedded(run="run", encoder="hashed", audits={"window": 40, "least": 16}) as client:
         client.create_run()
         for number in range(40):
             client.reward(**policy.step(number))
@@ -190,7 +190,7 @@ def test_a_stretch_has_as_few_records_as_needed() -> None:
 
 def test_a_short_run_is_not_judged() -> None:
     policy = Policy(6)
-    with RewardClient.embedded(run="run") as client:
+    with RewardClient.embedded(run="run", encoder="hashed") as client:
         client.create_run()
         client.reward(**policy.step(0, outcomes=lambda fields, which: [0.0] * 16))
         assert {one.state for one in client.audits().audits} == {"unknown"}
@@ -211,7 +211,7 @@ def test_provenance_names_config_encoder_versions_and_chain() -> None:
 @pytest.mark.parametrize("label", [False, True])
 def test_the_metrics_count_the_alarms_of_open_runs(label: bool) -> None:
     policy = Policy(8)
-    with RewardClient.embedded(audits={"window": WINDOW, "least": 64}, run_label=label) as client:
+    with RewardClient.embedded(encoder="hashed", audits={"window": WINDOW, "least": 64}, run_label=label) as client:
         for run in ("good", "bad", "gone"):
             client.create_run(run, explore_warmup_steps=10)
             for number in range(40):

@@ -44,7 +44,7 @@ CONFIGS: list[dict[str, Any]] = [
 
 @pytest.mark.parametrize("config", CONFIGS, ids=str)
 def test_a_stored_item_is_explained_by_the_numbers_it_was_answered_with(config: dict[str, Any]) -> None:
-    with RewardClient.embedded(run="run") as client:
+    with RewardClient.embedded(run="run", encoder="hashed") as client:
         client.create_run(explore_warmup_steps=3, **config)
         batches = [batch(number) for number in range(20)]
         answers = [client.reward(**one) for one in batches]
@@ -72,7 +72,7 @@ def test_a_stored_item_is_explained_by_the_numbers_it_was_answered_with(config: 
 
 
 def test_the_reads_agree_with_the_raw_values_and_the_window_with_the_scaled_one() -> None:
-    with RewardClient.embedded(run="run") as client:
+    with RewardClient.embedded(run="run", encoder="hashed") as client:
         client.create_run(explore_warmup_steps=0, k=3, window=20)
         for number in range(12):
             client.reward(**batch(number))
@@ -96,7 +96,7 @@ def test_the_reads_agree_with_the_raw_values_and_the_window_with_the_scaled_one(
 
 
 def test_a_serial_number_and_a_position_with_an_item_give_the_same_explanation() -> None:
-    with RewardClient.embedded(run="run") as client:
+    with RewardClient.embedded(run="run", encoder="hashed") as client:
         client.create_run(explore_warmup_steps=0)
         for number in range(6):
             client.reward(**batch(number, n=3 + number))
@@ -115,7 +115,7 @@ def test_merged_completions_count_as_completions_and_as_one_entry() -> None:
 
 
 def test_neighbours_come_with_their_texts_and_steps() -> None:
-    with RewardClient.embedded(run="run") as client:
+    with RewardClient.embedded(run="run", encoder="hashed") as client:
         client.create_run(explore_warmup_steps=0)
         for number in range(10):
             client.reward(**batch(number))
@@ -144,7 +144,7 @@ def test_a_given_text_is_explained_as_eval_mode_would_score_it() -> None:
 
 
 def test_texts_that_are_not_kept_are_null() -> None:
-    with RewardClient.embedded(run="run", text_quota_bytes=0) as client:
+    with RewardClient.embedded(run="run", encoder="hashed", text_quota_bytes=0) as client:
         client.create_run()
         for number in range(3):
             client.reward(**batch(number))
@@ -178,7 +178,7 @@ def test_explaining_an_item_that_does_not_exist_is_refused(asked: dict[str, Any]
 
 
 def test_after_a_restore_explanations_do_not_use_the_abandoned_branch() -> None:
-    with RewardClient.embedded(run="run") as client:
+    with RewardClient.embedded(run="run", encoder="hashed") as client:
         client.create_run(explore_warmup_steps=0)
         for number in range(4):
             client.reward(**batch(number))

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import re
 from types import SimpleNamespace
 from typing import Any
 
+import pytest
 from memr_client import RewardClient
+
+from docs.generate import results
 
 TRL = ("README.md", "docs/how-to/trl.md")
 """Pages that hand reward functions to a trainer."""
@@ -18,15 +22,26 @@ def of(page: str) -> dict[str, Any]:
     return {}
 
 
-def check(page: str, names: dict[str, Any], url: str) -> None:
-    """Raise AssertionError where a page's blocks did not do what they say."""
+def check(page: str, names: dict[str, Any], printed: list[str], url: str) -> None:
+    """Raise AssertionError where a page's blocks did not do what they say; `printed` is what each of them printed."""
     if page in TRL:
         _check_trl(names, url)
+    if page == "docs/how-to/score-logged-rollouts.md":
+        _check_aucs("".join(printed))
 
 
 def correctness(completions: list[str], answer: list[str], **columns: Any) -> list[float]:
     """A user's reward function."""
     return [float(completion.endswith(known)) for completion, known in zip(completions, answer, strict=True)]
+
+
+def _check_aucs(printed: str) -> None:
+    """The commands print the AUCs of the table `order-auc`."""
+    found = re.findall(r"│ (exploit|explore) raw .*│ +([\d.]+) │ +\d+ │", printed)
+    rows = results.read("order-auc")["rows"]
+    assert [part for part, _ in found] == ["exploit", "explore"] * len(rows)
+    told = [row[part] for row in rows for part in ("exploit", "explore")]
+    assert [float(value) for _, value in found] == pytest.approx(told, abs=0.02)
 
 
 def _check_trl(names: dict[str, Any], url: str) -> None:
