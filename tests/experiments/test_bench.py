@@ -8,7 +8,7 @@ from itertools import islice
 import numpy as np
 import pytest
 from memr_service.engine.inputs import identity
-from memr_service.memory.prompt_index import CROSSOVER, STEP
+from memr_service.memory.prompt_index import SIZES
 from support.in_process import InProcess
 
 from benchmarks import hops
@@ -74,10 +74,10 @@ def test_a_grown_store_is_served_like_any_other(store: str) -> None:
 
 
 def test_a_grown_memory_has_the_graphs_that_it_would_have() -> None:
-    assert grown.grown(CROSSOVER - 64) == []
+    assert grown.grown(SIZES.crossover - 64) == []
     ranges = grown.grown(120_000)
     assert [start for start, _ in ranges] == [0, *(stop for _, stop in ranges[:-1])]
-    assert 0 <= 120_000 - ranges[-1][1] < STEP
+    assert 0 <= 120_000 - ranges[-1][1] < SIZES.step
 
 
 def test_a_sample_counts_for_the_innermost_function_of_memr_that_works() -> None:

@@ -12,6 +12,7 @@ import pytest
 from memr_client import RewardClient
 from memr_service.__main__ import main
 from memr_service.app.auth import Keys
+from memr_service.cli import terminal
 from memr_service.run.presets import PRESETS
 from starlette.datastructures import Headers
 from support.serving import serving
@@ -29,7 +30,7 @@ def memr(monkeypatch, capsys):
 
     def run(*arguments):
         monkeypatch.setattr(sys, "argv", ["memr", *map(str, arguments)])
-        monkeypatch.setenv("COLUMNS", "120")
+        monkeypatch.setattr(terminal.out, "width", 120)
         with pytest.raises(SystemExit) as stop:
             main()
         return stop.value.code or 0, *capsys.readouterr()

@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 from memr_client import RewardClient
 from memr_service.__main__ import main
+from memr_service.cli import terminal
 from memr_service.state.codec import seal, unseal
 from memr_service.store import open_store
 from memr_service.store.base import StoredRecord
@@ -25,7 +26,7 @@ def memr(monkeypatch, capsys):
 
     def run(*arguments):
         monkeypatch.setattr(sys, "argv", ["memr", *map(str, arguments)])
-        monkeypatch.setenv("COLUMNS", "200")
+        monkeypatch.setattr(terminal.out, "width", 200)
         with pytest.raises(SystemExit) as stop:
             main()
         return stop.value.code or 0, *capsys.readouterr()

@@ -127,9 +127,16 @@ def _check_memr(words: list[str]) -> None:
     assert options <= memr_commands()[name], f"memr {name} has no {options - memr_commands()[name]}"
 
 
+class _Compose(yaml.SafeLoader):
+    """Reads compose files. The tag `!override` replaces a list of the file before; here only the names count."""
+
+
+_Compose.add_constructor("!override", lambda loader, node: loader.construct_sequence(node))
+
+
 def _check_compose(words: list[str]) -> None:
     files = [after for word, after in pairwise(words) if word == "-f"] or ["compose.yaml"]
-    whole = [yaml.safe_load((ROOT / file).read_text()) for file in files]
+    whole = [yaml.load((ROOT / file).read_text(), Loader=_Compose) for file in files]
     services = {name: one for file in whole for name, one in (file.get("services") or {}).items()}
     profiles = {profile for one in services.values() for profile in one.get("profiles", ())}
     named = {after for word, after in pairwise(words) if word == "--profile"}

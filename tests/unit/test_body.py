@@ -289,6 +289,7 @@ _anything = st.recursive(
 )
 
 
+@pytest.mark.slow
 @given(st.sampled_from(list(RewardRequest.model_fields)), _anything)
 def test_any_value_in_any_field_gives_a_problem_or_a_request(field, value):
     assert outcome(fields() | {field: value}, MSGPACK, settings=Settings()) in (200, 413, 422)

@@ -28,8 +28,10 @@ class Options(BaseModel):
     group_size: int | None = Field(default=None, ge=1)
     """Completions per prompt and step, verl's `rollout.n`. Needed to create a run."""
     config: RunConfig | None = None
-    """Config of the run, which is created if it does not exist. An existing run must have the same config. None: use an
-    existing run whatever its config."""
+    """The run is created with this config if it does not exist. An existing run must have the same one.
+
+    None uses an existing run, whatever its config.
+    """
     timeout: float = Field(default=300.0, gt=0)
     """Seconds for one call. Must be larger than the run's `barrier_timeout_s`."""
     patience_s: float = Field(default=600.0, ge=0)
