@@ -99,7 +99,9 @@ def _app(store: str, settings: dict[str, Any]) -> FastAPI:
         from memr_service.app import create_app
         from memr_service.settings import Settings
     except ImportError as error:
-        raise ImportError(f"an embedded memr needs the service ({error}): pip install 'memr[service]'") from error
+        raise ImportError(
+            f"an embedded memr needs the service ({error}): pip install '.[service]' in a clone of memr"
+        ) from error
     # No API keys, because there is no socket. No preloading: the encoder loads while the caller waits for the first
     # rewards, so that loading cannot draw from the caller's random generators at an unknown time.
     return create_app(Settings(**{"keys_file": None, "preload": False, **settings, "store": store}))

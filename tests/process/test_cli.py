@@ -273,4 +273,4 @@ def test_without_the_service_one_line_says_what_to_install(module):
 from memr_service.__main__ import main; main()"""
     run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
     assert run.returncode == 1
-    assert run.stderr == f"memr: the command line needs {module}: pip install 'memr[service]'\n"
+    assert run.stderr == f"memr: the command line needs {module}: pip install '.[service]' in a clone of memr\n"

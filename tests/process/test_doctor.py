@@ -40,7 +40,7 @@ def test_a_missing_package_is_named_with_the_command_that_installs_it(monkeypatc
     healthy, said = examine(HASHED)
     assert not healthy
     assert "not installed (required: orjson" in said
-    assert "Do this: pip install 'memr[service]'" in said
+    assert "Do this: pip install '.[service]' in a clone of memr" in said
 
 
 def test_the_bundled_model_is_found_and_its_checksum_shown():

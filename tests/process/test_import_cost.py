@@ -37,4 +37,4 @@ except ImportError as error:
     print(error)
 """
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    assert "pip install 'memr[service]'" in done.stdout
+    assert "pip install '.[service]' in a clone of memr" in done.stdout

@@ -240,7 +240,7 @@ def test_a_run_whose_verifier_is_not_installed_is_not_created(client, monkeypatc
     monkeypatch.setattr("memr_service.verifiers.math.find_spec", lambda name: None)
     refused = client.put("/runs/other", json={"verifier": "math"})
     assert refused.status_code == 422
-    assert "pip install 'memr[math]'" in refused.json()["remedy"]
+    assert "pip install '.[math]' in a clone of memr" in refused.json()["remedy"]
     assert client.get("/runs/other").status_code == 404
 
 

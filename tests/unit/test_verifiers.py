@@ -113,7 +113,7 @@ def test_long_texts_take_time_in_proportion():
 
 def test_a_verifier_without_its_package_is_refused_with_the_line_that_installs_it(monkeypatch):
     monkeypatch.setattr("memr_service.verifiers.math.find_spec", lambda name: None)
-    with pytest.raises(InvalidRequest, match=r"pip install 'memr\[math\]'"):
+    with pytest.raises(InvalidRequest, match=r"pip install '\.\[math\]' in a clone of memr"):
         require("math")
     for other in (None, "exact", "numeric"):
         require(other)

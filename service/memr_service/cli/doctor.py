@@ -26,7 +26,7 @@ TEXTS = [f"Question {n}: she has {n} apples and buys {2 * n} more, so now she ha
 
 Result = TypeVar("Result")
 
-INSTALL = "pip install 'memr[service]'"
+INSTALL = "pip install '.[service]' in a clone of memr"
 
 
 @dataclass(frozen=True)

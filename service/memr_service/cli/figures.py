@@ -92,7 +92,7 @@ def _figure(rows: int, columns: int, size: tuple[float, float], title: str) -> A
     try:
         from matplotlib.figure import Figure
     except ImportError as error:
-        raise InvalidRequest("figures need matplotlib.", remedy="pip install 'memr[report]'") from error
+        raise InvalidRequest("figures need matplotlib.", remedy="pip install '.[report]' in a clone of memr") from error
     figure = Figure(figsize=size, dpi=130, layout="constrained")
     figure.suptitle(title, fontsize=11)
     return figure, figure.subplots(rows, columns)

@@ -132,6 +132,10 @@ class Batcher:
             if work.encoded.set_running_or_notify_cancel():
                 work.encoded.set_exception(_closing())
 
+    def join(self, seconds: float) -> None:
+        """Wait until the worker thread has ended after `close`, at most this long: a model may be loading in it."""
+        self._thread.join(seconds)
+
     def _submit(self, work: _Work) -> None:
         """Put work at the end of the queue, if there is room."""
         with self._changed:

@@ -44,7 +44,7 @@ def load(name: str, device: str) -> Any:
         raise Unavailable(
             f"the encoder {name!r} needs torch and sentence-transformers ({type(error).__name__})",
             value=name,
-            remedy="pip install 'memr[service]', or use the encoder 'hashed', which needs neither",
+            remedy="pip install '.[service]' in a clone of memr, or use the encoder 'hashed', which needs neither",
         ) from error
     free_bytes = torch.cuda.mem_get_info()[0] if device != "cpu" and torch.cuda.is_available() else None
     with _unnoticed():

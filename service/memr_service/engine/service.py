@@ -41,6 +41,9 @@ PRELOAD_AFTER_S = 2.0
 """Seconds after the start at which the default encoder is loaded. Loading takes seconds of processor time, which
 callers that send embeddings to a restarted server need not wait for."""
 
+ENCODER_END_S = 10.0
+"""Seconds that closing waits for the encoder's thread: it may be loading a model."""
+
 
 @dataclass(frozen=True)
 class RewardEvent:
@@ -106,6 +109,7 @@ class Service:
         self.registry.close()
         self.texts.close()
         self.store.close()
+        self.batcher.join(ENCODER_END_S)
 
     # The main path: reward > _once > _at_barrier > _five_hops
 

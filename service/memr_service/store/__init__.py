@@ -53,6 +53,6 @@ def _redis(url: str, response_hours: float) -> Store:
         from memr_service.store.redis import RedisStore
     except ModuleNotFoundError as error:
         raise InvalidRequest(
-            "the library redis is not installed.", value=error.name, remedy="pip install 'memr[redis]'"
+            "the library redis is not installed.", value=error.name, remedy="pip install '.[redis]' in a clone of memr"
         ) from error
     return RedisStore(url, response_hours)

@@ -31,5 +31,5 @@ def require(verifier: str | None) -> None:
             "The verifier 'math' needs the package math-verify, which this server does not have.",
             value=verifier,
             limit=["exact", "numeric"],
-            remedy="Install it with pip install 'memr[math]' and start the server again, or choose another verifier.",
+            remedy="Run pip install '.[math]' in a clone of memr and start it again, or choose another verifier.",
         )
