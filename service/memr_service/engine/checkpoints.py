@@ -35,7 +35,7 @@ class Checkpoints:
         """Remove a name; the history it named stays.
 
         Raises:
-            UnknownCheckpoint: there is none of that name.
+            UnknownCheckpoint: there is no checkpoint of that name.
         """
         self._find(run, name)
         self._store.checkpoints.delete(run.uid, name)
@@ -44,7 +44,7 @@ class Checkpoints:
         """Bring the run back to a checkpoint, on a new branch; the abandoned branch stays readable.
 
         Raises:
-            UnknownCheckpoint: there is none of that name.
+            UnknownCheckpoint: there is no checkpoint of that name.
         """
         checkpoint = self._find(run, name)
         run.live.close()
@@ -56,7 +56,7 @@ class Checkpoints:
         """Copy a run under another name, as it was at a checkpoint (None: as it is now), request ids included.
 
         Raises:
-            UnknownCheckpoint: there is none of that name. Conflict: `run_id` is taken.
+            UnknownCheckpoint: there is no checkpoint of that name. Conflict: `run_id` is taken.
         """
         spans = run.journal.lineage
         if name is not None:

@@ -24,7 +24,7 @@ from memr_service.store.lineage import Span, clipped
 
 
 class RunCopies:
-    """Copies the runs of a store, each whole or not at all."""
+    """Copies runs of a store. A copy is made whole or not at all."""
 
     def __init__(self, store: Store, runs: RunRegistry) -> None:
         self._store = store
@@ -86,6 +86,6 @@ class RunCopies:
             raise Unavailable(
                 f"The snapshot where the journal of run {run.stored.run_id!r} begins is damaged.",
                 value=base,
-                remedy="The run goes on, but cannot be copied.",
+                remedy="The run still works, but cannot be copied.",
             )
         return replace(found, branch=0)

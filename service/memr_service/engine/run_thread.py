@@ -24,11 +24,11 @@ T = TypeVar("T")
 logger = logging.getLogger("memr.engine")
 
 AFTER_S = 0.001
-"""Seconds after which a response has left, so that the work it need not wait for can begin."""
+"""Seconds that a response gets to leave before the work that it need not wait for begins."""
 
 
 class RunThread:
-    """One thread in which everything is done to the runs of a registry, used from one event loop."""
+    """The one thread that reads and changes the runs of a registry. Used from one event loop."""
 
     def __init__(self, runs: RunRegistry) -> None:
         self._runs = runs
@@ -107,13 +107,13 @@ class RunThread:
         self.after_response(partial(self._finish, run))
 
     def after_response(self, *jobs: Callable[[], object]) -> None:
-        """Do jobs in the thread once the response that is ready now has left, or before anything else is asked."""
+        """Do jobs in the thread after the response that is ready now has left, or before the next `ask`."""
         if not self._later:
             asyncio.get_running_loop().call_later(AFTER_S, self._start_later)
         self._later.extend(jobs)
 
     def shutdown(self) -> None:
-        """Finish what was asked; nothing can be asked any more."""
+        """Finish all work. After that, `ask` fails."""
         self._thread.shutdown()
 
     def _start_later(self) -> None:

@@ -1,4 +1,4 @@
-"""One training run: its config, its journal and its state, and the one path on which they change."""
+"""One training run: its config, journal and state, and the one method that changes them, `Run.reward`."""
 
 from __future__ import annotations
 
@@ -145,7 +145,7 @@ class Run:
         return self.evaluate(Batch.empty(self.state.dimension or 1), Submission(started=time.perf_counter()))
 
     def info(self, digest: bool = False) -> RunInfo:
-        """The run's description, as `GET /runs/{id}` returns it; with its state's digest if asked for."""
+        """The run's description, as `GET /runs/{id}` returns it. `digest`: also compute the digest of its state."""
         state = self.state
         sizes = {side: MemorySize(prompts=size[0], completions=size[1]) for side, size in state.sizes().items()}
         return RunInfo(
