@@ -218,13 +218,13 @@ def test_a_group_that_times_out_is_answered_and_its_late_member_alone() -> None:
     async def scenario() -> None:
         step = Step(0)
         async with serving() as service:
-            await configure(service, barrier="group", group_size=4, barrier_timeout_s=0.05)
+            await configure(service, barrier="group", group_size=4, barrier_timeout_s=1.0)
             first = await asyncio.gather(*(ask(service, step.request([item])) for item in range(3)))
             assert {answer["position"] for answer in first} == {1}
             assert "3 of 4" in first[0]["warnings"][0]
             began = asyncio.get_running_loop().time()
             assert (await ask(service, step.request([3])))["position"] == 2
-            assert asyncio.get_running_loop().time() - began < 0.04
+            assert asyncio.get_running_loop().time() - began < 0.9
             state = (await service.runs.describe("run")).barrier
             assert state is not None
             assert (state.timeouts, state.late) == (1, 1)

@@ -35,8 +35,15 @@ def stand_in(monkeypatch):
     return put
 
 
+@pytest.fixture(autouse=True)
+def threads_before(monkeypatch):
+    """Threads that other tests of this process have left."""
+    monkeypatch.setattr(threads, "before", set(threading.enumerate()), raising=False)
+
+
 def threads():
-    return [thread for thread in threading.enumerate() if thread.name.startswith("memr")]
+    """The service's threads that began in this test."""
+    return [one for one in threading.enumerate() if one.name.startswith("memr") and one not in threads.before]
 
 
 def test_four_lines_give_rewards(client):

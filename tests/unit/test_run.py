@@ -461,6 +461,7 @@ def test_a_graph_is_built_beside_and_taken_into_use_at_a_recorded_position(small
             assert swapped[0] % 5 == 4  # not before it was ready
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("files", ["kept", "lost", "of another history"])
 @pytest.mark.parametrize("snapshot_bytes", [NEVER, 4_000])
 @pytest.mark.parametrize(
@@ -512,6 +513,7 @@ def test_a_replayed_run_has_the_same_graphs_and_gives_bit_equal_rewards(
 SIDES = ("success", "failure")
 
 
+@pytest.mark.slow
 def test_only_the_files_of_graphs_in_use_are_kept(directory: Path, small_graphs: None) -> None:
     later, store = Later(), SqliteStore(directory)
     run = open_run(store, later, NEVER, max_prompts=40, k=3)
