@@ -48,7 +48,7 @@ class Submission:
 class Committed:
     """The responses to the requests of a batch, and the record that they are durable with.
 
-    `record`: None if the (only) request had been answered before.
+    `record`: None if the (only) request already had a response.
     """
 
     responses: list[Response]
@@ -118,7 +118,7 @@ class Run:
         return Committed([self._response(*one, timing) for one in zip(submissions, drafted, strict=True)], record)
 
     def expire(self, names: Sequence[bytes]) -> Record | None:
-        """Write the items there are of open groups that have timed out (barrier `snapshot`); None if none is open."""
+        """Write open groups that have timed out with the items they have (barrier `snapshot`); None if none is open."""
         self.live.catch_up()
         names = [name for name in names if name in self.state.open_groups]
         if not names or self.state.dimension is None:
