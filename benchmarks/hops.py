@@ -30,25 +30,16 @@ from benchmarks.bench.trace import requests as texts
 from benchmarks.loopback import requests as embeddings
 
 HOPS = {
-    "beside": ("texts", "app/metrics", "app/logs"),
-    "schema": (
-        "app/body",
-        "app/routes",
-        "batch.",
-        "embedder",
-        "once",
-        "runs",
-        "service",
-        "memr_client/",
-    ),
+    "beside": ("store/texts", "app/metrics", "app/logs"),
+    "schema": ("app/body", "app/routes", "engine/", "memr_client/"),
     "http": ("app/",),
-    "encoder": ("encoder/", "batcher"),
-    "memory": ("memory/", "scoring", "measures", "siblings"),
-    "reward": ("reward", "components/", "payment", "guards/", "centroids"),
-    "store": ("store/", "record", "history", "run.", "answer", "follower", "graphs", "state"),
+    "encoder": ("encoder/",),
+    "memory": ("memory/", "rewards/context", "rewards/evaluate", "rewards/groups", "rewards/score", "rewards/staging"),
+    "reward": ("rewards/",),
+    "store": ("store/", "state/", "run/"),
 }
 """Hop -> modules of memr_service (or of another package) whose functions it is made of; the first that fits counts.
-`beside` is what no answer waits for: the texts' side store, metrics and logs; `store` makes records, commits and
+`beside` is what no response waits for: the texts' side store, metrics and logs; `store` makes records, commits and
 applies them."""
 WAITING = re.compile(r"^(_worker|Texts\._work|Condition\.wait|Runner\.run) ")
 """Functions that do nothing but wait, where py-spy does not know it. The last is the loop of uvloop, so that its own

@@ -82,8 +82,8 @@ def test_a_grown_memory_has_the_graphs_that_it_would_have() -> None:
 
 def test_a_sample_counts_for_the_innermost_function_of_memr_that_works() -> None:
     loop = "Runner.run (asyncio/runners.py:118)"
-    encode = "Encoder.encode (memr_service/encoder/sentence.py:9);linear (torch/nn/functional.py:5)"
-    commit = "Run.reward (memr_service/run.py:80);Database.write (memr_service/store/sqlite/database.py:90)"
+    encode = "Encoder.encode (memr_service/encoder/sentence_transformer.py:9);linear (torch/nn/functional.py:5)"
+    commit = "Run.reward (memr_service/run/run.py:80);Database.write (memr_service/store/sqlite/database.py:90)"
     found = hops.hops([f"{loop} 50", f"{loop};{encode} 3", f"{loop};{commit} 2", f"{loop};epoll (somewhere.py:1) 1"])
     assert found == {"encoder": 3, "store": 2, "other": 1}
 

@@ -1,4 +1,4 @@
-"""The HTTP edge: the only package that knows of FastAPI."""
+"""The HTTP edge. FastAPI is imported here only."""
 
 from __future__ import annotations
 
@@ -34,14 +34,14 @@ from memr_service.settings import Settings
 
 
 def create_app(settings: Settings, service: Service | None = None) -> FastAPI:
-    """The whole HTTP service over a `Service`, one made from the settings where none is given.
+    """The whole HTTP service over a `Service`, which is made from the settings if none is given.
 
     A request goes through `AccessLog` (request id, access line, metrics; every exception becomes a problem document),
     `Authorise` (the route exists, and the caller may use it) and `Admit` (the server takes requests) to its route. The
     app's lifespan starts the service and closes it at the end.
 
-    `POST /reward` is a plain route in front of FastAPI's own, which stays for the OpenAPI document alone: a reward of
-    sent embeddings costs little more than FastAPI's handling of a request does.
+    `POST /reward` is a plain route before FastAPI's own, which is there for the OpenAPI document only. FastAPI's
+    handling of a request costs nearly as much as a reward of sent embeddings.
 
     Raises:
         MemrError: the keys file is wrong, or the store cannot be opened.
@@ -59,7 +59,7 @@ def create_app(settings: Settings, service: Service | None = None) -> FastAPI:
         generate_unique_id_function=lambda route: route.name,
         redoc_url=None,
         swagger_ui_oauth2_redirect_url=None,
-        exception_handlers={HTTPException: _answer, RequestValidationError: _answer},
+        exception_handlers={HTTPException: _respond, RequestValidationError: _respond},
         middleware=[
             Middleware(AccessLog, metrics=metrics),
             Middleware(Authorise, keys=keys),
@@ -78,7 +78,7 @@ def create_app(settings: Settings, service: Service | None = None) -> FastAPI:
 
 @asynccontextmanager
 async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
-    """Start the service and open the doors; drain and close in the end."""
+    """Start the service and admit requests; at the end drain and close."""
     context: Context = app.state.context
     await context.service.start()
     context.lifecycle.open()
@@ -89,8 +89,8 @@ async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
     await context.verifier_pool.close()
 
 
-async def _answer(request: Request, error: Exception) -> Response:
-    """What FastAPI raises itself and would answer in its own way."""
+async def _respond(request: Request, error: Exception) -> Response:
+    """The problem document for an error that FastAPI raises itself."""
     problem = as_problem(error)
     request.state.problem = problem.slug
     return problem_response(problem, request.state.request_id)

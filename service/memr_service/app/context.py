@@ -1,4 +1,4 @@
-"""What every route can reach: the app's parts, and who is calling."""
+"""What every route can use: the parts of the app, and the caller's key."""
 
 from __future__ import annotations
 

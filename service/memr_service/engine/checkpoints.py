@@ -16,9 +16,9 @@ from memr_service.store.lineage import lineage
 class Checkpoints:
     """The checkpoints of a store's runs."""
 
-    def __init__(self, store: Store, runs: RunRegistry, copies: RunCopies) -> None:
+    def __init__(self, store: Store, registry: RunRegistry, copies: RunCopies) -> None:
         self._store = store
-        self._runs = runs
+        self._registry = registry
         self._copies = copies
 
     def create(self, run: Run, name: str, step: int | None = None) -> Checkpoint:
@@ -35,7 +35,7 @@ class Checkpoints:
         """Remove a name; the history it named stays.
 
         Raises:
-            UnknownCheckpoint: there is none of that name.
+            UnknownCheckpoint: there is no checkpoint of that name.
         """
         self._find(run, name)
         self._store.checkpoints.delete(run.uid, name)
@@ -44,19 +44,19 @@ class Checkpoints:
         """Bring the run back to a checkpoint, on a new branch; the abandoned branch stays readable.
 
         Raises:
-            UnknownCheckpoint: there is none of that name.
+            UnknownCheckpoint: there is no checkpoint of that name.
         """
         checkpoint = self._find(run, name)
         run.live.close()
         self._store.journal.add_branch(run.uid, checkpoint.branch, checkpoint.position)
-        self._runs.forget(run)
-        return self._runs.get(run.stored.run_id).info()
+        self._registry.forget(run)
+        return self._registry.get(run.stored.run_id).info()
 
     def fork(self, run: Run, run_id: str, name: str | None = None) -> RunInfo:
         """Copy a run under another name, as it was at a checkpoint (None: as it is now), request ids included.
 
         Raises:
-            UnknownCheckpoint: there is none of that name. Conflict: `run_id` is taken.
+            UnknownCheckpoint: there is no checkpoint of that name. Conflict: `run_id` is taken.
         """
         spans = run.journal.lineage
         if name is not None:

@@ -1,4 +1,4 @@
-"""Runs by name, as the routes use them: everything but rewards, which `Service` gives."""
+"""Everything that routes do to runs by name, except rewards (`Service.reward`)."""
 
 from __future__ import annotations
 
@@ -102,7 +102,7 @@ class RunApi:
         return await self._thread.ask(self._registry.create, run_id, resolved, fingerprint)
 
     async def describe(self, run_id: str, digest: bool = False) -> RunInfo:
-        """Describe a run; with its state's digest if asked for.
+        """Describe a run. `digest`: also compute the digest of its state.
 
         Raises:
             UnknownRun: there is none.
@@ -120,7 +120,7 @@ class RunApi:
         return self._registry.names()
 
     async def delete(self, run_id: str) -> None:
-        """Remove a run with everything it has.
+        """Remove a run and everything stored for it.
 
         Raises:
             UnknownRun: there is none.
@@ -130,7 +130,7 @@ class RunApi:
         self._texts.delete(run.uid)
 
     async def export(self, run_id: str) -> AsyncIterator[bytes]:
-        """The whole run as one file, piece by piece: its records up to now. The run goes on meanwhile.
+        """The whole run as one file, piece by piece: its records up to now. The run may change meanwhile.
 
         Raises:
             UnknownRun: there is none.
@@ -140,7 +140,7 @@ class RunApi:
             yield piece
 
     async def import_file(self, run_id: str, chunks: AsyncIterator[bytes]) -> RunInfo:
-        """Create a run from such a file, whole or not at all.
+        """Create a run from a file that `export` wrote, whole or not at all.
 
         Raises:
             MalformedBody: the file is damaged. Conflict: the name is taken, or the file is of another law.

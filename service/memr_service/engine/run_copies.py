@@ -24,11 +24,11 @@ from memr_service.store.lineage import Span, clipped
 
 
 class RunCopies:
-    """Copies the runs of a store, each whole or not at all."""
+    """Copies runs of a store. A copy is made whole or not at all."""
 
-    def __init__(self, store: Store, runs: RunRegistry) -> None:
+    def __init__(self, store: Store, registry: RunRegistry) -> None:
         self._store = store
-        self._runs = runs
+        self._registry = registry
 
     def fork(self, run: Run, run_id: str, spans: list[Span]) -> RunInfo:
         """Copy the records of these spans of a run, and their responses, into a new run.
@@ -71,7 +71,7 @@ class RunCopies:
             for one, payload in records
         )
         self._store.runs.restore(run_id, config, LAW, encoder, created_at, stored, base)
-        return self._runs.get(run_id).info()
+        return self._registry.get(run_id).info()
 
     def _base(self, run: Run) -> Snapshot | None:
         """The state that the first record of a bounded journal follows; None if the journal is whole."""
@@ -86,6 +86,6 @@ class RunCopies:
             raise Unavailable(
                 f"The snapshot where the journal of run {run.stored.run_id!r} begins is damaged.",
                 value=base,
-                remedy="The run goes on, but cannot be copied.",
+                remedy="The run still works, but cannot be copied.",
             )
         return replace(found, branch=0)

@@ -24,7 +24,7 @@ logger = logging.getLogger("memr.engine")
 
 
 class RunRegistry:
-    """The runs of a store, each in memory from its first use on."""
+    """The runs of a store. Each is in memory from its first use on."""
 
     def __init__(self, store: Store, background: Executor, limits: Limits) -> None:
         self.on_forget: list[Callable[[Run], None]] = []
@@ -112,13 +112,13 @@ class RunRegistry:
         return run or self.get(run_id)
 
     def delete(self, run: Run) -> None:
-        """Remove a run with everything it has."""
+        """Remove a run and everything stored for it."""
         self.forget(run)
         self._store.runs.delete(run.uid)
 
     @contextmanager
     def using(self, run: Run) -> Iterator[None]:
-        """Do something to a run in the `with` block; forget the run if that shows that its memory is out of date.
+        """Change a run in the `with` block. The run is forgotten if its memory proves to be out of date.
 
         If another process has changed or deleted the run, or answered the request, the block ends early and nothing is
         raised.
@@ -140,7 +140,7 @@ class RunRegistry:
             raise
 
     def forget(self, run: Run) -> None:
-        """Take a run out of memory; it is read again when it is next asked for."""
+        """Take a run out of memory. It is read again when it is next needed."""
         if self.holds(run):
             del self._open[run.stored.run_id]
             for call in self.on_forget:

@@ -24,14 +24,14 @@ T = TypeVar("T")
 logger = logging.getLogger("memr.engine")
 
 AFTER_S = 0.001
-"""Seconds after which a response has left, so that the work it need not wait for can begin."""
+"""Seconds that a response gets to leave before the work that it need not wait for begins."""
 
 
 class RunThread:
-    """One thread in which everything is done to the runs of a registry, used from one event loop."""
+    """The one thread that reads and changes the runs of a registry. Used from one event loop."""
 
-    def __init__(self, runs: RunRegistry) -> None:
-        self._runs = runs
+    def __init__(self, registry: RunRegistry) -> None:
+        self._registry = registry
         self._thread = ThreadPoolExecutor(1, "memr-runs")
         self._later: deque[Callable[[], object]] = deque()
 
@@ -70,7 +70,7 @@ class RunThread:
         begin_by: float | None = None,
         look_up: bool = False,
     ) -> Committed | None:
-        """Score a batch, make its record durable and answer its requests, in one call into the thread.
+        """Score a batch, make its record durable and return the responses, in one call into the thread.
 
         The record is applied after the response (`Run.reward`).
 
@@ -82,7 +82,7 @@ class RunThread:
 
         Returns:
             The responses and their record. None: the run was changed since the batch was made, or another process has
-            answered the request id meanwhile; begin again with the run as it is now.
+            committed the request id meanwhile; begin again with the run as it is now.
 
         Raises:
             InvalidRequest: the id was used with another body, or the batch does not fit the run. DeadlineExceeded: it
@@ -90,7 +90,7 @@ class RunThread:
         """
         committed = await self.ask(self._commit, run, batch, submissions, begin_by, look_up)
         if committed is not None and committed.record is not None:
-            self.after_response(partial(self._finish, run), self._runs.tidy)
+            self.after_response(partial(self._finish, run), self._registry.tidy)
         return committed
 
     async def evaluate(self, run: Run, batch: Batch, submission: Submission, begin_by: float | None) -> Response:
@@ -102,18 +102,18 @@ class RunThread:
         return await self.on_run(run, _evaluate, batch, submission, begin_by)
 
     async def expire(self, run: Run, names: Sequence[bytes]) -> None:
-        """Write the items there are of open groups that have timed out (`Run.expire`), if the run is still in use."""
+        """Write open groups that have timed out with the items that they have (`Run.expire`), if the run is in use."""
         await self.ask(self._expire, run, names)
         self.after_response(partial(self._finish, run))
 
     def after_response(self, *jobs: Callable[[], object]) -> None:
-        """Do jobs in the thread once the response that is ready now has left, or before anything else is asked."""
+        """Do jobs in the thread after the response that is ready now has left, or before the next `ask`."""
         if not self._later:
             asyncio.get_running_loop().call_later(AFTER_S, self._start_later)
         self._later.extend(jobs)
 
     def shutdown(self) -> None:
-        """Finish what was asked; nothing can be asked any more."""
+        """Finish all work. After that, `ask` fails."""
         self._thread.shutdown()
 
     def _start_later(self) -> None:
@@ -123,7 +123,7 @@ class RunThread:
     # In the thread
 
     def _on_run(self, run: Run, function: Callable[..., T], *args: Any) -> T:
-        with self._runs.using(run):
+        with self._registry.using(run):
             run.live.settle()
         return function(run, *args)
 
@@ -133,22 +133,22 @@ class RunThread:
         if look_up and (known := _replay(run, submissions[0])) is not None:
             return Committed([known], None)
         _require_time(begin_by)
-        if self._runs.holds(run):
-            with self._runs.using(run):
+        if self._registry.holds(run):
+            with self._registry.using(run):
                 run.live.settle()
                 return run.reward(batch, submissions)
         return None
 
     def _expire(self, run: Run, names: Sequence[bytes]) -> None:
-        if self._runs.holds(run):
-            with self._runs.using(run):
+        if self._registry.holds(run):
+            with self._registry.using(run):
                 run.live.settle()
                 run.expire(names)
 
     def _finish(self, run: Run) -> None:
         """Apply the run's newest record."""
-        if self._runs.holds(run):
-            with self._runs.using(run):
+        if self._registry.holds(run):
+            with self._registry.using(run):
                 run.live.settle()
 
 

@@ -138,7 +138,7 @@ def unit_rows(sent: np.ndarray, name: str, items: np.ndarray | None = None) -> n
             f"embeddings.{name}[{item}] is zero or not finite.",
             value=str(norms[wrong[0]]),
             limit="finite rows that are not zero",
-            remedy="A text always has an embedding: check the encoder that made it.",
+            remedy="A text always has an embedding: check the encoder that computed it.",
         )
     matrix /= norms[:, None]
     return matrix.astype(np.float32)

@@ -93,7 +93,7 @@ class Service:
             self._preload.start()
 
     async def close(self) -> None:
-        """Finish what has begun, save snapshots, release the store. A second call does nothing."""
+        """Finish the requests that have begun, save snapshots, release the store. A second call does nothing."""
         if self._draining:
             return
         self._draining = True
@@ -228,7 +228,7 @@ class Service:
         return "loaded" if self.encoders.loaded(self.encoders.default) else "not loaded"
 
     async def version(self) -> Version:
-        """The versions of what takes part in a reward here."""
+        """The versions of everything that affects rewards: the law, the encoder, the libraries."""
         loaded = self.encoders.loaded(self.encoders.default)
         config = self.runs.resolve(RunConfig())
         fingerprint = await self.embedding.fingerprint(config, needed=False) if loaded else None

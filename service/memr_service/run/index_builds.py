@@ -1,4 +1,4 @@
-"""The graphs of a run's indices: built beside the main path, kept in files, taken into use where a record says so."""
+"""Background builds of a run's index graphs. Finished graphs are kept in files; records say when one comes into use."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ logger = logging.getLogger("memr.run")
 
 
 class IndexBuilds:
-    """What is being built for a run, and what its store keeps for it."""
+    """The graphs that are being built for a run, and the files of those that are finished."""
 
     def __init__(self, run: StoredRun, files: IndexFiles | None, background: Executor, seed: int) -> None:
         self._run = run
@@ -25,10 +25,10 @@ class IndexBuilds:
         self._seed = seed
         self._given_up = Event()
         self.begun: dict[str, tuple[int, int, Future[Graph]]] = {}
-        """Index -> range and work of the graph begun last and not yet in use."""
+        """Index -> range and work of the newest graph that is not in use yet."""
 
     def changes(self, state: State) -> list[IndexChange]:
-        """Graphs that are ready to be used from the next record on, and ranges that deserve one."""
+        """The changes for the next record: finished graphs come into use, and graphs that are due are begun."""
         changes = []
         for name, index in state.indexes.all().items():
             begun = self.begun.get(name)
@@ -45,7 +45,7 @@ class IndexBuilds:
         return changes
 
     def follow(self, changes: list[IndexChange], state: State) -> None:
-        """Begin, or let go of, what the changes of a record that `state` has applied ask for."""
+        """Carry out the changes of a record that `state` has applied: begin builds, delete files not needed."""
         for change in changes:
             if change.change == "build":
                 work = self._background.submit(self._build, change.index, state.indexes.building[change.index])
@@ -55,7 +55,7 @@ class IndexBuilds:
                 self._sweep(state)
 
     def find(self, state: State, name: str, start: int, stop: int) -> Graph | None:
-        """The graph of an index over a range; None where it has to be built on the spot."""
+        """The graph of an index over a range; None if it has to be built now."""
         begun = self.begun.get(name)
         if begun is not None and begun[:2] == (start, stop):
             return begun[2].result()
@@ -64,7 +64,7 @@ class IndexBuilds:
         return state.indexes.all()[name].load(start, stop, self._files.find(self._run.uid, _file(name, start, stop)))
 
     def close(self) -> None:
-        """Give up what has not been finished."""
+        """Stop the builds that are not finished."""
         self._given_up.set()
         for _, _, building in self.begun.values():
             building.cancel()
@@ -76,7 +76,7 @@ class IndexBuilds:
         return graph
 
     def _sweep(self, state: State) -> None:
-        """Remove the files of graphs that others have taken the place of."""
+        """Remove the files of graphs that newer graphs have replaced."""
         if self._files is None:
             return
         used = {_stem(name, start, stop) for name, (start, stop, _) in self.begun.items()}

@@ -15,7 +15,7 @@ END = 2**62
 
 
 class RunJournal:
-    """What a store holds of one run's history: records, responses and snapshots on branches that it left are left out.
+    """The part of a store that belongs to one run's own history. Branches that the run has left are not in it.
 
     `lineage`: the spans of branches that the history consists of. `base`: the position after which the records begin, 0
     unless the journal is bounded.

@@ -116,7 +116,7 @@ class LiveState:
         return self.state.position > before
 
     def tend(self) -> None:
-        """Take note of a snapshot that has been saved since, and trim the journal."""
+        """Once a snapshot has been saved, trim the journal and give free memory back."""
         if self._saving is not None and self._saving.done():
             if error := self._saving.exception():
                 logger.warning("a snapshot of run %s failed: %r", self._run.run_id, error)
@@ -126,7 +126,7 @@ class LiveState:
             self._background.submit(give_back)
 
     def close(self) -> None:
-        """Finish background work, and save a snapshot if it makes the next start quicker."""
+        """Finish background work, and save a snapshot if the next start would be quicker with it."""
         self.settle()
         if self._saving is not None:
             self._saving.exception()

@@ -1,4 +1,4 @@
-"""One training run: its config, its journal and its state, and the one path on which they change."""
+"""One training run: its config, journal and state, and the one method that changes them, `Run.reward`."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ class Submission:
 class Committed:
     """The responses to the requests of a batch, and the record that they are durable with.
 
-    `record`: None if the (only) request had been answered before.
+    `record`: None if the (only) request already had a response.
     """
 
     responses: list[Response]
@@ -118,7 +118,7 @@ class Run:
         return Committed([self._response(*one, timing) for one in zip(submissions, drafted, strict=True)], record)
 
     def expire(self, names: Sequence[bytes]) -> Record | None:
-        """Write the items there are of open groups that have timed out (barrier `snapshot`); None if none is open."""
+        """Write open groups that have timed out with the items they have (barrier `snapshot`); None if none is open."""
         self.live.catch_up()
         names = [name for name in names if name in self.state.open_groups]
         if not names or self.state.dimension is None:
@@ -145,7 +145,7 @@ class Run:
         return self.evaluate(Batch.empty(self.state.dimension or 1), Submission(started=time.perf_counter()))
 
     def info(self, digest: bool = False) -> RunInfo:
-        """The run's description, as `GET /runs/{id}` returns it; with its state's digest if asked for."""
+        """The run's description, as `GET /runs/{id}` returns it. `digest`: also compute the digest of its state."""
         state = self.state
         sizes = {side: MemorySize(prompts=size[0], completions=size[1]) for side, size in state.sizes().items()}
         return RunInfo(

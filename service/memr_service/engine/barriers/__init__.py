@@ -20,7 +20,7 @@ def new_barrier(config: RunConfig, respond: Respond, expire: Expire, still_open:
 
     Args:
         respond: scores and commits requests as one batch, and sets their responses.
-        expire: writes the items there are of groups that have timed out.
+        expire: writes groups that have timed out with the items that they have.
         still_open: groups that were open when the run was read (`snapshot`).
     """
     if config.barrier == "step":

@@ -45,7 +45,7 @@ class Barrier(Protocol):
     timeouts: int
     """Rounds and groups that timed out incomplete."""
     late: int
-    """Parts and members that came after that and were answered alone."""
+    """Parts and members that came after that and were scored alone."""
 
     @property
     def waiting(self) -> int:

@@ -1,4 +1,4 @@
-"""The barrier `group`: completions that are sent one by one, or a few at a time, are answered group by group."""
+"""The barrier `group`: completions that are sent one by one, or a few at a time, are scored group by group."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ class _Group:
 
 
 class GroupBarrier(Waiting):
-    """Answers a request when each of its groups has `size` items, together with all requests that share a group."""
+    """Scores a request when each of its groups has `size` items, together with all requests that share a group."""
 
     def __init__(self, respond: Respond, timeout_s: float, size: int) -> None:
         super().__init__(respond, timeout_s)
@@ -77,7 +77,7 @@ class GroupBarrier(Waiting):
             del self._forming[name]
 
     def _is_late(self, name: bytes) -> bool:
-        """Whether an item belongs to a group that was answered without it."""
+        """Whether an item belongs to a group that was scored without it."""
         if name in self._forming or name not in self._missed:
             return False
         left, until = self._missed[name]

@@ -1,5 +1,5 @@
-"""The rolling barrier, `snapshot` on the wire: every request is answered at once; only the writing of a group waits
-until the group is complete or has timed out."""
+"""The rolling barrier, `snapshot` on the wire: every request gets its response at once, and a group is written when it
+is complete or has timed out."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ from memr_service.run.response import Response
 from memr_service.state.record import Record
 
 Expire = Callable[[list[bytes]], Awaitable[None]]
-"""Writes the items there are of groups that have timed out."""
+"""Writes groups that have timed out with the items that they have."""
 
 
 class RollingBarrier(Waiting):
-    """Answers each request by itself, and closes groups that are still open after the time-out."""
+    """Scores each request by itself, and closes groups that are still open after the time-out."""
 
     def __init__(self, respond: Respond, timeout_s: float, expire: Expire, still_open: Iterable[bytes]) -> None:
         super().__init__(respond, timeout_s)
@@ -27,7 +27,7 @@ class RollingBarrier(Waiting):
             self._begin(name)
 
     def join(self, member: Member) -> asyncio.Future[Response]:
-        """Answer at once."""
+        """Respond without waiting for other requests."""
         self._complete([member], items_of(member))
         return member.response
 
@@ -58,4 +58,4 @@ class RollingBarrier(Waiting):
         try:
             await self._expire([name])
         except ProblemError:
-            self._begin(name)  # it is not durable yet: try again after another time-out
+            self._begin(name)  # nothing is durable yet: try again after another time-out

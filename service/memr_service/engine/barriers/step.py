@@ -1,4 +1,4 @@
-"""The barrier `step`: the parts of a training step, one per rank, are answered together."""
+"""The barrier `step`: the parts of a training step, one per rank, are scored together."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ class _Round:
 
 
 class StepBarrier(Waiting):
-    """Answers the parts of a step when the last one has come, ordered by part."""
+    """Scores the parts of a step when the last one has come, ordered by part."""
 
     def __init__(self, respond: Respond, timeout_s: float) -> None:
         super().__init__(respond, timeout_s)
