@@ -88,6 +88,7 @@ COLLAPSES: list[tuple[str, dict[str, Any]]] = [
 ]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("name", "late"), COLLAPSES, ids=[name for name, _ in COLLAPSES])
 def test_a_collapse_alarms(name: str, late: dict[str, Any]) -> None:
     audits = audited(**late)
@@ -95,6 +96,7 @@ def test_a_collapse_alarms(name: str, late: dict[str, Any]) -> None:
     assert all(one.remedy for one in audits.audits)
 
 
+@pytest.mark.slow
 def test_changes_while_the_outcome_rises_are_no_collapse() -> None:
     learned = {"outcomes": lambda fields, which: [1.0] * 12 + [0.0] * 4, "embeddings": siblings_alike}
     audits = audited(**learned)
@@ -106,6 +108,7 @@ def test_changes_while_the_outcome_rises_are_no_collapse() -> None:
     assert (changed["diversity"].value or 1) < 0.5
 
 
+@pytest.mark.slow
 def test_failures_that_repeated_from_the_start_fire_no_audit() -> None:
     policy = Policy(0)
     with RewardClient.embedded(run="run", encoder="hashed", audits={"window": WINDOW, "least": 64}) as client:
@@ -116,6 +119,7 @@ def test_failures_that_repeated_from_the_start_fire_no_audit() -> None:
     assert (found.value, found.state) == (1.0, "ok")
 
 
+@pytest.mark.slow
 def test_a_ranking_that_was_learned_is_no_leak() -> None:
     """Right ones are all alike in the end, and far from the wrong ones: exploit ranks them without fail."""
 
@@ -135,6 +139,7 @@ def test_a_component_that_is_the_whole_reward_alarms() -> None:
     assert "component_share exploit" in out_of_bounds(audits, "alarm")
 
 
+@pytest.mark.slow
 def test_the_released_codes_order_is_a_leak() -> None:
     audits = audited(config={"preset": "official-memory-r+", "explore_warmup_prompts": 0})
     assert "auc_leak explore" in out_of_bounds(audits, "alarm")

@@ -35,8 +35,15 @@ def stand_in(monkeypatch):
     return put
 
 
+@pytest.fixture(autouse=True)
+def threads_before(monkeypatch):
+    """Threads that other tests of this process have left."""
+    monkeypatch.setattr(threads, "before", set(threading.enumerate()), raising=False)
+
+
 def threads():
-    return [thread for thread in threading.enumerate() if thread.name.startswith("memr")]
+    """The service's threads that began in this test."""
+    return [one for one in threading.enumerate() if one.name.startswith("memr") and one not in threads.before]
 
 
 def test_four_lines_give_rewards(client):
@@ -235,13 +242,13 @@ def test_an_end_that_fails_is_raised_where_the_client_is_closed(stand_in):
 
 
 def test_a_defect_of_the_service_is_an_error_and_not_the_end(client, monkeypatch):
-    from memr_service.engine.service import Service
+    from memr_service.engine.run_api import RunApi
 
     async def broken(self):
         raise ZeroDivisionError
 
     with monkeypatch.context() as patch:
-        patch.setattr(Service, "runs", broken)
+        patch.setattr(RunApi, "describe_all", broken)
         with pytest.raises(InternalError):
             client.runs()
     assert client.runs() == []

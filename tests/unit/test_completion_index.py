@@ -66,6 +66,7 @@ class Stored:
         return [numbers[np.argsort(-row, kind="stable")[:k]].tolist() for row in cosines]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("storage", ["float32", "float16"])
 @pytest.mark.parametrize("sizes", [None, SMALL])
 def test_the_nearest_are_found_whatever_left(storage: str, sizes: GraphSizes | None) -> None:

@@ -94,6 +94,7 @@ def assert_same_effects(one: Effects, other: Effects) -> None:
         np.testing.assert_array_equal(one.scaled[name], other.scaled[name])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("fields", CONFIGS)
 @pytest.mark.parametrize("sizes", [None, GRAPHS])
 def test_a_fold_over_the_journal_is_the_live_state_and_scores_alike_at_every_record(
