@@ -30,7 +30,7 @@ check:  ## lint, types, import rules and the fast tests, in whichever environmen
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports --no-logo
-	$(BIN)/python -m pytest -q -n 2 --dist loadfile -m 'not slow' tests/unit tests/service
+	$(BIN)/python -m pytest -q -n 2 --dist worksteal -m 'not slow' --hypothesis-profile check tests/unit tests/service
 
 test: $(READY)  ## run all tests; several minutes
 	$(BIN)/python -m pytest -q -n 2 --dist loadfile --durations 15

@@ -120,7 +120,7 @@ def files_of_the_repository(app: Sphinx, docname: str, source: list[str]) -> Non
 
 
 def setup(app: Sphinx) -> None:
-    """Connect what is done beside the extensions."""
+    """Connect the functions above."""
     app.connect("source-read", files_of_the_repository)
     app.connect("autodoc-process-docstring", code_in_docstrings, priority=400)
     app.connect("autodoc-process-signature", no_fields_in_signatures)

@@ -54,7 +54,7 @@ METHODS: dict[str, Method] = {
     "r1-drgrpo": Method("Dr. GRPO: neither advantages nor tokens normalised", {"variant": "dr-grpo"}),
     "r1-entropy": Method("entropy bonus, 0.01", {"entropy_bonus": 0.01}),
     "random": _memory("`r1-gated-entropy`, and noise of value's spread", RANDOM, **GATED_ENTROPY),
-    "shuffled": _memory("`r1-gated-entropy`, and exploit, 2, dealt out anew", SHUFFLED, **GATED_ENTROPY),
+    "shuffled": _memory("`r1-gated-entropy`, and exploit, 2, dealt out at random", SHUFFLED, **GATED_ENTROPY),
     "memory-r": _memory("exploit, 1", {"preset": "memory-r"}),
     "memory-r-2": _memory("exploit, 2", {"components": {"exploit": 2.0}}),
     "memory-r+": _memory("exploit and explore, 1 and 1", EXPLORE),

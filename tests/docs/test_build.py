@@ -17,7 +17,7 @@ def test_sphinx_builds_without_a_warning(tmp_path):
     assert "gsm8k-seed0" in (tmp_path / "reference/python-client.html").read_text("utf-8")
 
 
-def test_pages_load_nothing_from_elsewhere(tmp_path):
+def test_pages_load_nothing_from_elsewhere():
     configuration = (ROOT / "docs/conf.py").read_text("utf-8")
     assert "intersphinx" not in configuration
     assert "mathjax" not in configuration

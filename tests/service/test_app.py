@@ -59,9 +59,9 @@ def test_a_batch_gets_one_reward_for_each_completion_and_is_remembered(client):
 
 def test_a_record_is_applied_after_the_response_without_another_request(client):
     position = client.post("/reward", json=body(4)).json()["position"]
-    run = client.app.state.context.service._runs._open["run"]
+    run = client.app.state.context.service.registry._open["run"]
     until = time.monotonic() + 10
-    while run._state.position < position:
+    while run.state.position < position:
         assert time.monotonic() < until
         time.sleep(0.001)
 

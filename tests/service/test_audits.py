@@ -74,27 +74,32 @@ def siblings_alike(fields: dict[str, Any], which: np.ndarray) -> dict[str, Any]:
     return {"prompts": prompts, "completions": prompts + 0.02 * np.random.default_rng(7).normal(size=(16, D))}
 
 
-COLLAPSES: list[tuple[set[str], dict[str, Any]]] = [
-    ({"length_short"}, {"completions": lambda fields, which: ["x" * 9] * 16}),
-    ({"length_long"}, {"completions": lambda fields, which: ["x" * 900] * 16}),
-    ({"truncation"}, {"truncated": lambda fields, which: [True] * 16}),
-    ({"zero_variance", "memory_share"}, {"outcomes": lambda fields, which: [0.0] * 16}),
-    ({"template"}, {"embeddings": same_words}),
-    (
-        {"diversity", "repeated_failures", "reward_mode exploit", "explore_drift explore"},
-        {"embeddings": siblings_alike},
-    ),
+COLLAPSES = [
+    pytest.param(names, late, id=", ".join(names), marks=marks)
+    for names, late, marks in (
+        (["length_short"], {"completions": lambda fields, which: ["x" * 9] * 16}, pytest.mark.slow),
+        (["length_long"], {"completions": lambda fields, which: ["x" * 900] * 16}, pytest.mark.slow),
+        (["truncation"], {"truncated": lambda fields, which: [True] * 16}, pytest.mark.slow),
+        (["zero_variance", "memory_share"], {"outcomes": lambda fields, which: [0.0] * 16}, pytest.mark.slow),
+        (["template"], {"embeddings": same_words}, pytest.mark.slow),
+        (
+            ["diversity", "repeated_failures", "reward_mode exploit", "explore_drift explore"],
+            {"embeddings": siblings_alike},
+            (),
+        ),
+    )
 ]
 """The audits that a collapse must alarm, and the columns that collapse."""
 
 
-@pytest.mark.parametrize(("names", "late"), COLLAPSES, ids=[", ".join(sorted(names)) for names, _ in COLLAPSES])
-def test_a_collapse_alarms(names: set[str], late: dict[str, Any]) -> None:
+@pytest.mark.parametrize(("names", "late"), COLLAPSES)
+def test_a_collapse_alarms(names: list[str], late: dict[str, Any]) -> None:
     audits = audited(**late)
-    assert names <= out_of_bounds(audits, "alarm")
+    assert set(names) <= out_of_bounds(audits, "alarm")
     assert all(one.remedy for one in audits.audits)
 
 
+@pytest.mark.slow
 def test_changes_while_the_outcome_rises_are_no_collapse() -> None:
     learned = {"outcomes": lambda fields, which: [1.0] * 12 + [0.0] * 4, "embeddings": siblings_alike}
     audits = audited(**learned)
@@ -106,6 +111,7 @@ def test_changes_while_the_outcome_rises_are_no_collapse() -> None:
     assert (changed["diversity"].value or 1) < 0.5
 
 
+@pytest.mark.slow
 def test_failures_that_repeated_from_the_start_fire_no_audit() -> None:
     policy = Policy(0)
     with RewardClient.embedded(run="run", encoder="hashed", audits={"window": WINDOW, "least": 64}) as client:
@@ -116,6 +122,7 @@ def test_failures_that_repeated_from_the_start_fire_no_audit() -> None:
     assert (found.value, found.state) == (1.0, "ok")
 
 
+@pytest.mark.slow
 def test_a_ranking_that_was_learned_is_no_leak() -> None:
     """Right ones are all alike in the end, and far from the wrong ones: exploit ranks them without fail."""
 
@@ -135,6 +142,7 @@ def test_a_component_that_is_the_whole_reward_alarms() -> None:
     assert "component_share exploit" in out_of_bounds(audits, "alarm")
 
 
+@pytest.mark.slow
 def test_the_released_codes_order_is_a_leak() -> None:
     audits = audited(config={"preset": "official-memory-r+", "explore_warmup_prompts": 0})
     assert "auc_leak explore" in out_of_bounds(audits, "alarm")

@@ -295,6 +295,7 @@ def test_calibrating_an_official_run_is_refused(client: RewardClient) -> None:
     assert "another preset" in str(caught.value.remedy)
 
 
+@pytest.mark.slow
 def test_calibrating_changes_nothing_and_does_not_stop_rewards(client: RewardClient) -> None:
     made = requests(120)
     fill(client, "run", made[:90])
@@ -310,6 +311,7 @@ def test_calibrating_changes_nothing_and_does_not_stop_rewards(client: RewardCli
     assert client.run(digest=True).digest == client.run("alone", digest=True).digest
 
 
+@pytest.mark.slow
 def test_only_the_runs_own_history_counts(client: RewardClient) -> None:
     made = requests(150)
     fill(client, "run", made[:60])
@@ -341,6 +343,7 @@ def test_neighbours_are_counted_until_the_memory_for_prompts_is_full(
     assert proposal.values < 64 * 63 / 2 + 1
 
 
+@pytest.mark.slow
 def test_the_asynchronous_client_gets_the_same(client: RewardClient) -> None:
     async def scenario() -> None:
         async with AsyncRewardClient.embedded(encoder="hashed", run="run") as other:

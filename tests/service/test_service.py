@@ -32,7 +32,7 @@ def test_one_id_in_flight_twice_is_one_record_and_one_answer() -> None:
             assert len({response.body for response in responses}) == 1
             assert sorted(response.replayed for response in responses) == [False, True, True]
             assert len(encoders.gate.calls) == 1
-            assert (await service.run("run")).position == 1
+            assert (await service.runs.describe("run")).position == 1
 
     story(told)
 
@@ -126,12 +126,12 @@ def test_without_an_encoder_embeddings_are_served_and_texts_are_not() -> None:
         async with serving(encoders=encoders) as service:
             with pytest.raises(Unavailable, match="no model"):
                 await service.reward(texts())
-            assert await service.runs() == []
+            assert await service.runs.describe_all() == []
             await ask(service, rows())
-            assert (await service.run("run")).encoder is None
+            assert (await service.runs.describe("run")).encoder is None
             with pytest.raises(ProblemError):
                 await service.reward(texts())
-            assert (await service.run("run")).position == 1
+            assert (await service.runs.describe("run")).position == 1
 
     story(told)
 
@@ -173,7 +173,7 @@ def test_a_request_whose_encoding_has_not_begun_by_its_deadline_changes_nothing(
                 await service.reward(texts(2), deadline=time.monotonic() - 1)
             encoders.gate.open.set()
             assert (await holding)["position"] == 2
-            assert (await service.run("run")).position == 2
+            assert (await service.runs.describe("run")).position == 2
             assert len(encoders.gate.calls) == 2
 
     story(told)
@@ -210,7 +210,7 @@ def test_a_caller_that_leaves_while_waiting_costs_nothing_and_records_nothing() 
             encoders.gate.open.set()
             await holding
             assert len(encoders.gate.calls) == 1
-            assert (await service.run("run")).position == 1
+            assert (await service.runs.describe("run")).position == 1
             assert not (await service.reward(texts(1, request_id="id"))).replayed
 
     story(told)
@@ -260,7 +260,7 @@ def test_a_bad_request_is_refused_creates_no_run_and_changes_none(place: int) ->
                 await service.reward(request)
             assert caught.value.limit
             assert caught.value.remedy
-            assert await service.runs() == []
+            assert await service.runs.describe_all() == []
             await ask(service, rows(7))
             before = await everything(service)
             with pytest.raises(InvalidRequest):
@@ -324,7 +324,7 @@ def test_after_a_defect_the_run_is_read_anew_from_what_is_stored(
                 if asked_first:
                     for _ in range(2):
                         with pytest.raises((AssertionError, RuntimeError)):
-                            await service.run("run")
+                            await service.runs.describe("run")
                 assert await service.ready() == {}  # whose turn comes behind that
             assert "run run is read again" in caplog.text
             assert await everything(service) != before
@@ -348,7 +348,9 @@ def test_requests_that_come_together_are_ordered_and_each_sees_all_before_it() -
             assert [answers[place]["position"] for place in order] == list(range(1, 21))
             for place in order:
                 assert await ask(twin, requests[place]) == answers[place]
-            assert (await service.run("run", digest=True)).digest == (await twin.run("run", digest=True)).digest
+            assert (await service.runs.describe("run", digest=True)).digest == (
+                await twin.runs.describe("run", digest=True)
+            ).digest
 
     story(told)
 
@@ -359,7 +361,7 @@ def test_a_restart_within_one_directory_changes_nothing(tmp_path: Path) -> None:
         async with serving() as twin:
             async with serving(store) as service:
                 for one in (service, twin):
-                    await one.create_run("half", config)
+                    await one.runs.create("half", config)
                     for seed in range(10):
                         await one.reward(rows(seed, run_id="half", request_id=f"id {seed}"))
                         await one.reward(texts(seed))
@@ -388,7 +390,7 @@ def test_closing_finishes_what_is_in_flight_and_refuses_the_rest(tmp_path: Path)
         with pytest.raises(Unavailable, match="shutting down"):
             await service.reward(rows())
         with pytest.raises(Unavailable, match="shutting down"):
-            await service.run("run")
+            await service.runs.describe("run")
         assert await service.ready() == {"service": "shutting down"}
         async with serving(store, GatedEncoder()) as service:
             assert await service.reward(texts(request_id="id")) == Response(response.body, replayed=True)
@@ -442,7 +444,7 @@ def test_every_answered_request_is_told_to_the_observers() -> None:
 def test_texts_are_kept_beside_unless_the_run_says_no() -> None:
     async def told() -> None:
         async with serving() as service:
-            await service.create_run("silent", RunConfig(store_text=False))
+            await service.runs.create("silent", RunConfig(store_text=False))
             for run_id in ("run", "silent"):
                 await service.reward(rows(run_id=run_id))
                 await service.reward(rows(1, run_id=run_id))

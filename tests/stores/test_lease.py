@@ -87,7 +87,7 @@ def play(scenario: Callable[[Service, Service], Coroutine[Any, Any, None]], addr
         settings = [Settings(store=url, encoder="hashed", address=at) for at in (address, "http://other")]
         one, other = (Service.open(each) for each in settings)
         try:
-            await one.create_run("run", STEPWISE)
+            await one.runs.create("run", STEPWISE)
             await scenario(one, other)
         finally:
             await one.close()
@@ -103,7 +103,7 @@ def half(part: int) -> Any:
 def test_a_part_that_comes_to_another_service_is_told_where_its_round_is() -> None:
     async def scenario(one: Service, other: Service) -> None:
         first = asyncio.create_task(ask(one, half(0)))
-        while (await one.run("run")).barrier.waiting == 0:  # type: ignore[union-attr]
+        while (await one.runs.describe("run")).barrier.waiting == 0:  # type: ignore[union-attr]
             await asyncio.sleep(0.01)
         with pytest.raises(HeldElsewhere) as told:
             await ask(other, half(1))
@@ -117,7 +117,7 @@ def test_a_part_that_comes_to_another_service_is_told_where_its_round_is() -> No
 def test_a_service_that_ends_leaves_its_barriers_to_the_others_at_once() -> None:
     async def scenario(one: Service, other: Service) -> None:
         first = asyncio.create_task(ask(one, half(0)))
-        while (await one.run("run")).barrier.waiting == 0:  # type: ignore[union-attr]
+        while (await one.runs.describe("run")).barrier.waiting == 0:  # type: ignore[union-attr]
             await asyncio.sleep(0.01)
         await one.close()
         with pytest.raises(Unavailable):
@@ -133,7 +133,7 @@ def test_a_holder_that_another_has_replaced_sends_away_who_waits(monkeypatch: py
 
     async def scenario(one: Service, other: Service) -> None:
         first = asyncio.create_task(ask(one, half(0)))
-        while (await one.run("run")).barrier.waiting == 0:  # type: ignore[union-attr]
+        while (await one.runs.describe("run")).barrier.waiting == 0:  # type: ignore[union-attr]
             await asyncio.sleep(0.01)
         store: Any = one.store  # as if it had been stopped for longer than its time
         store._server.client.delete(*store._server.client.scan_iter(f"{store._server.prefix}:*:keeper"))
@@ -151,7 +151,7 @@ def test_a_holder_that_another_has_replaced_sends_away_who_waits(monkeypatch: py
 def test_a_request_that_cannot_be_passed_on_is_to_be_sent_again(lost: str) -> None:
     async def scenario(one: Service, other: Service) -> None:
         waiting = asyncio.create_task(ask(one, half(0)))
-        while (await one.run("run")).barrier.waiting == 0:  # type: ignore[union-attr]
+        while (await one.runs.describe("run")).barrier.waiting == 0:  # type: ignore[union-attr]
             await asyncio.sleep(0.01)
         app = create_app(other.settings, other)
         app.state.context.lifecycle.open()

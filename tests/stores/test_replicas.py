@@ -125,7 +125,7 @@ def test_a_lost_race_is_scored_again_without_encoding_again(url: str, monkeypatc
         one.create("run", **CONFIG)
         one.reward(**batch(0, embeddings=None))
         commit, encoded = RedisJournal.commit, []
-        embed = one._service.embedder.batch
+        embed = one._service.embedding.batch
 
         async def counted(*given: Any) -> Any:
             encoded.append(given)
@@ -136,7 +136,7 @@ def test_a_lost_race_is_scored_again_without_encoding_again(url: str, monkeypatc
             other.reward(**batch(1, embeddings=None))
             commit(self, *given)
 
-        monkeypatch.setattr(one._service.embedder, "batch", counted)
+        monkeypatch.setattr(one._service.embedding, "batch", counted)
         monkeypatch.setattr(RedisJournal, "commit", late)
         assert one.reward(**batch(2, embeddings=None))["position"] == 3
         assert len(encoded) == 1
@@ -195,8 +195,8 @@ def test_lost_records_are_noticed_counted_and_lived_with(url: str, regrown: int)
         for number in range(100, 100 + regrown):
             other.reward(**batch(number))
         assert one.reward(**batch(50))["position"] == 5 + regrown + 1
-        assert one._service.rewinds() == 1
-        assert other._service.rewinds() == 0
+        assert one._service.registry.rewinds == 1
+        assert other._service.registry.rewinds == 0
         assert one.info("run").digest == other.info("run").digest
 
 
@@ -206,8 +206,8 @@ def test_a_snapshot_of_records_that_were_lost_is_passed_over(url: str) -> None:
         bring_back = copy_of(url)
         for number in range(5):
             one.reward(**batch(number))
-        run = one._service._runs._open["run"]
-        lost = run._frozen()
+        run = one._service.registry._open["run"]
+        lost = run.live._frozen()
         bring_back()
         one.store.snapshots.save(run.uid, lost)  # by a process that does not know yet
     with InProcess(url) as later:
@@ -221,14 +221,14 @@ def test_a_run_is_read_from_its_snapshot_and_the_records_after_it(url: str) -> N
         for number in range(60):
             one.reward(**batch(number))
         before = one.info("run")
-        run = one._service._runs._open["run"]
+        run = one._service.registry._open["run"]
         assert one.store.snapshots.kept(run.uid)
     with InProcess(url) as later:
         assert later.info("run") == before
 
 
 def graphs_of(service: InProcess) -> dict[str, list[list[int]]]:
-    indices = service._service._runs._open["run"].state.indexes.all()
+    indices = service._service.registry._open["run"].state.indexes.all()
     return {name: [graph.numbers.tolist() for graph in index.graphs] for name, index in indices.items()}
 
 
@@ -240,9 +240,9 @@ def test_graphs_are_built_once_for_all_who_open_the_run_later(url: str, monkeypa
         for number in range(60):
             one.reward(**batch(number))
             one._service._background.submit(int).result()
+        digest = one.info("run").digest  # for which the last record is applied
         graphs = graphs_of(one)
         assert any(graphs.values())
-        digest = one.info("run").digest
     for module in ("run.index_builds", "state.index_set"):
         monkeypatch.delattr(f"memr_service.{module}.build")  # whoever builds one fails
     with InProcess(url) as later:
@@ -269,8 +269,8 @@ def test_one_replica_takes_a_snapshot_for_all(url: str, monkeypatch: pytest.Monk
             for service in services:
                 service._service._background.submit(int).result()  # what runs in the background is done
         assert 2 <= len(saved) <= 4
-        assert len(services[0].store.snapshots.kept(services[0]._service._runs._open["run"].uid)) == 2
-        size = services[0].store.journal.size(services[0]._service._runs._open["run"].uid)
+        assert len(services[0].store.snapshots.kept(services[0]._service.registry._open["run"].uid)) == 2
+        size = services[0].store.journal.size(services[0]._service.registry._open["run"].uid)
         assert len(saved) <= size / (1 << 16)
 
 
@@ -291,9 +291,9 @@ def test_an_idle_run_leaves_memory_and_comes_back(url: str) -> None:
         for name in ("run", "other"):
             one.create(name, **CONFIG)
             one.reward(**batch(0, run_id=name))
-        assert one._service.open_runs() == ["other"]
+        assert one._service.runs.open_names() == ["other"]
         assert one.reward(**batch(1))["position"] == 2
-        assert one._service.open_runs() == ["run"]
+        assert one._service.runs.open_names() == ["run"]
 
 
 def test_a_long_journal_lies_in_several_keys_and_is_read_as_one(url: str, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -302,7 +302,7 @@ def test_a_long_journal_lies_in_several_keys_and_is_read_as_one(url: str, monkey
         one.create("run", **CONFIG)
         for number in range(30):
             (one, other)[number % 2].reward(**batch(number))
-        uid = one._service._runs._open["run"].uid
+        uid = one._service.registry._open["run"].uid
         segments = one.store.journal.segments(uid)
         assert len(segments) > 3
         assert [record.position for record in one.store.journal.records(uid, [(0, 0, 99)])] == list(range(1, 31))

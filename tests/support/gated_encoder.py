@@ -99,7 +99,10 @@ async def ask(service: Service, request: RewardRequest) -> dict[str, Any]:
 
 async def everything(service: Service) -> list[dict[str, Any]]:
     """All runs with their digests."""
-    return [(await service.run(info.run_id, digest=True)).model_dump() for info in await service.runs()]
+    return [
+        (await service.runs.describe(info.run_id, digest=True)).model_dump()
+        for info in await service.runs.describe_all()
+    ]
 
 
 async def until_encoding(gate: Gate) -> None:

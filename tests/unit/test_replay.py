@@ -14,6 +14,7 @@ import numpy as np
 import pytest
 from memr_client.errors import InvalidRequest, MalformedBody
 from memr_client.schemas import ReplayResult, RunConfig
+from memr_service.engine.run_copies import RunCopies
 from memr_service.engine.run_registry import RunRegistry
 from memr_service.insight.replay.difference import first_difference
 from memr_service.insight.replay.replay import replay, what_if
@@ -28,12 +29,13 @@ from memr_service.state.record import Batch, Record
 from memr_service.store.base import StoredRecord, StoredRun
 from memr_service.store.sqlite import SqliteStore
 from support.batches import config, make_batch, random_batch, unit_rows
+from support.runs import rewarded
 
 NEVER = 1 << 60
 
 
 @contextmanager
-def opened(folder: Path | None, chosen: RunConfig, limits: Limits = Limits(NEVER)) -> Iterator[tuple[RunRegistry, Run]]:
+def opened(folder: Path | None, chosen: RunConfig, limits: Limits = Limits(NEVER)) -> Iterator[tuple[RunCopies, Run]]:
     """A run `run` over a store of its own."""
     store = SqliteStore(folder)
     if store.runs.find("run") is None:
@@ -42,7 +44,7 @@ def opened(folder: Path | None, chosen: RunConfig, limits: Limits = Limits(NEVER
         runs = RunRegistry(store, background, limits)
         run = runs.find("run")
         assert run is not None
-        yield runs, run
+        yield RunCopies(store, runs), run
         runs.close()
     store.close()
 
@@ -57,7 +59,7 @@ def batches(seed: int, count: int = 30, storage: str = "float32") -> list[Batch]
 
 
 def records_of(run: Run) -> list[Record]:
-    return [unseal(stored.payload) for stored in run.records()]
+    return [unseal(stored.payload) for stored in run.journal.records()]
 
 
 def chain_again(recorded: RunConfig, records: Sequence[Record]) -> bytes:
@@ -83,7 +85,7 @@ def test_a_runs_own_config_reproduces_its_chain(fields: dict[str, Any]) -> None:
     chosen = config(**fields)
     with opened(None, chosen) as (_, run):
         for batch in batches(1, storage=chosen.storage):
-            run.reward(batch, [Submission()])
+            rewarded(run, batch)
         records = records_of(run)
         assert len(records) == 30
         assert chain_again(run.config, records) == run.state.chain
@@ -95,8 +97,8 @@ def test_another_config_scores_as_a_run_that_had_it_from_the_start(fields: dict[
     first, other = config(), config(**{"explore_warmup_steps": 0, **fields})
     with opened(None, first) as (_, run), opened(None, other) as (_, real):
         for batch in batches(2):
-            run.reward(batch, [Submission()])
-            real.reward(batch, [Submission()])
+            rewarded(run, batch)
+            rewarded(real, batch)
         again = [one.effects.rewards for one in replay(first, other, records_of(run))]
         paid = [record.effects.rewards for record in records_of(real)]
     assert [one.tolist() for one in again] == [one.tolist() for one in paid]
@@ -110,15 +112,16 @@ def test_groups_over_several_records_and_expired_groups_are_reproduced() -> None
         for step in range(40):
             names = [f"prompt {number}" for number in rng.integers(6, size=int(rng.integers(1, 5)))]
             outcomes = rng.integers(2, size=len(names)).tolist()
-            run.reward(make_batch(names, unit_rows(rng, len(names)), outcomes, step=step), [Submission()])
+            rewarded(run, make_batch(names, unit_rows(rng, len(names)), outcomes, step=step))
             if step % 7 == 6:
                 run.expire(list(run.state.open_groups)[:2])
+                run.live.settle()
         records = records_of(run)
         assert sum(len(record.batch) == 0 and bool(record.effects.closes) for record in records) >= 3
         assert chain_again(chosen, records) == run.state.chain
         # Should a batch close what its items completed and, with that, what had waited too long:
         waiting = list(run.state.open_groups)[:1]
-        run.reward(make_batch(["another"] * 3, unit_rows(rng, 3), [0, 1, 0], step=99), [Submission()], waiting)
+        rewarded(run, make_batch(["another"] * 3, unit_rows(rng, 3), [0, 1, 0], step=99), [Submission()], waiting)
         assert len(records_of(run)[-1].effects.closes) == 2
         assert chain_again(chosen, records_of(run)) == run.state.chain
 
@@ -137,8 +140,8 @@ def test_index_graphs_are_used_from_the_record_that_says_so(early_graphs: None) 
     with opened(None, chosen) as (_, run):
         for _ in range(60):
             fresh = [f"prompt {next(names)}" for _ in range(10)]
-            run.reward(make_batch(fresh, unit_rows(rng, 10), rng.integers(2, size=10).tolist()), [Submission()])
-            for _, _, building in run.graphs.begun.values():
+            rewarded(run, make_batch(fresh, unit_rows(rng, 10), rng.integers(2, size=10).tolist()))
+            for _, _, building in run.live._builds.begun.values():
                 building.result()
         records = records_of(run)
         changes = {change.change for record in records for change in record.effects.index_changes}
@@ -151,7 +154,7 @@ def test_a_state_of_another_config_builds_its_own_index_graphs(early_graphs: Non
     with opened(None, config()) as (_, run):
         for number in range(30):
             fresh = [f"prompt {number} {item}" for item in range(10)]
-            run.reward(make_batch(fresh, unit_rows(rng, 10), [0.0] * 10), [Submission()])
+            rewarded(run, make_batch(fresh, unit_rows(rng, 10), [0.0] * 10))
         records = records_of(run)
         done = list(replay(config(), config(k=2), records))
     changes = [change.change for one in done for change in one.effects.index_changes]
@@ -160,22 +163,22 @@ def test_a_state_of_another_config_builds_its_own_index_graphs(early_graphs: Non
 
 
 def test_a_bounded_journal_is_replayed_from_the_snapshot_it_begins_with(tmp_path: Path) -> None:
-    with opened(tmp_path, config(), Limits(1 << 12, 1 << 14)) as (runs, run):
+    with opened(tmp_path, config(), Limits(1 << 12, 1 << 14)) as (copies, run):
         for batch in batches(6, count=60):
-            run.reward(batch, [Submission()])
-            if run._snapshot is not None:
-                run._snapshot.result()
-        assert run.base > 0
-        result = compared(runs, run, [config(), config(k=3)])
-        assert (result.first_position, result.position) == (run.base + 1, 60)
+            rewarded(run, batch)
+            if run.live._saving is not None:
+                run.live._saving.result()
+        assert run.journal.base > 0
+        result = compared(copies, run, [config(), config(k=3)])
+        assert (result.first_position, result.position) == (run.journal.base + 1, 60)
         assert result.settings[0].difference is None
         assert result.settings[0].chain == run.state.chain.hex()
         with pytest.raises(InvalidRequest, match="max_prompts"):
             what_if(run.config, RunConfig(max_prompts=5), bounded=True)
 
 
-def compared(runs: RunRegistry, run: Run, settings: Sequence[RunConfig]) -> ReplayResult:
-    file = io.BytesIO(b"".join(runs.archive(run)))
+def compared(copies: RunCopies, run: Run, settings: Sequence[RunConfig]) -> ReplayResult:
+    file = io.BytesIO(b"".join(copies.export(run)))
     *_, last = compare(file, "run", settings, run.state.serial)
     assert last.result is not None
     return last.result
@@ -184,7 +187,7 @@ def compared(runs: RunRegistry, run: Run, settings: Sequence[RunConfig]) -> Repl
 def test_the_first_difference_is_named(tmp_path: Path) -> None:
     with opened(None, config()) as (_, run):
         for batch in batches(7):
-            run.reward(batch, [Submission()])
+            rewarded(run, batch)
         records = records_of(run)
     rewards = records[11].effects.rewards.copy()
     rewards[1:] += 1e-9
@@ -196,11 +199,11 @@ def test_the_first_difference_is_named(tmp_path: Path) -> None:
 
 
 def test_a_forged_journal_is_detected_with_and_without_a_forged_chain(tmp_path: Path) -> None:
-    with opened(None, config()) as (runs, run):
+    with opened(None, config()) as (copies, run):
         for batch in batches(8):
-            run.reward(batch, [Submission()])
+            rewarded(run, batch)
         honest, stored = records_of(run), run.stored
-        assert compared(runs, run, [config()]).settings[0].difference is None
+        assert compared(copies, run, [config()]).settings[0].difference is None
     flipped = replace(honest[4].batch, outcomes=1 - honest[4].batch.outcomes)
     careless = [record if number != 4 else replace(record, batch=flipped) for number, record in enumerate(honest)]
     payloads = [seal(record)[1] for record in careless]

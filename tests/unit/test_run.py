@@ -29,6 +29,7 @@ from memr_service.store.lineage import lineage
 from memr_service.store.sqlite import SqliteStore
 from memr_service.store.sqlite.journal import SqliteJournal
 from support.batches import DIMENSION, config, make_batch, random_batch, unit_rows
+from support.runs import rewarded
 
 NEVER = 1 << 60
 """Bytes of journal that no test reaches."""
@@ -99,7 +100,7 @@ def batches(seed: int, count: int, prompts: int = 9) -> list[Batch]:
 
 
 def reward(run: Run, batch: Batch, request_id: str | None = None, body: bytes = b"body") -> bytes:
-    (response,) = run.reward(batch, [Submission(request_id, body)]).responses
+    (response,) = rewarded(run, batch, [Submission(request_id, body)]).responses
     return response.body
 
 
@@ -112,7 +113,7 @@ def values(answer: bytes) -> dict[str, Any]:
 
 def everything(run: Run) -> Any:
     """All that an outsider can see of a run."""
-    return run.info(digest=True).model_dump(), [record.payload for record in run.records()]
+    return run.info(digest=True).model_dump(), [record.payload for record in run.journal.records()]
 
 
 @pytest.fixture
@@ -148,7 +149,7 @@ def test_the_journal_holds_what_was_sent_and_answered() -> None:
     run = open_run(SqliteStore(None))
     sent = batches(1, 4)
     answers = [values(reward(run, batch, f"id {number}")) for number, batch in enumerate(sent)]
-    records = [unseal(stored.payload) for stored in run.records()]
+    records = [unseal(stored.payload) for stored in run.journal.records()]
     assert [record.position for record in records] == [1, 2, 3, 4]
     for batch, answer, record in zip(sent, answers, records, strict=True):
         assert record.effects.rewards.tolist() == answer["rewards"]
@@ -186,7 +187,7 @@ def test_a_failed_commit_leaves_everything_as_it_was_and_the_next_one_works(
                 reward(run, batch, f"id {number}")
             store.error = None
             assert everything(run) == before
-            assert run.answered(f"id {number}") is None
+            assert run.journal.response(f"id {number}") is None
             if number % 2:
                 continue
         assert values(reward(run, batch, f"id {number}")) == values(reward(twin, batch, f"id {number}"))
@@ -203,7 +204,7 @@ def test_eval_reads_and_leaves_everything_as_it_was() -> None:
     for batch in sent:
         before = everything(run)
         seen = values(run.evaluate(batch, Submission("id")).body)
-        assert run.answered("id") is None
+        assert run.journal.response("id") is None
         assert everything(run) == before
         told = values(reward(run, batch))
         # read_first reads what eval reads
@@ -217,14 +218,14 @@ def test_a_request_id_is_answered_with_the_very_bytes_after_a_restart_too(direct
     store = SqliteStore(directory)
     run = open_run(store)
     answers = {f"id {number}": reward(run, batch, f"id {number}") for number, batch in enumerate(batches(5, 6))}
-    assert run.answered("another") is None
+    assert run.journal.response("another") is None
     for opened in (run, None):
         if opened is None:
             store.close()
             store = SqliteStore(directory)
         run = opened or open_run(store)
         for position, (name, answer) in enumerate(answers.items(), 1):
-            stored = run.answered(name)
+            stored = run.journal.response(name)
             assert stored is not None
             assert (stored.response, stored.body_digest, stored.position) == (answer, b"body", position)
     store.close()
@@ -235,8 +236,8 @@ def test_several_requests_in_one_batch_get_their_own_items() -> None:
     batch = make_batch(["a", "a", "b", "a"], unit_rows(np.random.default_rng(6), 4), [1, 0, 1, 0])
     whole = values(reward(one, batch))
     places = [[3, 0], [1], [2], []]
-    committed = other.reward(
-        batch, [Submission(str(number), items=np.array(items, np.int64)) for number, items in enumerate(places)]
+    committed = rewarded(
+        other, batch, [Submission(str(number), items=np.array(items, np.int64)) for number, items in enumerate(places)]
     )
     assert committed.record is not None
     assert committed.record.chain == one.state.chain
@@ -249,7 +250,7 @@ def test_several_requests_in_one_batch_get_their_own_items() -> None:
             for column, of_items in columns.items():
                 assert of_items == [whole["components"][name][column][item] for item in items]
         assert answer["guards"] == {"rejected": [[] for _ in items]}
-        stored = other.answered(str(number))
+        stored = other.journal.response(str(number))
         assert stored is not None
         assert stored.response == part.body
 
@@ -260,7 +261,7 @@ def test_no_items_are_answered_with_empty_lists_and_make_no_record() -> None:
         if batch is not None:
             reward(run, batch)
         before = everything(run)
-        answer = RewardResponse.model_validate_json(run.nothing().body)
+        answer = RewardResponse.model_validate_json(run.empty_response().body)
         assert answer.rewards == answer.support.success == answer.components["explore"].raw == []
         assert everything(run) == before
 
@@ -289,27 +290,30 @@ def read_positions(store: SqliteStore, monkeypatch: pytest.MonkeyPatch) -> list[
     return read
 
 
-def test_a_record_is_applied_once_by_whoever_first_asks_for_the_state() -> None:
+def test_a_record_is_applied_when_the_run_settles_and_only_once() -> None:
     run, twin = open_run(SqliteStore(None)), open_run(SqliteStore(None))
-    for batch in batches(7, 20):
-        answer = reward(run, batch)
-        assert run._state.position == json.loads(answer)["position"] - 1  # the answer does not wait
-        together = threading.Barrier(4)
-        seen: list[int] = []
-
-        def ask(together: threading.Barrier = together, seen: list[int] = seen) -> None:
-            together.wait()
-            seen.append(run.state.position)
-
-        asking = [threading.Thread(target=ask) for _ in range(4)]
-        for thread in asking:
-            thread.start()
-        for thread in asking:
-            thread.join()
-        assert seen == [json.loads(answer)["position"]] * 4
+    for position, batch in enumerate(batches(7, 20), 1):
+        run.reward(batch, [Submission()])
+        assert run.state.position == position - 1  # the response does not wait
+        for _ in range(2):
+            run.live.settle()
+            assert run.state.position == position
         reward(twin, batch)
-        twin.settle()
     assert everything(run)[0] == everything(twin)[0]
+
+
+def test_a_run_of_which_a_record_was_applied_in_part_is_not_used_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    def broken(self: object, record: object) -> None:
+        raise AssertionError("a defect")
+
+    run = open_run(SqliteStore(None))
+    run.reward(batches(7, 1)[0], [Submission()])
+    with monkeypatch.context() as patched:
+        patched.setattr(State, "apply", broken)
+        with pytest.raises(AssertionError, match="a defect"):
+            run.live.settle()
+    with pytest.raises(RuntimeError, match="read again"):
+        run.live.settle()
 
 
 def test_a_run_is_recovered_from_its_journal_alone(directory: Path) -> None:
@@ -335,7 +339,7 @@ def test_snapshots_are_taken_and_a_restart_reads_only_what_came_after(
     sent = iter(batches(9, 200))
     while not later.jobs:
         reward(run, next(sent))
-        run.settle()
+        run.live.settle()
     position, digest = run.state.position, run.state.digest()
     for _ in range(3):
         reward(run, next(sent))  # the memory goes on while the snapshot waits to be written
@@ -403,11 +407,11 @@ def test_a_snapshot_that_cannot_be_written_is_tried_again_and_harms_nobody(
 def test_closing_leaves_a_snapshot_where_the_journal_has_grown(directory: Path) -> None:
     store = SqliteStore(directory)
     run = open_run(store, snapshot_bytes=1_000_000)
-    run.close()
+    run.live.close()
     assert store.snapshots.kept(run.uid) == []
     for batch in batches(13, 100):
         reward(run, batch)
-    run.close()
+    run.live.close()
     assert store.snapshots.kept(run.uid) == [(0, 100)]
     again, store = restarted(run, store, directory)
     assert again.state.digest() == run.state.digest()
@@ -419,7 +423,7 @@ def test_a_journal_whose_records_do_not_follow_each_other_is_not_applied(directo
     run = open_run(store)
     for batch in batches(14, 3):
         reward(run, batch)
-    last = [*run.records()][-1]
+    last = [*run.journal.records()][-1]
     forged = unseal(last.payload)
     payload = seal(Record(0, 4, forged.batch, forged.effects, forged.first_serial, parent=b"\1" * 32))[1]
     store.journal.commit(run.uid, StoredRecord(0, 4, payload))
@@ -440,7 +444,7 @@ def test_a_graph_is_built_beside_and_taken_into_use_at_a_recorded_position(small
         if number % 5 == 4:
             later.work()
         graphs = {side: len(memory.prompts.graphs) for side, memory in run.state.memories.items()}
-        record = run.reward(batch, [Submission()]).record
+        record = rewarded(run, batch, [Submission()]).record
         assert record is not None
         for change in record.effects.index_changes:
             index_changes.append((number, change.index, change.change, change.start, change.stop))
@@ -497,7 +501,7 @@ def test_a_replayed_run_has_the_same_graphs_and_gives_bit_equal_rewards(
         assert [(one.start, one.stop) for one in index.graphs] == ranges[name]
     for batch in sent[60:]:
         assert values(twin.evaluate(batch, Submission()).body) == values(run.evaluate(batch, Submission()).body)
-        record = run.reward(batch, [Submission()]).record
+        record = rewarded(run, batch, [Submission()]).record
         assert record is not None
         twin.state.apply(record)
     assert twin.state.digest() == run.state.digest()
@@ -508,6 +512,7 @@ def test_a_replayed_run_has_the_same_graphs_and_gives_bit_equal_rewards(
 SIDES = ("success", "failure")
 
 
+@pytest.mark.slow
 def test_only_the_files_of_graphs_in_use_are_kept(directory: Path, small_graphs: None) -> None:
     later, store = Later(), SqliteStore(directory)
     run = open_run(store, later, NEVER, max_prompts=40, k=3)
@@ -536,7 +541,7 @@ def test_a_graph_that_others_have_replaced_since_a_snapshot_is_not_built_again(
     while not (prompts := run.state.memories) or not prompts["success"].prompts.graphs:
         reward(run, next(sent))
         later.work()
-    store.snapshots.save(run.uid, run._frozen())
+    store.snapshots.save(run.uid, run.live._frozen())
     run.state.thaw()
     first = prompts["success"].prompts.graphs[0]
     while first in prompts["success"].prompts.graphs:
@@ -593,7 +598,7 @@ def test_closing_waits_for_a_snapshot_and_gives_up_graphs_that_have_not_been_beg
     sent = iter(batches(20, 200, prompts=300))
     while {name for name, _ in later.jobs} != {"_build", "save"}:
         reward(run, next(sent))
-    closing = threading.Thread(target=run.close)
+    closing = threading.Thread(target=run.live.close)
     closing.start()
     assert store.snapshots.kept(run.uid) == []
     later.work("save")
@@ -614,7 +619,7 @@ def test_a_run_describes_itself() -> None:
     assert info.windows["exploit"].model_dump() == {"count": 0, "min": None, "max": None}
     rows = unit_rows(np.random.default_rng(21), 3)
     for step, outcomes in ((4, [1, 1, 0]), (2, [1, 1, 1])):
-        run.reward(make_batch(["a", "a", "b"], rows, outcomes, step=step), [Submission()])
+        rewarded(run, make_batch(["a", "a", "b"], rows, outcomes, step=step), [Submission()])
     info = run.info(digest=True)
     window = run.state.windows["exploit"]
     assert (info.position, info.step, info.dimension) == (2, 2, DIMENSION)

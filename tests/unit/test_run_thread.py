@@ -66,7 +66,7 @@ def with_run(story: Callable[[RunThread, RunRegistry, Run, Counting], Coroutine[
         thread = RunThread(runs)
 
         async def scenario() -> None:
-            run = await thread.ask(runs.create_unless_there, "run", config(), None)
+            run = await thread.ask(runs.find_or_create, "run", config(), None)
             await story(thread, runs, run, store)
 
         try:
@@ -172,7 +172,7 @@ def test_a_commit_answers_every_submission_and_its_record_is_applied_before_the_
             assert committed is not None
             assert committed.record is not None
             assert [response.fields["position"] for response in committed.responses] == [position]
-            assert committed.record.position == await thread.ask(lambda: run.state.position) == position
+            assert committed.record.position == await thread.on_run(run, lambda run: run.state.position) == position
 
     with_run(story)
 
@@ -197,7 +197,7 @@ def test_a_request_id_is_looked_up_once_and_gets_the_same_bytes_again(look_up: b
         for refused in (thread.commit(run, batch(), [Submission("id", b"other")], look_up=True),):
             with pytest.raises(InvalidRequest, match="another body"):
                 await refused
-        assert await thread.ask(lambda: run.state.position) == 1
+        assert await thread.on_run(run, lambda run: run.state.position) == 1
 
     with_run(story)
 
@@ -205,12 +205,12 @@ def test_a_request_id_is_looked_up_once_and_gets_the_same_bytes_again(look_up: b
 def test_an_id_that_is_not_looked_up_is_still_not_committed_twice() -> None:
     async def story(thread: RunThread, runs: RunRegistry, run: Run, store: Counting) -> None:
         await thread.commit(run, batch(), [Submission("id", b"body")])
-        before = await thread.ask(lambda: run.state.digest())
+        before = await thread.on_run(run, lambda run: run.state.digest())
         with pytest.raises(InternalError, match="UNIQUE"):
             await thread.commit(run, batch(1), [Submission("id", b"body")])
         again = await thread.ask(runs.find, "run")
         assert again is not None
-        assert await thread.ask(lambda: again.state.digest()) == before
+        assert await thread.on_run(again, lambda run: run.state.digest()) == before
 
     with_run(story)
 
@@ -232,7 +232,7 @@ def test_what_comes_too_late_is_refused_and_changes_nothing() -> None:
         ):
             with pytest.raises(DeadlineExceeded):
                 await call
-        assert await thread.ask(lambda: run.state.position) == 0
+        assert await thread.on_run(run, lambda run: run.state.position) == 0
         assert await thread.commit(run, batch(), [Submission()], begin_by=time.monotonic() + 60) is not None
 
     with_run(story)
@@ -279,7 +279,7 @@ def test_a_run_whose_record_cannot_be_applied_is_read_again(
         assert not runs.holds(run)
         again = await thread.ask(runs.find, "run")
         assert again is not None
-        assert await thread.ask(lambda: again.state.position) == 1
+        assert await thread.on_run(again, lambda run: run.state.position) == 1
 
     with_run(story)
     assert "run run is read again" in caplog.text

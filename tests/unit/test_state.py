@@ -95,7 +95,7 @@ def assert_same_effects(one: Effects, other: Effects) -> None:
 
 
 @pytest.mark.parametrize("fields", CONFIGS)
-@pytest.mark.parametrize("sizes", [None, GRAPHS])
+@pytest.mark.parametrize("sizes", [pytest.param(None, marks=pytest.mark.slow), GRAPHS])
 def test_a_fold_over_the_journal_is_the_live_state_and_scores_alike_at_every_record(
     fields: dict[str, Any], sizes: GraphSizes | None
 ) -> None:

@@ -66,7 +66,7 @@ def create_app(settings: Settings, service: Service | None = None) -> FastAPI:
             Middleware(Admit, lifecycle=lifecycle),
         ],
     )
-    readiness, forward = Readiness(service, lifecycle), Forward(service.barriers.keeper)
+    readiness, forward = Readiness(service, lifecycle), Forward(service.barriers.lease)
     app.state.context = Context(
         settings, service, insight, lifecycle, readiness, metrics, forward, VerifierPool(), AbandonedRequests()
     )

@@ -75,5 +75,5 @@ class Forward:
 
     async def _is_still_held(self, elsewhere: HeldElsewhere) -> bool:
         with contextlib.suppress(ProblemError):  # if the store cannot be asked, keep waiting
-            return await self._lease.stays(elsewhere)
+            return await self._lease.unchanged(elsewhere)
         return True

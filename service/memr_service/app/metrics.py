@@ -105,7 +105,7 @@ class Metrics:
             "late": barriers.late,
             "damaged": damaged,
             "conflicts": 0 if shared is None else shared.conflicts,
-            "rewinds": self._service.rewinds(),
+            "rewinds": self._service.registry.rewinds,
         }
         return generate_latest(self.registry)
 

@@ -68,7 +68,7 @@ class _Server(uvicorn.Server):
         """Called ten times a second. Returns whether to shut down."""
         since = self.lifecycle.drained_at
         if since is not None:  # waiting requests cannot be completed, since no new ones are admitted
-            await self.service.barriers.leave()
+            await self.service.barriers.close()
         drained = since is not None and (self.lifecycle.inside == 0 or time.monotonic() - since > self.drain_s)
         return await super().on_tick(counter) or drained
 

@@ -163,6 +163,7 @@ def _from_folder(
     folder: Path, run_id: str, given: Sequence[RunConfig], advance: Callable[[ReplayProgress], None]
 ) -> ReplayResult:
     """Replay a run of a store's folder in this process."""
+    from memr_service.engine.run_copies import RunCopies
     from memr_service.engine.run_registry import RunRegistry
     from memr_service.insight.replay.replay import what_if
     from memr_service.insight.replay.worker import compare
@@ -179,8 +180,8 @@ def _from_folder(
         if (run := runs.find(run_id)) is None:
             names = [stored.run_id for stored in store.runs.all()]
             raise UnknownRun(f"{folder} has no run {run_id!r}.", value=run_id, limit=names[:20])
-        settings = [what_if(run.config, one, bounded=run.base > 0) for one in given]
-        file.writelines(runs.archive(run))
+        settings = [what_if(run.config, one, bounded=run.journal.base > 0) for one in given]
+        file.writelines(RunCopies(store, runs).export(run))
         for line in compare(file, run_id, settings, run.state.serial):
             if line.progress is not None:
                 advance(line.progress)

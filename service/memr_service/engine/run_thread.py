@@ -49,13 +49,17 @@ class RunThread:
                 raise shutting_down() from None
             raise
 
+    async def on_run(self, run: Run, function: Callable[..., T], *args: Any) -> T:
+        """The result of `function(run, *args)`, called in the thread with all of the run's records applied."""
+        return await self.ask(self._on_run, run, function, *args)
+
     async def replay(self, run: Run, submission: Submission) -> Response | None:
         """The response that the request id got before; None if it is new, or if there is no id (L12).
 
         Raises:
             InvalidRequest: the id was used with another body.
         """
-        return None if submission.request_id is None else await self.ask(_replay, run, submission)
+        return None if submission.request_id is None else await self.on_run(run, _replay, submission)
 
     async def commit(
         self,
@@ -95,11 +99,12 @@ class RunThread:
         Raises:
             InvalidRequest: the batch does not fit the run. DeadlineExceeded: it is too late.
         """
-        return await self.ask(_evaluate, run, batch, submission, begin_by)
+        return await self.on_run(run, _evaluate, batch, submission, begin_by)
 
     async def expire(self, run: Run, names: Sequence[bytes]) -> None:
         """Write the items there are of open groups that have timed out (`Run.expire`), if the run is still in use."""
         await self.ask(self._expire, run, names)
+        self.after_response(partial(self._finish, run))
 
     def after_response(self, *jobs: Callable[[], object]) -> None:
         """Do jobs in the thread once the response that is ready now has left, or before anything else is asked."""
@@ -117,6 +122,11 @@ class RunThread:
 
     # In the thread
 
+    def _on_run(self, run: Run, function: Callable[..., T], *args: Any) -> T:
+        with self._runs.using(run):
+            run.live.settle()
+        return function(run, *args)
+
     def _commit(
         self, run: Run, batch: Batch, submissions: Sequence[Submission], begin_by: float | None, look_up: bool
     ) -> Committed | None:
@@ -125,19 +135,21 @@ class RunThread:
         _require_time(begin_by)
         if self._runs.holds(run):
             with self._runs.using(run):
+                run.live.settle()
                 return run.reward(batch, submissions)
         return None
 
     def _expire(self, run: Run, names: Sequence[bytes]) -> None:
         if self._runs.holds(run):
             with self._runs.using(run):
+                run.live.settle()
                 run.expire(names)
 
     def _finish(self, run: Run) -> None:
         """Apply the run's newest record."""
         if self._runs.holds(run):
             with self._runs.using(run):
-                run.settle()
+                run.live.settle()
 
 
 def shutting_down() -> Unavailable:
@@ -146,7 +158,7 @@ def shutting_down() -> Unavailable:
 
 
 def _replay(run: Run, submission: Submission) -> Response | None:
-    if submission.request_id is None or (stored := run.answered(submission.request_id)) is None:
+    if submission.request_id is None or (stored := run.journal.response(submission.request_id)) is None:
         return None
     require_same_body(submission.request_id, submission.body_digest, stored.body_digest)
     return Response(stored.response, replayed=True)

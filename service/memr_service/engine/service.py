@@ -1,4 +1,4 @@
-"""What the routes call: the five hops of a reward, over the runs of a `Catalogue`."""
+"""The front door of the engine: a reward request on its way from its texts to a durable record."""
 
 from __future__ import annotations
 
@@ -6,33 +6,40 @@ import asyncio
 import contextlib
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from functools import partial
 from importlib import metadata
-from typing import TypeVar
 
 from memr_client.errors import ProblemError
 from memr_client.schemas import RewardRequest, RunConfig, Version
 
 from memr_service.encoder import Encoders
+from memr_service.encoder.batcher import Batcher
 from memr_service.engine import inputs
-from memr_service.engine.barriers import Member
+from memr_service.engine.barriers import Barrier, Member
+from memr_service.engine.barriers.manager import BarrierManager
+from memr_service.engine.embedding import Embedded, EmbeddingStage
 from memr_service.engine.idempotency import SingleFlight
+from memr_service.engine.inputs import Items
 from memr_service.engine.run_api import RunApi
-from memr_service.engine.run_thread import shutting_down
+from memr_service.engine.run_registry import RunRegistry
+from memr_service.engine.run_thread import RunThread, shutting_down
 from memr_service.engine.versions import library_versions
+from memr_service.run.live_state import Limits
 from memr_service.run.presets import LAW
 from memr_service.run.response import Response
-from memr_service.run.run import Submission
+from memr_service.run.run import Run, Submission
 from memr_service.settings import Settings
+from memr_service.state.record import Record
 from memr_service.store import open_store
 from memr_service.store.capabilities import Store
-
-T = TypeVar("T")
+from memr_service.store.texts import Texts
 
 PRELOAD_AFTER_S = 2.0
-"""Loading takes seconds of processor time; callers that send embeddings to a restarted server need not wait for it."""
+"""Seconds after the start at which the default encoder is loaded. Loading takes seconds of processor time, which
+callers that send embeddings to a restarted server need not wait for."""
 
 
 @dataclass(frozen=True)
@@ -43,16 +50,30 @@ class RewardEvent:
     mode: str
     items: int
     encoded: int
+    """Distinct texts that were encoded for it."""
     truncated: int
+    """How many of those were truncated."""
     response: Response
 
 
-class Service(RunApi):
-    """Runs behind a store and an encoder. Start it, call it from one event loop, close it."""
+class Service:
+    """Rewards over the runs of a store. Start it, call it from one event loop, close it."""
 
     def __init__(self, settings: Settings, store: Store, encoders: Encoders | None = None) -> None:
-        super().__init__(settings, store, encoders)
+        self.settings = settings
+        self.store = store
+        self.encoders = encoders or Encoders(settings.allowed_encoders, settings.device)
+        self.batcher = Batcher(self.encoders, settings.max_queue_texts)
+        self.embedding = EmbeddingStage(self.encoders, self.batcher)
+        texts_file = None if store.directory is None else store.directory / "texts.db"
+        self.texts = Texts(texts_file, settings.text_quota_bytes, settings.text_max_age_days)
         self.observers: list[Callable[[RewardEvent], None]] = []
+        self._background = ThreadPoolExecutor(2, "memr-background")  # a snapshot need not wait for an index
+        limits = Limits(settings.snapshot_bytes, settings.journal_bytes, 60 * settings.idle_minutes)
+        self.registry = RunRegistry(store, self._background, limits)
+        self.thread = RunThread(self.registry)
+        self.barriers = BarrierManager(store.leases, settings.address, self.registry, self.thread, self._keep_texts)
+        self.runs = RunApi(settings, store, self.embedding, self.registry, self.thread, self.barriers, self.texts)
         self._in_flight: SingleFlight[Response] = SingleFlight()
         self._preload = threading.Timer(PRELOAD_AFTER_S, self._load_default_encoder)
         self._preload.daemon = True
@@ -64,132 +85,165 @@ class Service(RunApi):
         return cls(settings, open_store(settings.store, settings.answer_hours))
 
     async def start(self) -> None:
-        """Have the default encoder loaded soon; runs are opened when they are first asked for."""
+        """Load the default encoder soon. Runs are opened when they are first needed."""
         if self.settings.preload:
             self._preload.start()
 
     async def close(self) -> None:
-        """Finish what was begun, leave snapshots, give the store back. Again: does nothing."""
+        """Finish what has begun, save snapshots, release the store. A second call does nothing."""
         if self._draining:
             return
         self._draining = True
         self._preload.cancel()
-        await self.barriers.leave()
+        await self.barriers.close()
         await self._in_flight.settled()
         self.batcher.close()
-        await self._thread.ask(self._close)
+        await self.thread.ask(self._close)
         self._background.shutdown()
-        self._thread.shutdown()
+        self.thread.shutdown()
 
     def _close(self) -> None:
-        self._runs.close()
+        self.registry.close()
         self.texts.close()
         self.store.close()
 
-    # The main path: schema -> encoder -> memory -> reward -> store
+    # The main path: reward > _once > _at_barrier > _five_hops
 
     async def reward(self, request: RewardRequest, deadline: float | None = None, queued_s: float = 0.0) -> Response:
         """The response to `POST /reward`.
 
         Args:
-            deadline: instant of `time.monotonic()` by which encoding, or scoring of embeddings sent, must have begun.
-            queued_s: how long the request has been waiting already.
+            deadline: `time.monotonic()` by which encoding, or scoring of sent embeddings, must have begun.
+            queued_s: seconds the request has waited already.
         """
         if self._draining:
             raise shutting_down()
-        items = inputs.read(request, deadline, queued_s)
-        work = partial(self._answer, items)
+        items = inputs.read(request, deadline, queued_s)  # hop 1: schema
+        return await self._once(items)
+
+    async def _once(self, items: Items) -> Response:
+        """Two concurrent requests with one request id share one computation (L12)."""
+        request = items.request
         if request.mode == "eval" or request.request_id is None or not items:
-            return await work()
+            return await self._at_barrier(items)
         name = (request.run_id, request.request_id)
         joined = name in self._in_flight
+        work = partial(self._at_barrier, items)
         response = await self._in_flight(name, request.request_id, items.digest, work)
         return replace(response, replayed=True) if joined else response
 
-    async def _answer(self, items: inputs.Items) -> Response:
-        """The five hops. Should the run's config change between encoding and scoring, they begin again."""
-        request, begin_by = items.request, items.deadline if items.sent is not None else None
+    async def _at_barrier(self, items: Items) -> Response:
+        """Wait at the run's barrier, if it has one; begin again if the run was changed meanwhile."""
         while True:
-            run = await self._open(request)
-            barrier = None if request.mode == "eval" else await self.barriers.of(run)
-            if not items and barrier is None:
-                return await self._thread.ask(run.nothing)
-            digest = items.digest if request.request_id is not None or barrier is not None else b""
-            submission = Submission(request.request_id, digest, started=items.started)
-            if request.mode == "train" and (items.sent is None or barrier is not None):
-                # What was answered before is neither encoded again nor does it wait again.
-                known = await self._thread.replay(run, submission)
-                if known is not None:
-                    return self._observed(request, known)
-            begun = time.perf_counter()
-            embedded = await self.embedder.batch(run, items)
-            timing = {"queue": 1e3 * (begun - items.started), "encode": 1e3 * (time.perf_counter() - begun)}
-            submission = replace(submission, warnings=embedded.warnings(run.config), timing_ms=timing)
-            if request.mode == "eval":
-                response = await self._thread.evaluate(run, embedded.batch, submission, begin_by)
-            elif barrier is None:
-                done = await self._thread.commit(
-                    run, embedded.batch, [submission], begin_by=begin_by, look_up=items.sent is not None
-                )
-                if done is None:
-                    continue
-                if done.record is not None:
-                    self._keep_texts(run, done.record, items.prompts, items.completions)
-                (response,) = done.responses
-            else:
-                response = await _stay(barrier.join(Member(items, embedded.batch, submission)))
-            return self._observed(request, response, embedded.encoded, embedded.truncated)
+            run = await self.runs.open(items.request)
+            barrier = None if items.request.mode == "eval" else await self.barriers.of(run)
+            if barrier is not None:
+                return await self._joined(run, barrier, items)
+            if not items:
+                return await self.thread.on_run(run, Run.empty_response)
+            response = await self._five_hops(run, items)
+            if response is not None:
+                return response
 
-    # What operators ask
+    async def _five_hops(self, run: Run, items: Items) -> Response | None:
+        """Schema (done), encoder, memory, reward, store. None: the run was changed meanwhile."""
+        submission = _submission(items, items.request.request_id is not None)
+        if items.sent is None and (known := await self._known(run, items, submission)) is not None:
+            return known
+        embedded, submission = await self._embedded(run, items, submission)  # hop 2: encoder
+        begin_by = items.deadline if items.sent is not None else None  # encoding has begun in time
+        if items.request.mode == "eval":
+            response = await self.thread.evaluate(run, embedded.batch, submission, begin_by)
+            return self._observed(items, response, embedded)
+        committed = await self.thread.commit(  # hops 3 to 5: memory, reward, store
+            run, embedded.batch, [submission], begin_by=begin_by, look_up=items.sent is not None
+        )
+        if committed is None:
+            return None
+        if committed.record is not None:
+            self._keep_texts(run, committed.record, items.prompts, items.completions)
+        return self._observed(items, committed.responses[0], embedded)
+
+    async def _joined(self, run: Run, barrier: Barrier, items: Items) -> Response:
+        """Encode the request, and wait for the requests that it belongs to; the manager commits them together."""
+        submission = _submission(items, True)
+        if (known := await self._known(run, items, submission)) is not None:
+            return known
+        embedded, submission = await self._embedded(run, items, submission)
+        response = await _uncancelled(barrier.join(Member(items, embedded.batch, submission)))
+        return self._observed(items, response, embedded)
+
+    async def _known(self, run: Run, items: Items, submission: Submission) -> Response | None:
+        """The response that the request id got before: such a request is neither encoded nor does it wait."""
+        known = None if items.request.mode == "eval" else await self.thread.replay(run, submission)
+        return None if known is None else self._observed(items, known)
+
+    async def _embedded(self, run: Run, items: Items, submission: Submission) -> tuple[Embedded, Submission]:
+        """The items as a batch, and the submission with what that took."""
+        begun = time.perf_counter()
+        embedded = await self.embedding.batch(run, items)
+        timing = {"queue": 1e3 * (begun - items.started), "encode": 1e3 * (time.perf_counter() - begun)}
+        return embedded, replace(submission, warnings=embedded.warnings(run.config), timing_ms=timing)
+
+    def _observed(self, items: Items, response: Response, embedded: Embedded | None = None) -> Response:
+        """The response, once the observers have seen it."""
+        request = items.request
+        encoded, truncated = (0, 0) if embedded is None else (embedded.encoded, embedded.truncated)
+        event = RewardEvent(request.run_id, request.mode, len(items), encoded, truncated, response)
+        for observer in self.observers:
+            observer(event)
+        return response
+
+    def _keep_texts(self, run: Run, record: Record, prompts: Sequence[str], completions: Sequence[str]) -> None:
+        """Keep the texts of a record's items after the response was sent."""
+        if run.config.store_text:
+            self.thread.after_response(partial(self.texts.put, run.uid, record.first_serial, prompts, completions))
+
+    # For operators
 
     async def ready(self) -> dict[str, str]:
-        """What keeps the service from answering, by the name of the check; empty when nothing does."""
+        """Failing check -> reason; empty if the service can answer."""
         if self._draining:
             return {"service": "shutting down"}
         try:
-            await self._thread.ask(self.store.check)
+            await self.thread.ask(self.store.check)
         except ProblemError as error:
             return {"store": str(error)}
         return {}
 
     async def store_bytes(self) -> int:
         """Size of the store, for metrics."""
-        return await self._thread.ask(self.store.size)
+        return await self.thread.ask(self.store.size)
 
     async def damaged_records(self) -> int:
         """Records that were cut from journals since the service began, for metrics."""
-        return sum(damage.records for damage in await self._thread.ask(self.store.journal.damages))
-
-    def rewinds(self) -> int:
-        """How often a run was found to have lost records in a shared store, for metrics."""
-        return self._runs.rewinds
+        return sum(damage.records for damage in await self.thread.ask(self.store.journal.damages))
 
     def encoder_state(self) -> str:
         """Whether the default encoder is "loaded", or will be when it is needed ("not loaded")."""
         return "loaded" if self.encoders.loaded(self.encoders.default) else "not loaded"
 
     async def version(self) -> Version:
-        """What takes part in a reward here."""
+        """The versions of what takes part in a reward here."""
         loaded = self.encoders.loaded(self.encoders.default)
-        fingerprint = await self.embedder.fingerprint(self._resolve(RunConfig()), needed=False) if loaded else None
+        config = self.runs.resolve(RunConfig())
+        fingerprint = await self.embedding.fingerprint(config, needed=False) if loaded else None
         return Version(version=metadata.version("memr"), law=LAW, encoder=fingerprint, versions=library_versions())
 
-    def _observed(self, request: RewardRequest, response: Response, encoded: int = 0, truncated: int = 0) -> Response:
-        event = RewardEvent(request.run_id, request.mode, len(request.prompts), encoded, truncated, response)
-        for observer in self.observers:
-            observer(event)
-        return response
-
     def _load_default_encoder(self) -> None:
-        try:
+        with contextlib.suppress(ProblemError):  # a request that needs the encoder reports it
             self.encoders.load(self.encoders.default)
-        except ProblemError:
-            return  # whoever needs it is told; callers that send embeddings do not
 
 
-async def _stay(answer: asyncio.Future[Response]) -> Response:
-    """Wait for the answer of a seat, even when the caller leaves: its retry then finds the same work in flight."""
-    while not answer.done():
+def _submission(items: Items, identified: bool) -> Submission:
+    """The request as part of a batch; with its body's digest if it may come again."""
+    digest = items.digest if identified else b""
+    return Submission(items.request.request_id, digest, started=items.started)
+
+
+async def _uncancelled(response: asyncio.Future[Response]) -> Response:
+    """Wait for a member's response even if the caller leaves: its retry then finds the same work in flight."""
+    while not response.done():
         with contextlib.suppress(asyncio.CancelledError):
-            await asyncio.shield(answer)
-    return answer.result()
+            await asyncio.shield(response)
+    return response.result()

@@ -59,9 +59,11 @@ class Explainer:
             embeddings=question.embeddings,
         )
         items = inputs.read(request, time.monotonic() + self._service.settings.deadline_s)
-        run = await self._service.ask(run_id, lambda run: run)
-        batch = (await self._service.embedder.batch(run, items)).batch
-        explanation = await self._service.ask(run_id, partial(_explain_now, batch=batch, most=question.neighbours))
+        run = await self._service.runs.get(run_id)
+        batch = (await self._service.embedding.batch(run, items)).batch
+        explanation = await self._service.runs.on_run(
+            run_id, partial(_explain_now, batch=batch, most=question.neighbours)
+        )
         return explanation.model_copy(update={"prompt": items.prompts[0], "completion": items.completions[0]})
 
     async def _of_stored(self, journal: JournalReader, run_id: str, question: Explain) -> Explanation:

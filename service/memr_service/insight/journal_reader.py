@@ -2,7 +2,7 @@
 
 A `Run` belongs to the run thread. Only its `uid` and its `config` never change and may be read in any thread. Its
 state, lineage, records and snapshots are read in the run thread. A function of this package that takes a `Run` is
-called there (`Service.ask`): it is quick, changes nothing, and what it gives is not changed afterwards.
+called there (`RunApi.on_run`): it is quick, changes nothing, and what it gives is not changed afterwards.
 """
 
 from __future__ import annotations
@@ -10,7 +10,6 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
-from functools import partial
 
 from memr_client.errors import InvalidRequest
 from memr_client.schemas import RunConfig
@@ -64,7 +63,7 @@ class JournalReader:
         Raises:
             UnknownRun.
         """
-        return await self._service.ask(self._run_id, _facts)
+        return await self._service.runs.on_run(self._run_id, _facts)
 
     async def record(self, position: int) -> Record:
         """The record at a position.
@@ -83,8 +82,7 @@ class JournalReader:
         wanted = sorted(positions)
         found: dict[int, Record] = {}
         for start in range(0, len(wanted), AT_ONCE):
-            read = partial(_stored_at, positions=wanted[start : start + AT_ONCE])
-            stored = await self._service.ask(self._run_id, read)
+            stored = await self._service.runs.on_run(self._run_id, _stored_at, wanted[start : start + AT_ONCE])
             found |= {record.position: record for record in await asyncio.to_thread(_unsealed, stored)}
         if missing := [position for position in wanted if position not in found]:
             raise await self._no_record(missing[0])
@@ -93,9 +91,7 @@ class JournalReader:
     async def records(self, after: int, upto: int) -> AsyncIterator[Record]:
         """The records after position `after` and up to `upto`, as far as the journal is kept."""
         while after < upto:
-            stored = await self._service.ask(
-                self._run_id, partial(_stored_between, after=after, upto=min(upto, after + AT_ONCE))
-            )
+            stored = await self._service.runs.on_run(self._run_id, _stored_between, after, min(upto, after + AT_ONCE))
             for record in await asyncio.to_thread(_unsealed, stored):
                 yield record
             if not stored:
@@ -104,8 +100,8 @@ class JournalReader:
 
     async def payloads(self, upto: int) -> AsyncIterator[bytes]:
         """The bytes of all records kept up to a position, on the branches that the run has now; one in each visit."""
-        stored = await self._service.ask(self._run_id, partial(_iterator, upto=upto))
-        while (one := await self._service.ask(self._run_id, partial(_next, stored=stored))) is not None:
+        stored = await self._service.runs.on_run(self._run_id, _iterator, upto)
+        while (one := await self._service.runs.on_run(self._run_id, _next, stored)) is not None:
             yield one.payload
 
     async def find(self, serial: int) -> RecordPosition | None:
@@ -146,7 +142,7 @@ class JournalReader:
             InvalidRequest: there is no such record, or the bounded journal has dropped it.
         """
         state = State((await self.facts()).config)
-        snapshot = await self._service.ask(self._run_id, partial(_snapshot, upto=position))
+        snapshot = await self._service.runs.on_run(self._run_id, _snapshot, position)
         if snapshot is not None:
             await asyncio.to_thread(state.restore, snapshot.branch, snapshot.position, snapshot.arrays)
         async for record in self.records(state.position, position):
@@ -169,20 +165,20 @@ class JournalReader:
 
 
 def _facts(run: Run) -> RunFacts:
-    return RunFacts(run.uid, run.branch, run.config, run.base, run.state.position, run.state.serial)
+    return RunFacts(run.uid, run.journal.branch, run.config, run.journal.base, run.state.position, run.state.serial)
 
 
 def _stored_at(run: Run, positions: Sequence[int]) -> list[StoredRecord]:
-    return [one for position in positions for one in run.records(position, position - 1)]
+    return [one for position in positions for one in run.journal.records(position, position - 1)]
 
 
 def _stored_between(run: Run, after: int, upto: int) -> list[StoredRecord]:
-    return [*run.records(upto, after)]
+    return [*run.journal.records(upto, after)]
 
 
 def _iterator(run: Run, upto: int) -> Iterator[StoredRecord]:
     """To be advanced by `_next` only."""
-    return run.records(upto)
+    return run.journal.records(upto)
 
 
 def _next(run: Run, stored: Iterator[StoredRecord]) -> StoredRecord | None:
@@ -190,7 +186,7 @@ def _next(run: Run, stored: Iterator[StoredRecord]) -> StoredRecord | None:
 
 
 def _snapshot(run: Run, upto: int) -> Snapshot | None:
-    return run.snapshot(upto)
+    return run.journal.snapshot(upto)
 
 
 # In any thread

@@ -48,7 +48,7 @@ class InsightService:
 
     async def provenance(self, run_id: str) -> Provenance:
         """What a paper must cite of a run."""
-        return await self._service.ask(run_id, provenance)
+        return await self._service.runs.on_run(run_id, provenance)
 
     async def explain(self, run_id: str, question: Explain) -> Explanation:
         """How the reward of a prompt and completion would come about now, or how that of a stored item did.
@@ -75,5 +75,5 @@ class InsightService:
 
     async def _replayed(self, run_id: str, settings: Sequence[RunConfig], completions: int) -> AsyncIterator[bytes]:
         async with self._one_replay:
-            async for line in worker.work(self._service.export_run(run_id), run_id, settings, completions):
+            async for line in worker.work(self._service.runs.export(run_id), run_id, settings, completions):
                 yield line

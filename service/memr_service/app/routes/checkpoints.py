@@ -36,13 +36,15 @@ BODY = (*COMMON, MalformedBody, UnknownRun, TooLarge, UnsupportedMedia)
 async def create_checkpoint(run_id: RunId, request: Request, context: InContext) -> Checkpoint:
     """Takes no time, because nothing is copied. An existing checkpoint of this name moves."""
     body = await parse(request, NewCheckpoint, context.settings)
-    return await context.service.create_checkpoint(run_id, body.name, body.step)
+    runs = context.service.runs
+    return await runs.on_run(run_id, runs.checkpoints.create, body.name, body.step)
 
 
 @router.get("/checkpoints", summary="List the checkpoints", responses=problems(*COMMON, UnknownRun))
 async def list_checkpoints(run_id: RunId, context: InContext) -> CheckpointList:
     """All checkpoints of the run on all branches, oldest first."""
-    return CheckpointList(checkpoints=await context.service.checkpoints(run_id))
+    runs = context.service.runs
+    return CheckpointList(checkpoints=await runs.on_run(run_id, runs.checkpoints.all))
 
 
 @router.delete(
@@ -53,7 +55,8 @@ async def list_checkpoints(run_id: RunId, context: InContext) -> CheckpointList:
 )
 async def delete_checkpoint(run_id: RunId, name: CheckpointName, context: InContext) -> None:
     """Delete the checkpoint. The run's records stay."""
-    await context.service.delete_checkpoint(run_id, name)
+    runs = context.service.runs
+    await runs.on_run(run_id, runs.checkpoints.delete, name)
 
 
 @router.post(
@@ -69,7 +72,8 @@ async def restore(run_id: RunId, request: Request, context: InContext) -> RunInf
     and may be sent again.
     """
     body = await parse(request, Restore, context.settings)
-    return await context.service.restore(run_id, body.checkpoint)
+    runs = context.service.runs
+    return await runs.on_run(run_id, runs.checkpoints.restore, body.checkpoint)
 
 
 @router.post(
@@ -83,4 +87,5 @@ async def fork(run_id: RunId, request: Request, context: InContext, caller: Call
     """Copy the run as it was at the checkpoint, or as it is now, with its request ids. Both continue independently."""
     body = await parse(request, Fork, context.settings)
     caller.require_run(body.run_id)
-    return await context.service.fork(run_id, body.run_id, body.checkpoint)
+    runs = context.service.runs
+    return await runs.on_run(run_id, runs.checkpoints.fork, body.run_id, body.checkpoint)

@@ -74,7 +74,7 @@ async def openrlhf_reward(run_id: RunId, request: Request, context: InContext, m
     arrived = time.monotonic()
     while True:
         try:
-            await context.service.require_barrier(run_id)
+            await context.service.barriers.of(await context.service.runs.get(run_id))
             return await _respond(run_id, body, mode, request, context)
         except HeldElsewhere as elsewhere:  # the holder of the barrier also keeps the abandoned requests
             with contextlib.suppress(HeldElsewhere):
@@ -108,7 +108,7 @@ async def _respond(
 async def _reward(run_id: str, body: OpenRLHFRequest, mode: Literal["train", "eval"], context: Context) -> bytes:
     """The response's JSON."""
     arrived = time.monotonic()
-    config = await context.service.config(run_id)
+    config = (await context.service.runs.get(run_id)).config
     samples = openrlhf.read(body, config, mode)
     outcomes = body.outcomes or []
     if body.outcomes is None and config.verifier is not None:  # without a verifier, `read` has refused any sample

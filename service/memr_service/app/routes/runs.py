@@ -14,6 +14,7 @@ from memr_service.app.body import parse, require_media
 from memr_service.app.context import Caller, InContext, RunId
 from memr_service.app.openapi import COMMON, FILE, body_of, file_body, problems
 from memr_service.app.openrlhf import check_pattern
+from memr_service.run.run import Run
 from memr_service.verifiers import require
 
 router = APIRouter(prefix="/runs", tags=["runs"])
@@ -29,7 +30,7 @@ Digest = Annotated[bool, Query(description="Also compute SHA-256 over memories, 
 @router.get("", summary="List the runs", responses=problems(*COMMON))
 async def list_runs(context: InContext, caller: Caller) -> RunList:
     """All runs that the API key may see, sorted by name."""
-    return RunList(runs=[run for run in await context.service.runs() if caller.sees(run.run_id)])
+    return RunList(runs=[run for run in await context.service.runs.describe_all() if caller.sees(run.run_id)])
 
 
 @router.put(
@@ -51,7 +52,7 @@ async def create_run(run_id: RunId, request: Request, response: Response, contex
     config = await parse(request, RunConfig, context.settings)
     require(config.verifier)
     check_pattern(config.prompt_pattern)
-    run, created = await context.service.create_run(run_id, config)
+    run, created = await context.service.runs.create(run_id, config)
     response.status_code = 201 if created else 200
     return run
 
@@ -59,7 +60,7 @@ async def create_run(run_id: RunId, request: Request, response: Response, contex
 @router.get("/{run_id}", summary="Describe a run", responses=problems(*COMMON, UnknownRun))
 async def describe_run(run_id: RunId, context: InContext, digest: Digest = False) -> RunInfo:
     """The run's resolved config, position, chain, windows, encoder, and the sizes of its memories."""
-    return await context.service.run(run_id, digest)
+    return await context.service.runs.describe(run_id, digest)
 
 
 @router.get("/{run_id}/history", summary="Statistics of a run's steps", responses=problems(*COMMON, UnknownRun))
@@ -69,7 +70,7 @@ async def read_history(
     """For each step: outcomes, rewards, components raw and scaled, support, lengths, sizes. Poll with `after`."""
     if points is not None:
         return History(rows=await context.insight.dashboard.curve(run_id, after, points))
-    return History(rows=await context.service.history(run_id, after, limit))
+    return History(rows=await context.service.runs.on_run(run_id, Run.history, after, limit))
 
 
 @router.get(
@@ -88,7 +89,7 @@ async def calibrate_run(run_id: RunId, context: InContext) -> Calibration:
 @router.delete("/{run_id}", summary="Delete a run", status_code=204, responses=problems(*COMMON, UnknownRun))
 async def delete_run(run_id: RunId, context: InContext) -> None:
     """Delete the run and everything stored for it. This cannot be undone; export the run first if you may need it."""
-    await context.service.delete_run(run_id)
+    await context.service.runs.delete(run_id)
 
 
 @router.get(
@@ -99,7 +100,7 @@ async def delete_run(run_id: RunId, context: InContext) -> None:
 )
 async def export_run(run_id: RunId, context: InContext) -> StreamingResponse:
     """The whole run (config, journal, memories) as a file that `POST /runs/{run_id}/import` reads on any server."""
-    chunks = context.service.export_run(run_id)
+    chunks = context.service.runs.export(run_id)
     # The first chunk is awaited here, so that an unknown run is a 404 and not a broken download.
     first = await anext(chunks, b"")
     return StreamingResponse(
@@ -131,4 +132,4 @@ async def import_run(run_id: RunId, request: Request, context: InContext) -> Run
     The file is processed while it arrives, so the limit on body sizes does not apply.
     """
     require_media(request, "application/octet-stream")
-    return await context.service.import_run(run_id, request.stream())
+    return await context.service.runs.import_file(run_id, request.stream())

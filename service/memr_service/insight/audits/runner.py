@@ -53,9 +53,9 @@ class AuditRunner:
     async def firing(self) -> dict[str, int]:
         """Open run -> how many of its audits are in the state `alarm`."""
         firing = {}
-        for run_id in self._service.open_runs():
+        for run_id in self._service.runs.open_names():
             with suppress(ProblemError):  # it was deleted, or its journal cannot be read: the others are still reported
-                if run_id in self._service.open_runs():  # it may have left memory since
+                if run_id in self._service.runs.open_names():  # it may have left memory since
                     firing[run_id] = await self._alarms(run_id)
         return firing
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Sequence
-from functools import partial
 from weakref import WeakKeyDictionary
 
 import numpy as np
@@ -17,7 +16,7 @@ from memr_service.insight.journal_reader import JournalReader
 from memr_service.run import history
 from memr_service.run.run import Run
 from memr_service.state.record import Record
-from memr_service.store.lineage import Span, clipped
+from memr_service.store.lineage import Span
 
 AT_ONCE = 64
 """Records whose columns are read in one visit to the run thread: rewards wait some milliseconds for it."""
@@ -94,7 +93,7 @@ class DashboardQueries:
 
     async def map(self, run_id: str, most: int) -> Map:
         """At most `most` stored completions on a plane."""
-        uid, taken, sizes = await self._service.ask(run_id, partial(_sample, most=most))
+        uid, taken, sizes = await self._service.runs.on_run(run_id, _sample, most)
         memory = MemorySizes(**{side: MemorySize(prompts=size[0], completions=size[1]) for side, size in sizes.items()})
         if taken is None:
             return Map(points=[], explained=(0.0, 0.0), memory=memory)
@@ -114,7 +113,7 @@ class DashboardQueries:
 
     async def _columns(self, run_id: str, after: int, upto: int) -> list[history.Columns]:
         """The columns of the records after a position and up to another."""
-        run, lineage = await self._service.ask(run_id, _lineage)
+        run, lineage = await self._service.runs.on_run(run_id, _lineage)
         known, kept = self._kept.pop(run, (lineage, {}))
         if known != lineage:
             kept = {}
@@ -128,21 +127,13 @@ class DashboardQueries:
                 after += 1
                 continue
             until = min(after + AT_ONCE, upto)
-            read = await self._service.ask(run_id, partial(self._read, after=after, upto=until))
+            read = await self._service.runs.on_run(run_id, _columns, after, until)
             kept |= {one.position: one for one in read}
             found += read
             after = until
         for position in sorted(kept)[:-KEPT]:
             del kept[position]
         return found
-
-    def _read(self, run: Run, after: int, upto: int) -> list[history.Columns]:
-        """In the run thread: columns from the store."""
-        return [
-            history.unpack(packed, span[0])
-            for span in clipped(run.lineage, max(after, run.base), upto)
-            for packed in self._service.store.journal.columns(run.uid, [span])
-        ]
 
     async def _texts(self, uid: int, serials: Sequence[int]) -> dict[int, tuple[str | None, str | None]]:
         """Serial number -> the beginnings of (prompt, completion), None if they are not kept."""
@@ -151,9 +142,14 @@ class DashboardQueries:
         return {serial: short.get(serial, (None, None)) for serial in serials}
 
 
+def _columns(run: Run, after: int, upto: int) -> list[history.Columns]:
+    """In the run thread: columns from the store."""
+    return list(run.journal.columns(after, upto))
+
+
 def _lineage(run: Run) -> tuple[Run, list[Span]]:
     """In the run thread."""
-    return run, run.lineage
+    return run, run.journal.lineage
 
 
 def _sample(run: Run, most: int) -> tuple[int, Sample | None, dict[str, list[int]]]:
