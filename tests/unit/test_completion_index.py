@@ -66,8 +66,7 @@ class Stored:
         return [numbers[np.argsort(-row, kind="stable")[:k]].tolist() for row in cosines]
 
 
-@pytest.mark.slow
-@pytest.mark.parametrize("storage", ["float32", "float16"])
+@pytest.mark.parametrize("storage", ["float32", pytest.param("float16", marks=pytest.mark.slow)])
 @pytest.mark.parametrize("sizes", [None, SMALL])
 def test_the_nearest_are_found_whatever_left(storage: str, sizes: GraphSizes | None) -> None:
     rng = np.random.default_rng(0)
@@ -143,7 +142,7 @@ def test_a_request_that_evicts_most_of_what_is_near_still_finds_what_stays() -> 
     assert stored.found(near, 32, gone) == stored.wanted(near, 32, gone)
 
 
-@pytest.mark.parametrize("noise", [0.0, 1e-7])
+@pytest.mark.parametrize("noise", [pytest.param(0.0, marks=pytest.mark.slow), 1e-7])
 def test_hundreds_of_copies_of_a_few_texts_hide_nothing(noise: float) -> None:
     rng = np.random.default_rng(5)
     texts = [rollout["completion"] for rollout in rollouts()][:800]
