@@ -18,6 +18,8 @@ from memr_service.insight.calibration import NEEDED, neighbours
 from memr_service.insight.calibration.histogram import Histogram
 from memr_service.rewards.guards import repeated_share
 
+pytestmark = pytest.mark.slow
+
 D = 6
 LOOP = "and so on and so on "
 
@@ -167,9 +169,7 @@ def test_neighbour_floors_come_from_pairs_of_prompts_and_merging_from_pairs_of_r
 
 
 @pytest.mark.parametrize("order", ["hold_one_out", "read_first"])
-@pytest.mark.parametrize(
-    "more", [{}, pytest.param({"min_similarity": 0.6, "success_threshold": 0.5, "k": 3}, marks=pytest.mark.slow)]
-)
+@pytest.mark.parametrize("more", [{}, {"min_similarity": 0.6, "success_threshold": 0.5, "k": 3}])
 def test_a_run_with_the_proposed_limits_rejects_exactly_as_many_as_was_predicted(
     client: RewardClient, order: str, more: dict[str, Any]
 ) -> None:
@@ -295,7 +295,6 @@ def test_calibrating_an_official_run_is_refused(client: RewardClient) -> None:
     assert "another preset" in str(caught.value.remedy)
 
 
-@pytest.mark.slow
 def test_calibrating_changes_nothing_and_does_not_stop_rewards(client: RewardClient) -> None:
     made = requests(120)
     fill(client, "run", made[:90])
@@ -311,7 +310,6 @@ def test_calibrating_changes_nothing_and_does_not_stop_rewards(client: RewardCli
     assert client.run(digest=True).digest == client.run("alone", digest=True).digest
 
 
-@pytest.mark.slow
 def test_only_the_runs_own_history_counts(client: RewardClient) -> None:
     made = requests(150)
     fill(client, "run", made[:60])
@@ -343,7 +341,6 @@ def test_neighbours_are_counted_until_the_memory_for_prompts_is_full(
     assert proposal.values < 64 * 63 / 2 + 1
 
 
-@pytest.mark.slow
 def test_the_asynchronous_client_gets_the_same(client: RewardClient) -> None:
     async def scenario() -> None:
         async with AsyncRewardClient.embedded(encoder="hashed", run="run") as other:

@@ -240,13 +240,13 @@ def test_an_end_that_fails_is_raised_where_the_client_is_closed(stand_in):
 
 
 def test_a_defect_of_the_service_is_an_error_and_not_the_end(client, monkeypatch):
-    from memr_service.engine.service import Service
+    from memr_service.engine.run_api import RunApi
 
     async def broken(self):
         raise ZeroDivisionError
 
     with monkeypatch.context() as patch:
-        patch.setattr(Service, "runs", broken)
+        patch.setattr(RunApi, "describe_all", broken)
         with pytest.raises(InternalError):
             client.runs()
     assert client.runs() == []

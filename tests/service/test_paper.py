@@ -82,6 +82,7 @@ def compare(config: dict[str, Any], oracle: Oracle, world: World, length: int) -
     return f"{completions} completions, largest difference {worst:.1e}"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("order", ["hold_one_out", "read_first"])
 @pytest.mark.parametrize("length", LENGTHS)
 def test_with_graphs_the_service_still_answers_what_the_law_says(

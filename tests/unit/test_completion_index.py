@@ -67,7 +67,7 @@ class Stored:
 
 
 @pytest.mark.parametrize("storage", ["float32", pytest.param("float16", marks=pytest.mark.slow)])
-@pytest.mark.parametrize("sizes", [None, SMALL])
+@pytest.mark.parametrize("sizes", [SMALL, pytest.param(None, marks=pytest.mark.slow)])
 def test_the_nearest_are_found_whatever_left(storage: str, sizes: GraphSizes | None) -> None:
     rng = np.random.default_rng(0)
     stored, queries = Stored(storage=storage, sizes=sizes), unit_rows(rng, 12, storage=storage)

@@ -112,7 +112,7 @@ def test_a_fold_over_the_journal_is_the_live_state_and_scores_alike_at_every_rec
 
 
 @pytest.mark.parametrize("fields", CONFIGS)
-@pytest.mark.parametrize("sizes", [None, GRAPHS])
+@pytest.mark.parametrize("sizes", [pytest.param(None, marks=pytest.mark.slow), GRAPHS])
 @pytest.mark.parametrize("at", [0, pytest.param(1, marks=pytest.mark.slow), 25])
 def test_a_restored_state_is_the_frozen_one_and_gives_the_same_rewards_from_then_on(
     fields: dict[str, Any], sizes: GraphSizes | None, at: int
