@@ -160,6 +160,7 @@ def test_component_shares_are_unknown_while_a_component_warms_up() -> None:
     assert 0.3 < mixed.recent.shares["explore"] < 0.7
 
 
+@pytest.mark.slow
 def test_an_earlier_position_is_audited_as_it_was_then() -> None:
     policy = Policy(5)
     with RewardClient.embedded(run="run", encoder="hashed", audits={"window": WINDOW, "least": 64}) as client:
@@ -216,6 +217,7 @@ def test_provenance_names_config_encoder_versions_and_chain() -> None:
     assert {"python", "numpy"} <= origin.versions.keys()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("label", [False, True])
 def test_the_metrics_count_the_alarms_of_open_runs(label: bool) -> None:
     policy = Policy(8)

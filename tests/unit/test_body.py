@@ -119,6 +119,7 @@ def test_a_gzipped_body_is_decompressed(parse):
     assert parse([gzip.compress(json.dumps(fields()).encode())], content_encoding="gzip").run_id == "r"
 
 
+@pytest.mark.slow
 def test_a_gzip_bomb_is_stopped_at_the_limit():
     bomb = gzip.compress(bytes(256 << 20), 9)
     tracemalloc.start()

@@ -32,6 +32,7 @@ def test_with_all_of_it_off_the_law_of_memory_quality_is_the_law() -> None:
         assert a.rewards == pytest.approx(b.rewards, abs=1e-9)
 
 
+@pytest.mark.slow
 def test_a_snapshot_of_the_state_holds_all_that_bears_on_what_follows() -> None:
     rng = np.random.default_rng(0)
     chosen = config(

@@ -133,6 +133,7 @@ def early_graphs(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(Index, "__init__", lambda self, dimension, margin, _: begin(self, dimension, margin, few))
 
 
+@pytest.mark.slow
 def test_index_graphs_are_used_from_the_record_that_says_so(early_graphs: None) -> None:
     chosen = config(k=4)
     rng = np.random.default_rng(4)
@@ -149,6 +150,7 @@ def test_index_graphs_are_used_from_the_record_that_says_so(early_graphs: None) 
         assert chain_again(chosen, records) == run.state.chain
 
 
+@pytest.mark.slow
 def test_a_state_of_another_config_builds_its_own_index_graphs(early_graphs: None) -> None:
     rng = np.random.default_rng(5)
     with opened(None, config()) as (_, run):

@@ -461,11 +461,10 @@ def test_a_graph_is_built_beside_and_taken_into_use_at_a_recorded_position(small
             assert swapped[0] % 5 == 4  # not before it was ready
 
 
-@pytest.mark.parametrize("files", ["kept", "lost", pytest.param("of another history", marks=pytest.mark.slow)])
-@pytest.mark.parametrize("snapshot_bytes", [pytest.param(NEVER, marks=pytest.mark.slow), 4_000])
-@pytest.mark.parametrize(
-    "components", [{"exploit": 1.0, "explore": 1.0}, pytest.param({"value": 1.0}, marks=pytest.mark.slow)]
-)
+@pytest.mark.slow
+@pytest.mark.parametrize("files", ["kept", "lost", "of another history"])
+@pytest.mark.parametrize("snapshot_bytes", [NEVER, 4_000])
+@pytest.mark.parametrize("components", [{"exploit": 1.0, "explore": 1.0}, {"value": 1.0}])
 def test_a_replayed_run_has_the_same_graphs_and_gives_bit_equal_rewards(
     directory: Path, files: str, snapshot_bytes: int, components: dict[str, float], small_graphs: None
 ) -> None:

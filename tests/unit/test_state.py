@@ -151,6 +151,7 @@ def test_what_was_frozen_does_not_change_while_both_states_go_on() -> None:
     assert other.digest() != live.state.digest()
 
 
+@pytest.mark.slow
 def test_the_digest_does_not_depend_on_graphs_or_snapshots() -> None:
     chosen = config(max_prompts=15, max_completions=4)
     plain, indexed = Live(chosen), Live(chosen, GRAPHS)
@@ -228,6 +229,7 @@ def test_a_batch_that_writes_nothing_still_counts_and_fixes_the_dimension() -> N
     assert_same(restored, live.state)
 
 
+@pytest.mark.slow
 def test_of_a_journals_graphs_only_those_in_use_at_its_end_are_looked_for() -> None:
     chosen = config(max_prompts=15, max_completions=4, components={"value": 1.0})
     live = Live(chosen, GRAPHS)
