@@ -118,3 +118,5 @@ class Explanation(ResponseModel):
     failure: MemoryRead
     warmup: dict[str, int]
     """Component -> how many steps it still waited for, then how many failure prompts; 0: it was on."""
+    warnings: list[str] = Field(default_factory=list)
+    """What the caller should know about the texts that were sent, for example that they were cut."""

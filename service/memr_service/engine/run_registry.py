@@ -15,7 +15,7 @@ from memr_client.errors import Conflict, ProblemError, UnknownRun
 from memr_client.schemas import RunConfig, RunInfo
 
 from memr_service.run.live_state import Limits, Rewound
-from memr_service.run.presets import LAW, differences
+from memr_service.run.presets import LAW, LAWS, differences
 from memr_service.run.run import Run
 from memr_service.store.base import AlreadyAnswered, Moved, StoredRun
 from memr_service.store.capabilities import Store
@@ -52,7 +52,7 @@ class RunRegistry:
         """The run as it is in the store, read from there if necessary; None if there is none of that name.
 
         Raises:
-            Conflict: it was created under another law.
+            Conflict: it was created under a law that this release does not know.
         """
         self._close_idle(run_id)
         if (run := self._open.get(run_id)) is not None:
@@ -165,11 +165,11 @@ class RunRegistry:
         return True
 
     def _read(self, stored: StoredRun) -> Run:
-        if stored.law != LAW:
+        if stored.law not in LAWS:
             raise Conflict(
-                f"Run {stored.run_id!r} was created under law {stored.law}, this server follows law {LAW}.",
+                f"Run {stored.run_id!r} was created under law {stored.law}, this server follows laws up to {LAW}.",
                 value=stored.law,
-                limit=LAW,
+                limit=[*LAWS],
                 remedy="Serve it with the release it was created by.",
             )
         return Run(stored, self._store, self._background, self._limits)

@@ -113,16 +113,23 @@ class Service:
 
     # The main path: reward > _once > _at_barrier > _five_hops
 
-    async def reward(self, request: RewardRequest, deadline: float | None = None, queued_s: float = 0.0) -> Response:
+    async def reward(
+        self,
+        request: RewardRequest,
+        deadline: float | None = None,
+        queued_s: float = 0.0,
+        warnings: Sequence[str] = (),
+    ) -> Response:
         """The response to `POST /reward`.
 
         Args:
             deadline: `time.monotonic()` by which encoding, or scoring of sent embeddings, must have begun.
             queued_s: seconds the request has waited already.
+            warnings: what the caller should know about the body that the request was read from.
         """
         if self._draining:
             raise shutting_down()
-        items = inputs.read(request, deadline, queued_s)  # hop 1: schema
+        items = inputs.read(request, deadline, queued_s, warnings)  # hop 1: schema
         return await self._once(items)
 
     async def _once(self, items: Items) -> Response:
@@ -165,7 +172,7 @@ class Service:
         if committed is None:
             return None
         if committed.record is not None:
-            self._keep_texts(run, committed.record, items.prompts, items.completions)
+            self._keep_texts(run, committed.record, items.prompts, embedded.completions)
         return self._observed(items, committed.responses[0], embedded)
 
     async def _joined(self, run: Run, barrier: Barrier, items: Items) -> Response:
@@ -174,7 +181,7 @@ class Service:
         if (known := await self._known(run, items, submission)) is not None:
             return known
         embedded, submission = await self._embedded(run, items, submission)
-        response = await _uncancelled(barrier.join(Member(items, embedded.batch, submission)))
+        response = await _uncancelled(barrier.join(Member(items, embedded.batch, embedded.completions, submission)))
         return self._observed(items, response, embedded)
 
     async def _known(self, run: Run, items: Items, submission: Submission) -> Response | None:
@@ -187,7 +194,7 @@ class Service:
         begun = time.perf_counter()
         embedded = await self.embedding.batch(run, items)
         timing = {"queue": 1e3 * (begun - items.started), "encode": 1e3 * (time.perf_counter() - begun)}
-        return embedded, replace(submission, warnings=embedded.warnings(run.config), timing_ms=timing)
+        return embedded, replace(submission, warnings=embedded.warnings, timing_ms=timing)
 
     def _observed(self, items: Items, response: Response, embedded: Embedded | None = None) -> Response:
         """The response, once the observers have seen it."""

@@ -64,6 +64,7 @@ class Run:
     def __init__(self, stored: StoredRun, store: Store, background: Executor, limits: Limits) -> None:
         self.stored = stored
         self.uid = stored.uid
+        self.law = stored.law
         self.config = RunConfig.model_validate_json(stored.config)
         self.journal = RunJournal(stored, store)
         self.live = LiveState(stored, self.config, self.journal, store, background, limits)

@@ -98,6 +98,7 @@ def response(samples: Samples, outcomes: Sequence[float], rewarded: Response, co
         scores=[*outcomes],
         # All of one type: what OpenRLHF does with logs of other types is not documented.
         extra_logs={**logs, **samples.logs},
+        warnings=fields["warnings"],
     )
 
 

@@ -109,7 +109,8 @@ async def explain(run_id: RunId, request: Request, context: InContext) -> Explan
     Explains a new prompt and completion as they would be scored now, or an item of the run as it was scored, with the
     neighbours of that time. The item is named by record and position in it, or by serial number. Nothing changes.
     """
-    return await context.insight.explain(run_id, await parse(request, Explain, context.settings))
+    question = await parse(request, Explain, context.settings)
+    return await context.insight.explain(run_id, question, request.state.warnings)
 
 
 @router.post(
