@@ -8,7 +8,7 @@ from dataclasses import replace
 from typing import BinaryIO
 
 from memr_client.errors import Unavailable
-from memr_client.schemas import RunInfo
+from memr_client.schemas import RunConfig, RunInfo
 
 from memr_service.engine.run_registry import RunRegistry, now
 from memr_service.run import archive
@@ -66,8 +66,9 @@ class RunCopies:
         records: Iterable[tuple[Record, bytes]],
         base: Snapshot | None,
     ) -> RunInfo:
+        known = RunConfig.model_validate_json(config)
         stored = (
-            (stored_record(replace(one, branch=0), payload), [*to_store(one, drafts(run_id, one))])
+            (stored_record(replace(one, branch=0), payload), [*to_store(one, drafts(run_id, known, one))])
             for one, payload in records
         )
         self._store.runs.restore(run_id, config, law, encoder, created_at, stored, base)
