@@ -11,7 +11,7 @@ import httpx
 import msgpack
 import numpy as np
 import pytest
-from memr_client.errors import Unavailable
+from memr_client.errors import EncoderUnusable, Unavailable
 from memr_client.schemas import RewardResponse, RunInfo, RunList, Version
 from memr_service.app import create_app
 from memr_service.app.auth import ROUTES
@@ -386,6 +386,33 @@ def test_a_server_that_has_not_started_is_alive_but_not_ready():
             assert (await client.get("/runs")).status_code == 200
 
     asyncio.run(scenario())
+
+
+def test_an_encoder_that_cannot_be_loaded_is_said_at_once_and_not_tried_again(monkeypatch, caplog):
+    tries = []
+
+    def refuse(name, device):
+        tries.append(name)
+        raise EncoderUnusable(f"the encoder {name!r} cannot be loaded", value=name, remedy="name another")
+
+    monkeypatch.setattr("memr_service.encoder.registry.SentenceEncoder", refuse)
+    monkeypatch.setattr("memr_service.app.readiness.FRESH_S", 0)
+    settings = {**SETTINGS, "encoder": "all-MiniLM-L6-v3", "preload": True}
+    with caplog.at_level(logging.ERROR, "memr"), TestClient(create_app(Settings(**settings))) as client:
+        ends = time.monotonic() + 10
+        while (ready := client.get("/readyz")).status_code == 200 and time.monotonic() < ends:
+            time.sleep(0.01)
+        assert_problem(ready, 503)
+        assert ready.json()["encoder"] == "cannot be loaded"
+        assert "'all-MiniLM-L6-v3' cannot be loaded" in ready.json()["failing"]["encoder"]
+        assert "'all-MiniLM-L6-v3' cannot be loaded name another" in caplog.text
+        for refused in (client.post("/reward", json=body()), client.put("/runs/run", json={})):
+            assert_problem(refused, 500)
+            assert refused.json()["type"] == "urn:memr:problem:encoder-unusable"
+            assert "Retry-After" not in refused.headers
+        rows = [[1.0, 0.0]] * 2
+        assert client.post("/reward", json=body(embeddings={"prompts": rows, "completions": rows})).status_code == 200
+    assert tries == ["all-MiniLM-L6-v3"]
 
 
 def test_a_failing_store_makes_the_server_not_ready_and_is_named():

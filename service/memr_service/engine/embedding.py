@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 import orjson
-from memr_client.errors import Conflict, Unavailable
+from memr_client.errors import Conflict, EncoderUnusable, Unavailable
 from memr_client.schemas import RunConfig
 
 from memr_service.encoder import Encoders
@@ -49,7 +49,8 @@ class EmbeddingStage:
         nearer, because that decides whose completions are read.
 
         Raises:
-            Conflict: the run is bound to another encoder. DeadlineExceeded, Overloaded, Unavailable: see `Batcher`.
+            Conflict: the run is bound to another encoder. DeadlineExceeded, EncoderUnusable, Overloaded,
+                Unavailable: see `Batcher`.
         """
         config, request = run.config, items.request
         whole = items.completions(config, run.law)
@@ -108,7 +109,7 @@ class EmbeddingStage:
         """
         try:
             return await asyncio.to_thread(self._fingerprint, config)
-        except Unavailable:
+        except (EncoderUnusable, Unavailable):
             if needed:
                 raise
             return None

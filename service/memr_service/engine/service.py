@@ -39,7 +39,8 @@ from memr_service.store.texts import Texts
 
 PRELOAD_AFTER_S = 2.0
 """Seconds after the start at which the default encoder is loaded. Loading takes seconds of processor time, which
-callers that send embeddings to a restarted server need not wait for."""
+callers that send embeddings to a restarted server need not wait for. An encoder whose files are not on this machine is
+loaded at once, because it may turn out that it cannot be."""
 
 ENCODER_END_S = 10.0
 """Seconds that closing waits for the encoder's thread: it may be loading a model."""
@@ -78,7 +79,8 @@ class Service:
         self.barriers = BarrierManager(store.leases, settings.address, self.registry, self.thread, self._keep_texts)
         self.runs = RunApi(settings, store, self.embedding, self.registry, self.thread, self.barriers, self.texts)
         self._in_flight: SingleFlight[Response] = SingleFlight()
-        self._preload = threading.Timer(PRELOAD_AFTER_S, self._load_default_encoder)
+        here = self.encoders.is_here(self.encoders.default)
+        self._preload = threading.Timer(PRELOAD_AFTER_S if here else 0, self._load_default_encoder)
         self._preload.daemon = True
         self._draining = False
 
@@ -216,11 +218,14 @@ class Service:
         """Failing check -> reason; empty if the service can answer."""
         if self._draining:
             return {"service": "shutting down"}
+        failing = {}
         try:
             await self.thread.ask(self.store.check)
         except ProblemError as error:
-            return {"store": str(error)}
-        return {}
+            failing["store"] = str(error)
+        if self.settings.preload and (failure := self.encoders.failure(self.encoders.default)) is not None:
+            failing["encoder"] = str(failure)
+        return failing
 
     async def store_bytes(self) -> int:
         """Size of the store, for metrics."""
@@ -231,8 +236,10 @@ class Service:
         return sum(damage.records for damage in await self.thread.ask(self.store.journal.damages))
 
     def encoder_state(self) -> str:
-        """Whether the default encoder is "loaded", or will be when it is needed ("not loaded")."""
-        return "loaded" if self.encoders.loaded(self.encoders.default) else "not loaded"
+        """Whether the default encoder is "loaded", "cannot be loaded", or will be when it is needed ("not loaded")."""
+        if self.encoders.loaded(self.encoders.default):
+            return "loaded"
+        return "not loaded" if self.encoders.failure(self.encoders.default) is None else "cannot be loaded"
 
     async def version(self) -> Version:
         """The versions of everything that affects rewards: the law, the encoder, the libraries."""
@@ -242,7 +249,7 @@ class Service:
         return Version(version=metadata.version("memr"), law=LAW, encoder=fingerprint, versions=library_versions())
 
     def _load_default_encoder(self) -> None:
-        with contextlib.suppress(ProblemError):  # a request that needs the encoder reports it
+        with contextlib.suppress(ProblemError):  # it was logged, and `ready` and requests that need it report it
             self.encoders.load(self.encoders.default)
 
 

@@ -8,6 +8,7 @@ from fastapi import APIRouter, Query, Request
 from memr_client.errors import (
     Conflict,
     DeadlineExceeded,
+    EncoderUnusable,
     MalformedBody,
     Overloaded,
     TooLarge,
@@ -100,7 +101,7 @@ async def provenance(run_id: RunId, context: InContext) -> Provenance:
 @router.post(
     "/explain",
     summary="Explain a reward",
-    responses=problems(*BODY, Conflict, Overloaded, DeadlineExceeded),
+    responses=problems(*BODY, Conflict, Overloaded, DeadlineExceeded, EncoderUnusable),
     openapi_extra=body_of("Explain"),
 )
 async def explain(run_id: RunId, request: Request, context: InContext) -> Explanation:

@@ -15,6 +15,7 @@ from fastapi import APIRouter, Query, Request, Response
 from memr_client.errors import (
     Conflict,
     DeadlineExceeded,
+    EncoderUnusable,
     MalformedBody,
     Overloaded,
     ProblemError,
@@ -57,6 +58,7 @@ Mode = Annotated[Literal["train", "eval"], Query(description="`eval` does not ch
         UnsupportedMedia,
         Overloaded,
         DeadlineExceeded,
+        EncoderUnusable,
         StoreFull,
     ),
     openapi_extra=body_of("OpenRLHFRequest"),

@@ -9,6 +9,7 @@ from fastapi import APIRouter, Request, Response
 from memr_client.errors import (
     Conflict,
     DeadlineExceeded,
+    EncoderUnusable,
     InvalidRequest,
     MalformedBody,
     Overloaded,
@@ -60,6 +61,7 @@ def _header(description: str) -> dict[str, Any]:
             UnsupportedMedia,
             Overloaded,
             DeadlineExceeded,
+            EncoderUnusable,
             StoreFull,
         ),
     },

@@ -6,7 +6,15 @@ from collections.abc import AsyncIterator
 from typing import Annotated
 
 from fastapi import APIRouter, Query, Request, Response
-from memr_client.errors import Conflict, MalformedBody, StoreFull, TooLarge, UnknownRun, UnsupportedMedia
+from memr_client.errors import (
+    Conflict,
+    EncoderUnusable,
+    MalformedBody,
+    StoreFull,
+    TooLarge,
+    UnknownRun,
+    UnsupportedMedia,
+)
 from memr_client.schemas import Calibration, History, RunConfig, RunInfo, RunList
 from starlette.responses import StreamingResponse
 
@@ -39,7 +47,7 @@ async def list_runs(context: InContext, caller: Caller) -> RunList:
     responses={
         201: {"model": RunInfo, "description": "The run was created."},
         200: {"description": "The run exists with this config."},
-        **problems(*COMMON, MalformedBody, Conflict, TooLarge, UnsupportedMedia, StoreFull),
+        **problems(*COMMON, MalformedBody, Conflict, TooLarge, UnsupportedMedia, StoreFull, EncoderUnusable),
     },
     openapi_extra=body_of("RunConfig"),
 )
