@@ -20,6 +20,9 @@ from memr_service.run.run import Run
 from memr_service.store.base import AlreadyAnswered, Moved, StoredRun
 from memr_service.store.capabilities import Store
 
+MOST_SHOWN = 120
+"""Characters that an error shows of one field of a config."""
+
 logger = logging.getLogger("memr.engine")
 
 
@@ -90,19 +93,20 @@ class RunRegistry:
             run = self.get(run_id)
         if run.config == config:
             return run.info(), created
-        if run.state.position == 0:
-            self._store.runs.replace(run.uid, config.model_dump_json(), _packed(encoder))
-            self.forget(run)
-        else:
-            fields = differences(run.config, config)
+        fields = differences(run.config, config)
+        if run.state.position > 0:
             raise Conflict(
-                f"Run {run_id!r} exists with another config; it differs in {', '.join(fields)}.",
+                f"Run {run_id!r} exists with another config: {_compared(run.config, config, fields, 'is', 'not')}.",
                 value=config.model_dump(mode="json", include=set(fields)),
                 limit=run.config.model_dump(mode="json", include=set(fields)),
                 remedy="Use another name, or delete the run first.",
                 fields=fields,
             )
-        return self.get(run_id).info(), False
+        self._store.runs.replace(run.uid, config.model_dump_json(), _packed(encoder))
+        self.forget(run)
+        changes = _compared(run.config, config, fields, "was", "now")
+        told = f"The run had no records, so its config was replaced: {changes}."
+        return self.get(run_id).info().model_copy(update={"warnings": [told]}), False
 
     def find_or_create(self, run_id: str, config: RunConfig, encoder: dict[str, Any] | None) -> Run:
         """The run of that name, created with this config if there is none."""
@@ -188,6 +192,17 @@ class RunRegistry:
 def now() -> str:
     """The time as runs and checkpoints record it: UTC, ISO 8601, in milliseconds."""
     return datetime.now(timezone.utc).isoformat(timespec="milliseconds")
+
+
+def _compared(have: RunConfig, given: RunConfig, fields: list[str], verb: str, other: str) -> str:
+    """What two configs have in the fields in which they differ: "k is 1, not 5; window is 100, not 50"."""
+    one, two = have.model_dump(mode="json"), given.model_dump(mode="json")
+    return "; ".join(f"{name} {verb} {_short(one[name])}, {other} {_short(two[name])}" for name in fields)
+
+
+def _short(value: Any) -> str:
+    text = orjson.dumps(value).decode()
+    return text if len(text) <= MOST_SHOWN else f"{text[:MOST_SHOWN]}..."
 
 
 def _packed(encoder: dict[str, Any] | None) -> str | None:

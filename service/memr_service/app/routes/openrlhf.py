@@ -124,7 +124,7 @@ async def _reward(
     while True:
         try:
             deadline = time.monotonic() + context.settings.deadline_s
-            rewarded = await context.service.reward(reward_request, deadline, warnings=warnings)
+            rewarded = await context.service.reward(reward_request, deadline, 0.0, warnings)
         except HeldElsewhere:
             raise
         except (Overloaded, Unavailable) as busy:
