@@ -102,12 +102,13 @@ def _call(call: Any) -> str:
 
 def _compact(value: Any) -> str:
     """JSON with sorted keys. A text that holds JSON reads like what it holds; another text stays as it is."""
+    held = value
     if isinstance(value, str):
         try:
-            value = json.loads(value)
+            held = json.loads(value)
         except (ValueError, RecursionError):
             return value
-    return json.dumps(value, ensure_ascii=False, sort_keys=True)
+    return json.dumps(held, ensure_ascii=False, sort_keys=True)
 
 
 Text = Annotated[str, Field(strict=True)] | list[Message]

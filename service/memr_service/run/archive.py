@@ -72,7 +72,8 @@ def read_header(file: BinaryIO) -> Header:
     if file.read(len(MAGIC)) != MAGIC:
         raise _damaged("it does not begin like one")
     fields = _json(_next_frame(file))
-    if (law := fields.get("law")) not in LAWS:
+    law = fields.get("law")
+    if not isinstance(law, int) or law not in LAWS:
         raise Conflict(
             f"The file holds a run of law {law}, this server follows laws up to {LAW}.",
             value=law,

@@ -89,7 +89,8 @@ def _evicted(writes: Writes) -> dict[str, int]:
 
 
 def _packed(column: np.ndarray) -> bytes:
-    return np.clip(column, -LARGEST, LARGEST).astype("<f4").tobytes()
+    packed: bytes = np.clip(column, -LARGEST, LARGEST).astype("<f4").tobytes()
+    return packed
 
 
 def unpack(packed: bytes, branch: int) -> Columns:

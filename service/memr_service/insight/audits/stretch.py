@@ -75,4 +75,4 @@ class StretchColumns:
 
 def _column(parts: Iterable[np.ndarray]) -> np.ndarray:
     """One column of several, cut to +-HUGE."""
-    return np.clip(np.concatenate(list(parts)), -HUGE, HUGE)
+    return np.asarray(np.clip(np.concatenate(list(parts)), -HUGE, HUGE))
