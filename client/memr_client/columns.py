@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, Any, Literal, Protocol, TypedDict, TypeVar
 from uuid import uuid4
 
 from pydantic import BaseModel, ValidationError
-from pydantic_core import PydanticSerializationError
 
 from memr_client.errors import InvalidRequest
 from memr_client.schemas import Embeddings, Message, RewardRequest
@@ -117,7 +116,7 @@ def as_json(body: BaseModel) -> bytes:
         body = body.model_copy(update={"embeddings": sent.model_copy(update=lists)})
     try:
         return body.model_dump_json(exclude_unset=True).encode()
-    except PydanticSerializationError:
+    except ValueError:
         pass  # half of a surrogate pair, which JSON carries only as an escape, or an object
     try:
         return json.dumps(body.model_dump(exclude_unset=True)).encode()

@@ -16,8 +16,7 @@ from typing import Any, NoReturn, TypeVar
 import msgpack
 import orjson
 from memr_client.errors import InvalidRequest, MalformedBody, TooLarge, UnsupportedMedia
-from memr_client.schemas import Message, OpenRLHFRequest, RewardRequest
-from memr_client.schemas.surrogates import halves_warning, without_halves
+from memr_client.schemas import Message, OpenRLHFRequest, RewardRequest, halves_warning, without_halves
 from pydantic import BaseModel, ValidationError
 from starlette.requests import Request
 
