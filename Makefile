@@ -12,7 +12,7 @@ READY_DEV := $(VENV)/.ready-dev
 # PIP_FIND_LINKS at a folder that holds the wheel.
 PIP_INSTALL = $(BIN)/python -m pip install --quiet -c constraints.txt $(if $(TORCH_INDEX_URL),--extra-index-url $(TORCH_INDEX_URL))
 
-.PHONY: help setup setup-dev serve demo check test bench profile hackbench crash chaos trl audits browser docker-check lint openapi docs docs-reference docs-tables docs-drawing experiment
+.PHONY: help setup setup-dev serve demo check test bench profile hackbench crash chaos trl audits browser docker-check lint openapi docs docs-reference docs-tables docs-drawing experiment dist api
 
 help:  ## show the commands
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -77,6 +77,13 @@ lint: $(READY)  ## ruff, its formatter, and mypy --strict
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 
+dist: $(READY)  ## build the wheel and the source distribution, check them, try the wheel in two clean environments
+	@$(PIP_INSTALL) build==1.6.1 twine==7.0.0 'readme-renderer[md]==46.0'
+	rm -rf dist
+	$(BIN)/python -m build --quiet
+	$(BIN)/python -m twine check --strict dist/*
+	$(BIN)/python -m benchmarks.dist_check $(if $(TORCH_INDEX_URL),--index $(TORCH_INDEX_URL)) dist/*.whl
+
 docs: $(READY)  ## build the documentation as HTML; a warning is an error
 	$(BIN)/python -m sphinx -q -n -W --keep-going -b html docs docs/_build/html
 	@echo 'The documentation is in docs/_build/html/index.html.'
@@ -92,6 +99,9 @@ docs-drawing: $(READY)  ## draw the imports between the rooms
 
 openapi: $(READY)  ## write openapi.json again
 	$(BIN)/python tests/unit/test_openapi.py
+
+api: $(READY)  ## write the list of the client's public names again
+	$(BIN)/python tests/process/test_api.py
 
 define MAKE_VENV
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 10))' || { echo 'memr needs Python 3.10 or newer: make PYTHON=python3.12 setup'; exit 1; }
