@@ -10,7 +10,7 @@ from urllib.parse import quote, urlencode
 import httpx
 from pydantic import TypeAdapter, ValidationError
 
-from memr_client.columns import JSON, Array, Columns, Texts, checked, encode, reward_request
+from memr_client.columns import JSON, Array, Columns, Texts, as_json, checked, encode, reward_request
 from memr_client.errors import BadResponse, from_document
 from memr_client.responses import error_from, not_from_memr
 from memr_client.schemas import (
@@ -94,7 +94,7 @@ def reward(
 def create_run(run_id: str, config: RunConfig | None, **fields: Any) -> Call[RunInfo]:
     """`PUT /runs/{id}`. Only fields that were set are sent; the others come from the preset."""
     given = config.model_dump(exclude_unset=True) if config is not None else {}
-    content = checked(RunConfig, **{**given, **fields}).model_dump_json(exclude_unset=True).encode()
+    content = as_json(checked(RunConfig, **{**given, **fields}))
     return Call("PUT", _run_path(run_id), RunInfo.model_validate_json, content)
 
 
@@ -165,14 +165,14 @@ def provenance(run_id: str) -> Call[Provenance]:
 
 def explain(run_id: str, fields: Mapping[str, Any]) -> Call[Explanation]:
     """`POST /runs/{id}/explain`."""
-    content = checked(Explain, **fields).model_dump_json(exclude_unset=True).encode()
+    content = as_json(checked(Explain, **fields))
     return Call("POST", _run_path(run_id, "/explain"), Explanation.model_validate_json, content)
 
 
 def replay(run_id: str, settings: Sequence[RunConfig | Mapping[str, Any]]) -> Call[ReplayLine]:
     """`POST /runs/{id}/replay`, whose response is read line by line. Only fields that were set are sent."""
     given = [one if isinstance(one, RunConfig) else checked(RunConfig, **one) for one in settings]
-    content = checked(ReplayRequest, settings=given).model_dump_json(exclude_unset=True).encode()
+    content = as_json(checked(ReplayRequest, settings=given))
     return Call("POST", _run_path(run_id, "/replay"), _replay_line, content)
 
 

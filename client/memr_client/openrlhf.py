@@ -22,7 +22,7 @@ from uuid import uuid4
 
 from memr_client.calls import Call
 from memr_client.client import RewardClient
-from memr_client.columns import checked
+from memr_client.columns import as_json, checked
 from memr_client.errors import MemrError, ProblemError
 from memr_client.schemas import OpenRLHFRequest, OpenRLHFResponse
 
@@ -76,14 +76,14 @@ class RewardFunction(RewardClient):
         # All tries carry one request id, so that the samples are remembered once.
         body = checked(OpenRLHFRequest, **columns, request_id=uuid4().hex)
         path = f"/openrlhf/{quote(self._name(None), safe='')}"
-        content = body.model_dump_json(exclude_unset=True).encode()
+        content = as_json(body)
         call = Call("POST", path, OpenRLHFResponse.model_validate_json, content, request_id=body.request_id)
         ends = time.monotonic() + self._patience_s
         while True:
             try:
                 if self._barrier is None:
                     self._barrier = self._require_no_wait()
-                return self._do(call).model_dump()
+                return self._do(call).model_dump(exclude={"warnings"})
             except MemrError as error:
                 refused = isinstance(error, ProblemError) and error.status < 500
                 if refused or time.monotonic() + PAUSE_S > ends:

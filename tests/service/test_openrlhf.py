@@ -215,6 +215,14 @@ def test_a_refusal_is_in_the_log_because_openrlhf_shows_none(client, caplog):
     assert "secret" not in caplog.text
 
 
+def test_half_a_surrogate_pair_is_named_in_the_response_and_in_the_log(client, caplog):
+    with caplog.at_level(logging.WARNING, "memr"):
+        answer = client.post("/openrlhf/run", content=json.dumps(body("It is 12 \ud83d", "13"))).json()
+    assert answer["scores"] == [1, 0]
+    assert "query[0]:" in answer["warnings"][0]
+    assert "query[0]:" in caplog.text
+
+
 def test_an_unknown_run_is_404_and_not_created(client):
     assert client.post("/openrlhf/other", json=body("12")).status_code == 404
     assert client.get("/runs/other").status_code == 404

@@ -55,6 +55,7 @@ from memr_client.schemas.runs import (
     WindowState,
 )
 from memr_client.schemas.server import Problem, Version
+from memr_client.schemas.surrogates import halves_warning, without_halves
 from memr_client.schemas.wire import (
     Cosine,
     Count,
@@ -153,4 +154,6 @@ __all__ = [
     "WindowState",
     "Wire",
     "WriteGates",
+    "halves_warning",
+    "without_halves",
 ]

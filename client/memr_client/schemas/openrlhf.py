@@ -45,3 +45,5 @@ class OpenRLHFResponse(ResponseModel):
     extra_logs: dict[str, list[float]]
     """The reward's parts, under the same names in every response. A raw value that does not exist is 0, with
     `NAME_defined` 0."""
+    warnings: list[str] = Field(default_factory=list)
+    """An addition of memr, as in the response of `POST /reward`. OpenRLHF ignores it; the service's log has it too."""

@@ -94,16 +94,24 @@ def response(samples: Samples, outcomes: Sequence[float], rewarded: Response, co
     logs |= {f"support_{side}": _numbers(counts) for side, counts in fields["support"].items()}
     logs["rejected"] = _numbers([bool(reasons) for reasons in fields["guards"]["rejected"]])
     return OpenRLHFResponse(
-        rewards=[outcome + config.memory_weight * reward for outcome, reward in zip(outcomes, memory, strict=True)],
+        rewards=_sums(outcomes, config.memory_weight, memory),
         scores=[*outcomes],
         # All of one type: what OpenRLHF does with logs of other types is not documented.
         extra_logs={**logs, **samples.logs},
+        warnings=fields["warnings"],
     )
 
 
 def _numbers(column: Sequence[float] | np.ndarray) -> list[float]:
     numbers: list[float] = np.asarray(column, np.float64).tolist()
     return numbers
+
+
+@np.errstate(over="ignore")
+def _sums(outcomes: Sequence[float], weight: float, memory: Sequence[float]) -> list[float]:
+    """outcome + weight * reward (n), at most the largest float64."""
+    sums: list[float] = np.nan_to_num(np.asarray(outcomes, np.float64) + weight * np.asarray(memory)).tolist()
+    return sums
 
 
 def _check(body: OpenRLHFRequest, config: RunConfig) -> None:
