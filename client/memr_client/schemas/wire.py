@@ -2,17 +2,62 @@
 
 from __future__ import annotations
 
+import re
 from typing import Annotated, Any
 
-from pydantic import BaseModel, ConfigDict, Field, SerializerFunctionWrapHandler, WithJsonSchema, model_serializer
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Discriminator,
+    Field,
+    SerializerFunctionWrapHandler,
+    Tag,
+    WithJsonSchema,
+    model_serializer,
+    model_validator,
+)
+from pydantic_core import PydanticCustomError
 
-Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,127}$", examples=["gsm8k-qwen-seed0"])]
+from memr_client.schemas.loose import number_as_text, role_and_content, suggestion, whole_number
+
+NAME = r"[A-Za-z0-9][A-Za-z0-9._-]{0,127}"
+NAME_RULE = "a letter or digit, then up to 127 letters, digits, dots, underscores or hyphens"
+
+
+def name_like(text: str) -> str | None:
+    """The valid name that is nearest to a text; None if nothing of it can stay."""
+    return re.sub(r"[^A-Za-z0-9._-]+", "-", text).strip("._-")[:128] or None
+
+
+def _check_name(text: str) -> str:
+    if re.fullmatch(NAME, text) is None:
+        raise PydanticCustomError("name", "{given} is not a name", {"given": repr(text[:80]), "limit": NAME_RULE})
+    return text
+
+
+Name = Annotated[
+    str,
+    BeforeValidator(number_as_text),
+    AfterValidator(_check_name),
+    WithJsonSchema({"type": ["string", "integer"], "pattern": f"^{NAME}$", "examples": ["gsm8k-qwen-seed0"]}),
+]
 """A run's name: a letter or digit, then up to 127 letters, digits, dots, underscores or hyphens."""
 
-RequestId = Annotated[str, Field(pattern=r"^[\x20-\x7e]{1,128}$", examples=["step-12-rank-0"])]
+RequestId = Annotated[
+    str,
+    Field(pattern=r"^[\x20-\x7e]{1,128}$"),
+    BeforeValidator(number_as_text),
+    WithJsonSchema({"type": ["string", "integer"], "pattern": r"^[\x20-\x7e]{1,128}$", "examples": ["step-12-rank-0"]}),
+]
 """1 to 128 printable ASCII characters."""
 
-Count = Annotated[int, Field(ge=0, lt=2**63, strict=True)]
+Whole = BeforeValidator(whole_number)
+"""Before an integer: 3.0 is read as 3."""
+
+Row = Annotated[int, Field(ge=0, lt=2**63, strict=True)]
+Count = Annotated[Row, Whole]
 Cosine = Annotated[float, Field(ge=-1, le=1, strict=True)]
 Finite = Annotated[float, Field(allow_inf_nan=False, strict=True)]
 
@@ -32,15 +77,31 @@ Share = Annotated[float, Field(ge=0, le=1, strict=True)]
 
 
 class Wire(BaseModel):
-    """Base of every wire type. Unknown fields are refused, and instances are immutable."""
+    """Base of what callers write. Unknown fields are refused, and instances are immutable."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
+    @model_validator(mode="before")
+    @classmethod
+    def _know_every_field(cls, given: Any) -> Any:
+        if cls.model_config["extra"] == "forbid" and isinstance(given, dict):
+            for name in given.keys() - cls.model_fields.keys():
+                raise PydanticCustomError(
+                    "unknown_field",
+                    "there is no field {given}{suggestion}",
+                    {"given": repr(str(name)[:80]), "suggestion": suggestion(name, cls.model_fields)},
+                )
+        return given
 
-class ResponseModel(Wire):
+
+class ResponseModel(BaseModel):
     """Base of every response. Unknown fields are ignored, so that a client understands a newer service."""
 
-    model_config = ConfigDict(extra="ignore")
+    model_config = ConfigDict(extra="ignore", frozen=True)
+
+
+Part = Annotated[dict[str, Any], WithJsonSchema({"type": ["object", "string"]})]
+"""A part of a message's content; a text stands for {"type": "text", "text": ...}."""
 
 
 class Message(BaseModel):
@@ -49,8 +110,13 @@ class Message(BaseModel):
     model_config = ConfigDict(extra="allow", frozen=True)
 
     role: Annotated[str, Field(strict=True)]
-    content: Annotated[str, Field(strict=True)] | list[dict[str, Any]] | None = None
+    content: Annotated[str, Field(strict=True)] | list[Part] | None = None
     """A text, or a list of parts. Parts with a `text` are joined without a separator; other parts are ignored."""
+
+    @model_validator(mode="before")
+    @classmethod
+    def _read_other_forms(cls, given: Any) -> Any:
+        return role_and_content(given)
 
     @property
     def text(self) -> str:
@@ -60,7 +126,18 @@ class Message(BaseModel):
         return self.content or ""
 
 
-Text = Annotated[str, Field(strict=True)] | list[Message]
+def _kind_of_text(given: Any) -> str | None:
+    if isinstance(given, str):
+        return "text"
+    return "messages" if isinstance(given, list) else None
+
+
+Text = Annotated[
+    Annotated[str, Field(strict=True), Tag("text")] | Annotated[list[Message], Tag("messages")],
+    Discriminator(
+        _kind_of_text, custom_error_type="text", custom_error_message="must be a text or a list of chat messages"
+    ),
+]
 """A prompt or a completion: a string, or chat messages."""
 
 

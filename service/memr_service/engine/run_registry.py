@@ -95,10 +95,13 @@ class RunRegistry:
             self.forget(run)
         else:
             fields = differences(run.config, config)
+            asked = config.model_dump(mode="json", include=set(fields))
+            has = run.config.model_dump(mode="json", include=set(fields))
+            both = "; ".join(f"{name} is {has[name]!r}, not {asked[name]!r}" for name in fields)
             raise Conflict(
-                f"Run {run_id!r} exists with another config; it differs in {', '.join(fields)}.",
-                value=config.model_dump(mode="json", include=set(fields)),
-                limit=run.config.model_dump(mode="json", include=set(fields)),
+                f"Run {run_id!r} exists with another config: {both}.",
+                value=asked,
+                limit=has,
                 remedy="Use another name, or delete the run first.",
                 fields=fields,
             )
