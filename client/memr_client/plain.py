@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
-from numbers import Real
+from numbers import Number
 from typing import Any
 
 from pydantic import BaseModel
@@ -66,7 +66,8 @@ def plain_outcomes(outcomes: Any, n: int, name: str = "outcome") -> list[float |
         InvalidRequest: these are not n numbers.
     """
     column = plain_column(outcomes, n, name)
-    return [None if is_missing(value) else _number(value, f"{name}[{item}]") for item, value in enumerate(column)]
+    numbers = [None if is_missing(value) else _number(value, f"{name}[{item}]") for item, value in enumerate(column)]
+    return [None if is_missing(number) else number for number in numbers]
 
 
 def plain_text(text: Any, name: str) -> Any:
@@ -119,9 +120,9 @@ def _json(value: Any) -> Any:
 
 
 def _number(value: Any, name: str) -> float:
-    if isinstance(value, Real | str):
-        with suppress(ValueError):
-            return float(value)
+    if isinstance(value, Number | str):  # Decimal and Fraction too
+        with suppress(ValueError, TypeError):
+            return float(value)  # type: ignore[arg-type]
     raise InvalidRequest(
         f"{name} is {'a text' if isinstance(value, str) else f'a value of type {type(value).__name__}'}, not a number.",
         value=type(value).__name__,

@@ -49,13 +49,11 @@ def booleans_as_numbers(column: Any) -> Any:
 
 def numbers_as_booleans(column: Any) -> Any:
     """1 as true and 0 as false."""
-    return _each(
-        lambda value: bool(value) if type(value) in (int, float) and value in (0, 1) else value, column, {bool}
-    )
+    return _each(lambda value: bool(value) if type(value) is int and value in (0, 1) else value, column, {bool})
 
 
 def role_and_content(message: Any) -> Any:
-    """A message with `role` and `content`: {"from": "human", "value": ...} renamed, texts among the parts made parts."""
+    """A message with `role` and `content`, from one in from/value form; a text among its parts becomes a part."""
     if not isinstance(message, dict):
         return message
     if "role" not in message and {"from", "value"} <= message.keys():

@@ -6,9 +6,7 @@ import re
 from typing import Any, Literal
 
 TRAINING = frozenset({"train", "training"})
-EVALUATION = frozenset(
-    {"test", "testing", "val", "valid", "validation", "eval", "evaluation", "dev", "holdout", "heldout"}
-)
+EVALUATION = frozenset({"test", "testing", "val", "valid", "validation", "eval", "evaluation", "dev", "holdout"})
 """Words in the names of splits, in any case: test_easy, Validation, gsm8k-train."""
 
 
@@ -23,5 +21,5 @@ def unknown_split(split: Any) -> str:
     """The warning about a split whose name says neither; its completions are scored and not remembered."""
     return (
         f"split {str(split)[:80]!r} is neither training ({', '.join(sorted(TRAINING))}) nor evaluation "
-        f"({', '.join(sorted(EVALUATION))}). Its completions are scored and not remembered; rename it if it is training."
+        f"({', '.join(sorted(EVALUATION))}). Its completions are scored, not remembered. Rename it if it is training."
     )

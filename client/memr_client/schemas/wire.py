@@ -128,12 +128,12 @@ class Message(BaseModel):
 
 def _kind_of_text(given: Any) -> str | None:
     if isinstance(given, str):
-        return "text"
-    return "messages" if isinstance(given, list) else None
+        return "<text>"
+    return "<messages>" if isinstance(given, list) else None
 
 
 Text = Annotated[
-    Annotated[str, Field(strict=True), Tag("text")] | Annotated[list[Message], Tag("messages")],
+    Annotated[str, Field(strict=True), Tag("<text>")] | Annotated[list[Message], Tag("<messages>")],
     Discriminator(
         _kind_of_text, custom_error_type="text", custom_error_message="must be a text or a list of chat messages"
     ),

@@ -37,7 +37,7 @@ BOUNDS = {
     "less_than_equal": ("le", "at most"),
     "less_than": ("lt", "less than"),
 }
-TAGS = {"text", "messages", "[key]"}
+TAGS = {"<text>", "<messages>", "[key]"}
 """Parts of pydantic's paths that are no fields."""
 COLUMN = "a list with one entry for each completion"
 COLUMNS = {"prompts", "completions", "outcomes", "prompt_ids", "group_ids", "index", "answers", "labels", "truncated"}
@@ -82,7 +82,7 @@ def refusal(error: Mapping[str, Any], null: str = "null") -> Refusal:
     elif kind in EXPECTED:
         last = error["loc"][-1] if error["loc"] else ""
         limit = COLUMN if kind == "list_type" and last in COLUMNS else EXPECTED[kind]
-        if kind == "model_type" and "messages" in error["loc"]:
+        if kind == "model_type" and "<messages>" in error["loc"]:
             limit = "an object with role and content"
         says = f"{field} is {shown}, but must be {limit}"
         if kind == "list_type" and isinstance(given, str):
@@ -99,9 +99,8 @@ def refusal(error: Mapping[str, Any], null: str = "null") -> Refusal:
         message = error["msg"].removeprefix("Value error, ")
         limit = str(context.get("limit") or context.get("pattern") or message)
         says = f"{field}: {message}" if error["loc"] else message
-    return Refusal(
-        says if says.endswith("?") else f"{says}.", null if given is None else _value(given, kind), limit, remedy
-    )
+    sentence = says if says.endswith("?") else f"{says}."
+    return Refusal(sentence, null if given is None else _value(given, kind), limit, remedy)
 
 
 def path(loc: Sequence[str | int]) -> str:
@@ -123,6 +122,6 @@ def _shown(given: Any) -> str:
 def _value(given: Any, kind: str) -> Any:
     if isinstance(given, bool | int | float):
         return given if abs(given) < 2**53 else str(given)[:80]
-    if isinstance(given, str) and kind in ("literal_error", "name", "string_pattern_mismatch"):
+    if isinstance(given, str) and kind in ("literal_error", "name", "preset", "string_pattern_mismatch"):
         return given[:80]
     return f"a value of type {type(given).__name__}"

@@ -129,4 +129,4 @@ def _frozen(value: Any, name: str = "") -> Any:
         return [(key, _frozen(member, key)) for key, member in value.items() if not callable(member)]
     if isinstance(value, list | tuple):
         return [_frozen(member) for member in value]
-    return (_Same(value), value.global_step) if name == "trainer_state" else _Same(value)
+    return getattr(value, "global_step", None) if name == "trainer_state" else _Same(value)

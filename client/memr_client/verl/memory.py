@@ -27,8 +27,9 @@ _lock = threading.Lock()
 
 def memory_for(options: Options) -> Memory:
     """This process's memory for these options. It is created once and kept, because verl calls a plain function."""
-    # Only the fields that were set: the others of a config come from its preset.
-    name = f"{options.model_dump_json(exclude={'config'})} {options.config and options.config.model_dump_json(exclude_unset=True)}"
+    # Of a config only the fields that were set: the others come from its preset.
+    config = "" if options.config is None else options.config.model_dump_json(exclude_unset=True)
+    name = options.model_dump_json(exclude={"config"}) + config
     with _lock:
         if name not in _memories:
             _memories[name] = Memory(options)
