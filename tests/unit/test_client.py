@@ -237,11 +237,26 @@ def test_the_first_failure_of_a_call_is_logged_with_what_is_tried_and_for_how_lo
 
 
 def test_what_fails_behind_a_proxy_names_the_proxy(monkeypatch, client_class):
-    monkeypatch.setenv("HTTP_PROXY", "http://me:secret@127.0.0.1:9")
-    client = client_class("http://memr.invalid", run="r", retries=0)
-    with pytest.raises(ServiceUnreachable, match=r"http://me:\*\*\*@127.0.0.1:9 \(HTTP_PROXY\).*NO_PROXY") as caught:
+    monkeypatch.setenv("HTTP_PROXY", "http://me:secret@proxy:3128")
+    outcome = [httpx.ConnectError("refused")]
+
+    def handle(transport, request):
+        if isinstance(outcome[0], Exception):
+            raise outcome[0]
+        return outcome[0]
+
+    async def handle_async(transport, request):
+        return handle(transport, request)
+
+    monkeypatch.setattr(httpx.HTTPTransport, "handle_request", handle)
+    monkeypatch.setattr(httpx.AsyncHTTPTransport, "handle_async_request", handle_async)
+    client, proxy = client_class("http://memr", run="r", retries=0), r"http://me:\*\*\*@proxy:3128 \(HTTP_PROXY\)"
+    with pytest.raises(ServiceUnreachable, match=f"{proxy}.*NO_PROXY") as unreachable:
         client.reward(*BATCH)
-    assert "secret" not in str(caught.value)
+    outcome[0] = httpx.Response(407, html="<html>Proxy authentication required</html>")
+    with pytest.raises(BadResponse, match=f"407.*{proxy}") as page:
+        client.reward(*BATCH)
+    assert "secret" not in f"{unreachable.value} {page.value}"
 
 
 def paid(rewards, successes=0, warmup=50, rejected=(), position=1):
@@ -276,7 +291,7 @@ RUN = {
         (
             paid([0.0] * 4),
             [0] * 4,
-            r"12 completions are 0.*largest outcome is 0, .*success_threshold=0.5.*explore \(50",
+            r"12 completions are 0.*largest outcome is 0, .*threshold=0.5.*explore \(50",
         ),
         (paid([0.0] * 4), [0.1, 0.4, 0, 0.2], r"largest outcome is 0.4, .*success_threshold=0.5.*lower success_thre"),
         (paid([0.1] * 4, warmup=0), [0.1, 0.4, 0, 0.2], r"largest outcome is 0.4, .*lower success_threshold"),
