@@ -257,9 +257,7 @@ def test_a_wrapped_verifier_judges_each_batch_once(client, run):
 
 
 def test_a_wrapped_verifier_recognises_a_batch_by_everything_it_was_given():
-    correct = wrap(
-        lambda completions, answer, **columns: [float(a == b) for a, b in zip(completions, answer, strict=True)]
-    )
+    correct = wrap(lambda completions, answer, **columns: [float(said == answer[0]) for said in completions])
     completions, said = ["1", "2"], [[{"role": "assistant", "content": "1"}]]
     assert correct(PROMPTS[:2], completions, answer=["1", "1"]) == [1.0, 0.0]
     assert correct(PROMPTS[:2], completions, answer=["2", "2"]) == [0.0, 1.0]

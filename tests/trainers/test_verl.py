@@ -214,7 +214,7 @@ def test_an_unknown_split_is_not_remembered_with_a_warning(client):
 
 @pytest.mark.parametrize("returned", [None, "right", float("nan"), {"acc": 1.0}, [1.0, 0.0]])
 def test_a_reward_function_that_gives_no_number_is_refused_in_words(client, returned):
-    with pytest.raises(InvalidRequest, match="the reward function's score is .*, but must be a finite number"):
+    with pytest.raises(InvalidRequest, match=r"the reward function's score is .*, but must be a finite number"):
         one(client, outcome=returned)
 
 
