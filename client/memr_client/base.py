@@ -98,7 +98,7 @@ class BaseClient(Generic[Transport]):
         if preset is not None:
             settings = {"default_preset": preset, **settings}
         transport: Any = EmbeddedTransport(store, **settings)
-        return cls("http://embedded", run=name, transport=transport)
+        return cls("http://embedded", run=name, api_key="", transport=transport)
 
     def __repr__(self) -> str:
         return f"{type(self).__name__}({without_password(self.url)!r}, run={self.run_id!r})"

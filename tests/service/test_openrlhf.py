@@ -137,10 +137,10 @@ def test_samples_of_other_splits_are_read_and_not_remembered(client, split):
 
 def test_an_unknown_split_is_read_logged_and_not_remembered(client, caplog):
     for _ in range(2):
-        answer = ask(client, body("It is 12", label={"answer": "12", "split": "aime-of-this-test"}))
+        answer = ask(client, body("It is 12", label={"answer": "12", "split": "aime-of-this-day"}))
     assert answer["extra_logs"]["split_unknown"] == [1.0]
     assert state(client)["position"] == 0
-    (said,) = [text for text in caplog.messages if "aime-of-this-test" in text]
+    (said,) = [text for text in caplog.messages if "aime-of-this-day" in text]
     assert "neither training" in said
     assert ask(client, body("It is 12"))["extra_logs"]["split_unknown"] == [0.0]
 

@@ -3,15 +3,12 @@
 from __future__ import annotations
 
 import re
-from typing import Annotated, Any, Literal, get_args
+from typing import Annotated, Any, Literal
 
-from pydantic import Field, SerializeAsAny, ValidationError, field_validator, model_validator
-from pydantic_core import PydanticCustomError
+from pydantic import Field, SerializeAsAny, field_validator, model_validator
 
 from memr_client.schemas.components import COMPONENTS, Component, ComponentName, Gates
-from memr_client.schemas.loose import nearest
 from memr_client.schemas.wire import Cosine, Count, Finite, Options, Whole, Wire
-from memr_client.schemas.wording import refusal
 
 PresetName = Literal[
     "memory-r+", "memory-r", "official-memory-r+", "official-memory-r", "guarded", "random", "shuffled"
@@ -137,29 +134,14 @@ class RunConfig(Wire):
     store_text: bool = True
     """Keep texts in the side store, for explanations and the dashboard."""
 
-    @field_validator("preset", mode="before")
-    @classmethod
-    def _preset_is_known(cls, preset: Any) -> Any:
-        if isinstance(preset, str) and preset not in (names := get_args(PresetName)):
-            near = nearest(preset, names)
-            raise PydanticCustomError(
-                "preset",
-                "there is no preset {given}; choose from {limit}{hint}",
-                {
-                    "given": repr(preset[:80]),
-                    "limit": ", ".join(names),
-                    "hint": f". Did you mean {near!r}?" if near else "",
-                },
-            )
-        return preset
-
     @field_validator("components", mode="before")
     @classmethod
     def _options_fit_their_component(cls, components: Any) -> Any:
         if not isinstance(components, dict):
             return components
         return {
-            name: _component(name, given) if isinstance(given, dict) else given for name, given in components.items()
+            name: COMPONENTS.get(name, Component).model_validate(given) if isinstance(given, dict) else given
+            for name, given in components.items()
         }
 
     @field_validator("reasoning_tags")
@@ -200,11 +182,3 @@ class RunConfig(Wire):
             name: given.weight if isinstance(given, Component) else float(given)
             for name, given in self.components.items()
         }
-
-
-def _component(name: str, options: dict[str, Any]) -> Component:
-    try:
-        return COMPONENTS.get(name, Component).model_validate(options)
-    except ValidationError as error:
-        first = refusal(error.errors(include_url=False)[0])
-        raise PydanticCustomError("component", "{name}: {says}", {"name": name, "says": first.says}) from None

@@ -5,6 +5,7 @@ A column whose values all have the schema's own type is returned as it is, witho
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable
 from difflib import get_close_matches
 from typing import Any
@@ -70,6 +71,11 @@ def nearest(given: Any, known: Iterable[str]) -> str | None:
     """The known name that is nearest to a given one; None if none is near."""
     near = get_close_matches(str(given).lower(), list(known), n=1, cutoff=0.6)
     return near[0] if near else None
+
+
+def nearest_choice(given: Any, expected: str) -> str | None:
+    """The choice nearest to a given one, among choices as pydantic lists them: "'train' or 'eval'"."""
+    return nearest(given, re.findall(r"'([^']*)'", expected))
 
 
 def suggestion(given: Any, known: Iterable[str]) -> str:

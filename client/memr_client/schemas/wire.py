@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 from pydantic import (
     AfterValidator,
@@ -12,15 +12,20 @@ from pydantic import (
     ConfigDict,
     Discriminator,
     Field,
+    ModelWrapValidatorHandler,
     SerializerFunctionWrapHandler,
     Tag,
+    ValidationError,
     WithJsonSchema,
     model_serializer,
     model_validator,
 )
 from pydantic_core import PydanticCustomError
 
-from memr_client.schemas.loose import number_as_text, role_and_content, suggestion, whole_number
+from memr_client.schemas.loose import nearest_choice, number_as_text, role_and_content, suggestion, whole_number
+
+if TYPE_CHECKING:
+    from typing_extensions import Self
 
 NAME = r"[A-Za-z0-9][A-Za-z0-9._-]{0,127}"
 NAME_RULE = "a letter or digit, then up to 127 letters, digits, dots, underscores or hyphens"
@@ -81,17 +86,28 @@ class Wire(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    @model_validator(mode="before")
+    @model_validator(mode="wrap")
     @classmethod
-    def _know_every_field(cls, given: Any) -> Any:
-        if cls.model_config["extra"] == "forbid" and isinstance(given, dict):
-            for name in given.keys() - cls.model_fields.keys():
-                raise PydanticCustomError(
-                    "unknown_field",
-                    "there is no field {given}{suggestion}",
-                    {"given": repr(str(name)[:80]), "suggestion": suggestion(name, cls.model_fields)},
-                )
-        return given
+    def _say_what_is_wrong(cls, given: Any, validate: ModelWrapValidatorHandler[Self]) -> Self:
+        try:
+            return validate(given)
+        except ValidationError as error:
+            raise _in_words(error, cls) from None
+
+
+def _in_words(error: ValidationError, model: type[BaseModel]) -> ValidationError:
+    """The error without links to pydantic's pages, and with the nearest field for each unknown one of the model."""
+    lines: list[Any] = []
+    for one in error.errors(include_url=False):
+        message = one["msg"]
+        if one["type"] == "extra_forbidden" and len(one["loc"]) == 1:
+            message = f"there is no field {str(one['loc'][0])[:64]!r}{suggestion(one['loc'][0], model.model_fields)}"
+        elif one["type"] == "literal_error" and (near := nearest_choice(one["input"], one["ctx"]["expected"])):
+            message += f". Did you mean {near!r}?"
+        context = {name: value for name, value in one.get("ctx", {}).items() if name != "error"}
+        kind: Any = PydanticCustomError(one["type"], message, context)  # type: ignore[arg-type]
+        lines.append({"type": kind, "loc": one["loc"], "input": one["input"]})
+    return ValidationError.from_exception_data(error.title, lines)
 
 
 class ResponseModel(BaseModel):

@@ -6,12 +6,11 @@ and, where it is clear, what to do. Texts are not repeated, since they may be pr
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from memr_client.schemas.loose import nearest
+from memr_client.schemas.loose import nearest_choice
 from memr_client.schemas.wire import name_like
 
 EXPECTED = {
@@ -37,6 +36,7 @@ BOUNDS = {
     "less_than_equal": ("le", "at most"),
     "less_than": ("lt", "less than"),
 }
+WHOLE = "the request"
 TAGS = {"<text>", "<messages>", "[key]"}
 """Parts of pydantic's paths that are no fields."""
 COLUMN = "a list with one entry for each completion"
@@ -69,10 +69,9 @@ def refusal(error: Mapping[str, Any], null: str = "null") -> Refusal:
     remedy = None
     if kind == "literal_error":
         limit = context["expected"]
-        names = re.findall(r"'([^']*)'", limit)
         shown = repr(given[:80]) if isinstance(given, str) else shown
         says = f"{field} is {shown}, but must be {limit}"
-        if near := nearest(given, names):
+        if near := nearest_choice(given, limit):
             remedy = f"Did you mean {near!r}?"
     elif kind == "name":
         limit = context["limit"]
@@ -97,8 +96,10 @@ def refusal(error: Mapping[str, Any], null: str = "null") -> Refusal:
         limit, says = "a required field", f"{field} is missing"
     else:
         message = error["msg"].removeprefix("Value error, ")
+        if kind == "extra_forbidden":
+            field = path(error["loc"][:-1])
         limit = str(context.get("limit") or context.get("pattern") or message)
-        says = f"{field}: {message}" if error["loc"] else message
+        says = f"{field}: {message}" if field != WHOLE else message
     sentence = says if says.endswith("?") else f"{says}."
     return Refusal(sentence, null if given is None else _value(given, kind), limit, remedy)
 
@@ -107,7 +108,7 @@ def path(loc: Sequence[str | int]) -> str:
     """pydantic's path as Python writes it, for example outcomes[1] or embeddings.prompts."""
     parts = [part for part in loc if part not in TAGS]
     written = "".join(f"[{part}]" if isinstance(part, int) else f".{str(part)[:64]}" for part in parts)
-    return written.lstrip(".") or "the request"
+    return written.lstrip(".") or WHOLE
 
 
 def _shown(given: Any) -> str:
@@ -122,6 +123,6 @@ def _shown(given: Any) -> str:
 def _value(given: Any, kind: str) -> Any:
     if isinstance(given, bool | int | float):
         return given if abs(given) < 2**53 else str(given)[:80]
-    if isinstance(given, str) and kind in ("literal_error", "name", "preset", "string_pattern_mismatch"):
+    if isinstance(given, str) and kind in ("literal_error", "name", "string_pattern_mismatch"):
         return given[:80]
     return f"a value of type {type(given).__name__}"

@@ -172,8 +172,7 @@ class MemoryReward:
         if self.client.url == "http://embedded" and this_rank().parts > 1:
             raise ValueError(f"an embedded memr serves one process, but the trainer has several ranks. {SERVER}")
         with self._lock:
-            if self._resolved is None:
-                self._resolved = self._find_or_create({"barrier": "step"} if synchronous else {})
+            self._resolved = self._find_or_create({"barrier": "step"} if synchronous else {})
             return self._resolved
 
     def _find_or_create(self, barrier: dict[str, Any]) -> RunConfig:
@@ -210,7 +209,7 @@ class MemoryReward:
         ends = time.monotonic() + (self._patience_s if parts > 1 and self._on_failure == "drop" else 0.0)
         while True:
             try:
-                config = self.open(synchronous=state is not None)
+                config = self._resolved or self.open(synchronous=state is not None)
                 response = self.client.reward(run_id=self.run_id, **batch)
             except FAILURES as error:
                 if time.monotonic() < ends:

@@ -6,18 +6,18 @@ import os
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import ConfigDict, Field
 
 from memr_client.columns import checked
 from memr_client.errors import InvalidRequest
-from memr_client.schemas import Name, PresetName, RunConfig
+from memr_client.schemas import Name, PresetName, RunConfig, Wire
 
 
-class Options(BaseModel):
+class Options(Wire):
     """memr's options in verl's configuration. An option that is not set there comes from the environment variable
     `MEMR_` + its name in capitals."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True, coerce_numbers_to_str=True)
+    model_config = ConfigDict(coerce_numbers_to_str=True)
 
     url: str
     """Address of the service (`MEMR_URL`)."""

@@ -86,7 +86,6 @@ def _finite(value: Any, name: str) -> float:
     return number
 
 
-@cache
 def load(function: Outcome) -> Callable[..., Any]:
     """Load the function if it is given by its path.
 
@@ -94,20 +93,23 @@ def load(function: Outcome) -> Callable[..., Any]:
         ValueError: the path names no function.
         FileNotFoundError, ImportError, AttributeError: the file, module or function does not exist.
     """
+    return _loaded(function) if function is None or isinstance(function, str) else function
+
+
+@cache
+def _loaded(place: str | None) -> Callable[..., Any]:
     found: Callable[..., Any]
-    if function is None:
+    if place is None:
         from verl.utils.reward_score import default_compute_score
 
         found = default_compute_score
-    elif isinstance(function, str):
+    else:
         from verl.utils.import_utils import load_extern_object
 
-        path, _, name = function.rpartition(":")
+        path, _, name = place.rpartition(":")
         if not path or "/" in name:
-            raise ValueError(f"outcome={function!r} names no function: write path/file.py:name or pkg://module:name")
+            raise ValueError(f"outcome={place!r} names no function: write path/file.py:name or pkg://module:name")
         found = load_extern_object(path, name)
-    else:
-        found = function
     return found
 
 
