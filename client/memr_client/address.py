@@ -6,8 +6,8 @@ import os
 import re
 from collections.abc import Iterable
 from dataclasses import dataclass
-from ipaddress import ip_address, ip_network
-from typing import Any
+from importlib.util import find_spec
+from ipaddress import IPv4Address, IPv6Address, ip_address, ip_network
 from urllib.request import getproxies
 
 import httpx
@@ -102,14 +102,12 @@ def _check(proxy: Proxy, target: httpx.URL) -> None:
         raise InvalidRequest(
             f"{proxy} is not the address of a proxy.", limit="http://, https:// or socks5:// and a host", remedy=remedy
         ) from None
-    if kind.scheme in ("socks5", "socks5h"):
-        try:
-            import socksio  # noqa: F401 - httpx imports it late, and its error names no proxy
-        except ImportError:
-            raise InvalidRequest(
-                f"{proxy} is a SOCKS proxy, which needs the package socksio.",
-                remedy=f"pip install 'httpx[socks]'. {remedy}",
-            ) from None
+    # httpx finds out late, and its error names no proxy.
+    if kind.scheme in ("socks5", "socks5h") and find_spec("socksio") is None:
+        raise InvalidRequest(
+            f"{proxy} is a SOCKS proxy, which needs the package socksio.",
+            remedy=f"pip install 'httpx[socks]'. {remedy}",
+        )
 
 
 def _is_loopback(host: str) -> bool:
@@ -144,7 +142,7 @@ def _covers(entry: str, host: str, port: int) -> bool:
     return bool(entry) and (host == entry or host.endswith(f".{entry}"))
 
 
-def _ip(host: str) -> Any:
+def _ip(host: str) -> IPv4Address | IPv6Address | None:
     try:
         address = ip_address(host)
     except ValueError:

@@ -44,6 +44,7 @@ def plain_column(values: Any, n: int, name: str) -> list[Any]:
         InvalidRequest: these are not n values.
     """
     column = plain(values)
+    given: Any
     if not isinstance(column, list):
         given = repr(column) if column is None or isinstance(column, bool | int | float) else type(column).__name__
         what = f"{name} gave {given} for {n} completions."

@@ -9,18 +9,31 @@ from pydantic import BeforeValidator, Field, WithJsonSchema, model_validator
 from memr_client.schemas.loose import (
     answers_as_texts,
     booleans_as_numbers,
+    number_as_text,
     numbers_as_booleans,
     numbers_as_texts,
     whole_numbers,
 )
-from memr_client.schemas.wire import Count, Finite, Matrix, Name, RequestId, ResponseModel, Row, Text, Whole, Wire
+from memr_client.schemas.wire import (
+    NUMBER_TOO,
+    Count,
+    Finite,
+    Matrix,
+    Name,
+    RequestId,
+    ResponseModel,
+    Row,
+    Text,
+    Whole,
+    Wire,
+)
 
 Outcomes = Annotated[
     list[Annotated[Finite, WithJsonSchema({"type": ["number", "boolean"]})]], BeforeValidator(booleans_as_numbers)
 ]
 """Finite numbers; true counts as 1, false as 0."""
 
-Id = Annotated[str, Field(strict=True), WithJsonSchema({"type": ["string", "integer"]})]
+Id = Annotated[str, Field(strict=True, json_schema_extra=NUMBER_TOO)]
 Ids = Annotated[list[Id], BeforeValidator(numbers_as_texts)]
 """Texts; an integer counts as its digits."""
 
@@ -46,7 +59,7 @@ class Embeddings(Wire):
 class RewardRequest(Wire):
     """`POST /reward`: n completions with their prompts and outcomes, one column per field."""
 
-    run_id: Name
+    run_id: Annotated[Name, BeforeValidator(number_as_text), Field(json_schema_extra=NUMBER_TOO)]
     prompts: list[Text]
     completions: list[Text]
     outcomes: Outcomes

@@ -44,17 +44,18 @@ def _check_name(text: str) -> str:
 
 Name = Annotated[
     str,
-    BeforeValidator(number_as_text),
     AfterValidator(_check_name),
-    WithJsonSchema({"type": ["string", "integer"], "pattern": f"^{NAME}$", "examples": ["gsm8k-qwen-seed0"]}),
+    Field(examples=["gsm8k-qwen-seed0"], json_schema_extra={"pattern": f"^{NAME}$"}),
 ]
 """A run's name: a letter or digit, then up to 127 letters, digits, dots, underscores or hyphens."""
 
+NUMBER_TOO = {"type": ["string", "integer"]}
+"""In JSON Schema: an integer counts as its digits."""
+
 RequestId = Annotated[
     str,
-    Field(pattern=r"^[\x20-\x7e]{1,128}$"),
+    Field(pattern=r"^[\x20-\x7e]{1,128}$", examples=["step-12-rank-0"], json_schema_extra=NUMBER_TOO),
     BeforeValidator(number_as_text),
-    WithJsonSchema({"type": ["string", "integer"], "pattern": r"^[\x20-\x7e]{1,128}$", "examples": ["step-12-rank-0"]}),
 ]
 """1 to 128 printable ASCII characters."""
 
@@ -105,7 +106,7 @@ def _in_words(error: ValidationError, model: type[BaseModel]) -> ValidationError
         elif one["type"] == "literal_error" and (near := nearest_choice(one["input"], one["ctx"]["expected"])):
             message += f". Did you mean {near!r}?"
         context = {name: value for name, value in one.get("ctx", {}).items() if name != "error"}
-        kind: Any = PydanticCustomError(one["type"], message, context)  # type: ignore[arg-type]
+        kind: Any = PydanticCustomError(one["type"], message, context)
         lines.append({"type": kind, "loc": one["loc"], "input": one["input"]})
     return ValidationError.from_exception_data(error.title, lines)
 
@@ -121,7 +122,10 @@ Part = Annotated[dict[str, Any], WithJsonSchema({"type": ["object", "string"]})]
 
 
 class Message(BaseModel):
-    """One chat message. Unknown keys are kept, because they belong to the prompt's identity."""
+    """One chat message. Unknown keys are kept, because they belong to the prompt's identity.
+
+    {"from": "human", "value": ...} is read as {"role": "user", "content": ...}, "gpt" as the role `assistant`.
+    """
 
     model_config = ConfigDict(extra="allow", frozen=True)
 

@@ -116,7 +116,7 @@ def _shown(given: Any) -> str:
         return "true" if given else "false"
     if isinstance(given, int | float):
         return f"{given:g}" if isinstance(given, float) else str(given)[:40]
-    kinds = {str: "a text", list: "a list", tuple: "a list", dict: "an object", bytes: "bytes"}
+    kinds: dict[type, str] = {str: "a text", list: "a list", tuple: "a list", dict: "an object", bytes: "bytes"}
     return kinds.get(type(given), f"a value of type {type(given).__name__}")
 
 
