@@ -51,25 +51,35 @@ class FirstSteps:
         said = [f"run {response.run_id!r}:"]
         if not self.paid:
             said.append(f"all rewards of the first {self.completions} completions are 0.")
-        if _no_success(response):
+        if self.largest <= config.success_threshold:
             said.append(self._on_threshold(config))
+        elif _no_success(response):
+            said.append("Completions succeeded, but the success memory holds none of them.")
         if not self.paid:
             said += self._on_config(config, response)
         said.append(f"client.explain({response.run_id!r}, position={response.position}, item=0) shows each part.")
         return " ".join(said)
 
     def _on_threshold(self, config: RunConfig) -> str:
-        high = config.success_threshold
         text = (
             f"No completion succeeded: the largest outcome is {self.largest:g}, and a success lies above "
-            f"success_threshold={high:g}. Without a success, exploit has nothing to compare with."
+            f"success_threshold={config.success_threshold:g}. Without a success, exploit has nothing to compare with."
         )
-        if self.largest > self.smallest or self.largest > 0:
+        if self.largest > min(self.smallest, 0):
             return f"{text} If such outcomes are successes, create the run with a lower success_threshold."
         return f"{text} Rewards begin after the first success; easier prompts bring it sooner."
 
     def _on_config(self, config: RunConfig, response: RewardResponse) -> list[str]:
         said = []
+        if not _no_success(response) and not any(response.support.success):
+            said.append("No completion had an earlier success to be compared with (support is 0).")
+        raw = {
+            name: [value for value in values.raw if value is not None] for name, values in response.components.items()
+        }
+        if equal := [name for name, values in raw.items() if values and not any(response.components[name].scaled)]:
+            said.append(
+                f"The window scales all values of {', '.join(equal)} to 0: they are equal or the lowest so far."
+            )
         if waiting := {name: left for name, left in response.warmup.items() if left > 0}:
             listed = ", ".join(f"{name} ({left} to go)" for name, left in waiting.items())
             said.append(f"Still in warm-up: {listed}; see explore_warmup_steps.")
