@@ -100,7 +100,7 @@ def _rebuild(
     return cls(detail, value=value, limit=limit, remedy=remedy, retry_after=retry, **extra)
 
 
-class InvalidRequest(ProblemError):
+class InvalidRequest(ProblemError, ValueError):
     """A field is wrong; nothing changed."""
 
     slug, title, status = "invalid-request", "Invalid request", 422

@@ -213,13 +213,13 @@ def test_what_is_not_an_object_is_422(raw):
     ("wrong", "where"),
     [
         ({"outcomes": ["1.0", 1.0]}, ["outcomes", 0]),
-        ({"outcomes": [True, 1.0]}, ["outcomes", 0]),
+        ({"outcomes": [None, 1.0]}, ["outcomes", 0]),
         ({"outcomes": [1.0]}, []),
         ({"step": 1.5}, ["step"]),
         ({"step": -1}, ["step"]),
         ({"step": 2**64 - 1}, ["step"]),
         ({"prompts": "secret"}, ["prompts"]),
-        ({"completions": ["secret", None]}, ["completions", 1, "str"]),
+        ({"completions": ["secret", None]}, ["completions", 1]),
         ({"run_id": "../etc"}, ["run_id"]),
         ({"request_id": "é"}, ["request_id"]),
         ({"mode": "test"}, ["mode"]),
@@ -245,7 +245,7 @@ def test_not_a_number_in_messagepack_is_422():
 
 
 def test_at_most_twenty_errors_are_listed_and_the_others_counted():
-    with pytest.raises(InvalidRequest, match="and 29 more") as refused:
+    with pytest.raises(InvalidRequest, match="29 more fields are wrong") as refused:
         decode(fields(30, outcomes=["x"] * 30))
     assert len(refused.value.document()["errors"]) == 20
 
@@ -305,7 +305,7 @@ def test_configs_are_read_in_the_same_way():
     assert decode({"k": 20, "reasoning_tags": ["<a>", "</a>"]}, MSGPACK, model=RunConfig).k == 20
     with pytest.raises(InvalidRequest) as refused:
         decode({"k": 0}, model=RunConfig)
-    assert (refused.value.value, refused.value.limit) == (0, {"ge": "1"})
+    assert (refused.value.value, refused.value.limit) == (0, "at least 1")
 
 
 def outcome(*args, **kwargs):

@@ -6,7 +6,8 @@ from typing import Annotated, Any
 
 from pydantic import ConfigDict, Field, model_validator
 
-from memr_client.schemas.wire import Finite, RequestId, ResponseModel, Wire
+from memr_client.schemas.reward import Outcomes
+from memr_client.schemas.wire import RequestId, ResponseModel, Wire
 
 
 class OpenRLHFRequest(Wire):
@@ -19,9 +20,9 @@ class OpenRLHFRequest(Wire):
     prompts: list[Annotated[str, Field(strict=True)]]
     """Prompt of each sample, rendered by the chat template."""
     labels: list[Any]
-    """Right answer of each sample: a text, a number, or `{"answer": ..., "split": ...}`. A sample whose split is
-    "test", "eval" or "validation" is scored and not remembered."""
-    outcomes: list[Finite] | None = None
+    """Right answer of each sample: a text, a number, or `{"answer": ..., "split": ...}`. A sample whose split is not
+    training ("train") is scored and not remembered."""
+    outcomes: Outcomes | None = None
     """An addition of memr: the outcome of each sample. Without it, the run's verifier compares with the labels."""
     request_id: RequestId | None = None
     """An addition of memr: a second request with the same id and body gets the stored response."""

@@ -146,7 +146,8 @@ class Keys:
             raise Unauthorized(
                 "This server does not know the API key." if presented else "This server needs an API key.",
                 limit="a key in the server's keys file",
-                remedy="Send it as `Authorization: Bearer KEY` or `X-API-Key: KEY`.",
+                remedy="Send it as `Authorization: Bearer KEY` or `X-API-Key: KEY`; in Python pass api_key=..., or set "
+                "MEMR_API_KEY.",
             )
         return found[0]
 
