@@ -23,7 +23,7 @@ from memr_client.errors import (
     UnknownRun,
     UnsupportedMedia,
 )
-from memr_client.schemas import OpenRLHFRequest, OpenRLHFResponse
+from memr_client.schemas import OpenRLHFRequest, OpenRLHFResponse, RunConfig
 from starlette.requests import ClientDisconnect
 
 from memr_service.app import openrlhf
@@ -110,10 +110,8 @@ async def _reward(run_id: str, body: OpenRLHFRequest, mode: Literal["train", "ev
     arrived = time.monotonic()
     config = (await context.service.runs.get(run_id)).config
     samples = openrlhf.read(body, config, mode)
-    outcomes = body.outcomes or []
-    if body.outcomes is None and config.verifier is not None:  # without a verifier, `read` has refused any sample
-        outcomes = await context.verifier_pool.outcomes(config.verifier, samples.completions, samples.answers)
-    reward_request = samples.request(run_id, outcomes, body.request_id)
+    judged = await _judged(run_id, body, config, samples, context)
+    reward_request = samples.request(run_id, judged.outcomes, body.request_id)
     while True:
         try:
             rewarded = await context.service.reward(reward_request, time.monotonic() + context.settings.deadline_s)
@@ -124,7 +122,25 @@ async def _reward(run_id: str, body: OpenRLHFRequest, mode: Literal["train", "ev
                 raise
             await asyncio.sleep(busy.retry_after or 1)
         else:
-            return openrlhf.response(samples, outcomes, rewarded, config).model_dump_json().encode()
+            return openrlhf.response(samples, judged, rewarded, config).model_dump_json().encode()
+
+
+async def _judged(
+    run_id: str, body: OpenRLHFRequest, config: RunConfig, samples: openrlhf.Samples, context: Context
+) -> openrlhf.Outcomes:
+    """The outcomes that were sent, or those of the run's verifier. OpenRLHF does not show which are missing."""
+    if body.outcomes is not None or config.verifier is None:  # without a verifier, `read` has refused any sample
+        return openrlhf.Outcomes(body.outcomes or [], [False] * len(body.outcomes or []))
+    seconds = context.settings.verifier_s
+    judged = await context.verifier_pool.outcomes(config.verifier, samples.completions, samples.answers, seconds)
+    if unjudged := sum(judged.unjudged):
+        context.metrics.count_unjudged(unjudged)
+        logger.warning(
+            "run %s: %d of %d completions were not judged by %r within %g s (MEMR_VERIFIER_S) or took too long, and "
+            "count as wrong",
+            *(run_id, unjudged, len(judged.outcomes), config.verifier, seconds),
+        )
+    return judged
 
 
 def _mark_retrieved(work: asyncio.Task[bytes]) -> None:
