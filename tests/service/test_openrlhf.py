@@ -8,7 +8,7 @@ import threading
 import pytest
 from memr_client.errors import Overloaded, Unavailable
 from memr_service.app import create_app
-from memr_service.app.openrlhf import Outcomes, VerifierPool
+from memr_service.app.openrlhf.verifier_pool import Outcomes, VerifierPool
 from memr_service.app.routes import openrlhf as route
 from memr_service.engine.service import Service
 from memr_service.settings import Settings

@@ -22,7 +22,8 @@ from memr_service.app.forward import Forward
 from memr_service.app.lifecycle import Admit, Lifecycle
 from memr_service.app.metrics import Metrics
 from memr_service.app.openapi import describe
-from memr_service.app.openrlhf import AbandonedRequests, VerifierPool
+from memr_service.app.openrlhf import AbandonedRequests
+from memr_service.app.openrlhf.verifier_pool import VerifierPool
 from memr_service.app.problems import as_problem, problem_response
 from memr_service.app.readiness import Readiness
 from memr_service.app.routes import ROUTERS

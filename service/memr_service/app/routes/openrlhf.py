@@ -31,6 +31,7 @@ from memr_service.app.body import parse
 from memr_service.app.context import Context, InContext, RunId
 from memr_service.app.disconnect import unless_disconnected
 from memr_service.app.openapi import COMMON, body_of, problems
+from memr_service.app.openrlhf.verifier_pool import Outcomes
 from memr_service.engine.barriers import HeldElsewhere
 
 router = APIRouter(tags=["reward"])
@@ -127,10 +128,10 @@ async def _reward(run_id: str, body: OpenRLHFRequest, mode: Literal["train", "ev
 
 async def _judged(
     run_id: str, body: OpenRLHFRequest, config: RunConfig, samples: openrlhf.Samples, context: Context
-) -> openrlhf.Outcomes:
+) -> Outcomes:
     """The outcomes that were sent, or those of the run's verifier. OpenRLHF does not show which are missing."""
     if body.outcomes is not None or config.verifier is None:  # without a verifier, `read` has refused any sample
-        return openrlhf.Outcomes(body.outcomes or [], [False] * len(body.outcomes or []))
+        return Outcomes(body.outcomes or [], [False] * len(body.outcomes or []))
     seconds = context.settings.verifier_s
     judged = await context.verifier_pool.outcomes(config.verifier, samples.completions, samples.answers, seconds)
     if unjudged := sum(judged.unjudged):
