@@ -126,7 +126,7 @@ def test_a_label_is_a_text_a_number_a_list_of_one_or_an_answer_with_its_split(cl
     assert state(client)["position"] == 1
 
 
-@pytest.mark.parametrize("split", ["eval", "test", "validation"])
+@pytest.mark.parametrize("split", ["eval", "test", "validation", "Dev", " test_easy"])
 def test_samples_of_other_splits_are_read_and_not_remembered(client, split):
     ask(client, body("12", "13"))
     before = state(client)
@@ -155,6 +155,22 @@ def test_nul_bytes_in_a_query_and_a_label_are_characters_like_others(client, tex
     assert ask(client, body(text, label="12"))["scores"] == [float("12" in text)]
 
 
+@pytest.mark.parametrize("verifier", ["exact", "numeric"])
+def test_half_a_surrogate_pair_in_a_query_or_a_label_is_read_with_a_warning(client, caplog, verifier):
+    client.put("/runs/broken", json=CONFIG | {"verifier": verifier})
+    sent = body("12", "12", "12")
+    sent["query"][1] += " \ud83d"
+    sent["labels"][2] = {"answer": "12", "note": "\udc00"}
+    with caplog.at_level(logging.WARNING, "memr"):
+        raw = json.dumps(sent)  # as aiohttp writes it: an escape, which UTF-8 could not carry
+        answer = client.post("/openrlhf/broken", content=raw, headers={"Content-Type": "application/json"}).json()
+    assert answer["scores"] == [1.0, float(verifier == "numeric"), 1.0]
+    (warning,) = answer["warnings"]
+    assert "query[1]" in warning
+    assert "labels[2].note" in warning
+    assert warning in caplog.text
+
+
 def test_what_is_not_judged_in_time_counts_as_wrong_and_is_said(client, caplog, monkeypatch):
     async def late(pool, verifier, completions, answers, seconds):
         assert seconds == 30
@@ -165,10 +181,23 @@ def test_what_is_not_judged_in_time_counts_as_wrong_and_is_said(client, caplog, 
         answer = ask(client, body("12", "13", "14"))
     assert answer["extra_logs"]["unjudged"] == [0, 0, 1]
     assert answer["scores"] == [1, 0, 0]
-    assert "1 of 3 completions" in caplog.text
-    assert "MEMR_VERIFIER_S" in caplog.text
+    (warning,) = answer["warnings"]
+    assert "1 of 3 completions" in warning
+    assert "query[2]" in warning
+    assert "MEMR_VERIFIER_S" in warning
+    assert warning in caplog.text
     assert "memr_unjudged_completions_total 1.0" in client.get("/metrics").text
     assert state(client)["memory"]["failure"]["completions"] == 2
+
+
+def test_an_unknown_split_is_read_logged_and_not_remembered(client, caplog):
+    for _ in range(2):
+        answer = ask(client, body("It is 12", label={"answer": "12", "split": "aime-of-this-day"}))
+    assert answer["extra_logs"]["split_unknown"] == [1.0]
+    assert state(client)["position"] == 0
+    (said,) = [text for text in caplog.messages if "aime-of-this-day" in text]
+    assert "neither training" in said
+    assert ask(client, body("It is 12"))["extra_logs"]["split_unknown"] == [0.0]
 
 
 def test_a_caller_may_send_outcomes(client):
@@ -222,7 +251,6 @@ REFUSED = [
     (422, CONFIG, body("12", label=["12", "13"]), "Choose one"),
     (422, CONFIG, body("12", label={"target": "12"}), "--data.label_key"),
     (422, CONFIG, body("12", label="twelve"), "label"),
-    (422, CONFIG, body("12", label={"answer": "12", "split": "dev"}), "'test'"),
     (422, CONFIG, body("12", "12") | {"labels": ["12", {"answer": "12", "split": "test"}]}, "two requests"),
     (422, CONFIG, body("12") | {"labels": []}, "errors"),
     (422, CONFIG, body("12", outcomes=[1, 0]), "errors"),
@@ -252,6 +280,14 @@ def test_a_refusal_is_in_the_log_because_openrlhf_shows_none(client, caplog):
     assert "--data.label_key" in caplog.text
     assert "There is no run 'nobody'" in caplog.text
     assert "secret" not in caplog.text
+
+
+def test_half_a_surrogate_pair_is_named_in_the_response_and_in_the_log(client, caplog):
+    with caplog.at_level(logging.WARNING, "memr"):
+        answer = client.post("/openrlhf/run", content=json.dumps(body("It is 12 \ud83d", "13"))).json()
+    assert answer["scores"] == [1, 0]
+    assert "query[0]:" in answer["warnings"][0]
+    assert "query[0]:" in caplog.text
 
 
 def test_an_unknown_run_is_404_and_not_created(client):

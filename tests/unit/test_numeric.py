@@ -184,6 +184,7 @@ def test_the_whole_expression_is_judged_or_none_of_it(label, said, verdict):
         (r"\boxed{\boxed{18}}", 18),
         (r"\begin{align}x &= 18\end{align}", 18),
         ("| total | 18 |", 18),
+        ("18<|im_end|> and", 18),
         ("|-6|", None),
         ("(3)!", None),
         (r"\frac{\boxed{3}}{4}", Fraction(3, 4)),

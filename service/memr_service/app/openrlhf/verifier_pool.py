@@ -32,6 +32,8 @@ QUICK_S = 0.5
 """Seconds of processor time for the first try."""
 KNOWN = 16_384
 """Verdicts that are kept for equal completions."""
+MOST_NAMED = 5
+"""Completions that one warning names."""
 IN_PLACE = 64
 """Completions that are compared on the event loop; more are compared in a thread."""
 
@@ -58,6 +60,22 @@ class Outcomes:
     """1.0 if a completion is right, otherwise 0.0 (n)."""
     unjudged: list[bool]
     """Whether a completion counts as wrong because it was not judged in time (n)."""
+
+    def warning(self, seconds: float) -> str | None:
+        """What the caller should know: which completions were not judged. None if all were.
+
+        Args:
+            seconds: the time for all of them.
+        """
+        late = [f"query[{item}]" for item, is_late in enumerate(self.unjudged) if is_late]
+        if not late:
+            return None
+        more = f" and {len(late) - MOST_NAMED} more" if len(late) > MOST_NAMED else ""
+        return (
+            f"{len(late)} of {len(self.unjudged)} completions count as wrong because they were not judged in time: "
+            f"{', '.join(late[:MOST_NAMED])}{more}. The verifier has {LIMIT_S:g} s for each, and {seconds:g} s for all "
+            "of a request (MEMR_VERIFIER_S)."
+        )
 
 
 @dataclass(eq=False)

@@ -7,6 +7,7 @@ import contextlib
 import hashlib
 import logging
 import time
+from collections.abc import Sequence
 from typing import Annotated, Literal
 
 import orjson
@@ -14,6 +15,7 @@ from fastapi import APIRouter, Query, Request, Response
 from memr_client.errors import (
     Conflict,
     DeadlineExceeded,
+    EncoderUnusable,
     MalformedBody,
     Overloaded,
     ProblemError,
@@ -57,6 +59,7 @@ Mode = Annotated[Literal["train", "eval"], Query(description="`eval` does not ch
         UnsupportedMedia,
         Overloaded,
         DeadlineExceeded,
+        EncoderUnusable,
         StoreFull,
     ),
     openapi_extra=body_of("OpenRLHFRequest"),
@@ -96,7 +99,7 @@ async def _respond(
     digest = hashlib.sha256(orjson.dumps([run_id, mode, body.model_dump()], option=orjson.OPT_SORT_KEYS)).digest()
     work = context.abandoned.take(digest)
     if work is None:
-        work = asyncio.create_task(_reward(run_id, body, mode, context))
+        work = asyncio.create_task(_reward(run_id, body, mode, context, request.state.warnings))
         work.add_done_callback(_mark_retrieved)
     try:
         content = await unless_disconnected(request, work)
@@ -106,16 +109,29 @@ async def _respond(
     return Response(content, media_type="application/json")
 
 
-async def _reward(run_id: str, body: OpenRLHFRequest, mode: Literal["train", "eval"], context: Context) -> bytes:
-    """The response's JSON."""
+async def _reward(
+    run_id: str, body: OpenRLHFRequest, mode: Literal["train", "eval"], context: Context, warnings: Sequence[str]
+) -> bytes:
+    """The response's JSON. OpenRLHF does not show warnings, so the log has them too.
+
+    Args:
+        warnings: about the body.
+    """
+    for warning in warnings:
+        logger.warning("OpenRLHF's request to run %s: %s", run_id, warning)
     arrived = time.monotonic()
     config = (await context.service.runs.get(run_id)).config
     samples = openrlhf.read(body, config, mode)
-    judged = await _judged(run_id, body, config, samples, context)
+    judged = await _judged(body, config, samples, context)
+    if late := judged.warning(context.settings.verifier_s):
+        context.metrics.count_unjudged(sum(judged.unjudged))
+        logger.warning("OpenRLHF's request to run %s: %s", run_id, late)
+        warnings = [*warnings, late]
     reward_request = samples.request(run_id, judged.outcomes, body.request_id)
     while True:
         try:
-            rewarded = await context.service.reward(reward_request, time.monotonic() + context.settings.deadline_s)
+            deadline = time.monotonic() + context.settings.deadline_s
+            rewarded = await context.service.reward(reward_request, deadline, 0.0, warnings)
         except HeldElsewhere:
             raise
         except (Overloaded, Unavailable) as busy:
@@ -126,22 +142,12 @@ async def _reward(run_id: str, body: OpenRLHFRequest, mode: Literal["train", "ev
             return openrlhf.response(samples, judged, rewarded, config).model_dump_json().encode()
 
 
-async def _judged(
-    run_id: str, body: OpenRLHFRequest, config: RunConfig, samples: openrlhf.Samples, context: Context
-) -> Outcomes:
-    """The outcomes that were sent, or those of the run's verifier. OpenRLHF does not show which are missing."""
+async def _judged(body: OpenRLHFRequest, config: RunConfig, samples: openrlhf.Samples, context: Context) -> Outcomes:
+    """The outcomes that were sent, or those of the run's verifier."""
     if body.outcomes is not None or config.verifier is None:  # without a verifier, `read` has refused any sample
         return Outcomes(body.outcomes or [], [False] * len(body.outcomes or []))
     seconds = context.settings.verifier_s
-    judged = await context.verifier_pool.outcomes(config.verifier, samples.completions, samples.answers, seconds)
-    if unjudged := sum(judged.unjudged):
-        context.metrics.count_unjudged(unjudged)
-        logger.warning(
-            "run %s: %d of %d completions were not judged by %r within %g s (MEMR_VERIFIER_S) or took too long, and "
-            "count as wrong",
-            *(run_id, unjudged, len(judged.outcomes), config.verifier, seconds),
-        )
-    return judged
+    return await context.verifier_pool.outcomes(config.verifier, samples.completions, samples.answers, seconds)
 
 
 def _mark_retrieved(work: asyncio.Task[bytes]) -> None:

@@ -76,7 +76,8 @@ _TOKEN = re.compile(
     """,
     re.VERBOSE,
 )
-_TAG = re.compile(r"</?[A-Za-z][^<>\n]{0,80}>")
+_TAG = re.compile(r"</?[A-Za-z][^<>\n]{0,80}>|<[|｜][^<>\n]{1,40}[|｜]>")
+"""<b>, </answer>, and special tokens of a chat template."""
 _OPEN, _CLOSE = "([{", ")]}"
 _ENDS = re.compile(rf"[^\W_]|[)\]}}°%{BOX}]")
 _ENDS_A_SENTENCE = re.compile(r"""\s*\Z|["'”*]|\s+[^-+*/^=<>),;×÷\da-z\s]""")
