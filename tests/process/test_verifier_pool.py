@@ -5,7 +5,7 @@ import time
 
 import pytest
 from memr_client.errors import InvalidRequest
-from memr_service.app.openrlhf import math_process, verifier_pool
+from memr_service.app.openrlhf import verifier_pool
 from memr_service.app.openrlhf.verifier_pool import VerifierPool
 
 HANGS = "$9^{9^{9}}!$"
@@ -55,7 +55,6 @@ def test_processes_are_used_again_and_are_few():
 def test_a_verification_that_hangs_is_not_judged_and_delays_no_other(monkeypatch):
     monkeypatch.setattr(verifier_pool, "LIMIT_S", 0.2)
     monkeypatch.setattr(verifier_pool, "QUICK_S", 0.1)
-    monkeypatch.setattr(math_process, "LEAST_S", 1.0)
 
     async def scenario(one):
         await outcomes(one, "math", ["1"], ["1"])  # so that a process is already running

@@ -1,9 +1,12 @@
-"""`MathProcess`: a process that verifies mathematics, because a verification may hang and then has to be killed."""
+"""`MathProcess`: a process that verifies mathematics, apart from the server because a verification may hang."""
 
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
+import os
+import signal
 import sys
 from asyncio.subprocess import DEVNULL, PIPE, Process
 
@@ -12,10 +15,8 @@ from memr_service.verifiers.math_worker import Verdict
 
 START_S = 60.0
 """Seconds in which a process must be ready."""
-PATIENCE = 3.0
-"""A process is killed after this many times its limit of processor time: a busy machine makes it wait."""
-LEAST_S = 2.5
-"""But not sooner than after this many seconds."""
+PATIENCE_S = 15.0
+"""Seconds beyond its limit of processor time after which a process that still does not answer is killed."""
 
 
 class MathProcess:
@@ -32,7 +33,9 @@ class MathProcess:
             OSError: it cannot be started.
         """
         command = (sys.executable, "-m", math_worker.__name__)
-        process = await asyncio.create_subprocess_exec(*command, stdin=PIPE, stdout=PIPE, stderr=DEVNULL)
+        process = await asyncio.create_subprocess_exec(
+            *command, stdin=PIPE, stdout=PIPE, stderr=DEVNULL, start_new_session=True
+        )
         started = cls(process)
         try:
             await asyncio.wait_for(started._line(), START_S)
@@ -52,7 +55,7 @@ class MathProcess:
     async def judge(self, completion: str, answer: str, seconds: float) -> Verdict:
         """The verdict on a completion. A process that hangs or dies is stopped, and the completion is unjudged."""
         try:
-            return await asyncio.wait_for(self._ask([completion, answer, seconds]), max(PATIENCE * seconds, LEAST_S))
+            return await asyncio.wait_for(self._ask([completion, answer, seconds]), seconds + PATIENCE_S)
         except (asyncio.TimeoutError, ConnectionError, EOFError, ValueError):
             await self.stop()
             return "unjudged"
@@ -61,9 +64,9 @@ class MathProcess:
             raise
 
     async def stop(self) -> None:
-        """End the process."""
-        if self.is_alive:
-            self._process.kill()
+        """End the process and its child."""
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(self._process.pid, signal.SIGKILL)
         await self._process.communicate()
 
     async def _ask(self, question: list[str | float]) -> Verdict:

@@ -28,7 +28,7 @@ PROCESSES = 4
 """Most processes."""
 SLOW_PROCESSES = 3
 """Most processes that try a completion again. The others remain for first tries."""
-QUICK_S = 0.5
+QUICK_S = 0.3
 """Seconds of processor time for the first try."""
 KNOWN = 16_384
 """Verdicts that are kept for equal completions."""
