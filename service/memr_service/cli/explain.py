@@ -5,12 +5,12 @@ from __future__ import annotations
 from typing import Annotated, Any
 
 import typer
-from memr_client import RewardClient
 from memr_client.schemas import ComponentTerm, Explanation, MemoryRead
 from rich.table import Table
 from rich.text import Text
 
-from memr_service.cli.options import DEFAULT_URL, ApiKey, RunName, Url
+from memr_service.cli.options import DEFAULT_URL, ApiKey, RunName, Url, connect
+from memr_service.cli.sheet import Sheet
 from memr_service.cli.terminal import out, say
 
 SHOWN_CHARS = 160
@@ -48,7 +48,7 @@ def explain(
     texts = {"prompt": prompt, "completion": completion, "prompt_id": prompt_id}
     given = {**texts, "position": position, "item": item, "serial": serial}
     fields: dict[str, Any] = {name: value for name, value in given.items() if value is not None}
-    with RewardClient(url, api_key=api_key, retries=0) as client:
+    with connect(url, api_key) as client:
         found = client.explain(run, outcome=outcome, neighbours=neighbours, **fields)
     if as_json:
         print(found.model_dump_json(indent=2))
@@ -59,18 +59,17 @@ def explain(
         out.print(_neighbours(memory, reading))
 
 
-def _terms(found: Explanation) -> Table:
-    shown = Table("component")
-    for heading in ("raw", "window", "scaled", "weight", "adds"):
-        shown.add_column(heading, justify="right")
-    shown.add_column("guards")
+def _terms(found: Explanation) -> Sheet:
+    shown = Sheet("component")
+    shown.block("raw", "window", "scaled", "weight", "adds")
+    shown.block("guards", figures=False)
     for name, one in found.components.items():
         remaining = found.warmup.get(name, 0)
         guards = ", ".join(one.rejected) or (f"warms up: {remaining} to go" if remaining else "")
         numbers = [_number(one.raw), _window(one), f"{one.scaled:.4f}", f"{one.weight:g}", f"{one.contribution:.4f}"]
-        shown.add_row(name, *numbers, guards)
+        shown.row(name, numbers, [guards])
     if found.held_to_spread:
-        shown.add_row("max_spread", "", "", "", "", f"{-found.held_to_spread:.4f}", "")
+        shown.row("max_spread", ["", "", "", "", f"{-found.held_to_spread:.4f}"], [""])
     return shown
 
 
@@ -80,7 +79,7 @@ def _neighbours(memory: str, reading: MemoryRead) -> Table:
     distance = "" if reading.centroid_distance is None else f", distance to their mean {reading.centroid_distance:.4f}"
     shown = Table(title=f"{memory} memory: {read}{distance}", title_justify="left")
     for heading in ("cosine", "outcome", "step", "count"):
-        shown.add_column(heading, justify="right")
+        shown.add_column(heading, justify="right", no_wrap=True)
     shown.add_column("prompt")
     shown.add_column("completion")
     for one in reading.neighbours:

@@ -12,13 +12,12 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import typer
-from memr_client import RewardClient
 from memr_client.errors import InvalidRequest, UnknownRun
-from memr_client.schemas import Quantity, ReplayProgress, ReplayResult, RunConfig, Scored
-from rich.table import Table
+from memr_client.schemas import Quantity, ReplayProgress, ReplayResult, RunConfig
 
 from memr_service.cli import figures
-from memr_service.cli.options import DEFAULT_URL, ApiKey, RunName, Url
+from memr_service.cli.options import DEFAULT_URL, ApiKey, RunName, Url, connect
+from memr_service.cli.sheet import Sheet
 from memr_service.cli.terminal import out, progress, say
 
 StoreFolder = Annotated[
@@ -97,22 +96,22 @@ def verify(run: RunName, data: StoreFolder = None, url: Url = DEFAULT_URL, api_k
     raise typer.Exit(1)
 
 
-def table(result: ReplayResult, labels: Sequence[str]) -> Table:
+def table(result: ReplayResult, labels: Sequence[str]) -> Sheet:
     """One line for the recorded rewards and one for each setting."""
-    shown = Table("setting", title=f"{result.run_id}: {result.completions:,} completions, {result.groups:,} groups")
+    shown = Sheet("setting", title=f"{result.run_id}: {result.completions:,} completions, {result.groups:,} groups")
     scored = [result.recorded, *(one.scored for one in result.settings)]
     components = list(dict.fromkeys(name for one in scored for name in one.raw))
-    for heading in ("r", "r in\ngroups", "reward\nmean", "sd", "AUC"):
-        shown.add_column(heading, justify="right")
+    shown.block("r", "r in\ngroups", "reward\nmean", "sd", "AUC")
     for name in components:
-        for heading in (f"{name}\nraw", "sd", "AUC"):
-            shown.add_column(heading, justify="right")
-    for heading in ("rejected", "s"):
-        shown.add_column(heading, justify="right")
-    shown.add_row("as recorded", "", "", *_cells(result.recorded, components), "")
+        shown.block(f"{name}\nraw", "sd", "AUC")
+    shown.block("rejected", "s")
+    rows = [("as recorded", result.recorded, ["", ""], "")]
     for label, one in zip(labels, result.settings, strict=True):
         correlations = [_number(one.correlation), _number(one.correlation_in_groups)]
-        shown.add_row(label, *correlations, *_cells(one.scored, components), f"{one.seconds:.1f}")
+        rows.append((label, one.scored, correlations, f"{one.seconds:.1f}"))
+    for label, of, correlations, seconds in rows:
+        parts = [_quantity(of.raw.get(name)) for name in components]
+        shown.row(label, correlations + _quantity(of.reward), *parts, [f"{of.rejected_share:.1%}", seconds])
     shown.caption = (
         "r: correlation with the recorded rewards; r in groups: the same after each group's mean is subtracted. AUC: "
         "how often a right completion has a higher value than a wrong one of its group "
@@ -155,7 +154,7 @@ def _replayed(run_id: str, settings: Settings, data: Path | None, url: str, api_
 
         if data is not None:
             return _from_folder(data, run_id, [RunConfig(**one) for one in settings], advance)
-        with RewardClient(url, api_key=api_key, retries=0) as client:
+        with connect(url, api_key) as client:
             return client.replay(run_id, settings, advance)
 
 
@@ -188,13 +187,6 @@ def _from_folder(
             if line.result is not None:
                 return line.result
     raise AssertionError("a replay's last line is its result")
-
-
-def _cells(scored: Scored, components: Sequence[str]) -> list[str]:
-    cells = _quantity(scored.reward)
-    for name in components:
-        cells += _quantity(scored.raw.get(name))
-    return [*cells, f"{scored.rejected_share:.1%}"]
 
 
 def _quantity(one: Quantity | None) -> list[str]:

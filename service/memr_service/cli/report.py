@@ -7,12 +7,11 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
-from memr_client import RewardClient
 from memr_client.errors import InvalidRequest
 from memr_client.schemas import Audit, Audits, HistoryRow, Provenance
 
 from memr_service.cli import figures, history
-from memr_service.cli.options import DEFAULT_URL, ApiKey, RunName, Url
+from memr_service.cli.options import DEFAULT_URL, ApiKey, RunName, Url, connect
 from memr_service.cli.terminal import progress, say
 
 AUDITED_POSITIONS = 16
@@ -35,7 +34,7 @@ def report(
     memr report gsm8k-seed0 --dir reports --url http://gpu-box:8000
     ```
     """
-    with RewardClient(url, api_key=api_key, retries=0) as client, progress() as bar:
+    with connect(url, api_key) as client, progress() as bar:
         rows = list(history.steps(client, run))
         if not rows:
             raise InvalidRequest(f"run {run!r} has no steps yet.", value=run, remedy="Wait until it has some.")

@@ -13,7 +13,7 @@ from memr_client import RewardClient
 from memr_client.errors import BadResponse, DeadlineExceeded, Overloaded, ServiceUnreachable, Unavailable, UnknownRun
 from memr_client.schemas import HistoryRow
 
-from memr_service.cli.options import DEFAULT_URL, ApiKey, RunName, Url
+from memr_service.cli.options import DEFAULT_URL, ApiKey, RunName, Url, connect
 from memr_service.cli.sinks import RunPosition, Sink, SinkKind, open_sink
 from memr_service.cli.tail import Say, Tail
 from memr_service.cli.terminal import remark
@@ -71,7 +71,7 @@ def watch(
     memr watch gsm8k-seed0 --once
     ```
     """
-    client = RewardClient(url, api_key=api_key, retries=0)
+    client = connect(url, api_key)
     with suppress(KeyboardInterrupt), client, closing(open_sink(to, folder, run)) as sink:
         follow(client, run, sink, every, once=once, from_now=from_now, say=remark)
 
