@@ -10,7 +10,7 @@ from memr_client.schemas import Calibration, Proposal, Sides
 
 from memr_service.cli.options import DEFAULT_URL, ApiKey, RunName, Url, connect
 from memr_service.cli.sheet import Sheet
-from memr_service.cli.terminal import out
+from memr_service.cli.terminal import out, say_json
 
 HOW_TO_READ = """\
 How to read the table. A limit is computed from a quantile of this run's own completions, mostly of right ones, because
@@ -43,14 +43,14 @@ def calibrate(
     with connect(url, api_key) as client:
         found = client.calibrate(run)
     if as_json:
-        print(found.model_dump_json(indent=2))
+        say_json(found.model_dump_json(indent=2))
         return
     out.print(table(found))
     out.print(HOW_TO_READ, highlight=False, markup=False)
     for proposal in found.proposals:
         out.print(f"- {_name(proposal)}: {proposal.why}", highlight=False, markup=False)
     out.print("\nFor the config of another run:", highlight=False)
-    print(json.dumps(found.config, indent=2))
+    say_json(json.dumps(found.config, indent=2, ensure_ascii=False))
 
 
 def table(found: Calibration) -> Sheet:

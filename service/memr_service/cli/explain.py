@@ -11,7 +11,7 @@ from rich.text import Text
 
 from memr_service.cli.options import DEFAULT_URL, ApiKey, RunName, Url, connect
 from memr_service.cli.sheet import Sheet
-from memr_service.cli.terminal import out, say
+from memr_service.cli.terminal import out, say, say_json
 
 SHOWN_CHARS = 160
 
@@ -51,7 +51,7 @@ def explain(
     with connect(url, api_key) as client:
         found = client.explain(run, outcome=outcome, neighbours=neighbours, **fields)
     if as_json:
-        print(found.model_dump_json(indent=2))
+        say_json(found.model_dump_json(indent=2))
         return
     say(f"reward {found.reward:.4f} (outcome {found.outcome:g}) after record {found.position} of {found.run_id}")
     out.print(_terms(found))

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+from codecs import BOM_UTF8
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -10,7 +12,8 @@ import typer
 from memr_client import RewardClient
 from memr_client.errors import InvalidRequest
 
-from memr_service.settings import Settings
+from memr_service.run.presets import PRESETS
+from memr_service.settings import Settings, did_you_mean
 
 DEFAULT_URL = "http://127.0.0.1:8000"
 
@@ -48,6 +51,58 @@ def home(path: Path | None) -> Path | None:
         raise InvalidRequest(
             f"{path} cannot be found: {error}", value=str(path), remedy="Write it without ~."
         ) from None
+
+
+def require_folder(path: Path) -> None:
+    """Check, before the work begins, that a file can be written to its folder.
+
+    Raises:
+        InvalidRequest: the folder does not exist, or the path is a folder itself.
+    """
+    if not path.parent.is_dir():
+        raise InvalidRequest(f"the folder {path.parent} does not exist.", value=str(path), remedy="Create it first.")
+    if path.is_dir():
+        raise InvalidRequest(f"{path} is a folder.", value=str(path), remedy="Give a file's name.")
+
+
+def known_preset(name: str) -> str:
+    """The preset's name.
+
+    Raises:
+        InvalidRequest: there is no such preset.
+    """
+    if name not in PRESETS:
+        raise InvalidRequest(
+            f"there is no preset {name!r}.",
+            value=name,
+            limit=list(PRESETS),
+            remedy=f"Choose one of these.{did_you_mean(name, PRESETS)}",
+        )
+    return name
+
+
+def listed_presets(names: str) -> list[str]:
+    """The presets of a list with commas.
+
+    Raises:
+        InvalidRequest: one of them does not exist.
+    """
+    return [known_preset(name.strip()) for name in names.split(",") if name.strip()]
+
+
+def read_json(path: Path, example: str) -> Any:
+    """What a JSON file holds.
+
+    Raises:
+        InvalidRequest: it cannot be read.
+    """
+    try:
+        return json.loads(path.read_bytes().removeprefix(BOM_UTF8))
+    except (OSError, ValueError, RecursionError) as error:
+        reason = error.strerror if isinstance(error, OSError) else f"it is not JSON: {error}"
+        raise InvalidRequest(
+            f"cannot read {path}: {reason}.", value=str(path), remedy=f"Give a JSON file that holds {example}."
+        ) from error
 
 
 def connect(url: str, api_key: str | None) -> RewardClient:

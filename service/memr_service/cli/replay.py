@@ -16,13 +16,23 @@ from memr_client.errors import InvalidRequest, UnknownRun
 from memr_client.schemas import Quantity, ReplayProgress, ReplayResult, RunConfig
 
 from memr_service.cli import figures
-from memr_service.cli.options import DEFAULT_URL, ApiKey, RunName, Url, connect
+from memr_service.cli.options import (
+    DEFAULT_URL,
+    ApiKey,
+    RunName,
+    Url,
+    connect,
+    home,
+    listed_presets,
+    read_json,
+    require_folder,
+)
 from memr_service.cli.sheet import Sheet
-from memr_service.cli.terminal import out, progress, say
+from memr_service.cli.terminal import out, progress, say, say_json
 
 StoreFolder = Annotated[
     Path | None,
-    typer.Option(help="Read the run from this store's folder instead of a server.", show_default=False),
+    typer.Option(help="Read the run from this store's folder instead of a server.", show_default=False, callback=home),
 ]
 Settings = Sequence[dict[str, Any]]
 
@@ -36,9 +46,10 @@ def replay(
         str, typer.Option(help="Presets, separated by commas, that unset fields come from instead of the run's config.")
     ] = "",
     config: Annotated[
-        Path | None, typer.Option(help="JSON file with other RunConfig fields: one object, or a list of them.")
+        Path | None,
+        typer.Option(help="JSON file with other RunConfig fields: one object, or a list of them.", callback=home),
     ] = None,
-    figure: Annotated[Path | None, typer.Option(help="Draw the comparison into this PNG file.")] = None,
+    figure: Annotated[Path | None, typer.Option(help="Draw the comparison into this PNG file.", callback=home)] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print the whole result as JSON.")] = False,
     data: StoreFolder = None,
     url: Url = DEFAULT_URL,
@@ -59,10 +70,12 @@ def replay(
     ```
     """
     settings = _settings(k, preset, config)
+    if figure is not None:
+        require_folder(figure)
     result = _replayed(run, settings, data, url, api_key)
     labels = [_label(one) for one in settings]
     if as_json:
-        print(result.model_dump_json(indent=2))
+        say_json(result.model_dump_json(indent=2))
     else:
         out.print(table(result, labels))
     if figure is not None:
@@ -126,17 +139,22 @@ def _settings(k: str, preset: str, config: Path | None) -> Settings:
     Raises:
         InvalidRequest: the file cannot be read, or a K is not a number.
     """
+    example = '{"window": 50}, or a list of such objects'
+    fields = {} if config is None else read_json(config, example)
+    each = fields if isinstance(fields, list) else [fields]
+    if not each or not all(isinstance(one, dict) for one in each):
+        raise InvalidRequest(f"{config} has no settings.", value=str(config), remedy=f"Write {example}.")
     try:
-        fields = [{}] if config is None else json.loads(config.read_bytes())
         ks = [{"k": int(one)} for one in k.split(",")] if k else [{}]
-    except (OSError, ValueError) as error:
+    except ValueError:
         raise InvalidRequest(
-            f"cannot read the settings: {error}",
-            remedy='Give --k as numbers (1,5,20) and --config as a file such as {"window": 50}.',
+            f"--k {k} is not a list of numbers.",
+            value=k,
+            limit="numbers, separated by commas",
+            remedy="Give --k 1,5,20.",
         ) from None
-    presets = [{"preset": one.strip()} for one in preset.split(",")] if preset else [{}]
-    given = fields if isinstance(fields, list) else [fields]
-    return [{**a, **b, **c} for a, b, c in product(given, presets, ks)]
+    presets = [{"preset": one} for one in listed_presets(preset)] or [{}]
+    return [{**a, **b, **c} for a, b, c in product(each, presets, ks)]
 
 
 def _label(setting: dict[str, Any]) -> str:

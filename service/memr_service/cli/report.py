@@ -11,7 +11,7 @@ from memr_client.errors import InvalidRequest
 from memr_client.schemas import Audit, Audits, HistoryRow, Provenance
 
 from memr_service.cli import figures, history
-from memr_service.cli.options import DEFAULT_URL, ApiKey, RunName, Url, connect
+from memr_service.cli.options import DEFAULT_URL, ApiKey, RunName, Url, connect, home
 from memr_service.cli.terminal import progress, say
 
 AUDITED_POSITIONS = 16
@@ -21,7 +21,9 @@ MARKS = {"alarm": "**ALARM**", "warn": "warn", "ok": "ok", "unknown": "-"}
 
 def report(
     run: RunName,
-    folder: Annotated[Path, typer.Option("--dir", help="Folder for RUN.md and its figures.")] = Path("memr-report"),
+    folder: Annotated[Path, typer.Option("--dir", help="Folder for RUN.md and its figures.", callback=home)] = Path(
+        "memr-report"
+    ),
     url: Url = DEFAULT_URL,
     api_key: ApiKey = None,
 ) -> None:

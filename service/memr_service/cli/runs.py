@@ -10,9 +10,9 @@ import typer
 from memr_client.schemas import RunInfo
 
 from memr_service.cli import checkpoints, history
-from memr_service.cli.options import DEFAULT_URL, ApiKey, RunName, Url, connect
+from memr_service.cli.options import DEFAULT_URL, ApiKey, RunName, Url, connect, home, require_folder
 from memr_service.cli.sheet import Sheet
-from memr_service.cli.terminal import minute, out, say
+from memr_service.cli.terminal import minute, out, say, say_json
 
 app = typer.Typer(name="runs", no_args_is_help=True, help="Manage the runs of a server.")
 app.add_typer(checkpoints.app, name="checkpoint")
@@ -84,7 +84,7 @@ def delete(
 @app.command()
 def export(
     run: RunName,
-    file: Annotated[Path, typer.Argument(help="The file to write.", metavar="FILE")],
+    file: Annotated[Path, typer.Argument(help="The file to write.", metavar="FILE", callback=home)],
     url: Url = DEFAULT_URL,
     api_key: ApiKey = None,
 ) -> None:
@@ -94,6 +94,7 @@ def export(
     memr runs export gsm8k-seed0 gsm8k-seed0.memr
     ```
     """
+    require_folder(file)
     with connect(url, api_key) as client:
         client.export_run(run, file)
     say(f"Wrote {run} to {file} ({file.stat().st_size:,} bytes).")
@@ -190,10 +191,10 @@ def show_history(
         rows = deque(history.steps(client, run), maxlen=last or None)
     if as_json:
         for row in rows:
-            print(row.model_dump_json())
+            say_json(row.model_dump_json())
     else:
         out.print(history.table(rows))
 
 
 def _print(info: RunInfo) -> None:
-    print(info.model_dump_json(indent=2))
+    say_json(info.model_dump_json(indent=2))

@@ -11,6 +11,7 @@ from memr_client import RewardClient
 from memr_client.errors import InvalidRequest
 from memr_client.schemas import RewardResponse, RunConfig
 
+from memr_service.cli.options import listed_presets
 from memr_service.cli.rollouts import Rollout, as_text
 from memr_service.cli.summary import PresetLine, SummaryLine, spread, summarise
 from memr_service.cli.vectors import Column, Vectors
@@ -139,7 +140,8 @@ def presets(base: RunConfig, asked: str | None, encoder: str) -> tuple[dict[str,
 
     Args:
         base: fields that all configs share.
-        asked: preset names, separated by commas. None: all presets that fit, or none if `base` names a preset.
+        asked: preset names, separated by commas, or "all": all that fit. None: all that fit, or none if `base` names a
+            preset.
         encoder: the default encoder.
 
     Raises:
@@ -147,17 +149,15 @@ def presets(base: RunConfig, asked: str | None, encoder: str) -> tuple[dict[str,
     """
     if asked is None and "preset" in base.model_fields_set:
         return {}, []
-    names = list(PRESETS) if asked is None else [name.strip() for name in asked.split(",") if name.strip()]
+    names = list(PRESETS) if asked in (None, "all") else listed_presets(asked)
     fitting: dict[str, RunConfig] = {}
     remarks = []
     for name in names:
-        if name not in PRESETS:
-            raise InvalidRequest(f"There is no preset {name!r}.", value=name, limit=list(PRESETS))
         config = base.model_copy(update={"preset": name})
         try:
             resolve(config, name, encoder)
         except InvalidRequest as error:
-            if asked is not None:
+            if asked not in (None, "all"):
                 raise
             remarks.append(f"{name} does not fit these settings: {error.detail}")
         else:
