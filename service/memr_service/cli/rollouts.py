@@ -121,7 +121,9 @@ def _readable(name: Path | str) -> Iterator[None]:
     except (OSError, EOFError, zlib.error) as error:
         reason = getattr(error, "strerror", None) or error
         raise InvalidRequest(
-            f"cannot read {name}: {reason}", value=str(name), remedy="Give a file of rollouts, or - for standard input."
+            f"cannot read {name}: {reason}.",
+            value=str(name),
+            remedy="Give a file, or - for standard input.",
         ) from error
 
 
@@ -176,12 +178,12 @@ def _json(text: bytes, where: str) -> Any:
     try:
         return json.loads(text.removeprefix(BOM_UTF8))
     except (ValueError, RecursionError) as error:
-        raise InvalidRequest(f"{where} is not JSON: {error}", value=_excerpt(text), remedy=REMEDY) from error
+        raise InvalidRequest(f"{where} is not JSON: {error}.", value=_excerpt(text), remedy=REMEDY) from error
 
 
 def _parse(number: int, where: str, fields: Any) -> Rollout:
     if not isinstance(fields, dict):
-        raise InvalidRequest(f"{where} is not an object", value=_excerpt(json.dumps(fields).encode()), remedy=REMEDY)
+        raise InvalidRequest(f"{where} is not an object.", value=_excerpt(json.dumps(fields).encode()), remedy=REMEDY)
     try:
         return Rollout.model_validate({**fields, "line": number})
     except (ValidationError, OverflowError) as error:
@@ -190,19 +192,19 @@ def _parse(number: int, where: str, fields: Any) -> Rollout:
 
 def _refused(where: str, fields: dict[str, Any], error: ValidationError | OverflowError) -> InvalidRequest:
     if isinstance(error, OverflowError):
-        return InvalidRequest(f"{where} has a number that is too large", limit="finite numbers", remedy=REMEDY)
+        return InvalidRequest(f"{where} has a number that is too large.", limit="finite numbers", remedy=REMEDY)
     first = error.errors(include_url=False)[0]
     field = str(first["loc"][0])
     if first["type"] == "missing":
         other = next((name for name in OTHER_NAMES.get(field, ()) if name in fields), None)
         return InvalidRequest(
-            f"{where} has no {field}",
+            f"{where} has no {field}.",
             value=f"its fields are {', '.join(map(str, fields))}"[:200],
             limit=["prompt", "completion", "outcome"],
             remedy=REMEDY if other is None else f"Rename {other!r} to {field!r} if it holds the {field}.",
         )
     value = _excerpt(json.dumps(fields[field], default=str).encode())
-    return InvalidRequest(f"{where}: {field}: {first['msg']}", value=value, remedy=REMEDY)
+    return InvalidRequest(f"{where}: {field}: {first['msg']}.", value=value, remedy=REMEDY)
 
 
 def _excerpt(line: bytes, length: int = 60) -> str:
