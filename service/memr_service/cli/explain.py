@@ -6,8 +6,6 @@ from typing import Annotated, Any
 
 import typer
 from memr_client.schemas import ComponentTerm, Explanation, MemoryRead
-from rich.table import Table
-from rich.text import Text
 
 from memr_service.cli.options import DEFAULT_URL, ApiKey, RunName, Url, connect
 from memr_service.cli.sheet import Sheet
@@ -56,6 +54,7 @@ def explain(
     say(f"reward {found.reward:.4f} (outcome {found.outcome:g}) after record {found.position} of {found.run_id}")
     out.print(_terms(found))
     for memory, reading in (("success", found.success), ("failure", found.failure)):
+        out.print()
         out.print(_neighbours(memory, reading))
 
 
@@ -73,20 +72,18 @@ def _terms(found: Explanation) -> Sheet:
     return shown
 
 
-def _neighbours(memory: str, reading: MemoryRead) -> Table:
+def _neighbours(memory: str, reading: MemoryRead) -> Sheet:
     merged = f" ({reading.entries} entries)" if reading.entries < reading.completions else ""
     read = f"{reading.completions} completions{merged} of {reading.prompts} prompts"
     distance = "" if reading.centroid_distance is None else f", distance to their mean {reading.centroid_distance:.4f}"
-    shown = Table(title=f"{memory} memory: {read}{distance}", title_justify="left")
-    for heading in ("cosine", "outcome", "step", "count"):
-        shown.add_column(heading, justify="right", no_wrap=True)
-    shown.add_column("prompt")
-    shown.add_column("completion")
+    shown = Sheet("cosine", title=f"{memory} memory: {read}{distance}")
+    shown.block("outcome", "step", "count")
+    shown.block("prompt", "completion", figures=False)
     for one in reading.neighbours:
         step = "-" if one.step is None else str(one.step)
         prompt = "(the same)" if one.own_prompt else _shortened(one.prompt)
-        numbers = [f"{one.similarity:.4f}", f"{one.outcome:g}", step, str(one.count)]
-        shown.add_row(*numbers, Text(prompt), Text(_shortened(one.completion)))
+        texts = [prompt, _shortened(one.completion)]
+        shown.row(f"{one.similarity:.4f}", [f"{one.outcome:g}", step, str(one.count)], texts)
     return shown
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from codecs import BOM_UTF8
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -53,16 +54,20 @@ def home(path: Path | None) -> Path | None:
         ) from None
 
 
-def require_folder(path: Path) -> None:
-    """Check, before the work begins, that a file can be written to its folder.
+def require_writable(path: Path) -> None:
+    """Check, before the work begins, that a file can be written: beside its path, and renamed when it is complete.
 
     Raises:
-        InvalidRequest: the folder does not exist, or the path is a folder itself.
+        InvalidRequest: the folder does not exist or cannot be written to, or the path is a folder, a device or a pipe.
     """
     if not path.parent.is_dir():
         raise InvalidRequest(f"the folder {path.parent} does not exist.", value=str(path), remedy="Create it first.")
-    if path.is_dir():
-        raise InvalidRequest(f"{path} is a folder.", value=str(path), remedy="Give a file's name.")
+    if path.exists() and not path.is_file():
+        raise InvalidRequest(f"{path} is not a regular file.", value=str(path), remedy="Give the name of a file.")
+    if not os.access(path.parent, os.W_OK):
+        raise InvalidRequest(
+            f"the folder {path.parent} cannot be written to.", value=str(path), remedy="Choose another folder."
+        )
 
 
 def known_preset(name: str) -> str:

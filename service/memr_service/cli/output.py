@@ -11,7 +11,7 @@ from typing import IO, TYPE_CHECKING
 
 from memr_client.errors import InvalidRequest
 
-from memr_service.cli.options import require_folder
+from memr_service.cli.options import require_writable
 from memr_service.cli.scoring import Row
 
 if TYPE_CHECKING:
@@ -36,7 +36,7 @@ def check(path: Path, source: Path) -> None:
             limit=[".jsonl", ".parquet"],
             remedy="Use a name that ends in .jsonl or .parquet.",
         )
-    require_folder(path)
+    require_writable(path)
     if path.resolve() == source.resolve():
         raise InvalidRequest(f"{path} is the input file.", value=str(path), remedy="Choose another --out.")
 

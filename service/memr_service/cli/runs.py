@@ -10,7 +10,7 @@ import typer
 from memr_client.schemas import RunInfo
 
 from memr_service.cli import checkpoints, history
-from memr_service.cli.options import DEFAULT_URL, ApiKey, RunName, Url, connect, home, require_folder
+from memr_service.cli.options import DEFAULT_URL, ApiKey, RunName, Url, connect, home, require_writable
 from memr_service.cli.sheet import Sheet
 from memr_service.cli.terminal import minute, out, say, say_json
 
@@ -94,7 +94,7 @@ def export(
     memr runs export gsm8k-seed0 gsm8k-seed0.memr
     ```
     """
-    require_folder(file)
+    require_writable(file)
     with connect(url, api_key) as client:
         client.export_run(run, file)
     say(f"Wrote {run} to {file} ({file.stat().st_size:,} bytes).")

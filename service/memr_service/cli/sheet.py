@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 
 from rich.box import SIMPLE
+from rich.cells import cell_len
 from rich.console import Console, ConsoleOptions, RenderResult
 from rich.table import Table
 from rich.text import Text
 
 GAP = 2
 """Characters between two columns."""
-SHORTEST_NAME = 14
+SHORTEST_NAME = 12
 """Names are folded to this width before the sheet is divided."""
+SHORTEST_TEXT = 20
+"""Texts are folded to this width before the sheet is divided."""
 
 
 @dataclass
@@ -22,9 +26,14 @@ class _Block:
     figures: bool
     rows: list[Sequence[str]] = field(default_factory=list)
 
-    def width(self) -> int:
+    def width(self, most: int) -> int:
+        """The least width that shows everything, if cells are folded to `most` characters."""
+        if self.figures:
+            most = sys.maxsize
         columns = zip(self.headings, *self.rows, strict=True)
-        return sum(GAP + max(_width(cell) for cell in column) for column in columns)
+        return sum(
+            GAP + min(most, max(cell_len(line) for cell in column for line in cell.split("\n"))) for column in columns
+        )
 
 
 class Sheet:
@@ -63,26 +72,27 @@ class Sheet:
 
     def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
         """The tables that fit the width, one below the other."""
-        parts = list(self._divided(options.max_width))
-        for number, blocks in enumerate(parts):
-            first, last = number == 0, number == len(parts) - 1
-            if not first:
+        if self.title:
+            yield Text(self.title, style="bold")
+        for number, blocks in enumerate(self._divided(options.max_width)):
+            if number:
                 yield Text()
-            yield self._table(blocks, self.title if first else None, self.caption if last else None)
+            yield self._table(blocks)
+        if self.caption:
+            yield Text(self.caption, style="dim")
 
     def _divided(self, width: int) -> Iterator[list[_Block]]:
         together: list[_Block] = []
-        names = min(self._names.width(), GAP + SHORTEST_NAME)
+        names = self._names.width(SHORTEST_NAME) - GAP
         for block in self._blocks:
-            if together and names + sum(one.width() for one in [*together, block]) > width:
+            if together and names + sum(one.width(SHORTEST_TEXT) for one in [*together, block]) > width:
                 yield together
                 together = []
             together.append(block)
         yield together
 
-    def _table(self, blocks: Sequence[_Block], title: str | None, caption: str | None) -> Table:
-        shown = Table(title=title, caption=caption, title_justify="left", caption_justify="left", box=SIMPLE)
-        shown.show_edge, shown.pad_edge, shown.collapse_padding = False, False, True
+    def _table(self, blocks: Sequence[_Block]) -> Table:
+        shown = Table(box=SIMPLE, show_edge=False, pad_edge=False, collapse_padding=True)
         shown.add_column(self._names.headings[0], overflow="fold")
         for block in blocks:
             for heading in block.headings:
@@ -93,9 +103,5 @@ class Sheet:
         for number, (name,) in enumerate(self._names.rows):
             if number in self._sections:
                 shown.add_section()
-            shown.add_row(name, *(cell for block in blocks for cell in block.rows[number]))
+            shown.add_row(*(Text(cell) for cell in (name, *(cell for block in blocks for cell in block.rows[number]))))
         return shown
-
-
-def _width(cell: str) -> int:
-    return max((len(line) for line in cell.splitlines()), default=0)
