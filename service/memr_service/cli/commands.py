@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 import secrets
 import sys
 from contextlib import suppress
@@ -13,7 +14,8 @@ from typing import Annotated, Any, Literal
 
 import typer
 from memr_client import RewardClient
-from memr_client.errors import MemrError
+from memr_client.columns import checked
+from memr_client.errors import InvalidRequest, MemrError
 from pydantic import ValidationError
 
 from memr_service.cli import runs, terminal
@@ -178,8 +180,18 @@ def key(
     memr key --name alice --scope write --runs alice-
     ```
     """
+    from memr_service.app.auth import Key
+
     secret = "memr_" + secrets.token_urlsafe(32)
     entry = {"name": name, "scope": scope, "sha256": hashlib.sha256(secret.encode()).hexdigest(), "runs": runs}
+    checked(Key, **entry)
+    if not re.fullmatch(r"([A-Za-z0-9][A-Za-z0-9._-]{0,127})?", runs):
+        raise InvalidRequest(
+            f"no run's name starts with {runs!r}.",
+            value=runs,
+            limit="a letter or digit, then letters, digits, dots, underscores or hyphens",
+            remedy="Correct --runs.",
+        )
     err.print("The key, which its owner sets as MEMR_API_KEY. It is not shown again:")
     print(secret)
     err.print("Its entry for the JSON list in the server's keys file (memr serve --keys-file):")

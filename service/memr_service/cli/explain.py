@@ -43,6 +43,8 @@ def explain(
     memr explain gsm8k-seed0 --position 120 --item 3
     ```
     """
+    if None in (prompt, completion) and None in (position, item) and serial is None:
+        raise typer.BadParameter("give --prompt and --completion, or --position and --item, or --serial.")
     texts = {"prompt": prompt, "completion": completion, "prompt_id": prompt_id}
     given = {**texts, "position": position, "item": item, "serial": serial}
     fields: dict[str, Any] = {name: value for name, value in given.items() if value is not None}

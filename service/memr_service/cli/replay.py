@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import typer
+from memr_client.columns import checked
 from memr_client.errors import InvalidRequest, UnknownRun
 from memr_client.schemas import Quantity, ReplayProgress, ReplayResult, RunConfig
 
@@ -171,7 +172,7 @@ def _replayed(run_id: str, settings: Settings, data: Path | None, url: str, api_
             bar.update(task, completed=done, total=how_far.settings * how_far.of)
 
         if data is not None:
-            return _from_folder(data, run_id, [RunConfig(**one) for one in settings], advance)
+            return _from_folder(data, run_id, [checked(RunConfig, **one) for one in settings], advance)
         with connect(url, api_key) as client:
             return client.replay(run_id, settings, advance)
 

@@ -40,6 +40,7 @@ def report(
         rows = list(history.steps(client, run))
         if not rows:
             raise InvalidRequest(f"run {run!r} has no steps yet.", value=run, remedy="Wait until it has some.")
+        folder.mkdir(parents=True, exist_ok=True)
         last = AUDITED_POSITIONS - 1
         positions = sorted({rows[(len(rows) - 1) * n // last].position for n in range(AUDITED_POSITIONS)})
         task = bar.add_task("auditing", total=len(positions))
@@ -48,7 +49,6 @@ def report(
             looks.append(client.audits(run, at=position))
             bar.advance(task)
         provenance = client.provenance(run)
-    folder.mkdir(parents=True, exist_ok=True)
     curves, health = folder / f"{run}-curves.png", folder / f"{run}-health.png"
     figures.curves(rows, run, curves)
     figures.health(looks, run, health)

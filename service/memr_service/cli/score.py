@@ -8,6 +8,7 @@ from typing import Annotated, Any
 
 import typer
 from memr_client import RewardClient
+from memr_client.columns import checked
 from memr_client.errors import InvalidRequest
 from memr_client.schemas import RunConfig
 
@@ -103,10 +104,9 @@ def _read_config(path: Path | None, **fields: Any) -> RunConfig:
     """The `RunConfig` of a JSON file, with `fields` on top.
 
     Raises:
-        InvalidRequest: the file cannot be read or is not a JSON object.
-        ValidationError: a field is wrong.
+        InvalidRequest: the file cannot be read, is not a JSON object, or a field is wrong.
     """
     in_file = {} if path is None else read_json(path, 'an object such as {"k": 20}')
     if not isinstance(in_file, dict):
         raise InvalidRequest(f"{path} is not a JSON object.", remedy='Write an object such as {"k": 20}.')
-    return RunConfig(**in_file | fields)
+    return checked(RunConfig, **in_file | fields)

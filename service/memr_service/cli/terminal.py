@@ -81,8 +81,15 @@ def remark(text: str) -> None:
 
 def progress() -> Progress:
     """A progress bar with count, rate and remaining time."""
-    done = TextColumn("{task.completed} of {task.total}")
-    return Progress(BarColumn(), done, _Rate(), TextColumn("left:"), TimeRemainingColumn(), console=err)
+    return Progress(BarColumn(), _Count(), _Rate(), TextColumn("left:"), TimeRemainingColumn(), console=err)
+
+
+class _Count(ProgressColumn):
+    """What is done, of how much."""
+
+    def render(self, task: Task) -> Text:
+        """Nothing before the total is known."""
+        return Text("" if task.total is None else f"{task.completed:.0f} of {task.total:.0f}")
 
 
 class _Rate(ProgressColumn):
