@@ -140,9 +140,11 @@ class Settings(BaseSettings):
     def _leave_out_what_is_empty(cls, given: Any) -> Any:
         """An empty value counts as not set, since compose files and scripts pass on what may be unset.
 
-        An empty `encoders` means none, and an empty `keys_file` is refused: a server must not open by mistake.
+        Three have a meaning: no `encoders`, all addresses of the `host`, and a `keys_file` that is refused, because a
+        server must not open by mistake.
         """
-        return {name: value for name, value in given.items() if value != "" or name in ("encoders", "keys_file")}
+        meant = ("encoders", "host", "keys_file")
+        return {name: value for name, value in given.items() if value != "" or name in meant}
 
     @field_validator("host")
     @classmethod

@@ -98,6 +98,8 @@ class ComponentTerm(ResponseModel):
     """Null if the component has no window or the item no raw value."""
     rejected: list[str]
     """Guards that rejected the item."""
+    why_zero: str | None = None
+    """Why it contributed 0, in words; null if it contributed something."""
 
 
 class Explanation(ResponseModel):
@@ -111,6 +113,8 @@ class Explanation(ResponseModel):
     completion: str | None
     outcome: float
     reward: float
+    why_zero: list[str] = Field(default_factory=list)
+    """Why the reward is 0, in words; empty if it is not."""
     components: dict[str, ComponentTerm]
     held_to_spread: float
     """Sum of the contributions minus the reward: what `max_spread` took off."""

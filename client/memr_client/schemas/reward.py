@@ -133,6 +133,9 @@ class RewardResponse(ResponseModel):
     """Component -> how many steps it still waits for, then how many failure prompts; 0: it is on."""
     warnings: list[str]
     """What the caller should know about this request, for example texts that were cut or a barrier that timed out."""
+    why_zero: list[str] = Field(default_factory=list)
+    """Why rewards are 0: for each cause the components, how many completions it holds for, and the cause in words.
+    Empty if no reward is 0."""
     memory: MemorySizes
     """Sizes after this request."""
     timing_ms: Timing

@@ -42,7 +42,7 @@ def configure(*, on_terminal: bool = False) -> None:
 
 def started(store: str, encoder: str, address: str) -> None:
     """Say where the runs are, what reads the texts, and where the server is reached."""
-    server.info("serving", extra={"store": store, "encoder": encoder, "dashboard": f"{address}/"})
+    server.info("serving at %s/", address, extra={"store": store, "encoder": encoder, "dashboard": f"{address}/"})
 
 
 def _json() -> logging.Formatter:

@@ -54,6 +54,8 @@ def explain(
         say_json(found.model_dump_json(indent=2))
         return
     say(f"reward {found.reward:.4f} (outcome {found.outcome:g}) after record {found.position} of {found.run_id}")
+    for line in found.why_zero:
+        say(f"It is 0 because of {line}")
     out.print(_terms(found))
     for memory, reading in (("success", found.success), ("failure", found.failure)):
         out.print()
@@ -63,10 +65,10 @@ def explain(
 def _terms(found: Explanation) -> Sheet:
     shown = Sheet("component")
     shown.block("raw", "window", "scaled", "weight", "adds")
-    shown.block("guards", figures=False)
+    shown.block("guards and why nothing", figures=False)
     for name, one in found.components.items():
         remaining = found.warmup.get(name, 0)
-        guards = ", ".join(one.rejected) or (f"warms up: {remaining} to go" if remaining else "")
+        guards = ", ".join(one.rejected) or (f"warms up: {remaining} to go" if remaining else "") or one.why_zero or ""
         numbers = [_number(one.raw), _window(one), f"{one.scaled:.4f}", f"{one.weight:g}", f"{one.contribution:.4f}"]
         shown.row(name, numbers, [guards])
     if found.held_to_spread:

@@ -15,12 +15,15 @@ from memr_service.cli.options import listed_presets
 from memr_service.cli.rollouts import Rollout, as_text
 from memr_service.cli.summary import PresetLine, SummaryLine, spread, summarise
 from memr_service.cli.vectors import Column, Vectors
+from memr_service.cli.zeros import counted
 from memr_service.encoder import Encoders
 from memr_service.run.presets import PRESETS, resolve
 
 Row = dict[str, str | int | float | None]
 """One rollout with its reward, as it is written to a file; see `rows`."""
 
+MANY_ZEROS = 0.25
+"""Share of rewards of 0 from which on their causes are listed."""
 ONE_SIDED = 0.95
 """Share of right, or of wrong, outcomes above which a remark is made."""
 
@@ -46,6 +49,8 @@ class Score:
     """Reason -> rollouts that a guard of any component rejected for it."""
     paid: dict[str, float] = field(default_factory=dict)
     """Component -> sum of weight * scaled value."""
+    zeros: Counter[str] = field(default_factory=Counter)
+    """Cause of rewards of 0 -> number of completions."""
     warnings: Counter[str] = field(default_factory=Counter)
     """Warning of the service -> number of requests that had it."""
 
@@ -67,6 +72,7 @@ class Score:
         texts, cut = vectors.count(self.config)
         self.texts += texts
         self.cut += cut
+        self.zeros += counted(response.why_zero)
         self.warnings.update(response.warnings)
 
     def _extend(self, name: str, values: Iterable[float | None], raw: Iterable[float | None]) -> None:
@@ -96,7 +102,7 @@ class Score:
 
     def remarks(self) -> list[str]:
         """What a reader must know to interpret the summary, one or two sentences each."""
-        remarks = [self._one_sided(), self._explore_off(), self._texts_cut()]
+        remarks = [self._one_sided(), self._explore_off(), self._texts_cut(), self._zeros()]
         remarks += [f"In {n} of {self.requests} requests: {warning}" for warning, n in self.warnings.most_common()]
         return [remark for remark in remarks if remark]
 
@@ -123,6 +129,13 @@ class Score:
             'Put {"explore_warmup_steps": 0, "explore_warmup_prompts": 0} into a --config file to have it on from the '
             "start."
         )
+
+    def _zeros(self) -> str:
+        zero = self.columns.get("reward", []).count(0)
+        if zero < MANY_ZEROS * len(self.right) or not self.zeros:
+            return ""
+        causes = "".join(f"\n  {count} x {cause}" for cause, count in self.zeros.most_common())
+        return f"{zero} of {len(self.right)} rewards are 0, because:{causes}"
 
     def _texts_cut(self) -> str:
         if not self.cut:
