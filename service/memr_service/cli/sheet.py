@@ -14,7 +14,7 @@ from rich.text import Text
 
 GAP = 2
 """Characters between two columns."""
-SHORTEST_NAME = 12
+SHORTEST_NAME = 36
 """Names are folded to this width before the sheet is divided."""
 SHORTEST_TEXT = 20
 """Texts are folded to this width before the sheet is divided."""
