@@ -5,16 +5,19 @@ from __future__ import annotations
 import asyncio
 import math
 import os
+import warnings
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Mapping, Sequence
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any, BinaryIO
 
 import httpx
 
 from memr_client import calls
 from memr_client.base import CHUNK_BYTES, PROBE_S, BaseClient, complete_file
-from memr_client.calls import Call, Result
+from memr_client.calls import Call, Config, Result
 from memr_client.columns import Array, Columns, Texts
 from memr_client.errors import BadResponse, MemrError
+from memr_client.plain import plain
 from memr_client.responses import error_from
 from memr_client.schemas import (
     Audits,
@@ -66,10 +69,14 @@ class AsyncRewardClient(BaseClient[httpx.AsyncBaseTransport]):
         self, prompts: Texts, completions: Texts, outcomes: Sequence[float] | Array, **columns: Unpack[Columns]
     ) -> RewardResponse:
         """Like `RewardClient.reward`."""
-        columns["run_id"] = self._name(columns.get("run_id"))
-        return await self._do(calls.reward(prompts, completions, outcomes, **columns))
+        run_id = columns["run_id"] = self._name(columns.get("run_id"))
+        response = await self._do(calls.reward(prompts, completions, outcomes, **columns))
+        if columns.get("mode") != "eval" and (steps := self._first(run_id)).add(plain(outcomes), response):
+            with suppress(MemrError):
+                warnings.warn(f"memr: {steps.says((await self.run(run_id)).config, response)}", stacklevel=2)
+        return response
 
-    async def create_run(self, run_id: str | None = None, config: RunConfig | None = None, **fields: Any) -> RunInfo:
+    async def create_run(self, run_id: str | None = None, config: Config = None, **fields: Any) -> RunInfo:
         """Like `RewardClient.create_run`."""
         return await self._do(calls.create_run(self._name(run_id), config, **fields))
 
@@ -93,7 +100,7 @@ class AsyncRewardClient(BaseClient[httpx.AsyncBaseTransport]):
             async with pool.stream(**parts) as response:
                 if not response.is_success:
                     await response.aread()
-                    raise error_from(response)
+                    raise error_from(response, self._proxy)
                 async for chunk in response.aiter_bytes(CHUNK_BYTES):
                     await asyncio.to_thread(file.write, chunk)
 
@@ -158,7 +165,7 @@ class AsyncRewardClient(BaseClient[httpx.AsyncBaseTransport]):
             async with pool.stream(**parts) as response:
                 if not response.is_success:
                     await response.aread()
-                    raise error_from(response)
+                    raise error_from(response, self._proxy)
                 async for line in response.aiter_lines():
                     read = call.parse(line.encode())
                     if read.result is not None:
@@ -211,9 +218,11 @@ class AsyncRewardClient(BaseClient[httpx.AsyncBaseTransport]):
             except httpx.RequestError as error:
                 if (pause := tries.pause_after(error)) is None:
                     raise self._unreachable(call, tries, error) from error
+                self._say_pause(call, tries, error)
             else:
                 if (pause := tries.pause_after(response)) is None:
-                    return call.read(response)
+                    return call.read(response, self._proxy)
+                self._say_pause(call, tries, response)
             await asyncio.sleep(pause)
 
     async def _pool(self) -> httpx.AsyncClient:
@@ -229,7 +238,8 @@ class AsyncRewardClient(BaseClient[httpx.AsyncBaseTransport]):
 
     async def _open(self) -> AsyncGenerator[httpx.AsyncClient, None]:
         # A generator, because asyncio closes open generators when a loop ends. So no connection outlives its loop.
-        pool = httpx.AsyncClient(**self._options())
+        transport = self._transport or httpx.AsyncHTTPTransport(**self._route())
+        pool = httpx.AsyncClient(**self._options(), transport=transport)
         try:
             yield pool
         finally:

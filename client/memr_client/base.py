@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import logging
 import math
 import os
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -11,15 +13,33 @@ from typing import TYPE_CHECKING, Any, BinaryIO, Generic, TypeVar
 
 import httpx
 
+from memr_client.address import Proxy, checked_url, proxy_for, without_password
+from memr_client.advice import FirstSteps
 from memr_client.calls import Call
 from memr_client.errors import InvalidRequest, MemrError, ServiceUnreachable
+from memr_client.responses import error_from
+from memr_client.schemas import NAME, NAME_RULE, PresetName, RunConfig, name_like, nearest
 from memr_client.tries import Tries
 
 if TYPE_CHECKING:
-    from typing_extensions import Self
+    from typing_extensions import Never, Self
+
+log = logging.getLogger("memr_client")
 
 CHUNK_BYTES = 1 << 20
 PROBE_S = 10.0
+
+LIMITS = httpx.Limits(max_connections=None, max_keepalive_connections=20)
+"""Connections are unbounded: the members of a group wait at the service for each other, each on its own connection, and
+a member without one would block the others. Only 20 idle ones are kept, because httpx searches all of them for each
+response."""
+
+MISPLACED = {
+    "preset": "A preset belongs to a run: client.create_run(run, preset=...). An embedded service takes preset= too.",
+    "default_preset": "Write preset=, in client.create_run(run, preset=...) or RewardClient.embedded(preset=...).",
+    "config": "A config belongs to a run: client.create_run(run, config).",
+}
+"""Arguments that people pass to the client, and where they belong."""
 
 Transport = TypeVar("Transport", httpx.BaseTransport, httpx.AsyncBaseTransport)
 
@@ -37,40 +57,51 @@ class BaseClient(Generic[Transport]):
         retries: int = 8,
         wait: float = 0.0,
         transport: Transport | None = None,
+        **unknown: Never,
     ) -> None:
-        if httpx.URL(url).scheme not in ("http", "https"):
-            raise ValueError(f"the service's url must start with http:// or https://, not {url!r}")
-        self.url = url.rstrip("/")
-        self.run_id = run
+        if unknown:
+            raise _unknown_argument(next(iter(unknown)))
+        self.url = checked_url(url)
+        self.run_id = None if run is None else checked_name(run)
         self.timeout = timeout
         self.retries = retries
-        self._api_key = os.environ.get("MEMR_API_KEY") if api_key is None else api_key
+        self._api_key = _checked_key(api_key)
         self._wait_s = wait
         self._transport: Transport | None = transport
+        self._proxy: Proxy | None = None
         self._pools: dict[Any, Any] = {}
+        self._first_steps: dict[str, FirstSteps] = {}
 
     @classmethod
-    def embedded(cls, store: str = "memory:", run: str | None = None, **settings: Any) -> Self:
+    def embedded(
+        cls, store: str = "memory:", run: str | None = None, *, preset: PresetName | None = None, **settings: Any
+    ) -> Self:
         """A client with the service inside this process: no server, no socket, no API keys, the same rewards.
 
         RewardClient.embedded()                                        # lost when the process ends
         RewardClient.embedded("sqlite:///memr-data", encoder="hashed")  # kept in a folder
+        RewardClient.embedded(run="gsm8k-seed0", preset="memory-r+")    # the preset of runs that it creates
 
         Args:
             store: `memory:`, or `sqlite:///folder`. One process at a time can use a folder.
             run: default run of every call.
-            settings: fields of `memr_service.settings.Settings`.
+            preset: preset of runs that are created without one. Default: the service's.
+            settings: other fields of `memr_service.settings.Settings`.
 
         Raises:
             ImportError: the service is not installed.
+            InvalidRequest: a setting is unknown or does not fit.
         """
         from memr_client.embedded import EmbeddedTransport
 
+        name = None if run is None else checked_name(run)
+        if preset is not None:
+            settings = {"default_preset": preset, **settings}
         transport: Any = EmbeddedTransport(store, **settings)
-        return cls("http://embedded", run=run, transport=transport)
+        return cls("http://embedded", run=name, api_key="", transport=transport)
 
     def __repr__(self) -> str:
-        return f"{type(self).__name__}({self.url!r}, run={self.run_id!r})"
+        return f"{type(self).__name__}({without_password(self.url)!r}, run={self.run_id!r})"
 
     def __getstate__(self) -> dict[str, Any]:
         # A copy in another process opens its own sockets.
@@ -79,15 +110,19 @@ class BaseClient(Generic[Transport]):
     def _name(self, run_id: str | None) -> str:
         if (name := run_id or self.run_id) is None:
             raise InvalidRequest("no run is named.", remedy="Pass run_id=..., or create the client with run=...")
-        return name
+        return checked_name(name)
+
+    def _first(self, run_id: str) -> FirstSteps:
+        return self._first_steps.setdefault(run_id, FirstSteps())
 
     def _options(self) -> dict[str, Any]:
         headers = {} if self._api_key is None else {"authorization": f"Bearer {self._api_key}"}
-        # Connections are unbounded: the members of a group wait at the service for each other, each on its own
-        # connection, and a member without one would block the others. Only 20 idle ones are kept, because httpx
-        # searches all of them for each response.
-        limits = httpx.Limits(max_connections=None, max_keepalive_connections=20)
-        return {"base_url": self.url, "headers": headers, "limits": limits, "transport": self._transport}
+        return {"base_url": self.url, "headers": headers}
+
+    def _route(self) -> dict[str, Any]:
+        """Arguments of the httpx transport that connects to the service."""
+        self._proxy = proxy_for(self.url)
+        return {"limits": LIMITS, "proxy": None if self._proxy is None else self._proxy.url}
 
     def _parts(self, call: Call[Any], tries: Tries) -> dict[str, Any]:
         """Arguments of the next try's `httpx` request."""
@@ -106,7 +141,7 @@ class BaseClient(Generic[Transport]):
             yield
         except MemrError as error:
             raise ServiceUnreachable(
-                f"no memr service was ready at {self.url} after {tries.elapsed:.1f} s of at most {seconds:g} s. "
+                f"no memr service was ready at {self._shown()} after {tries.elapsed:.1f} s of at most {seconds:g} s. "
                 f"Start one with `memr serve`. The last error was: {error.__cause__ or error}"
             ) from error
         self._wait_s = 0.0
@@ -122,12 +157,31 @@ class BaseClient(Generic[Transport]):
 
     def _unreachable(self, call: Call[Any], tries: Tries, error: httpx.RequestError) -> ServiceUnreachable:
         message = (
-            f"{call.method} {self.url}{call.path} got no response in {tries.elapsed:.1f} s and {tries.made} tries "
-            f"({type(error).__name__}: {error}). Is the service running (`memr serve`)?"
+            f"{call.method} {self._shown(call)} got no response in {tries.elapsed:.1f} s and {tries.made} tries "
+            f"({_cause(error)}). {self._advice()}"
         )
         if call.request_id is not None:
             message += f" You may send it again with request_id={call.request_id!r}: it counts once."
         return ServiceUnreachable(message)
+
+    def _advice(self) -> str:
+        if self._proxy is None:
+            return "Is the service running (`memr serve`)?"
+        host = httpx.URL(self.url).host
+        return f"Requests go through {self._proxy}. Is it right? Add {host} to NO_PROXY for a direct connection."
+
+    def _shown(self, call: Call[Any] | None = None) -> str:
+        """The address as messages show it."""
+        return f"{without_password(self.url)}{'' if call is None else call.path}"
+
+    def _say_pause(self, call: Call[Any], tries: Tries, failure: httpx.Response | httpx.RequestError) -> None:
+        """Log a call's first failure, so that nobody waits in silence."""
+        if tries.made == 2:
+            what = str(error_from(failure, self._proxy)) if isinstance(failure, httpx.Response) else _cause(failure)
+            log.warning(
+                "memr: %s %s failed (%s). It is sent again %s. %s",
+                call.method, self._shown(call), what, tries.outlook(), self._advice(),
+            )  # fmt: skip
 
 
 @contextmanager
@@ -140,3 +194,53 @@ def complete_file(path: str | os.PathLike[str]) -> Iterator[BinaryIO]:
         part.replace(path)
     finally:
         part.unlink(missing_ok=True)
+
+
+def checked_name(name: Any) -> str:
+    """A run's name.
+
+    Raises:
+        InvalidRequest: the service would refuse it.
+    """
+    if isinstance(name, int) and not isinstance(name, bool):
+        name = str(name)
+    if isinstance(name, str) and re.fullmatch(NAME, name) is not None:
+        return name
+    near = name_like(name) if isinstance(name, str) else None
+    raise InvalidRequest(
+        f"{str(name)[:80]!r} is not the name of a run: a name is {NAME_RULE}.",
+        value=name if isinstance(name, str) else type(name).__name__,
+        limit=NAME_RULE,
+        remedy=None if near is None else f"Write {near!r}, for example.",
+    )
+
+
+def _checked_key(given: str | None) -> str | None:
+    """The API key without spaces around it, from the environment if none is given; an empty one is none.
+
+    Raises:
+        InvalidRequest: a header cannot carry it. The message does not show it.
+    """
+    source = "MEMR_API_KEY" if given is None else "api_key="
+    key = (os.environ.get("MEMR_API_KEY", "") if given is None else given).strip()
+    if wrong := [place for place, character in enumerate(key) if not "!" <= character <= "~"]:
+        raise InvalidRequest(
+            f"the API key in {source} has a character that a header cannot carry, at position {wrong[0]}.",
+            limit="printable ASCII without spaces",
+            remedy="Is it the key that `memr key` printed?",
+        )
+    return key or None
+
+
+def _unknown_argument(name: str) -> InvalidRequest:
+    known = ("url", "run", "api_key", "timeout", "retries", "wait", "transport")
+    remedy = MISPLACED.get(name)
+    if remedy is None and name in RunConfig.model_fields:
+        remedy = f"It belongs to a run's config: client.create_run(run, {name}=...)."
+    if remedy is None and (near := nearest(name, known)):
+        remedy = f"Did you mean {near!r}?"
+    return InvalidRequest(f"the client has no argument {name!r}.", value=name, limit=list(known), remedy=remedy)
+
+
+def _cause(error: httpx.RequestError) -> str:
+    return f"{type(error).__name__}: {without_password(str(error))}"

@@ -10,8 +10,9 @@ from urllib.parse import quote, urlencode
 import httpx
 from pydantic import TypeAdapter, ValidationError
 
-from memr_client.columns import JSON, Array, Columns, Texts, checked, encode, reward_request
-from memr_client.errors import BadResponse, from_document
+from memr_client.columns import JSON, Array, Columns, Texts, as_json, checked, encode, reward_request
+from memr_client.errors import BadResponse, InvalidRequest, from_document
+from memr_client.plain import plain_text
 from memr_client.responses import error_from, not_from_memr
 from memr_client.schemas import (
     Audits,
@@ -27,6 +28,7 @@ from memr_client.schemas import (
     Map,
     NewCheckpoint,
     Page,
+    PresetName,
     Provenance,
     ReplayLine,
     ReplayRequest,
@@ -42,6 +44,9 @@ if TYPE_CHECKING:
     from typing_extensions import Unpack
 
 Result = TypeVar("Result")
+
+Config = RunConfig | Mapping[str, Any] | None
+"""A run's config, or its fields."""
 
 OCTETS = "application/octet-stream"
 ENDED_EARLY = "the response ended before the replay's result arrived: was the service stopped?"
@@ -62,19 +67,19 @@ class Call(Generic[Result]):
     """The run, where the path does not name it. It is sent as the header `x-memr-run`, for proxies that route by
     run."""
 
-    def read(self, response: httpx.Response) -> Result:
-        """The parsed body of `response`.
+    def read(self, response: httpx.Response, proxy: object = None) -> Result:
+        """The parsed body of `response`, which came through `proxy`.
 
         Raises:
             ProblemError: the service responded with a problem.
             BadResponse: the response is not from a memr service.
         """
         if not response.is_success:
-            raise error_from(response)
+            raise error_from(response, proxy)
         try:
             return self.parse(response.content)
         except ValidationError as error:
-            raise BadResponse(not_from_memr(response)) from error
+            raise BadResponse(not_from_memr(response, proxy)) from error
 
 
 def reward(
@@ -91,10 +96,34 @@ def reward(
     return Call("POST", "/reward", parse, content, content_type, request.request_id, request.run_id)
 
 
-def create_run(run_id: str, config: RunConfig | None, **fields: Any) -> Call[RunInfo]:
+def run_config(config: Config, preset: PresetName | None) -> RunConfig | None:
+    """The config that a caller means by a config, a preset or both; None for neither.
+
+    Raises:
+        InvalidRequest: they name different presets, or a field does not fit.
+    """
+    if preset is None:
+        return config if config is None or isinstance(config, RunConfig) else checked(RunConfig, **config)
+    given = _set_fields(config)
+    if given.get("preset", preset) != preset:
+        raise InvalidRequest(
+            f"preset={preset!r}, but the config has preset {given['preset']!r}.",
+            value=preset,
+            limit=given["preset"],
+            remedy="Pass one of them.",
+        )
+    return checked(RunConfig, **{**given, "preset": preset})
+
+
+def _set_fields(config: Config) -> dict[str, Any]:
+    return config.model_dump(exclude_unset=True) if isinstance(config, RunConfig) else dict(config or {})
+
+
+def create_run(run_id: str, config: Config, **fields: Any) -> Call[RunInfo]:
     """`PUT /runs/{id}`. Only fields that were set are sent; the others come from the preset."""
-    given = config.model_dump(exclude_unset=True) if config is not None else {}
-    content = checked(RunConfig, **{**given, **fields}).model_dump_json(exclude_unset=True).encode()
+    if "default_preset" in fields:
+        raise InvalidRequest("a run has no field 'default_preset'.", value="default_preset", remedy="Write preset=...")
+    content = as_json(checked(RunConfig, **{**_set_fields(config), **fields}))
     return Call("PUT", _run_path(run_id), RunInfo.model_validate_json, content)
 
 
@@ -165,14 +194,15 @@ def provenance(run_id: str) -> Call[Provenance]:
 
 def explain(run_id: str, fields: Mapping[str, Any]) -> Call[Explanation]:
     """`POST /runs/{id}/explain`."""
-    content = checked(Explain, **fields).model_dump_json(exclude_unset=True).encode()
+    texts = {name: plain_text(fields[name], name) for name in ("prompt", "completion") if name in fields}
+    content = as_json(checked(Explain, **{**fields, **texts}))
     return Call("POST", _run_path(run_id, "/explain"), Explanation.model_validate_json, content)
 
 
 def replay(run_id: str, settings: Sequence[RunConfig | Mapping[str, Any]]) -> Call[ReplayLine]:
     """`POST /runs/{id}/replay`, whose response is read line by line. Only fields that were set are sent."""
     given = [one if isinstance(one, RunConfig) else checked(RunConfig, **one) for one in settings]
-    content = checked(ReplayRequest, settings=given).model_dump_json(exclude_unset=True).encode()
+    content = as_json(checked(ReplayRequest, settings=given))
     return Call("POST", _run_path(run_id, "/replay"), _replay_line, content)
 
 

@@ -5,7 +5,9 @@ from __future__ import annotations
 import math
 import os
 import time
+import warnings
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
@@ -13,9 +15,10 @@ import httpx
 
 from memr_client import calls
 from memr_client.base import CHUNK_BYTES, PROBE_S, BaseClient, complete_file
-from memr_client.calls import Call, Result
+from memr_client.calls import Call, Config, Result
 from memr_client.columns import Array, Columns, Texts
 from memr_client.errors import BadResponse, MemrError
+from memr_client.plain import plain
 from memr_client.responses import error_from
 from memr_client.schemas import (
     Audits,
@@ -53,16 +56,22 @@ class RewardClient(BaseClient[httpx.BaseTransport]):
     502, 503 or 504, the client sends the call again with the same request id, which counts once however often it
     arrives.
 
+    The environment may name a proxy (HTTP_PROXY, HTTPS_PROXY, ALL_PROXY, NO_PROXY). Loopback is always direct.
+
     Thread-safe. Copies in other processes, forked or pickled, open their own connections.
 
     Args:
         url: address of the service.
         run: default run of every call.
-        api_key: API key. Default: the environment variable `MEMR_API_KEY`. Pickled copies contain it.
+        api_key: API key. Default: the environment variable `MEMR_API_KEY`. An empty one is
+            none. Pickled copies contain it.
         timeout: seconds for a call in total, with all tries and pauses.
         retries: number of further tries of a call. The pauses of 8 retries add up to about 40 s.
         wait: seconds that the first call waits for a service that is still starting.
         transport: an httpx transport to use instead of sockets.
+
+    Raises:
+        InvalidRequest: an argument is not valid.
     """
 
     def __enter__(self) -> Self:
@@ -96,17 +105,21 @@ class RewardClient(BaseClient[httpx.BaseTransport]):
             InvalidRequest: a column does not fit.
             ServiceUnreachable, BadResponse, ProblemError: the service did not give rewards.
         """
-        columns["run_id"] = self._name(columns.get("run_id"))
-        return self._do(calls.reward(prompts, completions, outcomes, **columns))
+        run_id = columns["run_id"] = self._name(columns.get("run_id"))
+        response = self._do(calls.reward(prompts, completions, outcomes, **columns))
+        if columns.get("mode") != "eval" and (steps := self._first(run_id)).add(plain(outcomes), response):
+            with suppress(MemrError):
+                warnings.warn(f"memr: {steps.says(self.run(run_id).config, response)}", stacklevel=2)
+        return response
 
-    def create_run(self, run_id: str | None = None, config: RunConfig | None = None, **fields: Any) -> RunInfo:
+    def create_run(self, run_id: str | None = None, config: Config = None, **fields: Any) -> RunInfo:
         """Create a run, or return the existing one if its config is the same.
 
         client.create_run("gsm8k-seed0", preset="memory-r+", k=20)
 
         Args:
             run_id: the run's name.
-            config: the run's config.
+            config: the run's config, or its fields as a dict.
             fields: fields of `RunConfig`; they override those of `config`.
 
         Raises:
@@ -140,7 +153,7 @@ class RewardClient(BaseClient[httpx.BaseTransport]):
         with self._once(call) as parts, self._pool().stream(**parts) as response, complete_file(path) as file:
             if not response.is_success:
                 response.read()
-                raise error_from(response)
+                raise error_from(response, self._proxy)
             for chunk in response.iter_bytes(CHUNK_BYTES):
                 file.write(chunk)
 
@@ -153,7 +166,7 @@ class RewardClient(BaseClient[httpx.BaseTransport]):
         with open(path, "rb") as file:
             call = calls.import_run(run_id, iter(partial(file.read, CHUNK_BYTES), b""))
             with self._once(call) as parts:
-                return call.read(self._pool().request(**parts))
+                return call.read(self._pool().request(**parts), self._proxy)
 
     def history(self, run_id: str | None = None, after: int = 0, limit: int = 1000) -> list[HistoryRow]:
         """Statistics of the run's steps, oldest first.
@@ -253,7 +266,7 @@ class RewardClient(BaseClient[httpx.BaseTransport]):
         with self._once(call) as parts, self._pool().stream(**parts) as response:
             if not response.is_success:
                 response.read()
-                raise error_from(response)
+                raise error_from(response, self._proxy)
             for line in response.iter_lines():
                 read = call.parse(line.encode())
                 if read.result is not None:
@@ -319,12 +332,17 @@ class RewardClient(BaseClient[httpx.BaseTransport]):
             except httpx.RequestError as error:
                 if (pause := tries.pause_after(error)) is None:
                     raise self._unreachable(call, tries, error) from error
+                self._say_pause(call, tries, error)
             else:
                 if (pause := tries.pause_after(response)) is None:
-                    return call.read(response)
+                    return call.read(response, self._proxy)
+                self._say_pause(call, tries, response)
             time.sleep(pause)
 
     def _pool(self) -> httpx.Client:
         # One pool per process, so that a forked child never uses its parent's sockets.
         pool: httpx.Client | None = self._pools.get(os.getpid())
-        return pool or self._pools.setdefault(os.getpid(), httpx.Client(**self._options()))
+        return pool or self._pools.setdefault(os.getpid(), self._open())
+
+    def _open(self) -> httpx.Client:
+        return httpx.Client(**self._options(), transport=self._transport or httpx.HTTPTransport(**self._route()))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import sys
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Literal, Protocol, TypedDict, TypeVar
@@ -10,7 +11,8 @@ from uuid import uuid4
 from pydantic import BaseModel, ValidationError
 
 from memr_client.errors import InvalidRequest
-from memr_client.schemas import Embeddings, Message, RewardRequest
+from memr_client.plain import is_missing, plain, plain_text
+from memr_client.schemas import Embeddings, Message, RewardRequest, refusal
 
 if TYPE_CHECKING:
     from typing_extensions import Unpack
@@ -44,11 +46,11 @@ class Columns(TypedDict, total=False):
     step: int | None
     part: int | None
     parts: int | None
-    prompt_ids: Sequence[str] | Array | None
-    group_ids: Sequence[str] | Array | None
+    prompt_ids: Sequence[str | int] | Array | None
+    group_ids: Sequence[str | int] | Array | None
     index: Sequence[int] | Array | None
-    answers: Sequence[str | None] | Array | None
-    labels: Sequence[str | None] | Array | None
+    answers: Sequence[str | float | None] | Array | None
+    labels: Sequence[str | float | None] | Array | None
     truncated: Sequence[bool] | Array | None
     request_id: str | None
     mode: Literal["train", "eval"]
@@ -63,12 +65,16 @@ def reward_request(
     Raises:
         InvalidRequest: a column does not fit the wire.
     """
-    fields = {name: _plain(column) for name, column in columns.items() if column is not None}
+    fields = {name: plain(column) for name, column in columns.items() if column is not None}
     if fields.get("mode") != "eval":
         fields.setdefault("request_id", uuid4().hex)
-    fields |= {"prompts": _plain(prompts), "completions": _plain(completions)}
-    # Verifiers often return True or False.
-    fields["outcomes"] = [float(outcome) if isinstance(outcome, bool) else outcome for outcome in _plain(outcomes)]
+    for name, texts in (("prompts", plain(prompts)), ("completions", plain(completions))):
+        is_column = isinstance(texts, list)
+        fields[name] = [plain_text(text, f"{name}[{n}]") for n, text in enumerate(texts)] if is_column else texts
+    fields["outcomes"] = plain(outcomes)
+    for name in ("answers", "labels"):
+        if isinstance(column := fields.get(name), list):
+            fields[name] = [None if is_missing(one) else one for one in column]
     return checked(RewardRequest, **fields)
 
 
@@ -81,40 +87,42 @@ def checked(body: type[Body], **fields: Any) -> Body:
     try:
         return body(**fields)
     except ValidationError as error:
-        raise _invalid(error) from None
+        raise invalid(error) from None
 
 
-def _invalid(error: ValidationError) -> InvalidRequest:
-    """The first validation error, worded as the service would. Texts are not repeated, since they may be private."""
-    first = error.errors(include_url=False)[0]
-    path = "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in first["loc"]).lstrip(".")
-    return InvalidRequest(
-        f"{path or 'request'}: {first['msg'].removeprefix('Value error, ')}.",
-        value=first["input"] if isinstance(first["input"], int | float) else type(first["input"]).__name__,
-        remedy="Nothing was sent.",
-    )
+def invalid(error: ValidationError, remedy: str = "Nothing was sent.") -> InvalidRequest:
+    """The first validation error, worded as the service words it."""
+    first = refusal(error.errors(include_url=False)[0], null="None")
+    remedies = [one for one in (first.remedy, remedy) if one]
+    return InvalidRequest(first.says, value=first.value, limit=first.limit, remedy=" ".join(remedies))
 
 
 def encode(request: RewardRequest) -> tuple[bytes, str]:
     """The request's bytes and content type: MessagePack if it can carry the embeddings as raw float32, otherwise JSON.
 
-    Raises:
-        InvalidRequest: a text cannot be written as UTF-8.
+    Half of a surrogate pair is sent as it is. The service reads it as U+FFFD, and its warning names the item.
     """
+    packed = _msgpack(request)
+    return (packed, MSGPACK) if packed is not None else (as_json(request), JSON)
+
+
+def as_json(body: BaseModel) -> bytes:
+    """A body as JSON, without fields that were not set; embeddings as lists.
+
+    Raises:
+        InvalidRequest: it holds an object that JSON cannot carry.
+    """
+    if (sent := getattr(body, "embeddings", None)) is not None:
+        lists = {"prompts": plain(sent.prompts), "completions": plain(sent.completions)}
+        body = body.model_copy(update={"embeddings": sent.model_copy(update=lists)})
     try:
-        packed = _msgpack(request)
-        return (packed, MSGPACK) if packed is not None else (_json(request), JSON)
-    except ValueError as error:
-        raise InvalidRequest(
-            f"a text cannot be written as UTF-8 ({error}).", remedy="Remove lone surrogates; nothing was sent."
-        ) from None
-
-
-def _json(request: RewardRequest) -> bytes:
-    if (sent := request.embeddings) is not None:
-        lists = {"prompts": _plain(sent.prompts), "completions": _plain(sent.completions)}
-        request = request.model_copy(update={"embeddings": sent.model_copy(update=lists)})
-    return request.model_dump_json(exclude_unset=True).encode()
+        return body.model_dump_json(exclude_unset=True).encode()
+    except ValueError:
+        pass  # half of a surrogate pair, which JSON carries only as an escape, or an object
+    try:
+        return json.dumps(body.model_dump(exclude_unset=True)).encode()
+    except TypeError as error:
+        raise InvalidRequest(f"JSON cannot carry a value: {error}.", remedy="Nothing was sent.") from None
 
 
 def _msgpack(request: RewardRequest) -> bytes | None:
@@ -136,7 +144,7 @@ def _msgpack(request: RewardRequest) -> bytes | None:
     embeddings: dict[str, Any] = {"prompts": prompts, "completions": completions}
     if prompt_of is not None:
         embeddings["prompt_of"] = prompt_of
-    packed: bytes = msgpack.packb({**fields, "embeddings": embeddings})
+    packed: bytes = msgpack.packb({**fields, "embeddings": embeddings}, unicode_errors="surrogatepass")
     return packed
 
 
@@ -165,12 +173,3 @@ def _float32(matrix: Any, n: int) -> bytes | None:
     if view.format != "f" or view.ndim != 2 or len(view) != n or sys.byteorder != "little":
         return None
     return view.tobytes()
-
-
-def _plain(values: Any) -> Any:
-    """Arrays, and array scalars in a list, as plain Python objects; other values unchanged."""
-    if hasattr(values, "tolist"):
-        values = values.tolist()
-    if isinstance(values, list | tuple):
-        return [value.tolist() if hasattr(value, "tolist") else value for value in values]
-    return values

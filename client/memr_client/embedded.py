@@ -14,6 +14,11 @@ from concurrent.futures import Future
 from typing import TYPE_CHECKING, Any, NoReturn
 
 import httpx
+from pydantic import ValidationError
+
+from memr_client.columns import invalid
+from memr_client.errors import InvalidRequest
+from memr_client.schemas import RunConfig, nearest
 
 if TYPE_CHECKING:
     from fastapi import FastAPI
@@ -33,6 +38,7 @@ class EmbeddedTransport(httpx.BaseTransport, httpx.AsyncBaseTransport):
 
     Raises:
         ImportError: the service is not installed.
+        InvalidRequest: a setting is unknown or does not fit.
     """
 
     def __init__(self, store: str, **settings: Any) -> None:
@@ -102,9 +108,20 @@ def _app(store: str, settings: dict[str, Any]) -> FastAPI:
         raise ImportError(
             f"an embedded memr needs the service ({error}): pip install '.[service]' in a clone of memr"
         ) from error
+    for name in settings.keys() - Settings.model_fields.keys():
+        remedy = "Settings are the fields of memr_service.settings.Settings."
+        if name in RunConfig.model_fields:
+            remedy = f"It belongs to a run's config: client.create_run(run, {name}=...)."
+        elif near := nearest(name, Settings.model_fields):
+            remedy = f"Did you mean {near!r}?"
+        raise InvalidRequest(f"the service has no setting {name!r}.", value=name, remedy=remedy)
     # No API keys, because there is no socket. No preloading: the encoder loads while the caller waits for the first
     # rewards, so that loading cannot draw from the caller's random generators at an unknown time.
-    return create_app(Settings(**{"keys_file": None, "preload": False, **settings, "store": store}))
+    try:
+        chosen = Settings(**{"keys_file": None, "preload": False, **settings, "store": store})
+    except ValidationError as error:
+        raise invalid(error, "Settings come from the arguments and from MEMR_* variables.") from None
+    return create_app(chosen)
 
 
 def _read_timeout(request: httpx.Request) -> float | None:

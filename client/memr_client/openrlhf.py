@@ -20,17 +20,19 @@ from typing import Any
 from urllib.parse import quote
 from uuid import uuid4
 
+from memr_client.awaiting import settled
 from memr_client.calls import Call
 from memr_client.client import RewardClient
-from memr_client.columns import checked
+from memr_client.columns import as_json, checked
 from memr_client.errors import MemrError, ProblemError
+from memr_client.plain import plain
 from memr_client.schemas import OpenRLHFRequest, OpenRLHFResponse
 
 PAUSE_S = 2.0
 """Seconds between a failed call, with all its tries, and the next call."""
 
-Outcome = Callable[[Sequence[str], Sequence[str], Sequence[Any]], Sequence[float]]
-"""A verifier in OpenRLHF's form: `f(queries, prompts, labels)` returns n outcomes."""
+Outcome = Callable[[Sequence[str], Sequence[str], Sequence[Any]], Any]
+"""A verifier in OpenRLHF's form: `f(queries, prompts, labels)` returns n outcomes. It may be asynchronous."""
 
 
 class RewardFunction(RewardClient):
@@ -72,18 +74,18 @@ class RewardFunction(RewardClient):
         """
         columns: dict[str, Any] = {"query": list(queries), "prompts": list(prompts), "labels": list(labels)}
         if self._outcome is not None:
-            columns["outcomes"] = [float(outcome) for outcome in self._outcome(queries, prompts, labels)]
+            columns["outcomes"] = plain(settled(self._outcome(queries, prompts, labels)))
         # All tries carry one request id, so that the samples are remembered once.
         body = checked(OpenRLHFRequest, **columns, request_id=uuid4().hex)
         path = f"/openrlhf/{quote(self._name(None), safe='')}"
-        content = body.model_dump_json(exclude_unset=True).encode()
+        content = as_json(body)
         call = Call("POST", path, OpenRLHFResponse.model_validate_json, content, request_id=body.request_id)
         ends = time.monotonic() + self._patience_s
         while True:
             try:
                 if self._barrier is None:
                     self._barrier = self._require_no_wait()
-                return self._do(call).model_dump()
+                return self._do(call).model_dump(exclude={"warnings"})
             except MemrError as error:
                 refused = isinstance(error, ProblemError) and error.status < 500
                 if refused or time.monotonic() + PAUSE_S > ends:
@@ -104,14 +106,15 @@ class RewardFunction(RewardClient):
 
 def reward_func(queries: Sequence[str], prompts: Sequence[str], labels: Sequence[Any], **kwargs: Any) -> dict[str, Any]:
     """A `RewardFunction` configured by MEMR_URL (default http://127.0.0.1:8000), MEMR_RUN and MEMR_API_KEY."""
-    return _from_environment()(queries, prompts, labels)
+    if not (run := os.environ.get("MEMR_RUN", "").strip()):
+        raise ValueError("MEMR_RUN is not set: set it to the run's name in the environment of OpenRLHF's workers")
+    url = os.environ.get("MEMR_URL", "").strip() or "http://127.0.0.1:8000"
+    return _function(url, run, os.environ.get("MEMR_API_KEY", ""))(queries, prompts, labels)
 
 
 @cache
-def _from_environment() -> RewardFunction:
-    if not (run := os.environ.get("MEMR_RUN")):
-        raise ValueError("MEMR_RUN is not set: set it to the run's name in the environment of OpenRLHF's workers")
-    return RewardFunction(os.environ.get("MEMR_URL", "http://127.0.0.1:8000"), run=run)
+def _function(url: str, run: str, api_key: str) -> RewardFunction:
+    return RewardFunction(url, run=run, api_key=api_key)
 
 
 if __name__ == "__main__":

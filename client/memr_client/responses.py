@@ -2,24 +2,24 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from email.utils import parsedate_to_datetime
 from time import time
 
 import httpx
 
+from memr_client.address import without_password
 from memr_client.errors import BadResponse, MemrError, from_document
 
 PROBLEM = "application/problem+json"
 
 
-def error_from(response: httpx.Response) -> MemrError:
-    """The error that an unsuccessful response reports."""
+def error_from(response: httpx.Response, proxy: object = None) -> MemrError:
+    """The error that an unsuccessful response, which came through `proxy`, reports."""
     if response.headers.get("content-type", "").startswith(PROBLEM):
-        try:
+        with suppress(ValueError, AttributeError, BadResponse):  # a problem document of another service
             return from_document(response.json(), round(retry_after(response)) or None)
-        except (ValueError, AttributeError, BadResponse):
-            pass  # a problem document of another service
-    return BadResponse(not_from_memr(response))
+    return BadResponse(not_from_memr(response, proxy))
 
 
 def retry_after(response: httpx.Response) -> float:
@@ -33,10 +33,11 @@ def retry_after(response: httpx.Response) -> float:
         return 0.0
 
 
-def not_from_memr(response: httpx.Response) -> str:
+def not_from_memr(response: httpx.Response, proxy: object = None) -> str:
     """The message of `BadResponse`: what came back, with the first 200 bytes of its body."""
     start = response.content[:200].decode("utf-8", "replace")
+    url = without_password(str(response.request.url))
     return (
-        f"{response.request.method} {response.request.url} returned status {response.status_code} and a body that is "
-        f"not from memr: {start!r}. Check the address, any proxy, and that client and service have the same version."
+        f"{response.request.method} {url} returned status {response.status_code} and a body that is not from memr: "
+        f"{start!r}. Check the address, {proxy or 'any proxy'}, and that client and service have the same version."
     )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from random import SystemRandom
 
@@ -13,6 +14,8 @@ TRANSIENT = frozenset({429, 502, 503, 504})
 """Statuses after which the same call may succeed later."""
 FIRST_PAUSE_S = 0.25
 LONGEST_CONNECT_S = 10.0
+FIRST_CONNECT_S = 2.0
+"""For the first of several tries, so that an address that does not respond is reported soon."""
 
 # Not the global generator: it belongs to the caller, and forked children would pause in step.
 _random = SystemRandom()
@@ -42,10 +45,16 @@ class Tries:
         """Seconds left for the current try and all further ones."""
         return max(0.001, self._ends - time.monotonic())
 
+    def outlook(self) -> str:
+        """For how long, and how often, the call will be tried again; for messages."""
+        tries = "" if math.isinf(self._retries) else f", {int(self._retries) + 2 - self.made} tries at most"
+        return f"for up to {self.remaining:.0f} s{tries}"
+
     def limits(self) -> httpx.Timeout:
         """The next try's timeouts. Connecting has a shorter one than the response."""
         remaining = self.remaining
-        return httpx.Timeout(remaining, connect=min(remaining, LONGEST_CONNECT_S))
+        connect = FIRST_CONNECT_S if self.made == 1 and self._retries > 0 else LONGEST_CONNECT_S
+        return httpx.Timeout(remaining, connect=min(remaining, connect))
 
     def pause_after(self, result: httpx.Response | httpx.RequestError) -> float | None:
         """Seconds to pause before the next try; None if `result` is final."""

@@ -23,8 +23,8 @@ def in_words(schema: Schema, link: Link = code) -> str:
     """A schema's type, such as "integer, 1 to 10,000" or "list of strings"."""
     if "$ref" in schema:
         return link(schema["$ref"].rpartition("/")[2])
-    if "anyOf" in schema:
-        return _either([in_words(one, link) for one in _spread(schema["anyOf"])])
+    if options := schema.get("anyOf", schema.get("oneOf")):
+        return _either([in_words(one, link) for one in _spread(options)])
     if "allOf" in schema:
         return in_words(schema["allOf"][0], link)
     if "const" in schema:
@@ -33,6 +33,8 @@ def in_words(schema: Schema, link: Link = code) -> str:
         return listed([value(one) for one in schema["enum"]])
     words = {"array": _array, "object": _object, "integer": _number, "number": _number, "string": _string}
     kind = schema.get("type", "anything")
+    if isinstance(kind, list):
+        return _either([in_words({**schema, "type": one}, link) for one in kind])
     return words[kind](schema, link) if kind in words else str(kind)
 
 

@@ -8,12 +8,11 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Iterable, Iterator, Mapping
-from difflib import get_close_matches
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
 from memr_client.errors import InvalidRequest
-from memr_client.schemas import PresetName
+from memr_client.schemas import PresetName, nearest
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, ValidationInfo, field_validator, model_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
@@ -202,9 +201,10 @@ def unknown_variables(environment: Iterable[str]) -> Iterator[str]:
 
 def did_you_mean(name: str, known: Iterable[str], prefix: str = "") -> str:
     """` Did you mean NEAREST?`, or nothing if no known name has this one as a part or resembles it."""
-    names = list(known)
-    near = [one for one in names if name in re.split("[-_]", one)] or get_close_matches(name, names, n=1)
-    return f" Did you mean {prefix}{near[0]}?" if near else ""
+    names = {one.lower(): one for one in known}
+    whole = (one for one in names if name.lower() in re.split("[-_]", one))
+    near = next(whole, None) or nearest(name, names)
+    return f" Did you mean {prefix}{names[near]}?" if near else ""
 
 
 def expanded(path: str) -> str:

@@ -124,7 +124,7 @@ def test_a_label_is_a_text_a_number_or_an_answer_with_its_split(client, label):
     assert state(client)["position"] == 1
 
 
-@pytest.mark.parametrize("split", ["eval", "test", "validation"])
+@pytest.mark.parametrize("split", ["eval", "test", "validation", "Dev", " test_easy"])
 def test_samples_of_other_splits_are_read_and_not_remembered(client, split):
     ask(client, body("12", "13"))
     before = state(client)
@@ -133,6 +133,16 @@ def test_samples_of_other_splits_are_read_and_not_remembered(client, split):
     assert answer["extra_logs"]["support_success"] == [1.0]
     assert ask(client, body("It is 12"), mode="eval") == answer
     assert state(client) == before
+
+
+def test_an_unknown_split_is_read_logged_and_not_remembered(client, caplog):
+    for _ in range(2):
+        answer = ask(client, body("It is 12", label={"answer": "12", "split": "aime-of-this-day"}))
+    assert answer["extra_logs"]["split_unknown"] == [1.0]
+    assert state(client)["position"] == 0
+    (said,) = [text for text in caplog.messages if "aime-of-this-day" in text]
+    assert "neither training" in said
+    assert ask(client, body("It is 12"))["extra_logs"]["split_unknown"] == [0.0]
 
 
 def test_a_caller_may_send_outcomes(client):
@@ -183,7 +193,6 @@ REFUSED = [
     (422, CONFIG, body("12", label={"split": "train"}), "--data.label_key"),
     (422, CONFIG, body("12", label=True), "--data.label_key"),
     (422, CONFIG, body("12", label="twelve"), "label"),
-    (422, CONFIG, body("12", label={"answer": "12", "split": "dev"}), "'test'"),
     (422, CONFIG, body("12", "12") | {"labels": ["12", {"answer": "12", "split": "test"}]}, "two requests"),
     (422, CONFIG, body("12") | {"labels": []}, "errors"),
     (422, CONFIG, body("12", outcomes=[1, 0]), "errors"),
@@ -213,6 +222,14 @@ def test_a_refusal_is_in_the_log_because_openrlhf_shows_none(client, caplog):
     assert "--data.label_key" in caplog.text
     assert "There is no run 'nobody'" in caplog.text
     assert "secret" not in caplog.text
+
+
+def test_half_a_surrogate_pair_is_named_in_the_response_and_in_the_log(client, caplog):
+    with caplog.at_level(logging.WARNING, "memr"):
+        answer = client.post("/openrlhf/run", content=json.dumps(body("It is 12 \ud83d", "13"))).json()
+    assert answer["scores"] == [1, 0]
+    assert "query[0]:" in answer["warnings"][0]
+    assert "query[0]:" in caplog.text
 
 
 def test_an_unknown_run_is_404_and_not_created(client):

@@ -2,22 +2,31 @@
 
 from __future__ import annotations
 
+import asyncio
+import functools
 import json
 import pickle
 import re
 import threading
 import warnings
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import nullcontext
 from types import SimpleNamespace
 from typing import Any
 
 import httpx
+import numpy as np
+import pandas
 import pytest
+import torch
 from memr_client import InvalidRequest, RewardClient, RunConfig, Unavailable
 from memr_client.trl import memory_reward, reward, wrap
 from memr_client.trl.advice import MIN_OUTCOMES
+from PIL import Image
 from support.serving import serving
+from trl.data_utils import prepare_multimodal_messages
 
+NAN = float("nan")
 PROMPTS = ["2+2="] * 2 + ["3+3="] * 2
 COMPLETIONS = ["four: 4", "five: 5", "six: 6", "seven: 7"]
 OUTCOMES = [1.0, 0.0, 1.0, 0.0]
@@ -139,18 +148,88 @@ def test_answers_labels_and_what_was_cut_off_go_along():
     assert body["truncated"] == [False, True, False]
 
 
-def test_what_is_missing_or_asynchronous_is_refused(client, run):
+@pytest.mark.parametrize(
+    "outcomes",
+    [
+        [NAN, 1.0, None, 0.0],
+        np.array([NAN, 1.0, NAN, 0.0]),
+        torch.tensor([NAN, 1.0, NAN, 0.0]),
+        list(torch.tensor([NAN, 1.0, NAN, 0.0])),
+        pandas.Series([None, 1.0, None, 0.0], index=[7, 5, 3, 1]),
+        pandas.Series([pandas.NA, True, pandas.NA, False], dtype="boolean"),
+    ],
+    ids=["list", "numpy", "torch", "tensors", "pandas", "nullable"],
+)
+def test_nan_means_does_not_apply_as_none_does(client, run, outcomes):
+    def verifier(prompts, completions, **columns):
+        return outcomes
+
+    for outcome in (verifier, wrap(verifier), "right"):
+        name = f"{run}-{outcome if isinstance(outcome, str) else type(outcome).__name__}"
+        rewards = Trainer().call(memory_reward(client, run=name, outcome=outcome), right=outcomes)
+        assert [reward is None for reward in rewards] == [True, False, True, False]
+        sizes = client.run(name).memory
+        assert (sizes.success.completions, sizes.failure.completions) == (1, 1)
+    assert wrap(verifier)(PROMPTS, COMPLETIONS) == [None, 1.0, None, 0.0]
+
+
+def test_images_in_a_prompt_are_left_out(client, run):
+    pictures = [Image.new("RGB", (4, 4)) for _ in PROMPTS]
+    prompts = [
+        prepare_multimodal_messages([{"role": "user", "content": text}], images=[picture])
+        for text, picture in zip(PROMPTS, pictures, strict=True)
+    ]
+    said = [[{"role": "assistant", "content": completion}] for completion in COMPLETIONS]
+    memory = memory_reward(client, run=run, outcome=correctness)
+    assert None not in Trainer().call(memory, prompts, said)
+    assert client.run(run).memory.success.prompts == 2  # equal texts are one prompt
+
+
+@pytest.mark.parametrize("form", ["function", "partial", "object", "lambda"])
+def test_an_asynchronous_verifier_is_awaited(client, run, form):
     async def later(prompts, completions, **columns):
+        await asyncio.sleep(0)
         return OUTCOMES
 
+    class Later:
+        __call__ = staticmethod(later)
+
+    verifier = {
+        "function": later,
+        "partial": functools.partial(later),
+        "object": Later(),
+        "lambda": lambda **columns: later(**columns),
+    }[form]
+    correct = wrap(verifier)
+    assert Trainer().call(correct) == OUTCOMES
+    for name, outcome in (("plain", verifier), ("wrapped", correct)):
+        assert None not in Trainer().call(memory_reward(client, run=f"{run}-{name}", outcome=outcome))
+
+    async def notebook():
+        return correct(PROMPTS, list(COMPLETIONS))
+
+    assert asyncio.run(notebook()) == OUTCOMES
+
+
+def test_what_is_missing_is_refused(client, run):
     memory = memory_reward(client, run=run, outcome="right")
     with pytest.raises(ValueError, match=r"names no column.*'wrong'"):
         Trainer().call(memory, wrong=OUTCOMES)
     with pytest.raises(ValueError, match="outcome has 3 values for 4 completions"):
         Trainer().call(memory, right=OUTCOMES[:3])
-    for refused in (lambda: memory_reward(client, run=run, outcome=later), lambda: wrap(later)):
-        with pytest.raises(TypeError, match="asynchronous"):
-            refused()
+    for given, says in (
+        (None, "outcome gave None for 4 completions"),
+        (1.0, "outcome gave 1.0 for 4 completions"),
+        ([1.0, [0.0], 1.0, 0.0], r"outcome\[1\] is a value of type list"),
+    ):
+        with pytest.raises(InvalidRequest, match=says):
+            Trainer().call(memory, right=given)
+    with pytest.raises(ValueError, match="outcome is a function or the name of a column"):
+        memory_reward(client, run=run, outcome=OUTCOMES)
+    with pytest.raises(TypeError, match="wrap takes a reward function"):
+        wrap(None)
+    with pytest.raises(InvalidRequest, match="'my/run' is not the name of a run"):
+        memory_reward(client, run="my/run", outcome="right")
     with pytest.raises(ValueError, match="no run"):
         memory_reward(RewardClient(), outcome="right")
     with pytest.raises(ValueError, match="'raise' or 'drop'"):
@@ -175,6 +254,24 @@ def test_a_wrapped_verifier_judges_each_batch_once(client, run):
     completions[0] = "something else"  # a loop may reuse its list
     correct(PROMPTS, completions)
     assert len(calls) == 4
+
+
+def test_a_wrapped_verifier_recognises_a_batch_by_everything_it_was_given():
+    correct = wrap(lambda completions, answer, **columns: [float(said == answer[0]) for said in completions])
+    completions, said = ["1", "2"], [[{"role": "assistant", "content": "1"}]]
+    assert correct(PROMPTS[:2], completions, answer=["1", "1"]) == [1.0, 0.0]
+    assert correct(PROMPTS[:2], completions, answer=["2", "2"]) == [0.0, 1.0]
+    chats = wrap(lambda completions, **columns: [float(chat[0]["content"] == "1") for chat in completions])
+    assert chats(PROMPTS[:1], said) == [1.0]
+    said[0][0]["content"] = "2"
+    assert chats(PROMPTS[:1], said) == [0.0]
+    by_step = wrap(lambda completions, trainer_state, **columns: [trainer_state.global_step] * len(completions))
+    assert [by_step(PROMPTS, COMPLETIONS, trainer_state=Trainer(step).state)[0] for step in (0, 5)] == [0.0, 5.0]
+    calls = []
+    counted = wrap(lambda completions, **columns: calls.append(1) or [0.0] * len(completions))
+    for _ in range(2):
+        Trainer().call(counted, completions=completions, prompts=PROMPTS[:2], weight=[NAN, 1.0])
+    assert len(calls) == 1
 
 
 def test_concurrent_calls_wait_for_a_wrapped_verifier():
@@ -250,6 +347,24 @@ class Model:
     training = False
 
 
+@pytest.mark.parametrize(("split", "position"), [("train", 1), ("Train_small", 1), (" Test", 0), ("val", 0)])
+def test_splits_are_known_by_their_words(client, run, split, position):
+    memory = memory_reward(client, run=run, outcome=correctness, split_column="split")
+    memory.open()
+    Trainer().call(memory, split=[split] * 4)
+    assert client.run(run).position == position
+
+
+def test_an_unknown_split_is_not_remembered_with_a_warning(client, run):
+    memory = memory_reward(client, run=run, outcome=correctness, split_column="split")
+    memory.open()
+    with pytest.warns(UserWarning, match="split 'aime24' is neither training"):
+        Trainer().call(memory, split=["aime24"] * 4)
+    assert client.run(run).position == 0
+    with pytest.raises(ValueError, match="split_column='split' names no column"):
+        Trainer().call(memory)
+
+
 def test_a_batch_of_training_and_evaluation_is_refused(client, run):
     memory = memory_reward(client, run=run, outcome=correctness, split_column="split")
     with pytest.raises(ValueError, match="mixes"):
@@ -267,6 +382,18 @@ def test_a_new_run_waits_for_all_ranks_and_an_old_one_stays_what_it_is(client, r
     client.create_run(f"{run}-old", k=5)
     Trainer().call(memory_reward(client, run=f"{run}-old", outcome=correctness))
     assert (client.run(f"{run}-old").config.k, client.run(f"{run}-old").config.barrier) == (5, "none")
+
+
+def test_the_preset_may_be_named_alone(client, run):
+    for name, given in (("a", {"preset": "memory-r"}), ("b", {"config": {"preset": "memory-r"}})):
+        assert memory_reward(client, run=f"{run}-{name}", outcome="right", **given).open().preset == "memory-r"
+    both = {"preset": "memory-r", "config": RunConfig(k=3)}
+    config = memory_reward(client, run=f"{run}-c", outcome="right", **both).open()
+    assert (config.preset, config.k, config.barrier) == ("memory-r", 3, "step")
+    with pytest.raises(InvalidRequest, match="preset='memory-r', but the config has preset 'random'"):
+        memory_reward(client, run=run, outcome="right", preset="memory-r", config=RunConfig(preset="random"))
+    with pytest.raises(InvalidRequest, match=r"'memory-r\+'"):
+        memory_reward(client, run=run, outcome="right", preset="memory_r+")
 
 
 def test_asynchronous_grpo_calls_without_a_trainer_and_from_any_thread(client, run):
@@ -372,7 +499,19 @@ def test_one_sided_outcomes_give_a_warning_after_a_sufficient_number(client, run
     Trainer().call(memory, **batch)
     with pytest.warns(UserWarning, match=empty):
         Trainer(step=1).call(memory, **batch)
-    Trainer(step=2).call(memory, **batch)
+    with pytest.warns(UserWarning, match="No completion succeeded") if outcome == 0 else nullcontext():
+        Trainer(step=2).call(memory, **batch)
+    Trainer(step=3).call(memory, **batch)
+
+
+def test_zeros_are_explained_after_the_first_steps(client, run):
+    memory = memory_reward(client, run=run, outcome="right")
+    shaped = {"right": [0.1, 0.4, 0.0, 0.2]}
+    for step in range(2):
+        Trainer(step).call(memory, **shaped)
+    with pytest.warns(UserWarning, match=r"largest outcome is 0.4, .*success_threshold=0.5.*lower success_threshold"):
+        Trainer(2).call(memory, **shaped)
+    Trainer(3).call(memory, **shaped)
 
 
 @pytest.mark.parametrize(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import functools
 import importlib.util
 import os
 import re
@@ -202,6 +203,48 @@ def test_evaluation_leaves_the_memory_as_it_is_even_before_training(client):
     assert client.run().position == 0
     one(client)
     assert client.run().position == 1
+
+
+def test_an_unknown_split_is_not_remembered_with_a_warning(client):
+    with pytest.warns(UserWarning, match="split 'aime24' is neither training"):
+        one(client, extra_info={**TRAINED, "split": "aime24"})
+    one(client, extra_info={**TRAINED, "split": "train_easy"})
+    assert client.run().position == 1
+
+
+@pytest.mark.parametrize("returned", [None, "right", float("nan"), {"acc": 1.0}, [1.0, 0.0]])
+def test_a_reward_function_that_gives_no_number_is_refused_in_words(client, returned):
+    with pytest.raises(InvalidRequest, match=r"the reward function's score is .*, but must be a finite number"):
+        one(client, outcome=returned)
+
+
+def test_an_asynchronous_reward_function_is_awaited_by_both(client):
+    async def later(data_source, solution_str, ground_truth, extra_info):
+        await asyncio.sleep(0)
+        return 1.0
+
+    said = {"url": client.url, "run": client.run_id, "group_size": 2}
+    for outcome in (later, functools.partial(later)):
+        assert compute_score("mine", "2", "2", TRAINED, outcome=outcome, **said)["outcome"] == 1.0
+        scored = compute_score_async("mine", "2", "2", {**TRAINED, "split": "test"}, outcome=outcome, **said)
+        assert asyncio.run(scored)["outcome"] == 1.0
+
+
+def test_options_that_differ_only_in_what_was_set_are_two_memories(client):
+    said = {"url": client.url, "run": client.run_id, "group_size": 2}
+    memories = [
+        memory_module.memory_for(read_options({**said, "config": config}))
+        for config in ({"preset": "official-memory-r"}, {"preset": "official-memory-r", "scaling": "item"})
+    ]
+    assert memories[0] is not memories[1]
+
+
+def test_empty_variables_are_not_set_and_a_preset_may_be_named_alone(client, monkeypatch):
+    monkeypatch.setenv("MEMR_URL", "")
+    with pytest.raises(InvalidRequest, match="MEMR_URL"):
+        read_options({"run": "r"})
+    one(client, preset="memory-r")
+    assert client.run().config.preset == "memory-r"
 
 
 def test_rows_without_a_split_are_training_with_a_warning(client):

@@ -169,6 +169,159 @@ def test_the_key_is_sent_and_shown_nowhere(scripted, monkeypatch):
         assert key not in repr(client)
 
 
+@pytest.mark.parametrize("given", ["", "  ", "\n"])
+def test_an_empty_key_is_none(scripted, monkeypatch, given):
+    monkeypatch.setenv("MEMR_API_KEY", given)
+    client = scripted(answer(200, json=ACCEPTED))
+    client.reward(*BATCH)
+    assert "authorization" not in client.requests[0].headers
+
+
+def test_a_key_is_stripped_and_never_shown_in_what_refuses_it(scripted, monkeypatch):
+    monkeypatch.setenv("MEMR_API_KEY", "memr_secret\n")
+    client = scripted(answer(200, json=ACCEPTED))
+    client.reward(*BATCH)
+    assert client.requests[0].headers["authorization"] == "Bearer memr_secret"
+    for wrong in ("memr_secret\nx", "memr_secr\u00e9t", "memr secret"):
+        monkeypatch.setenv("MEMR_API_KEY", wrong)
+        with pytest.raises(memr_client.InvalidRequest, match=r"MEMR_API_KEY.*position \d") as caught:
+            RewardClient()
+        assert "secr" not in str(caught.value.document())
+
+
+@pytest.mark.parametrize("run", ["my/run", "my run", "", "-x", "x" * 129, "l\u00e4uft", 1.5])
+def test_a_name_that_the_service_would_refuse_is_refused_by_the_constructor(client_class, run):
+    with pytest.raises(memr_client.InvalidRequest, match="is not the name of a run: a name is a letter or digit"):
+        client_class(run=run)
+    with pytest.raises(memr_client.InvalidRequest, match="is not the name of a run"):
+        client_class().run(run or " ")
+
+
+@pytest.mark.parametrize(
+    ("argument", "says"),
+    [
+        ("preset", r"create_run\(run, preset=...\).*embedded"),
+        ("default_preset", "preset="),
+        ("config", "create_run"),
+        ("k", r"create_run\(run, k=...\)"),
+        ("apikey", "'api_key'"),
+        ("time_out", "'timeout'"),
+    ],
+)
+def test_an_argument_that_belongs_elsewhere_or_is_misspelt_names_the_right_one(client_class, argument, says):
+    with pytest.raises(memr_client.InvalidRequest, match=says):
+        client_class("http://memr", **{argument: 1})
+
+
+def test_a_preset_has_one_name():
+    made = [
+        memr_client.calls.create_run("r", None, preset="memory-r", k=3).content,
+        memr_client.calls.create_run("r", memr_client.RunConfig(preset="memory-r"), k=3).content,
+        memr_client.calls.create_run("r", {"preset": "memory-r", "k": 3.0}).content,
+    ]
+    assert [json.loads(content) for content in made] == [{"preset": "memory-r", "k": 3}] * 3
+    with pytest.raises(memr_client.InvalidRequest, match="preset="):
+        memr_client.calls.create_run("r", None, default_preset="memory-r")
+
+
+def test_the_first_failure_of_a_call_is_logged_with_what_is_tried_and_for_how_long(scripted, caplog):
+    client = scripted(httpx.ConnectError("refused"), answer(503), answer(200, json=ACCEPTED), timeout=60)
+    client.reward(*BATCH)
+    (record,) = caplog.records
+    assert record.name == "memr_client"
+    assert record.levelname == "WARNING"
+    text = record.getMessage()
+    assert "POST http://memr/reward failed (ConnectError: refused)" in text
+    assert "for up to 60 s, 8 tries at most" in text
+    assert "memr serve" in text
+
+
+def test_what_fails_behind_a_proxy_names_the_proxy(monkeypatch, client_class):
+    monkeypatch.setenv("HTTP_PROXY", "http://me:secret@proxy:3128")
+    outcome = [httpx.ConnectError("refused")]
+
+    def handle(transport, request):
+        if isinstance(outcome[0], Exception):
+            raise outcome[0]
+        return outcome[0]
+
+    async def handle_async(transport, request):
+        return handle(transport, request)
+
+    monkeypatch.setattr(httpx.HTTPTransport, "handle_request", handle)
+    monkeypatch.setattr(httpx.AsyncHTTPTransport, "handle_async_request", handle_async)
+    client, proxy = client_class("http://memr", run="r", retries=0), r"http://me:\*\*\*@proxy:3128 \(HTTP_PROXY\)"
+    with pytest.raises(ServiceUnreachable, match=f"{proxy}.*NO_PROXY") as unreachable:
+        client.reward(*BATCH)
+    outcome[0] = httpx.Response(407, html="<html>Proxy authentication required</html>")
+    with pytest.raises(BadResponse, match=f"407.*{proxy}") as page:
+        client.reward(*BATCH)
+    assert "secret" not in f"{unreachable.value} {page.value}"
+
+
+def paid(rewards, successes=0, warmup=50, rejected=(), position=1):
+    n = len(rewards)
+    return answer(
+        200,
+        json={
+            **ACCEPTED,
+            "position": position,
+            "rewards": rewards,
+            "components": {"exploit": {"raw": [None] * n, "scaled": [0.0] * n}},
+            "support": {"success": [0] * n, "failure": [0] * n},
+            "guards": {"rejected": [list(rejected)] * n},
+            "warmup": {"explore": warmup},
+            "memory": {
+                "success": {"prompts": min(1, successes), "completions": successes},
+                "failure": {"prompts": 1, "completions": n},
+            },
+        },
+    )
+
+
+RUN = {
+    "run_id": "r", "config": {}, "branch": 0, "position": 3, "chain": "00", "step": None, "memory": ACCEPTED["memory"],
+    "windows": {}, "created_at": "", "encoder": None, "dimension": None,
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("response", "outcomes", "says"),
+    [
+        (
+            paid([0.0] * 4),
+            [0] * 4,
+            r"12 completions are 0.*largest outcome is 0, .*threshold=0.5.*explore \(50",
+        ),
+        (paid([0.0] * 4), [0.1, 0.4, 0, 0.2], r"largest outcome is 0.4, .*success_threshold=0.5.*lower success_thre"),
+        (paid([0.1] * 4, warmup=0), [0.1, 0.4, 0, 0.2], r"largest outcome is 0.4, .*lower success_threshold"),
+        (paid([0.0] * 4, 2, 0, ["exploit:topic_floor"]), [1, 0, 0, 1], r"Guards rejected .*exploit:topic_floor 12"),
+    ],
+    ids=["no success", "shaped", "shaped and paid", "rejected"],
+)
+def test_rewards_that_say_nothing_give_one_warning_after_the_first_steps(scripted, response, outcomes, says):
+    client = scripted(*[response] * 3, answer(200, json=RUN), response)
+    batch = (["q"] * 4, list("abcd"), outcomes)
+    client.reward(*batch)
+    client.reward(*batch)
+    with pytest.warns(UserWarning, match=says):
+        client.reward(*batch)
+    client.reward(*batch)
+    client.reward(*batch)
+
+
+def test_rewards_that_say_something_give_no_warning(scripted):
+    client = scripted(paid([0.0] * 4), paid([0.0] * 4), paid([0.0, 0.0, 0.3, 0.0], successes=1), paid([0.0] * 4))
+    for _ in range(6):
+        client.reward(["q"] * 4, list("abcd"), [0, 1, 0, 0])
+    untold = scripted(paid([0.0]))
+    for _ in range(7):
+        untold.reward(["q"], ["a"], [0])
+    evaluated = scripted(paid([0.0] * 4))
+    for _ in range(6):
+        evaluated.reward(["q"] * 4, list("abcd"), [0] * 4, mode="eval")
+
+
 def test_the_run_of_a_reward_is_sent_in_a_header_for_proxies_that_route_by_run(scripted):
     client = scripted(answer(200, json=ACCEPTED))
     client.reward(*BATCH, run_id="another")

@@ -61,7 +61,7 @@ def outside(files: set[str], *allowed: str) -> set[str]:
 def test_the_client_needs_httpx_and_pydantic_only():
     client = [found for found in IMPORTS if found.file.startswith("client/") and not found.file.startswith(ADAPTERS)]
     tops = {found.top for found in client if not found.late}
-    assert tops - set(sys.stdlib_module_names) == {"httpx", "pydantic", "memr_client"}
+    assert tops - set(sys.stdlib_module_names) == {"httpx", "pydantic", "pydantic_core", "memr_client"}
 
 
 def test_the_client_reaches_for_the_service_only_where_it_embeds_it_and_only_then():

@@ -59,7 +59,11 @@ def test_a_broken_connection_is_tried_again_and_a_callers_mistake_is_not(error, 
 
 
 def test_every_try_gets_the_time_that_is_left_and_connecting_gets_less():
-    limits = Tries(timeout=100, retries=3).limits()
+    tries = Tries(timeout=100, retries=3)
+    limits = tries.limits()
     assert 99 < limits.read <= 100
-    assert limits.connect == 10
+    assert limits.connect == 2  # an address that does not respond is reported soon
+    tries.pause_after(httpx.ConnectTimeout("slow"))
+    assert tries.limits().connect == 10
+    assert Tries(timeout=100, retries=0).limits().connect == 10
     assert Tries(timeout=0.0, retries=3).limits().read > 0

@@ -20,6 +20,7 @@ from memr_client.schemas.components import (
 from memr_client.schemas.config import DEFAULT_COMPONENTS, MemoryQuality, PresetName, RunConfig, WriteGates
 from memr_client.schemas.explain import ComponentTerm, Explain, Explanation, MemoryRead, Neighbour, WindowPlace
 from memr_client.schemas.history import ComponentHistory, History, HistoryRow, Quantiles
+from memr_client.schemas.loose import nearest
 from memr_client.schemas.openrlhf import OpenRLHFRequest, OpenRLHFResponse
 from memr_client.schemas.provenance import Provenance
 from memr_client.schemas.replay import (
@@ -55,7 +56,11 @@ from memr_client.schemas.runs import (
     WindowState,
 )
 from memr_client.schemas.server import Problem, Version
+from memr_client.schemas.splits import phase_of, unknown_split
+from memr_client.schemas.surrogates import halves_warning, without_halves
 from memr_client.schemas.wire import (
+    NAME,
+    NAME_RULE,
     Cosine,
     Count,
     Finite,
@@ -68,11 +73,15 @@ from memr_client.schemas.wire import (
     Share,
     Text,
     Wire,
+    name_like,
 )
+from memr_client.schemas.wording import refusal
 
 __all__ = [
     "COMPONENTS",
     "DEFAULT_COMPONENTS",
+    "NAME",
+    "NAME_RULE",
     "Audit",
     "AuditName",
     "Audits",
@@ -153,4 +162,11 @@ __all__ = [
     "WindowState",
     "Wire",
     "WriteGates",
+    "halves_warning",
+    "name_like",
+    "nearest",
+    "phase_of",
+    "refusal",
+    "unknown_split",
+    "without_halves",
 ]

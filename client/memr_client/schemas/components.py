@@ -6,7 +6,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field, field_validator
 
-from memr_client.schemas.wire import Cosine, Count, Finite, Options, Share
+from memr_client.schemas.wire import Cosine, Count, Finite, Options, Share, Whole
 
 ComponentName = Literal[
     "exploit",
@@ -81,7 +81,7 @@ class Component(Options):
 class Exploit(Component):
     """Options of `exploit`, which rewards closeness to earlier successes."""
 
-    centroids: Annotated[int, Field(ge=1, le=64, strict=True)] | Literal["all"] = 1
+    centroids: Annotated[int, Field(ge=1, le=64, strict=True), Whole] | Literal["all"] = 1
     """Number of centroids of the successes read; the nearest one counts. `all`: the nearest success counts."""
 
 
@@ -106,14 +106,14 @@ class BandedNovelty(Component):
 class Contrast(Component):
     """Options of `contrast`, the projection on the direction from the mean failure to the mean success."""
 
-    window: Annotated[int, Field(ge=1, le=1_000_000, strict=True)] = 1000
+    window: Annotated[int, Field(ge=1, le=1_000_000, strict=True), Whole] = 1000
     """Number of past raw values that scale it, instead of the run's `window`."""
 
 
 class Value(Component):
     """Options of `value`, the outcome of similar completions, averaged with weights that fall with distance."""
 
-    neighbours: Annotated[int, Field(ge=1, le=1024, strict=True)] = 32
+    neighbours: Annotated[int, Field(ge=1, le=1024, strict=True), Whole] = 32
     """Number of nearest completions that count."""
     temperature: Annotated[float, Field(gt=0, le=10, strict=True)] = 0.05
     """Distance over which a neighbour's weight falls to 1/e."""

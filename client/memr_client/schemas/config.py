@@ -8,7 +8,7 @@ from typing import Annotated, Any, Literal
 from pydantic import Field, SerializeAsAny, field_validator, model_validator
 
 from memr_client.schemas.components import COMPONENTS, Component, ComponentName, Gates
-from memr_client.schemas.wire import Cosine, Count, Finite, Options, Wire
+from memr_client.schemas.wire import Cosine, Count, Finite, Options, Whole, Wire
 
 PresetName = Literal[
     "memory-r+", "memory-r", "official-memory-r+", "official-memory-r", "guarded", "random", "shuffled"
@@ -62,13 +62,13 @@ class RunConfig(Wire):
     preset: PresetName = "guarded"
     """Named settings that unset fields come from; `GET /presets` lists their values. Without a preset, the server's
     `MEMR_DEFAULT_PRESET` applies. The defaults below are those of `memory-r+`."""
-    k: Annotated[int, Field(ge=1, le=10_000, strict=True)] = 1
+    k: Annotated[int, Field(ge=1, le=10_000, strict=True), Whole] = 1
     """K: number of nearest stored prompts whose completions are read."""
-    max_prompts: Annotated[int, Field(ge=1, le=100_000_000, strict=True)] = 100_000
+    max_prompts: Annotated[int, Field(ge=1, le=100_000_000, strict=True), Whole] = 100_000
     """N: most prompts in a memory. Beyond it, the prompt that was stored first leaves."""
-    max_completions: Annotated[int, Field(ge=1, le=65_536, strict=True)] = 100
+    max_completions: Annotated[int, Field(ge=1, le=65_536, strict=True), Whole] = 100
     """L: most completions under a prompt. Beyond it, the prompt's oldest completion leaves."""
-    window: Annotated[int, Field(ge=1, le=1_000_000, strict=True)] = 100
+    window: Annotated[int, Field(ge=1, le=1_000_000, strict=True), Whole] = 100
     """w: number of past raw values that scale a component."""
     scaling: Literal["item", "request"] = "item"
     """`item`: scale each value by the window that ends with it (the paper). `request`: scale all values of a request by
@@ -102,7 +102,7 @@ class RunConfig(Wire):
     """Which requests are scored together. `none`: each alone. `step`: all ranks of a step. `group`: all completions of
     a group. `snapshot`: each at once, against the memory at the arrival of its group's first item; the group is stored
     when it is complete."""
-    group_size: Annotated[int, Field(ge=1, strict=True)] | None = None
+    group_size: Annotated[int, Field(ge=1, strict=True), Whole] | None = None
     """G: completions per prompt and step. Barriers `group` and `snapshot` need it."""
     barrier_timeout_s: Annotated[float, Field(gt=0, le=3600)] = 60
     """Seconds after which a barrier scores the requests that have arrived, without the missing ones."""
@@ -114,7 +114,7 @@ class RunConfig(Wire):
     deterministic: bool = False
     """Encode each text alone, so that its embedding depends on nothing else. Server-encoded rewards are then bit-equal
     in a retry, in a replay, and for any cut of a step into parts. Much slower on a GPU."""
-    seed: Annotated[int, Field(ge=0, lt=2**63, strict=True)] = 0
+    seed: Annotated[int, Field(ge=0, lt=2**63, strict=True), Whole] = 0
     """Seed of all random numbers in the run."""
     verifier: Literal["exact", "numeric", "math"] | None = None
     """Verifier that computes outcomes from labels (`POST /openrlhf/{run_id}`). Null: the caller sends outcomes."""

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from typing import Annotated
 
-from pydantic import Field, model_validator
+from pydantic import BeforeValidator, Field, model_validator
 
-from memr_client.schemas.reward import Embeddings
-from memr_client.schemas.wire import Count, Finite, ResponseModel, Text, Wire
+from memr_client.schemas.loose import number_as_text
+from memr_client.schemas.reward import Embeddings, Id
+from memr_client.schemas.wire import Count, Finite, ResponseModel, Text, Whole, Wire
 
 
 class Explain(Wire):
@@ -17,17 +18,17 @@ class Explain(Wire):
     completion: Text | None = None
     outcome: Finite = 0.0
     """Outcome of the new completion; some components and guards read it."""
-    prompt_id: Annotated[str, Field(strict=True)] | None = None
+    prompt_id: Annotated[Id, BeforeValidator(number_as_text)] | None = None
     """Identity of the new prompt, where the run's requests send `prompt_ids`."""
     embeddings: Embeddings | None = None
     """Embeddings of the new prompt and completion (one row each), instead of the server's encoder."""
-    position: Annotated[int, Field(ge=1, strict=True)] | None = None
+    position: Annotated[int, Field(ge=1, strict=True), Whole] | None = None
     """Record of the scored item: the `position` that its response gave."""
     item: Count | None = None
     """Position of the item in that record, from 0. Under a barrier, one record may hold several requests."""
     serial: Count | None = None
     """Serial number of the scored item, instead of `position` and `item`; neighbours and map points carry it."""
-    neighbours: Annotated[int, Field(ge=0, le=200, strict=True)] = 10
+    neighbours: Annotated[int, Field(ge=0, le=200, strict=True), Whole] = 10
     """Number of neighbours to list for each memory, at most; most similar first."""
 
     @model_validator(mode="after")
@@ -122,3 +123,5 @@ class Explanation(ResponseModel):
     failure: MemoryRead
     warmup: dict[str, int]
     """Component -> how many steps it still waited for, then how many failure prompts; 0: it was on."""
+    warnings: list[str] = Field(default_factory=list)
+    """What the caller should know about the texts that were sent, for example that they were cut."""

@@ -6,7 +6,8 @@ from typing import Annotated, Any
 
 from pydantic import ConfigDict, Field, model_validator
 
-from memr_client.schemas.wire import Finite, RequestId, ResponseModel, Wire
+from memr_client.schemas.reward import Outcomes
+from memr_client.schemas.wire import RequestId, ResponseModel, Wire
 
 
 class OpenRLHFRequest(Wire):
@@ -19,9 +20,9 @@ class OpenRLHFRequest(Wire):
     prompts: list[Annotated[str, Field(strict=True)]]
     """Prompt of each sample, rendered by the chat template."""
     labels: list[Any]
-    """Right answer of each sample: a text, a number, or `{"answer": ..., "split": ...}`. A sample whose split is
-    "test", "eval" or "validation" is scored and not remembered."""
-    outcomes: list[Finite] | None = None
+    """Right answer of each sample: a text, a number, or `{"answer": ..., "split": ...}`. A sample whose split is not
+    training ("train") is scored and not remembered."""
+    outcomes: Outcomes | None = None
     """An addition of memr: the outcome of each sample. Without it, the run's verifier compares with the labels."""
     request_id: RequestId | None = None
     """An addition of memr: a second request with the same id and body gets the stored response."""
@@ -45,3 +46,5 @@ class OpenRLHFResponse(ResponseModel):
     extra_logs: dict[str, list[float]]
     """The reward's parts, under the same names in every response. A raw value that does not exist is 0, with
     `NAME_defined` 0."""
+    warnings: list[str] = Field(default_factory=list)
+    """An addition of memr, as in the response of `POST /reward`. OpenRLHF ignores it; the service's log has it too."""

@@ -4,9 +4,46 @@ from __future__ import annotations
 
 from typing import Annotated, Literal
 
-from pydantic import Field, model_validator
+from pydantic import BeforeValidator, Field, WithJsonSchema, model_validator
 
-from memr_client.schemas.wire import Count, Finite, Matrix, Name, RequestId, ResponseModel, Text, Wire
+from memr_client.schemas.loose import (
+    answers_as_texts,
+    booleans_as_numbers,
+    number_as_text,
+    numbers_as_booleans,
+    numbers_as_texts,
+    whole_numbers,
+)
+from memr_client.schemas.wire import (
+    NUMBER_TOO,
+    Count,
+    Finite,
+    Matrix,
+    Name,
+    RequestId,
+    ResponseModel,
+    Row,
+    Text,
+    Whole,
+    Wire,
+)
+
+Outcomes = Annotated[
+    list[Annotated[Finite, WithJsonSchema({"type": ["number", "boolean"]})]], BeforeValidator(booleans_as_numbers)
+]
+"""Finite numbers; true counts as 1, false as 0."""
+
+Id = Annotated[str, Field(strict=True, json_schema_extra=NUMBER_TOO)]
+Ids = Annotated[list[Id], BeforeValidator(numbers_as_texts)]
+"""Texts; an integer counts as its digits."""
+
+Answer = Annotated[str, Field(strict=True), WithJsonSchema({"type": ["string", "number"]})]
+Answers = Annotated[list[Answer | None], BeforeValidator(answers_as_texts)]
+"""Texts or null; a number counts as its digits."""
+
+Flag = Annotated[bool, Field(strict=True), WithJsonSchema({"anyOf": [{"type": "boolean"}, {"enum": [0, 1]}]})]
+Flags = Annotated[list[Flag], BeforeValidator(numbers_as_booleans)]
+"""true or false; 1 and 0 count as these."""
 
 
 class Embeddings(Wire):
@@ -14,7 +51,7 @@ class Embeddings(Wire):
 
     prompts: Matrix
     completions: Matrix
-    prompt_of: list[Count] | None = None
+    prompt_of: list[Row] | None = None
     """Row of `prompts` for each item (n), where items share rows (the items of a group have one prompt); null: row i
     belongs to item i."""
 
@@ -22,28 +59,28 @@ class Embeddings(Wire):
 class RewardRequest(Wire):
     """`POST /reward`: n completions with their prompts and outcomes, one column per field."""
 
-    run_id: Name
+    run_id: Annotated[Name, BeforeValidator(number_as_text), Field(json_schema_extra=NUMBER_TOO)]
     prompts: list[Text]
     completions: list[Text]
-    outcomes: list[Finite]
+    outcomes: Outcomes
     """R: the verifier's reward for each completion."""
     step: Count | None = None
     """The trainer's step."""
     part: Count | None = None
     """This rank, from 0, where several ranks share a step's batch."""
-    parts: Annotated[int, Field(ge=1, strict=True)] | None = None
+    parts: Annotated[int, Field(ge=1, strict=True), Whole] | None = None
     """Number of ranks (the world size)."""
-    prompt_ids: list[Annotated[str, Field(strict=True)]] | None = None
+    prompt_ids: Ids | None = None
     """Identity of each prompt. Default: the prompt itself."""
-    group_ids: list[Annotated[str, Field(strict=True)]] | None = None
+    group_ids: Ids | None = None
     """Group of each completion: equal for completions that were sampled together. Default: the prompt's identity."""
-    index: list[Count] | None = None
+    index: Annotated[list[Row], BeforeValidator(whole_numbers)] | None = None
     """Position of each completion in its group."""
-    answers: list[Annotated[str, Field(strict=True)] | None] | None = None
+    answers: Answers | None = None
     """Final answer extracted from each completion, for components that compare answers."""
-    labels: list[Annotated[str, Field(strict=True)] | None] | None = None
+    labels: Answers | None = None
     """Class of each completion, for components that compare classes."""
-    truncated: list[Annotated[bool, Field(strict=True)]] | None = None
+    truncated: Flags | None = None
     """Whether the trainer cut the completion at its length limit."""
     request_id: RequestId | None = None
     """A second request with the same id and body gets the stored response and changes nothing."""

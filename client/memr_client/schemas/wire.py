@@ -2,17 +2,69 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any
+import json
+import re
+from typing import TYPE_CHECKING, Annotated, Any
 
-from pydantic import BaseModel, ConfigDict, Field, SerializerFunctionWrapHandler, WithJsonSchema, model_serializer
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Discriminator,
+    Field,
+    ModelWrapValidatorHandler,
+    SerializerFunctionWrapHandler,
+    Tag,
+    ValidationError,
+    WithJsonSchema,
+    model_serializer,
+    model_validator,
+)
+from pydantic_core import PydanticCustomError
 
-Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,127}$", examples=["gsm8k-qwen-seed0"])]
+from memr_client.schemas.loose import nearest_choice, number_as_text, role_and_content, suggestion, whole_number
+
+if TYPE_CHECKING:
+    from typing_extensions import Self
+
+NAME = r"[A-Za-z0-9][A-Za-z0-9._-]{0,127}"
+NAME_RULE = "a letter or digit, then up to 127 letters, digits, dots, underscores or hyphens"
+
+
+def name_like(text: str) -> str | None:
+    """The valid name that is nearest to a text; None if nothing of it can stay."""
+    return re.sub(r"[^A-Za-z0-9._-]+", "-", text).strip("._-")[:128] or None
+
+
+def _check_name(text: str) -> str:
+    if re.fullmatch(NAME, text) is None:
+        raise PydanticCustomError("name", "{given} is not a name", {"given": repr(text[:80]), "limit": NAME_RULE})
+    return text
+
+
+Name = Annotated[
+    str,
+    AfterValidator(_check_name),
+    Field(examples=["gsm8k-qwen-seed0"], json_schema_extra={"pattern": f"^{NAME}$"}),
+]
 """A run's name: a letter or digit, then up to 127 letters, digits, dots, underscores or hyphens."""
 
-RequestId = Annotated[str, Field(pattern=r"^[\x20-\x7e]{1,128}$", examples=["step-12-rank-0"])]
+NUMBER_TOO = {"type": ["string", "integer"]}
+"""In JSON Schema: an integer counts as its digits."""
+
+RequestId = Annotated[
+    str,
+    Field(pattern=r"^[\x20-\x7e]{1,128}$", examples=["step-12-rank-0"], json_schema_extra=NUMBER_TOO),
+    BeforeValidator(number_as_text),
+]
 """1 to 128 printable ASCII characters."""
 
-Count = Annotated[int, Field(ge=0, lt=2**63, strict=True)]
+Whole = BeforeValidator(whole_number)
+"""Before an integer: 3.0 is read as 3."""
+
+Row = Annotated[int, Field(ge=0, lt=2**63, strict=True)]
+Count = Annotated[Row, Whole]
 Cosine = Annotated[float, Field(ge=-1, le=1, strict=True)]
 Finite = Annotated[float, Field(allow_inf_nan=False, strict=True)]
 
@@ -31,36 +83,132 @@ Matrix = Annotated[
 Share = Annotated[float, Field(ge=0, le=1, strict=True)]
 
 
+REASONING = ("reasoning_content", "reasoning", "thinking")
+"""Fields of a message in which servers and trainers keep the thoughts apart from the content."""
+
+
 class Wire(BaseModel):
-    """Base of every wire type. Unknown fields are refused, and instances are immutable."""
+    """Base of what callers write. Unknown fields are refused, and instances are immutable."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
+    @model_validator(mode="wrap")
+    @classmethod
+    def _say_what_is_wrong(cls, given: Any, validate: ModelWrapValidatorHandler[Self]) -> Self:
+        try:
+            return validate(given)
+        except ValidationError as error:
+            raise _in_words(error, cls) from None
 
-class ResponseModel(Wire):
+
+def _in_words(error: ValidationError, model: type[BaseModel]) -> ValidationError:
+    """The error without links to pydantic's pages, and with the nearest field for each unknown one of the model."""
+    lines: list[Any] = []
+    for one in error.errors(include_url=False):
+        message = one["msg"]
+        if one["type"] == "extra_forbidden" and len(one["loc"]) == 1:
+            message = f"there is no field {str(one['loc'][0])[:64]!r}{suggestion(one['loc'][0], model.model_fields)}"
+        elif one["type"] == "literal_error" and (near := nearest_choice(one["input"], one["ctx"]["expected"])):
+            message += f". Did you mean {near!r}?"
+        context = {name: value for name, value in one.get("ctx", {}).items() if name != "error"}
+        kind: Any = PydanticCustomError(one["type"], message, context)
+        lines.append({"type": kind, "loc": one["loc"], "input": one["input"]})
+    return ValidationError.from_exception_data(error.title, lines)
+
+
+class ResponseModel(BaseModel):
     """Base of every response. Unknown fields are ignored, so that a client understands a newer service."""
 
-    model_config = ConfigDict(extra="ignore")
+    model_config = ConfigDict(extra="ignore", frozen=True)
+
+
+Part = Annotated[dict[str, Any], WithJsonSchema({"type": ["object", "string"]})]
+"""A part of a message's content; a text stands for {"type": "text", "text": ...}."""
 
 
 class Message(BaseModel):
-    """One chat message. Unknown keys are kept, because they belong to the prompt's identity."""
+    """One chat message. Unknown keys are kept, because they belong to the prompt's identity.
+
+    {"from": "human", "value": ...} is read as {"role": "user", "content": ...}, "gpt" as the role `assistant`.
+    """
 
     model_config = ConfigDict(extra="allow", frozen=True)
 
     role: Annotated[str, Field(strict=True)]
-    content: Annotated[str, Field(strict=True)] | list[dict[str, Any]] | None = None
-    """A text, or a list of parts. Parts with a `text` are joined without a separator; other parts are ignored."""
+    content: Annotated[str, Field(strict=True)] | list[Part] | None = None
+    """A text, or a list of parts. Parts with a `text` are joined without a separator. Other parts of a prompt are
+    ignored."""
+
+    @model_validator(mode="before")
+    @classmethod
+    def _read_other_forms(cls, given: Any) -> Any:
+        return role_and_content(given)
 
     @property
     def text(self) -> str:
         """The message's text: its content, or its text parts joined."""
-        if isinstance(self.content, list):
-            return "".join(part["text"] for part in self.content if isinstance(part.get("text"), str))
-        return self.content or ""
+        if isinstance(self.content, str):
+            return self.content
+        return "".join(part["text"] for part in self._parts if isinstance(part.get("text"), str))
+
+    @property
+    def reasoning(self) -> str:
+        """The thoughts that are kept apart from the content: the first of REASONING that has a text, or the parts of
+        the content that have a `thinking`; empty if there are none."""
+        fields = self.model_extra or {}
+        apart = (said for name in REASONING if isinstance(said := fields.get(name), str) and said)
+        thought = (part["thinking"] for part in self._parts if isinstance(part.get("thinking"), str))
+        return next(apart, "") or "".join(thought)
+
+    @property
+    def calls(self) -> str:
+        """The tool calls, one per line as `name({"argument": "value"})`: those of `tool_calls` and `function_call`, and
+        the content's parts of type `tool_use`. Ids are left out, since they differ between equal calls."""
+        fields = self.model_extra or {}
+        listed, single = fields.get("tool_calls"), fields.get("function_call")
+        calls = listed if isinstance(listed, list) else [listed]
+        calls = [*calls, single, *(part for part in self._parts if part.get("type") == "tool_use")]
+        return "\n".join(_call(one) for one in calls if one)
+
+    @property
+    def _parts(self) -> list[dict[str, Any]]:
+        return self.content if isinstance(self.content, list) else []
 
 
-Text = Annotated[str, Field(strict=True)] | list[Message]
+def _call(call: Any) -> str:
+    """One tool call in words, whichever of the usual shapes it has."""
+    named = call
+    if isinstance(call, dict):
+        named = next((call[kind] for kind in ("function", "custom") if isinstance(call.get(kind), dict)), call)
+    if not isinstance(named, dict) or not isinstance(named.get("name"), str):
+        return _compact(call)
+    arguments = next((named[field] for field in ("arguments", "parameters", "input") if field in named), None)
+    return f"{named['name']}({'' if arguments is None else _compact(arguments)})"
+
+
+def _compact(value: Any) -> str:
+    """JSON with sorted keys. A text that holds JSON reads like what it holds; another text stays as it is."""
+    held = value
+    if isinstance(value, str):
+        try:
+            held = json.loads(value)
+        except (ValueError, RecursionError):
+            return value
+    return json.dumps(held, ensure_ascii=False, sort_keys=True)
+
+
+def _kind_of_text(given: Any) -> str | None:
+    if isinstance(given, str):
+        return "<text>"
+    return "<messages>" if isinstance(given, list) else None
+
+
+Text = Annotated[
+    Annotated[str, Field(strict=True), Tag("<text>")] | Annotated[list[Message], Tag("<messages>")],
+    Discriminator(
+        _kind_of_text, custom_error_type="text", custom_error_message="must be a text or a list of chat messages"
+    ),
+]
 """A prompt or a completion: a string, or chat messages."""
 
 

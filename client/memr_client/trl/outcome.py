@@ -2,20 +2,23 @@
 
 from __future__ import annotations
 
-import inspect
 import threading
 from collections import deque
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass, field
-from typing import Any, TypeVar
+from typing import Any
 
-RewardFunction = Callable[..., Sequence[float | None]]
-"""A reward function in TRL's form: `f(prompts=, completions=, **columns)` returns n floats; None: no verdict."""
+from memr_client.awaiting import settled
+from memr_client.plain import plain_column, plain_outcomes
 
-Source = Callable[..., Sequence[Any]] | str
+Outcomes = Sequence[float | None]
+RewardFunction = Callable[..., Outcomes | Awaitable[Outcomes]]
+"""A reward function in TRL's form: `f(prompts=, completions=, **columns)` returns n floats; None or NaN: no verdict. It
+may be asynchronous."""
+
+Source = Callable[..., Any] | str
 """A function in TRL's form, or the name of a column of the data set."""
-SourceType = TypeVar("SourceType", bound=Source)
 
 KEPT_BATCHES = 16
 """Number of batches whose outcomes are kept. The functions that share outcomes ask for them within one call."""
@@ -31,18 +34,24 @@ def wrap(correctness: RewardFunction) -> SharedOutcome:
 
 
 @dataclass(frozen=True, eq=False)
+class _Same:
+    """A value that is recognised by identity. It is kept, so that no other value gets its identity."""
+
+    value: Any
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, _Same) and other.value is self.value
+
+
+@dataclass(frozen=True, eq=False)
 class _Batch:
-    """A batch and its outcomes. It is recognised by the list object, which a trainer passes to every function."""
+    """A batch and its outcomes."""
 
     completions: Sequence[Any]
-    """Kept, so that no other list gets the same identity."""
-    contents: tuple[Any, ...]
+    """The list object, which a trainer passes to every function in one call. Another call has another list."""
+    contents: Any
+    """Everything that the verifier was given, see `_frozen`."""
     outcomes: Future[list[float | None]] = field(default_factory=Future)
-
-    def has(self, completions: Sequence[Any]) -> bool:
-        """Whether this is the same list with the same contents."""
-        same = completions is self.completions and len(completions) == len(self.contents)
-        return same and all(one is other for one, other in zip(completions, self.contents, strict=True))
 
 
 class SharedOutcome:
@@ -51,21 +60,29 @@ class SharedOutcome:
     _batches: deque[_Batch]
 
     def __init__(self, correctness: RewardFunction) -> None:
-        self._correctness = synchronous(correctness)
+        if not callable(correctness):
+            raise TypeError(f"wrap takes a reward function, not a value of type {type(correctness).__name__}")
+        self._correctness = correctness
         self.__name__: str = getattr(correctness, "__name__", type(correctness).__name__)
         self._reset()
 
     def __call__(self, prompts: Sequence[Any], completions: Sequence[Any], **columns: Any) -> list[float | None]:
-        """The verifier's outcomes (n), as a reward function returns them."""
+        """The verifier's outcomes (n), as a reward function returns them.
+
+        Raises:
+            InvalidRequest: the verifier did not return n numbers.
+        """
+        contents = _frozen({"prompts": prompts, "completions": completions, **columns})
         with self._lock:
-            batch = next((known for known in self._batches if known.has(completions)), None)
+            known = (one for one in self._batches if one.completions is completions and one.contents == contents)
+            batch = next(known, None)
             if is_first := batch is None:
-                batch = _Batch(completions, tuple(completions))
+                batch = _Batch(completions, contents)
                 self._batches.append(batch)
         if is_first:
             try:
-                outcomes = self._correctness(prompts=prompts, completions=completions, **columns)
-                batch.outcomes.set_result(list(outcomes))
+                outcomes = settled(self._correctness(prompts=prompts, completions=completions, **columns))
+                batch.outcomes.set_result(plain_outcomes(outcomes, len(completions), self.__name__))
             except BaseException as error:
                 batch.outcomes.set_exception(error)
                 with self._lock:
@@ -86,30 +103,30 @@ class SharedOutcome:
 
 def column(
     source: Source, name: str, prompts: Sequence[Any], completions: Sequence[Any], columns: Mapping[str, Any]
-) -> Sequence[Any]:
+) -> list[Any]:
     """The values of each completion (n), from a function or from a column of the data set.
 
     Raises:
-        ValueError: the column does not exist, or the number of values is wrong.
+        ValueError: the column does not exist, or these are not n values.
     """
     if isinstance(source, str):
         if source not in columns:
             raise ValueError(f"{name}={source!r} names no column. This batch has the columns {sorted(columns)}")
-        values: Sequence[Any] = columns[source]
+        values = columns[source]
     else:
-        values = source(prompts=prompts, completions=completions, **columns)
-    if len(values) != len(completions):
-        raise ValueError(f"{name} has {len(values)} values for {len(completions)} completions")
-    return values
+        values = settled(source(prompts=prompts, completions=completions, **columns))
+    return plain_column(values, len(completions), name)
 
 
-def synchronous(source: SourceType) -> SourceType:
-    """Check that a source is a plain function or a column name, and return it.
-
-    Raises:
-        TypeError: the source is a coroutine function. Nothing would await it.
-    """
-    call = getattr(source, "__call__", None)  # noqa: B004 - the method itself is inspected
-    if inspect.iscoroutinefunction(source) or inspect.iscoroutinefunction(call):
-        raise TypeError(f"{source!r} is asynchronous: a memory reward needs a plain function")
-    return source
+def _frozen(value: Any, name: str = "") -> Any:
+    """What tells a batch from another: texts, numbers and their containers by value, everything else by identity."""
+    if isinstance(value, float):
+        return repr(value)  # NaN is equal to itself here
+    if value is None or isinstance(value, str | int):
+        return value
+    if isinstance(value, Mapping):
+        # Methods such as log_metric are made anew for every call, and say nothing about the batch.
+        return [(key, _frozen(member, key)) for key, member in value.items() if not callable(member)]
+    if isinstance(value, list | tuple):
+        return [_frozen(member) for member in value]
+    return getattr(value, "global_step", None) if name == "trainer_state" else _Same(value)

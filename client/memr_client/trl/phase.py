@@ -3,17 +3,22 @@
 from __future__ import annotations
 
 import threading
+import warnings
 import weakref
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
+
+from memr_client.plain import plain
+from memr_client.schemas import phase_of, unknown_split
 
 
 class Phase:
     """Recognises evaluation: by `evaluating`, else by a column, else by the mode of the trainer's model. Thread-safe.
 
     Args:
-        split_column: a column that is "train" in training and anything else in evaluation.
+        split_column: a column with the name of the split. What is not training is evaluation; a name that says neither
+            gets a warning.
     """
 
     _bound: weakref.ref[Any] | None
@@ -31,10 +36,9 @@ class Phase:
         if self._switched:
             return True
         if self._split_column is not None:
-            training = {split == "train" for split in columns[self._split_column]}
-            if len(training) > 1:
-                raise ValueError(f"column {self._split_column!r} mixes training and evaluation in one batch")
-            return training == {False}
+            if self._split_column not in columns:
+                raise ValueError(f"split_column={self._split_column!r} names no column. There are {sorted(columns)}")
+            return self._by_split(plain(columns[self._split_column]))
         trainer = self.trainer(columns)
         model = getattr(trainer, "model", trainer)
         return model is not None and not model.training
@@ -49,6 +53,17 @@ class Phase:
     def bind(self, trainer: Any) -> None:
         """Use the mode of this trainer or model from now on."""
         self._bound = weakref.ref(trainer)
+
+    def _by_split(self, splits: Iterable[Any]) -> bool:
+        training = set()
+        for split in dict.fromkeys(splits):
+            phase = phase_of(split)
+            if phase is None:
+                warnings.warn(f"memr: {unknown_split(split)}", stacklevel=2)
+            training.add(phase == "train")
+        if len(training) > 1:
+            raise ValueError(f"column {self._split_column!r} mixes training and evaluation in one batch")
+        return training == {False}
 
     @contextmanager
     def evaluating(self) -> Iterator[None]:

@@ -18,7 +18,7 @@ def this_rank() -> Rank:
     """Rank and world size, from torch's process group or, before it exists, from the launcher's environment."""
     if (group := _process_group()) is not None:
         return Rank(group.get_rank(), group.get_world_size())
-    return Rank(int(os.environ.get("RANK", "0")), int(os.environ.get("WORLD_SIZE", "1")))
+    return Rank(int(os.environ.get("RANK") or "0"), int(os.environ.get("WORLD_SIZE") or "1"))
 
 
 def wait_for_all() -> None:

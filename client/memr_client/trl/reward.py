@@ -9,6 +9,8 @@ from contextlib import AbstractContextManager
 from typing import TYPE_CHECKING, Any, Literal
 from uuid import uuid4
 
+from memr_client.base import checked_name
+from memr_client.calls import Config, run_config
 from memr_client.client import RewardClient
 from memr_client.embedded import SERVER
 from memr_client.errors import (
@@ -21,10 +23,11 @@ from memr_client.errors import (
     Unavailable,
     UnknownRun,
 )
-from memr_client.schemas import RewardResponse, RunConfig
+from memr_client.plain import plain_outcomes
+from memr_client.schemas import PresetName, RewardResponse, RunConfig
 from memr_client.trl.advice import Advice
 from memr_client.trl.metrics import metrics
-from memr_client.trl.outcome import RewardFunction, Source, column, synchronous
+from memr_client.trl.outcome import RewardFunction, Source, column
 from memr_client.trl.phase import Phase
 from memr_client.trl.ranks import this_rank
 from memr_client.trl.truncation import truncated
@@ -46,7 +49,8 @@ def memory_reward(
     answers: Source | None = None,
     labels: Source | None = None,
     weight: float = 1.0,
-    config: RunConfig | None = None,
+    preset: PresetName | None = None,
+    config: Config = None,
     on_failure: Literal["raise", "drop"] = "raise",
     patience_s: float = 600.0,
     split_column: str | None = None,
@@ -69,33 +73,36 @@ def memory_reward(
     Args:
         url_or_client: address of the service, or a client.
         run: the run's name. Default: the client's run.
-        outcome: a verifier in TRL's form, or a column with the outcomes. A completion whose outcome is None is neither
-            remembered nor rewarded.
+        outcome: a verifier in TRL's form, which may be asynchronous, or a column with the outcomes. A completion whose
+            outcome is None or NaN is neither remembered nor rewarded.
         answers: the final answer of each completion, from a function or a column, for components that compare answers.
         labels: the class of each completion, from a function or a column, for components that compare classes.
         weight: factor of every reward. TRL's `scale_rewards` may cancel it in groups with equal outcomes.
+        preset: preset of the run, the same as `config=RunConfig(preset=...)`.
         config: config of the run, which is created if it does not exist. An existing run must have the same config.
-            None: use an existing run whatever its config.
+            Neither preset nor config: use an existing run whatever its config.
         on_failure: `raise` raises the error if the service fails. `drop` returns None (no reward) for all completions
             of the call and logs their share. With several ranks nothing is dropped, since the other ranks would keep
             their rewards: a rank tries for `patience_s`, which must be below the trainer's `ddp_timeout`, then raises.
         patience_s: seconds; see `on_failure`.
-        split_column: a column that is "train" in training and anything else in evaluation.
+        split_column: a column with the name of the split. Rows of a split that is not training are not remembered.
         name: the function's name in the trainer's metrics: `rewards/NAME/mean`, `NAME/exploit`.
 
     Raises:
-        ValueError: no run is named.
-        TypeError: `outcome` is asynchronous.
+        ValueError: no run is named, or an argument is not valid.
     """
     client = RewardClient(url_or_client, run=run) if isinstance(url_or_client, str) else url_or_client
-    run_id = run or client.run_id
-    if run_id is None:
+    if (run_id := client.run_id if run is None else checked_name(run)) is None:
         raise ValueError("no run is named: pass run=...")
     if on_failure not in ("raise", "drop"):
         raise ValueError(f"on_failure is 'raise' or 'drop', not {on_failure!r}")
     sources = {"outcome": outcome, "answers": answers, "labels": labels}
-    given = {column: synchronous(source) for column, source in sources.items() if source is not None}
-    return MemoryReward(client, run_id, given, weight, config, on_failure, patience_s, split_column, name)
+    given = {column: source for column, source in sources.items() if source is not None}
+    for column_name, source in given.items():
+        if not (isinstance(source, str) or callable(source)):
+            raise ValueError(f"{column_name} is a function or the name of a column, not a {type(source).__name__}")
+    chosen = run_config(config, preset)
+    return MemoryReward(client, run_id, given, weight, chosen, on_failure, patience_s, split_column, name)
 
 
 class MemoryReward:
@@ -165,8 +172,7 @@ class MemoryReward:
         if self.client.url == "http://embedded" and this_rank().parts > 1:
             raise ValueError(f"an embedded memr serves one process, but the trainer has several ranks. {SERVER}")
         with self._lock:
-            if self._resolved is None:
-                self._resolved = self._find_or_create({"barrier": "step"} if synchronous else {})
+            self._resolved = self._find_or_create({"barrier": "step"} if synchronous else {})
             return self._resolved
 
     def _find_or_create(self, barrier: dict[str, Any]) -> RunConfig:
@@ -183,7 +189,7 @@ class MemoryReward:
     ) -> dict[str, Sequence[Any]]:
         """The columns of a request, with n values each."""
         values = {name: column(source, name, prompts, completions, columns) for name, source in self._sources.items()}
-        outcomes = [None if outcome is None else float(outcome) for outcome in values.pop("outcome")]
+        outcomes = plain_outcomes(values.pop("outcome"), len(completions))
         if (cut := truncated(columns.get("completion_ids"), self._phase.trainer(columns))) is not None:
             values["truncated"] = cut
         return {"prompts": prompts, "completions": completions, "outcomes": outcomes, **values}
@@ -203,7 +209,7 @@ class MemoryReward:
         ends = time.monotonic() + (self._patience_s if parts > 1 and self._on_failure == "drop" else 0.0)
         while True:
             try:
-                config = self.open(synchronous=state is not None)
+                config = self._resolved or self.open(synchronous=state is not None)
                 response = self.client.reward(run_id=self.run_id, **batch)
             except FAILURES as error:
                 if time.monotonic() < ends:

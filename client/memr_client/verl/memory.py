@@ -9,6 +9,7 @@ import warnings
 from typing import Any, Literal
 
 from memr_client.async_client import AsyncRewardClient
+from memr_client.calls import run_config
 from memr_client.client import RewardClient
 from memr_client.errors import InvalidRequest, MemrError, ProblemError, UnknownRun
 from memr_client.schemas import RewardResponse, RunConfig
@@ -26,7 +27,9 @@ _lock = threading.Lock()
 
 def memory_for(options: Options) -> Memory:
     """This process's memory for these options. It is created once and kept, because verl calls a plain function."""
-    name = options.model_dump_json()
+    # Of a config only the fields that were set: the others come from its preset.
+    config = "" if options.config is None else options.config.model_dump_json(exclude_unset=True)
+    name = options.model_dump_json(exclude={"config"}) + config
     with _lock:
         if name not in _memories:
             _memories[name] = Memory(options)
@@ -87,7 +90,7 @@ class Memory:
                 self._opened = True
 
     def _find_or_create(self, barrier: Barrier) -> RunConfig:
-        size, config = self._options.group_size, self._options.config
+        size, config = self._options.group_size, run_config(self._options.config, self._options.preset)
         if config is None:
             try:
                 return self.client.run().config

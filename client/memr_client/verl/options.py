@@ -6,18 +6,18 @@ import os
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import ConfigDict, Field
 
 from memr_client.columns import checked
 from memr_client.errors import InvalidRequest
-from memr_client.schemas import Name, RunConfig
+from memr_client.schemas import Name, PresetName, RunConfig, Wire
 
 
-class Options(BaseModel):
+class Options(Wire):
     """memr's options in verl's configuration. An option that is not set there comes from the environment variable
     `MEMR_` + its name in capitals."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True, coerce_numbers_to_str=True)
+    model_config = ConfigDict(coerce_numbers_to_str=True)
 
     url: str
     """Address of the service (`MEMR_URL`)."""
@@ -27,6 +27,8 @@ class Options(BaseModel):
     """Factor of the memory's reward, which is added to verl's score."""
     group_size: int | None = Field(default=None, ge=1)
     """Completions per prompt and step, verl's `rollout.n`. Needed to create a run."""
+    preset: PresetName | None = None
+    """Preset of the run, the same as `config.preset`."""
     config: RunConfig | None = None
     """The run is created with this config if it does not exist. An existing run must have the same one.
 
@@ -49,7 +51,7 @@ def read_options(given: Mapping[str, Any]) -> Options:
     """
     fields = {name: _plain(value) for name, value in given.items() if value is not None}
     for name in NAMES - fields.keys() - {"config"}:
-        if (value := os.environ.get(f"MEMR_{name.upper()}")) is not None:
+        if value := os.environ.get(f"MEMR_{name.upper()}", "").strip():
             fields[name] = value
     for name in ("url", "run"):
         if name not in fields:

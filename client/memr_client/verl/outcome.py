@@ -4,10 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import inspect
+import math
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 from functools import cache
 from typing import Any
+
+from memr_client.awaiting import settled
+from memr_client.errors import InvalidRequest
 
 Outcome = Callable[..., Any] | str | None
 """A reward function in verl's form, or where to load it from: `path/file.py:name` or `pkg://module:name`. None: verl's
@@ -30,15 +34,19 @@ class Verdict:
 
 
 def verdict_of(returned: Any) -> Verdict:
-    """The verdict that a reward function returned: a number, or a dict with `score` and optionally `acc`."""
+    """The verdict that a reward function returned: a number, or a dict with `score` and optionally `acc`.
+
+    Raises:
+        InvalidRequest: it returned something else, or no finite number.
+    """
     extra = dict(returned) if isinstance(returned, Mapping) else {"score": returned}
-    score = float(extra["score"])
-    outcome = float(extra.setdefault("acc", score))
+    score = _finite(extra.get("score"), "score")
+    outcome = _finite(extra.setdefault("acc", score), "acc")
     return Verdict(outcome, score, extra)
 
 
 def judge(function: Outcome, sample: Mapping[str, Any], passed_on: Mapping[str, Any]) -> Verdict:
-    """Call the function for one sample.
+    """Call the function, which may be asynchronous, for one sample.
 
     Args:
         function: the reward function.
@@ -46,12 +54,10 @@ def judge(function: Outcome, sample: Mapping[str, Any], passed_on: Mapping[str, 
         passed_on: further arguments, given to the function if it has parameters of these names.
 
     Raises:
-        TypeError: the function is asynchronous, or an argument fits no parameter.
+        TypeError: an argument fits no parameter.
     """
     called = load(function)
-    if inspect.iscoroutinefunction(called):
-        raise TypeError(f"{called!r} is asynchronous: use compute_score_async")
-    return verdict_of(called(**sample, **_accepted(called, passed_on)))
+    return verdict_of(settled(called(**sample, **_accepted(called, passed_on))))
 
 
 async def judge_async(function: Outcome, sample: Mapping[str, Any], passed_on: Mapping[str, Any]) -> Verdict:
@@ -60,10 +66,26 @@ async def judge_async(function: Outcome, sample: Mapping[str, Any], passed_on: M
     accepted = _accepted(called, passed_on)
     if inspect.iscoroutinefunction(called):
         return verdict_of(await called(**sample, **accepted))
-    return verdict_of(await asyncio.to_thread(called, **sample, **accepted))
+    returned = await asyncio.to_thread(called, **sample, **accepted)
+    return verdict_of(await returned if inspect.isawaitable(returned) else returned)
 
 
-@cache
+def _finite(value: Any, name: str) -> float:
+    try:
+        number = float(value)
+    except (TypeError, ValueError):
+        number = math.nan
+    if not math.isfinite(number):
+        shown = f"{value}" if isinstance(value, float) else type(value).__name__
+        raise InvalidRequest(
+            f"the reward function's {name} is {shown}, but must be a finite number.",
+            value=shown,
+            limit="a finite number, or a dict with score and optionally acc",
+            remedy="verl has no value for a completion that a verifier does not apply to: return 0 for it.",
+        )
+    return number
+
+
 def load(function: Outcome) -> Callable[..., Any]:
     """Load the function if it is given by its path.
 
@@ -71,20 +93,23 @@ def load(function: Outcome) -> Callable[..., Any]:
         ValueError: the path names no function.
         FileNotFoundError, ImportError, AttributeError: the file, module or function does not exist.
     """
+    return _loaded(function) if function is None or isinstance(function, str) else function
+
+
+@cache
+def _loaded(place: str | None) -> Callable[..., Any]:
     found: Callable[..., Any]
-    if function is None:
+    if place is None:
         from verl.utils.reward_score import default_compute_score
 
         found = default_compute_score
-    elif isinstance(function, str):
+    else:
         from verl.utils.import_utils import load_extern_object
 
-        path, _, name = function.rpartition(":")
+        path, _, name = place.rpartition(":")
         if not path or "/" in name:
-            raise ValueError(f"outcome={function!r} names no function: write path/file.py:name or pkg://module:name")
+            raise ValueError(f"outcome={place!r} names no function: write path/file.py:name or pkg://module:name")
         found = load_extern_object(path, name)
-    else:
-        found = function
     return found
 
 

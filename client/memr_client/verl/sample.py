@@ -10,8 +10,8 @@ from dataclasses import dataclass
 from typing import Any
 from uuid import uuid4
 
-EVALUATION = frozenset({"test", "val", "valid", "validation", "eval", "evaluation", "dev"})
-"""Values of `extra_info.split` that mark evaluation."""
+from memr_client.plain import is_missing, plain_text
+from memr_client.schemas import Message, phase_of, unknown_split
 
 
 @dataclass(frozen=True)
@@ -64,15 +64,23 @@ def sample_of(extra_info: Mapping[str, Any] | None, completion: str) -> Sample:
 
 
 def is_evaluation(extra_info: Mapping[str, Any]) -> bool:
-    """Whether `extra_info.split` marks evaluation. verl gives no other sign of it."""
+    """Whether `extra_info.split` says evaluation. verl gives no other sign of it.
+
+    Without a split, samples are training, with a warning. A split whose name says neither is not remembered, with a
+    warning.
+    """
     split = extra_info.get("split")
-    if split is None:
+    if is_missing(split) or not str(split).strip():
         warnings.warn(
             "memr: extra_info has no 'split', so evaluation cannot be told from training and is remembered too. "
             "Add a split ('train', 'test') to the data sets' extra_info.",
             stacklevel=2,
         )
-    return str(split).lower() in EVALUATION
+        return False
+    phase = phase_of(split)
+    if phase is None:
+        warnings.warn(f"memr: {unknown_split(split)}", stacklevel=2)
+    return phase != "train"
 
 
 def step_of(global_steps: Any) -> int | None:
@@ -80,14 +88,10 @@ def step_of(global_steps: Any) -> int | None:
     return None if global_steps is None or global_steps < 0 else int(global_steps)
 
 
-def chat(raw_prompt: Iterable[Mapping[str, Any]] | str) -> str | list[dict[str, Any]]:
+def chat(raw_prompt: Iterable[Any] | str) -> str | list[dict[str, Any]]:
     """verl's prompt as chat messages. Images and audio are dropped: prompts with equal texts are one prompt."""
-    if isinstance(raw_prompt, str):
-        return raw_prompt
-    return [{"role": message["role"], "content": _text(message.get("content"))} for message in raw_prompt]
-
-
-def _text(content: Any) -> str:
-    if isinstance(content, str) or content is None:
-        return content or ""
-    return "".join(part["text"] for part in content if isinstance(part, Mapping) and isinstance(part.get("text"), str))
+    messages = plain_text(raw_prompt, "raw_prompt")
+    if isinstance(messages, str):
+        return messages
+    read = [Message.model_validate(message) for message in messages]
+    return [{"role": message.role, "content": message.text} for message in read]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import difflib
 import hashlib
 import hmac
 from codecs import BOM_UTF8
@@ -13,7 +14,7 @@ from memr_client.errors import Forbidden, InvalidRequest, Unauthorized, UnknownR
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
 from starlette.datastructures import Headers, QueryParams
 from starlette.routing import compile_path
-from starlette.types import ASGIApp, Receive, Scope, Send
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 KeyScope = Literal["read", "write", "admin"]
 _RANK: dict[KeyScope, int] = {"read": 0, "write": 1, "admin": 2}
@@ -51,6 +52,10 @@ ROUTES: dict[str, dict[str, KeyScope | None]] = {
 
 KEY_IN_QUERY = frozenset({"/openrlhf/{run_id}"})
 """Routes that also accept the key as `?key=`, because OpenRLHF sends no headers."""
+
+
+HEAD_TOO = frozenset({"/", "/livez", "/readyz", "/metrics"})
+"""Routes that also answer HEAD, as load balancers and monitors ask: like GET, without the body."""
 
 
 class Key(BaseModel):
@@ -151,8 +156,8 @@ class Keys:
                 if presented
                 else "This server needs an API key, and none was sent.",
                 limit="a key in the server's keys file",
-                remedy="Send it as `Authorization: Bearer KEY` or `X-API-Key: KEY`; in Python, pass api_key=... or "
-                "set MEMR_API_KEY.",
+                remedy="Send it as `Authorization: Bearer KEY` or `X-API-Key: KEY`; in Python pass api_key=..., or set "
+                "MEMR_API_KEY.",
             )
         return found[0]
 
@@ -181,6 +186,15 @@ def _unreadable(path: Path, error: ValidationError) -> InvalidRequest:
     )
 
 
+def _without_body(send: Send) -> Send:
+    """Send a response's status and headers, and an empty body."""
+
+    async def sent(message: Message) -> None:
+        await send({**message, "body": b""} if message["type"] == "http.response.body" else message)
+
+    return sent
+
+
 class Authorise:
     """ASGI middleware: finds the request's route and caller, and passes the request on if the caller may use it."""
 
@@ -193,6 +207,8 @@ class Authorise:
         """Pass the request on, with `route` and, where known, `caller` and `run_id` in its state."""
         if scope["type"] == "http":
             self.check(scope)
+            if scope["method"] == "HEAD":
+                scope, send = {**scope, "method": "GET"}, _without_body(send)
         await self.app(scope, receive, send)
 
     def check(self, scope: Scope) -> None:
@@ -205,8 +221,10 @@ class Authorise:
         state, method = scope["state"], scope["method"]
         state["route"], run_id = self._find(scope["path"].removeprefix(scope.get("root_path", "")))
         if state["route"] is None:
-            raise UnknownRoute("No route has this path.", remedy="GET /openapi.json lists the routes.")
+            raise self._unknown(scope["path"])
         methods = ROUTES[state["route"]]
+        if "GET" in methods and state["route"] in HEAD_TOO:
+            methods = methods | {"HEAD": methods["GET"]}
         if method not in methods:
             raise WrongMethod(
                 f"{state['route']} does not have this method.",
@@ -223,6 +241,28 @@ class Authorise:
         caller.require(needed)
         if run_id is not None:
             caller.require_run(run_id)
+
+    def _unknown(self, path: str) -> UnknownRoute:
+        """The error for a path that is no route; it says what is wrong with the path, as far as that can be seen."""
+        parts = [part for part in path.split("/") if part]
+        named, remedy = "/" + "/".join(parts), "GET /openapi.json lists the routes."
+        under = next((at for at in range(1, len(parts)) if self._find("/" + "/".join(parts[at:]))[0]), None)
+        if parts and self._find(named)[0] is not None:
+            remedy = f"Write it as {named}, without other slashes."
+        elif parts[:1] == ["runs"] and len(parts) > 3:
+            name = "/".join(parts[1:-1])
+            remedy = (
+                f"A run's name has no slash, so {name!r} is none: use letters, digits, '.', '_' and '-'. Rewards are "
+                "asked of POST /reward, with the run's name in the body."
+            )
+        elif under is not None:
+            base = "/" + "/".join(parts[:under])
+            remedy = f"{named[len(base) :]} is a route, but not under {base}: the service's address ends before {base}."
+        elif "health" in named:
+            remedy = "The health checks are GET /livez and GET /readyz."
+        elif near := difflib.get_close_matches(named, ROUTES, 1):
+            remedy = f"Did you mean {near[0]}? {remedy}"
+        return UnknownRoute(f"There is no route {path[:128]!r}.", value=path[:128], remedy=remedy)
 
     def _find(self, path: str) -> tuple[str | None, str | None]:
         """The route of a path and the run's name in the path."""

@@ -8,15 +8,13 @@ from typing import Any
 import orjson
 from fastapi.exceptions import RequestValidationError
 from memr_client.errors import InternalError, InvalidRequest, ProblemError, Unauthorized, UnknownRoute, WrongMethod
+from memr_client.schemas import refusal
 from starlette.exceptions import HTTPException
 from starlette.responses import Response
 
 MEDIA_TYPE = "application/problem+json"
 MOST_ERRORS = 20
 """Most field errors listed in one document."""
-
-_SHOWN = {"string_pattern_mismatch", "literal_error", "greater_than_equal", "less_than", "less_than_equal"}
-"""Types of errors whose input is a name or a bounded number and may be shown. Other strings could be private texts."""
 
 
 def as_problem(error: Exception) -> ProblemError:
@@ -56,14 +54,14 @@ def invalid(errors: Sequence[Any]) -> InvalidRequest:
         errors: the result of `ValidationError.errors()`, not empty.
     """
     listed = [{"loc": _path(error), "msg": error["msg"]} for error in errors[:MOST_ERRORS]]
-    first = listed[0]
-    where = ".".join(str(part) for part in first["loc"]) or "the body"
-    more = f" (and {len(errors) - 1} more)" if len(errors) > 1 else ""
+    first = refusal(errors[0])
+    more = f" {len(errors) - 1} more fields are wrong." if len(errors) > 1 else ""
+    remedy = "Correct the fields listed in `errors`; GET /openapi.json has the schema."
     return InvalidRequest(
-        f"{where}: {first['msg']}{more}.",
-        value=_value(errors[0]),
-        limit={name: str(limit) for name, limit in errors[0].get("ctx", {}).items() if name != "error"} or first["msg"],
-        remedy="Correct the fields listed in `errors`; GET /openapi.json has the schema.",
+        f"{first.says}{more}",
+        value=first.value,
+        limit=first.limit,
+        remedy=remedy if first.remedy is None else f"{first.remedy} {remedy}",
         errors=listed,
     )
 
@@ -71,13 +69,3 @@ def invalid(errors: Sequence[Any]) -> InvalidRequest:
 def _path(error: Any) -> list[str | int]:
     """The path of the field. Each part is cut to 64 characters, because it may be a key that the caller chose."""
     return [part if isinstance(part, int) else str(part)[:64] for part in error["loc"]]
-
-
-def _value(error: Any) -> Any:
-    """The refused value: a number unchanged, a name cut to 80 characters, the type of anything else."""
-    given = error.get("input")
-    if isinstance(given, str) and error["type"] in _SHOWN:
-        return given[:80]
-    if isinstance(given, bool | int | float):
-        return given if abs(given) < 2**53 else str(given)[:80]
-    return f"a value of type {type(given).__name__}"

@@ -144,13 +144,8 @@ class RemoteEncoders(Encoders):
         """Like `Encoders.resolve`; a replica decides what `auto` means. It blocks, so call it in a thread."""
         return self.load(name).precision if precision == "auto" else precision
 
-    def load(self, name: str) -> Encoder:
-        """Like `Encoders.load`. It blocks, so call it in a thread."""
-        self.check(name)
-        with self._loading:
-            if name not in self._loaded:
-                self._loaded[name] = RemoteEncoder(name, self._encoding)
-            return self._loaded[name]
+    def _make(self, name: str) -> Encoder:
+        return RemoteEncoder(name, self._encoding)
 
 
 @contextmanager

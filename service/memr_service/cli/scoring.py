@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
@@ -234,13 +235,15 @@ def _request(
 ) -> RewardResponse:
     named = any(rollout.prompt_id is not None for rollout in rollouts)
     grouped = any(rollout.group_id is not None for rollout in rollouts)
-    return client.reward(
-        [rollout.prompt for rollout in rollouts],
-        [rollout.completion for rollout in rollouts],
-        [rollout.outcome for rollout in rollouts],
-        run_id=run_id,
-        step=rollouts[0].step,
-        prompt_ids=[rollout.identity for rollout in rollouts] if named else None,
-        group_ids=[rollout.group for rollout in rollouts] if grouped else None,
-        embeddings=embeddings,
-    )
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # the remarks of a `Score` say it for all rollouts
+        return client.reward(
+            [rollout.prompt for rollout in rollouts],
+            [rollout.completion for rollout in rollouts],
+            [rollout.outcome for rollout in rollouts],
+            run_id=run_id,
+            step=rollouts[0].step,
+            prompt_ids=[rollout.identity for rollout in rollouts] if named else None,
+            group_ids=[rollout.group for rollout in rollouts] if grouped else None,
+            embeddings=embeddings,
+        )

@@ -34,6 +34,7 @@ class Shaped:
     """For each item the "component:reason" of its rejections; empty if no item was rejected."""
 
 
+@np.errstate(over="ignore", invalid="ignore")
 def shape(state: State, batch: Batch, raw: dict[str, np.ndarray], nearest_prompts: dict[str, np.ndarray]) -> Shaped:
     """R_mem = sum_c weight_c * scaled_c, after guards (equation 7, law L8).
 
@@ -59,9 +60,11 @@ def shape(state: State, batch: Batch, raw: dict[str, np.ndarray], nearest_prompt
         rewards = rewards + contribution(state, options, scaled[name], batch)
     if config.max_spread is not None:
         rewards = guards.spread_cap(rewards, batch.outcomes, batch.group, config.max_spread)
-    return Shaped(kept, scaled, rewards, reasons if any(reasons) else [])
+    finite = {name: np.nan_to_num(values) for name, values in scaled.items()}  # a sum of huge outcomes may overflow
+    return Shaped(kept, finite, np.nan_to_num(rewards), reasons if any(reasons) else [])
 
 
+@np.errstate(over="ignore", invalid="ignore")
 def contribution(state: State, options: Component, scaled: np.ndarray, batch: Batch) -> np.ndarray:
     """What a component adds to the rewards (n,): weight * scaled, paid to the side that earns it, annealed, capped."""
     weighted = options.weight * scaled
@@ -73,7 +76,7 @@ def contribution(state: State, options: Component, scaled: np.ndarray, batch: Ba
         weighted = guards.anneal(step, *options.guards.anneal) * weighted
     if options.guards.cap is not None:
         weighted = guards.cap(weighted, batch.outcomes, options.guards.cap)
-    return np.asarray(weighted)
+    return np.nan_to_num(weighted)
 
 
 def rejection_warnings(config: RunConfig, batch: Batch, rejected: list[list[str]]) -> list[str]:

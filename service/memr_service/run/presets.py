@@ -16,8 +16,13 @@ from memr_client.schemas import (
     WriteGates,
 )
 
-LAW = 1
-"""Version of the semantics. A run keeps the one that it was created with."""
+LAW = 2
+"""Version of the semantics that new runs get. A run keeps the one that it was created with.
+
+1: of a completion's messages, the assistant's contents are read. 2: also their reasoning and their tool calls.
+"""
+LAWS = range(1, LAW + 1)
+"""The versions that this release follows."""
 
 _RELEASED = {"order": "official", "max_prompts": 10_000, "explore_warmup_prompts": 500, "explore_warmup_steps": 0}
 

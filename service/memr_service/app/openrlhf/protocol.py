@@ -6,21 +6,22 @@ data set). It trains on `rewards`, filters groups by `scores`, and averages `ext
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any, Literal
 
 import numpy as np
 from memr_client.errors import InvalidRequest
-from memr_client.schemas import OpenRLHFRequest, OpenRLHFResponse, RewardRequest, RunConfig
+from memr_client.schemas import OpenRLHFRequest, OpenRLHFResponse, RewardRequest, RunConfig, phase_of, unknown_split
 
 from memr_service.app.openrlhf.texts import completion_of, question_of
 from memr_service.run.response import Response
 
 Mode = Literal["train", "eval"]
 
-EVALUATION = ("eval", "test", "validation")
-"""Values of `split` in a label that mark evaluation."""
+logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -71,6 +72,7 @@ def read(body: OpenRLHFRequest, config: RunConfig, mode: Mode) -> Samples:
             "prompt_cut": [float(found == "cut") for _, found in cut],
             "prompt_lost": [float(found == "lost") for _, found in cut],
             "pattern_unmatched": [float(not found) for _, found in questions],
+            "split_unknown": [float(_is_unknown(label)) for label in body.labels],
         },
     )
 
@@ -94,16 +96,24 @@ def response(samples: Samples, outcomes: Sequence[float], rewarded: Response, co
     logs |= {f"support_{side}": _numbers(counts) for side, counts in fields["support"].items()}
     logs["rejected"] = _numbers([bool(reasons) for reasons in fields["guards"]["rejected"]])
     return OpenRLHFResponse(
-        rewards=[outcome + config.memory_weight * reward for outcome, reward in zip(outcomes, memory, strict=True)],
+        rewards=_sums(outcomes, config.memory_weight, memory),
         scores=[*outcomes],
         # All of one type: what OpenRLHF does with logs of other types is not documented.
         extra_logs={**logs, **samples.logs},
+        warnings=fields["warnings"],
     )
 
 
 def _numbers(column: Sequence[float] | np.ndarray) -> list[float]:
     numbers: list[float] = np.asarray(column, np.float64).tolist()
     return numbers
+
+
+@np.errstate(over="ignore")
+def _sums(outcomes: Sequence[float], weight: float, memory: Sequence[float]) -> list[float]:
+    """outcome + weight * reward (n), at most the largest float64."""
+    sums: list[float] = np.nan_to_num(np.asarray(outcomes, np.float64) + weight * np.asarray(memory)).tolist()
+    return sums
 
 
 def _check(body: OpenRLHFRequest, config: RunConfig) -> None:
@@ -138,22 +148,31 @@ def _answer(label: Any, item: int) -> str:
 
 
 def _mode(labels: Sequence[Any]) -> Mode:
-    """Whether the labels mark training or evaluation."""
-    splits = [label.get("split", "train") if isinstance(label, dict) else "train" for label in labels]
-    for item, split in enumerate(splits):
-        if split not in ("train", *EVALUATION):
-            raise InvalidRequest(
-                f"labels[{item}].split is unknown.",
-                value=split[:80] if isinstance(split, str) else f"a value of type {type(split).__name__}",
-                limit=["train", *EVALUATION],
-                remedy="Use 'train' for samples to remember, 'test' for samples of evaluation.",
-            )
-    evaluations = sum(split in EVALUATION for split in splits)
-    if 0 < evaluations < len(splits):
+    """Whether the labels mark training or evaluation; labels without a split are training."""
+    phases = [phase_of(_split(label)) for label in labels]
+    evaluations = sum(phase != "train" for phase in phases)
+    if 0 < evaluations < len(phases):
         raise InvalidRequest(
             "The request mixes samples of training and of evaluation.",
-            value=f"{evaluations} of {len(splits)} are evaluation",
+            value=f"{evaluations} of {len(phases)} are evaluation",
             limit="all or none",
             remedy="Send them in two requests.",
         )
-    return "eval" if evaluations == len(splits) else "train"  # n = 0 is "eval": there is nothing to remember
+    return "eval" if evaluations == len(phases) else "train"  # n = 0 is "eval": there is nothing to remember
+
+
+def _split(label: Any) -> str:
+    split = label.get("split") if isinstance(label, dict) else None
+    return "train" if split is None or split == "" else str(split)[:80]
+
+
+def _is_unknown(label: Any) -> bool:
+    if unknown := phase_of(split := _split(label)) is None:
+        _warn_of(split)
+    return unknown
+
+
+@lru_cache(maxsize=256)
+def _warn_of(split: str) -> None:
+    """Log a warning about a split, once."""
+    logger.warning("%s", unknown_split(split))

@@ -7,6 +7,7 @@ import contextlib
 import hashlib
 import logging
 import time
+from collections.abc import Sequence
 from typing import Annotated, Literal
 
 import orjson
@@ -14,6 +15,7 @@ from fastapi import APIRouter, Query, Request, Response
 from memr_client.errors import (
     Conflict,
     DeadlineExceeded,
+    EncoderUnusable,
     MalformedBody,
     Overloaded,
     ProblemError,
@@ -56,6 +58,7 @@ Mode = Annotated[Literal["train", "eval"], Query(description="`eval` does not ch
         UnsupportedMedia,
         Overloaded,
         DeadlineExceeded,
+        EncoderUnusable,
         StoreFull,
     ),
     openapi_extra=body_of("OpenRLHFRequest"),
@@ -95,7 +98,7 @@ async def _respond(
     digest = hashlib.sha256(orjson.dumps([run_id, mode, body.model_dump()], option=orjson.OPT_SORT_KEYS)).digest()
     work = context.abandoned.take(digest)
     if work is None:
-        work = asyncio.create_task(_reward(run_id, body, mode, context))
+        work = asyncio.create_task(_reward(run_id, body, mode, context, request.state.warnings))
         work.add_done_callback(_mark_retrieved)
     try:
         content = await unless_disconnected(request, work)
@@ -105,8 +108,12 @@ async def _respond(
     return Response(content, media_type="application/json")
 
 
-async def _reward(run_id: str, body: OpenRLHFRequest, mode: Literal["train", "eval"], context: Context) -> bytes:
-    """The response's JSON."""
+async def _reward(
+    run_id: str, body: OpenRLHFRequest, mode: Literal["train", "eval"], context: Context, warnings: Sequence[str]
+) -> bytes:
+    """The response's JSON. OpenRLHF does not show `warnings`, which are about the body; so the log has them too."""
+    for warning in warnings:
+        logger.warning("OpenRLHF's request to run %s: %s", run_id, warning)
     arrived = time.monotonic()
     config = (await context.service.runs.get(run_id)).config
     samples = openrlhf.read(body, config, mode)
@@ -116,7 +123,8 @@ async def _reward(run_id: str, body: OpenRLHFRequest, mode: Literal["train", "ev
     reward_request = samples.request(run_id, outcomes, body.request_id)
     while True:
         try:
-            rewarded = await context.service.reward(reward_request, time.monotonic() + context.settings.deadline_s)
+            deadline = time.monotonic() + context.settings.deadline_s
+            rewarded = await context.service.reward(reward_request, deadline, 0.0, warnings)
         except HeldElsewhere:
             raise
         except (Overloaded, Unavailable) as busy:

@@ -24,10 +24,11 @@ from memr_service.state.record import Batch, Record
 
 @dataclass(eq=False)
 class Member:
-    """One request at a barrier: its items, their batch, and the response it waits for."""
+    """One request at a barrier: its items, their batch, their completions' whole texts, its response to come."""
 
     items: Items
     batch: Batch
+    completions: list[str]
     submission: Submission
     response: asyncio.Future[Response] = field(default_factory=lambda: asyncio.get_running_loop().create_future())
 
@@ -151,7 +152,7 @@ def group_name(one: Item) -> bytes:
 def texts_of(items: Sequence[Item]) -> tuple[list[str], list[str]]:
     """Prompts and whole completions of items (n), in their order."""
     prompts = [member.items.prompts[item] for member, item in items]
-    return prompts, [member.items.completions[item] for member, item in items]
+    return prompts, [member.completions[item] for member, item in items]
 
 
 def merged(items: Sequence[Item]) -> Batch:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from memr_service.rewards.groups import extremes, means
+from memr_service.state.window import spread_of
 
 
 def cap(bonus: np.ndarray, outcome: np.ndarray, share: float) -> np.ndarray:
@@ -42,6 +43,5 @@ def anneal(step: int, start: int, end: int) -> float:
 
 
 def _spread(values: np.ndarray, group: np.ndarray) -> np.ndarray:
-    """max - min of each item's group (n,)."""
-    lowest, highest = extremes(values, group)
-    return np.asarray((highest - lowest)[group])
+    """max - min of each item's group (n,), at most the largest float64."""
+    return np.asarray(np.minimum(spread_of(*extremes(values, group)), np.finfo(np.float64).max)[group])

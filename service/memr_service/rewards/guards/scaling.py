@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from memr_service.state.window import EPSILON, FLAT
+from memr_service.state.window import FLAT, between, spread_of
 
 TRIMMED = 20
 """One in 20 values is left out at each end, which gives the 5th and the 95th percentile: five of 100 values, none of
@@ -28,9 +28,9 @@ def trimmed(window: np.ndarray, raw: np.ndarray) -> np.ndarray:
         return np.zeros(len(raw))
     ordered, out = np.sort(window), len(window) // TRIMMED
     low, high = ordered[out], ordered[len(ordered) - 1 - out]
-    if high - low < FLAT:
+    if spread_of(low, high) < FLAT:
         return np.zeros(len(raw))
-    return np.where(np.isnan(raw), 0.0, np.clip((raw - low) / (high - low + EPSILON), 0.0, 1.0))
+    return np.where(np.isnan(raw), 0.0, np.clip(between(raw, low, high), 0.0, 1.0))
 
 
 def rank(window: np.ndarray, raw: np.ndarray) -> np.ndarray:
@@ -39,7 +39,7 @@ def rank(window: np.ndarray, raw: np.ndarray) -> np.ndarray:
     `below` and `equal` are the numbers of values in the window that are smaller than it and equal to it, `size` is that
     of all. Small differences become as large as big ones. Arguments and result are those of `trimmed`.
     """
-    if not len(window) or np.ptp(window) < FLAT:
+    if not len(window) or spread_of(window.min(), window.max()) < FLAT:
         return np.zeros(len(raw))
     ordered = np.sort(window)
     below, upto = np.searchsorted(ordered, raw, "left"), np.searchsorted(ordered, raw, "right")

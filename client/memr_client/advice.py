@@ -1,0 +1,99 @@
+"""`FirstSteps`: whether the first rewards of a run say anything, and why they do not."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+from memr_client.schemas import Component, RewardResponse, RunConfig
+
+FEW_REQUESTS = 3
+FEW_COMPLETIONS = 8
+"""The verdict falls after this many requests and completions."""
+
+
+@dataclass
+class FirstSteps:
+    """The first training requests of a run, as one client sends them."""
+
+    requests: int = 0
+    completions: int = 0
+    largest: float = float("-inf")
+    smallest: float = float("inf")
+    paid: bool = False
+    rejected: Counter[str] = field(default_factory=Counter)
+    over: bool = False
+    """Whether the verdict has fallen."""
+
+    def add(self, outcomes: Sequence[float], response: RewardResponse) -> bool:
+        """Count a request. True once: if the caller should be told why the rewards say nothing."""
+        if self.over or not outcomes:
+            return False
+        self.requests += 1
+        self.completions += len(outcomes)
+        self.largest = max(self.largest, *outcomes)
+        self.smallest = min(self.smallest, *outcomes)
+        self.paid = self.paid or any(response.rewards)
+        self.rejected.update(reason for reasons in response.guards.rejected for reason in reasons)
+        if self.requests < FEW_REQUESTS or self.completions < FEW_COMPLETIONS:
+            return False
+        self.over = True
+        return not self.paid or (_no_success(response) and self.largest > self.smallest)
+
+    def says(self, config: RunConfig, response: RewardResponse) -> str:
+        """Why the rewards say nothing so far, and what to do.
+
+        Args:
+            config: the run's config.
+            response: the last response.
+        """
+        said = [f"run {response.run_id!r}:"]
+        if not self.paid:
+            said.append(f"all rewards of the first {self.completions} completions are 0.")
+        if self.largest <= config.success_threshold:
+            said.append(self._on_threshold(config))
+        elif _no_success(response):
+            said.append("Completions succeeded, but the success memory holds none of them.")
+        if not self.paid:
+            said += self._on_config(config, response)
+        said.append(f"client.explain({response.run_id!r}, position={response.position}, item=0) shows each part.")
+        return " ".join(said)
+
+    def _on_threshold(self, config: RunConfig) -> str:
+        text = (
+            f"No completion succeeded: the largest outcome is {self.largest:g}, and a success lies above "
+            f"success_threshold={config.success_threshold:g}. Without a success, exploit has nothing to compare with."
+        )
+        if self.largest > min(self.smallest, 0):
+            return f"{text} If such outcomes are successes, create the run with a lower success_threshold."
+        return f"{text} Rewards begin after the first success; easier prompts bring it sooner."
+
+    def _on_config(self, config: RunConfig, response: RewardResponse) -> list[str]:
+        said = []
+        if not _no_success(response) and not any(response.support.success):
+            said.append("No completion had an earlier success to be compared with (support is 0).")
+        raw = {
+            name: [value for value in values.raw if value is not None] for name, values in response.components.items()
+        }
+        if equal := [name for name, values in raw.items() if values and not any(response.components[name].scaled)]:
+            said.append(
+                f"The window scales all values of {', '.join(equal)} to 0: they are equal or the lowest so far."
+            )
+        if waiting := {name: left for name, left in response.warmup.items() if left > 0}:
+            listed = ", ".join(f"{name} ({left} to go)" for name, left in waiting.items())
+            said.append(f"Still in warm-up: {listed}; see explore_warmup_steps.")
+        guards = {name: given.guards for name, given in config.components.items() if isinstance(given, Component)}
+        if sides := {name: guard.earned_by for name, guard in guards.items() if guard.earned_by is not None}:
+            listed = ", ".join(f"{name} pays {side} completions only" for name, side in sides.items())
+            said.append(f"By earned_by, {listed}.")
+        if self.rejected:
+            listed = ", ".join(f"{reason} {count}" for reason, count in self.rejected.most_common(3))
+            said.append(f"Guards rejected completions: {listed}.")
+        if config.max_spread is not None:
+            said.append("By max_spread, a group whose outcomes are all equal has equal rewards.")
+        return said
+
+
+def _no_success(response: RewardResponse) -> bool:
+    return response.memory.success.completions == 0
