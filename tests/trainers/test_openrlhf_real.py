@@ -183,7 +183,7 @@ def test_without_a_file_the_environment_says_which_run(server, monkeypatch):
         monkeypatch.setenv("MEMR_RUN", run)
         (made,) = asyncio.run(rollouts(real, PROMPT, "12", saying("12"), 1))
         assert made["scores"] == scores
-    real.reward_func.__globals__["_from_environment"]().close()
+    real.reward_func.__globals__["_function"](server, "environment", "").close()
 
 
 def test_samples_from_many_threads_count_once_through_an_unreliable_network(server):
