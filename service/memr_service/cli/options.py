@@ -12,6 +12,7 @@ import httpx
 import typer
 from memr_client import RewardClient
 from memr_client.errors import InvalidRequest
+from memr_client.schemas import PresetName
 
 from memr_service.run.presets import PRESETS
 from memr_service.settings import Settings, did_you_mean
@@ -70,7 +71,7 @@ def require_writable(path: Path) -> None:
         )
 
 
-def known_preset(name: str) -> str:
+def known_preset(name: str) -> PresetName:
     """The preset's name.
 
     Raises:
@@ -86,7 +87,7 @@ def known_preset(name: str) -> str:
     return name
 
 
-def listed_presets(names: str) -> list[str]:
+def listed_presets(names: str) -> list[PresetName]:
     """The presets of a list with commas.
 
     Raises:
