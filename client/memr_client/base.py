@@ -17,6 +17,7 @@ import httpx
 from memr_client.address import Proxy, checked_url, proxy_for, without_password
 from memr_client.advice import FirstSteps
 from memr_client.calls import Call
+from memr_client.columns import checked
 from memr_client.errors import InvalidRequest, MemrError, ServiceUnreachable
 from memr_client.plain import plain
 from memr_client.responses import error_from
@@ -100,7 +101,7 @@ class BaseClient(Generic[Transport]):
 
         name = None if run is None else checked_name(run)
         if preset is not None:
-            settings = {"default_preset": preset, **settings}
+            settings = {"default_preset": checked(RunConfig, preset=preset).preset, **settings}
         transport: Any = EmbeddedTransport(store, **settings)
         return cls("http://embedded", run=name, api_key="", transport=transport)
 
