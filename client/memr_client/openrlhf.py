@@ -106,10 +106,14 @@ class RewardFunction(RewardClient):
 
 def reward_func(queries: Sequence[str], prompts: Sequence[str], labels: Sequence[Any], **kwargs: Any) -> dict[str, Any]:
     """A `RewardFunction` configured by MEMR_URL (default http://127.0.0.1:8000), MEMR_RUN and MEMR_API_KEY."""
+    return _from_environment()(queries, prompts, labels)
+
+
+def _from_environment() -> RewardFunction:
     if not (run := os.environ.get("MEMR_RUN", "").strip()):
         raise ValueError("MEMR_RUN is not set: set it to the run's name in the environment of OpenRLHF's workers")
     url = os.environ.get("MEMR_URL", "").strip() or "http://127.0.0.1:8000"
-    return _function(url, run, os.environ.get("MEMR_API_KEY", ""))(queries, prompts, labels)
+    return _function(url, run, os.environ.get("MEMR_API_KEY", ""))
 
 
 @cache
