@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Annotated, Literal
 
 from memr_client.errors import InvalidRequest
-from memr_client.schemas import Count, Finite, Text
+from memr_client.schemas import Count, Finite, Text, without_halves
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
 
 REMEDY = 'Write one JSON object per line, for example {"prompt": "2 + 2 = ?", "completion": "4", "outcome": 1}.'
@@ -34,6 +34,8 @@ class Rollout(BaseModel):
     step: Count | None = None
     prompt_id: Annotated[str, Field(strict=True)] | None = None
     group_id: Annotated[str, Field(strict=True)] | None = None
+    halves: tuple[str, ...] = ()
+    """Fields in which half of a surrogate pair was read as U+FFFD."""
 
     @property
     def identity(self) -> str:
@@ -85,8 +87,9 @@ def _parse(path: Path, number: int, line: bytes) -> Rollout:
         raise InvalidRequest(f"{where} is not JSON: {error}", value=_excerpt(line), remedy=REMEDY) from error
     if not isinstance(fields, dict):
         raise InvalidRequest(f"{where} is not an object", value=_excerpt(line), remedy=REMEDY)
+    fields, halves = without_halves(fields)
     try:
-        return Rollout.model_validate({**fields, "line": number})
+        return Rollout.model_validate({**fields, "line": number, "halves": halves})
     except ValidationError as error:
         first = error.errors(include_url=False)[0]
         field = str(first["loc"][0])
