@@ -17,8 +17,9 @@ from memr_client.address import Proxy, checked_url, proxy_for, without_password
 from memr_client.advice import FirstSteps
 from memr_client.calls import Call
 from memr_client.errors import InvalidRequest, MemrError, ServiceUnreachable
+from memr_client.plain import plain
 from memr_client.responses import error_from
-from memr_client.schemas import NAME, NAME_RULE, PresetName, RunConfig, name_like, nearest
+from memr_client.schemas import NAME, NAME_RULE, PresetName, RewardResponse, RunConfig, name_like, nearest
 from memr_client.tries import Tries
 
 if TYPE_CHECKING:
@@ -112,8 +113,12 @@ class BaseClient(Generic[Transport]):
             raise InvalidRequest("no run is named.", remedy="Pass run_id=..., or create the client with run=...")
         return checked_name(name)
 
-    def _first(self, run_id: str) -> FirstSteps:
-        return self._first_steps.setdefault(run_id, FirstSteps())
+    def _says_nothing(self, step: int | None, outcomes: Any, response: RewardResponse) -> bool:
+        """Whether to tell the caller now why the run's rewards say nothing so far."""
+        return self._first_steps.setdefault(response.run_id, FirstSteps()).add(step, plain(outcomes), response)
+
+    def _why(self, config: RunConfig, response: RewardResponse) -> str:
+        return f"memr: {self._first_steps[response.run_id].says(config, response)}"
 
     def _options(self) -> dict[str, Any]:
         headers = {} if self._api_key is None else {"authorization": f"Bearer {self._api_key}"}

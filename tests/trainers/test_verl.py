@@ -356,16 +356,6 @@ def test_the_outcome_is_any_reward_function_of_verl(client, tmp_path):
             compute_score("mine", "", "", TRAINED, outcome=wrong, **said)
 
 
-def test_an_asynchronous_outcome_is_awaited_or_refused(client):
-    async def judged(data_source, solution_str, ground_truth, extra_info):
-        return 0.75
-
-    said = {"outcome": judged, "url": client.url, "run": client.run_id, "group_size": 1}
-    assert asyncio.run(compute_score_async("mine", "x", "", TRAINED, **said))["outcome"] == 0.75
-    with pytest.raises(TypeError, match="compute_score_async"):
-        compute_score("mine", "x", "", TRAINED, **said)
-
-
 def test_the_prompt_is_the_chat_that_the_policy_saw_or_the_question(client):
     with pytest.raises(ValueError, match="neither 'raw_prompt' nor 'question'"):
         one(client, extra_info={"split": "train"})

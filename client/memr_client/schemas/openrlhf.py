@@ -20,8 +20,8 @@ class OpenRLHFRequest(Wire):
     prompts: list[Annotated[str, Field(strict=True)]]
     """Prompt of each sample, rendered by the chat template."""
     labels: list[Any]
-    """Right answer of each sample: a text, a number, or `{"answer": ..., "split": ...}`. A sample whose split is not
-    training ("train") is scored and not remembered."""
+    """Right answer of each sample: a text, a number, a list of one of them, or `{"answer": ..., "split": ...}`.
+    A sample whose split is not training ("train") is scored and not remembered."""
     outcomes: Outcomes | None = None
     """An addition of memr: the outcome of each sample. Without it, the run's verifier compares with the labels."""
     request_id: RequestId | None = None

@@ -25,7 +25,7 @@ from memr_client.errors import (
     UnknownRun,
     UnsupportedMedia,
 )
-from memr_client.schemas import OpenRLHFRequest, OpenRLHFResponse
+from memr_client.schemas import OpenRLHFRequest, OpenRLHFResponse, RunConfig
 from starlette.requests import ClientDisconnect
 
 from memr_service.app import openrlhf
@@ -33,6 +33,7 @@ from memr_service.app.body import parse
 from memr_service.app.context import Context, InContext, RunId
 from memr_service.app.disconnect import unless_disconnected
 from memr_service.app.openapi import COMMON, body_of, problems
+from memr_service.app.openrlhf.verifier_pool import Outcomes
 from memr_service.engine.barriers import HeldElsewhere
 
 router = APIRouter(tags=["reward"])
@@ -111,16 +112,22 @@ async def _respond(
 async def _reward(
     run_id: str, body: OpenRLHFRequest, mode: Literal["train", "eval"], context: Context, warnings: Sequence[str]
 ) -> bytes:
-    """The response's JSON. OpenRLHF does not show `warnings`, which are about the body; so the log has them too."""
+    """The response's JSON. OpenRLHF does not show warnings, so the log has them too.
+
+    Args:
+        warnings: about the body.
+    """
     for warning in warnings:
         logger.warning("OpenRLHF's request to run %s: %s", run_id, warning)
     arrived = time.monotonic()
     config = (await context.service.runs.get(run_id)).config
     samples = openrlhf.read(body, config, mode)
-    outcomes = body.outcomes or []
-    if body.outcomes is None and config.verifier is not None:  # without a verifier, `read` has refused any sample
-        outcomes = await context.verifier_pool.outcomes(config.verifier, samples.completions, samples.answers)
-    reward_request = samples.request(run_id, outcomes, body.request_id)
+    judged = await _judged(body, config, samples, context)
+    if late := judged.warning(context.settings.verifier_s):
+        context.metrics.count_unjudged(sum(judged.unjudged))
+        logger.warning("OpenRLHF's request to run %s: %s", run_id, late)
+        warnings = [*warnings, late]
+    reward_request = samples.request(run_id, judged.outcomes, body.request_id)
     while True:
         try:
             deadline = time.monotonic() + context.settings.deadline_s
@@ -132,7 +139,15 @@ async def _reward(
                 raise
             await asyncio.sleep(busy.retry_after or 1)
         else:
-            return openrlhf.response(samples, outcomes, rewarded, config).model_dump_json().encode()
+            return openrlhf.response(samples, judged, rewarded, config).model_dump_json().encode()
+
+
+async def _judged(body: OpenRLHFRequest, config: RunConfig, samples: openrlhf.Samples, context: Context) -> Outcomes:
+    """The outcomes that were sent, or those of the run's verifier."""
+    if body.outcomes is not None or config.verifier is None:  # without a verifier, `read` has refused any sample
+        return Outcomes(body.outcomes or [], [False] * len(body.outcomes or []))
+    seconds = context.settings.verifier_s
+    return await context.verifier_pool.outcomes(config.verifier, samples.completions, samples.answers, seconds)
 
 
 def _mark_retrieved(work: asyncio.Task[bytes]) -> None:
