@@ -12,6 +12,7 @@ import httpx
 import typer
 from memr_client import RewardClient
 from memr_client.errors import InvalidRequest
+from memr_client.schemas import PresetName
 
 from memr_service.run.presets import PRESETS
 from memr_service.settings import Settings, did_you_mean
@@ -70,23 +71,24 @@ def require_writable(path: Path) -> None:
         )
 
 
-def known_preset(name: str) -> str:
+def known_preset(name: str) -> PresetName:
     """The preset's name.
 
     Raises:
         InvalidRequest: there is no such preset.
     """
-    if name not in PRESETS:
-        raise InvalidRequest(
-            f"there is no preset {name!r}.",
-            value=name,
-            limit=list(PRESETS),
-            remedy=f"Choose one of these.{did_you_mean(name, PRESETS)}",
-        )
-    return name
+    for preset in PRESETS:
+        if preset == name:
+            return preset
+    raise InvalidRequest(
+        f"there is no preset {name!r}.",
+        value=name,
+        limit=list(PRESETS),
+        remedy=f"Choose one of these.{did_you_mean(name, PRESETS)}",
+    )
 
 
-def listed_presets(names: str) -> list[str]:
+def listed_presets(names: str) -> list[PresetName]:
     """The presets of a list with commas.
 
     Raises:
