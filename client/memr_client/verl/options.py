@@ -15,7 +15,7 @@ from memr_client.schemas import Name, PresetName, RunConfig, Wire
 
 class Options(Wire):
     """memr's options in verl's configuration. An option that is not set there comes from the environment variable
-    `MEMR_` + its name in capitals."""
+    `MEMR_` + its name in capitals; `config` and `preset` do not."""
 
     model_config = ConfigDict(coerce_numbers_to_str=True)
 
@@ -41,6 +41,8 @@ class Options(Wire):
 
 
 NAMES = frozenset(Options.model_fields)
+OF_THE_RUN = frozenset({"config", "preset"})
+"""Options that say what a run is. They come from the configuration only."""
 
 
 def read_options(given: Mapping[str, Any]) -> Options:
@@ -50,7 +52,7 @@ def read_options(given: Mapping[str, Any]) -> Options:
         InvalidRequest: an option is missing, unknown or does not fit.
     """
     fields = {name: _plain(value) for name, value in given.items() if value is not None}
-    for name in NAMES - fields.keys() - {"config"}:
+    for name in NAMES - fields.keys() - OF_THE_RUN:
         if value := os.environ.get(f"MEMR_{name.upper()}", "").strip():
             fields[name] = value
     for name in ("url", "run"):
