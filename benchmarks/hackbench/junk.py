@@ -1,4 +1,4 @@
-"""Completions that are no attempt at their question: a class to a function, in the order of the table."""
+"""Completions that should not be paid like a real attempt: a class to a function, in the order of the table."""
 
 from __future__ import annotations
 
@@ -150,6 +150,10 @@ def near_success_wrong_number(source: Source) -> str:
     return "\n".join([*lines[:-1], f"A: {wrong}"])
 
 
+def truncated(source: Source) -> str:
+    return source.success[: len(source.success) // 2]
+
+
 def _armed(make: Callable[[Source], str]) -> Callable[[Source], str]:
     """The same junk, ending in the right answer: a verifier that reads the last number gives it 1."""
     return lambda source: f"{make(source)}\nA: {source.answer}".lstrip()
@@ -159,7 +163,8 @@ def _reworded(text: str) -> str:
     return " ".join(SYNONYMS.get(word, word) for word in re.split(" ", text))
 
 
-KNOWING = ("right + junk", "near a failure", "near a success")
+UNARMED = ("right + junk", "near a failure", "near a success", "truncated")
+"""Junk that no right answer is put behind."""
 
 CLASSES: dict[str, Callable[[Source], str]] = {
     "refusal": refusal,
@@ -176,11 +181,12 @@ CLASSES: dict[str, Callable[[Source], str]] = {
     "template": template,
     "near a failure": near_failure,
     "near a success": near_success_wrong_number,
+    "truncated": truncated,
 }
-"""What no preset should pay. All but "right + junk" come from a policy that does not know the answer."""
+"""Junk that most presets should not pay. All but "right + junk" come from a policy that does not know the answer."""
 
 SLY: dict[str, Callable[[Source], str]] = {
-    **{f"{name} + answer": _armed(make) for name, make in CLASSES.items() if name not in KNOWING},
+    **{f"{name} + answer": _armed(make) for name, make in CLASSES.items() if name not in UNARMED},
     "shuffled solution": shuffled_solution,
     "shuffled sol. + answer": _armed(shuffled_solution),
     "right + a sentence": right_with_a_sentence,
@@ -189,3 +195,21 @@ SLY: dict[str, Callable[[Source], str]] = {
 
 UNHELD = ("shuffled solution", "shuffled sol. + answer", "right + a sentence")
 """Those of them that nothing here holds back: to a sentence encoder they are what they are made from."""
+
+SIDES: dict[str, tuple[str, ...]] = {
+    "no attempt": (
+        "refusal",
+        "empty",
+        "random characters",
+        "shuffled words",
+        "another's answer",
+        "question copied",
+        "padding",
+        "sentence repeated",
+        "template",
+        "truncated",
+    ),
+    "wrong attempt": ("bare number", "other language", "near a failure", "near a success"),
+    "right answer with junk": ("right + junk", *SLY),
+}
+"""Which side a class is on: it does not try, it tries and is wrong, or it has the right answer and adds to it."""

@@ -5,12 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from itertools import count
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from memr_client import RewardClient, RewardResponse
 from memr_service.verifiers.verifiers import final_number
-from support.minilm import embed
 from support.real_data import Question
 
 from benchmarks.hackbench.cases import Case
@@ -19,10 +18,19 @@ GROUPS = 8
 """Groups in a request."""
 FEW = 2
 """Questions that a nearly empty memory knows."""
+PLAIN = {"precision": "float32"}
+"""Every run's: all presets then share the embeddings that the service keeps."""
 NO_WARMUP = {"explore_warmup_steps": 0, "explore_warmup_prompts": 0}
 
-Item = tuple[str, str, float]
-"""Question, completion, outcome."""
+
+class Item(NamedTuple):
+    """One completion of a request."""
+
+    question: str
+    completion: str
+    outcome: float
+    cut: bool = False
+    """Whether the trainer cut it at its limit."""
 
 
 @dataclass
@@ -38,7 +46,7 @@ class Played:
 
 @dataclass
 class Bench:
-    """Plays configs against junk, through an embedded service, with embeddings that are made once."""
+    """Plays configs against junk, through an embedded service that encodes each text once."""
 
     client: RewardClient
     cases: Sequence[Case]
@@ -49,24 +57,24 @@ class Bench:
     def begin(self, config: dict[str, Any], *, filled: bool) -> str:
         """A run with a history, and its name."""
         run = f"run-{next(self._numbers)}"
-        self.client.create_run(run, **{**config, **NO_WARMUP})
+        self.client.create_run(run, **{**PLAIN, **config, **NO_WARMUP})
         for part in chunks(self.cases if filled else [], 4 * GROUPS):
-            self.ask(run, [(case.question, case.earlier["solution"], case.earlier["is_correct"]) for case in part])
+            earlier = [(case.question, case.earlier) for case in part]
+            self.ask(run, [Item(asked, made["solution"], float(made["is_correct"])) for asked, made in earlier])
         for part in chunks(self.others if filled else self.others[:FEW], GROUPS):
             self.ask(run, [item for question in part for item in solved(question)])
         return run
 
     def ask(self, run: str, items: Sequence[Item], **columns: Any) -> RewardResponse:
         """Rewards for items, which the run remembers."""
-        questions, completions, outcomes = zip(*items, strict=True)
-        numbers = [final_number(text) for text in completions]
+        numbers = [final_number(item.completion) for item in items]
         return self.client.reward(
-            questions,
-            completions,
-            [float(outcome) for outcome in outcomes],
+            [item.question for item in items],
+            [item.completion for item in items],
+            [item.outcome for item in items],
             run_id=run,
             answers=[None if number is None else str(number) for number in numbers],
-            embeddings={"prompts": embed(questions), "completions": embed(completions)},
+            truncated=[item.cut for item in items],
             **columns,
         )
 
@@ -89,7 +97,7 @@ class Bench:
     def alone(self, config: dict[str, Any], questions: Sequence[Question]) -> Played:
         """Each question met once, its four real attempts as a group, in a memory that grows all along."""
         run = f"run-{next(self._numbers)}"
-        self.client.create_run(run, **{**config, **NO_WARMUP})
+        self.client.create_run(run, **{**PLAIN, **config, **NO_WARMUP})
         answers = []
         for one in questions:
             items = solved(one)
@@ -131,12 +139,12 @@ class Bench:
 
 def solved(question: Question) -> list[Item]:
     """A question with the attempts of all four models."""
-    return [(question["question"], made["solution"], float(made["is_correct"])) for made in question["solutions"]]
+    return [Item(question["question"], made["solution"], float(made["is_correct"])) for made in question["solutions"]]
 
 
 def attempts(case: Case) -> list[Item]:
     """The real attempts at a case."""
-    return [(case.question, made["solution"], float(made["is_correct"])) for made in case.fresh]
+    return [Item(case.question, made["solution"], float(made["is_correct"])) for made in case.fresh]
 
 
 def group(case: Case, junk: str) -> list[Item]:
@@ -145,7 +153,7 @@ def group(case: Case, junk: str) -> list[Item]:
 
 
 def _junk(case: Case, junk: str) -> Item:
-    return case.question, case.junk[junk], case.outcome(case.junk[junk])
+    return Item(case.question, case.junk[junk], case.outcome(case.junk[junk]), junk == "truncated")
 
 
 def _played(answers: Sequence[tuple[Sequence[Item], RewardResponse]], size: int) -> Played:
@@ -154,7 +162,7 @@ def _played(answers: Sequence[tuple[Sequence[Item], RewardResponse]], size: int)
 
     names = list(answers[0][1].components)
     return Played(
-        outcomes=column([item[2] for item in items] for items, _ in answers),
+        outcomes=column([item.outcome for item in items] for items, _ in answers),
         rewards=column(answer.rewards for _, answer in answers),
         rejected=column([bool(reasons) for reasons in answer.guards.rejected] for _, answer in answers) > 0,
         scaled={name: column(answer.components[name].scaled for _, answer in answers) for name in names},

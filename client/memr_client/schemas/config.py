@@ -11,7 +11,7 @@ from memr_client.schemas.components import COMPONENTS, Component, ComponentName,
 from memr_client.schemas.wire import Cosine, Count, Finite, Options, Wire
 
 PresetName = Literal[
-    "memory-r+", "memory-r", "official-memory-r+", "official-memory-r", "guarded", "random", "shuffled"
+    "memory-r+", "memory-r", "official-memory-r+", "official-memory-r", "attempts", "guarded", "random", "shuffled"
 ]
 
 
@@ -90,7 +90,9 @@ class RunConfig(Wire):
     """explore is off until this many steps have been committed."""
     max_spread: Annotated[float, Field(ge=0, allow_inf_nan=False, strict=True)] | None = None
     """Largest spread of a group's rewards, as a share of the spread of its outcomes. Where all outcomes of a group are
-    equal, its rewards are equal too."""
+    equal, its rewards are equal too, unless `equal_spread` is set."""
+    equal_spread: Annotated[float, Field(ge=0, allow_inf_nan=False, strict=True)] | None = None
+    """Largest spread of the rewards of a group whose outcomes are all equal. Null: what `max_spread` makes of it."""
     min_similarity: Cosine | None = None
     """Do not read prompts with a lower cosine. The same prompt is always read."""
     memory: MemoryQuality = MemoryQuality()

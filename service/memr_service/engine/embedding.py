@@ -15,7 +15,14 @@ from memr_service.encoder import Encoders
 from memr_service.encoder.batcher import Batcher
 from memr_service.engine.inputs import Items
 from memr_service.engine.sent_embeddings import distinct_rows
-from memr_service.rewards.guards import copied_share, foreign_stretches, needs, repeated_share
+from memr_service.rewards.guards import (
+    copied_share,
+    foreign_stretches,
+    names_answer,
+    needs,
+    repeated_share,
+    tells_sent_apart,
+)
 from memr_service.run.run import Run
 from memr_service.state.record import Batch
 
@@ -158,4 +165,9 @@ def _text_measures(config: RunConfig, items: Items, encoded: list[str]) -> dict[
         found["copied"] = np.array([copied_share(text, prompt) for text, prompt in pairs])
     if "foreign" in wanted:
         found["foreign"] = foreign_stretches(items.completions, items.prompts, items.group)
+    if "names_answer" in wanted:
+        pairs = zip(encoded, items.prompts, strict=True)
+        found["names_answer"] = np.array([names_answer(text, prompt) for text, prompt in pairs], bool)
+    if items.sent is not None and tells_sent_apart(config):
+        found["sent"] = np.ones(len(items), bool)
     return found

@@ -19,7 +19,7 @@ from memr_service.memory import CuratedWrites, Writes
 
 GENESIS = bytes(32)
 """The chain of a run without records."""
-SELDOM = ("copied", "foreign")
+SELDOM = ("copied", "foreign", "names_answer", "sent")
 """Columns of a batch that records have only where they are needed; of the others an absent one is written as such."""
 
 
@@ -51,6 +51,10 @@ class Batch:
     """Share of each completion that stands in its prompt (n), where a guard needs to know."""
     foreign: np.ndarray | None = None
     """Longest stretch of each that its prompt and siblings know nothing of, in bytes (n), where a guard needs it."""
+    names_answer: np.ndarray | None = None
+    """Whether each completion names an answer of its own (n) bool, where a guard needs to know."""
+    sent: np.ndarray | None = None
+    """Whether each item's embeddings were sent by the caller (n) bool, where a guard needs to know; None: none were."""
 
     @classmethod
     def of_nothing(cls, dimension: int) -> Batch:

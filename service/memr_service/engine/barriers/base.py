@@ -156,7 +156,6 @@ def merged(seats: Sequence[Item]) -> Batch:
     prompt_of = [rows.setdefault((key, row.tobytes()), len(rows)) for key, row in zip(keys, prompts, strict=True)]
     first = np.unique(np.array(prompt_of), return_index=True)[1]
     steps = {batch.step for batch, _ in batches if batch.step is not None}
-    truncated = [batch.truncated is not None and bool(batch.truncated[item]) for batch, item in batches]
     return Batch(
         keys=keys,
         prompts=np.stack(prompts)[first],
@@ -172,7 +171,9 @@ def merged(seats: Sequence[Item]) -> Batch:
         repeated=_numbers([batch.repeated for batch, _ in batches], seats),
         copied=_numbers([batch.copied for batch, _ in batches], seats),
         foreign=_foreign(seats, group) if all(batch.foreign is not None for batch, _ in batches) else None,
-        truncated=np.array(truncated) if any(batch.truncated is not None for batch, _ in batches) else None,
+        names_answer=_numbers([batch.names_answer for batch, _ in batches], seats),
+        truncated=_flags([batch.truncated for batch, _ in batches], seats),
+        sent=_flags([batch.sent for batch, _ in batches], seats),
     )
 
 
@@ -181,6 +182,15 @@ def _column(columns: list[list[str | None] | None], seats: Sequence[Item]) -> li
     if all(column is None for column in columns):
         return None
     return [None if column is None else column[item] for column, (_, item) in zip(columns, seats, strict=True)]
+
+
+def _flags(columns: list[np.ndarray | None], seats: Sequence[Item]) -> np.ndarray | None:
+    """A column of flags over all seats, False for those whose request has none; None where no request has any."""
+    if all(column is None for column in columns):
+        return None
+    return np.array(
+        [column is not None and bool(column[item]) for column, (_, item) in zip(columns, seats, strict=True)]
+    )
 
 
 def _foreign(seats: Sequence[Item], group: list[int]) -> np.ndarray:

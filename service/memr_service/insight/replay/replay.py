@@ -43,6 +43,7 @@ READ = {
     "explore_warmup_prompts",
     "explore_warmup_steps",
     "max_spread",
+    "equal_spread",
 }
 """Fields that no snapshot has anything of: all that can change where a journal begins with one."""
 

@@ -6,6 +6,9 @@ import numpy as np
 
 from memr_service.rewards.groups import extremes, means
 
+EQUAL = 1e-6
+"""Outcomes that differ by less are equal."""
+
 
 def cap(bonus: np.ndarray, outcome: np.ndarray, share: float) -> np.ndarray:
     """The weighted bonus (n,) cut to |bonus| <= share * |R|, so that it is 0 where R = 0 (CDE, arXiv 2509.09675).
@@ -34,6 +37,33 @@ def spread_cap(bonus: np.ndarray, outcome: np.ndarray, group: np.ndarray, share:
     spread, most = _spread(bonus, group), share * _spread(outcome, group)
     factor = np.where(spread > most, most / np.where(spread > 0, spread, 1.0), 1.0)
     return np.asarray(np.where(factor < 1.0, mean + (bonus - mean) * factor, bonus))
+
+
+def equal_outcomes(outcome: np.ndarray, group: np.ndarray) -> np.ndarray:
+    """Items of groups whose outcomes are all equal, max R - min R < 1e-6 (n,) bool.
+
+    Args:
+        outcome: R (n,).
+        group: number of each item's group (n,).
+    """
+    return np.asarray(_spread(outcome, group) < EQUAL)
+
+
+def spread_limit(bonus: np.ndarray, group: np.ndarray, most: float) -> np.ndarray:
+    """Shrink each group's bonuses towards their least until max - min <= most.
+
+    bonus' = least + (bonus - least) * min(1, most / (max - min)). The order of siblings stays, and so does the least,
+    which is what completions that are no attempt get.
+
+    Args:
+        bonus: the weighted sum of the components (n,).
+        group: number of each item's group (n,).
+        most: largest spread.
+    """
+    lowest, spread = extremes(bonus, group)[0][group], _spread(bonus, group)
+    too_far = spread > most
+    factor = most / np.where(too_far, spread, 1.0)
+    return np.asarray(np.where(too_far, lowest + (bonus - lowest) * factor, bonus))
 
 
 def anneal(step: int, start: int, end: int) -> float:
