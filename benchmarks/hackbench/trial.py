@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from itertools import count
 from typing import Any, NamedTuple
@@ -54,6 +55,14 @@ class Bench:
     """What a filled memory knows beside the cases' questions."""
     _numbers: Iterator[int] = field(default_factory=count)
 
+    @contextmanager
+    def run(self, config: dict[str, Any], *, warm: bool = True) -> Iterator[str]:
+        """The name of a new run, which is deleted at the end; `warm` leaves out explore's warm-up."""
+        run = f"run-{next(self._numbers)}"
+        self.client.create_run(run, **{**PLAIN, **config, **(NO_WARMUP if warm else {})})
+        yield run
+        self.client.delete_run(run)
+
     def begin(self, config: dict[str, Any], *, filled: bool) -> str:
         """A run with a history, and its name."""
         run = f"run-{next(self._numbers)}"
@@ -92,18 +101,16 @@ class Bench:
             items = [item for case in part for item in group(case, junk)]
             answers.append((items, self.ask(run, items)))
         self.client.delete_run(run)
-        return _played(answers, 4)
+        return played(answers, 4)
 
     def alone(self, config: dict[str, Any], questions: Sequence[Question]) -> Played:
         """Each question met once, its four real attempts as a group, in a memory that grows all along."""
-        run = f"run-{next(self._numbers)}"
-        self.client.create_run(run, **{**PLAIN, **config, **NO_WARMUP})
         answers = []
-        for one in questions:
-            items = solved(one)
-            answers.append((items, self.ask(run, items)))
-        self.client.delete_run(run)
-        return _played(answers, 4)
+        with self.run(config) as run:
+            for one in questions:
+                items = solved(one)
+                answers.append((items, self.ask(run, items)))
+        return played(answers, 4)
 
     def real(self, run: str, cases: Sequence[Case]) -> Played:
         """What real attempts would earn now; nothing is remembered."""
@@ -111,7 +118,7 @@ class Bench:
         for part in chunks(cases, GROUPS):
             items = [item for case in part for item in attempts(case)]
             answers.append((items, self.ask(run, items, mode="eval")))
-        return _played(answers, 3)
+        return played(answers, 3)
 
     def flood(self, base: str, junk: str, doses: Sequence[int]) -> dict[int, Played]:
         """What the first third of the cases earns after so many junk completions in a row, for the others' questions.
@@ -156,7 +163,9 @@ def _junk(case: Case, junk: str) -> Item:
     return Item(case.question, case.junk[junk], case.outcome(case.junk[junk]), junk == "truncated")
 
 
-def _played(answers: Sequence[tuple[Sequence[Item], RewardResponse]], size: int) -> Played:
+def played(answers: Sequence[tuple[Sequence[Item], RewardResponse]], size: int) -> Played:
+    """Requests and their answers, as groups of `size` items."""
+
     def column(values: Iterator[Sequence[Any]]) -> np.ndarray:
         return np.concatenate([np.array(list(one), np.float64) for one in values]).reshape(-1, size)
 
