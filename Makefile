@@ -2,18 +2,21 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
+READY_DEV := $(VENV)/.ready-dev
 
 # A machine without a GPU needs only torch's CPU build, a tenth of the size of the CUDA build that PyPI serves:
 # set TORCH_INDEX_URL to the address of PyTorch's CPU wheels (pytorch.org, "Get started", names it), or point
 # PIP_FIND_LINKS at a folder that holds the wheel.
 PIP_INSTALL = $(BIN)/python -m pip install --quiet -c constraints.txt $(if $(TORCH_INDEX_URL),--extra-index-url $(TORCH_INDEX_URL))
 
-.PHONY: help setup serve demo test bench profile hackbench crash chaos trl audits browser docker-check lint openapi docs docs-reference docs-tables experiment
+.PHONY: help setup setup-dev serve demo check test bench profile hackbench crash chaos trl audits browser docker-check lint openapi docs docs-reference docs-tables experiment
 
 help:  ## show the commands
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 setup: $(READY)  ## make .venv with everything in it; instant when nothing changed (PYTHON=python3.12 picks another)
+
+setup-dev: $(READY_DEV)  ## make .venv with what `make check` needs: no torch, no trainer; under a minute
 
 serve: $(READY)  ## serve rewards on 127.0.0.1:8000 (MEMR_PORT, MEMR_STORE, ... change what)
 	$(BIN)/memr serve
@@ -21,8 +24,16 @@ serve: $(READY)  ## serve rewards on 127.0.0.1:8000 (MEMR_PORT, MEMR_STORE, ... 
 demo: $(READY)  ## play real completions through the service and show their rewards
 	$(BIN)/memr demo
 
-test: $(READY)  ## run the tests
-	$(BIN)/python -m pytest -q
+check:  ## lint, types, import rules and the fast tests, in whichever environment is there: about a minute
+	@test -x $(BIN)/lint-imports || $(MAKE) setup-dev
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports --no-logo
+	$(BIN)/python -m pytest -q -n 2 --dist worksteal -m 'not slow' --hypothesis-profile check tests/unit tests/service
+
+test: $(READY)  ## run all tests; several minutes
+	$(BIN)/python -m pytest -q -n 2 --dist loadfile --durations 15
 
 hackbench: $(READY)  ## what junk earns beside real solutions, under every preset and component (QUICK=1: smaller)
 	$(BIN)/python -m benchmarks.hackbench
@@ -76,12 +87,21 @@ docs-tables: $(READY)  ## write the measured tables into the pages, from docs/re
 openapi: $(READY)  ## write openapi.json anew
 	$(BIN)/python tests/unit/test_openapi.py
 
-$(READY): pyproject.toml constraints.txt
+define MAKE_VENV
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 10))' || { echo 'memr needs Python 3.10 or newer: make PYTHON=python3.12 setup'; exit 1; }
 	@command -v c++ >/dev/null || command -v g++ >/dev/null || { echo 'memr needs a C++ compiler for hnswlib: apt-get install g++, or xcode-select --install'; exit 1; }
 	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+endef
+
+$(READY_DEV): pyproject.toml constraints.txt
+	$(MAKE_VENV)
+	@$(PIP_INSTALL) -e '.[dev]'
+	@touch $@
+
+$(READY): pyproject.toml constraints.txt
+	$(MAKE_VENV)
 	@echo 'Installing memr into $(VENV); the first time this takes a few minutes.'
-	@$(PIP_INSTALL) -e '.[service,math,ray,redis,report,trainer,test]'
+	@$(PIP_INSTALL) -e '.[server,service,math,ray,redis,report,trainer,dev,docs,test]'
 	@$(PIP_INSTALL) --no-deps openrlhf==0.11.2 || echo 'openrlhf has no wheel for this machine: the tests against it will fail.'
 	@$(PIP_INSTALL) --no-deps verl==0.9.1 || echo 'verl has no release for this Python: the tests against it will fail.'
 	@$(PIP_INSTALL) --no-deps axolotl==0.19.0 ms-swift==4.6.0

@@ -1,11 +1,11 @@
-"""Which audits fire when a training is caught in a trap, at which step, and which on trainings that learn?
+"""Which audits fire in trainings that fall into a trap, at which step, and which in trainings that learn?
 
     make audits              # 16 trainings of about half a minute each; with QUICK=1: six
     make audits processes=8
 
-Trains the tiny model of `examples/grpo` on its task `clock`, a trap in which plain GRPO (`r1`) falls into well-formed
-guesses, and asks a run's audits after every second step. Trainings without a memory of their own are watched by one of
-which nothing is paid. What has been trained is kept in `reports/audits`. Thresholds were chosen on seeds 300 to 303.
+Trains the tiny model of `examples/grpo` on its task `clock`, where plain GRPO (`r1`) may converge to well-formed
+guesses, and audits the run after every second step. Trainings without a memory are watched by one with weight 0.
+Finished trainings are kept in `reports/audits`. The thresholds were chosen on seeds 300 to 303.
 """
 
 from __future__ import annotations
@@ -30,41 +30,41 @@ from examples.grpo.train import train
 
 FOLDER = Path("reports/audits")
 TRAININGS = {"r1": range(400, 404), "memory-r": range(400, 404), "r1-gated-entropy": range(400, 408)}
-"""Method of `benchmarks.experiment` -> its seeds. The first two may be trapped, the third is a way out."""
+"""Method of `benchmarks.experiment` -> its seeds. The first two may fall into the trap, the third avoids it."""
 WATCHING = {"memory": {"preset": "memory-r+", **EXPLORE, "memory_weight": 0.0}, "memory_weight": 0.0}
 WINDOW = 1024
-"""Completions in a stretch: 8 of the 60 steps."""
+"""Completions in an audited stretch: 8 of the 60 steps."""
 EVERY = 2
 
 
 @dataclass(frozen=True)
 class Watched:
-    """A training, and what its audits said after every second step."""
+    """A training and its audits after every second step."""
 
     method: str
     seed: int
     outcomes: list[float]
-    """Of the newest stretch, at each look."""
+    """Mean outcome of the newest stretch at each audit."""
     alarms: dict[str, int]
-    """Audit -> the step of its first alarm."""
+    """Audit -> step of its first alarm."""
     warnings: dict[str, int]
-    """Audit -> the first step at which it warned, or alarmed."""
+    """Audit -> step of its first warning or alarm."""
 
 
 def config(method: str, seed: int) -> dict[str, Any]:
-    """A training, as fields of `Config`."""
+    """The training's settings, as fields of `Config`."""
     asked = fields(method, "clock", seed)
     watching = {} if asked["memory"] else WATCHING
     return {**asked, **watching, "output": str(FOLDER / f"{method}-{seed}")}
 
 
 def train_one(asked: dict[str, Any]) -> dict[str, Any]:
-    """Train; what is looked at stays in its folder."""
+    """Train, and keep the run's journal in the training's folder."""
     return {"accuracy": train(Config(**asked)).accuracy}
 
 
 def watched(method: str, seed: int) -> Watched:
-    """What a training's audits say of each of its steps, as they would have said it then."""
+    """Audit a training as of each of its steps."""
     store = f"sqlite:///{FOLDER / f'{method}-{seed}' / 'memory'}"
     with RewardClient.embedded(store, run="grpo", audits={"window": WINDOW}) as client:
         looks = [client.audits(at=row.position) for row in client.history()[EVERY - 1 :: EVERY]]
@@ -73,7 +73,7 @@ def watched(method: str, seed: int) -> Watched:
 
 
 def first(looks: Iterable[Audits], *states: str) -> dict[str, int]:
-    """Audit -> the first step after which it was in one of these states."""
+    """Audit -> the first step at which it was in one of these states."""
     found: dict[str, int] = {}
     for number, look in enumerate(looks, 1):
         for one in look.audits:
@@ -83,7 +83,7 @@ def first(looks: Iterable[Audits], *states: str) -> dict[str, int]:
 
 
 def each(found: list[Watched]) -> Table:
-    """A line for each training: what alarmed when."""
+    """A line for each training: its first alarms and their steps."""
     shown = Table("method", "seed", "outcome", "alarms, each with its first step", title="Trainings")
     for one in found:
         in_order = sorted(one.alarms.items(), key=lambda told: told[1])
@@ -94,7 +94,7 @@ def each(found: list[Watched]) -> Table:
 
 
 def together(found: list[Watched]) -> Table:
-    """A line for each audit: in how many of a method's trainings it alarmed, and at least warned."""
+    """A line for each audit: the number of trainings of a method in which it alarmed, and in which it warned."""
     shown, columns = Table("audit", title="Trainings in which it alarmed (at least warned)"), []
     for method in TRAININGS:
         mine = [one for one in found if one.method == method]
@@ -107,13 +107,13 @@ def together(found: list[Watched]) -> Table:
 
 
 def counted(trainings: Iterable[dict[str, int]]) -> Counter[str]:
-    """Audit -> the trainings that it was told of in; `any`: those with one or more."""
+    """Audit -> number of trainings in which it fired; `any`: trainings in which one or more fired."""
     return Counter(name for told in trainings for name in (*told, *(["any"] if told else [])))
 
 
 def main() -> None:
     arguments = ArgumentParser(description=__doc__.partition("\n")[0])
-    arguments.add_argument("--processes", type=int, help="trainings at once; without: one a core")
+    arguments.add_argument("--processes", type=int, help="number of trainings at once (default: one per core)")
     processes = arguments.parse_args().processes
     report = Report("audits")
     trainings = [(method, seed) for method, seeds in TRAININGS.items() for seed in (seeds[:2] if quick() else seeds)]

@@ -2,8 +2,8 @@
 
     python benchmarks/calibration.py [QUESTIONS]
 
-A run with the default encoder gets one request for each question (1,319 with 5,276 solutions, unless told fewer) and is
-then asked for limits. Encoding takes most of the time; the last line says how long the calibration took beside it.
+A run with the default encoder gets one request per question (by default all 1,319, with 5,276 solutions). Then limits
+are requested. Encoding takes most of the time; the last line separates it from the calibration.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from support.real_data import solutions
 
 
 def main(count: int) -> None:
-    """Fill a run, and print what it is told."""
+    """Fill a run, and print the proposed limits."""
     with RewardClient.embedded(run="gsm8k") as client:
         client.create_run(preset="memory-r+", explore_warmup_steps=0)
         begun = time.perf_counter()

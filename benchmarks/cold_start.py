@@ -1,11 +1,11 @@
-"""How long a service takes to serve a run that it has never had in memory: 747,300 completions, as GSM8K fills one.
+"""How long does a service take to load a large run? 747,300 completions, a full memory for GSM8K.
 
     python benchmarks/cold_start.py                      # over the embedded store, then over Redis; some minutes
     python benchmarks/cold_start.py --storage float16
 
-Every completion of 7,473 prompts with 100 each is a success, 384 numbers each, sent as embeddings. Then the service
-ends, and a process of its own opens the store, is asked for the run, and scores a group of 16. What it reads lies in
-the system's cache, or in the memory of a Redis on the same machine. The goal is 3 s.
+The run has 7,473 prompts with 100 completions each, all successes, sent as embeddings with d = 384. Then the service
+stops, and a new process opens the store, loads the run, and scores a group of 16. The data is in the system's cache, or
+in the memory of a Redis on the same machine. The goal is 3 s.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ EMBEDDED = {"encoder": "hashed", "preload": False, "max_items": AT_ONCE * L, "te
 
 
 def fill(url: str, storage: str) -> None:
-    """Make the run, and end as a service does."""
+    """Create the run, and shut down as a service does."""
     rng = np.random.default_rng(0)
     with RewardClient.embedded(url, run="full", snapshot_bytes=1 << 34, **EMBEDDED) as client:
         client.create_run(preset="memory-r+", storage=storage)
@@ -49,7 +49,7 @@ def fill(url: str, storage: str) -> None:
 
 
 def opened(url: str) -> dict[str, float]:
-    """Seconds until the run is there, and until a group is scored, in this process; imports are done before."""
+    """Seconds until the run is loaded and until a group is scored, in this process, without imports."""
     rows = np.random.default_rng(1).normal(size=(16, D))
     RewardClient.embedded(**EMBEDDED).close()
     began, used = time.perf_counter(), time.process_time()
@@ -65,7 +65,7 @@ def opened(url: str) -> dict[str, float]:
 
 @contextmanager
 def stores() -> Iterator[dict[str, str]]:
-    """An empty store of each kind."""
+    """The URL of an empty store of each kind."""
     with tempfile.TemporaryDirectory() as folder, RedisServer("--appendonly", "no") as server:
         yield {"embedded": f"sqlite:///{folder}/data", "Redis": server.url}
 

@@ -1,11 +1,11 @@
-"""What each component and guard costs per completion, once texts are embedded and memories have been read.
+"""How long does each component and guard take per completion, without encoding and reading the memories?
 
     python benchmarks/components.py
 
-A step of 8 groups of 16 completions, 384 numbers each, against memories of L = 100 completions per prompt, K = 1 and 20
-prompts read. The best of many repetitions, so that a busy machine disturbs little. What depends on K is explore alone:
-the sums that exploit and contrast read are kept up to date, error_cluster looks at its own prompt, `value` at 32
-neighbours, the others at siblings.
+A step of 8 groups of 16 completions (d = 384), against memories with L = 100 completions per prompt, for K = 1 and
+K = 20 prompts read. Each figure is the best of many repetitions, so that other processes disturb it little. Only
+explore depends on K: exploit and contrast read sums that are kept up to date, error_cluster reads its own prompt,
+`value` 32 neighbours, and the others siblings.
 """
 
 from __future__ import annotations
@@ -46,13 +46,13 @@ TEXT = "".join(f"Each of the {number} boxes holds {7 * number % 29} pens. " for 
 
 
 def rows(rng: np.random.Generator, *shape: int) -> np.ndarray:
-    """Unit rows, float32, with cosines like those of solutions of one question: .87 on average."""
+    """Unit rows (float32) with cosines like those between solutions of one question: 0.87 on average."""
     vectors = rng.normal(size=D) + 0.4 * rng.normal(size=(*shape, D))
     return (vectors / np.linalg.norm(vectors, axis=-1, keepdims=True)).astype(np.float32)
 
 
 def calls(k: int) -> dict[str, Callable[[], object]]:
-    """Each function on the whole step; those that read a memory, on a group at a time as the service calls them."""
+    """Name -> a call on the whole step. Functions that read a memory are called per group, as in the service."""
     rng = np.random.default_rng(0)
     a, failures, group = rows(rng, GROUPS, G), rows(rng, GROUPS, k * L), np.repeat(np.arange(GROUPS), G)
     flat, held = a.reshape(N, D), np.arange(G)

@@ -1,12 +1,12 @@
-"""Kill the serving process again and again under load, and check that nothing acknowledged is lost or counted twice.
+"""Kill the server repeatedly under load, and check that no acknowledged request is lost or counted twice.
 
     python benchmarks/crash.py                # 50 kills, some minutes
     python benchmarks/crash.py --kills 5
 
-Writers send batches to runs of their own, each batch with a request id, and retry until it is acknowledged. Meanwhile
-the server is killed (SIGKILL) at random moments and started again on the same directory. In the end every batch must be
-there exactly once, and every reward must equal, bit for bit, what an uninterrupted run answers; and `memr verify` must
-find the whole journal true.
+Each writer sends batches with request ids to its own run, and retries each until it is acknowledged. Meanwhile the
+server is killed (SIGKILL) at random moments and restarted on the same folder. At the end every batch must be in its run
+exactly once, every reward must equal that of an uninterrupted run bit for bit, and `memr verify` must confirm the whole
+journal.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ CONFIG = RunConfig(preset="memory-r+", explore_warmup_steps=0, max_prompts=8, ma
 
 
 def batch(run: int, number: int) -> dict[str, Any]:
-    """Batch `number` of a run, always the same: two prompts of eight completions, sent as embeddings."""
+    """Batch `number` of a run, always the same: two prompts with eight completions each, as embeddings."""
     rng = np.random.default_rng([run, number])
     names = [f"prompt {name}" for name in np.repeat(rng.integers(12, size=2), ITEMS // 2)]
     return {
@@ -50,7 +50,7 @@ def batch(run: int, number: int) -> dict[str, Any]:
 
 
 class Server:
-    """`memr serve` in a process of its own that can be killed and started again on the same port and directory."""
+    """A `memr serve` process that can be killed and restarted on the same port and folder."""
 
     def __init__(self, directory: Path) -> None:
         with socket.socket() as free:
@@ -63,7 +63,7 @@ class Server:
 
     def start(self) -> None:
         command = [sys.executable, "-m", "memr_service", "serve", "--port", str(self.port), "--encoder", "hashed"]
-        # Snapshots often, so that kills meet them too.
+        # Frequent snapshots, so that some kills happen during one.
         environment = os.environ | {"MEMR_SNAPSHOT_BYTES": str(1 << 18), "MEMR_PRELOAD": "false"}
         with self.log.open("ab") as log:
             self.process = subprocess.Popen(
@@ -80,7 +80,7 @@ class Server:
 
 
 class Writer(threading.Thread):
-    """Sends a run's batches in order until it is told to stop; remembers what was acknowledged."""
+    """Sends a run's batches in order until it is stopped, and records the acknowledged ones."""
 
     def __init__(self, url: str, run: int, stopping: threading.Event) -> None:
         super().__init__()
@@ -97,7 +97,7 @@ class Writer(threading.Thread):
 
 
 def trial(kills: int, runs: int, seed: int) -> dict[str, int]:
-    """The counts of one trial; all but `acknowledged` and `kills` must be 0."""
+    """Counts of one trial. All except `acknowledged` and `kills` must be 0."""
     rng, stopping = random.Random(seed), threading.Event()
     with tempfile.TemporaryDirectory() as folder:
         server = Server(Path(folder))
@@ -125,13 +125,13 @@ def trial(kills: int, runs: int, seed: int) -> dict[str, int]:
 
 
 def verified(run: str, directory: Path) -> bool:
-    """Whether `memr verify` finds every record of a run, and finds it true."""
+    """Whether `memr verify` confirms every record of a run."""
     command = [sys.executable, "-m", "memr_service", "verify", run, "--data", str(directory)]
     return subprocess.run(command, stdout=subprocess.DEVNULL).returncode == 0
 
 
 def check(url: str, writers: list[Writer]) -> dict[str, int]:
-    """Compare what the server has with what was acknowledged, and with runs that were never interrupted."""
+    """Compare the server's runs with the acknowledged batches and with uninterrupted runs."""
     lost = doubled = different = 0
     with RewardClient(url) as served, RewardClient.embedded() as undisturbed:
         for writer in writers:
@@ -140,7 +140,7 @@ def check(url: str, writers: list[Writer]) -> dict[str, int]:
             for number, answer in enumerate(writer.acknowledged):
                 expected = undisturbed.reward(**batch(writer.run_number, number), run_id=name)
                 different += (answer.rewards, answer.chain) != (expected.rewards, expected.chain)
-                again = served.reward(**batch(writer.run_number, number), run_id=name)  # answered from the store
+                again = served.reward(**batch(writer.run_number, number), run_id=name)  # the stored response
                 lost += again.position != number + 1
                 different += again.rewards != expected.rewards
             held, expected_run = served.run(name, digest=True), undisturbed.run(name, digest=True)

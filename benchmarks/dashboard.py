@@ -1,11 +1,11 @@
-"""How quick is the dashboard with a long run, and what does its polling cost?
+"""How fast is the dashboard with a long run, and how much processor time does its polling take?
 
     make browser && python benchmarks/dashboard.py [--completions 120000] [--quick]
 
-Serves a run of that many completions in steps of 64 (sent embeddings, d = 384), opens it in Chromium, and prints how
-long the service takes for each answer that the page is made of, and the page until its curves are drawn and for
-interactions. Then ten steps a second go on for a while, by turns with the page open and without, and it prints the
-processor time that the service spends; with an encoder at work the page's share would be smaller.
+Serves a run with that many completions in steps of 64 (embeddings with d = 384), opens it in Chromium, and prints the
+duration of each response that the page uses, the time until curves are drawn, and the duration of interactions. Then
+ten steps per second are scored, alternately with and without the open page, and the service's processor time is
+printed. With an encoder, the page's share would be smaller.
 """
 
 from __future__ import annotations
@@ -39,11 +39,11 @@ SORT = """() => new Promise((done) => {
   seen.observe(button.closest("[aria-live]"), { childList: true });
   button.click();
 })"""
-"""Clicks, and gives the milliseconds until the new table is there to be painted."""
+"""Clicks a button, and returns the milliseconds until the new table is painted."""
 
 
 def request(step: int) -> dict[str, Any]:
-    """Four groups; prompts come again after 500."""
+    """A step of four groups. Prompts repeat after 500."""
     asked = np.random.default_rng(0).normal(size=(500, D)).astype(np.float32)
     rng = np.random.default_rng([1, step])
     which = np.repeat(rng.integers(500, size=STEP // GROUP), GROUP)
@@ -58,7 +58,7 @@ def request(step: int) -> dict[str, Any]:
 
 
 def median_ms(work: Callable[[], object], times: int = 5) -> float:
-    """Median time of a piece of work."""
+    """Median duration of some work."""
     taken = []
     for _ in range(times):
         begun = time.perf_counter()
@@ -68,7 +68,7 @@ def median_ms(work: Callable[[], object], times: int = 5) -> float:
 
 
 def answers(url: str) -> Iterator[tuple[str, float]]:
-    """What the page asks for."""
+    """Durations of the responses that the page requests."""
     with httpx.Client(base_url=url, timeout=60) as http:
         last = http.get("/runs/long").json()["position"]
         for path in (
@@ -86,7 +86,7 @@ def answers(url: str) -> Iterator[tuple[str, float]]:
 
 
 def page(browser: Browser, url: str) -> Iterator[tuple[str, float]]:
-    """What somebody waits for who looks at it."""
+    """Durations that a user of the page notices."""
     tab = browser.new_page()
 
     def opened() -> None:
@@ -104,12 +104,12 @@ def page(browser: Browser, url: str) -> Iterator[tuple[str, float]]:
     yield "page: light again", median_ms(lambda: tab.locator("#theme").click(), 6)
     tab.get_by_role("link", name="Completions").click()
     tab.wait_for_selector("[data-name=reward]")
-    yield "page: the table is sorted anew", statistics.median(tab.evaluate(SORT) for _ in range(6))
+    yield "page: the table is sorted again", statistics.median(tab.evaluate(SORT) for _ in range(6))
     tab.close()
 
 
 def under_load(browser: Browser, url: str, client: RewardClient, step: int) -> tuple[float, float]:
-    """Processor seconds of the service for the same number of steps: without a page, and with one that polls."""
+    """Processor seconds of the service for the same number of steps, without a page and with one that polls."""
     spent = [0.0, 0.0]
     for turn in range(TURNS):
         tab = browser.new_page() if turn % 2 else None
@@ -129,7 +129,7 @@ def under_load(browser: Browser, url: str, client: RewardClient, step: int) -> t
 
 
 def poll_s(url: str) -> float:
-    """Processor seconds of the service for one look of an open page: the run as it is, and fifty steps that are new."""
+    """Processor seconds of the service for one poll of an open page: the run's description and fifty new steps."""
     with httpx.Client(base_url=url) as http:
         begun = processor_s(url)
         for _ in range(POLLS):
@@ -139,7 +139,7 @@ def poll_s(url: str) -> float:
 
 
 def processor_s(url: str) -> float:
-    """Processor time that the service has taken since its start."""
+    """Processor time of the service since its start."""
     told = httpx.get(f"{url}/metrics").text.splitlines()
     return float(next(line for line in told if line.startswith("process_cpu_seconds_total")).split()[1])
 
@@ -161,7 +161,7 @@ def main() -> None:
         print(f"{completions:,} completions in {completions // STEP:,} steps")
         for what, taken in answers(url):
             print(f"{what:48} {taken:8.0f} ms")
-        print(f"{'one look of an open page, every 5 s':48} {1e3 * poll_s(url):8.1f} ms of a processor")
+        print(f"{'one poll of an open page, every 5 s':48} {1e3 * poll_s(url):8.1f} ms of a processor")
         with sync_playwright() as playwright:
             browser = playwright.chromium.launch(executable_path=chromium(), args=["--no-sandbox"])
             for what, taken in page(browser, url):
@@ -173,9 +173,9 @@ def main() -> None:
 
 
 def chromium() -> str:
-    """Where Chromium is."""
+    """The path of Chromium."""
     found = os.environ.get("CHROMIUM") or shutil.which("chromium") or shutil.which("google-chrome")
-    assert found, "There is no Chromium here: apt-get install chromium, or set CHROMIUM to one."
+    assert found, "Chromium was not found: run apt-get install chromium, or set CHROMIUM to its path."
     return found
 
 

@@ -1,15 +1,14 @@
-"""How fast real completions become vectors on one core, what bounds that, and how close bfloat16 stays to float32.
+"""How fast are real completions encoded on one core, what is the limit, and how close is bfloat16 to float32?
 
     python -m benchmarks.encoder                 # QUICK=1: fewer texts; keep the machine otherwise idle
 
-Speed: sentence-transformers as it comes (batches of 32, float32) and ours take turns on the same completions, one
-thread each; what counts is processor time, tokenizer and all. The bound is what the processor would reach if it did
-nothing but the model's matrix products, each as fast as one large `torch.mm` in bfloat16.
+Speed: sentence-transformers with its defaults (batches of 32, float32) and memr's encoders alternate on the same
+completions, with one thread each. Processor time is measured, including the tokenizer. The limit is the speed at which
+the processor would only compute the model's matrix products, each as fast as one large `torch.mm` in bfloat16.
 
-Agreement: every completion and question of the real data in both precisions, and the rewards of `memory-r+` on them in
-groups of four, where the embeddings of the one and of the other are sent. The service encodes questions in float32
-always: where two stored questions are nearly equally near, rounding may choose the other one, and its completions say
-something else. A second row says what that would have done.
+Agreement: every completion and question of the real data is encoded in both precisions, and `memory-r+` scores them in
+groups of four with either embeddings. The service always encodes questions in float32: if two stored questions are
+nearly equally near, rounding may select the other one, whose completions differ. A second row shows the effect.
 """
 
 from __future__ import annotations
@@ -40,10 +39,10 @@ MODEL = "all-MiniLM-L6-v2"
 BASE = "sentence-transformers"
 TEXTS, ROUNDS = (64, 3) if quick() else (256, 5)
 QUESTIONS = 100 if quick() else None
-"""Of how many questions agreement is measured; None: of all."""
+"""Number of questions for which agreement is measured; None: all."""
 FLOOR = 4.5 if cpu.bfloat16() else 1.25
 LIMIT = 5e-3
-"""How far a reward may be from the one that float32 gives."""
+"""Largest allowed difference between a reward and that of float32."""
 MM = 2048
 """Rows and columns of the large product."""
 
@@ -52,7 +51,7 @@ Work = Callable[[list[str]], object]
 
 @dataclass(frozen=True)
 class Pace:
-    """Texts per second of processor time, one figure for each round."""
+    """Texts per second of processor time, one value per round."""
 
     rounds: list[float]
 
@@ -61,13 +60,13 @@ class Pace:
         return median(self.rounds)
 
     def over(self, other: Pace) -> float:
-        """How many times as fast: the median of the rounds' ratios, for a round's variants saw the same machine."""
+        """Speed-up: the median ratio over rounds, since the variants of a round run under the same load."""
         return median(mine / theirs for mine, theirs in zip(self.rounds, other.rounds, strict=True))
 
 
 @contextmanager
 def one_thread() -> Iterator[None]:
-    """One thread for everything that encodes."""
+    """Use one thread for all encoding."""
     before, tokenizers = torch.get_num_threads(), os.environ.get("TOKENIZERS_PARALLELISM")
     torch.set_num_threads(1)
     os.environ["TOKENIZERS_PARALLELISM"] = "false"
@@ -81,7 +80,7 @@ def one_thread() -> Iterator[None]:
 
 
 def variants(encoder: SentenceEncoder) -> dict[str, Work]:
-    """The ways to encode a list of texts, the yardstick first."""
+    """Variant -> a function that encodes a list of texts; the baseline is first."""
     plain = SentenceTransformer(str(model_files.find_model(MODEL)), device="cpu")
 
     def in_requests(size: int, texts: list[str]) -> None:
@@ -98,7 +97,7 @@ def variants(encoder: SentenceEncoder) -> dict[str, Work]:
 
 
 def paces(works: dict[str, Work], texts: list[str]) -> dict[str, Pace]:
-    """All variants in turns, after one turn that does not count."""
+    """Measure all variants alternately, after one round of warm-up."""
     rounds: dict[str, list[float]] = {name: [] for name in works}
     for turn in range(ROUNDS + 1):
         for name, work in works.items():
@@ -110,7 +109,7 @@ def paces(works: dict[str, Work], texts: list[str]) -> dict[str, Pace]:
 
 
 def gigaflops(config: Any, lengths: np.ndarray) -> float:
-    """Matrix products of texts of these lengths (n,) in tokens, on average, by the shape of a BERT.
+    """Mean number of floating-point operations in a BERT's matrix products, for texts of these lengths in tokens (n,).
 
     2 (4 d^2 + 2 d d_ff) per token and layer for the linear ones, and 4 L d for attention.
     """
@@ -131,9 +130,9 @@ def peak(dtype: torch.dtype) -> float:
 
 
 def speed_rows(encoder: SentenceEncoder) -> tuple[list[Row], dict[str, Pace]]:
-    """The ratios, and what bounds them."""
+    """Rows of the speed-ups and of their limit."""
     everything = [answer["solution"] for question in solutions() for answer in question["solutions"]]
-    texts = [everything[place] for place in np.random.default_rng(0).choice(len(everything), TEXTS, replace=False)]
+    texts = [everything[number] for number in np.random.default_rng(0).choice(len(everything), TEXTS, replace=False)]
     with one_thread():
         found = paces(variants(encoder), texts)
         single, half = peak(torch.float32), peak(torch.bfloat16)
@@ -154,7 +153,7 @@ def speed_rows(encoder: SentenceEncoder) -> tuple[list[Row], dict[str, Pace]]:
 
 
 def agreement_rows(encoder: SentenceEncoder) -> tuple[list[Row], np.ndarray]:
-    """The least cosine between the precisions, how far rewards differ, and every text's cosine."""
+    """Rows of the smallest cosine and the largest difference of rewards between the precisions; every text's cosine."""
     asked = solutions()[:QUESTIONS]
     prompts = [question["question"] for question in asked]
     completions = [answer["solution"] for question in asked for answer in question["solutions"]]
@@ -173,28 +172,28 @@ def agreement_rows(encoder: SentenceEncoder) -> tuple[list[Row], np.ndarray]:
 
 
 def rewards(asked: list[Question], vectors: np.ndarray) -> np.ndarray:
-    """Memory-R+ on groups of four, question by question; `vectors` are the questions', then the completions'."""
+    """Rewards of Memory-R+ for groups of four. `vectors` has the questions' embeddings, then the completions'."""
     paid: list[float] = []
     with RewardClient.embedded("memory:", run="groups", encoder="hashed") as client:
         client.create_run(preset="memory-r+")
         at = len(asked)
-        for place, question in enumerate(asked):
+        for number, question in enumerate(asked):
             said = question["solutions"]
-            sent = Embeddings(prompts=vectors[[place] * len(said)], completions=vectors[at : at + len(said)])
-            answer = client.reward(
+            sent = Embeddings(prompts=vectors[[number] * len(said)], completions=vectors[at : at + len(said)])
+            response = client.reward(
                 [question["question"]] * len(said),
                 [one["solution"] for one in said],
                 [float(one["is_correct"]) for one in said],
-                step=place,
+                step=number,
                 embeddings=sent,
             )
-            paid += answer.rewards
+            paid += response.rewards
             at += len(said)
     return np.array(paid)
 
 
 def draw(found: dict[str, Pace], bound: float, cosines: np.ndarray, path: Path) -> None:
-    """The paces with their spread and bound, and how far each text turns."""
+    """Draw the speeds with their spread and limit, and the distribution of cosines."""
     from matplotlib.figure import Figure
 
     figure = Figure(figsize=(11, 3.6), layout="constrained")
@@ -216,7 +215,7 @@ def draw(found: dict[str, Pace], bound: float, cosines: np.ndarray, path: Path) 
 
 
 def measured() -> tuple[list[Row], dict[str, Pace], np.ndarray]:
-    """Rows, paces and cosines."""
+    """Measure everything: rows, speeds and cosines."""
     encoder = SentenceEncoder(MODEL, "cpu")
     speed, found = speed_rows(encoder)
     agreement, cosines = agreement_rows(encoder)
@@ -224,7 +223,7 @@ def measured() -> tuple[list[Row], dict[str, Pace], np.ndarray]:
 
 
 def rows() -> list[Row]:
-    """Everything that is measured here."""
+    """Run the benchmark."""
     return measured()[0]
 
 

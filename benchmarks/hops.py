@@ -1,10 +1,10 @@
-"""Where does the time of a service under load go? py-spy watches a `memr serve` and each sample counts for a hop.
+"""Where does a service under load spend its time? py-spy samples a `memr serve`, and each sample counts for a hop.
 
     make profile                  # installs py-spy, then: python -m benchmarks.hops
 
-Requests of 64 completions in groups of 16 come one after another, first as texts for all-MiniLM-L6-v2, then with their
-embeddings. A sample is one thread at work, a hundred times a second. It counts for the innermost function of memr that
-is on its stack, wherever below that it was: in torch, in numpy, in SQLite or in the system.
+Requests of 64 completions in groups of 16 are sent one after another, first as texts for all-MiniLM-L6-v2, then with
+their embeddings. A sample is one working thread, a hundred times per second. It counts for the innermost function of
+memr on its stack, even if the thread is inside torch, numpy, SQLite or the system.
 """
 
 from __future__ import annotations
@@ -24,32 +24,22 @@ from typing import Any
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "tests"))
 
-from benchmarks.bench.place import Place
 from benchmarks.bench.server import Server, server
+from benchmarks.bench.store import BenchStore
 from benchmarks.bench.trace import requests as texts
 from benchmarks.loopback import requests as embeddings
 
 HOPS = {
-    "beside": ("texts", "app/metrics", "app/logs"),
-    "schema": (
-        "app/body",
-        "app/routes",
-        "app/shortcut",
-        "batch.",
-        "embedder",
-        "once",
-        "runs",
-        "service",
-        "memr_client/",
-    ),
+    "beside": ("store/texts", "app/metrics", "app/logs"),
+    "schema": ("app/body", "app/routes", "engine/", "memr_client/"),
     "http": ("app/",),
-    "encoder": ("encoder/", "batcher"),
-    "memory": ("memory/", "scoring", "measures", "siblings"),
-    "reward": ("reward", "components/", "payment", "guards/", "centroids"),
-    "store": ("store/", "record", "history", "run.", "answer", "follower", "graphs", "state"),
+    "encoder": ("encoder/",),
+    "memory": ("memory/", "rewards/context", "rewards/evaluate", "rewards/groups", "rewards/score", "rewards/staging"),
+    "reward": ("rewards/",),
+    "store": ("store/", "state/", "run/"),
 }
 """Hop -> modules of memr_service (or of another package) whose functions it is made of; the first that fits counts.
-`beside` is what no answer waits for: the texts' side store, metrics and logs; `store` makes records, commits and
+`beside` is what no response waits for: the texts' side store, metrics and logs; `store` makes records, commits and
 applies them."""
 WAITING = re.compile(r"^(_worker|Texts\._work|Condition\.wait|Runner\.run) ")
 """Functions that do nothing but wait, where py-spy does not know it. The last is the loop of uvloop, so that its own
@@ -69,13 +59,13 @@ def main() -> None:
 
 
 def forever() -> Iterator[dict[str, Any]]:
-    """Requests with embeddings."""
+    """The same requests with embeddings."""
     return embeddings(0)
 
 
 def profiled(made: Iterator[dict[str, Any]], encoder: str, seconds: int) -> Counter[str]:
-    """Samples of each hop while requests are answered one after another."""
-    with tempfile.TemporaryDirectory() as folder, server(Place(f"sqlite:///{folder}"), encoder) as one:
+    """Number of samples of each hop while requests are served one after another."""
+    with tempfile.TemporaryDirectory() as folder, server(BenchStore(f"sqlite:///{folder}"), encoder) as one:
         warm, stop = threading.Event(), threading.Event()
         load = threading.Thread(target=send, args=(one, made, warm, stop))
         load.start()
@@ -92,7 +82,7 @@ def profiled(made: Iterator[dict[str, Any]], encoder: str, seconds: int) -> Coun
 
 
 def send(one: Server, made: Iterator[dict[str, Any]], warm: threading.Event, stop: threading.Event) -> None:
-    """Ask for rewards until told to stop; say when the first have been given, for which the model is loaded."""
+    """Request rewards until stopped. Signals when the first response is there, after the model is loaded."""
     with one.client("load") as client:
         client.create_run(preset="memory-r+", explore_warmup_steps=0)
         for number, request in enumerate(made):
@@ -104,7 +94,7 @@ def send(one: Server, made: Iterator[dict[str, Any]], warm: threading.Event, sto
 
 
 def hops(stacks: list[str]) -> Counter[str]:
-    """Samples of each hop in stacks, each "outermost;...;innermost COUNT"."""
+    """Number of samples of each hop in py-spy's stacks, each "outermost;...;innermost COUNT"."""
     found: Counter[str] = Counter()
     for line in stacks:
         stack, _, count = line.rpartition(" ")

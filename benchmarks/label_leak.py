@@ -1,9 +1,9 @@
-"""Does a component give the label away? Its AUC for correctness within groups of real solutions, by order of L9.
+"""Does a component leak the label? Its AUC for correctness within groups of real solutions, for each order of L9.
 
     python benchmarks/label_leak.py
 
-All 1,319 test questions of GSM8K with the solutions of four models, each question seen once as one group, encoded by
-all-MiniLM-L6-v2 (some minutes on a CPU). An AUC of .5 says nothing of who is right; 1 is the label itself.
+All 1,319 test questions of GSM8K with the solutions of four models, one group per question, encoded by all-MiniLM-L6-v2
+(some minutes on a CPU). An AUC of 0.5 has no information about correctness; 1 is the label itself.
 """
 
 from __future__ import annotations

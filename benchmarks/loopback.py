@@ -1,13 +1,13 @@
-"""What a reward call costs a trainer that sends its embeddings: 64 completions to a real `memr serve` on this machine.
+"""How long does a reward call with embeddings take? 64 completions to a real `memr serve` on this machine.
 
     python benchmarks/loopback.py
 
-The server keeps its store on disk, so that a call ends when its record is durable. Four groups of 16 completions, 384
-numbers each, over 200 prompts that come again and again; both memories fill up meanwhile. The first row is what a
-trainer waits, those under it are the service's own account of it. Below stands what no such service does without: the
-exchange of as many bytes with a bare server, which reads them, works for two milliseconds and answers (less those two),
-and making as many bytes durable. All take turns, for a machine is not equally fast from one second to the next; how
-much it differs a loop of Python shows. The goal is a median under 3 ms, on a core that has nothing else to do.
+The server's store is on disk, so a call ends when its record is durable. A call has four groups of 16 completions
+(d = 384) for prompts out of 200; both memories fill up. The first row is the time that a trainer waits, with the
+service's own timing below it. The other rows are lower bounds: exchanging the same bytes with a minimal server, which
+reads them, works for two milliseconds (subtracted) and responds; and making the same bytes durable. The calls
+alternate, because a machine's speed changes from second to second; the row of a Python loop shows how much. The goal is
+a median under 3 ms on an idle core.
 """
 
 from __future__ import annotations
@@ -39,20 +39,20 @@ GROUPS, GROUP, D = 4, 16, 384
 PROMPTS = 200
 GOAL_MS = 3.0
 TURN = 20
-"""Calls of one kind before those of the next."""
+"""Consecutive calls of one kind."""
 WORK_MS = 2.0
-"""How long the bare server works, so that whoever waits for it falls asleep as memr's callers do."""
+"""Seconds that the minimal server works, so that its caller sleeps as memr's callers do."""
 ANSWER = 7_250
 RECORD = 122_000
-"""Bytes of an answer for 64 completions, and of what the store writes for them."""
+"""Bytes of a response for 64 completions, and of the record that the store writes."""
 
-Told = dict[str, float]
-Kind = tuple[Callable[[dict[str, Any]], Any], Callable[[Any], Told]]
-"""What is made of a request before the clock runs, and what is done with it: milliseconds that the answer tells of."""
+Timings = dict[str, float]
+Kind = tuple[Callable[[dict[str, Any]], Any], Callable[[Any], Timings]]
+"""How to prepare a request, which is not timed, and how to send it, which returns the service's own timing."""
 
 
 def requests(seed: int) -> Iterator[dict[str, Any]]:
-    """Reward requests without end, embeddings as arrays (64, 384)."""
+    """An endless sequence of reward requests with embeddings as arrays (64, 384)."""
     rng = np.random.default_rng(seed)
     prompts = rng.normal(size=(PROMPTS, D)).astype(np.float32)
     while True:
@@ -74,7 +74,7 @@ def by_client(url: str) -> Kind:
 
 
 def by_http(url: str) -> Kind:
-    """Calls through httpx alone, in JSON; what it costs to write that JSON is not counted."""
+    """Calls through httpx alone, as JSON that is written before the timing starts."""
     client = httpx.Client(base_url=url)
     client.put("/runs/http", json={"preset": "memory-r+", "explore_warmup_steps": 0}).raise_for_status()
     headers = {"content-type": "application/json"}
@@ -83,18 +83,18 @@ def by_http(url: str) -> Kind:
         lists = {name: rows.tolist() for name, rows in request["embeddings"].items()}
         return json.dumps({**request, "run_id": "http", "embeddings": lists}).encode()
 
-    def call(body: bytes) -> Told:
-        timing: Told = client.post("/reward", content=body, headers=headers).raise_for_status().json()["timing_ms"]
-        return timing
+    def call(body: bytes) -> Timings:
+        timings: Timings = client.post("/reward", content=body, headers=headers).raise_for_status().json()["timing_ms"]
+        return timings
 
     return written, call
 
 
 def by_exchange(url: str) -> Kind:
-    """The client's bytes to the bare server."""
+    """The client's bytes, sent to the minimal server."""
     client = httpx.Client(base_url=url)
 
-    def call(body: bytes) -> Told:
+    def call(body: bytes) -> Timings:
         client.post("/", content=body).raise_for_status()
         return {}
 
@@ -102,9 +102,9 @@ def by_exchange(url: str) -> Kind:
 
 
 def by_disk(file: BinaryIO) -> Kind:
-    """As many bytes as a record has, durable at the end of a file."""
+    """Append the bytes of a record to a file durably."""
 
-    def call(record: bytes) -> Told:
+    def call(record: bytes) -> Timings:
         file.write(record)
         file.flush()
         os.fdatasync(file.fileno())
@@ -114,9 +114,9 @@ def by_disk(file: BinaryIO) -> Kind:
 
 
 def by_nothing() -> Kind:
-    """A loop of Python, as fast as the machine is just now."""
+    """A Python loop, which shows the machine's current speed."""
 
-    def call(numbers: range) -> Told:
+    def call(numbers: range) -> Timings:
         for _ in numbers:
             pass
         return {}
@@ -125,7 +125,7 @@ def by_nothing() -> Kind:
 
 
 def answer_bare(port: int) -> None:
-    """Serve whoever sends bytes: read them, work, answer. What HTTP costs with uvicorn and httpx, and nothing else."""
+    """A minimal server: read the body, work, respond. It shows the cost of HTTP with uvicorn and httpx alone."""
 
     def work() -> None:
         until = time.perf_counter() + WORK_MS / 1e3
@@ -146,7 +146,7 @@ def answer_bare(port: int) -> None:
 
 @contextmanager
 def bare() -> Iterator[str]:
-    """Such a server in a process of its own; gives its url."""
+    """The minimal server in its own process; yields its URL."""
     port = free_port()
     server = multiprocessing.get_context("spawn").Process(target=answer_bare, args=(port,), daemon=True)
     server.start()
@@ -160,21 +160,21 @@ def bare() -> Iterator[str]:
 
 
 def in_turns(kinds: dict[str, Kind], calls: int) -> dict[str, dict[str, list[float]]]:
-    """Kind -> milliseconds of its calls, and of what they tell of themselves.
+    """Kind -> milliseconds of its calls, and of the service's own timing.
 
-    The first turn of each is not counted, nor the first call of a turn: what is begun anew is slower than what goes on.
+    The first turn of each kind and the first call of each turn are not counted, because they are slower.
     """
     made = requests(0)
     took: dict[str, dict[str, list[float]]] = {name: {} for name in kinds}
     for number in range(1 + -(-calls // TURN)):
         for name, (prepare, call) in kinds.items():
-            for place in range(TURN + 1):
+            for repeat in range(TURN + 1):
                 prepared = prepare(next(made))
                 began = time.perf_counter()
-                told = call(prepared)
+                timings = call(prepared)
                 elapsed = 1e3 * (time.perf_counter() - began)
-                if number and place:
-                    for part, value in {**told, "call": elapsed}.items():
+                if number and repeat:
+                    for part, value in {**timings, "call": elapsed}.items():
                         took[name].setdefault(part, []).append(value)
     return took
 
@@ -186,7 +186,7 @@ def show(name: str, took: list[float], less: float = 0.0) -> None:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--calls", type=int, default=500, help="how many of each kind (default 500)")
+    parser.add_argument("--calls", type=int, default=500, help="number of calls of each kind (default 500)")
     calls: int = parser.parse_args().calls
     with ExitStack() as stack:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory()))
@@ -203,10 +203,10 @@ def main() -> None:
     show("RewardClient (MessagePack)", took["client"]["call"])
     for name in ("score", "commit", "total"):
         show(f"  of it, in the service: {name}", took["client"][name])
-    show("httpx (JSON made beforehand)", took["http"]["call"])
-    show("a bare exchange of the first's bytes", took["exchange"]["call"], WORK_MS)
-    show("as many bytes as its record, durable", took["disk"]["call"])
-    show("a loop of Python", took["nothing"]["call"])
+    show("httpx (JSON written before)", took["http"]["call"])
+    show("the same bytes to a minimal server", took["exchange"]["call"], WORK_MS)
+    show("the bytes of its record, durable", took["disk"]["call"])
+    show("a Python loop", took["nothing"]["call"])
     median = float(np.median(took["client"]["call"]))
     print(f"median {median:.2f} ms: {'under' if median < GOAL_MS else 'NOT under'} the goal of {GOAL_MS:g} ms")
 

@@ -1,12 +1,12 @@
-"""A rollout of OpenRLHF's own executor against a `memr serve` on this machine: 64 groups of 16, one sample a request.
+"""A rollout of OpenRLHF's executor against a `memr serve` on this machine: 64 groups of 16, one sample per request.
 
     python benchmarks/openrlhf_burst.py
 
-First over a network that works, then over one that refuses requests, breaks connections whose request has arrived and
-lets others end in silence, until the caller and those who wait for it in the group give up and ask again. Every sample
-must be answered, the memory hold each once, and every raw value equal what one request for each group says (`hashed`
-encoder). It needs openrlhf (`make setup` installs it without what it needs for GPUs); `tests/openrlhf_burst.py` says
-what is real. Time-outs are 10 s here, not 180 s.
+First over a working network, then over one that refuses requests, breaks connections after the request has arrived, and
+lets connections hang until the caller and the waiting members of its group time out and try again. Every sample must
+get a reward, the memory must hold each once, and every raw value must equal that of one request per group (`hashed`
+encoder). It needs openrlhf (`make setup` installs it without its GPU dependencies). `tests/support/openrlhf_burst.py`
+says which parts are real. Time-outs are 10 s instead of 180 s.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ COLUMNS = ("samples", "answered", "stored", "records", "requests", "unequal", "s
 
 
 def check(came: Outcome) -> None:
-    """Raise unless everything is as it should be."""
+    """Raise if a check fails."""
     assert came.answered == came.stored == came.samples, came
     assert (came.incomplete, came.unequal, came.same_state) == (0, 0, True), came
 

@@ -1,11 +1,11 @@
-"""What each option of memory quality costs per completion, beside the same run without it.
+"""How long does each option of memory quality take per completion, compared with the same run without it?
 
     python benchmarks/quality.py [--quick]
 
-A step of 8 groups of 16 completions, 384 numbers each, a third of them right, is scored and applied, against memories
-that have seen each of 64 prompts for several epochs: L = 100 completions per prompt are full. K = 1 and 20 prompts are
-read. One completion in four is a near-copy of an earlier one. Options take turns within each repetition, so that a busy
-machine disturbs all alike; the figure is the median over repetitions.
+A step of 8 groups of 16 completions (d = 384, a third of them right) is scored and applied, against memories that have
+seen each of 64 prompts for several epochs, so that all L = 100 completions per prompt are full. K = 1 and K = 20
+prompts are read. One completion in four is a near-copy of an earlier one. Options alternate within each repetition, so
+that other processes disturb all alike; each figure is the median over repetitions.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ OPTIONS: dict[str, dict[str, Any]] = {
 
 
 class Trainer:
-    """Steps through the prompts; completions of a prompt lie about it, and some have been said before."""
+    """Steps over the prompts. A prompt's completions are near it, and some repeat earlier ones."""
 
     def __init__(self) -> None:
         self.rng = np.random.default_rng(0)
@@ -74,7 +74,7 @@ def unit(rows: np.ndarray) -> np.ndarray:
 
 
 def lived(state: State, batch: Batch) -> float:
-    """Seconds it takes to score a batch and apply its record."""
+    """Seconds to score a batch and apply its record."""
     start = time.perf_counter()
     effects = score(state, batch, write=True)
     state.apply(Record(0, state.position + 1, batch, effects, state.serial, state.chain))

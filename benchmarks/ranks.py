@@ -1,11 +1,11 @@
-"""Are rewards the same whatever the number of ranks? Two ranks that share groups, against one that has all.
+"""Do rewards depend on the number of ranks? Two ranks that share groups, compared with one that has all of them.
 
     python benchmarks/ranks.py
 
-`torchrun` starts two processes (gloo, on the CPU). Each step has four groups of four real solutions, cut so that the
-second group lies on both ranks; each rank sends its slice, after a random pause, with its step, part and parts, to a
-run with `barrier: "step"`. Five runs are compared bit by bit with each other and with one rank that sends each step
-whole, for embeddings that the ranks send and for three ways in which the service makes them.
+`torchrun` starts two processes (gloo, on the CPU). Each step has four groups of four real solutions, cut so that both
+ranks have a part of the second group. After a random pause, each rank sends its part with `step`, `part` and `parts` to
+a run with `barrier: "step"`. Five runs are compared bit for bit with each other and with one rank that sends whole
+steps, for embeddings sent by the ranks and for three ways of encoding in the service.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ from support.serving import serving
 GROUPS, GROUP, D = 4, 4, 384
 STEPS, RUNS = 6, 5
 CUT = 6
-"""Items of a step that rank 0 has: one group and half of the next."""
+"""Items of a step on rank 0: one group and half of the next."""
 
 MINILM = {"encoder": "all-MiniLM-L6-v2"}
 WAYS: dict[str, dict[str, Any]] = {
@@ -39,7 +39,7 @@ WAYS: dict[str, dict[str, Any]] = {
     "MiniLM": MINILM,
     "MiniLM, deterministic": {**MINILM, "deterministic": True},
 }
-"""What is compared, and the config of its runs."""
+"""Variant -> config of its runs."""
 
 
 def batch(way: str, step: int, first: int = 0, last: int = GROUPS * GROUP) -> dict[str, Any]:
@@ -65,7 +65,7 @@ def configure(client: RewardClient, run_id: str, way: str, barrier: str) -> None
 
 
 def rank(url: str, out: Path) -> None:
-    """One of the two processes; the first writes down what all were paid."""
+    """One of the two processes. The first one writes all rewards to a file."""
     from torch import distributed
 
     distributed.init_process_group("gloo")

@@ -1,20 +1,20 @@
-"""Recall of the indices of prompts and of completions against brute force, and what a query costs.
+"""Recall of the prompt and completion indices compared with brute force, and the time per query.
 
     python benchmarks/recall.py                 # 20 minutes: real questions and solutions, up to 100,000 vectors
-    python benchmarks/recall.py --quick         # the same on the hashed encoder and a few thousand vectors
-    python benchmarks/recall.py --completions   # only what `value` asks for, 32 neighbours
+    python benchmarks/recall.py --quick         # with the hashed encoder and a few thousand vectors
+    python benchmarks/recall.py --completions   # only the 32 neighbours that `value` reads
 
-questions: all training questions of GSM8K are stored and every prompt is in a graph; asked are the 1,319 test questions
-(none of which is stored), and each stored question for the nearest *other* one, as a read with k > 1 does.
-clustered: vectors about random centres, more than fit, so that the older ones are evicted; the graphs are begun and
-merged at the engine's own sizes. Asked are fresh vectors about the same centres.
-solutions: four models' solutions of the test questions, all in one graph; asked is each for the nearest others. Copies:
-beside them five texts that were given 500 times each, as by a policy that repeats itself.
-varied: each solution many times, a little different each time (cosine 0.9); of what is stored one in fifty has left.
-"in one graph" shows where a graph begins to pay; the others have graphs of the engine's own sizes.
+questions: all training questions of GSM8K are stored, and every prompt is in a graph. Queries are the 1,319 test
+questions (none of them stored), and each stored question for the nearest *other* one, as a read with k > 1 does.
+clustered: vectors around random centres, more than fit, so that older ones are evicted; graphs are built and merged at
+the service's own sizes. Queries are new vectors around the same centres.
+solutions: four models' solutions of the test questions, all in one graph. Each is a query for its nearest others.
+Copies: additionally five texts that were given 500 times each, as by a policy that repeats itself.
+varied: variants of each solution (cosine 0.9); one stored vector in fifty was removed. "in one graph" shows the size
+from which a graph is faster; the others have graphs of the service's own sizes.
 
-Costs are CPU time on one core, 16 queries at once for prompts and 128 for completions: with the graphs, and by scanning
-everything.
+Times are CPU time on one core, for 16 queries at once (prompts) or 128 (completions): with the graphs, and by scanning
+all vectors.
 """
 
 from __future__ import annotations
@@ -30,11 +30,11 @@ os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")  # waiting threads would coun
 
 import numpy as np
 from memr_service.encoder import HashedEncoder, SentenceEncoder
-from memr_service.memory import CompletionIndex, PromptIndex, VectorBlocks
+from memr_service.memory import CompletionIndex, GraphSizes, PromptIndex, VectorBlocks
+from memr_service.memory.cosine import exact_cosines
 from memr_service.memory.hnsw import build
 from memr_service.memory.index import Index
-from memr_service.memory.prompt_index import CROSSOVER
-from memr_service.memory.view import exact_cosines
+from memr_service.memory.prompt_index import SIZES
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "tests"))
 from support.real_data import rollouts, solutions, train_questions
@@ -42,8 +42,9 @@ from support.real_data import rollouts, solutions, train_questions
 FLOOR = 0.99
 NOTHING = np.empty(0, np.int64)
 GROUP, STEP = 16, 128
-"""Queries asked at once: the distinct prompts of one request, and the completions of 8 groups of 16."""
+"""Queries at once: the distinct prompts of one request, and the completions of 8 groups of 16."""
 NEVER = 1 << 60
+WITHOUT_GRAPHS = GraphSizes(NEVER, NEVER)
 
 
 @dataclass
@@ -62,7 +63,7 @@ class Row:
 
 
 def fill(index: PromptIndex, vectors: np.ndarray) -> float:
-    """Append vectors, evicting and indexing as a run does; seconds spent on building graphs."""
+    """Append vectors with evictions and graphs as in a run. Returns the seconds spent on building graphs."""
     building = 0.0
     for vector in vectors:
         if index.tail - index.head == index.capacity:
@@ -70,13 +71,13 @@ def fill(index: PromptIndex, vectors: np.ndarray) -> float:
         index.append(vector)
         if wanted := index.next_graph():
             started = time.process_time()
-            index.swap(build(index.stretch(*wanted), seed=0))
+            index.swap(build(index.vector_range(*wanted), seed=0))
             building += time.process_time() - started
     return building
 
 
 def nearest(index: Index, queries: np.ndarray, k: int, at_once: int) -> tuple[np.ndarray, float]:
-    """Numbers of the k nearest (u, k) as a read picks them, and microseconds of CPU per query."""
+    """Numbers of the k nearest vectors (u, k), as a read selects them, and microseconds of CPU per query."""
     found = []
     started = time.process_time()
     for start in range(0, len(queries), at_once):
@@ -90,7 +91,7 @@ def nearest(index: Index, queries: np.ndarray, k: int, at_once: int) -> tuple[np
 def measure(
     name: str, index: Index, scan: Index, queries: np.ndarray, skip: int = 0, ks: tuple[int, ...] = (1, 20)
 ) -> list[Row]:
-    """Recall of `index` against `scan`, which has no graphs; `skip` leaves out that many nearest (the query itself)."""
+    """Recall of `index` compared with `scan`, which has no graphs. `skip`: nearest vectors to ignore (the query)."""
     rows, at_once = [], GROUP if isinstance(index, PromptIndex) else STEP
     for k in ks:
         found, index_us = nearest(index, queries, k + skip, at_once)
@@ -102,13 +103,13 @@ def measure(
 
 
 def questions(quick: bool) -> list[Row]:
-    """The real questions, all of them in one graph."""
+    """Real questions, all in one graph."""
     stored, asked = train_questions(), [question["question"] for question in solutions()]
     started = time.process_time()
     encoder = HashedEncoder() if quick else SentenceEncoder("all-MiniLM-L6-v2", "cpu")
     vectors, queries = encoder.encode(stored).vectors, encoder.encode(asked).vectors
     print(f"encoded {len(stored) + len(asked)} questions in {time.process_time() - started:.0f} s (CPU)", flush=True)
-    index, scan = (PromptIndex(384, len(stored), crossover=at) for at in (len(stored), NEVER))
+    index, scan = (PromptIndex(384, len(stored), graph_sizes=GraphSizes(at, NEVER)) for at in (len(stored), NEVER))
     building = fill(index, vectors)
     fill(scan, vectors)
     print(f"built a graph of {len(stored)} in {building:.1f} s (CPU)", flush=True)
@@ -117,7 +118,7 @@ def questions(quick: bool) -> list[Row]:
 
 
 def clustered(stored: int, inserted: int) -> list[Row]:
-    """Vectors in clusters of about a hundred, of which only the newest stay."""
+    """Vectors in clusters of about a hundred. Only the newest stay."""
     rng = np.random.default_rng(0)
     centres = rng.normal(size=(inserted // 100, 384))
 
@@ -125,27 +126,30 @@ def clustered(stored: int, inserted: int) -> list[Row]:
         rows = centres[rng.integers(len(centres), size=n)] + 0.7 * rng.normal(size=(n, 384))
         return (rows / np.linalg.norm(rows, axis=1, keepdims=True)).astype(np.float32)
 
-    small = {} if stored > CROSSOVER else {"crossover": stored // 2, "step": stored // 8}
-    index, scan = PromptIndex(384, stored, **small), PromptIndex(384, stored, crossover=NEVER)
+    sizes = SIZES if stored > SIZES.crossover else GraphSizes(stored // 2, stored // 8)
+    index, scan = (PromptIndex(384, stored, graph_sizes=one) for one in (sizes, WITHOUT_GRAPHS))
     building = 0.0
     for start in range(0, inserted, 10_000):
         vectors = sample(min(10_000, inserted - start))
         building += fill(index, vectors)
         fill(scan, vectors)
-    sizes = [graph.stop - max(graph.start, index.head) for graph in index.graphs]
+    covered = [graph.stop - max(graph.start, index.head) for graph in index.graphs]
     unindexed = index.tail - index.indexed
     print(
-        f"{inserted} inserted, {stored} stay: graphs of {sizes} and {unindexed} beside, {building:.0f} s (CPU)",
+        f"{inserted} inserted, {stored} stay: graphs of {covered} and {unindexed} outside, {building:.0f} s (CPU)",
         flush=True,
     )
     return measure(f"{stored} clustered after {inserted}", index, scan, sample(2000))
 
 
-def completions(name: str, vectors: np.ndarray, queries: np.ndarray, skip: int = 0, **sizes: int) -> list[Row]:
-    """Vectors stored 128 at a time, of which one in fifty leaves at random in the end."""
-    table, rng = VectorBlocks(vectors.shape[1]), np.random.default_rng(1)
-    index, scan = CompletionIndex(table, **sizes), CompletionIndex(table, crossover=NEVER)
-    table.write(np.arange(len(vectors)), vectors)
+def completions(
+    name: str, vectors: np.ndarray, queries: np.ndarray, skip: int = 0, crossover: int | None = None
+) -> list[Row]:
+    """Vectors stored 128 at a time. At the end one in fifty is removed at random."""
+    stored, rng = VectorBlocks(vectors.shape[1]), np.random.default_rng(1)
+    sizes = None if crossover is None else GraphSizes(crossover, NEVER)
+    index, scan = (CompletionIndex(stored, graph_sizes=one) for one in (sizes, WITHOUT_GRAPHS))
+    stored.write(np.arange(len(vectors)), vectors)
     building = 0.0
     for start in range(0, len(vectors), STEP):
         came = np.arange(start, min(start + STEP, len(vectors)))
@@ -153,19 +157,19 @@ def completions(name: str, vectors: np.ndarray, queries: np.ndarray, skip: int =
             one.append(came, came)
         if wanted := index.next_graph():
             started = time.process_time()
-            index.swap(build(index.stretch(*wanted), seed=0))
+            index.swap(build(index.vector_range(*wanted), seed=0))
             building += time.process_time() - started
     if not skip:
         left = np.sort(rng.choice(len(vectors), size=len(vectors) // 50, replace=False))
         for one in (index, scan):
             one.drop(left)
     beside = index.count(index.indexed, index.tail)
-    print(f"{name}: graphs of {[graph.live for graph in index.graphs]} and {beside} beside, {building:.0f} s (CPU)")
+    print(f"{name}: graphs of {[graph.live for graph in index.graphs]} and {beside} outside, {building:.0f} s (CPU)")
     return measure(name, index, scan, queries, skip, ks=(32,))
 
 
 def solved(quick: bool) -> list[Row]:
-    """What `value` reads: the real solutions, copies of some, and many variations of them."""
+    """The index that `value` reads, with real solutions, copies, and variants."""
     encoder = HashedEncoder() if quick else SentenceEncoder("all-MiniLM-L6-v2", "cpu")
     vectors = encoder.encode([rollout["completion"] for rollout in rollouts()]).vectors
     rng = np.random.default_rng(0)

@@ -1,10 +1,10 @@
-"""How fast is a replay, and what does K change? All 5,276 GSM8K solutions are scored once, then replayed.
+"""How fast is a replay, and what is the effect of K? All 5,276 GSM8K solutions are scored once, then replayed.
 
     python benchmarks/replay.py                   # with the default encoder; hashed is quicker to begin with
     python benchmarks/replay.py --encoder hashed --times 4
     python benchmarks/replay.py --figure sweep.png
 
-One core, seconds of processor time. `again` is the run's own config, verified record by record.
+Times are processor seconds on one core. `again` is the run's own config, verified record by record.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ SETTINGS = {"again": {}, "k 1": {"k": 1}, "k 5": {"k": 5}, "k 10": {"k": 10}, "k
 
 
 def journal(encoder: str, folder: Path, times: int = 1) -> io.BytesIO:
-    """A run over all solutions in random order of the questions, as a file."""
+    """The exported file of a run over all solutions, with the questions in random order."""
     questions = solutions()
     order = np.random.default_rng(0).permutation(len(questions))
     file = folder / "run.memr"
@@ -61,9 +61,9 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--encoder", default="all-MiniLM-L6-v2")
     parser.add_argument(
-        "--times", type=int, default=1, help="send each solution so often: 4 makes groups of 16, for speed only"
+        "--times", type=int, default=1, help="times to send each solution; 4 makes groups of 16, to measure speed"
     )
-    parser.add_argument("--figure", type=Path, help="draw the sweep into this PNG, as `memr replay` does")
+    parser.add_argument("--figure", type=Path, help="draw the comparison into this PNG file, like `memr replay`")
     asked = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
         file = journal(asked.encoder, Path(folder), asked.times)

@@ -1,16 +1,16 @@
-"""What replicas bring, and what a commit costs, by store.
+"""Throughput of replicas, and the duration of a commit, by store.
 
     python -m benchmarks.replicas                # three minutes; keep the machine otherwise idle
 
 Throughput: 1, 2 and 4 `memr serve` over one Redis (`appendfsync always`), and one over the embedded store, with 1, 4
-and 16 runs. Eight clients in this process send requests of 64 completions (384 numbers each, groups of 16) with their
-embeddings and wait for each answer; all requests of a run go to one replica, as nginx does it. Services, Redis and
-clients share this machine's cores: the figures on the clock say what that allows, and are bounded by it. Those per
-second of processor time, of all services and Redis together, say what a layout costs wherever it runs.
+and 16 runs. Eight clients in this process send requests of 64 completions (d = 384, groups of 16) with embeddings, and
+wait for each response. All requests of a run go to one replica, as with nginx. Services, Redis and clients share this
+machine's cores, which limits the figures per second. The figures per second of processor time, of all services and
+Redis together, show the cost of a layout on any machine.
 
-Commit: one record of 100 KB with its answer, 500 times, at the store itself: the embedded one with synchronous=FULL
-(memr's) and NORMAL, Redis with `everysec`, with `always`, and with `everysec` and a replica that it waits for: ?wait=1.
-What a service has the store do behind the answer (`Store.tidy`) is done between two commits, and is not counted.
+Commit: one record of 100 KB with its response, 500 times, directly at the store: the embedded one with synchronous=FULL
+(memr's setting) and NORMAL; Redis with `everysec`, with `always`, and with `everysec` and a replica that it waits for
+(?wait=1). Work that a service does after the response (`Store.tidy`) is done between commits and is not counted.
 """
 
 from __future__ import annotations
@@ -32,7 +32,8 @@ import httpx
 import numpy as np
 from memr_client import RewardClient
 from memr_service.store import open_store
-from memr_service.store.base import NewResponse, Store, StoredRecord
+from memr_service.store.base import NewResponse, StoredRecord
+from memr_service.store.capabilities import Store
 from memr_service.store.sqlite import SqliteStore
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "tests"))
@@ -68,7 +69,7 @@ def requests(seed: int) -> list[dict[str, Any]]:
 
 
 def processor_s(urls: list[str], server: RedisServer) -> float:
-    """Processor time that services and Redis have used so far."""
+    """Processor time of services and Redis so far."""
     texts = [httpx.get(f"{url}/metrics", timeout=60).text for url in urls]
     used = [re.search(r"^process_cpu_seconds_total (\S+)", text, re.MULTILINE) for text in texts]
     redis = server.client().info("cpu")
@@ -76,7 +77,7 @@ def processor_s(urls: list[str], server: RedisServer) -> float:
 
 
 def throughput(urls: list[str], server: RedisServer, runs: int, seconds: float) -> tuple[float, float]:
-    """Completions per second, and per second of processor time, of all clients together; run r is at replica r."""
+    """Completions of all clients per second and per second of processor time. Run r is served by replica r."""
     sent, stopping = [0] * CLIENTS, threading.Event()
 
     def write(client: int) -> None:
@@ -105,7 +106,7 @@ def throughput(urls: list[str], server: RedisServer, runs: int, seconds: float) 
 
 @contextmanager
 def serving(store: str, count: int) -> Iterator[list[str]]:
-    """Replicas over a store; their addresses."""
+    """Replicas over a store; yields their addresses."""
     replicas = [Replica(store, MEMR_TEXT_QUOTA_BYTES="0") for _ in range(count)]
     try:
         for one in replicas:
@@ -117,13 +118,13 @@ def serving(store: str, count: int) -> Iterator[list[str]]:
 
 
 def commits(store: Store) -> list[float]:
-    """Milliseconds that each commit took."""
-    uid, took = store.create("run", "{}", 1, None, "2025-01-01T00:00:00+00:00").uid, []
+    """Milliseconds of each commit."""
+    uid, took = store.runs.create("run", "{}", 1, None, "2025-01-01T00:00:00+00:00").uid, []
     payload = os.urandom(RECORD_BYTES)
     for position in range(1, COMMITS + 1):
         record = StoredRecord(0, position, payload, bytes(1000), b"", b"")
         began = time.perf_counter()
-        store.commit(uid, record, [NewResponse(f"request {position}", bytes(32), bytes(4000))])
+        store.journal.commit(uid, record, [NewResponse(f"request {position}", bytes(32), bytes(4000))])
         took.append(1e3 * (time.perf_counter() - began))
         store.tidy()
     store.close()
@@ -131,7 +132,7 @@ def commits(store: Store) -> list[float]:
 
 
 def durabilities(opened: ExitStack) -> Iterator[tuple[str, Store]]:
-    """A store for each durability."""
+    """A store for each durability setting."""
     for level in ("FULL", "NORMAL"):
         store = open_store(f"sqlite:///{opened.enter_context(tempfile.TemporaryDirectory())}/data")
         assert isinstance(store, SqliteStore)
@@ -148,7 +149,7 @@ def durabilities(opened: ExitStack) -> Iterator[tuple[str, Store]]:
 def main() -> None:
     """Print both tables."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--seconds", type=float, default=4.0, help="how long each layout is measured (default 4)")
+    parser.add_argument("--seconds", type=float, default=4.0, help="seconds for each layout (default 4)")
     seconds: float = parser.parse_args().seconds
     print(f"{'completions/s (per core-s)':<28}" + "".join(f"{runs:>13} run{'s' if runs > 1 else ' '}" for runs in RUNS))
     with ExitStack() as opened, tempfile.TemporaryDirectory() as folder:

@@ -1,4 +1,4 @@
-"""What a benchmark found, as `reports/NAME.json`: rows of figures, each held against its floor where it has one."""
+"""A benchmark's report, `reports/NAME.json`: rows of figures, each checked against its floor if it has one."""
 
 from __future__ import annotations
 
@@ -16,13 +16,13 @@ FOLDER = ROOT / "reports"
 
 
 def quick() -> bool:
-    """Whether a smaller, still honest run is asked for: `QUICK=1`."""
+    """Whether a smaller run is requested by `QUICK=1`."""
     return os.environ.get("QUICK", "") not in ("", "0")
 
 
 @dataclass(frozen=True)
 class Row:
-    """One figure. `floor` is what it must reach, or with `at_most` may not exceed; `goal` what we hope for."""
+    """One figure. `floor` is its required minimum, or maximum with `at_most`; `goal` is the desired value."""
 
     name: str
     value: float
@@ -33,13 +33,13 @@ class Row:
 
     @property
     def holds(self) -> bool | None:
-        """Whether the value keeps its floor; None where there is none."""
+        """Whether the value meets its floor; None without a floor."""
         if self.floor is None:
             return None
         return self.value <= self.floor if self.at_most else self.value >= self.floor
 
     def fields(self) -> dict[str, object]:
-        """The row as JSON has it; a value that is no number is null."""
+        """The row for JSON. A value that is not a finite number is null."""
         value = self.value if math.isfinite(self.value) else None
         return {
             "name": self.name,
@@ -53,14 +53,14 @@ class Row:
 
 @dataclass
 class Report:
-    """The rows of a benchmark, and the time since it began."""
+    """The rows of a benchmark, and its start time."""
 
     name: str
     rows: list[Row] = field(default_factory=list)
     began: float = field(default_factory=time.perf_counter)
 
     def write(self) -> Path:
-        """Write the file, for the commit and machine that this runs on."""
+        """Write the file, with the commit and the machine."""
         FOLDER.mkdir(exist_ok=True)
         path = FOLDER / f"{self.name}.json"
         whole = {
@@ -75,7 +75,7 @@ class Report:
 
 
 def commit() -> str:
-    """The commit of the code, with a + where files have been changed since; "unknown" outside a repository."""
+    """The code's commit, with a + if files have changed since; "unknown" outside a repository."""
     try:
         found = subprocess.run(
             ["git", "describe", "--always", "--abbrev=40", "--dirty=+"],
@@ -90,7 +90,7 @@ def commit() -> str:
 
 
 def machine() -> str:
-    """Processor, cores and system, in words."""
+    """Processor, cores and system as text."""
     names = [line.partition(":")[2].strip() for line in _cpuinfo() if line.startswith("model name")]
     processor = names[0] if names else platform.processor() or platform.machine()
     system = f"{platform.system()} {platform.release()}, Python {platform.python_version()}"

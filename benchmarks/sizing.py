@@ -1,12 +1,12 @@
-"""How much room a completion takes, and how many a core scores in a second: the table of docs/operations.md.
+"""How many bytes does a completion take, and how many does a core score per second? (`size`, `rate` in docs/results)
 
-    python benchmarks/sizing.py           # two minutes; on a machine that is otherwise idle
+    python benchmarks/sizing.py           # two minutes; on an otherwise idle machine
 
-A run of 20,000 completions (d = 384) over each store, groups of 16, sent as embeddings, without texts, all of them held
-in memory. Bytes for each completion: "journal", which keeps every completion ever scored; "snapshot", of what is held
-when the service ends (two may lie beside each other); in a folder's files, or in a Redis' memory. "Resident" is what
-the service's process grew by. Completions for each second of processor time of service and client in one process,
-without HTTP: as embeddings from the same runs, as texts from real solutions of GSM8K questions.
+A run of 20,000 completions (d = 384, groups of 16, sent as embeddings,
+without texts, all in memory) is made over each store. Bytes per completion, in a folder's files or in Redis' memory:
+"journal" holds every completion ever scored; "snapshot" holds the memory when the service stops (there may be two at a
+time). "Resident" is the growth of the service's process. Completions per second are per second of processor time of
+service and client in one process, without HTTP: as embeddings from the same runs, as texts from real GSM8K solutions.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ TEXTS = 512
 
 
 def fill(url: str, storage: str) -> dict[str, float]:
-    """Make the run, in a process of its own; what it holds and what it cost, for a completion."""
+    """Make the run in its own process. Returns its sizes and times per completion."""
     rng, process = np.random.default_rng(0), psutil.Process()
     with RewardClient.embedded(url, run="run", encoder="hashed", text_quota_bytes=0) as client:
         client.create_run(preset="memory-r+", storage=storage)
@@ -50,14 +50,14 @@ def fill(url: str, storage: str) -> dict[str, float]:
 
 
 def in_folder(folder: Path) -> dict[str, float]:
-    """Bytes for each completion in a folder: the database, and everything beside it."""
+    """Bytes per completion in a folder: of the database and of the other files."""
     sizes = {path: path.stat().st_size for path in folder.rglob("*") if path.is_file()}
     journal = sizes.pop(folder / "memr.db")
     return {"journal": journal / COMPLETIONS, "snapshot": sum(sizes.values()) / COMPLETIONS}
 
 
 def in_redis(url: str) -> dict[str, float]:
-    """Bytes for each completion in a Redis' memory, by what the keys are for."""
+    """Bytes per completion in Redis' memory, by purpose of the keys."""
     found = {"journal": 0.0, "snapshot": 0.0}
     with Redis.from_url(url) as redis:
         for key in redis.scan_iter():
@@ -67,7 +67,7 @@ def in_redis(url: str) -> dict[str, float]:
 
 
 def texts() -> dict[str, float]:
-    """The same where all-MiniLM-L6-v2 encodes: questions of GSM8K, each with the solutions of four models."""
+    """Completions per second encoded by all-MiniLM-L6-v2: GSM8K questions, each with the solutions of four models."""
     with RewardClient.embedded(run="run") as client:
         client.reward(["first"], ["the model is loaded"], [1])
         began = time.process_time()
@@ -79,7 +79,7 @@ def texts() -> dict[str, float]:
 
 
 def apart(*arguments: str) -> dict[str, float]:
-    """What a process of its own finds, on one core."""
+    """The result of a separate process on one core."""
     one_thread = {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"}
     asked = [sys.executable, __file__, "--in-this-process", *arguments]
     found: dict[str, float] = json.loads(subprocess.check_output(asked, env=os.environ | one_thread))

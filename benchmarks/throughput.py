@@ -1,12 +1,12 @@
-"""How many completions with their embeddings a server takes per second of one core, over HTTP.
+"""How many completions with embeddings does a server score per second on one core, over HTTP?
 
     python benchmarks/throughput.py
 
-A real `memr serve` with its store on disk; 200 prompts, 384 numbers each, groups of 16; one client that sends
-MessagePack and waits for each answer. First every memory is filled: 100 completions (L) under each of the 200 prompts,
-on either side. Then, for K = 1 and K = 20 prompts read, requests of 64 and of 512 completions are timed. What counts is
-the processor time of the server's process, all its threads together: a client on another machine costs it nothing. The
-floors are 15,000 a second at K = 1 and 6,000 at K = 20.
+A real `memr serve` with its store on disk; 200 prompts (d = 384), groups of 16; one client sends MessagePack and waits
+for each response. First both memories are filled: L = 100 completions under each of the 200 prompts. Then requests of
+64 and of 512 completions are timed, for K = 1 and K = 20 prompts read. The figure is per second of processor time of
+the server's process with all its threads, because clients may run on other machines. The floors are 15,000 per second
+for K = 1 and 6,000 for K = 20.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ GOALS = {1: 40_000, 20: 15_000}
 
 
 def requests(n: int, seed: int) -> Iterator[dict[str, Any]]:
-    """Reward requests of n completions without end, embeddings as arrays (n, 384)."""
+    """An endless sequence of reward requests of n completions, with embeddings as arrays (n, 384)."""
     rng = np.random.default_rng(seed)
     prompts = np.random.default_rng(0).normal(size=(PROMPTS, D)).astype(np.float32)
     while True:
@@ -51,7 +51,7 @@ def requests(n: int, seed: int) -> Iterator[dict[str, Any]]:
 
 
 def fill(client: RewardClient) -> None:
-    """Send completions until every prompt has L of them in either memory."""
+    """Send completions until every prompt has L of them in each memory."""
     made, full = requests(1024, seed=1), {"prompts": PROMPTS, "completions": PROMPTS * L}
     while client.run().memory.model_dump() != {"success": full, "failure": full}:
         for _ in range(10):
@@ -59,7 +59,7 @@ def fill(client: RewardClient) -> None:
 
 
 def processor_s(url: str) -> float:
-    """Processor time the server has used so far."""
+    """Processor time of the server so far."""
     metrics = httpx.get(f"{url}/metrics").text
     found = re.search(r"^process_cpu_seconds_total (\S+)", metrics, re.MULTILINE)
     assert found is not None
@@ -67,7 +67,7 @@ def processor_s(url: str) -> float:
 
 
 def measure(client: RewardClient, n: int, seconds: float, spent_s: Callable[[], float]) -> dict[str, float]:
-    """Completions per second of processor time, and per second on the clock, in requests of n."""
+    """Completions per second of processor time and per second of wall time, in requests of n."""
     made = [request for request, _ in zip(requests(n, seed=2), range(40), strict=False)]
     sent, used, began = 0, spent_s(), time.perf_counter()
     while time.perf_counter() - began < seconds:
@@ -80,11 +80,11 @@ def measure(client: RewardClient, n: int, seconds: float, spent_s: Callable[[], 
 def throughput(
     k: int, store: str, seconds: float = 5.0, rounds: int = 1, beside: Callable[[], float] = float
 ) -> dict[int, list[dict[str, float]]]:
-    """Request size -> what `measure` gives, some rounds in turn, for a run that reads k prompts, all of them full.
+    """Request size -> results of `measure` over some rounds, for a run with full prompts that reads k of them.
 
     Args:
-        store: the url of an empty store.
-        beside: processor time that the store takes beside the server's own.
+        store: the URL of an empty store.
+        beside: processor time of the store outside the server's process.
     """
     with serving("--store", store) as url:
         client = RewardClient(url, run="full")
@@ -99,7 +99,7 @@ def throughput(
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--seconds", type=float, default=5.0, help="how long each row is measured (default 5)")
+    parser.add_argument("--seconds", type=float, default=5.0, help="seconds for each row (default 5)")
     seconds: float = parser.parse_args().seconds
     print(f"{'completions/s, L = 100, all full':<34}{'per core-s':>12}{'per s':>10}{'floor':>10}{'goal':>10}")
     for k, floor in FLOORS.items():

@@ -1,11 +1,11 @@
-"""Two ranks of TRL share one memory: their rewards do not depend on who asks first, and are those of one rank.
+"""Two ranks of TRL share one memory: rewards must not depend on the requests' order, and must equal those of one rank.
 
     python benchmarks/trl_ranks.py                 # 5 trainings, a few minutes on a CPU
     python benchmarks/trl_ranks.py --runs 1 --encoder hashed
 
-`torchrun` trains examples/trl_grpo.py --tiny on two ranks that hold 12 completions each, so that the middle one of
-three groups of 8 is split over both. Every rank waits a random while before it asks. All trainings must see equal
-rewards, bit for bit; and each of their batches, sent again as one request of one rank, must get them too.
+`torchrun` trains examples/trl_grpo.py --tiny on two ranks with 12 completions each, so that the second of three groups
+of 8 is split over both. Every rank waits for a random time before each request. All trainings must get equal rewards
+bit for bit, and so must each of their batches when it is sent again as one request of one rank.
 """
 
 from __future__ import annotations
@@ -30,11 +30,11 @@ from support.serving import serving
 
 RANKS, ITEMS, GROUP = 2, 12, 8
 Batches = list[dict[str, list[Any]]]
-"""By step: the columns of all ranks, joined."""
+"""Step -> the columns of all ranks, joined."""
 
 
 class Recorded:
-    """A memory reward that asks after a random while, and writes down what was asked and answered."""
+    """A memory reward that waits for a random time before each request, and records requests and rewards."""
 
     __name__ = "memory"
 
@@ -66,7 +66,7 @@ def train(url: str, run: str, folder: str, steps: str) -> None:
 
 
 def on_all_ranks(url: str, run: str, folder: Path, steps: int) -> Batches:
-    """What a training on all ranks asked and was answered."""
+    """Requests and rewards of a training on all ranks."""
     folder.mkdir()
     launcher = [sys.executable, "-m", "torch.distributed.run", "--standalone", f"--nproc-per-node={RANKS}"]
     command = [*launcher, __file__, "--train", url, run, str(folder), str(steps)]
@@ -78,7 +78,7 @@ def on_all_ranks(url: str, run: str, folder: Path, steps: int) -> Batches:
 
 
 def on_one_rank(client: RewardClient, run: str, trained: Batches) -> list[list[float]]:
-    """The rewards of the same batches, each sent whole."""
+    """Rewards of the same batches, each sent as one request."""
     columns = [(batch["prompts"], batch["completions"], batch["outcomes"]) for batch in trained]
     return [client.reward(*batch, run_id=run, step=step, part=0, parts=1).rewards for step, batch in enumerate(columns)]
 

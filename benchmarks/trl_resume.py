@@ -1,11 +1,11 @@
-"""TRL beside a real `memr serve`: what the memory costs a training, and whether it survives a kill exactly.
+"""TRL with a real `memr serve`: how much time does the memory take, and is it exact after a kill?
 
     python benchmarks/trl_resume.py                # a few minutes on a CPU
     python benchmarks/trl_resume.py --kills 10
 
-Trains examples/trl_grpo.py --tiny for 20 steps with checkpoints every 3; then again and again with the same seed, each
+Trains examples/trl_grpo.py --tiny for 20 steps with a checkpoint every 3; then several times with the same seed, each
 time killed (SIGKILL) once at a random moment and resumed from its last checkpoint. After every step the memory's digest
-must be that of the uninterrupted training.
+must equal that of the uninterrupted training.
 """
 
 from __future__ import annotations
@@ -61,7 +61,7 @@ def start(url: str, run: str, folder: Path) -> subprocess.Popen[str]:
 
 
 def said_by(process: subprocess.Popen[str]) -> tuple[dict[int, str], dict[str, Any]]:
-    """The digests by step until the process ends, and its last words (none where it was killed)."""
+    """Step -> digest until the process ends, and the process's last log (empty if it was killed)."""
     digests: dict[int, str] = {}
     last: dict[str, Any] = {}
     for line in process.stdout or ():
@@ -75,7 +75,7 @@ def said_by(process: subprocess.Popen[str]) -> tuple[dict[int, str], dict[str, A
 
 
 def killed_and_resumed(url: str, run: str, folder: Path, step: int, later_s: float) -> tuple[int, dict[int, str]]:
-    """A training killed `later_s` after a step's end: where it went on, and the digests it went on with."""
+    """Kill a training `later_s` after a step's end. Returns the step it resumed from and its digests after that."""
     process = start(url, run, folder)
     for line in process.stdout or ():
         if line.startswith(f'{{"step": {step},'):

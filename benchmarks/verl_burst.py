@@ -1,12 +1,12 @@
-"""A step of verl against a `memr serve` on this machine: 64 groups of 16, one completion a call, all at once.
+"""A step of verl against a `memr serve` on this machine: 64 groups of 16, one completion per call, all at once.
 
     python benchmarks/verl_burst.py
 
-verl's own reward workers, in Ray actors of their own processes, score what verl's agent loop hands them: first by
-verl's scorer alone; then with memr's reward manager, over a network that works; then over one that refuses, loses,
-delays and doubles a fifth of all first tries. Every sample must be answered, the memory hold each once, and every raw
-value equal what one request for each group says. The time is a whole step's, from tokens to rewards, with the `hashed`
-encoder. It needs verl, ray and hydra-core (`make setup` installs them).
+verl's reward workers, in Ray actors, score samples as verl's agent loop passes them: first with verl's scorer alone;
+then with memr's reward manager over a working network; then over one that refuses, loses, delays and duplicates a fifth
+of all first tries. Every sample must get a reward, the memory must hold each once, and every raw value must equal that
+of one request per group. The time is that of a whole step, from tokens to rewards, with the `hashed` encoder. It needs
+verl, ray and hydra-core (`make setup` installs them).
 """
 
 from __future__ import annotations
@@ -30,17 +30,17 @@ from support.verl_loop import MANAGER, Rollouts, agent_loop, configure, in_batch
 from verl.experimental.reward_loop import RewardLoopWorker
 
 TIMEOUT_S = 20
-"""After so long a try counts as lost; an answer takes less, however slow the machine."""
+"""Seconds after which a try counts as lost; a response takes less on any machine."""
 
 
 def memory(url: str, run: str) -> list[str]:
-    """What verl's configuration says to have the memory's reward."""
+    """verl's settings for the memory's reward."""
     said = {"url": url, "run": run, "timeout": TIMEOUT_S}
     return [*MANAGER, *(f"+reward.reward_kwargs.memr.{name}={value}" for name, value in said.items())]
 
 
 def step(how: list[str], rollouts: Rollouts, model: Path, workers: int) -> tuple[dict[Any, dict[str, Any]], float]:
-    """What verl keeps of each sample, by (group, place), and the seconds it took."""
+    """verl's results by (group, index), and the seconds of the step."""
     tokenizer = save_tokenizer(model)
     config = configure(model, *how, f"actor_rollout_ref.rollout.n={rollouts.size}")
     handles = [ray.remote(RewardLoopWorker).options(num_cpus=0).remote(config) for _ in range(workers)]
@@ -54,7 +54,7 @@ def step(how: list[str], rollouts: Rollouts, model: Path, workers: int) -> tuple
 
 
 def check(client: RewardClient, run: str, rollouts: Rollouts, kept: dict[Any, dict[str, Any]], folder: Path) -> int:
-    """How many raw values were compared, after everything was found as it should be."""
+    """Check everything. Returns the number of raw values that were compared."""
     groups, samples = len(rollouts.questions), len(rollouts.questions) * rollouts.size
     found = client.run(run, digest=True)
     stored = found.memory.success.completions + found.memory.failure.completions

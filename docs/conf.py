@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import json
+import re
 from pathlib import Path
 from typing import Any
 
@@ -22,12 +23,14 @@ author = "The memr authors"
 copyright = "The memr authors"
 
 extensions = ["myst_parser", "sphinx.ext.autodoc", "sphinx.ext.napoleon", "sphinx_copybutton"]
-exclude_patterns = ["_build", "generate", "experiment", "operations.md"]
+exclude_patterns = ["_build", "generate"]
 
 html_theme = "furo"
 html_title = "memr"
 html_static_path = ["_static"]
 html_css_files = ["memr.css"]
+toc_object_entries_show_parents = "hide"
+smartquotes = False
 html_show_sphinx = False
 html_copy_source = False
 
@@ -39,7 +42,7 @@ napoleon_numpy_docstring = False
 autodoc_member_order = "bysource"
 autodoc_typehints = "signature"
 autodoc_typehints_format = "short"
-autodoc_mock_imports = ["trl", "transformers", "verl"]
+autodoc_mock_imports = ["transformers"]
 autodoc_preserve_defaults = True
 python_use_unqualified_type_names = True
 maximum_signature_line_length = 88
@@ -66,6 +69,8 @@ def code_in_docstrings(app: Sphinx, what: str, name: str, thing: Any, options: A
     """Show the paragraphs of a docstring that are Python code as code."""
     paragraphs = "\n".join(lines).split("\n\n")
     lines[:] = "\n\n".join(map(_as_code, paragraphs)).split("\n")
+    if what == "attribute":
+        lines.insert(0, "")  # napoleon takes what stands before a colon in the first line for a type
 
 
 def _as_code(paragraph: str) -> str:
@@ -97,8 +102,26 @@ def to_the_tables(
     return make_refnode(app.builder, node["refdoc"], page, anchor, content)
 
 
+OUTSIDE = re.compile(r"\[([^]]*)\]\((\.\./[^)#\s]+)(?:#[^)]*)?\)")
+"""A link to another folder: its text and path."""
+
+
+def files_of_the_repository(app: Sphinx, docname: str, source: list[str]) -> None:
+    """A link to a page or folder outside docs/ works on a forge; here a page is a download, and a folder its name."""
+    folder = (Path(app.srcdir) / docname).parent
+
+    def replaced(found: re.Match[str]) -> str:
+        target = (folder / found[2]).resolve()
+        if target.is_relative_to(app.srcdir) or (target.is_file() and target.suffix != ".md"):
+            return found[0]
+        return f"{{download}}`{found[1].strip('`')} <{found[2]}>`" if target.is_file() else found[1]
+
+    source[0] = OUTSIDE.sub(replaced, source[0])
+
+
 def setup(app: Sphinx) -> None:
-    """Connect what is done beside the extensions."""
+    """Connect the functions above."""
+    app.connect("source-read", files_of_the_repository)
     app.connect("autodoc-process-docstring", code_in_docstrings, priority=400)
     app.connect("autodoc-process-signature", no_fields_in_signatures)
     app.connect("missing-reference", to_the_tables)

@@ -1,4 +1,4 @@
-"""A training loop's view: one client, one run with a config of its own, one call per step.
+"""The calls of a training loop: one client, one run with its own config, one call per step.
 
 memr serve &
 python examples/client.py --url http://127.0.0.1:8000
@@ -20,18 +20,18 @@ STEPS = [
 def main() -> None:
     parser = argparse.ArgumentParser()
     parser.add_argument("--url", default="http://127.0.0.1:8000")
-    # wait: the server may still be starting; a trainer and its reward service often start together.
+    # wait: a trainer and its reward service often start together, so the server may still be starting.
     with RewardClient(parser.parse_args().url, run="example-client", wait=60) as client:
         client.create_run(k=2, explore_warmup_steps=0)
         for step, (prompt, completions, outcomes) in enumerate(STEPS):
-            answer = client.reward([prompt] * len(completions), completions, outcomes, step=step)
-            print(f"step {step}:", [round(reward, 3) for reward in answer.rewards])
+            response = client.reward([prompt] * len(completions), completions, outcomes, step=step)
+            print(f"step {step}:", [round(reward, 3) for reward in response.rewards])
 
         info = client.run()
         stored = info.memory
         print(f"stored: {stored.success.completions} right, {stored.failure.completions} wrong; chain {info.chain[:8]}")
         try:
-            client.create_run(k=20)  # a run's config is frozen: two experiments cannot share a name by mistake
+            client.create_run(k=20)  # refused: a run's config is frozen, so two experiments cannot share a name
         except Conflict as error:
             print("refused:", error.detail)
 

@@ -1,4 +1,4 @@
-"""No server: the same service inside this process, for notebooks and small runs.
+"""The service inside this process, without a server, for notebooks and small runs.
 
 python examples/embedded.py
 python examples/embedded.py --encoder hashed      # no model needed
@@ -24,18 +24,18 @@ def main() -> None:
     parser.add_argument("--encoder", default="all-MiniLM-L6-v2")
     encoder = parser.parse_args().encoder
     with tempfile.TemporaryDirectory() as folder:
-        store = f"sqlite:///{folder}"  # leave it out and the memory is forgotten when the client closes
+        store = f"sqlite:///{folder}"  # without it, the memory is lost when the client closes
         with RewardClient.embedded(store, run="notebook", encoder=encoder) as client:
             client.create_run(explore_warmup_steps=0)
-            answer = client.reward([PROMPT] * 3, COMPLETIONS, [1, 1, 0])
-            for completion, reward in zip(COMPLETIONS, answer.rewards, strict=True):
+            response = client.reward([PROMPT] * 3, COMPLETIONS, [1, 1, 0])
+            for completion, reward in zip(COMPLETIONS, response.rewards, strict=True):
                 print(f"{reward:.3f}  {completion}")
-            print("of its parts:", answer.components["exploit"].raw, answer.components["explore"].raw)
+            print("raw components:", response.components["exploit"].raw, response.components["explore"].raw)
 
-        # What was acknowledged is on disk. mode="eval" asks without leaving a trace.
+        # The memory is on disk. mode="eval" reads it and changes nothing.
         with RewardClient.embedded(store, run="notebook", encoder=encoder) as client:
-            asked = client.reward([PROMPT], ["60 / 0.75 = 80 km/h."], [1], mode="eval")
-            print(f"a day later: exploit {asked.components['exploit'].raw[0]:.3f}")
+            response = client.reward([PROMPT], ["60 / 0.75 = 80 km/h."], [1], mode="eval")
+            print(f"a day later: exploit {response.components['exploit'].raw[0]:.3f}")
 
 
 if __name__ == "__main__":

@@ -1,6 +1,6 @@
-"""Rewards for rollouts you have logged, before you spend a training run on them: what `memr score` does, in Python.
+"""Rewards for logged rollouts, before a training run: `memr score` in Python.
 
-python examples/offline_scoring.py                                  # a small set that memr carries
+python examples/offline_scoring.py                                  # the rollouts of `memr demo`
 python examples/offline_scoring.py --rollouts rollouts.jsonl        # {"prompt", "completion", "outcome"} per line
 """
 
@@ -27,12 +27,13 @@ def main() -> None:
     rewards: dict[bool, list[float]] = {True: [], False: []}
     with RewardClient.embedded(run="offline", encoder=arguments.encoder) as client:
         client.create_run(explore_warmup_steps=0)
-        # One request per group: completions of one prompt that were sampled together.
+        # One request per group, the completions of one prompt that were sampled together.
         for _, members in groupby(rollouts, key=lambda rollout: rollout["prompt"]):
             group = list(members)
             outcomes = [line["outcome"] for line in group]
-            answer = client.reward([line["prompt"] for line in group], [line["completion"] for line in group], outcomes)
-            for outcome, reward in zip(outcomes, answer.rewards, strict=True):
+            prompts, completions = ([line[name] for line in group] for name in ("prompt", "completion"))
+            response = client.reward(prompts, completions, outcomes)
+            for outcome, reward in zip(outcomes, response.rewards, strict=True):
                 rewards[outcome > 0.5].append(reward)
 
     for side, values in (("right", rewards[True]), ("wrong", rewards[False])):

@@ -2,11 +2,12 @@
 # GRPO with an episodic memory in OpenRLHF: GSM8K with the Memory-R+ paper's hyper-parameters, on one GPU.
 #
 #   memr serve &
-#   examples/openrlhf_grpo.sh                  more flags for OpenRLHF may follow; MEMR_URL and MEMR_RUN say where to
-#   examples/openrlhf_grpo.sh --tiny           on a laptop's CPU, under a minute: see openrlhf_tiny.py for what is real
+#   examples/openrlhf_grpo.sh                  # further arguments are passed on to OpenRLHF
+#   examples/openrlhf_grpo.sh --tiny           # on a laptop's CPU, in under a minute; see openrlhf_tiny.py
 #
-# For openrlhf 0.11 with its vLLM and Ray. On several machines start it with `ray job submit`, and give Ray's workers
-# MEMR_URL and MEMR_RUN (and MEMR_API_KEY, if the service asks for one) in --runtime-env-json.
+# MEMR_URL and MEMR_RUN name the service and the run. Needs openrlhf 0.11 with its vLLM and Ray. On several machines,
+# start this with `ray job submit` and set MEMR_URL, MEMR_RUN and, if needed, MEMR_API_KEY for Ray's workers in
+# --runtime-env-json.
 set -euo pipefail
 here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
 
@@ -21,7 +22,7 @@ fi
 
 export MEMR_URL=${MEMR_URL:-http://127.0.0.1:8000} MEMR_RUN=${MEMR_RUN:-openrlhf-grpo}
 
-# The run. A local reward file holds one of few threads while it waits, so nobody is made to: barrier snapshot.
+# Create the run. A waiting local reward file blocks one of few threads, so its barrier is snapshot, which never waits.
 curl --fail-with-body -sS -X PUT "$MEMR_URL/runs/$MEMR_RUN" -H 'Content-Type: application/json' \
     ${MEMR_API_KEY:+-H "Authorization: Bearer $MEMR_API_KEY"} --data-binary @- <<'JSON'
 {
@@ -45,7 +46,7 @@ Respond in the following format:
 <|im_start|>assistant
 '
 
-# A step is 16 prompts (in the paper 2, accumulated 8 times) of 16 completions each, 256 + 200 tokens long.
+# A step has 16 prompts (the paper: 2, accumulated 8 times) with 16 completions each, of up to 256 + 200 tokens.
 python3 -m openrlhf.cli.train_ppo_ray \
     --actor.model_name_or_path Qwen/Qwen2.5-0.5B-Instruct \
     --data.prompt_dataset openai/gsm8k@main \

@@ -1,8 +1,8 @@
-"""GSM8K's rewards in the Memory-R+ paper, as a local reward file of OpenRLHF: right or wrong, form, and memory.
+"""The Memory-R+ paper's rewards for GSM8K (correctness, format, memory) as a local reward file of OpenRLHF.
 
 MEMR_URL=http://127.0.0.1:8000 MEMR_RUN=gsm8k-seed0 ... --reward.remote_url examples/openrlhf_reward.py
 
-Without rewards for form no file is needed: --reward.remote_url http://127.0.0.1:8000/openrlhf/gsm8k-seed0
+Without the format reward you need no file: --reward.remote_url http://127.0.0.1:8000/openrlhf/gsm8k-seed0
 """
 
 from __future__ import annotations
@@ -27,9 +27,9 @@ def form(completion: str) -> float:
 
 
 def reward_func(queries: list[str], prompts: list[str], labels: list[Any], **kwargs: Any) -> dict[str, Any]:
-    answer = memory(queries, prompts, labels)
+    response = memory(queries, prompts, labels)
     completions = [query.removeprefix(prompt) for query, prompt in zip(queries, prompts, strict=True)]
     forms = [form(completion.removesuffix("<|im_end|>")) for completion in completions]
-    answer["rewards"] = [reward + extra for reward, extra in zip(answer["rewards"], forms, strict=True)]
-    answer["extra_logs"]["form"] = forms
-    return answer
+    response["rewards"] = [reward + extra for reward, extra in zip(response["rewards"], forms, strict=True)]
+    response["extra_logs"]["form"] = forms
+    return response

@@ -1,11 +1,11 @@
-"""What can be tried of OpenRLHF with memr on a laptop's CPU: a two-layer model, made here, learns to add two digits.
+"""OpenRLHF with memr on a laptop's CPU: a two-layer model, created here, learns to add two digits.
 
 memr serve --encoder hashed &
 python examples/openrlhf_tiny.py
 
-Real are the service and OpenRLHF's single-turn executor, which makes the samples and asks for their rewards (install
-openrlhf with --no-deps, and aiohttp). The sampler and the trainer, which in OpenRLHF are vLLM, Ray and DeepSpeed, are
-the plain loops below. It says nothing of memr's worth.
+The service and OpenRLHF's single-turn executor, which makes the samples and requests their rewards, are real (install
+openrlhf with --no-deps, and aiohttp). The sampler and the trainer are the plain loops below; in OpenRLHF they are vLLM,
+Ray and DeepSpeed. This example does not show whether memr helps.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ LETTERS = ["<pad>", "<|im_end|>", *"0123456789+="]
 
 
 def make_executor(address: str) -> Any:
-    """OpenRLHF's executor, without the other modules of its package, which load what only GPUs need."""
+    """OpenRLHF's executor, without the package's other modules, which import libraries that need a GPU."""
     spec = importlib.util.find_spec("openrlhf")
     assert spec is not None, "pip install --no-deps openrlhf"
     assert spec.origin is not None
@@ -42,7 +42,7 @@ def make_executor(address: str) -> Any:
 
 
 def make_tokenizer() -> PreTrainedTokenizerFast:
-    characters = Tokenizer(models.WordLevel({letter: place for place, letter in enumerate(LETTERS)}, unk_token="<pad>"))
+    characters = Tokenizer(models.WordLevel({letter: i for i, letter in enumerate(LETTERS)}, unk_token="<pad>"))
     characters.pre_tokenizer = pre_tokenizers.Split(Regex("."), "isolated")
     characters.decoder = decoders.Fuse()
     return PreTrainedTokenizerFast(tokenizer_object=characters, pad_token="<pad>", eos_token="<|im_end|>")
@@ -55,33 +55,33 @@ def make_model() -> Qwen2ForCausalLM:
 
 
 class Sampler:
-    """Stands for vLLM: one token after the other, at temperature 1."""
+    """Replaces vLLM: samples token by token at temperature 1."""
 
     def __init__(self, model: Qwen2ForCausalLM) -> None:
         self.model = model
 
     @torch.no_grad()
     async def generate(self, prompt_token_ids: list[int], params: Any, multi_modal_data: Any = None) -> Any:
-        """What OpenRLHF asks of an engine."""
+        """The method that OpenRLHF calls on an engine."""
         tokens = list(prompt_token_ids)
         while len(tokens) < len(prompt_token_ids) + params.max_tokens and tokens[-1] != LETTERS.index("<|im_end|>"):
             logits = self.model(torch.tensor([tokens])).logits[0, -1]
             tokens.append(int(torch.multinomial(logits.softmax(-1), 1)))
-        said = tokens[len(prompt_token_ids) :]
-        return SimpleNamespace(outputs=[SimpleNamespace(token_ids=said, finish_reason="stop", logprobs=None)])
+        completion = tokens[len(prompt_token_ids) :]
+        return SimpleNamespace(outputs=[SimpleNamespace(token_ids=completion, finish_reason="stop", logprobs=None)])
 
 
 def train(model: Qwen2ForCausalLM, optimizer: torch.optim.Optimizer, samples: list[dict[str, Any]]) -> None:
-    """Stands for DeepSpeed: one policy-gradient step by each group's own baseline (OpenRLHF's dr_grpo)."""
+    """Replaces DeepSpeed: one policy-gradient step with each group's mean as baseline (OpenRLHF's dr_grpo)."""
     rewards = torch.tensor([sample["reward"][0] for sample in samples]).reshape(-1, GROUP)
     advantages = rewards - rewards.mean(1, keepdim=True)
     tokens = pad_sequence([torch.tensor(sample["observation_tokens"]) for sample in samples], batch_first=True)
-    said = torch.zeros_like(tokens, dtype=torch.bool)
+    in_completion = torch.zeros_like(tokens, dtype=torch.bool)
     for row, sample in enumerate(samples):
         ((start, end),) = sample["action_ranges"]
-        said[row, start:end] = True
+        in_completion[row, start:end] = True
     log_probs = model(tokens).logits[:, :-1].log_softmax(-1).gather(2, tokens[:, 1:, None])[..., 0]
-    loss = -(advantages.flatten()[:, None] * log_probs * said[:, 1:]).sum() / len(samples)
+    loss = -(advantages.flatten()[:, None] * log_probs * in_completion[:, 1:]).sum() / len(samples)
     optimizer.zero_grad()
     loss.backward()
     torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
@@ -115,8 +115,8 @@ LOGGED = ("outcome", "memory_reward", "exploit", "explore", "support_success")
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--url", default="http://127.0.0.1:8000", help="the memr service")
-    parser.add_argument("--run", default="openrlhf-tiny", help="the run's name; one for each training run")
+    parser.add_argument("--url", default="http://127.0.0.1:8000", help="address of the memr service")
+    parser.add_argument("--run", default="openrlhf-tiny", help="the run's name; use one per training run")
     parser.add_argument("--steps", type=int, default=100)
     parser.add_argument("--seed", type=int, default=0)
     options = parser.parse_args()

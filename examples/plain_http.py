@@ -1,4 +1,4 @@
-"""Rewards over HTTP with nothing but an HTTP library: any language can do the same.
+"""Rewards over plain HTTP, as from any language.
 
 memr serve &
 python examples/plain_http.py --url http://127.0.0.1:8000
@@ -30,12 +30,12 @@ def main() -> None:
             "prompts": [PROMPT] * len(COMPLETIONS),
             "completions": COMPLETIONS,
             "outcomes": OUTCOMES,
-            "request_id": uuid.uuid4().hex,  # the same id again gets the same answer and counts once
+            "request_id": uuid.uuid4().hex,  # a second request with this id gets the same response and counts once
         }
         for attempt in ("first", "again"):
-            answer = http.post("/reward", json=body).raise_for_status()
-            replayed = answer.headers.get("Idempotency-Replayed", "false")
-            print(attempt, [round(reward, 3) for reward in answer.json()["rewards"]], "replayed:", replayed)
+            response = http.post("/reward", json=body).raise_for_status()
+            replayed = response.headers.get("Idempotency-Replayed", "false")
+            print(attempt, [round(reward, 3) for reward in response.json()["rewards"]], "replayed:", replayed)
 
         refused = http.post("/reward", json={**body, "outcomes": [1]})
         print(refused.status_code, refused.json()["detail"])  # an RFC 9457 problem document

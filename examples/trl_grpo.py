@@ -1,11 +1,11 @@
 """GRPO with an episodic memory in TRL: GSM8K with the Memory-R+ paper's hyper-parameters, or a toy that runs anywhere.
 
 memr serve &
-python examples/trl_grpo.py --url http://127.0.0.1:8000       # one GPU; on several: torchrun --nproc-per-node 4 ...
-python examples/trl_grpo.py --tiny                            # a laptop's CPU, under a minute, no server
-python examples/trl_grpo.py --tiny --resume                   # goes on from the last checkpoint, memory included
+python examples/trl_grpo.py --url http://127.0.0.1:8000       # on one GPU; on several: torchrun --nproc-per-node 4 ...
+python examples/trl_grpo.py --tiny                            # on a laptop's CPU, in under a minute, without a server
+python examples/trl_grpo.py --tiny --resume                   # continues from the last checkpoint, with its memory
 
---tiny teaches a two-layer model, made here from nothing, to add two digits. It learns; it says nothing of memr's worth.
+--tiny teaches a two-layer model, created here, to add two digits. It does not show whether memr helps.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ from trl import GRPOConfig, GRPOTrainer
 
 @dataclass
 class Task:
-    """What is trained, on what, and how."""
+    """The model, its data and its rewards."""
 
     model: Any
     tokenizer: Any
@@ -38,7 +38,7 @@ class Task:
     other_rewards: list[Callable[..., list[float]]]
     memory: RunConfig
     weight: float
-    """Of the memory's reward; a right answer counts 1."""
+    """Factor of the memory's reward. A right answer has a reward of 1."""
     training: dict[str, Any]
 
 
@@ -55,7 +55,7 @@ def texts(completions: list[list[dict[str, str]]]) -> list[str]:
 
 
 def answer_in(text: str) -> str:
-    """What stands in the answer tags, or the whole text where there are none."""
+    """The text between the answer tags, or the whole text if there are none, without thousands separators."""
     return text.rpartition("<answer>")[2].partition("</answer>")[0].strip().replace(",", "")
 
 
@@ -119,7 +119,7 @@ def gsm8k(model: str, data: str) -> Task:
     )
 
 
-# A toy: sums of two digits, a model and a tokenizer without any file
+# A toy: sums of two digits, with a model and a tokenizer that need no files
 
 
 def starts_with_the_sum(completions: list[str], answer: list[str], **columns: Any) -> list[float]:
@@ -128,7 +128,7 @@ def starts_with_the_sum(completions: list[str], answer: list[str], **columns: An
 
 def tiny(seed: int) -> Task:
     letters = ["<pad>", "<eos>", *"0123456789+= "]
-    characters = Tokenizer(models.WordLevel({letter: place for place, letter in enumerate(letters)}, unk_token=" "))
+    characters = Tokenizer(models.WordLevel({letter: i for i, letter in enumerate(letters)}, unk_token=" "))
     characters.pre_tokenizer = pre_tokenizers.Split(Regex("."), "isolated")
     characters.decoder = decoders.Fuse()
     tokenizer = PreTrainedTokenizerFast(
@@ -150,9 +150,9 @@ def tiny(seed: int) -> Task:
         ),
         correctness=starts_with_the_sum,
         other_rewards=[],
-        # Deterministic, so that a resumed training repeats an uninterrupted one to the last bit.
+        # Deterministic, so that a resumed training equals an uninterrupted one bit for bit.
         memory=RunConfig(preset="memory-r+", explore_warmup_steps=10, deterministic=True),
-        weight=0.02,  # among texts of three characters noise is the most novel: with more, it teaches noise
+        weight=0.02,  # explore rewards noise in texts of three characters; a larger weight would teach it
         training={
             "scale_rewards": "batch",
             "learning_rate": 1e-3,
@@ -170,9 +170,9 @@ def tiny(seed: int) -> Task:
 
 
 def make_trainer(options: argparse.Namespace, **changes: Any) -> GRPOTrainer:
-    """The trainer for the options, with the memory at its side; `changes` go before the task's own settings."""
+    """The trainer for the options, with the memory's reward. `changes` override the task's settings."""
     task = tiny(options.seed) if options.tiny else gsm8k(options.model, options.data)
-    # An embedded service keeps its memory in a folder; the toy's texts need no sentence encoder.
+    # An embedded service stores its memory in a folder. The toy's texts need no sentence encoder.
     store, encoder = f"sqlite:///{options.output}/memory", "hashed" if options.tiny else "all-MiniLM-L6-v2"
     client = RewardClient(options.url, wait=60) if options.url else RewardClient.embedded(store, encoder=encoder)
     correct = wrap(task.correctness)
@@ -190,23 +190,23 @@ def make_trainer(options: argparse.Namespace, **changes: Any) -> GRPOTrainer:
 
 
 def last_checkpoint(output: str) -> str | None:
-    """The newest folder that was written to its end; None: begin at the beginning."""
+    """The newest complete checkpoint folder; None if there is none."""
     complete = [state.parent for state in Path(output).glob("checkpoint-*/trainer_state.json")]
     return str(max(complete, key=lambda folder: int(folder.name.partition("-")[2]))) if complete else None
 
 
 def parse(arguments: list[str] | None = None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--url", help="the memr service; without: one inside this process")
-    parser.add_argument("--run", default="trl-grpo", help="the run's name; one for each training run")
-    parser.add_argument("--weight", type=float, help="of the memory's reward, beside 1 for a right answer")
+    parser.add_argument("--url", help="address of the memr service (default: a service inside this process)")
+    parser.add_argument("--run", default="trl-grpo", help="the run's name; use one per training run")
+    parser.add_argument("--weight", type=float, help="factor of the memory's reward; a right answer has a reward of 1")
     parser.add_argument("--model", default="Qwen/Qwen2.5-0.5B-Instruct")
-    parser.add_argument("--data", default="openai/gsm8k", help="a data set of the hub, or a file of JSON lines")
-    parser.add_argument("--output", default="trl-grpo", help="folder of the checkpoints")
+    parser.add_argument("--data", default="openai/gsm8k", help="a data set on the hub, or a file of JSON lines")
+    parser.add_argument("--output", default="trl-grpo", help="folder for checkpoints")
     parser.add_argument("--report-to", default="none", help="wandb, tensorboard, ...")
     parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--resume", action="store_true", help="go on from the last checkpoint")
-    parser.add_argument("--tiny", action="store_true", help="the toy")
+    parser.add_argument("--resume", action="store_true", help="continue from the last checkpoint")
+    parser.add_argument("--tiny", action="store_true", help="train the toy")
     return parser.parse_args(arguments)
 
 

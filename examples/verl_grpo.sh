@@ -2,18 +2,18 @@
 # GRPO with an episodic memory in verl (0.9.1): GSM8K with the Memory-R+ paper's hyper-parameters, on one GPU.
 #
 #   memr serve &
-#   python examples/verl_reward.py gsm8k              # once: the data set as verl reads it
-#   bash examples/verl_grpo.sh                         # further settings of verl may follow
-#   bash examples/verl_grpo.sh --tiny                  # a laptop's CPU, half a minute
+#   python examples/verl_reward.py gsm8k               # once: writes the data set in verl's format
+#   bash examples/verl_grpo.sh                         # further arguments are passed on to verl
+#   bash examples/verl_grpo.sh --tiny                  # on a laptop's CPU, in half a minute
 #
-# --tiny plays sums of generated completions through verl's own reward workers, step by step, so that the memory can be
-# watched. It trains nothing: verl samples with vLLM or SGLang, which need a GPU.
+# --tiny scores generated sums with verl's reward workers, step by step, so that you can watch the memory. It trains
+# nothing, because verl samples with vLLM or SGLang, which need a GPU.
 set -euo pipefail
 here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
 python=${PYTHON:-python3}
 
-# All that memr needs. The outcome comes from reward.custom_reward_function, as without memr, or from verl's own scorers;
-# the last line keeps the memory with verl's checkpoints.
+# All settings that memr needs. As without memr, the outcome comes from reward.custom_reward_function or from verl's
+# default. The last line checkpoints the memory with verl's checkpoints.
 memory=(
     reward.reward_manager.source=importlib
     reward.reward_manager.name=MemoryRewardManager
@@ -27,7 +27,7 @@ if [[ "${1-}" == --tiny ]]; then
     exec "$python" "$here/verl_tiny.py" "${memory[@]}" "${@:2}"
 fi
 
-# The paper's memory: the nearest prompt, room for all prompts of GSM8K, and of a completion only the reasoning.
+# The paper's memory: K = 1, room for all prompts of GSM8K, and only the reasoning of a completion is encoded.
 memory+=(
     '+reward.reward_kwargs.memr.config={preset: "memory-r+", k: 1, max_prompts: 7473, reasoning_tags: ["<reasoning>", "</reasoning>"]}'
 )

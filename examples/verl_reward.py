@@ -1,4 +1,4 @@
-"""What verl_grpo.sh trains on and rewards: GSM8K, in the format of the Memory-R+ paper.
+"""The data set and the reward function of verl_grpo.sh: GSM8K in the format of the Memory-R+ paper.
 
 python examples/verl_reward.py gsm8k        # once: writes gsm8k/train.parquet and gsm8k/test.parquet
 """
@@ -17,7 +17,7 @@ SOFT = re.compile(r"<reasoning>.*?</reasoning>\s*<answer>.*?</answer>", re.DOTAL
 
 
 def score(data_source: str, solution_str: str, ground_truth: str, extra_info: Any = None) -> dict[str, float]:
-    """verl's reward function: `acc`, which the memory goes by, is a right answer; `score` rewards the format too."""
+    """verl's reward function. The memory uses `acc`, 1 for a right answer; `score` also rewards the format."""
     answer = solution_str.rpartition("<answer>")[2].partition("</answer>")[0].strip().replace(",", "")
     right = float(answer == ground_truth)
     form = 0.5 * answer.isdigit() + 0.5 * bool(STRICT.fullmatch(solution_str)) + 0.5 * bool(SOFT.match(solution_str))
@@ -25,7 +25,7 @@ def score(data_source: str, solution_str: str, ground_truth: str, extra_info: An
 
 
 def row(question: str, solution: str, split: str, index: int) -> dict[str, Any]:
-    """A row of a data set as verl reads it. `split` tells evaluation, which the memory does not remember."""
+    """A row of verl's data set. `split` marks evaluation, which the memory does not remember."""
     return {
         "data_source": "gsm8k",
         "prompt": [{"role": "system", "content": SYSTEM}, {"role": "user", "content": question}],
@@ -38,8 +38,8 @@ def main() -> None:
     from datasets import Dataset, load_dataset
 
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("folder", type=Path, help="where the files go")
-    parser.add_argument("--data", default="openai/gsm8k", help="a data set of the hub, or a folder of JSON lines")
+    parser.add_argument("folder", type=Path, help="the folder to write to")
+    parser.add_argument("--data", default="openai/gsm8k", help="a data set on the hub, or a folder of JSON lines")
     options = parser.parse_args()
     for split in ("train", "test"):
         file = Path(options.data) / f"{split}.jsonl"

@@ -1,10 +1,10 @@
-"""Sums of a policy that learns, scored step by step by verl's own reward worker with memr's reward manager.
+"""Sums as a learning policy might write them, scored step by step by verl's reward worker with memr's reward manager.
 
 memr serve &
 bash examples/verl_grpo.sh --tiny
 
-Nothing is trained: what a policy might sample is made up here, right more often from step to step. It says nothing of
-memr's worth. The arguments are settings of verl.
+Nothing is trained: the completions are generated here and are right more often from step to step. This example does not
+show whether memr helps. Arguments are passed on to verl as settings.
 """
 
 from __future__ import annotations
@@ -34,8 +34,8 @@ SHOWN = ("outcome", "score", "exploit", "explore", "support_success", "support_f
 
 
 def save_tokenizer(folder: str) -> PreTrainedTokenizerFast:
-    """A tokenizer of single characters, where verl looks for the policy's."""
-    characters = Tokenizer(models.WordLevel({letter: place for place, letter in enumerate(LETTERS)}, unk_token=" "))
+    """Save a tokenizer of single characters where verl expects the policy's."""
+    characters = Tokenizer(models.WordLevel({letter: i for i, letter in enumerate(LETTERS)}, unk_token=" "))
     characters.pre_tokenizer = pre_tokenizers.Split(Regex("."), "isolated")
     characters.decoder = decoders.Fuse()
     tokenizer = PreTrainedTokenizerFast(tokenizer_object=characters, pad_token="<pad>", eos_token="<eos>")
@@ -44,22 +44,22 @@ def save_tokenizer(folder: str) -> PreTrainedTokenizerFast:
 
 
 def sample(one: int, other: int, skill: float) -> str:
-    """What a policy of this skill might say of a sum."""
-    said = one + other if random.random() < skill else random.randrange(19)
-    return f"{one} + {other} = {said} #### {said}"
+    """A completion that is right with probability `skill`."""
+    result = one + other if random.random() < skill else random.randrange(19)
+    return f"{one} + {other} = {result} #### {result}"
 
 
 def batch(step: int, tokenizer: Any) -> DataProto:
-    """A step's samples as verl's agent loop hands them to a reward worker: GROUP of each prompt."""
+    """A step's samples as verl's agent loop passes them to a reward worker: GROUP samples per prompt."""
     sums = [(random.randrange(10), random.randrange(10)) for _ in range(PROMPTS)]
-    rows = [(prompt, place) for prompt in range(PROMPTS) for place in range(GROUP)]
+    rows = [(prompt, index) for prompt in range(PROMPTS) for index in range(GROUP)]
     tokens = [tokenizer(sample(*sums[prompt], skill=step / STEPS))["input_ids"] for prompt, _ in rows]
     width = max(map(len, tokens))
     responses = torch.tensor([row + [0] * (width - len(row)) for row in tokens])
     prompts = torch.ones(len(rows), 1, dtype=torch.long)
     columns: dict[str, list[Any]] = {
         "uid": [f"step {step} prompt {prompt}" for prompt, _ in rows],
-        "session_id": [place for _, place in rows],
+        "session_id": [index for _, index in rows],
         "global_steps": [step] * len(rows),
         "raw_prompt": [[{"role": "user", "content": "{} + {} =".format(*sums[prompt])}] for prompt, _ in rows],
         "data_source": ["openai/gsm8k"] * len(rows),

@@ -1,1 +1,1 @@
-"""`make bench`: how fast memr is beside what one would use otherwise, and what it takes to be large."""
+"""`make bench`: memr's speed compared with alternatives, and its behaviour with large memories."""

@@ -1,15 +1,15 @@
-"""How fast is memr, how small, how large? Every figure beside what it is compared with, measured in turn.
+"""How fast and how small is memr, and how large can its memories be? Compared variants are measured alternately.
 
-    make bench            # half an hour on an idle machine of two cores; QUICK=1: minutes, with smaller memories
+    make bench            # half an hour on an idle machine with two cores; QUICK=1: minutes, with smaller memories
     python -m benchmarks.bench --only large
-    python -m benchmarks.bench --store redis    # the same over a Redis that writes every commit to its disk
+    python -m benchmarks.bench --store redis    # over a Redis that writes every commit to its disk
 
-encoder: its ways beside sentence-transformers' default. texts: the whole service over HTTP beside the implementations
-that one would write or assemble. embeddings: sent by the caller, so that all the rest shows. large: memories of up to a
-million prompts, their waits, restarts and bytes.
+encoder: memr's encoders compared with sentence-transformers' default. texts: the whole service over HTTP compared with
+straightforward implementations. embeddings: sent by the caller, so that only the rest of the service is measured.
+large: latency, restarts and bytes of memories with up to a million prompts.
 
-It prints one table, draws `reports/bench.png` and writes `reports/bench.json`; over Redis `bench-redis`. The processor
-time of a service is then its own and that of its Redis.
+Prints one table, draws `reports/bench.png` and writes `reports/bench.json` (over Redis: `bench-redis`). Over Redis, a
+service's processor time includes that of Redis.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "tests"))
 
 from benchmarks.bench import chart
 from benchmarks.bench.figures import HEAD, Figure
-from benchmarks.bench.place import STORES
+from benchmarks.bench.store import STORES
 from benchmarks.report import FOLDER, Report, quick
 
 PARTS = ("encoder", "texts", "embeddings", "large")
@@ -34,7 +34,7 @@ PARTS = ("encoder", "texts", "embeddings", "large")
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--only", choices=PARTS, action="append", help="measure this part (may be repeated)")
-    parser.add_argument("--store", choices=STORES, default=STORES[0], help="where the services keep their runs")
+    parser.add_argument("--store", choices=STORES, default=STORES[0], help="store of the services")
     asked = parser.parse_args()
     report, found = Report("bench" if asked.store == STORES[0] else f"bench-{asked.store}"), []
     print(HEAD)
@@ -49,7 +49,7 @@ def main() -> None:
 
 
 def measured(part: str, store: str) -> Iterator[Figure]:
-    """The figures of a part, each imported when it is its turn: torch takes memory that others are measured beside."""
+    """The figures of a part. Parts are imported late, because torch takes memory that other parts measure."""
     if part == "encoder":
         from benchmarks.bench import encoding
 

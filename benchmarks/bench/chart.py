@@ -1,4 +1,4 @@
-"""The figures as a picture: what is compared, against its floor; and what a request waits in a large memory."""
+"""The figures as a picture: ratios with their floors, and the latency in large memories."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ HOLDS, MISSED, PLAIN = "#2a7f62", "#b23a48", "#7a8794"
 
 
 def draw(found: Sequence[Figure], path: Path) -> None:
-    """Write the picture of what was measured."""
+    """Write the picture."""
     ratios = [one for one in found if one.row.unit == "x"]
     figure, (left, right) = plt.subplots(1, 2, figsize=(13, 1.5 + 0.32 * len(ratios)), width_ratios=[2, 1])
     bars(left, ratios)
@@ -30,14 +30,14 @@ def draw(found: Sequence[Figure], path: Path) -> None:
 
 
 def bars(axes: Axes, ratios: Sequence[Figure]) -> None:
-    """A bar for each ratio, on a logarithmic scale, with its spread; a line where its floor is."""
-    for place, one in enumerate(ratios):
+    """Draw a bar for each ratio, on a logarithmic scale, with its spread and a line at its floor."""
+    for at, one in enumerate(ratios):
         color = {None: PLAIN, True: HOLDS, False: MISSED}[one.row.holds]
         value = one.row.value
-        axes.barh(place, value, color=color, xerr=[[value - one.low], [one.high - value]], capsize=2)
+        axes.barh(at, value, color=color, xerr=[[value - one.low], [one.high - value]], capsize=2)
         if one.row.floor is not None:
-            axes.plot([one.row.floor] * 2, [place - 0.45, place + 0.45], color="black", linewidth=2)
-        axes.annotate(f" {value:.3g}", (max(value, one.high), place), va="center", fontsize=8)
+            axes.plot([one.row.floor] * 2, [at - 0.45, at + 0.45], color="black", linewidth=2)
+        axes.annotate(f" {value:.3g}", (max(value, one.high), at), va="center", fontsize=8)
     axes.set_xscale("log")
     axes.set_yticks(range(len(ratios)), [one.row.name for one in ratios], fontsize=8)
     axes.invert_yaxis()
@@ -46,7 +46,7 @@ def bars(axes: Axes, ratios: Sequence[Figure]) -> None:
 
 
 def waits(axes: Axes, found: Sequence[Figure]) -> None:
-    """Median wait over the number of prompts stored."""
+    """Draw the median latency over the number of stored prompts."""
     for suffix, label in WAITS.items():
         named = {one.row.name: one for one in found}
         sizes = {size: named.get(f"latency_{short}{suffix}_ms") for short, size in SIZES.items()}

@@ -1,6 +1,6 @@
-"""Embeddings sent by the caller: how many completions a core of the server takes a second, over HTTP.
+"""Embeddings sent by the caller: completions per second that a core of the server scores, over HTTP.
 
-Both memories are full, 100 completions under each of 200 prompts on either side; see `benchmarks/throughput.py`.
+Both memories are full, with 100 completions under each of 200 prompts; see `benchmarks/throughput.py`.
 """
 
 from __future__ import annotations
@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from benchmarks.bench.figures import Figure, figure
-from benchmarks.bench.place import place
+from benchmarks.bench.store import empty_store
 from benchmarks.throughput import FLOORS, GOALS, throughput
 
 NAMES = {1: "embeddings_k1", 20: "embeddings_k20_l100"}
@@ -17,7 +17,7 @@ NAMES = {1: "embeddings_k1", 20: "embeddings_k20_l100"}
 def figures(*, quick: bool, store: str) -> Iterator[Figure]:
     """All of these figures."""
     for k, floor in FLOORS.items():
-        with place(store) as kept:
+        with empty_store(store) as kept:
             found = throughput(k, kept.url, seconds=1.0 if quick else 3.0, rounds=3, beside=kept.processor_s)
         for n, measured in found.items():
             per_core = [one["per_core_s"] for one in measured]

@@ -1,4 +1,4 @@
-"""The encoder's ways beside sentence-transformers' default: `benchmarks/encoder.py`'s rows."""
+"""memr's encoders compared with sentence-transformers' default: the rows of `benchmarks/encoder.py`."""
 
 from __future__ import annotations
 

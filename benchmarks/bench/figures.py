@@ -1,4 +1,4 @@
-"""Figures: a row of the report each, with its spread and what it says."""
+"""`Figure`: a row of the report with its spread and its description."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from benchmarks.report import Row
 
 @dataclass(frozen=True)
 class Figure:
-    """The median of what was measured several times, and the least and most of it."""
+    """The median of repeated measurements, with their minimum and maximum."""
 
     row: Row
     low: float
@@ -41,7 +41,7 @@ def figure(
     goal: float | None = None,
     at_most: bool = False,
 ) -> Figure:
-    """A figure of what was measured."""
+    """A figure from repeated measurements."""
     row = Row(name, float(np.median(measured)), unit, floor, goal, at_most)
     return Figure(row, min(measured), max(measured), says)
 

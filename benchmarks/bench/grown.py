@@ -1,7 +1,7 @@
-"""A store with a run that has grown large: N prompts with one completion each, in one memory, with their graphs.
+"""A store with a large run: N prompts with one completion each, in one memory, with their graphs.
 
-What N requests would have left is put into the store as the snapshot where a bounded journal begins. To score and index
-a million requests one after another would take an hour; that would change the one graph for another as good.
+The state is put into the store as the snapshot at which a bounded journal begins. Scoring and indexing a million
+requests would take an hour, and would only build other graphs of the same quality.
 """
 
 from __future__ import annotations
@@ -20,12 +20,12 @@ from memr_service.store.base import Snapshot
 
 RUN, D = "grown", 384
 CLUSTER, SPREAD = 100, 0.7
-"""Prompts about the same topic, and how far they lie from it: cosine 0.67 between them, as between GSM8K's nearest."""
+"""Prompts per topic, and their distance from it: their cosine is 0.67, as between nearest questions of GSM8K."""
 AT_ONCE = 8192
 
 
 class Questions:
-    """Unit vectors in clusters, without end; `seed` tells the samples of one set of topics apart."""
+    """An endless sequence of unit vectors in clusters. `seed` selects the sample; the topics are the same."""
 
     def __init__(self, topics: int, seed: int) -> None:
         self._topics = np.random.default_rng(0).standard_normal((topics, D), np.float32)
@@ -37,7 +37,7 @@ class Questions:
         return unit(topics + np.float32(SPREAD) * self._rng.standard_normal((n, D), np.float32))
 
     def answers(self, prompts: np.ndarray) -> np.ndarray:
-        """A completion for each of `prompts` (n, 384)."""
+        """A completion for each of the prompts (n, 384)."""
         return unit(prompts + 0.8 * unit(self._rng.standard_normal(prompts.shape, np.float32)))
 
 
@@ -52,27 +52,24 @@ def name(number: int) -> str:
 
 
 def questions(n: int, seed: int) -> Questions:
-    """Questions about what a store of n prompts is about."""
+    """New questions about the topics of a store with n prompts."""
     return Questions(max(n // CLUSTER, 10), seed)
 
 
 def store(url: str, n: int, keys: list[bytes]) -> None:
-    """Put a run of n prompts that are known by `keys` into a store."""
+    """Put a run with n prompts, identified by `keys`, into a store."""
     config = resolve(RunConfig(preset="memory-r+", max_prompts=n, explore_warmup_steps=0), "memory-r+", "hashed")
     state = State(config)
     state.memories = state.memories_for(D)
     fill(state.memories["success"], questions(n, seed=1), keys)
     state.serial, state.stepless = n, n
     where = open_store(url)
-    graphs = [built(state.memories["success"].prompts.stretch(start, stop)) for start, stop in grown(n)]
+    graphs = [built(state.memories["success"].prompts.vector_range(start, stop)) for start, stop in grown(n)]
     state.memories["success"].prompts.graphs = graphs
     base = Snapshot(0, 1, state.freeze())
-    run = where.restore(RUN, config.model_dump_json(), LAW, None, "2026-01-01T00:00:00.000+00:00", [], base)
+    run = where.runs.restore(RUN, config.model_dump_json(), LAW, None, "2026-01-01T00:00:00.000+00:00", [], base)
     for graph in graphs:
-        file = where.index_file(run.uid, f"success-{graph.start}-{graph.stop}.hnsw")
-        assert file is not None
-        graph.save(file)
-        where.keep_index(run.uid, file)
+        where.index_files.save(run.uid, f"success-{graph.start}-{graph.stop}.hnsw", graph.save)
     where.close()
 
 
@@ -88,19 +85,19 @@ def fill(memory: Memory, source: Questions, keys: list[bytes]) -> None:
 
 @dataclass
 class Range:
-    """A graph of which only the range counts."""
+    """A graph that has only a range."""
 
     start: int
     stop: int
 
     @property
     def live(self) -> int:
-        """How many it holds."""
+        """Number of its vectors."""
         return self.stop - self.start
 
 
 def grown(n: int) -> list[tuple[int, int]]:
-    """The ranges of the graphs that n prompts have once they came 64 at a time and every graph was built at once."""
+    """The ranges of the graphs of n prompts, if 64 prompts come at a time and each graph is built immediately."""
     index = PromptIndex(D, n)
     for index.tail in range(0, n + 1, 64):
         if wanted := index.next_graph():
@@ -110,7 +107,7 @@ def grown(n: int) -> list[tuple[int, int]]:
 
 
 def built(stretch: VectorRange) -> Graph:
-    """A graph as the service builds it, but by all cores; so it is another, and as good."""
+    """A graph built like the service's, but by all cores, so it is another graph of the same quality."""
     hnsw = hnswlib.Index(space="ip", dim=D)
     hnsw.init_index(max_elements=len(stretch.numbers), M=16, ef_construction=100)
     hnsw.add_items(stretch.vectors, stretch.numbers)

@@ -1,4 +1,4 @@
-"""Large memories: what a request waits as the number of prompts grows, how soon a server is back, what it keeps."""
+"""Large memories: a request's latency as the number of prompts grows, the time of a restart, and bytes."""
 
 from __future__ import annotations
 
@@ -14,36 +14,36 @@ from memr_service.engine.inputs import identity
 from benchmarks.bench import grown
 from benchmarks.bench.figures import Figure, figure
 from benchmarks.bench.grown import RUN, D, Questions
-from benchmarks.bench.place import Place, place
 from benchmarks.bench.server import Server, server
+from benchmarks.bench.store import BenchStore, empty_store
 
 SMALL, LARGE, MILLION = 1_000, 100_000, 1_000_000
 N, GROUP = 64, 16
 RESTARTS = 3
 WARM, BLOCKS = 10, 5
-"""Requests that are not counted, and into how many blocks the others are cut, to see the spread of their medians."""
+"""Requests that are not counted, and the number of blocks of the others, which gives the spread of their medians."""
 FULL_PROMPTS, L = 2_000, 100
 WARM_REQUESTS = 200
-"""After which a server has what it needs besides what is stored."""
+"""Requests after which a server has loaded everything that it needs besides the stored data."""
 
 
 def figures(*, quick: bool, store: str) -> Iterator[Figure]:
-    """All of these figures; with `quick` a hundred thousand prompts are the most."""
+    """All figures of this part; with `quick`, for at most a hundred thousand prompts."""
     sizes = (SMALL, LARGE) if quick else (SMALL, LARGE, MILLION)
     with ExitStack() as opened:
-        places = [opened.enter_context(place(store)) for _ in sizes]
-        for n, kept in zip(sizes, places, strict=True):
+        stores = [opened.enter_context(empty_store(store)) for _ in sizes]
+        for n, kept in zip(sizes, stores, strict=True):
             made(kept, n)
-        yield restart(places[-1], sizes[-1])
-        servers = [opened.enter_context(server(kept)) for kept in places]
+        yield restart(stores[-1], sizes[-1])
+        servers = [opened.enter_context(server(kept)) for kept in stores]
         yield from latencies(dict(zip(sizes, servers, strict=True)), rounds=100 if quick else 300)
     for storage in ("float32", "float16"):
-        with place(store) as kept:
+        with empty_store(store) as kept:
             yield per_completion(kept, storage, prompts=FULL_PROMPTS // 2 if quick else FULL_PROMPTS)
 
 
-def made(kept: Place, n: int) -> None:
-    """Put n prompts into a store, by a process of its own: it needs twice the memory that the server needs."""
+def made(kept: BenchStore, n: int) -> None:
+    """Put n prompts into a store, in a separate process, which needs twice the server's memory."""
     process = get_context("spawn").Process(target=_make, args=(kept.url, n))
     process.start()
     process.join()
@@ -54,8 +54,8 @@ def _make(url: str, n: int) -> None:
     grown.store(url, n, [identity(grown.name(number), None) for number in range(n)])
 
 
-def restart(kept: Place, n: int) -> Figure:
-    """Seconds from the start of the process to the first reward, what is on disk being in the system's cache."""
+def restart(kept: BenchStore, n: int) -> Figure:
+    """Seconds from the start of the process to the first reward, with the data in the system's cache."""
     took = []
     source = grown.questions(n, seed=2)
     for number in range(RESTARTS):
@@ -70,11 +70,11 @@ def restart(kept: Place, n: int) -> Figure:
 
 
 def latencies(servers: dict[int, Server], rounds: int) -> Iterator[Figure]:
-    """What a request of 64 completions waits, asked of every server in turn; half of its prompts are unseen.
+    """Latency of a request of 64 completions, measured alternately at each server. Half of its prompts are new.
 
-    Of the unseen prompts every other one is answered rightly, so that the oldest stored prompt leaves for it; the
-    others are answered wrongly, so that the nearest stored prompt has to be found. Of 64 prompts all of the unseen ask
-    for that, for none has a sibling.
+    Every second new prompt has right completions, so that the oldest stored prompt is evicted; the others have wrong
+    ones, so that the nearest stored prompt must be found. With 64 prompts, every new prompt needs that search, because
+    it has no siblings.
     """
     for per_prompt, kind in ((GROUP, "4 prompts"), (1, "64 prompts")):
         took = waits(servers, per_prompt, rounds, kind)
@@ -91,7 +91,7 @@ def latencies(servers: dict[int, Server], rounds: int) -> Iterator[Figure]:
 
 
 def waits(servers: dict[int, Server], per_prompt: int, rounds: int, label: str) -> dict[int, list[float]]:
-    """Milliseconds of each request to each server; the first are not counted."""
+    """Milliseconds of each request to each server, without the first requests."""
     sources = {n: grown.questions(n, seed=3) for n in servers}
     rng = np.random.default_rng(5)
     took: dict[int, list[float]] = {n: [] for n in servers}
@@ -113,7 +113,7 @@ def waits(servers: dict[int, Server], per_prompt: int, rounds: int, label: str) 
 def request(
     source: Questions, prompts: Sequence[str], per_prompt: int, outcomes: Sequence[float] = ()
 ) -> dict[str, Any]:
-    """A reward request with embeddings; `outcomes` are those of each prompt's completions, by default all right."""
+    """A reward request with embeddings. `outcomes` has each prompt's outcome; by default all are right."""
     vectors = source.take(len(prompts)).repeat(per_prompt, axis=0)
     texts = [text for text in prompts for _ in range(per_prompt)]
     return {
@@ -124,8 +124,8 @@ def request(
     }
 
 
-def per_completion(kept: Place, storage: str, prompts: int) -> Figure:
-    """Resident memory per stored completion over the bytes of its vector, 100 completions under every prompt."""
+def per_completion(kept: BenchStore, storage: str, prompts: int) -> Figure:
+    """Resident memory per stored completion / bytes of its vector, with 100 completions under every prompt."""
     source, size = grown.questions(prompts, seed=4), D * np.dtype(storage).itemsize
     with server(kept) as one:
         with one.client("empty") as client:
@@ -147,7 +147,7 @@ def per_completion(kept: Place, storage: str, prompts: int) -> Figure:
 
 
 def settled(one: Server) -> float:
-    """Resident bytes of a server with nothing to do: the least of some seconds, for a snapshot may be on its way."""
+    """Resident bytes of an idle server: the minimum over some seconds, because a snapshot may be in progress."""
     seen = []
     for _ in range(10):
         time.sleep(0.5)

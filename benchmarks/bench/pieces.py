@@ -1,5 +1,5 @@
-"""Memory-R+ from pieces that one has at hand: sentence-transformers, a request's texts at once, and for each memory two
-Chroma collections in this process, one of prompts and one of completions. A request is read, then stored."""
+"""Memory-R+ from common libraries: sentence-transformers, which encodes a request's texts at once, and for each memory
+two in-process Chroma collections, one for prompts and one for completions. A request is read, then stored."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ class Collections:
         )
 
     def near(self, prompt: np.ndarray, k: int) -> dict[str, Any]:
-        """Which completions lie under the k prompts nearest to one, as a condition."""
+        """A Chroma condition for the completions under the k nearest prompts."""
         found = self._prompts.query(query_embeddings=[prompt], n_results=k)["ids"][0]
         return {"prompt": {"$in": found or ["none"]}}
 
@@ -35,7 +35,7 @@ class Collections:
         return np.mean(stored, axis=0) if len(stored) else None
 
     def distances(self, near: dict[str, Any], answers: np.ndarray) -> list[float | None]:
-        """How far the most similar of some completions is from each answer (n, d)."""
+        """Distance of each new completion (n, d) to the most similar of the selected ones."""
         found = self._completions.query(query_embeddings=answers, n_results=1, where=near)["distances"]
         return [one[0] if one else None for one in found]
 

@@ -1,4 +1,4 @@
-"""A `memr serve` in a process of its own, as a user starts it, and what it costs."""
+"""A `memr serve` process, started as a user does, and its use of processor and memory."""
 
 from __future__ import annotations
 
@@ -14,31 +14,31 @@ import httpx
 from memr_client import RewardClient
 from support.serving import free_port
 
-from benchmarks.bench.place import Place
+from benchmarks.bench.store import BenchStore
 
 CORE = (os.cpu_count() or 1) - 1
-"""The core that a server is kept on where its processor time is compared."""
+"""The core that a server is pinned to if its processor time is compared."""
 STOP_S = 300
 
 
 @dataclass(frozen=True)
 class Server:
-    """A server that answers."""
+    """A running server."""
 
     url: str
     pid: int
-    place: Place
+    store: BenchStore
 
     def client(self, run: str) -> RewardClient:
-        """A client for one of its runs."""
+        """A client for one of the server's runs."""
         return RewardClient(self.url, run=run, timeout=600)
 
     def processor_s(self) -> float:
-        """Processor time of all its threads so far, in steps of 10 ms, and of its store beside it."""
-        return self._metric("process_cpu_seconds_total") + self.place.processor_s()
+        """Processor time of all threads so far, in steps of 10 ms, including that of a separate store."""
+        return self._metric("process_cpu_seconds_total") + self.store.processor_s()
 
     def resident(self) -> float:
-        """Bytes of memory it has in use."""
+        """Resident bytes."""
         return self._metric("process_resident_memory_bytes")
 
     def _metric(self, name: str) -> float:
@@ -48,11 +48,11 @@ class Server:
 
 
 @contextmanager
-def server(place: Place, encoder: str = "hashed", *, pinned: bool = False) -> Iterator[Server]:
-    """Serve a store until the block ends, on one core if `pinned`."""
+def server(store: BenchStore, encoder: str = "hashed", *, pinned: bool = False) -> Iterator[Server]:
+    """Serve a store for the duration of the context, on one core if `pinned`."""
     port = free_port()
     command = [sys.executable, "-m", "memr_service", "serve", "--port", str(port), "--encoder", encoder]
-    command += ["--store", place.url]
+    command += ["--store", store.url]
     before = os.sched_getaffinity(0)
     if pinned:
         os.sched_setaffinity(0, {CORE})  # a child inherits it, before its libraries count cores
@@ -65,7 +65,7 @@ def server(place: Place, encoder: str = "hashed", *, pinned: bool = False) -> It
             url = f"http://127.0.0.1:{port}"
             with RewardClient(url) as client:
                 client.wait(120)
-            yield Server(url, process.pid, place)
+            yield Server(url, process.pid, store)
         finally:
             process.terminate()
             process.wait(STOP_S)

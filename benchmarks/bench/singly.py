@@ -1,7 +1,7 @@
-"""Memory-R+ as one writes it down first: one completion after another, each text encoded alone wherever it is needed.
+"""Memory-R+ written straightforwardly: one completion after another, with each text encoded alone wherever it is used.
 
-That is what the paper's released code does: six texts are encoded for a completion, its prompt and itself once each to
-store, to exploit and to explore. This is an implementation of its own, as plain as the equations.
+The paper's released code does the same: it encodes six texts per completion, the prompt and the completion once each
+for storing, exploit and explore. This is a separate implementation that follows the equations.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ class Store:
         self.values: list[list[np.ndarray]] = []
 
     def insert(self, prompt: np.ndarray, completion: np.ndarray) -> None:
-        """Append under the same prompt, or under a new one."""
+        """Append a completion under its prompt."""
         for key, values in zip(self.keys, self.values, strict=True):
             if np.array_equal(key, prompt):
                 values.append(completion)
@@ -35,7 +35,7 @@ class Store:
         if not self.keys:
             return None
         near = np.argsort(-(np.stack(self.keys) @ prompt))[:k]
-        return np.stack([value for place in near.tolist() for value in self.values[place]])
+        return np.stack([value for number in near.tolist() for value in self.values[number]])
 
 
 class Singly:
@@ -57,7 +57,7 @@ class Singly:
         )
 
     def exploit(self, prompt: str, completion: str) -> float | None:
-        """Minus the distance to the mean of what worked."""
+        """Minus the distance to the mean of the successes."""
         query, answer = self._encode(prompt), self._encode(completion)
         near = self._success.read(query, self._k)
         return None if near is None else -float(np.linalg.norm(answer - near.mean(axis=0)))

@@ -1,6 +1,6 @@
-"""Rewards for texts: the service over HTTP beside the implementations one would write or assemble, and bare encoding.
+"""Rewards for texts: the service over HTTP compared with straightforward implementations, and with encoding alone.
 
-What is compared is processor time: of the server's process, and of this one. Everybody gets the same requests in turn.
+Processor time is compared: of the server's process, and of this process. All variants get the same requests, in turn.
 """
 
 from __future__ import annotations
@@ -19,19 +19,19 @@ from support.minilm import model
 
 from benchmarks.bench.figures import Figure, figure
 from benchmarks.bench.pieces import Pieces
-from benchmarks.bench.place import place
 from benchmarks.bench.server import Server, server
 from benchmarks.bench.singly import Singly
+from benchmarks.bench.store import empty_store
 from benchmarks.bench.trace import Request, requests
 
 MODEL = "all-MiniLM-L6-v2"
 FLOORS = {(1, 16): {"floor": 20.0, "goal": 40.0}}
 LONG = 40
-"""Solutions that make a completion of about 4,000 word pieces."""
+"""Number of solutions that make a completion of about 4,000 word pieces."""
 
 
 def figures(*, quick: bool, store: str) -> Iterator[Figure]:
-    """All of these figures, each of a server that knows none of the texts: it would not encode them again."""
+    """All figures of this part, each with a new server, because a server does not encode a known text again."""
     for k, group in [(1, 16)] if quick else SETTINGS:
         with service(store) as one:
             yield from against_others(one, k, group, rounds=1 if quick else 3)
@@ -44,13 +44,13 @@ def figures(*, quick: bool, store: str) -> Iterator[Figure]:
 
 
 SETTINGS = [(1, 4), (1, 16), (20, 4), (20, 16)]
-"""Prompts read, and completions of a group."""
+"""K and the number of completions per group."""
 
 
 @contextmanager
 def service(store: str) -> Iterator[Server]:
-    """A server on one core whose encoder has been used, over a store of this kind."""
-    with place(store) as kept, server(kept, MODEL, pinned=True) as one:
+    """A server on one core, over a store of this kind, with a warmed-up encoder."""
+    with empty_store(store) as kept, server(kept, MODEL, pinned=True) as one:
         with one.client("first") as client:
             for number in range(3):
                 texts = [f"Warm-up {number} of text {text}. " * 20 for text in range(64)]
@@ -59,7 +59,7 @@ def service(store: str) -> Iterator[Server]:
 
 
 def against_others(one: Server, k: int, group: int, rounds: int) -> Iterator[Figure]:
-    """How many times more the others cost than the service, in processor time for the same requests."""
+    """Processor time of the other implementations / that of the service, for the same requests."""
     ratios: dict[str, list[float]] = {"service": [], "pieces": []}
     with one.client(f"k{k}-g{group}") as client:
         client.create_run(preset="memory-r+", k=k, explore_warmup_steps=0)
@@ -89,7 +89,7 @@ def one_by_one(singly: Singly, request: Request) -> None:
 
 
 def overhead(one: Server, rounds: int, per_round: int) -> Figure:
-    """The service's processor time over that of encoding the same texts as precisely, and nothing else."""
+    """Processor time of the service / that of only encoding the same texts in the same precision."""
     encoder = Encoders([MODEL], "cpu").load(MODEL)
     ratios = []
     with one.client("overhead") as client:
@@ -119,7 +119,7 @@ def all_of(client: RewardClient, chosen: Iterable[Request]) -> None:
 
 
 def burst(one: Server, rounds: int) -> Figure:
-    """Completions per second in 64 requests of one at once, over those in one request of 64."""
+    """Completions per second in 64 concurrent requests of one / completions per second in one request of 64."""
     return figure(
         "burst_ratio",
         asyncio.run(_bursts(one, rounds)),
@@ -155,7 +155,7 @@ async def _bursts(one: Server, rounds: int) -> list[float]:
 
 
 def windows(one: Server, rounds: int) -> Figure:
-    """What a word piece costs in completions of 4,000 that are read whole, over one in ordinary completions."""
+    """Time per word piece in completions of 4,000 word pieces read whole / that in ordinary completions."""
     ratios = []
     texts = [text for request in requests(4, seed=4) for text in request.completions]
     prompts = next(requests(4)).prompts

@@ -1,4 +1,4 @@
-"""What is sent: GSM8K questions, each with a group of four models' solutions, in one order for everybody."""
+"""The requests: GSM8K questions, each with a group of four models' solutions, in the same order for all variants."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import numpy as np
 from support.real_data import solutions
 
 N = 64
-"""Completions of a request."""
+"""Completions per request."""
 
 
 @dataclass(frozen=True)
@@ -22,10 +22,10 @@ class Request:
 
 
 def requests(group: int, seed: int = 0) -> Iterator[Request]:
-    """Requests of 64 completions in groups of 4 or 16, no text of which comes twice.
+    """Requests of 64 completions in groups of 4 or 16, in which no text occurs twice.
 
-    A question has four solutions. For a group of 16 those of four questions go under the first: what a text is about
-    makes no difference to what it costs.
+    A question has four solutions. A group of 16 has the solutions of four questions under the first one, since a text's
+    meaning does not affect the time.
     """
     questions = solutions()
     order = np.random.default_rng(seed).permutation(len(questions)).tolist()

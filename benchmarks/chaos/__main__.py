@@ -1,14 +1,14 @@
-"""Is anything lost or doubled when everything breaks? Three replicas over Redis, eight writers, five kinds of trouble.
+"""Is any request lost or counted twice when servers and networks fail? Three replicas, eight writers, five scenes.
 
     make chaos                                  # a quarter of an hour; QUICK=1: two or three minutes
     REDIS_SERVER=/usr/bin/valkey-server make chaos
     python -m benchmarks.chaos --scenes redis,sentinel --seed 3
 
 Replicas are killed and stopped, Redis is killed, the network between them fails, a Sentinel appoints another primary,
-a cluster loses a node. Writers send single completions and groups, with embeddings, to whichever replica comes to mind,
-and again until they are answered; two of them are ranks that wait for each other at a barrier. Then the log is replayed
-one request after the other: every answer must come out to the last bit, every acknowledged request be there once, every
-replica be in the replay's state, and `memr verify` find nothing wrong. Prints one table, writes `reports/chaos.json`.
+a cluster loses a node. Writers send single completions and groups, with embeddings, to random replicas, and retry until
+they get a response; two of them are ranks that wait for each other at a barrier. Then the log is replayed, one request
+after another: every response must be reproduced bit for bit, every acknowledged request must be in the log once, every
+replica must be in the replay's state, and `memr verify` must pass. Prints one table and writes `reports/chaos.json`.
 """
 
 from __future__ import annotations
@@ -26,14 +26,14 @@ from benchmarks.chaos.scenes import SCENES, Scene
 from benchmarks.report import Report, Row, quick
 
 SECONDS, QUICK_SECONDS = 75.0, 8.0
-"""Of load in each scene."""
+"""Seconds of load in each scene."""
 NONE = ("lost", "doubled", "replay_mismatches", "replica_digest_mismatches", "verify_failures")
 
 
 def main() -> int:
-    """Play the scenes; the exit status is 1 where a promise is broken."""
+    """Run the scenes. The exit status is 1 if a check fails."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--scenes", default=",".join(SCENES), help="which, with commas (default: all)")
+    parser.add_argument("--scenes", default=",".join(SCENES), help="scenes to run, separated by commas (default: all)")
     parser.add_argument("--seed", type=int, default=0)
     options = parser.parse_args()
     report, total = Report("chaos"), Findings()
@@ -54,7 +54,7 @@ def main() -> int:
 
 
 def line(name: str, version: str, found: Findings, scene: Scene, seconds: float) -> str:
-    """What became of a scene."""
+    """A scene's findings as text."""
     made = ", ".join(f"{count} {what}" for what, count in scene.done.items())
     counts = ", ".join(f"{what} {count}" for what, count in asdict(found).items() if what in NONE)
     rewound = f"rewinds {found.rewinds_caused} caused, {found.rewinds_detected} detected"

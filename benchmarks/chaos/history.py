@@ -1,4 +1,4 @@
-"""Is the history that is left the one that was acknowledged? Held against a sequential replay of the log."""
+"""Compares the history after a scene with the acknowledged requests and with a sequential replay of the log."""
 
 from __future__ import annotations
 
@@ -11,34 +11,35 @@ from typing import Any
 import numpy as np
 from memr_client import RewardClient, RewardResponse
 from memr_client.errors import Unavailable
-from memr_service.state.record import Record, unseal
+from memr_service.state.codec import unseal
+from memr_service.state.record import Record
 from memr_service.store import open_store
-from memr_service.store.base import Store
+from memr_service.store.capabilities import Store
 from memr_service.store.lineage import lineage
 
 from benchmarks.chaos.writers import CONFIG, RUNS, Writer, batch
 
 Answers = dict[str, RewardResponse]
-"""What was acknowledged, by request id."""
+"""Request id -> acknowledged response."""
 
 
 @dataclass
 class Findings:
-    """What a scene came to. Everything but `acknowledged` should be 0, and as many rewinds detected as caused."""
+    """A scene's counts. All except `acknowledged` must be 0, and as many rewinds must be detected as were caused."""
 
     acknowledged: int = 0
     lost: int = 0
-    """Acknowledged, and not in the log."""
+    """Acknowledged requests that are not in the log."""
     doubled: int = 0
-    """In the log more than once."""
+    """Requests that are in the log more than once."""
     replay_mismatches: int = 0
-    """Answers that the replay of the log does not give."""
+    """Responses that the replay of the log does not reproduce."""
     replica_digest_mismatches: int = 0
-    """Replicas whose state of a run is not the replay's."""
+    """Replicas whose state of a run differs from the replay's."""
     rewinds_caused: int = 0
-    """States in a replica's memory whose last records the store had lost."""
+    """States in a replica's memory with records that the store had lost."""
     rewinds_detected: int = 0
-    """What the replicas counted of them."""
+    """Such states that replicas detected."""
     verify_failures: int = 0
     """Runs whose `memr verify` did not exit with 0."""
 
@@ -47,7 +48,7 @@ class Findings:
 
 
 def check(url: str, writers: Sequence[Writer], replicas: Sequence[str]) -> Findings:
-    """Compare what was acknowledged with what the store holds, and with what each replica (an address) makes of it."""
+    """Compare the acknowledged requests with the store and with each replica, which is given by its address."""
     found = Findings(acknowledged=sum(len(writer.acknowledged) for writer in writers))
     store = reached(url)
     try:
@@ -61,7 +62,7 @@ def check(url: str, writers: Sequence[Writer], replicas: Sequence[str]) -> Findi
 
 
 def reached(url: str) -> Store:
-    """The store at an address, which may take its time to recover."""
+    """Open the store at an address, and wait until it has recovered."""
     ends = time.monotonic() + 60
     while True:
         try:
@@ -73,9 +74,11 @@ def reached(url: str) -> Store:
 
 
 def _records(store: Store, run_id: str) -> list[Record]:
-    run = store.find(run_id)
+    run = store.runs.find(run_id)
     assert run is not None
-    return [unseal(stored.payload) for stored in store.records(run.uid, lineage(store.branches(run.uid)))]
+    return [
+        unseal(stored.payload) for stored in store.journal.records(run.uid, lineage(store.journal.branches(run.uid)))
+    ]
 
 
 def _check_run(run_id: str, records: Sequence[Record], answers: Answers, replicas: Sequence[str]) -> Findings:
@@ -96,7 +99,7 @@ def _check_run(run_id: str, records: Sequence[Record], answers: Answers, replica
 
 
 def _whole(record: Record) -> dict[str, Any]:
-    """The one request that a record's seats make up, as its writers made them."""
+    """The single request that equals the requests in a record's seats."""
     parts = [batch(*map(int, str(seat.request_id).split("-"))) for seat in record.seats]
     columns = {name: [one for part in parts for one in part[name]] for name in ("prompts", "completions", "outcomes")}
     sent = {side: np.concatenate([part["embeddings"][side] for part in parts]) for side in ("prompts", "completions")}
@@ -104,7 +107,7 @@ def _whole(record: Record) -> dict[str, Any]:
 
 
 def _same(answer: RewardResponse, expected: RewardResponse, items: np.ndarray | None) -> bool:
-    """Whether an answer is what the replay gives: to the last bit, for its items where it was part of a round."""
+    """Whether a response equals the replay's bit for bit; under a barrier, for the items of its request."""
     if items is None:
         items = np.arange(len(expected.rewards))
     same = (answer.position, answer.chain) == (expected.position, expected.chain)

@@ -1,4 +1,4 @@
-"""A network between services and Redis that fails: connections are cut, answers get lost, everything is late."""
+"""A faulty network between services and Redis: connections break, responses get lost, everything is late."""
 
 from __future__ import annotations
 
@@ -10,25 +10,25 @@ from contextlib import suppress
 from typing import Literal
 
 Fault = Literal["cut", "lost", "late"]
-"""cut: the connection ends before the request has arrived. lost: the request has arrived, and the answer never does.
-late: what comes, comes later."""
+"""cut: the connection breaks before the request arrives. lost: the request arrives, but its response does not. late:
+everything arrives with a delay."""
 
 SHARES: dict[Fault, float] = {"cut": 0.004, "lost": 0.002, "late": 0.02}
-"""Of the pieces that pass."""
+"""Share of the passing chunks that meet a fault."""
 LATE_S = 0.3
 PIECE = 1 << 16
 
 
 class Proxy:
-    """Passes connections on to a port of this machine, in a thread of its own; `met` counts what went wrong.
+    """Forwards connections to a port of this machine, in its own thread. `met` counts the faults.
 
-    A lost answer leaves its connection open, as a network does: whoever waits for it must know how long.
+    A lost response leaves its connection open, as in a real network, so the waiting side needs a time-out.
     """
 
     def __init__(self, port: int, seed: int) -> None:
         self.met: Counter[Fault] = Counter()
         self.failing = False
-        """Whether anything goes wrong just now."""
+        """Whether faults happen now."""
         self._target = port
         self._random = random.Random(seed)
         self._connections: set[asyncio.Task[None]] = set()
@@ -40,7 +40,7 @@ class Proxy:
         ready.wait()
 
     def close(self) -> None:
-        """Cut everything and end."""
+        """Break all connections and stop."""
         self._loop.call_soon_threadsafe(self._closing.set)
         self._thread.join()
         self._loop.close()
@@ -79,7 +79,7 @@ class Proxy:
                 one.transport.abort()
 
     async def _carry(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, fault: Fault) -> None:
-        """One direction of a connection, until it ends or meets its fault."""
+        """Forward one direction of a connection until it ends or meets its fault."""
         lost = False
         with suppress(OSError):
             while piece := await reader.read(PIECE):

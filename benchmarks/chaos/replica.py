@@ -1,4 +1,4 @@
-"""A service of its own process, to be killed, stopped and started again."""
+"""A service process that can be killed, stopped and restarted."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ from support.serving import free_port
 
 
 class Replica(FailingStore):
-    """`memr serve` over a store, on a free port; it is being started when this returns.
+    """`memr serve` over a store, on a free port. The constructor does not wait until it is ready.
 
     Args:
-        log: where its log goes; None: nowhere.
+        log: file for its log; None discards it.
         environment: settings, as environment variables.
     """
 
@@ -30,17 +30,17 @@ class Replica(FailingStore):
         self.start()
 
     def start(self) -> None:
-        """Start it, on the same port as before."""
+        """Start the process on the same port as before."""
         with self._log.open("ab") as log:
             self.process = subprocess.Popen(self._command, env=self._environment, stderr=log, stdout=log)
 
     def wait(self, api_key: str | None = None) -> None:
-        """Return when it answers."""
+        """Wait until the service is ready."""
         with RewardClient(self.url, api_key=api_key) as client:
             client.wait(60)
 
     def close(self) -> None:
-        """End it as an operator does."""
+        """Stop the service with SIGTERM."""
         self.thaw()
         self.process.terminate()
         self.process.wait(60)

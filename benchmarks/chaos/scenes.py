@@ -1,4 +1,4 @@
-"""What breaks: five scenes, each with replicas of its own, a store of its own and eight writers."""
+"""Five scenes of failures, each with its own replicas, its own store and eight writers."""
 
 from __future__ import annotations
 
@@ -23,36 +23,36 @@ from benchmarks.chaos.writers import RUNS, Load
 
 REPLICAS = 3
 SETTINGS = {"MEMR_SNAPSHOT_BYTES": str(1 << 18)}
-"""Snapshots often, so that faults meet them too."""
+"""Frequent snapshots, so that some faults happen during one."""
 
 
 @dataclass
 class Scene:
-    """Writers at work, and what may be done to what they work with."""
+    """A running scene: the writers, the replicas and the store."""
 
     url: str
-    """Of the store."""
+    """Address of the store."""
     replicas: Sequence[Replica]
     load: Load
     random: random.Random
     seconds: float
-    """Of load, from now on."""
+    """Seconds of load from now on."""
     done: Counter[str] = field(default_factory=Counter)
-    """What was done, and how often."""
+    """Kind of fault -> how often it was caused."""
     rewinds_caused: int = 0
 
     def __post_init__(self) -> None:
         self.ends = time.monotonic() + self.seconds
 
     def pause(self, mean_s: float) -> bool:
-        """Let some time pass; whether there is time left for another fault, as there is at first."""
+        """Wait. Returns whether there is time for another fault; the first call always returns True."""
         until(min(self.ends, time.monotonic() + self.random.uniform(0.5, 1.5) * min(mean_s, self.seconds / 3)))
         return time.monotonic() < self.ends
 
 
 @contextmanager
 def staged(url: str, seed: int, seconds: float) -> Iterator[Scene]:
-    """Replicas over a store, with writers at work for so many seconds."""
+    """Start replicas over a store, and writers for this many seconds."""
     replicas = [Replica(url, **SETTINGS) for _ in range(REPLICAS)]
     try:
         for one in replicas:
@@ -72,7 +72,7 @@ def staged(url: str, seed: int, seconds: float) -> Iterator[Scene]:
 
 
 def settle(scene: Scene) -> Findings:
-    """Let the writers finish, and look at what is left."""
+    """Let the writers finish, then compare the histories."""
     scene.load.finish()
     urls = [one.url for one in scene.replicas]
     found = check(scene.url, scene.load.writers, urls)
@@ -88,7 +88,7 @@ def settle(scene: Scene) -> Findings:
 
 
 def replicas_die(seed: int, seconds: float) -> tuple[Findings, Scene, str]:
-    """Replicas are killed, or stopped for longer than a barrier is kept."""
+    """Replicas are killed, or stopped for longer than a barrier's lease."""
     with RedisServer(*ALWAYS) as server, staged(server.url, seed, seconds) as scene:
         while scene.pause(1.5):
             replica = scene.random.choice(scene.replicas)
@@ -106,7 +106,7 @@ def replicas_die(seed: int, seconds: float) -> tuple[Findings, Scene, str]:
 
 
 def redis_dies(seed: int, seconds: float) -> tuple[Findings, Scene, str]:
-    """The Redis, which writes everything to disk at once, is killed."""
+    """Redis, which writes every commit to disk, is killed."""
     with RedisServer(*ALWAYS) as server, staged(server.url, seed, seconds) as scene:
         while scene.pause(2):
             server.kill()
@@ -117,7 +117,7 @@ def redis_dies(seed: int, seconds: float) -> tuple[Findings, Scene, str]:
 
 
 def network_fails(seed: int, seconds: float) -> tuple[Findings, Scene, str]:
-    """Between replicas and Redis connections are cut, answers lost, and everything is late now and then."""
+    """Between replicas and Redis, connections break, responses get lost, and everything is late from time to time."""
     with RedisServer(*ALWAYS) as server:
         proxy = Proxy(server.port, seed)
         try:
@@ -132,10 +132,10 @@ def network_fails(seed: int, seconds: float) -> tuple[Findings, Scene, str]:
 
 
 def primary_is_replaced(seed: int, seconds: float) -> tuple[Findings, Scene, str]:
-    """Both followers of the primary stop, so that nothing is acknowledged any more; it dies, and they go on without it.
+    """Both followers of the primary stop, so nothing is acknowledged; the primary dies, and a follower replaces it.
 
-    What it took meanwhile is lost, and some replicas have seen it: as many rewinds are caused as replicas have a run in
-    memory that is farther than the store then is.
+    Records written meanwhile are lost, but some replicas have read them. A rewind is caused for every run that a
+    replica has in memory with more records than the store.
     """
     redis = Watched()
     try:
@@ -157,7 +157,7 @@ def primary_is_replaced(seed: int, seconds: float) -> tuple[Findings, Scene, str
 
 
 def cluster_loses_a_node(seed: int, seconds: float) -> tuple[Findings, Scene, str]:
-    """Of a cluster's three primaries one is killed, and its follower takes its place."""
+    """One of a cluster's three primaries is killed, and its follower replaces it."""
     cluster = Cluster()
     try:
         with staged(cluster.url, seed, seconds) as scene:
@@ -179,7 +179,7 @@ SCENES: dict[str, Callable[[int, float], tuple[Findings, Scene, str]]] = {
 
 
 def rewinds(url: str) -> int:
-    """How many a replica says that it noticed."""
+    """Number of rewinds that a replica detected, from its metrics."""
     lines = httpx.get(f"{url}/metrics", timeout=30).text.splitlines()
     return round(sum(float(line.split()[-1]) for line in lines if line.startswith("memr_history_rewinds_total")))
 
@@ -192,7 +192,7 @@ def _positions(url: str) -> dict[str, int]:
 def _kept(url: str) -> dict[str, int]:
     store = reached(url)
     try:
-        tips = {run.run_id: store.tip(run.uid) for run in store.runs()}
+        tips = {run.run_id: store.shared.tip(run.uid) for run in store.runs.all()}
     finally:
         store.close()
     return {run_id: 0 if tip is None else tip.position for run_id, tip in tips.items()}

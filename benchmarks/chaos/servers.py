@@ -1,4 +1,4 @@
-"""The stores that chaos is made in: one Redis, one with two replicas behind a Sentinel, a cluster."""
+"""The stores of the scenes: one Redis, one with two replicas behind a Sentinel, and a cluster."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ MASTERS = 3
 
 
 def linked(server: RedisServer) -> bool:
-    """Whether a replica has all of its primary's."""
+    """Whether a replica has all data of its primary."""
     return bool(server.client().info("replication").get("master_link_status") == "up")
 
 
@@ -41,18 +41,18 @@ class Watched:
 
     @property
     def primary(self) -> RedisServer:
-        """Who the Sentinel says it is, once it is sure."""
+        """The primary according to the Sentinel."""
         found: list[int] = []
         wait_for(lambda: found.append(self._sentinel().discover_master(NAME)[1]) or True, 60)
         return next(one for one in self.servers if one.port == found[0])
 
     @property
     def followers(self) -> list[RedisServer]:
-        """The others."""
+        """The servers that are not the primary."""
         return [one for one in self.servers if one.port != self.primary.port]
 
     def cut_off(self) -> list[RedisServer]:
-        """Stop the followers: from now on the primary is alone with what it takes. Gives them."""
+        """Stop the followers, so that only the primary has new data. Returns them."""
         primary, followers = self.primary, self.followers
         for one in followers:
             one.freeze()
@@ -60,7 +60,7 @@ class Watched:
         return followers
 
     def fail_over(self, followers: list[RedisServer]) -> None:
-        """Kill the primary, let the followers go on, and return when one of them has taken its place."""
+        """Kill the primary, resume the followers, and wait until one of them has replaced it."""
         dead = self.primary
         dead.kill()
         for one in followers:
@@ -72,7 +72,7 @@ class Watched:
             wait_for(partial(linked, one), 60)
 
     def close(self) -> None:
-        """End them all."""
+        """Stop all servers."""
         for one in (self.sentinel, *self.servers):
             one.close()
 
@@ -102,7 +102,7 @@ class Cluster:
         self.url = f"redis+cluster://127.0.0.1:{masters[0].port}?wait=1"
 
     def fail_over(self, slot: int) -> None:
-        """Kill the primary that has a slot, let its replica take its place, and bring it back as that one's replica."""
+        """Kill the primary of a slot, let its replica replace it, and restart it as the replica's replica."""
         dead = self._primary_of(slot)
         dead.kill()
         wait_for(lambda: self._primary_of(slot) is not dead, 60)
@@ -110,7 +110,7 @@ class Cluster:
         wait_for(partial(linked, dead), 60)
 
     def _primary_of(self, slot: int) -> RedisServer:
-        """As those who are alive say."""
+        """The cluster's state according to its running nodes."""
         for one in self.servers:
             if one.process.poll() is None:
                 for first, last, node, *_ in one.client().execute_command("CLUSTER SLOTS", NEVER_DECODE=True):
@@ -119,13 +119,13 @@ class Cluster:
         raise TimeoutError(f"nobody serves slot {slot}")
 
     def close(self) -> None:
-        """End them all."""
+        """Stop all servers."""
         for one in self.servers:
             one.close()
 
 
 def version_of(client: Redis) -> str:
-    """What a server is, and which."""
+    """A server's name and version."""
     info: dict[str, Any] = dict(client.info("server"))
     if "valkey_version" in info:
         return f"Valkey {info['valkey_version']}"
@@ -133,7 +133,7 @@ def version_of(client: Redis) -> str:
 
 
 def until(instant: float) -> None:
-    """Sleep until `time.monotonic` says so."""
+    """Sleep until this value of `time.monotonic`."""
     time.sleep(max(0.0, instant - time.monotonic()))
 
 

@@ -1,4 +1,4 @@
-"""Who sends while things break: eight writers to four runs, each request to whichever replica comes to mind."""
+"""Eight writers to four runs, each of whose requests goes to a random replica."""
 
 from __future__ import annotations
 
@@ -15,14 +15,14 @@ from memr_client.errors import MemrError
 
 D = 32
 TRY_S = 4.0
-"""A replica that has not answered by then is given up, and another is asked."""
+"""Seconds after which a request is sent to another replica."""
 CONFIG = RunConfig(preset="memory-r+", explore_warmup_steps=0, max_prompts=8, max_completions=12, window=20, k=2)
 RUNS = {"one": CONFIG, "two": CONFIG, "three": CONFIG, "ranks": CONFIG.model_copy(update={"barrier": "step"})}
-"""Two writers each; those of `ranks` are two ranks, whose parts of a step wait for each other."""
+"""The runs, with two writers each. Those of `ranks` are two ranks, whose parts of a step wait for each other."""
 
 
 def batch(writer: int, number: int) -> dict[str, Any]:
-    """Request `number` of a writer, always the same: now one completion, now several."""
+    """Request `number` of a writer, always the same, with one completion or several."""
     rng = np.random.default_rng([writer, number])
     items = 1 if number % 2 else 16
     prompts = np.repeat(rng.integers(12, size=max(1, items // 8)), min(items, 8))
@@ -39,12 +39,12 @@ def batch(writer: int, number: int) -> dict[str, Any]:
 
 
 def request_id(writer: int, number: int) -> str:
-    """What a writer's request goes by."""
+    """The request id of a writer's request."""
     return f"{writer}-{number}"
 
 
 class Office:
-    """What all writers share: when to stop and pause, and how far each run has come."""
+    """State that all writers share: when to stop and pause, and the progress of each run."""
 
     def __init__(self) -> None:
         self.open = threading.Event()
@@ -54,7 +54,7 @@ class Office:
         self._lock = threading.Lock()
 
     def begin(self, run: str, number: int) -> bool:
-        """Whether a writer is to send its request `number`. In the end both of a run send equally many."""
+        """Whether a writer may send its request `number`. At the end both writers of a run have sent equally many."""
         with self._lock:
             if self.stopping and number > self._begun.get(run, -1):
                 return False
@@ -63,7 +63,7 @@ class Office:
 
 
 class Writer(threading.Thread):
-    """Sends its requests one after the other, each until it is acknowledged."""
+    """Sends its requests one after another, each until it is acknowledged."""
 
     def __init__(self, number: int, urls: Sequence[str], office: Office, seed: int) -> None:
         super().__init__(name=f"writer {number}")
@@ -71,14 +71,14 @@ class Writer(threading.Thread):
         self.run_id = [*RUNS][number // 2]
         self.acknowledged: list[RewardResponse] = []
         self.refused = 0
-        """Tries that ended without an answer."""
+        """Number of tries without a response."""
         self.trying = False
         self._office = office
         self._random = random.Random(f"{seed} {number}")
         self._clients = [RewardClient(url, run=self.run_id, timeout=TRY_S, retries=0) for url in urls]
 
     def run(self) -> None:
-        """Until the office closes."""
+        """Send requests until the writers are stopped."""
         while self._office.begin(self.run_id, len(self.acknowledged)):
             self.acknowledged.append(self._send(len(self.acknowledged)))
         for client in self._clients:
@@ -101,7 +101,7 @@ class Writer(threading.Thread):
 
 
 class Load:
-    """The writers at work."""
+    """The running writers."""
 
     def __init__(self, urls: Sequence[str], seed: int) -> None:
         self.office = Office()
@@ -109,12 +109,12 @@ class Load:
 
     @property
     def acknowledged(self) -> int:
-        """Requests that were answered."""
+        """Number of acknowledged requests."""
         return sum(len(writer.acknowledged) for writer in self.writers)
 
     @contextmanager
     def paused(self) -> Iterator[None]:
-        """Nobody sends within this."""
+        """A context in which no writer sends."""
         self.office.open.clear()
         while any(writer.trying for writer in self.writers):
             time.sleep(0.01)
@@ -122,7 +122,7 @@ class Load:
         self.office.open.set()
 
     def finish(self) -> None:
-        """Let everybody bring to an end what was begun."""
+        """Let all writers finish their current request, and stop them."""
         self.office.stopping = True
         for writer in self.writers:
             writer.join()

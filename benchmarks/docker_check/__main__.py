@@ -1,12 +1,12 @@
-"""Are the containers what they say? Where there is no engine the image is built, started and asked all the same.
+"""Do the containers work? Builds, starts and calls the image without a container engine.
 
     make docker-check           # as root on Debian; five minutes, and one more the first time
 
-It reads the compose files with `docker compose config`, alerts and dashboard with promtool, lints the Dockerfile,
-builds it unmodified with buildah in chroot isolation, starts the image as its own user, asks it for rewards, stops
-it, starts it again on the same data, and puts nginx and a Redis beside two of it as compose's profile `scale` does.
-What pip needs on this machine (indexes, folders of wheels, certificates) is mounted into the build; TORCH_INDEX_URL is
-passed on. Missing programs are installed (buildah, mmdebstrap, nginx-light, prometheus).
+It reads the compose files with `docker compose config`, reads alerts and dashboard with promtool, lints the Dockerfile,
+builds it unmodified with buildah in chroot isolation, starts the image as its own user, requests rewards, stops it,
+restarts it on the same data, and runs two of it with nginx and Redis like compose's profile `scale`. pip's settings of
+this machine (indexes, folders of wheels, certificates) are mounted into the build, and TORCH_INDEX_URL is passed on.
+Missing programs are installed (buildah, mmdebstrap, nginx-light, prometheus).
 
 It prints what it did and what it does not cover, and writes `reports/docker-check.json`.
 """
@@ -32,7 +32,7 @@ from benchmarks.docker_check.tools import compose, require, run
 from benchmarks.report import Report, Row
 
 CACHE = Path("/var/tmp/memr-docker-check")
-"""What is kept from one check to the next: the base image, and compose where it is not installed."""
+"""Folder that is kept between checks: the base image, and compose if it is not installed."""
 PROFILES = ("embedded", "redis", "scale", "gpu")
 NOT_COVERED = """Not covered: networks, volumes and restarts as an engine makes them; read_only, cap_drop and secrets
 being enforced; the hub's own Debian, nginx and Valkey images; the profile gpu and DEVICE=cuda; arm64."""
@@ -52,8 +52,8 @@ def main() -> None:
     seconds, size = builder.build(), builder.bytes() / 2**20
     said("image", f"built in {seconds:.0f} s, {size:.0f} MiB unpacked")
     with tempfile.TemporaryDirectory() as folder:
-        reward, difference, told = check_image(builder, Path(folder))
-        said("reward", told)
+        reward, difference, summary = check_image(builder, Path(folder))
+        said("reward", summary)
         said("scale", scale.check(builder, command, Path(folder)))
     report.rows = [
         Row("image_mb", size, "MiB"),
@@ -71,7 +71,7 @@ def said(what: str, how: str) -> None:
 
 
 def check_compose(command: list[str]) -> str:
-    """Every profile is read, with keys and without; a wrong key and a missing keys file are refused."""
+    """Check that every profile is valid, with and without API keys, and that errors are refused."""
     guarded = ["-f", "compose.yaml", "-f", "docker/compose.keys.yaml"]
     keys = {"env": os.environ | {"MEMR_KEYS_FILE": "./keys.json"}, "cwd": ROOT}
     services = []
@@ -89,11 +89,11 @@ def check_compose(command: list[str]) -> str:
 
 
 def check_queries() -> str:
-    """Prometheus reads the alerts, and the dashboard's queries as Grafana sends them."""
+    """Check that Prometheus reads the alerts and the dashboard's queries."""
     run("promtool", "check", "rules", ROOT / "docker/alerts.yaml")
     text = (ROOT / "docker/grafana/memr.json").read_text().replace("$__rate_interval", "5m").replace("$instance", ".*")
     queries = [target["expr"] for panel in json.loads(text)["panels"] for target in panel["targets"]]
-    rules = [{"record": f"query:{place}", "expr": query} for place, query in enumerate(queries)]
+    rules = [{"record": f"query:{number}", "expr": query} for number, query in enumerate(queries)]
     with tempfile.NamedTemporaryFile("w", suffix=".yaml") as file:
         json.dump({"groups": [{"name": "dashboard", "rules": rules}]}, file)  # YAML reads JSON
         file.flush()
@@ -102,7 +102,11 @@ def check_queries() -> str:
 
 
 def check_image(builder: Builder, folder: Path) -> tuple[float, float, str]:
-    """A reward of the image as its own user, before and after a restart; how far it is from this machine's own."""
+    """Check the image's rewards before and after a restart.
+
+    Returns:
+        A reward, the largest difference to the rewards of this checkout, and a summary.
+    """
     port = free_port()
     url, data = f"http://127.0.0.1:{port}", folder / "data"
     began = time.monotonic()
@@ -127,12 +131,12 @@ def check_image(builder: Builder, folder: Path) -> tuple[float, float, str]:
     assert (user, healthy, unhealthy) == (UID, True, True), (user, healthy, unhealthy)
     assert (again.rewards, again.chain) == (given[1].rewards, given[1].chain), (again, given[1])
     shown = [round(reward, 2) for reward in given[1].rewards]
-    told = f"{shown} as uid {user}, {seconds:.1f} s after the start; stopped at SIGTERM, same answer after a restart"
-    return given[1].rewards[1], difference, told
+    summary = f"{shown} as uid {user}, {seconds:.1f} s after start; stopped at SIGTERM, same rewards after a restart"
+    return given[1].rewards[1], difference, summary
 
 
 def rewards(client: RewardClient, number: int) -> RewardResponse:
-    """The answers of the README's first example."""
+    """The rewards of a request with four completions."""
     prompts, completions = (
         ("2 + 3?", ["No idea", "2 + 3 is 6", "2 + 3 is 5", "Two and three is 5"]),
         ("7 + 5?", ["No idea", "7 + 5 is 13", "7 + 5 is 12", "Seven and five is 12"]),

@@ -1,4 +1,4 @@
-"""The image, built by buildah without an engine: docker/Dockerfile as it is, in chroot isolation, as root."""
+"""The image, built from docker/Dockerfile by buildah without a container engine, in chroot isolation, as root."""
 
 from __future__ import annotations
 
@@ -20,13 +20,13 @@ from benchmarks.docker_check.tools import mirror, run
 ROOT = Path(__file__).resolve().parents[2]
 NAME = "memr-service"
 BASE, SUITE = "docker.io/library/debian:bookworm-slim", "bookworm"
-"""What the Dockerfile begins with. There is no hub here, so that Debian's own packages make what goes by that name."""
+"""The Dockerfile's base image. Without a registry, an image of this name is made from Debian's packages."""
 SLIM = ("/usr/share/doc/*", "/usr/share/info/*", "/usr/share/locale/*", "/usr/share/man/*")
 UID = 10001
 
 
 class Builder:
-    """buildah with a store of its own in a folder."""
+    """buildah with its own store in a folder."""
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
@@ -34,11 +34,11 @@ class Builder:
         self.command = ["buildah", *map(str, where)]
 
     def __call__(self, *arguments: str | Path) -> str:
-        """What a command of buildah prints."""
+        """The output of a buildah command."""
         return run(*self.command, *arguments).stdout.strip()
 
     def make_base(self) -> None:
-        """Have the base image, from Debian's packages; the first time this takes a minute."""
+        """Make the base image from Debian's packages, unless it exists. This takes a minute."""
         if self.images(BASE):
             return
         print(f"making {BASE} of Debian's packages", flush=True)
@@ -51,12 +51,12 @@ class Builder:
         archive.unlink()
 
     def images(self, name: str) -> list[dict[str, Any]]:
-        """The images of a name."""
+        """The images with a name."""
         found = json.loads(self("images", "--json") or "[]") or []
         return [image for image in found if any(name in known for known in image.get("names") or [])]
 
     def build(self) -> float:
-        """Build the image from the first line on, and say how many seconds it took."""
+        """Build the image without a cache. Returns the seconds."""
         index = os.environ.get("TORCH_INDEX_URL")
         arguments = ["--build-arg", f"TORCH_INDEX_URL={index}"] if index else []
         self("rm", "--all")  # what a check that was broken off left behind
@@ -64,7 +64,7 @@ class Builder:
         self(
             *("bud", "--isolation", "chroot", "--format", "docker", "--pull-never", "--network", "host"),
             *arguments,
-            *_as_pip_is_told(self._folder / "pip"),
+            *_pip_settings(self._folder / "pip"),
             *("--file", ROOT / "docker/Dockerfile", "--tag", NAME, ROOT),
         )
         took = time.monotonic() - began
@@ -72,12 +72,12 @@ class Builder:
         return took
 
     def config(self) -> dict[str, Any]:
-        """What the image says of itself: Env, User, Entrypoint, Cmd, Healthcheck."""
+        """The image's configuration: Env, User, Entrypoint, Cmd, Healthcheck."""
         config: dict[str, Any] = json.loads(self("inspect", "--type", "image", NAME))["Docker"]["config"]
         return config
 
     def bytes(self) -> int:
-        """The image's size, unpacked."""
+        """The image's unpacked size."""
         with self.container() as container:
             mounted = self("mount", container)
             size = int(run("du", "-s", "--bytes", "--one-file-system", mounted).stdout.split()[0])
@@ -86,7 +86,7 @@ class Builder:
 
     @contextmanager
     def container(self) -> Iterator[str]:
-        """A container of the image; gone in the end."""
+        """A container of the image for the duration of the context."""
         container = self("from", "--pull-never", NAME)
         try:
             yield container
@@ -95,10 +95,10 @@ class Builder:
 
     @contextmanager
     def serving(self, data: Path, port: int, **settings: str) -> Iterator[psutil.Process]:
-        """The image's own command, as its own user, on a port of this machine; gives the process that serves.
+        """Run the image's command as the image's user on a port of this machine; yields the serving process.
 
         Raises:
-            SystemExit: it does not start, or does not end at SIGTERM with status 0.
+            SystemExit: it does not start, or does not stop at SIGTERM with status 0.
         """
         config = self.config()
         settings |= {"MEMR_PORT": str(port), "MEMR_HOST": "127.0.0.1"}
@@ -121,7 +121,7 @@ class Builder:
                     _kill_all_below(buildah)
 
     def healthcheck(self, port: int) -> bool:
-        """Whether the image's HEALTHCHECK, run in a container of it, finds a server well."""
+        """Whether the image's HEALTHCHECK, run in a container of it, reports a server as healthy."""
         test = self.config()["Healthcheck"]["Test"]
         assert test[0] == "CMD"
         with self.container() as container:
@@ -130,7 +130,7 @@ class Builder:
 
 
 def _server(pid: int) -> psutil.Process:
-    """The process below buildah that is memr's."""
+    """memr's process among buildah's child processes."""
     end = time.monotonic() + 60
     while time.monotonic() < end:
         for process in psutil.Process(pid).children(recursive=True):
@@ -142,7 +142,7 @@ def _server(pid: int) -> psutil.Process:
 
 
 def _kill_all_below(buildah: subprocess.Popen[bytes]) -> None:
-    """What is left of a container where the check itself failed."""
+    """Kill the container's processes that a failed check left behind."""
     while buildah.poll() is None:
         for process in psutil.Process(buildah.pid).children(recursive=True):
             with suppress(psutil.NoSuchProcess):
@@ -150,22 +150,22 @@ def _kill_all_below(buildah: subprocess.Popen[bytes]) -> None:
         time.sleep(0.1)
 
 
-def _as_pip_is_told(folder: Path) -> list[str]:
-    """Mounts by which pip in the build knows what it knows here: indexes, folders of wheels, certificates."""
+def _pip_settings(folder: Path) -> list[str]:
+    """Mounts that give pip in the build this machine's settings: indexes, folders of wheels, certificates."""
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir(parents=True)
-    told, places = ["[global]"], set[Path]()
+    lines, folders = ["[global]"], set[Path]()
     for line in run(sys.executable, "-m", "pip", "config", "list").stdout.splitlines():
         key, _, quoted = line.partition("=")
         name, value = key.rpartition(".")[2], quoted.strip("'\"")
         if name == "cert":
             shutil.copy(value, folder / "certificates.crt")
             value = "/etc/memr-build/certificates.crt"
-        places |= {Path(word) for word in value.split() if word.startswith("/")}
-        # An index that is a folder may keep its files beside itself.
-        places |= {Path(word.removeprefix("file://")).parent for word in value.split() if word.startswith("file://")}
-        told.append(f"{name} = {value}")
-    (folder / "pip.conf").write_text("\n".join(dict.fromkeys(told)) + "\n")
+        folders |= {Path(word) for word in value.split() if word.startswith("/")}
+        # The files of an index in a folder may be in the folder above.
+        folders |= {Path(word.removeprefix("file://")).parent for word in value.split() if word.startswith("file://")}
+        lines.append(f"{name} = {value}")
+    (folder / "pip.conf").write_text("\n".join(dict.fromkeys(lines)) + "\n")
     mounts = [f"{folder}:/etc/memr-build:ro", f"{folder / 'pip.conf'}:/etc/pip.conf:ro"]
-    mounts += [f"{place}:{place}:ro" for place in sorted(places) if place.is_dir()]
+    mounts += [f"{path}:{path}:ro" for path in sorted(folders) if path.is_dir()]
     return [word for mount in mounts for word in ("--volume", mount)]

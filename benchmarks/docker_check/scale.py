@@ -1,4 +1,4 @@
-"""Compose's profile `scale` as plain processes: Redis, replicas from the image, nginx before them."""
+"""Compose's profile `scale` as plain processes: Redis, replicas of the image, and nginx in front of them."""
 
 from __future__ import annotations
 
@@ -19,11 +19,11 @@ from benchmarks.docker_check.image import ROOT, Builder
 from benchmarks.docker_check.tools import run
 
 REPLICAS = 2
-"""Two cores have no room for compose's three."""
+"""Compose starts three replicas, which is too many for two cores."""
 
 
 def configured(compose: list[str]) -> dict[str, dict[str, list[str] | dict[str, str]]]:
-    """The services of the profile as compose reads them."""
+    """The profile's services, as compose reads them."""
     printed = run(*compose, "--profile", "scale", "config", "--format", "json", cwd=ROOT).stdout
     services: dict[str, dict[str, list[str] | dict[str, str]]] = json.loads(printed)["services"]
     return services
@@ -31,7 +31,7 @@ def configured(compose: list[str]) -> dict[str, dict[str, list[str] | dict[str, 
 
 @contextmanager
 def nginx(folder: Path, ports: list[int]) -> Iterator[str]:
-    """docker/nginx.conf at work before replicas on these ports; only addresses and folders are other ones. The url."""
+    """nginx in front of replicas on these ports, with docker/nginx.conf except for addresses and folders; its URL."""
     port, text = free_port(), (ROOT / "docker/nginx.conf").read_text()
     text, servers = re.subn(
         r"server memr-replica:8000( .*)?;",
@@ -52,13 +52,13 @@ def nginx(folder: Path, ports: list[int]) -> Iterator[str]:
 
 
 def items_of(port: int) -> int:
-    """How many completions a replica has scored."""
+    """Number of completions that a replica has scored."""
     shown = httpx.get(f"http://127.0.0.1:{port}/metrics").text
     return sum(int(float(value)) for value in re.findall(r"^memr_items_total{.*} (.*)$", shown, re.MULTILINE))
 
 
 def check(builder: Builder, compose: list[str], folder: Path) -> str:
-    """A run's requests through nginx: one replica gets them all, and when it stops the other goes on from there."""
+    """Send a run's requests through nginx: one replica gets all of them; when it stops, the other continues."""
     services = configured(compose)
     command, environment = services["memr-redis"]["command"], services["memr-replica"]["environment"]
     assert isinstance(command, list)

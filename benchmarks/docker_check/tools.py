@@ -1,4 +1,4 @@
-"""The programs of the check: found, or on Debian, as root, installed."""
+"""The programs that the check needs. Missing ones are installed, on Debian as root."""
 
 from __future__ import annotations
 
@@ -8,14 +8,14 @@ import subprocess
 from pathlib import Path
 
 COMPOSE_SUITE = "trixie"
-"""Debian's first release with a `docker compose` of version 2; its package is one static program."""
+"""The first Debian release with `docker compose` version 2. Its package is one static program."""
 
 
 def run(*command: str | Path, **options: object) -> subprocess.CompletedProcess[str]:
-    """Run a command to its end, and keep what it prints.
+    """Run a command and return its output.
 
     Raises:
-        SystemExit: it failed; its last words are shown.
+        SystemExit: the command failed. The end of its output is shown.
     """
     done = subprocess.run([str(word) for word in command], capture_output=True, text=True, **options)  # type: ignore[call-overload]
     if done.returncode:
@@ -24,16 +24,16 @@ def run(*command: str | Path, **options: object) -> subprocess.CompletedProcess[
 
 
 def require(**packages: str) -> None:
-    """See that programs are there, each named with the Debian package that has it (`nginx="nginx-light"`).
+    """Install missing programs, each given with its Debian package (`nginx="nginx-light"`).
 
     Raises:
-        SystemExit: one is missing, and this is no Debian or not root.
+        SystemExit: a program is missing, and this is not Debian or not root.
     """
     missing = [package for program, package in packages.items() if shutil.which(program) is None]
     if not missing:
         return
     if os.geteuid() or shutil.which("apt-get") is None:
-        raise SystemExit(f"It needs {', '.join(packages)}: apt-get install {' '.join(missing)}")
+        raise SystemExit(f"This check needs {', '.join(packages)}: apt-get install {' '.join(missing)}")
     print(f"installing {' '.join(missing)}", flush=True)
     quietly = os.environ | {"DEBIAN_FRONTEND": "noninteractive"}
     run("apt-get", "update", "-qq")
@@ -41,12 +41,12 @@ def require(**packages: str) -> None:
 
 
 def mirror() -> str:
-    """The address that this machine has Debian's packages from."""
+    """The address of this machine's Debian mirror."""
     return run("apt-get", "indextargets", "--format", "$(REPO_URI)").stdout.split()[0]
 
 
 def compose(folder: Path) -> list[str]:
-    """`docker compose`, or where it is not installed, its program, unpacked into a folder."""
+    """The command `docker compose`. If it is not installed, its program is unpacked into a folder."""
     plugin = ["docker", "compose"]
     if shutil.which("docker") and subprocess.run([*plugin, "version"], capture_output=True).returncode == 0:
         return plugin
@@ -57,7 +57,7 @@ def compose(folder: Path) -> list[str]:
 
 
 def _unpack(package: str, folder: Path) -> None:
-    """A package of another release of Debian, unpacked and not installed."""
+    """Unpack a package of another Debian release without installing it."""
     print(f"fetching {package} of Debian {COMPOSE_SUITE}", flush=True)
     (folder / "lists/partial").mkdir(parents=True, exist_ok=True)
     sources = folder / "sources.list"

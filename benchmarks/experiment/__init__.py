@@ -1,1 +1,1 @@
-"""Does a memory reward help? Methods and controls over seeds, compared seed by seed: `make experiment`."""
+"""`make experiment`: does a memory reward help? Methods and controls are compared seed by seed."""

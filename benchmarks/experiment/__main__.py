@@ -3,9 +3,9 @@
     make experiment             # half an hour on two cores; with QUICK=1 some minutes, four seeds
     make experiment processes=8
 
-An experiment that was interrupted goes on: `reports/experiment/trainings.jsonl` has what has ended (delete it to train
-anew after a change of the trainer). What counts was registered in `registered.json` before its seeds were run, and how
-the method was found stands in `tried.md`.
+An interrupted experiment continues from `reports/experiment/trainings.jsonl`, which holds the finished trainings
+(delete it after a change of the trainer). The comparisons were registered in `registered.json` before their seeds were
+run. `tried.md` tells how the methods were found.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ FOLDER = Path("reports/experiment")
 
 def main() -> None:
     arguments = ArgumentParser(description=__doc__.partition("\n")[0])
-    arguments.add_argument("--processes", type=int, help="trainings at once; without: one a core")
+    arguments.add_argument("--processes", type=int, help="number of trainings at once (default: one per core)")
     processes = arguments.parse_args().processes
     report, registration = Report("experiment"), registered()
     rows = run_all(trainings(registration, quick()), train_one, FOLDER / "trainings.jsonl", processes).values()

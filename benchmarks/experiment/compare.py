@@ -1,11 +1,11 @@
-"""What paired differences say: the same seeds under a method and under a control.
+"""Statistics of paired differences between a method and a control on the same seeds.
 
     interval    percentile bootstrap of the mean difference over the seeds, at the level 1 - 0.05 / m
     p           exact sign-flip test of the same differences, times m
-    m           how many comparisons are made (Bonferroni), so that all of them hold together 95 times in 100
+    m           number of comparisons (Bonferroni correction), so that all intervals hold together with probability 0.95
 
-With few seeds the bootstrap's interval is too narrow, and the sign-flip test cannot be: of n seeds the least p is
-2 / 2^n, before the correction. So a difference holds where both agree.
+With few seeds the bootstrap interval is too narrow. The sign-flip test is exact: with n seeds, its smallest p is
+2 / 2^n before the correction. So a difference holds if both agree.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ RESAMPLES = 20_000
 
 @dataclass(frozen=True)
 class Comparison:
-    """A method minus a control, over the seeds that both have run."""
+    """A method minus a control, over the seeds of both."""
 
     seeds: int
     difference: float
@@ -39,7 +39,7 @@ class Comparison:
 
 
 def compare(method: Sequence[float], control: Sequence[float], *, comparisons: int) -> Comparison:
-    """Compare two columns of the same seeds (n,), n >= 2, one of `comparisons` that are made."""
+    """Compare two columns over the same seeds (n,), n >= 2. `comparisons` is the number of comparisons made."""
     if len(method) != len(control) or len(method) < 2:
         raise ValueError(f"a paired comparison needs the same seeds twice, at least 2: {len(method)}, {len(control)}")
     difference = np.subtract(method, control)
@@ -62,6 +62,6 @@ def interval(values: np.ndarray, level: float) -> tuple[float, float]:
 
 
 def sign_flip(values: np.ndarray) -> float:
-    """How often the mean of `values` (n,) would be as far from 0 if each had its sign by chance: all 2^n ways."""
+    """p of the exact sign-flip test: the share of the 2^n sign changes of `values` (n,) with a mean as far from 0."""
     test = stats.permutation_test((values,), np.mean, permutation_type="samples", n_resamples=np.inf, vectorized=True)
     return float(test.pvalue)

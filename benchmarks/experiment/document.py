@@ -1,4 +1,4 @@
-"""The report: what holds and what does not, in words and tables, and its numbers as rows."""
+"""The experiment's report as Markdown, and its numbers as rows."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ CORRECTED = "Intervals and p are corrected for {} comparisons."
 
 
 def document(registration: Registration, first: Results, second: Results, quick: bool) -> str:
-    """Markdown, with the pictures that lie beside it."""
+    """The report as Markdown, which refers to pictures in the same folder."""
     others = [name for name in first.rows if name not in registration.everyone]
     compared = registered_pairs(registration, first)
     few = registration.seeds[:OTHERS]
@@ -48,17 +48,17 @@ def document(registration: Registration, first: Results, second: Results, quick:
 
 
 def registered_pairs(registration: Registration, results: Results) -> list[tables.Pair]:
-    """The registered methods and controls, each with each."""
+    """Every registered method compared with every registered control."""
     return tables.pairs(results, registration.methods, registration.controls)
 
 
 def primary(registration: Registration, compared: Sequence[tables.Pair]) -> Comparison:
-    """The one that counts among the pairs."""
+    """The primary comparison."""
     return next(p.found for p in compared if (p.method, p.control, p.measure) == registration.primary)
 
 
 def verdict(registration: Registration, found: Comparison) -> str:
-    """What the primary comparison says."""
+    """The result of the primary comparison as a sentence."""
     method, control, measure = registration.primary
     said = f"It is not shown that `{method}` differs from `{control}`"
     if found.holds:
@@ -71,7 +71,7 @@ def verdict(registration: Registration, found: Comparison) -> str:
 
 
 def measured(registration: Registration, tasks: Sequence[Results]) -> dict[str, float]:
-    """Row name -> value: every method in every measure, and the ends of the primary comparison's interval."""
+    """Row name -> value, for every method and measure, and for the ends of the primary comparison's interval."""
     means = {
         f"{results.task}/{method}/{measure}": float(np.mean(results.column(method, measure)))
         for results in tasks

@@ -18,7 +18,7 @@ COLOURS = ("#0b6e4f", "#c8553d", "#3d5a80", "#e0a458", "#8d99ae", "#6d597a", "#4
 
 
 def learning(results: Results, shown: Sequence[str], path: Path) -> None:
-    """Left: mean accuracy over the steps, its standard error shaded. Right: final accuracies, in the same colours."""
+    """Left: mean accuracy over the steps with its standard error. Right: final accuracies, in the same colours."""
     with matplotlib.rc_context(SAME):
         figure = Figure(figsize=(9, 3.4), layout="constrained")
         left, right = figure.subplots(1, 2)
@@ -35,21 +35,21 @@ def learning(results: Results, shown: Sequence[str], path: Path) -> None:
 
 
 def everything(results: Results, path: Path) -> None:
-    """Final accuracy of every method and control: one dot a seed, the best mean on top; controls are grey."""
+    """Final accuracy of every method and control: one dot per seed, the best mean on top, controls in grey."""
     order = sorted(results.rows, key=lambda method: float(np.mean(results.column(method, "area"))))
     with matplotlib.rc_context(SAME):
         figure = Figure(figsize=(9, 0.3 * len(order) + 1), layout="constrained")
         for axes, measure in zip(figure.subplots(1, 2, sharey=True), ("final", "area"), strict=True):
-            for place, method in enumerate(order):
+            for row, method in enumerate(order):
                 colour = COLOURS[4] if METHODS[method].is_control else COLOURS[0]
-                _dots(axes, place, results.column(method, measure), colour)
+                _dots(axes, row, results.column(method, measure), colour)
             axes.set(xlabel=f"{measure}, one dot a seed, | the mean", xlim=(-0.02, 1.02))
             axes.set_yticks(range(len(order)), order)
         figure.savefig(path)
 
 
 def collapse(results: Results, shown: Sequence[str], path: Path) -> None:
-    """Above: how the policy answers. Below: length, diversity within groups, the memory's share of the advantages."""
+    """Top: the policy's ways of answering. Bottom: length, diversity, and the memory's share of the advantages."""
     with matplotlib.rc_context(SAME):
         figure = Figure(figsize=(10, 5), layout="constrained")
         above, below = figure.subfigures(2, 1)
@@ -90,6 +90,6 @@ def _band(axes: Axes, steps: Sequence[int], curves: np.ndarray, colour: str) -> 
     axes.fill_between(steps, mean - error, mean + error, color=colour, alpha=0.15, linewidth=0)
 
 
-def _dots(axes: Axes, place: int, values: list[float], colour: str) -> None:
-    axes.plot(values, [place] * len(values), "o", color=colour, alpha=0.5, markersize=5, markeredgewidth=0)
-    axes.plot(np.mean(values), place, "|", color=colour, markersize=14, markeredgewidth=2)
+def _dots(axes: Axes, row: int, values: list[float], colour: str) -> None:
+    axes.plot(values, [row] * len(values), "o", color=colour, alpha=0.5, markersize=5, markeredgewidth=0)
+    axes.plot(np.mean(values), row, "|", color=colour, markersize=14, markeredgewidth=2)

@@ -1,11 +1,11 @@
-"""The same methods and controls on real models and GSM8K, for one GPU and the models' hub.
+"""The same methods and controls with real models on GSM8K. Needs one GPU and access to the models' hub.
 
     python -m benchmarks.experiment.gsm8k                        # 2 models, every method, 3 seeds: some weeks of a GPU
     python -m benchmarks.experiment.gsm8k --methods r1 random contrast --steps 100
     python -m benchmarks.experiment.gsm8k --dry-run              # the tiny model, two steps: does every method start?
 
-Qwen models gain from random rewards too (Shao et al. 2025, arXiv 2506.10947), so one of the two models is another's.
-One training after the other; what was interrupted goes on with the next.
+Qwen models also improve with random rewards (Shao et al. 2025, arXiv 2506.10947), so one of the two models is from
+another family. Trainings run one after another; after an interruption, finished ones are skipped.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ LONG: dict[str, dict[str, Any]] = {
     "memory-r+": {"memory": "memory-r+"},
     "official-memory-r+": {"memory": "official-memory-r+"},
 }
-"""The paper's training has a KL of 0.04 throughout, and is long enough for the presets' own warm-ups."""
+"""The paper's KL weight is 0.04, and its training is long enough for the presets' own warm-up."""
 
 
 def main() -> None:
@@ -35,8 +35,8 @@ def main() -> None:
     arguments.add_argument("--models", nargs="+", default=MODELS)
     arguments.add_argument("--methods", nargs="+", choices=METHODS, default=list(METHODS))
     arguments.add_argument("--seeds", type=int, default=3)
-    arguments.add_argument("--steps", type=int, help="without: one epoch, 467 steps")
-    arguments.add_argument("--data", help="a folder with GSM8K's train.jsonl and test.jsonl; without: the hub")
+    arguments.add_argument("--steps", type=int, help="number of steps (default: one epoch, 467 steps)")
+    arguments.add_argument("--data", help="folder with GSM8K's train.jsonl and test.jsonl (default: the hub)")
     arguments.add_argument("--dry-run", action="store_true")
     asked = arguments.parse_args()
     for model in ("tiny",) if asked.dry_run else asked.models:
@@ -48,7 +48,7 @@ def main() -> None:
 
 
 def trainings(model: str, asked: Namespace) -> Trainings:
-    """Every method on every seed, the seed outermost."""
+    """Every method on every seed, ordered by seed."""
     fields: dict[str, Any] = {"model": model, "task": "gsm8k", "data": asked.data, "steps": asked.steps}
     seeds = range(asked.seeds)
     if model == "tiny":

@@ -1,4 +1,4 @@
-"""What is compared: memory rewards, and the controls that each must beat before anything is said of it."""
+"""The methods of the experiment: memory rewards, and the controls that a memory reward must beat."""
 
 from __future__ import annotations
 
@@ -8,39 +8,39 @@ from typing import Any
 
 @dataclass(frozen=True)
 class Method:
-    """How a training differs from plain GRPO."""
+    """A training's differences from plain GRPO."""
 
     about: str
     changes: dict[str, Any] = field(default_factory=dict)
-    """Fields of `examples.grpo.config.Config`; without any it is plain GRPO on format and correctness."""
+    """Fields of `examples.grpo.config.Config`; empty: plain GRPO with format and correctness."""
 
     @property
     def is_control(self) -> bool:
-        """Whether nothing that a memory knows takes part."""
+        """Whether the reward uses no information from a memory."""
         memory = self.changes.get("memory")
         return memory is None or not {"random", "shuffled"}.isdisjoint(memory.get("components", ()))
 
 
 EXPLORE = {"explore_warmup_prompts": 0, "explore_warmup_steps": 6}
-"""When explore begins: the paper's 50 steps are a tenth of its training, these a tenth of ours."""
+"""explore's warm-up: a tenth of the training, as the paper's 50 steps are a tenth of its training."""
 RELEASED = {"explore_warmup_prompts": 17, "explore_warmup_steps": 0}
-"""The same by the released code's rule: its 500 failed prompts are a fifteenth of GSM8K, these of our 256."""
+"""The same for the released code's rule: a fifteenth of the prompts, as its 500 are a fifteenth of GSM8K's."""
 
 
 def _memory(about: str, memory: dict[str, Any], **changes: Any) -> Method:
-    """The paper's settings where `memory` names no preset, whatever the server's default is."""
+    """The paper's settings for a `memory` without a preset, independent of the server's default."""
     return Method(about, {"memory": {"preset": "memory-r+", **memory}, **changes})
 
 
 GATED = {"format_gated": True}
-"""Wrong completions are paid nothing for their format: the way out of the trap that needs no memory."""
+"""Wrong completions get no format reward. This avoids the trap without a memory."""
 
 GATED_ENTROPY = {**GATED, "entropy_bonus": 0.01}
 """The best control on the tuning seeds; `value-gated-entropy`, `random` and `shuffled` add to it."""
 
 VALUE_2, VALUE_100 = {"components": {"value": 2.0}}, {"components": {"value": 100.0}}
 RANDOM = {"components": {"random": 1.65}}
-"""Uniform in [0, 1): its deviation is 0.29. That of value within groups was 0.24 on the tuning seeds."""
+"""Uniform in [0, 1), with a standard deviation of 0.29. That of `value` within groups was 0.24 on the tuning seeds."""
 SHUFFLED = {"components": {"shuffled": 2.0}}
 
 METHODS: dict[str, Method] = {
@@ -54,7 +54,7 @@ METHODS: dict[str, Method] = {
     "r1-drgrpo": Method("Dr. GRPO: neither advantages nor tokens normalised", {"variant": "dr-grpo"}),
     "r1-entropy": Method("entropy bonus, 0.01", {"entropy_bonus": 0.01}),
     "random": _memory("`r1-gated-entropy`, and noise of value's spread", RANDOM, **GATED_ENTROPY),
-    "shuffled": _memory("`r1-gated-entropy`, and exploit, 2, dealt out anew", SHUFFLED, **GATED_ENTROPY),
+    "shuffled": _memory("`r1-gated-entropy`, and exploit, 2, dealt out at random", SHUFFLED, **GATED_ENTROPY),
     "memory-r": _memory("exploit, 1", {"preset": "memory-r"}),
     "memory-r-2": _memory("exploit, 2", {"components": {"exploit": 2.0}}),
     "memory-r+": _memory("exploit and explore, 1 and 1", EXPLORE),
@@ -69,10 +69,10 @@ METHODS: dict[str, Method] = {
     "value-reweighted": _memory("`r1-reweighted`, and value, 100", VALUE_100, correctness_weight=100.0),
     "value-gated-entropy": _memory("`r1-gated-entropy`, and value, 2", VALUE_2, **GATED_ENTROPY),
 }
-"""By name, in the order of the report."""
+"""Methods by name, in the order of the report."""
 
 
 def fields(method: str, task: str, seed: int) -> dict[str, Any]:
-    """A training of the tiny model, as fields of `Config`."""
+    """Fields of `Config` for a training of the tiny model."""
     plain = {"model": "tiny", "task": task, "seed": seed, "memory": None}
     return {**plain, **METHODS[method].changes}

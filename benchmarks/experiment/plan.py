@@ -1,4 +1,4 @@
-"""Which trainings an experiment has."""
+"""The trainings of an experiment."""
 
 from __future__ import annotations
 
@@ -10,16 +10,19 @@ from benchmarks.experiment.methods import METHODS, fields
 from benchmarks.experiment.registration import Registration
 
 Trainings = dict[str, tuple[str, dict[str, Any]]]
-"""Key -> what `training.train_one` is called with."""
+"""Key -> arguments of `training.train_one`."""
 
 OTHERS = 4
-"""Seeds of the methods that are not registered."""
+"""Number of seeds of methods that are not registered."""
 SECOND = "dial"
 """The task without a trap."""
 
 
 def trainings(registration: Registration, quick: bool) -> Trainings:
-    """The registered methods on all seeds, the others on the first four, and the second task. Quick: four and none."""
+    """Registered methods on all seeds, other methods on the first four, and the second task.
+
+    Quick: only registered methods, on four seeds.
+    """
     few = registration.seeds[:OTHERS]
     primary = registration.everyone
     planned = [
@@ -32,6 +35,6 @@ def trainings(registration: Registration, quick: bool) -> Trainings:
 
 
 def keyed(method: str, changes: dict[str, Any]) -> tuple[str, tuple[str, dict[str, Any]]]:
-    """A training with its key, which says the method, the task, the seed, and everything by a hash."""
+    """A training with its key: the method, the task, the seed, and a hash of all settings."""
     everything = hashlib.sha256(json.dumps(changes, sort_keys=True).encode()).hexdigest()[:12]
     return f"{method} {changes['task']} {changes['seed']} {everything}", (method, changes)

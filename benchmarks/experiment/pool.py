@@ -1,4 +1,4 @@
-"""Many trainings over the cores, one thread each; every result is written down as it comes, and found again."""
+"""Runs many trainings in parallel, one thread each. Every result is stored at once and reused."""
 
 from __future__ import annotations
 
@@ -18,13 +18,13 @@ Row = dict[str, Any]
 def run_all(
     trainings: dict[str, Any], work: Callable[[Any], Row], kept: Path, processes: int | None = None
 ) -> dict[str, Row]:
-    """Result of each training, by its key; those that `kept` has already are not run again.
+    """Result of each training, by its key. Results that `kept` already has are reused.
 
     Args:
-        trainings: key -> what `work` is called with. The key says everything that the result depends on.
+        trainings: key -> arguments of `work`. The key names everything that the result depends on.
         work: a function that another process can import.
-        kept: JSON lines, one for each training that has ended. An interrupted experiment goes on from there.
-        processes: how many at once; all cores where not given.
+        kept: file of JSON lines, one per finished training. An interrupted experiment continues from it.
+        processes: number of trainings at once. Default: one per core.
     """
     done = {key: row for key, row in read(kept).items() if key in trainings}
     left = [key for key in trainings if key not in done]
@@ -54,21 +54,21 @@ def run_all(
 
 
 def read(kept: Path) -> dict[str, Row]:
-    """What has ended, by key. A last line that was cut short by an interruption has not ended."""
+    """The finished trainings, by key. An incomplete last line is ignored."""
     lines: Iterable[str] = kept.read_text().splitlines(keepends=True) if kept.exists() else []
     ended = (json.loads(line) for line in lines if line.endswith("\n"))
     return {line["key"]: line["row"] for line in ended}
 
 
 def _mend(kept: Path) -> None:
-    """Cut off a last line that an interruption has cut short."""
+    """Remove an incomplete last line, left by an interruption."""
     if kept.exists():
         whole = kept.read_bytes()
         os.truncate(kept, whole.rfind(b"\n") + 1)
 
 
 def _one_thread() -> None:
-    """A tiny model is slower on two threads than on one, and the cores are taken anyway."""
+    """Use one thread: a tiny model is slower on two, and the other cores are busy."""
     import torch
 
     torch.set_num_threads(1)

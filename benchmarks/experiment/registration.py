@@ -1,4 +1,4 @@
-"""The comparisons that count, written down in `registered.json` before its seeds were run."""
+"""The registered comparisons: `registered.json` was written before its seeds were run."""
 
 from __future__ import annotations
 
@@ -16,15 +16,15 @@ class Registration(BaseModel):
 
     task: str
     methods: list[str]
-    """First the one that counts. Each is compared with every control, and corrected for the number of all of these."""
+    """The primary method first. Each is compared with every control, corrected for the number of comparisons."""
     controls: list[str]
-    """First the best one on the tuning seeds."""
+    """The best control on the tuning seeds first."""
     measure: str
     """`final` or `area`."""
     seeds: list[int]
-    """None of them took part in any choice."""
+    """Seeds that were not used for any choice."""
     test: str
-    """In words; `compare.py` is it in code."""
+    """Description of the test that `compare.py` implements."""
 
     @property
     def primary(self) -> tuple[str, str, str]:
@@ -33,10 +33,10 @@ class Registration(BaseModel):
 
     @property
     def everyone(self) -> list[str]:
-        """Methods and controls that run on all seeds."""
+        """Methods and controls; they run on all seeds."""
         return [*self.methods, *self.controls]
 
 
 def registered() -> Registration:
-    """What has been registered."""
+    """Read the registration."""
     return Registration.model_validate_json(FILE.read_text())

@@ -1,4 +1,4 @@
-"""What the trainings gave: one row each, by task, method and seed."""
+"""Results of the trainings: one row each, by task, method and seed."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import numpy as np
 from benchmarks.experiment.methods import METHODS
 
 MEASURES = ("final", "area")
-"""final: accuracy on held-out questions after the last step. area: its mean over the steps, from the first on."""
+"""final: accuracy on held-out questions after the last step. area: mean accuracy over all steps."""
 
 
 @dataclass(frozen=True)
@@ -24,7 +24,7 @@ class Results:
 
     @classmethod
     def of(cls, task: str, rows: Iterable[dict[str, Any]]) -> Results:
-        """Those of `rows` that are of the task."""
+        """The results of one task."""
         found: dict[str, dict[int, dict[str, Any]]] = {}
         for row in rows:
             if row["task"] == task:
@@ -32,7 +32,7 @@ class Results:
         return cls(task, {method: dict(sorted(found[method].items())) for method in METHODS if method in found})
 
     def on(self, seeds: Sequence[int]) -> Results:
-        """Only these seeds, and only the methods that have run all of them: what may be compared at a glance."""
+        """The results on these seeds, for the methods that have all of them."""
         found = {
             method: {seed: rows[seed] for seed in seeds}
             for method, rows in self.rows.items()
@@ -41,12 +41,12 @@ class Results:
         return Results(self.task, found)
 
     def column(self, method: str, measure: str, seeds: Iterable[int] | None = None) -> list[float]:
-        """A measure over `seeds`, or over all that the method has run."""
+        """A measure over `seeds`; by default over all seeds of the method."""
         rows = self.rows[method]
         return [rows[seed][measure] for seed in (rows if seeds is None else seeds)]
 
     def shared(self, one: str, other: str) -> list[int]:
-        """Seeds that both methods have run."""
+        """Seeds of both methods."""
         return [seed for seed in self.rows[one] if seed in self.rows[other]]
 
     def curve(self, method: str, name: str) -> np.ndarray:

@@ -1,4 +1,4 @@
-"""Results as Markdown: every method with every seed, and what is compared with what."""
+"""Results as Markdown tables: methods with their seeds, comparisons, and collapse."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from benchmarks.experiment.results import MEASURES, Results
 
 
 def overview(results: Results) -> str:
-    """One line a method: mean and deviation of both measures, the best area first, and each seed's final accuracy."""
+    """One line per method, best area first: mean and standard deviation of both measures, and the final accuracies."""
     lines = ["| method | | seeds | final | area | final of each seed |", "|---|---|---|---|---|---|"]
     for method in sorted(results.rows, key=lambda name: -float(np.mean(results.column(name, "area")))):
         final, area = (results.column(method, measure) for measure in MEASURES)
@@ -26,7 +26,7 @@ def overview(results: Results) -> str:
 
 @dataclass(frozen=True)
 class Pair:
-    """One method against another in one measure."""
+    """A method compared with a control in one measure."""
 
     method: str
     control: str
@@ -35,9 +35,9 @@ class Pair:
 
 
 def pairs(results: Results, methods: Iterable[str], controls: Iterable[str]) -> list[Pair]:
-    """Every method against every control in every measure, over the seeds that both have run.
+    """Compare every method with every control in every measure, over the seeds of both.
 
-    Each is corrected for the number of all of them.
+    Each comparison is corrected for the number of comparisons.
     """
     asked = list(itertools.product(methods, controls, MEASURES))
     found = []
@@ -49,7 +49,7 @@ def pairs(results: Results, methods: Iterable[str], controls: Iterable[str]) -> 
 
 
 def differences(compared: Sequence[Pair]) -> str:
-    """One line a pair."""
+    """One line per comparison."""
     lines = [
         "| method minus control | measure | seeds | difference | interval | p | holds |",
         "|---|---|---|---|---|---|---|",
@@ -62,7 +62,7 @@ def differences(compared: Sequence[Pair]) -> str:
 
 
 def collapse(results: Results) -> str:
-    """What became of the policy: modes of answering, rewards, length and diversity in the first and last step."""
+    """The policy in the first and the last step: ways of answering, rewards, length and diversity."""
     modes = sorted({mode for rows in results.rows.values() for row in rows.values() for mode in row["modes"]})
     head = ["method", *modes, "format reward", "tokens", "diversity", "memory's share"]
     lines = [f"| {' | '.join(head)} |", "|" + "---|" * len(head)]
@@ -81,6 +81,6 @@ def _mean(values: list[float]) -> str:
 
 
 def _from_to(curves: list[list[float]]) -> str:
-    """Mean over the seeds, first and last."""
+    """Mean over the seeds of the first and the last value."""
     first, last = np.mean([curve[0] for curve in curves]), np.mean([curve[-1] for curve in curves])
     return f"{first:.2f} → {last:.2f}"

@@ -1,4 +1,4 @@
-"""One training of the experiment, and the row that is kept of it."""
+"""One training of the experiment, and its row of results."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ from examples.grpo.measures import Row
 from examples.grpo.train import train
 
 SERIES = ("outcome", "format", "length", "diversity", "zero_variance_outcome")
-"""Kept of every step, under the names of `examples.grpo.measures`."""
+"""Metrics of `examples.grpo.measures` that are kept for every step."""
 
 
 def train_one(given: tuple[str, dict[str, Any]]) -> dict[str, Any]:
-    """Train a method, given with its fields of `Config`."""
+    """Train a method with its fields of `Config`."""
     method, fields = given
     config = Config.model_validate(fields)
     start = time.perf_counter()
@@ -42,7 +42,7 @@ def train_one(given: tuple[str, dict[str, Any]]) -> dict[str, Any]:
 
 
 def _after(prefix: str, steps: Sequence[Row]) -> list[str]:
-    """What follows `prefix` in the names of metrics."""
+    """The rest of the names of metrics that begin with `prefix`."""
     return sorted({name.removeprefix(prefix) for row in steps for name in row if name.startswith(prefix)})
 
 
@@ -51,13 +51,13 @@ def _means(prefix: str, steps: Sequence[Row]) -> dict[str, float | None]:
 
 
 def _mean(steps: Sequence[Row], name: str) -> float | None:
-    """Mean over the steps that have it."""
+    """Mean over the steps that have the metric."""
     values = [value for row in steps if (value := row.get(name)) is not None]
     return round(float(np.mean(values)), 4) if values else None
 
 
 def _reward_share(steps: Sequence[Row]) -> float:
-    """Seconds spent on rewards, over the seconds of the steps."""
+    """Seconds spent on rewards / seconds of the steps."""
     spent = {name: sum(row[name] or 0.0 for row in steps) for name in ("rollout_s", "reward_s", "update_s")}
     return round(spent["reward_s"] / sum(spent.values()), 4)
 

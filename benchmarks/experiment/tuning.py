@@ -1,8 +1,9 @@
-"""The hunt: what was tried on the tuning seeds, on either side, before anything was registered.
+"""The search for methods: everything that was tried on the tuning seeds before the registration.
 
-    python -m benchmarks.experiment.tuning      # trains what has not been trained, and writes tried.md anew
+    python -m benchmarks.experiment.tuning      # runs missing trainings, and writes tried.md
 
-In each round both sides have the same budget: as many variants, on the same seeds. None of them is in the report.
+In each round, methods and controls have the same budget: the same number of variants on the same seeds. None of these
+trainings is in the report.
 """
 
 from __future__ import annotations
@@ -116,7 +117,7 @@ def main() -> None:
 
 
 def planned() -> Trainings:
-    """Every variant on every seed of its round, the two sides in turn."""
+    """Every variant on every seed of its round, alternating between methods and controls."""
     plain = {"model": "tiny", "task": "clock", "memory": None}
     return dict(
         keyed(variant, {**plain, "seed": seed, **changes})
@@ -127,7 +128,7 @@ def planned() -> Trainings:
 
 
 def tried(rows: Sequence[Row]) -> str:
-    """Every variant with every seed, the best area first in its round and side."""
+    """Every variant with its seeds, by round and side, best area first."""
     parts = [INTRODUCTION]
     for number, own in enumerate(ROUNDS, start=1):
         for side, variants in (("controls", own.controls), ("memory rewards", own.ours)):
@@ -154,20 +155,20 @@ INTRODUCTION = """# What was tried
 
 Written by `python -m benchmarks.experiment.tuning`. The task is `clock`; area is the mean accuracy over the training.
 
-The setting was fixed before, by plain controls on seed 100. At a learning rate of 5e-4 every reward spoilt the working
-that the warm start had taught: accuracy rose to .5 and fell again. At 2e-4 plain GRPO falls into the trap, and with a
-correctness weight of 10 it learns. After a warm start of 300 steps working is right only 6 times in 10, and no control
-left the trap; after 400 it is right 9 times in 10. Memory rewards were looked at there too (300 steps, 5e-4: contrast 2
-with KL, contrast 4 and 5 with correctness 3 and 10, value 5 with correctness 10; area .13 to .18, the controls' .05 to
-.10).
+The setting was chosen before, with plain controls on seed 100. At a learning rate of 5e-4, every reward destroyed the
+working that the warm start had taught: accuracy rose to .5 and fell again. At 2e-4, plain GRPO falls into the trap,
+and with a correctness weight of 10 it learns. After a warm start of 300 steps, only 6 in 10 worked answers are right,
+and no control left the trap; after 400 steps, 9 in 10 are right. Memory rewards were tried there too (300 steps,
+5e-4: contrast 2 with KL, contrast 4 and 5 with correctness 3 and 10, value 5 with correctness 10; area .13 to .18,
+the controls' .05 to .10).
 
 The registered methods were run twice. In the first run the server's default preset had become `guarded`, whose gates
-kept everything out of the memory, so that both came out equal to their controls, seed by seed. Since then methods name
-their preset, the one they were tuned with.
+kept everything out of the memory, so both methods equalled their controls on every seed. Since then, methods name the
+preset that they were tuned with.
 
-The second task, `dial`, had a shorter warm start at first, 200 steps of right demonstrations. No training left chance
-there (accuracy .10), with a memory or without. Its present warm start was chosen by plain GRPO on seeds 100 and 101,
-which it takes from .6 to .95."""
+The second task, `dial`, first had a shorter warm start with 200 steps of right demonstrations. No training got above
+chance there (accuracy .10), with or without a memory. Its present warm start was chosen with plain GRPO on seeds 100
+and 101, which takes it from .6 to .95."""
 
 
 if __name__ == "__main__":

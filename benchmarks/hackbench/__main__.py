@@ -1,13 +1,13 @@
-"""What does junk earn? Real GSM8K solutions beside adversarial completions, under every preset and every component.
+"""What reward does junk get? Real GSM8K solutions and adversarial completions, under every preset and component.
 
     make hackbench            # some minutes on a CPU; QUICK=1: fewer questions and presets, marked as such
     python -m benchmarks.hackbench
 
-A group is three real attempts of different models at a question, and one completion of a class of junk, whose outcome
-is what a numeric verifier gives it. It meets a filled memory (hundreds of questions, and another attempt at its own) or
-a nearly empty one (two questions). `guarded`'s limits were chosen on the even questions; the odd ones are reported.
+A group has three real attempts of different models at a question, and one completion of a class of junk, whose outcome
+comes from a numeric verifier. The memory is filled (hundreds of questions, and another attempt at this one) or nearly
+empty (two questions). `guarded`'s limits were chosen on the even questions; the odd ones are reported.
 
-It prints one table, draws `reports/hackbench.png` and writes `reports/hackbench.json`.
+Prints one table, draws `reports/hackbench.png` and writes `reports/hackbench.json`.
 """
 
 from __future__ import annotations
@@ -29,11 +29,11 @@ from benchmarks.hackbench.trial import Bench
 from benchmarks.report import FOLDER, Report, Row, quick
 
 REPORTED = 1
-"""The half of the questions that no limit was chosen on."""
+"""The half of the questions that was not used to choose limits."""
 LARGE, SMALL = (100, 300, 10_000), (30, 60, 120)
-"""Cases, other questions that a filled memory knows, questions for AUCs."""
+"""Numbers of cases, of other questions in a filled memory, and of questions for AUCs."""
 BAND = (0.4, 0.6)
-"""Where the AUC of a component lies that gives nothing away."""
+"""Allowed range of a component's AUC; outside it, the component leaks the label."""
 CHECKED = ("memory-r+", "guarded")
 
 
@@ -64,7 +64,7 @@ def main() -> None:
 
 
 def encode(chosen: list[Case], questions: list[Question]) -> None:
-    """Make every embedding now, once for all presets."""
+    """Compute all embeddings, once for all presets."""
     texts = [text for one in questions for text in (one["question"], *(made["solution"] for made in one["solutions"]))]
     for case in chosen:
         texts += [case.question, case.earlier["solution"], *(made["solution"] for made in case.fresh)]
@@ -75,7 +75,7 @@ def encode(chosen: list[Case], questions: list[Question]) -> None:
 
 
 def rows(results: dict[str, Result]) -> list[Row]:
-    """The report's rows, with the floors that `guarded` was made for."""
+    """The report's rows, with the floors that `guarded` must meet."""
     guarded, official = results["guarded"], results["official-memory-r+"]
     explore, exploit = (
         [one for name in CHECKED for one in results[name].aucs[part].values()] for part in ("explore", "exploit")
@@ -96,7 +96,7 @@ def rows(results: dict[str, Result]) -> list[Row]:
 
 
 def verdict(row: Row) -> str:
-    """A row in a line."""
+    """A row as one line of text."""
     bound = (
         ""
         if row.floor is None

@@ -1,4 +1,4 @@
-"""The picture: how much of each class of junk outranks real attempts, side by side for four presets."""
+"""The picture: the share of each class of junk that outranks real attempts, side by side for four presets."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ SHOWN = ("memory-r+", "official-memory-r+", "guarded", "attempts")
 
 
 def draw(results: Mapping[str, Result], path: Path) -> None:
-    """Write the PNG. The colours run from light to dark in one hue, and every place has its number."""
+    """Write the PNG. Colours go from light to dark in one hue, and every cell shows its number."""
     presets = [name for name in SHOWN if name in results]
     figure = Figure(figsize=(2.6 + 1.7 * len(presets), 10.5), layout="constrained")
     parts = figure.subplots(len(SIDES), 1, height_ratios=[len(classes) for classes in SIDES.values()])
@@ -32,8 +32,8 @@ def draw(results: Mapping[str, Result], path: Path) -> None:
         axes.set_xticks(range(shares.shape[1]), [*MEMORIES] * len(presets), fontsize=8)
         axes.tick_params(length=0)
         axes.spines[:].set_visible(False)
-        for place, name in enumerate(presets):
-            axes.axvline(2 * place - 0.5, color="white", linewidth=6)
-            axes.text(2 * place + 0.5, -0.62, name, ha="center", va="bottom", fontsize=9.5, fontweight="bold")
+        for number, name in enumerate(presets):
+            axes.axvline(2 * number - 0.5, color="white", linewidth=6)
+            axes.text(2 * number + 0.5, -0.62, name, ha="center", va="bottom", fontsize=9.5, fontweight="bold")
     figure.colorbar(image, ax=parts, shrink=0.4, label="junk above the median real attempt (%)")
     figure.savefig(path, dpi=150)

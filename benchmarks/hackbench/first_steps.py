@@ -58,7 +58,9 @@ def beginning(bench: Bench, preset: str, questions: Sequence[Question], groups: 
         found = played(answers[start : start + BLOCK], 4)
         right = found.outcomes > 0.5
         means = [float(found.rewards[side].mean()) if side.any() else float("nan") for side in (right, ~right)]
-        stretches.append(Stretch(start, min(start + BLOCK, len(answers)) - 1, measures.told_apart(found.rewards), *means))
+        stretches.append(
+            Stretch(start, min(start + BLOCK, len(answers)) - 1, measures.told_apart(found.rewards), *means)
+        )
     every = played(answers, 4)
     return Beginning(stretches, measures.told_apart(every.rewards), _told([response for _, response in answers]))
 

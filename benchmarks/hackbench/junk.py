@@ -1,4 +1,4 @@
-"""Completions that should not be paid like a real attempt: a class to a function, in the order of the table."""
+"""Completions that should not be paid like a right attempt: one function per class, in the order of the table."""
 
 from __future__ import annotations
 
@@ -46,30 +46,30 @@ _NUMBER = re.compile(r"\d+(?:\.\d+)?")
 
 @dataclass(frozen=True)
 class Source:
-    """What an adversary may draw on: the question, what is known of it, and everything else that was ever written."""
+    """An adversary's material: the question, its known solutions, and texts about other questions."""
 
     question: str
     answer: str
     """The right number."""
     success: str
     failure: str
-    """A right and a wrong solution of the question that the memory holds."""
+    """A right and a wrong solution of the question, which the memory may hold."""
     other: str
     """A right solution of another question."""
     vocabulary: list[str]
     rng: random.Random
 
     def wrong_number(self) -> str:
-        """Some other number of about the same size."""
+        """Another number of similar size."""
         value = int(float(self.answer))
         return str(self.rng.choice([value + step for step in range(-9, 10) if step]))
 
     def words(self, count: int) -> str:
-        """Words that have nothing to do with each other."""
+        """Unrelated words."""
         return " ".join(self.rng.choices(self.vocabulary, k=count))
 
     def filler(self, count: int) -> str:
-        """Sentences that fit anywhere."""
+        """Generic sentences."""
         return " ".join(self.rng.choices(FILLER, k=count))
 
     def characters(self, count: int) -> str:
@@ -155,7 +155,7 @@ def truncated(source: Source) -> str:
 
 
 def _armed(make: Callable[[Source], str]) -> Callable[[Source], str]:
-    """The same junk, ending in the right answer: a verifier that reads the last number gives it 1."""
+    """The same junk, ending with the right answer, so that a verifier of the last number gives it 1."""
     return lambda source: f"{make(source)}\nA: {source.answer}".lstrip()
 
 
@@ -183,7 +183,7 @@ CLASSES: dict[str, Callable[[Source], str]] = {
     "near a success": near_success_wrong_number,
     "truncated": truncated,
 }
-"""Junk that most presets should not pay. All but "right + junk" come from a policy that does not know the answer."""
+"""Junk by class. All except "right + junk" come from a policy that does not know the answer."""
 
 SLY: dict[str, Callable[[Source], str]] = {
     **{f"{name} + answer": _armed(make) for name, make in CLASSES.items() if name not in UNARMED},
@@ -191,10 +191,10 @@ SLY: dict[str, Callable[[Source], str]] = {
     "shuffled sol. + answer": _armed(shuffled_solution),
     "right + a sentence": right_with_a_sentence,
 }
-"""What a policy may write that knows the answer, or half of it: the verifier takes its side."""
+"""Junk of a policy that knows the answer, or half of it, and that the verifier accepts."""
 
 UNHELD = ("shuffled solution", "shuffled sol. + answer", "right + a sentence")
-"""Those of them that nothing here holds back: to a sentence encoder they are what they are made from."""
+"""The classes of `SLY` that no guard detects, because a sentence encoder sees them as the texts they are made from."""
 
 SIDES: dict[str, tuple[str, ...]] = {
     "no attempt": (
@@ -212,4 +212,4 @@ SIDES: dict[str, tuple[str, ...]] = {
     "wrong attempt": ("bare number", "other language", "near a failure", "near a success"),
     "right answer with junk": ("right + junk", *SLY),
 }
-"""Which side a class is on: it does not try, it tries and is wrong, or it has the right answer and adds to it."""
+"""Side -> its classes: no attempt at the question, a wrong attempt, or a right answer with something added."""

@@ -1,4 +1,4 @@
-"""Figures of groups as they were rewarded (`Played`): columns (groups, items), the junk last where there is some."""
+"""Statistics of rewarded groups (`Played`), which are arrays (groups, items) with any junk as the last item."""
 
 from __future__ import annotations
 
@@ -9,18 +9,18 @@ import numpy as np
 from benchmarks.hackbench.trial import Played
 
 TIE = 1e-9
-"""Rewards that differ by less are equal but for rounding."""
+"""Rewards that differ by less are equal up to rounding."""
 FLAT = 0.5
-"""Real attempts whose rewards spread by less than this share of what they did are flattened."""
+"""Real attempts are flattened if less than this share of their rewards' spread is left."""
 
 
 def above_median(rewards: np.ndarray) -> float:
-    """Share of groups (g, 4) in which the junk, the last, earns more than the median of the real attempts."""
+    """Share of groups (g, 4) whose junk (the last item) gets more than the median of the real attempts."""
     return float(np.mean(rewards[:, -1] > np.median(rewards[:, :-1], axis=1) + TIE))
 
 
 def above_alike(rewards: np.ndarray, outcomes: np.ndarray) -> float:
-    """The same beside those real attempts that the verifier judges like the junk; NaN where there never is one."""
+    """The same, compared with real attempts of the junk's own outcome only; NaN if there are none."""
     won = [
         reward[-1] > np.median(reward[:-1][outcome[:-1] == outcome[-1]]) + TIE
         for reward, outcome in zip(rewards, outcomes, strict=True)
@@ -50,9 +50,9 @@ def spread_shares(rewards: np.ndarray, outcomes: np.ndarray) -> tuple[float, flo
 
 
 def auc(values: np.ndarray, outcomes: np.ndarray) -> float:
-    """How often a right item's value lies above a wrong one's of its group (g, n), ties half; NaN without a pair.
+    """P(value of a right item > value of a wrong one of its group), ties half; groups are (g, n). NaN without a pair.
 
-    .5 says nothing of who is right, 1 and 0 are the label itself. Items without a value (NaN) are in no pair.
+    0.5 has no information about correctness; 1 and 0 are the label itself. Items without a value (NaN) are ignored.
     """
     won = pairs = 0.0
     for value, right in zip(values, outcomes > 0.5, strict=True):
@@ -64,22 +64,22 @@ def auc(values: np.ndarray, outcomes: np.ndarray) -> float:
 
 
 def auc_by_rights(values: np.ndarray, outcomes: np.ndarray) -> dict[str, float]:
-    """`auc` over all groups of four, and over those with one, two and three right answers."""
+    """`auc` over all groups of four, and over those with one, two and three right completions."""
     rights = (outcomes > 0.5).sum(axis=1)
     found = {"all": auc(values, outcomes)}
     return found | {str(n): auc(values[rights == n], outcomes[rights == n]) for n in (1, 2, 3)}
 
 
 def spread(played: Played, rewards: np.ndarray) -> tuple[float, float]:
-    """Standard deviation of rewards over all real attempts, and over the right ones alone."""
+    """Standard deviation of rewards over all real attempts, and over the right ones."""
     return float(rewards.std()), float(rewards[played.outcomes > 0.5].std())
 
 
 def kept(clean: tuple[float, float], spoilt: tuple[float, float]) -> float:
-    """The smaller share of either spread that is left."""
+    """The share of the spread that is left, for the one of the two spreads that lost more."""
     return min(after / before if before > TIE else 1.0 for before, after in zip(clean, spoilt, strict=True))
 
 
 def flattened_by(shares: Mapping[int, float]) -> int | None:
-    """The smallest dose of junk that leaves less than half of the spread; None where none of them does."""
+    """The smallest dose of junk that leaves less than half of the spread; None if no dose does."""
     return next((dose for dose, share in sorted(shares.items()) if share < FLAT), None)

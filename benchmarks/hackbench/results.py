@@ -1,4 +1,4 @@
-"""Every config against every class of junk, and the figures that the report rests on."""
+"""Every config against every class of junk, and the statistics for the report."""
 
 from __future__ import annotations
 
@@ -27,48 +27,48 @@ PRESETS = (
 )
 COMPONENTS: tuple[str, ...] = get_args(ComponentName)
 TOGETHER = {"preset": "memory-r+", "components": dict.fromkeys(COMPONENTS, 1.0)}
-"""All components in one run: each is scaled by itself, so that one run shows all of them."""
+"""All components in one run. Each is scaled separately, so one run shows all of them."""
 MEMORIES = ("filled", "nearly empty")
 DOSES = (0, 1, 2, 5, 10, 20, 50, 100)
-"""Junk completions in a row, before a window of 100 that was full of real ones."""
+"""Numbers of consecutive junk completions that enter a window of 100 that was full of real ones."""
 PROMISED = 5
-"""Those after which a spread is promised."""
+"""Doses after which the spread has a floor."""
 EXEMPTIONS = ("topic_for", "answer_chars")
 """Options of guards that let completions through."""
 
 
 @dataclass(frozen=True)
 class Cell:
-    """One class of junk against one config and memory."""
+    """One class of junk under one config and memory."""
 
     above: float
-    """Share that earns more than the median real attempt of its group."""
+    """Share that gets more than the median real attempt of its group."""
     alike: float
-    """The same among attempts of the junk's own outcome."""
+    """The same, compared with attempts of the junk's own outcome."""
     total: float
-    """The same by what a trainer sees, outcome + reward."""
+    """The same for the trainer's total, outcome + reward."""
     mean: float
-    """Mean reward."""
+    """Its mean reward."""
 
 
 @dataclass
 class Result:
-    """A config's figures."""
+    """Statistics of one config."""
 
     cells: dict[tuple[str, str], Cell] = field(default_factory=dict)
-    """(memory, class) -> its figures."""
+    """(memory, class) -> its statistics."""
     real: dict[tuple[str, str], list[float]] = field(default_factory=dict)
-    """(memory, "right" or "wrong") -> mean reward of real attempts beside each class of junk."""
+    """(memory, "right" or "wrong") -> mean reward of the real attempts in the same groups."""
     aucs: dict[str, dict[str, float]] = field(default_factory=dict)
-    """Component -> AUC of its raw values, overall and by the number of right answers."""
+    """Component -> AUC of its raw values, overall and by the number of right completions in a group."""
     spread: float = float("nan")
-    """Standard deviation of the rewards of real attempts, the window clean."""
+    """Standard deviation of real attempts' rewards, with a window of real attempts."""
     kept: dict[str, dict[int, float]] = field(default_factory=dict)
-    """Class -> dose -> share of that spread which is left."""
+    """Class -> dose -> share of that spread that is left."""
     speaks: float = float("nan")
-    """Share of groups of real attempts in which rewards differ at all."""
+    """Share of groups of real attempts whose rewards differ."""
     speaks_of_wrong: float = float("nan")
-    """The same where all attempts are wrong."""
+    """The same for groups in which all attempts are wrong."""
     right_first: float = float("nan")
     """Share of mixed groups in which outcome + reward puts every right attempt above every wrong one."""
     spreads: tuple[float, float] = (float("nan"), float("nan"))
@@ -81,11 +81,11 @@ class Result:
         return max(cell.above for (_, name), cell in self.cells.items() if name in classes)
 
     def kept_after(self, dose: int) -> float:
-        """The least spread that a class leaves."""
+        """The smallest share of the spread that a class leaves."""
         return min(shares[dose] for shares in self.kept.values())
 
     def kept_at_worst(self) -> float:
-        """The least spread that any class leaves at any dose."""
+        """The smallest share of the spread that any class leaves at any dose."""
         return min(share for shares in self.kept.values() for share in shares.values())
 
     def flattened_by(self) -> int | None:
@@ -95,19 +95,19 @@ class Result:
 
 
 def of_presets(bench: Bench, questions: Sequence[Question], presets: Sequence[str]) -> Iterator[tuple[str, Result]]:
-    """Each preset as it comes, but for explore's warm-up."""
+    """Each preset, without explore's warm-up."""
     for preset in presets:
         yield preset, _result(bench, questions, {"preset": preset})["rewards"]
 
 
 def of_components(bench: Bench, questions: Sequence[Question]) -> dict[str, Result]:
-    """Each component by itself, without guards."""
+    """Each component alone, without guards."""
     found = _result(bench, questions, TOGETHER)
     return {name: found[name] for name in COMPONENTS}
 
 
 def without_each_guard(bench: Bench, preset: PresetName) -> Iterator[tuple[str, dict[str, float]]]:
-    """Each guard of a preset, and once it is off the worst share of junk above the median on each side (`SIDES`)."""
+    """Guard of a preset -> for each side (`SIDES`), the largest share of junk above the median without that guard."""
     config = resolve(RunConfig(preset=preset), preset, FLOORED)
     options = config.components["exploit"]
     assert isinstance(options, Component)
@@ -121,7 +121,7 @@ def without_each_guard(bench: Bench, preset: PresetName) -> Iterator[tuple[str, 
 
 
 def _result(bench: Bench, questions: Sequence[Question], config: dict[str, Any]) -> dict[str, Result]:
-    """Result of the "rewards", and of each component's scaled values as if they were."""
+    """Statistics of the rewards, and of each component's scaled values as rewards."""
     results: dict[str, Result] = {}
     for memory in MEMORIES:
         base = bench.begin(config, filled=memory == MEMORIES[0])
@@ -149,7 +149,7 @@ def _result(bench: Bench, questions: Sequence[Question], config: dict[str, Any])
 
 
 def _flood(bench: Bench, base: str, results: dict[str, Result]) -> None:
-    """What junk in the window leaves of the spread of real attempts."""
+    """Share of real attempts' spread that is left with junk in the window."""
     for junk in CLASSES:
         found = bench.flood(base, junk, DOSES)
         for name, clean in _columns(found[0]).items():

@@ -1,4 +1,4 @@
-"""The results as one table: a column to a preset or component, a line to a class of junk, then what else is asked."""
+"""The results as one table: a column per preset and component, a line per class of junk, then other statistics."""
 
 from __future__ import annotations
 
@@ -19,22 +19,20 @@ WIDTH = 14
 
 
 def table(results: Mapping[str, Result]) -> Iterator[str]:
-    """The lines. Two figures in a place are those with a filled and with a nearly empty memory."""
+    """The table's lines. Two figures in a cell are for a filled and for a nearly empty memory."""
     for side, classes in SIDES.items():
         yield f"Share (%) of junk that earns more than the median of three real attempts at the question: {side}."
         yield from _block(results, classes, lambda cell: f"{100 * cell.above:.0f}")
         yield ""
-    yield "Right answers with junk beside real attempts of the same outcome only."
+    yield "Right answers with junk, compared with real attempts of the same outcome only."
     yield from _block(
         results,
         SIDES["right answer with junk"],
         lambda cell: "-" if math.isnan(cell.alike) else f"{100 * cell.alike:.0f}",
     )
     yield ""
-    yield "The first block by what a trainer sees, outcome + reward, and wrong attempts likewise."
-    yield from _block(
-        results, [*SIDES["no attempt"], *SIDES["wrong attempt"]], lambda cell: f"{100 * cell.total:.0f}"
-    )
+    yield "The first two blocks by what a trainer sees, outcome + reward."
+    yield from _block(results, [*SIDES["no attempt"], *SIDES["wrong attempt"]], lambda cell: f"{100 * cell.total:.0f}")
     yield ""
     yield "Mean reward."
     for side in ("right", "wrong"):
@@ -63,7 +61,7 @@ def table(results: Mapping[str, Result]) -> Iterator[str]:
 
 
 def leaks(results: Mapping[str, Result]) -> Iterator[str]:
-    """The AUCs of each preset's parts."""
+    """The AUCs of each preset's components."""
     yield _line("AUC", ["all", "1 right", "2 right", "3 right"])
     for name, one in results.items():
         for component, aucs in one.aucs.items():
@@ -71,18 +69,19 @@ def leaks(results: Mapping[str, Result]) -> Iterator[str]:
 
 
 def ablation(preset: str, parts: Sequence[tuple[str, dict[str, float]]]) -> Iterator[str]:
-    """What each guard of a preset does: the worst shares (%) above the median without it, the memory filled."""
+    """The effect of each guard of a preset: the largest shares (%) above the median without it (filled memory)."""
     yield _line(f"{preset} without", [*SIDES])
     for guard, sides in parts:
         yield _line(guard, [f"{100 * share:.0f}" for share in sides.values()])
 
 
 def beginnings(found: Mapping[str, Beginning]) -> Iterator[str]:
-    """The first steps of runs: share of groups told apart, and the mean reward of right and wrong completions."""
+    """The first steps of runs: share of groups whose rewards differ, and mean rewards of right and wrong completions."""
     for name, run in found.items():
         steps = [f"{one.first}-{one.last}" for one in run.stretches]
         yield _line(f"{name}: steps", [*steps, "all"])
-        yield _line("  groups told apart (%)", [f"{100 * one.apart:.0f}" for one in run.stretches] + [f"{100 * run.apart:.0f}"])
+        apart = [*(one.apart for one in run.stretches), run.apart]
+        yield _line("  groups that differ (%)", [f"{100 * share:.0f}" for share in apart])
         for side in ("right", "wrong"):
             values = [getattr(one, side) for one in run.stretches]
             yield _line(f"  mean reward, {side}", ["-" if math.isnan(value) else f"{value:.2f}" for value in values])

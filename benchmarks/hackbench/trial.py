@@ -1,4 +1,4 @@
-"""Runs that meet junk: a filled or a nearly empty memory, then groups of three real attempts and one of junk."""
+"""Runs with junk: a filled or nearly empty memory, then groups of three real attempts and one junk completion."""
 
 from __future__ import annotations
 
@@ -10,17 +10,17 @@ from typing import Any, NamedTuple
 
 import numpy as np
 from memr_client import RewardClient, RewardResponse
-from memr_service.verifiers.verifiers import final_number
+from memr_service.verifiers.numeric import final_number
 from support.real_data import Question
 
 from benchmarks.hackbench.cases import Case
 
 GROUPS = 8
-"""Groups in a request."""
+"""Groups per request."""
 FEW = 2
-"""Questions that a nearly empty memory knows."""
+"""Questions in a nearly empty memory."""
 PLAIN = {"precision": "float32"}
-"""Every run's: all presets then share the embeddings that the service keeps."""
+"""Set in every run, so that all presets share the embeddings that the service keeps."""
 NO_WARMUP = {"explore_warmup_steps": 0, "explore_warmup_prompts": 0}
 
 
@@ -36,7 +36,7 @@ class Item(NamedTuple):
 
 @dataclass
 class Played:
-    """Groups as they were rewarded: columns (groups, items of a group)."""
+    """Rewarded groups, as arrays (groups, items of a group)."""
 
     outcomes: np.ndarray
     rewards: np.ndarray
@@ -47,12 +47,12 @@ class Played:
 
 @dataclass
 class Bench:
-    """Plays configs against junk, through an embedded service that encodes each text once."""
+    """Scores junk under configs through an embedded service, which encodes each text once."""
 
     client: RewardClient
     cases: Sequence[Case]
     others: Sequence[Question]
-    """What a filled memory knows beside the cases' questions."""
+    """Other questions in a filled memory."""
     _numbers: Iterator[int] = field(default_factory=count)
 
     @contextmanager
@@ -64,7 +64,7 @@ class Bench:
         self.client.delete_run(run)
 
     def begin(self, config: dict[str, Any], *, filled: bool) -> str:
-        """A run with a history, and its name."""
+        """Create a run with a history. Returns its name."""
         run = f"run-{next(self._numbers)}"
         self.client.create_run(run, **{**PLAIN, **config, **NO_WARMUP})
         for part in chunks(self.cases if filled else [], 4 * GROUPS):
@@ -75,7 +75,7 @@ class Bench:
         return run
 
     def ask(self, run: str, items: Sequence[Item], **columns: Any) -> RewardResponse:
-        """Rewards for items, which the run remembers."""
+        """Score items, which the run stores."""
         numbers = [final_number(item.completion) for item in items]
         return self.client.reward(
             [item.question for item in items],
@@ -88,10 +88,10 @@ class Bench:
         )
 
     def play(self, base: str, junk: str, *, fresh: bool) -> Played:
-        """All cases, each with three real attempts and, last, its junk; on a copy of `base`, which stays as it is.
+        """Score all cases, each with three real attempts and its junk as the last item, on a copy of `base`.
 
         Args:
-            fresh: each request meets the memory as it was, so that a nearly empty one stays so.
+            fresh: score each request against the unchanged memory, so that a nearly empty one stays nearly empty.
         """
         answers, run = [], self._copy(base)
         for number, part in enumerate(chunks(self.cases, GROUPS)):
@@ -104,7 +104,7 @@ class Bench:
         return played(answers, 4)
 
     def alone(self, config: dict[str, Any], questions: Sequence[Question]) -> Played:
-        """Each question met once, its four real attempts as a group, in a memory that grows all along."""
+        """Score each question once, with its four real attempts as a group, in a growing memory."""
         answers = []
         with self.run(config) as run:
             for one in questions:
@@ -113,7 +113,7 @@ class Bench:
         return played(answers, 4)
 
     def real(self, run: str, cases: Sequence[Case]) -> Played:
-        """What real attempts would earn now; nothing is remembered."""
+        """Score real attempts without storing them."""
         answers = []
         for part in chunks(cases, GROUPS):
             items = [item for case in part for item in attempts(case)]
@@ -121,17 +121,17 @@ class Bench:
         return played(answers, 3)
 
     def flood(self, base: str, junk: str, doses: Sequence[int]) -> dict[int, Played]:
-        """What the first third of the cases earns after so many junk completions in a row, for the others' questions.
+        """Score the first third of the cases after each dose of consecutive junk completions for the other questions.
 
-        Each of them is a group of its own, so that it has no siblings to be compared with.
+        Each junk completion is its own group, so that it has no siblings to be compared with.
         """
         shown = len(self.cases) // 3
         run, senders, sent = self._copy(base), self.cases[shown:], 0
         found = {}
         for dose in doses:
-            items = [_junk(senders[place % len(senders)], junk) for place in range(sent, dose)]
+            items = [_junk(senders[number % len(senders)], junk) for number in range(sent, dose)]
             if items:
-                names = [f"{junk} {place}" for place in range(sent, dose)]
+                names = [f"{junk} {number}" for number in range(sent, dose)]
                 self.ask(run, items, group_ids=names)
             sent = dose
             found[dose] = self.real(run, self.cases[:shown])
@@ -180,5 +180,5 @@ def played(answers: Sequence[tuple[Sequence[Item], RewardResponse]], size: int) 
 
 
 def chunks(values: Sequence[Any], size: int) -> Iterator[Sequence[Any]]:
-    """A sequence in pieces."""
+    """A sequence, cut into pieces."""
     return (values[start : start + size] for start in range(0, len(values), size))

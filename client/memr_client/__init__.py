@@ -1,9 +1,9 @@
-"""memr's client: rewards from an episodic memory of successes and failures, over HTTP or in process."""
+"""Client of memr: rewards from an episodic memory of successes and failures, over HTTP or in process."""
 
 from memr_client.async_client import AsyncRewardClient
 from memr_client.client import RewardClient
 from memr_client.errors import (
-    BadAnswer,
+    BadResponse,
     Conflict,
     DeadlineExceeded,
     Forbidden,
@@ -28,7 +28,7 @@ from memr_client.schemas import Component, Embeddings, Message, RewardResponse, 
 
 __all__ = [
     "AsyncRewardClient",
-    "BadAnswer",
+    "BadResponse",
     "Component",
     "Conflict",
     "DeadlineExceeded",

@@ -1,4 +1,4 @@
-"""`AsyncRewardClient`: the calls of `RewardClient`, awaited."""
+"""`AsyncRewardClient`: every call of the service, for asyncio."""
 
 from __future__ import annotations
 
@@ -12,9 +12,10 @@ import httpx
 
 from memr_client import calls
 from memr_client.base import CHUNK_BYTES, PROBE_S, BaseClient, complete_file
-from memr_client.calls import Answer, Call
+from memr_client.calls import Call, Result
 from memr_client.columns import Array, Columns, Texts
-from memr_client.errors import BadAnswer, MemrError
+from memr_client.errors import BadResponse, MemrError
+from memr_client.responses import error_from
 from memr_client.schemas import (
     Audits,
     Calibration,
@@ -42,10 +43,9 @@ class AsyncRewardClient(BaseClient[httpx.AsyncBaseTransport]):
     """`RewardClient` for asyncio: the same arguments, calls and errors.
 
     async with AsyncRewardClient("http://127.0.0.1:8000", run="gsm8k-seed0") as client:
-        answer = await client.reward(prompts, completions, outcomes, step=12)
+        response = await client.reward(prompts, completions, outcomes, step=12)
 
-    One client may serve several event loops, one after the other or at once: each has connections of its own, which
-    end with it.
+    One client can be used from several event loops. Each loop has its own connections, which close when the loop ends.
     """
 
     async def __aenter__(self) -> Self:
@@ -55,7 +55,7 @@ class AsyncRewardClient(BaseClient[httpx.AsyncBaseTransport]):
         await self.close()
 
     async def close(self) -> None:
-        """Give this loop's connections back; an embedded service ends. A later call over HTTP opens new ones."""
+        """Close this loop's connections and stop an embedded service. A later call over HTTP opens new connections."""
         opened, _ = self._pools.pop(asyncio.get_running_loop(), (None, None))
         if opened is not None:
             await opened.aclose()
@@ -65,40 +65,40 @@ class AsyncRewardClient(BaseClient[httpx.AsyncBaseTransport]):
     async def reward(
         self, prompts: Texts, completions: Texts, outcomes: Sequence[float] | Array, **columns: Unpack[Columns]
     ) -> RewardResponse:
-        """As `RewardClient.reward`."""
+        """Like `RewardClient.reward`."""
         columns["run_id"] = self._name(columns.get("run_id"))
         return await self._do(calls.reward(prompts, completions, outcomes, **columns))
 
     async def create_run(self, run_id: str | None = None, config: RunConfig | None = None, **fields: Any) -> RunInfo:
-        """As `RewardClient.create_run`."""
+        """Like `RewardClient.create_run`."""
         return await self._do(calls.create_run(self._name(run_id), config, **fields))
 
     async def run(self, run_id: str | None = None, digest: bool = False) -> RunInfo:
-        """As `RewardClient.run`."""
+        """Like `RewardClient.run`."""
         return await self._do(calls.run(self._name(run_id), digest))
 
     async def runs(self) -> list[RunInfo]:
-        """As `RewardClient.runs`."""
+        """Like `RewardClient.runs`."""
         return await self._do(calls.runs())
 
     async def delete_run(self, run_id: str) -> None:
-        """As `RewardClient.delete_run`."""
+        """Like `RewardClient.delete_run`."""
         await self._do(calls.delete_run(run_id))
 
     async def export_run(self, run_id: str, path: str | os.PathLike[str]) -> None:
-        """As `RewardClient.export_run`."""
+        """Like `RewardClient.export_run`."""
         call = calls.export_run(run_id)
         pool = await self._pool()
         with self._once(call) as parts, complete_file(path) as file:
             async with pool.stream(**parts) as response:
                 if not response.is_success:
                     await response.aread()
-                    raise calls.refusal(response)
+                    raise error_from(response)
                 async for chunk in response.aiter_bytes(CHUNK_BYTES):
                     await asyncio.to_thread(file.write, chunk)
 
     async def import_run(self, run_id: str, path: str | os.PathLike[str]) -> RunInfo:
-        """As `RewardClient.import_run`."""
+        """Like `RewardClient.import_run`."""
         pool = await self._pool()
         with open(path, "rb") as file:
             call = calls.import_run(run_id, _chunks(file))
@@ -106,43 +106,43 @@ class AsyncRewardClient(BaseClient[httpx.AsyncBaseTransport]):
                 return call.read(await pool.request(**parts))
 
     async def history(self, run_id: str | None = None, after: int = 0, limit: int = 1000) -> list[HistoryRow]:
-        """As `RewardClient.history`."""
+        """Like `RewardClient.history`."""
         return await self._do(calls.history(self._name(run_id), after, limit))
 
     async def calibrate(self, run_id: str | None = None) -> Calibration:
-        """As `RewardClient.calibrate`."""
+        """Like `RewardClient.calibrate`."""
         return await self._do(calls.calibrate(self._name(run_id)))
 
     async def create_checkpoint(self, run_id: str | None, name: str, step: int | None = None) -> Checkpoint:
-        """As `RewardClient.create_checkpoint`."""
+        """Like `RewardClient.create_checkpoint`."""
         return await self._do(calls.create_checkpoint(self._name(run_id), name, step))
 
     async def checkpoints(self, run_id: str | None = None) -> list[Checkpoint]:
-        """As `RewardClient.checkpoints`."""
+        """Like `RewardClient.checkpoints`."""
         return await self._do(calls.checkpoints(self._name(run_id)))
 
     async def delete_checkpoint(self, run_id: str | None, name: str) -> None:
-        """As `RewardClient.delete_checkpoint`."""
+        """Like `RewardClient.delete_checkpoint`."""
         await self._do(calls.delete_checkpoint(self._name(run_id), name))
 
     async def restore(self, run_id: str | None, checkpoint: str) -> RunInfo:
-        """As `RewardClient.restore`."""
+        """Like `RewardClient.restore`."""
         return await self._do(calls.restore(self._name(run_id), checkpoint))
 
     async def fork(self, run_id: str | None, new_run_id: str, checkpoint: str | None = None) -> RunInfo:
-        """As `RewardClient.fork`."""
+        """Like `RewardClient.fork`."""
         return await self._do(calls.fork(self._name(run_id), new_run_id, checkpoint))
 
     async def audits(self, run_id: str | None = None, at: int | None = None) -> Audits:
-        """As `RewardClient.audits`."""
+        """Like `RewardClient.audits`."""
         return await self._do(calls.audits(self._name(run_id), at))
 
     async def provenance(self, run_id: str | None = None) -> Provenance:
-        """As `RewardClient.provenance`."""
+        """Like `RewardClient.provenance`."""
         return await self._do(calls.provenance(self._name(run_id)))
 
     async def explain(self, run_id: str | None = None, **asked: Any) -> Explanation:
-        """As `RewardClient.explain`."""
+        """Like `RewardClient.explain`."""
         return await self._do(calls.explain(self._name(run_id), asked))
 
     async def replay(
@@ -151,40 +151,40 @@ class AsyncRewardClient(BaseClient[httpx.AsyncBaseTransport]):
         settings: Sequence[RunConfig | Mapping[str, Any]] = ({},),
         on_progress: Callable[[ReplayProgress], None] | None = None,
     ) -> ReplayResult:
-        """As `RewardClient.replay`."""
+        """Like `RewardClient.replay`."""
         call = calls.replay(self._name(run_id), settings)
         pool = await self._pool()
         with self._once(call) as parts:
             async with pool.stream(**parts) as response:
                 if not response.is_success:
                     await response.aread()
-                    raise calls.refusal(response)
+                    raise error_from(response)
                 async for line in response.aiter_lines():
                     read = call.parse(line.encode())
                     if read.result is not None:
                         return read.result
                     if read.progress is not None and on_progress is not None:
                         on_progress(read.progress)
-        raise BadAnswer(calls.ENDED_EARLY)
+        raise BadResponse(calls.ENDED_EARLY)
 
     async def completions(self, run_id: str | None = None, **page: Unpack[Page]) -> Completions:
-        """As `RewardClient.completions`."""
+        """Like `RewardClient.completions`."""
         return await self._do(calls.completions(self._name(run_id), **page))
 
     async def memory_map(self, run_id: str | None = None, most: int = 1000) -> Map:
-        """As `RewardClient.memory_map`."""
+        """Like `RewardClient.memory_map`."""
         return await self._do(calls.memory_map(self._name(run_id), most))
 
     async def presets(self) -> dict[str, RunConfig]:
-        """As `RewardClient.presets`."""
+        """Like `RewardClient.presets`."""
         return await self._do(calls.presets())
 
     async def version(self) -> Version:
-        """As `RewardClient.version`."""
+        """Like `RewardClient.version`."""
         return await self._do(calls.version())
 
     async def ready(self) -> bool:
-        """As `RewardClient.ready`."""
+        """Like `RewardClient.ready`."""
         try:
             await self._try(calls.ready(), Tries(PROBE_S, retries=0))
         except MemrError:
@@ -192,18 +192,18 @@ class AsyncRewardClient(BaseClient[httpx.AsyncBaseTransport]):
         return True
 
     async def wait(self, seconds: float = 60.0) -> Self:
-        """As `RewardClient.wait`."""
+        """Like `RewardClient.wait`."""
         tries = Tries(seconds, math.inf, longest_pause=1.0)
         with self._waiting(tries, seconds):
             await self._try(calls.ready(), tries)
         return self
 
-    async def _do(self, call: Call[Answer]) -> Answer:
+    async def _do(self, call: Call[Result]) -> Result:
         if self._wait_s:
             await self.wait(self._wait_s)
         return await self._try(call, Tries(self.timeout, self.retries))
 
-    async def _try(self, call: Call[Answer], tries: Tries) -> Answer:
+    async def _try(self, call: Call[Result], tries: Tries) -> Result:
         pool = await self._pool()
         while True:
             try:
@@ -217,7 +217,7 @@ class AsyncRewardClient(BaseClient[httpx.AsyncBaseTransport]):
             await asyncio.sleep(pause)
 
     async def _pool(self) -> httpx.AsyncClient:
-        """The running loop's connections."""
+        """The running loop's connection pool."""
         loop = asyncio.get_running_loop()
         if loop not in self._pools:
             for ended in [known for known in list(self._pools) if known.is_closed()]:
@@ -228,12 +228,12 @@ class AsyncRewardClient(BaseClient[httpx.AsyncBaseTransport]):
         return pool
 
     async def _open(self) -> AsyncGenerator[httpx.AsyncClient, None]:
-        # A generator, because asyncio closes those that are open when a loop ends: no connection outlives its loop.
+        # A generator, because asyncio closes open generators when a loop ends. So no connection outlives its loop.
         pool = httpx.AsyncClient(**self._options())
         try:
             yield pool
         finally:
-            if self._transport is None:  # one that was handed in serves every loop and ends with the client
+            if self._transport is None:  # a given transport serves all loops and closes with the client
                 await pool.aclose()
 
 

@@ -1,4 +1,4 @@
-"""What both clients share: everything but the I/O."""
+"""The part of both clients that does no I/O."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ Transport = TypeVar("Transport", httpx.BaseTransport, httpx.AsyncBaseTransport)
 
 
 class BaseClient(Generic[Transport]):
-    """What both clients are made of; see `RewardClient`."""
+    """Base of both clients; `RewardClient` documents the arguments."""
 
     def __init__(
         self,
@@ -39,7 +39,7 @@ class BaseClient(Generic[Transport]):
         transport: Transport | None = None,
     ) -> None:
         if httpx.URL(url).scheme not in ("http", "https"):
-            raise ValueError(f"the service's url starts with http:// or https://, unlike {url!r}")
+            raise ValueError(f"the service's url must start with http:// or https://, not {url!r}")
         self.url = url.rstrip("/")
         self.run_id = run
         self.timeout = timeout
@@ -51,14 +51,14 @@ class BaseClient(Generic[Transport]):
 
     @classmethod
     def embedded(cls, store: str = "memory:", run: str | None = None, **settings: Any) -> Self:
-        """A client with the service inside this process: no server, no socket, no keys; the answers are the same.
+        """A client with the service inside this process: no server, no socket, no API keys, the same rewards.
 
-        RewardClient.embedded()                                        # forgotten at the end
+        RewardClient.embedded()                                        # lost when the process ends
         RewardClient.embedded("sqlite:///memr-data", encoder="hashed")  # kept in a folder
 
         Args:
-            store: `memory:` or `sqlite:///folder`, which one process at a time may use.
-            run: the run of calls that name none.
+            store: `memory:`, or `sqlite:///folder`. One process at a time can use a folder.
+            run: default run of every call.
             settings: fields of `memr_service.settings.Settings`.
 
         Raises:
@@ -73,24 +73,24 @@ class BaseClient(Generic[Transport]):
         return f"{type(self).__name__}({self.url!r}, run={self.run_id!r})"
 
     def __getstate__(self) -> dict[str, Any]:
-        # A copy in another process opens sockets of its own.
+        # A copy in another process opens its own sockets.
         return {**self.__dict__, "_pools": {}}
 
     def _name(self, run_id: str | None) -> str:
         if (name := run_id or self.run_id) is None:
-            raise InvalidRequest("no run is named.", remedy="Pass run_id=..., or make the client with run=...")
+            raise InvalidRequest("no run is named.", remedy="Pass run_id=..., or create the client with run=...")
         return name
 
     def _options(self) -> dict[str, Any]:
         headers = {} if self._api_key is None else {"authorization": f"Bearer {self._api_key}"}
-        # No bound on connections: a group's members wait at the service for each other, on a connection each, and one
-        # that is not let through would keep all the others waiting. Few are kept open: httpx looks through all of them
-        # for each answer.
+        # Connections are unbounded: the members of a group wait at the service for each other, each on its own
+        # connection, and a member without one would block the others. Only 20 idle ones are kept, because httpx
+        # searches all of them for each response.
         limits = httpx.Limits(max_connections=None, max_keepalive_connections=20)
         return {"base_url": self.url, "headers": headers, "limits": limits, "transport": self._transport}
 
     def _parts(self, call: Call[Any], tries: Tries) -> dict[str, Any]:
-        """What the next try sends."""
+        """Arguments of the next try's `httpx` request."""
         headers = {"x-request-timeout-ms": str(math.ceil(tries.remaining * 1000))}
         if call.content is not None:
             headers["content-type"] = call.content_type
@@ -101,19 +101,19 @@ class BaseClient(Generic[Transport]):
 
     @contextmanager
     def _waiting(self, tries: Tries, seconds: float) -> Iterator[None]:
-        """Says what to do where waiting for the service was in vain."""
+        """Translate the error of a service that did not become ready."""
         try:
             yield
         except MemrError as error:
             raise ServiceUnreachable(
-                f"no memr service was ready at {self.url} after {tries.elapsed:.1f} s of at most {seconds:g} s; "
-                f"start one with `memr serve`. What came last: {error.__cause__ or error}"
+                f"no memr service was ready at {self.url} after {tries.elapsed:.1f} s of at most {seconds:g} s. "
+                f"Start one with `memr serve`. The last error was: {error.__cause__ or error}"
             ) from error
         self._wait_s = 0.0
 
     @contextmanager
     def _once(self, call: Call[Any]) -> Iterator[dict[str, Any]]:
-        """The parts of a call that is tried once; where its connection breaks, our error instead of httpx's."""
+        """Arguments for a call that is tried once; a broken connection raises `ServiceUnreachable`."""
         tries = Tries(self.timeout, retries=0)
         try:
             yield self._parts(call, tries)
@@ -121,16 +121,18 @@ class BaseClient(Generic[Transport]):
             raise self._unreachable(call, tries, error) from error
 
     def _unreachable(self, call: Call[Any], tries: Tries, error: httpx.RequestError) -> ServiceUnreachable:
-        again = "" if call.request_id is None else f" Sent again with request_id={call.request_id!r}, it counts once."
-        return ServiceUnreachable(
-            f"{call.method} {self.url}{call.path} got no answer in {tries.elapsed:.1f} s and {tries.made} tries "
-            f"({type(error).__name__}: {error}). Does it run (`memr serve`)?{again}"
+        message = (
+            f"{call.method} {self.url}{call.path} got no response in {tries.elapsed:.1f} s and {tries.made} tries "
+            f"({type(error).__name__}: {error}). Is the service running (`memr serve`)?"
         )
+        if call.request_id is not None:
+            message += f" You may send it again with request_id={call.request_id!r}: it counts once."
+        return ServiceUnreachable(message)
 
 
 @contextmanager
 def complete_file(path: str | os.PathLike[str]) -> Iterator[BinaryIO]:
-    """A file to write that takes its name when everything is in it, and leaves nothing behind otherwise."""
+    """A file that is written under a temporary name and renamed when complete; a failure leaves no file."""
     part = Path(f"{os.fspath(path)}.part")
     try:
         with open(part, "wb") as file:

@@ -1,11 +1,9 @@
-"""One call to the service, without any I/O: what is sent, and what an answer means. Both clients share every line."""
+"""One function per route: the request to send and how to read its response. No I/O, so both clients share it."""
 
 from __future__ import annotations
 
 from collections.abc import AsyncIterable, Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from email.utils import parsedate_to_datetime
-from time import time
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 from urllib.parse import quote, urlencode
 
@@ -13,7 +11,8 @@ import httpx
 from pydantic import TypeAdapter, ValidationError
 
 from memr_client.columns import JSON, Array, Columns, Texts, checked, encode, reward_request
-from memr_client.errors import BadAnswer, MemrError, from_document
+from memr_client.errors import BadResponse, from_document
+from memr_client.responses import error_from, not_from_memr
 from memr_client.schemas import (
     Audits,
     Calibration,
@@ -42,45 +41,46 @@ from memr_client.schemas import (
 if TYPE_CHECKING:
     from typing_extensions import Unpack
 
-Answer = TypeVar("Answer")
+Result = TypeVar("Result")
 
 OCTETS = "application/octet-stream"
-PROBLEM = "application/problem+json"
-ENDED_EARLY = "the answer ended before the result came: was the service stopped?"
+ENDED_EARLY = "the response ended before the replay's result arrived: was the service stopped?"
 
 
 @dataclass(frozen=True)
-class Call(Generic[Answer]):
-    """What is sent, and how its answer is read. `content` of bytes may be sent any number of times."""
+class Call(Generic[Result]):
+    """A request, and the function that parses its response."""
 
     method: str
     path: str
-    parse: Callable[[bytes], Answer]
+    parse: Callable[[bytes], Result]
     content: bytes | Iterable[bytes] | AsyncIterable[bytes] | None = None
+    """The body. Bytes can be sent several times, an iterable once."""
     content_type: str = JSON
     request_id: str | None = None
     run_id: str | None = None
-    """The run, where the path does not name it: told in a header, for whoever routes requests by run."""
+    """The run, where the path does not name it. It is sent as the header `x-memr-run`, for proxies that route by
+    run."""
 
-    def read(self, response: httpx.Response) -> Answer:
-        """The answer in `response`, whose body has been received.
+    def read(self, response: httpx.Response) -> Result:
+        """The parsed body of `response`.
 
         Raises:
-            ProblemError: the service answered with a problem.
-            BadAnswer: what answered is not a memr service.
+            ProblemError: the service responded with a problem.
+            BadResponse: the response is not from a memr service.
         """
         if not response.is_success:
-            raise refusal(response)
+            raise error_from(response)
         try:
             return self.parse(response.content)
         except ValidationError as error:
-            raise BadAnswer(_unlike_memr(response)) from error
+            raise BadResponse(not_from_memr(response)) from error
 
 
 def reward(
     prompts: Texts, completions: Texts, outcomes: Sequence[float] | Array, **columns: Unpack[Columns]
 ) -> Call[RewardResponse]:
-    """`POST /reward`; the request id is made here, so that every try carries the same one.
+    """`POST /reward`. The request id is chosen here, so that all tries carry the same one.
 
     Raises:
         InvalidRequest: a column does not fit the wire.
@@ -92,7 +92,7 @@ def reward(
 
 
 def create_run(run_id: str, config: RunConfig | None, **fields: Any) -> Call[RunInfo]:
-    """`PUT /runs/{id}`; only fields that were set are sent, the preset gives the others."""
+    """`PUT /runs/{id}`. Only fields that were set are sent; the others come from the preset."""
     given = config.model_dump(exclude_unset=True) if config is not None else {}
     content = checked(RunConfig, **{**given, **fields}).model_dump_json(exclude_unset=True).encode()
     return Call("PUT", _run_path(run_id), RunInfo.model_validate_json, content)
@@ -170,7 +170,7 @@ def explain(run_id: str, fields: Mapping[str, Any]) -> Call[Explanation]:
 
 
 def replay(run_id: str, settings: Sequence[RunConfig | Mapping[str, Any]]) -> Call[ReplayLine]:
-    """`POST /runs/{id}/replay`, whose answer is received line by line; of each setting what was set is sent."""
+    """`POST /runs/{id}/replay`, whose response is read line by line. Only fields that were set are sent."""
     given = [one if isinstance(one, RunConfig) else checked(RunConfig, **one) for one in settings]
     content = checked(ReplayRequest, settings=given).model_dump_json(exclude_unset=True).encode()
     return Call("POST", _run_path(run_id, "/replay"), _replay_line, content)
@@ -203,41 +203,20 @@ def ready() -> Call[dict[str, Any]]:
 
 
 def export_run(run_id: str) -> Call[None]:
-    """`GET /runs/{id}/export`, whose answer is received piece by piece."""
+    """`GET /runs/{id}/export`, whose response is read in chunks."""
     return Call("GET", _run_path(run_id, "/export"), lambda body: None)
 
 
 def import_run(run_id: str, content: Iterable[bytes] | AsyncIterable[bytes]) -> Call[RunInfo]:
-    """`POST /runs/{id}/import`; `content` can be read once, so this is tried once."""
+    """`POST /runs/{id}/import`. `content` can be read once, so the call is tried once."""
     return Call("POST", _run_path(run_id, "/import"), RunInfo.model_validate_json, content, OCTETS)
 
 
-def refusal(response: httpx.Response) -> MemrError:
-    """The error that an answer without success stands for."""
-    if response.headers.get("content-type", "").startswith(PROBLEM):
-        try:
-            return from_document(response.json(), round(retry_after(response)) or None)
-        except (ValueError, AttributeError, BadAnswer):
-            pass  # a problem document, but not one of ours
-    return BadAnswer(_unlike_memr(response))
-
-
-def retry_after(response: httpx.Response) -> float:
-    """Seconds the answer asks to wait; 0 where it does not."""
-    header = response.headers.get("retry-after", "")
-    if header.isdecimal():
-        return float(header)
-    try:
-        return max(0.0, parsedate_to_datetime(header).timestamp() - time())
-    except ValueError:
-        return 0.0
-
-
 def _replay_line(line: bytes) -> ReplayLine:
-    """A line of a replay's answer.
+    """One line of a replay's response.
 
     Raises:
-        ProblemError: the replay ended with it.
+        ProblemError: the line reports a problem.
     """
     read = ReplayLine.model_validate_json(line)
     if read.problem is not None:
@@ -247,11 +226,3 @@ def _replay_line(line: bytes) -> ReplayLine:
 
 def _run_path(run_id: str, rest: str = "") -> str:
     return f"/runs/{quote(run_id, safe='')}{rest}"
-
-
-def _unlike_memr(response: httpx.Response) -> str:
-    start = response.content[:200].decode("utf-8", "replace")
-    return (
-        f"{response.request.method} {response.request.url} was answered with status {response.status_code} and "
-        f"something that is not memr's: {start!r}. Is the address right, is a proxy between, are both of one version?"
-    )

@@ -1,4 +1,4 @@
-"""`RewardClient`."""
+"""`RewardClient`: every call of the service, blocking."""
 
 from __future__ import annotations
 
@@ -13,9 +13,10 @@ import httpx
 
 from memr_client import calls
 from memr_client.base import CHUNK_BYTES, PROBE_S, BaseClient, complete_file
-from memr_client.calls import Answer, Call
+from memr_client.calls import Call, Result
 from memr_client.columns import Array, Columns, Texts
-from memr_client.errors import BadAnswer, MemrError
+from memr_client.errors import BadResponse, MemrError
+from memr_client.responses import error_from
 from memr_client.schemas import (
     Audits,
     Calibration,
@@ -42,24 +43,26 @@ if TYPE_CHECKING:
 class RewardClient(BaseClient[httpx.BaseTransport]):
     """Rewards from a memr service, for any trainer.
 
-    client = RewardClient("http://127.0.0.1:8000", run="gsm8k-seed0")   # `memr serve` started it
-    client = RewardClient(..., wait=120)                                # it may still be starting
-    client = RewardClient.embedded(run="gsm8k-seed0")                   # no server at all
-    answer = client.reward(prompts, completions, outcomes, step=12)
-    answer.rewards                                                      # n floats; or an error, never made-up zeros
+    client = RewardClient("http://127.0.0.1:8000", run="gsm8k-seed0")   # a server that `memr serve` started
+    client = RewardClient(..., wait=120)                                # wait up to 120 s for it to start
+    client = RewardClient.embedded(run="gsm8k-seed0")                   # the service in this process, no server
+    response = client.reward(prompts, completions, outcomes, step=12)
+    response.rewards                                                    # n floats
 
-    Calls may come from several threads. Copies in other processes, forked or pickled, open connections of their own.
-    A call whose connection breaks, or that is answered 429, 502, 503 or 504, is sent again with the same request id,
-    which counts once however often it arrives.
+    A call raises an error if it fails; it never returns made-up rewards. If the connection breaks or the status is 429,
+    502, 503 or 504, the client sends the call again with the same request id, which counts once however often it
+    arrives.
+
+    Thread-safe. Copies in other processes, forked or pickled, open their own connections.
 
     Args:
-        url: where the service listens.
-        run: the run of calls that name none.
-        api_key: where the service asks for one; `MEMR_API_KEY` if not given. Pickled copies carry it.
-        timeout: seconds a call may take in all, pauses and further tries included.
-        retries: how many more times a call is tried; the pauses between 8 tries add up to about 40 s.
-        wait: seconds the first call waits for a service that is still starting.
-        transport: an httpx transport that carries the requests instead of sockets.
+        url: address of the service.
+        run: default run of every call.
+        api_key: API key. Default: the environment variable `MEMR_API_KEY`. Pickled copies contain it.
+        timeout: seconds for a call in total, with all tries and pauses.
+        retries: number of further tries of a call. The pauses of 8 retries add up to about 40 s.
+        wait: seconds that the first call waits for a service that is still starting.
+        transport: an httpx transport to use instead of sockets.
     """
 
     def __enter__(self) -> Self:
@@ -69,7 +72,7 @@ class RewardClient(BaseClient[httpx.BaseTransport]):
         self.close()
 
     def close(self) -> None:
-        """Give the connections back; an embedded service ends. A later call over HTTP opens new ones."""
+        """Close the connections and stop an embedded service. A later call over HTTP opens new connections."""
         if (pool := self._pools.pop(os.getpid(), None)) is not None:
             pool.close()
         if self._transport is not None:
@@ -78,54 +81,66 @@ class RewardClient(BaseClient[httpx.BaseTransport]):
     def reward(
         self, prompts: Texts, completions: Texts, outcomes: Sequence[float] | Array, **columns: Unpack[Columns]
     ) -> RewardResponse:
-        """The rewards of n completions, which the run remembers.
+        """Score n completions and remember them.
 
         Args:
-            prompts: the question of each completion (n): strings or chat messages.
-            completions: what the policy wrote (n): strings or chat messages.
-            outcomes: the verifier's reward for each (n); True and False count as 1 and 0.
+            prompts: the prompt of each completion (n), as strings or chat messages.
+            completions: what the policy wrote (n), as strings or chat messages.
+            outcomes: the verifier's reward for each completion (n). True and False count as 1 and 0.
             columns: `run_id`, `step`, `part`, `parts`, `prompt_ids`, `group_ids`, `index`, `answers`, `labels`,
-                `truncated`, `request_id`, `mode` ("train"; "eval" changes nothing), `embeddings` ({"prompts": (n, d),
-                "completions": (n, d)}); `RewardRequest` explains each. Lists and arrays of any library.
+                `truncated`, `request_id`, `mode` ("train" or "eval", which changes nothing) and `embeddings`
+                ({"prompts": (n, d), "completions": (n, d)}), as lists or arrays of any library. `RewardRequest`
+                documents each.
 
         Raises:
             InvalidRequest: a column does not fit.
-            ServiceUnreachable, BadAnswer, ProblemError: there is no answer, and none is made up.
+            ServiceUnreachable, BadResponse, ProblemError: the service did not give rewards.
         """
         columns["run_id"] = self._name(columns.get("run_id"))
         return self._do(calls.reward(prompts, completions, outcomes, **columns))
 
     def create_run(self, run_id: str | None = None, config: RunConfig | None = None, **fields: Any) -> RunInfo:
-        """Create a run, or find it with the same config; `fields` are `RunConfig`'s and go before `config`'s.
+        """Create a run, or return the existing one if its config is the same.
+
+        client.create_run("gsm8k-seed0", preset="memory-r+", k=20)
+
+        Args:
+            run_id: the run's name.
+            config: the run's config.
+            fields: fields of `RunConfig`; they override those of `config`.
 
         Raises:
-            Conflict: it exists with another config.
+            Conflict: the run exists with another config.
         """
         return self._do(calls.create_run(self._name(run_id), config, **fields))
 
     def run(self, run_id: str | None = None, digest: bool = False) -> RunInfo:
-        """A run's config, sizes and position; with `digest` also the SHA-256 over its whole state."""
+        """A run's config, sizes and position.
+
+        Args:
+            digest: also compute the SHA-256 over the run's whole state.
+        """
         return self._do(calls.run(self._name(run_id), digest))
 
     def runs(self) -> list[RunInfo]:
-        """All runs this key may see."""
+        """All runs that the API key may see."""
         return self._do(calls.runs())
 
     def delete_run(self, run_id: str) -> None:
-        """Remove a run with everything it has.
+        """Delete a run and everything stored for it.
 
         Raises:
-            UnknownRun: there is none; or an earlier try removed it and its answer was lost.
+            UnknownRun: no run has this name. An earlier try may have deleted it and its response been lost.
         """
         self._do(calls.delete_run(run_id))
 
     def export_run(self, run_id: str, path: str | os.PathLike[str]) -> None:
-        """Write the whole run to a file, which appears under its name only when it is complete."""
+        """Write the whole run to a file. The file gets its name when it is complete."""
         call = calls.export_run(run_id)
         with self._once(call) as parts, self._pool().stream(**parts) as response, complete_file(path) as file:
             if not response.is_success:
                 response.read()
-                raise calls.refusal(response)
+                raise error_from(response)
             for chunk in response.iter_bytes(CHUNK_BYTES):
                 file.write(chunk)
 
@@ -133,7 +148,7 @@ class RewardClient(BaseClient[httpx.BaseTransport]):
         """Create a run from a file that `export_run` wrote.
 
         Raises:
-            Conflict: the name is taken.
+            Conflict: a run with this name exists.
         """
         with open(path, "rb") as file:
             call = calls.import_run(run_id, iter(partial(file.read, CHUNK_BYTES), b""))
@@ -141,61 +156,69 @@ class RewardClient(BaseClient[httpx.BaseTransport]):
                 return call.read(self._pool().request(**parts))
 
     def history(self, run_id: str | None = None, after: int = 0, limit: int = 1000) -> list[HistoryRow]:
-        """The run's steps as statistics, from the record after position `after` on (a row's `position` goes on)."""
+        """Statistics of the run's steps, oldest first.
+
+        Args:
+            after: start after this position. To read on, pass the last row's `position`.
+            limit: most rows to return.
+        """
         return self._do(calls.history(self._name(run_id), after, limit))
 
     def calibrate(self, run_id: str | None = None) -> Calibration:
-        """Limits for the run's guards from its own quantiles; `config` is ready for `create_run` of another run.
+        """Propose limits for guards from quantiles of the run's own completions.
 
         client.create_run("gsm8k-seed1", **client.calibrate("gsm8k-seed0").config)
 
         Raises:
-            Conflict: the run has too few right completions yet, or an official preset.
+            Conflict: the run has too few right completions so far, or an official preset.
         """
         return self._do(calls.calibrate(self._name(run_id)))
 
     def create_checkpoint(self, run_id: str | None, name: str, step: int | None = None) -> Checkpoint:
-        """Name the run's present position (instant, nothing is copied); a name that exists moves."""
+        """Name the run's current position. Nothing is copied. An existing checkpoint of this name moves."""
         return self._do(calls.create_checkpoint(self._name(run_id), name, step))
 
     def checkpoints(self, run_id: str | None = None) -> list[Checkpoint]:
-        """The run's checkpoints, the oldest first."""
+        """The run's checkpoints, oldest first."""
         return self._do(calls.checkpoints(self._name(run_id)))
 
     def delete_checkpoint(self, run_id: str | None, name: str) -> None:
-        """Remove a checkpoint; the history it named stays."""
+        """Delete a checkpoint. The records before it stay."""
         self._do(calls.delete_checkpoint(self._name(run_id), name))
 
     def restore(self, run_id: str | None, checkpoint: str) -> RunInfo:
-        """Bring memories, windows, counters and request ids back to a checkpoint, on a new branch.
+        """Set memories, windows, counters and request ids back to a checkpoint, on a new branch.
 
         Raises:
-            UnknownCheckpoint: the run has none of that name.
+            UnknownCheckpoint: the run has no checkpoint of this name.
         """
         return self._do(calls.restore(self._name(run_id), checkpoint))
 
     def fork(self, run_id: str | None, new_run_id: str, checkpoint: str | None = None) -> RunInfo:
-        """Copy the run under another name, as it was at a checkpoint or as it is.
+        """Copy the run under a new name.
+
+        Args:
+            checkpoint: copy the run as it was at this checkpoint. Default: as it is now.
 
         Raises:
-            Conflict: the name is taken; or an earlier try made the copy and its answer was lost.
+            Conflict: a run with the new name exists. An earlier try may have made it and its response been lost.
         """
         return self._do(calls.fork(self._name(run_id), new_run_id, checkpoint))
 
     def audits(self, run_id: str | None = None, at: int | None = None) -> Audits:
-        """Whether the run is collapsing: figures of its newest completions beside its first ones, and what to do.
+        """Signs that the run is collapsing, with remedies: its newest completions compared with its first ones.
 
         Args:
-            at: as of this position instead of now.
+            at: audit the run as it was at this position. Default: now.
         """
         return self._do(calls.audits(self._name(run_id), at))
 
     def provenance(self, run_id: str | None = None) -> Provenance:
-        """What a paper must cite of the run: config, encoder, versions, and the hash its history ends in."""
+        """What a paper must cite: the run's config, encoder, library versions and the chain of its records."""
         return self._do(calls.provenance(self._name(run_id)))
 
     def explain(self, run_id: str | None = None, **asked: Any) -> Explanation:
-        """How a reward comes about: what was read, the windows, the guards, the sum. Nothing is changed.
+        """Explain a reward: what was read, the windows, the guards, the sum. Nothing changes.
 
         client.explain("gsm8k-seed0", prompt="2 + 3?", completion="5", outcome=1.0)  # as it would be scored now
         client.explain("gsm8k-seed0", position=12, item=0)                           # as that item was scored
@@ -211,55 +234,62 @@ class RewardClient(BaseClient[httpx.BaseTransport]):
         settings: Sequence[RunConfig | Mapping[str, Any]] = ({},),
         on_progress: Callable[[ReplayProgress], None] | None = None,
     ) -> ReplayResult:
-        """What the run's completions would have been paid under other settings, beside what they were paid.
+        """Score the run's recorded completions again under other settings, and compare with the recorded rewards.
 
         client.replay("gsm8k-seed0", [{"k": 1}, {"k": 20}, {"preset": "random"}])
 
+        A replay can take minutes. `timeout` applies to each line of the response.
+
         Args:
-            settings: fields of `RunConfig` on top of the preset's where one is named, else of the run's own. The
-                default changes nothing, so that every reward must come out again exactly: see `difference`.
-            on_progress: told how far it is. It may take minutes; `timeout` is then for each line of the answer.
+            settings: fields of `RunConfig` to change. Other fields come from `preset` where it is set, otherwise from
+                the run's config. The default changes nothing: every recorded reward must come out exactly, and
+                `difference` tells where one does not.
+            on_progress: called with the progress from time to time.
 
         Raises:
-            InvalidRequest: a field cannot be changed after the fact (embeddings and outcomes are as recorded).
+            InvalidRequest: a field cannot be changed, because the recorded embeddings and outcomes depend on it.
         """
         call = calls.replay(self._name(run_id), settings)
         with self._once(call) as parts, self._pool().stream(**parts) as response:
             if not response.is_success:
                 response.read()
-                raise calls.refusal(response)
+                raise error_from(response)
             for line in response.iter_lines():
                 read = call.parse(line.encode())
                 if read.result is not None:
                     return read.result
                 if read.progress is not None and on_progress is not None:
                     on_progress(read.progress)
-        raise BadAnswer(calls.ENDED_EARLY)
+        raise BadResponse(calls.ENDED_EARLY)
 
     def completions(self, run_id: str | None = None, **page: Unpack[Page]) -> Completions:
-        """A page of the run's completions as they were scored, with the beginnings of their texts.
+        """One page of the run's completions as they were scored, with the beginnings of their texts.
 
         client.completions("gsm8k-seed0", sort="reward", right=False, text="sorry")
 
         Args:
-            page: which, and in what order; `memr_client.schemas.Page` explains each. Default: the newest 50.
+            page: filters, order and page; `memr_client.schemas.Page` documents each. Default: the newest 50.
         """
         return self._do(calls.completions(self._name(run_id), **page))
 
     def memory_map(self, run_id: str | None = None, most: int = 1000) -> Map:
-        """A sample of both memories on the plane in which its embeddings differ most, at most so many points."""
+        """A sample of both memories, projected on the embeddings' first two principal components.
+
+        Args:
+            most: largest number of points.
+        """
         return self._do(calls.memory_map(self._name(run_id), most))
 
     def presets(self) -> dict[str, RunConfig]:
-        """The presets, every field spelled out."""
+        """The presets by name, with all fields."""
         return self._do(calls.presets())
 
     def version(self) -> Version:
-        """What the service is made of."""
+        """Versions of the service, its encoder and its libraries."""
         return self._do(calls.version())
 
     def ready(self) -> bool:
-        """Whether the service would take a request now."""
+        """Whether the service accepts requests now."""
         try:
             self._try(calls.ready(), Tries(PROBE_S, retries=0))
         except MemrError:
@@ -267,22 +297,22 @@ class RewardClient(BaseClient[httpx.BaseTransport]):
         return True
 
     def wait(self, seconds: float = 60.0) -> Self:
-        """Return (the client itself) once the service is ready.
+        """Wait until the service is ready, then return the client itself.
 
         Raises:
-            ServiceUnreachable: it was not within `seconds`.
+            ServiceUnreachable: the service was not ready within `seconds`.
         """
         tries = Tries(seconds, math.inf, longest_pause=1.0)
         with self._waiting(tries, seconds):
             self._try(calls.ready(), tries)
         return self
 
-    def _do(self, call: Call[Answer]) -> Answer:
+    def _do(self, call: Call[Result]) -> Result:
         if self._wait_s:
             self.wait(self._wait_s)
         return self._try(call, Tries(self.timeout, self.retries))
 
-    def _try(self, call: Call[Answer], tries: Tries) -> Answer:
+    def _try(self, call: Call[Result], tries: Tries) -> Result:
         while True:
             try:
                 response = self._pool().request(**self._parts(call, tries))
@@ -295,6 +325,6 @@ class RewardClient(BaseClient[httpx.BaseTransport]):
             time.sleep(pause)
 
     def _pool(self) -> httpx.Client:
-        # One per process: a forked child finds none under its own id, and never touches its parent's sockets.
+        # One pool per process, so that a forked child never uses its parent's sockets.
         pool: httpx.Client | None = self._pools.get(os.getpid())
         return pool or self._pools.setdefault(os.getpid(), httpx.Client(**self._options()))

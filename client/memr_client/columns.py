@@ -1,4 +1,4 @@
-"""What a caller hands over for a reward, from any library, and how it crosses the wire."""
+"""The columns of a reward request: lists and arrays of any library, checked and written as JSON or MessagePack."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ MSGPACK = "application/msgpack"
 
 
 class Array(Protocol):
-    """An array of any library (numpy, torch, pandas): something that can turn itself into a list."""
+    """An array of any library (numpy, torch, pandas) that can turn itself into a list."""
 
     def tolist(self) -> Any:
         """The values as plain Python objects."""
@@ -38,7 +38,7 @@ EmbeddingsByName = (
 
 
 class Columns(TypedDict, total=False):
-    """What a reward request may carry beside prompts, completions and outcomes; `RewardRequest` explains each."""
+    """Optional fields of a reward request; `RewardRequest` documents each."""
 
     run_id: str | None
     step: int | None
@@ -58,7 +58,7 @@ class Columns(TypedDict, total=False):
 def reward_request(
     prompts: Texts, completions: Texts, outcomes: Sequence[float] | Array, **columns: Unpack[Columns]
 ) -> RewardRequest:
-    """The checked request; a training one without a request id is given one, so that it can be sent again.
+    """The validated request. A training request without a request id gets one, so that it can be sent again.
 
     Raises:
         InvalidRequest: a column does not fit the wire.
@@ -67,16 +67,16 @@ def reward_request(
     if fields.get("mode") != "eval":
         fields.setdefault("request_id", uuid4().hex)
     fields |= {"prompts": _plain(prompts), "completions": _plain(completions)}
-    # A verifier often says True or False: an outcome is a number.
+    # Verifiers often return True or False.
     fields["outcomes"] = [float(outcome) if isinstance(outcome, bool) else outcome for outcome in _plain(outcomes)]
     return checked(RewardRequest, **fields)
 
 
 def checked(body: type[Body], **fields: Any) -> Body:
-    """A body with these fields.
+    """A body with these fields, validated.
 
     Raises:
-        InvalidRequest: they do not fit.
+        InvalidRequest: a field does not fit.
     """
     try:
         return body(**fields)
@@ -85,21 +85,21 @@ def checked(body: type[Body], **fields: Any) -> Body:
 
 
 def _invalid(error: ValidationError) -> InvalidRequest:
-    """The first thing that is wrong, as the service would say it; texts are not repeated."""
+    """The first validation error, worded as the service would. Texts are not repeated, since they may be private."""
     first = error.errors(include_url=False)[0]
-    place = "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in first["loc"]).lstrip(".")
+    path = "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in first["loc"]).lstrip(".")
     return InvalidRequest(
-        f"{place or 'request'}: {first['msg'].removeprefix('Value error, ')}.",
+        f"{path or 'request'}: {first['msg'].removeprefix('Value error, ')}.",
         value=first["input"] if isinstance(first["input"], int | float) else type(first["input"]).__name__,
         remedy="Nothing was sent.",
     )
 
 
 def encode(request: RewardRequest) -> tuple[bytes, str]:
-    """The request's bytes and their content type: MessagePack where that carries embeddings as they lie in memory.
+    """The request's bytes and content type: MessagePack if it can carry the embeddings as raw float32, otherwise JSON.
 
     Raises:
-        InvalidRequest: a text that UTF-8 cannot carry.
+        InvalidRequest: a text cannot be written as UTF-8.
     """
     try:
         packed = _msgpack(request)
@@ -118,7 +118,7 @@ def _json(request: RewardRequest) -> bytes:
 
 
 def _msgpack(request: RewardRequest) -> bytes | None:
-    """MessagePack where it is installed and carries the embeddings as they lie in memory; else None."""
+    """The request as MessagePack; None without embeddings, without float32 arrays, or if msgpack is not installed."""
     if (sent := request.embeddings) is None:
         return None
     n, prompt_of = len(request.prompts), sent.prompt_of
@@ -128,11 +128,11 @@ def _msgpack(request: RewardRequest) -> bytes | None:
         return None
     try:
         import msgpack
-    except ImportError:  # it comes with the service; the client alone says the same in JSON
+    except ImportError:  # msgpack is installed with the service; the client alone sends JSON
         return None
     fields = request.model_dump(mode="json", exclude_unset=True, exclude={"embeddings"})
     if prompt_of is None and n:
-        prompts, prompt_of = _each_once(prompts, n)
+        prompts, prompt_of = _distinct_rows(prompts, n)
     embeddings: dict[str, Any] = {"prompts": prompts, "completions": completions}
     if prompt_of is not None:
         embeddings["prompt_of"] = prompt_of
@@ -140,23 +140,23 @@ def _msgpack(request: RewardRequest) -> bytes | None:
     return packed
 
 
-def _each_once(rows: bytes, n: int) -> tuple[bytes, list[int] | None]:
-    """The distinct ones of n rows, and which of them each is (n), or None where all differ."""
+def _distinct_rows(rows: bytes, n: int) -> tuple[bytes, list[int] | None]:
+    """The distinct rows among n, and for each row the number of its distinct row (n); None if all differ."""
     size = len(rows) // n
-    places: dict[bytes, int] = {}
-    prompt_of, before, place = [], b"", 0
+    numbers: dict[bytes, int] = {}
+    row_of, previous, number = [], b"", 0
     for start in range(0, n * size, size or 1):
         row = rows[start : start + size]
-        if row != before:  # the items of a group follow each other, and to compare costs less than to hash
-            before, place = row, places.setdefault(row, len(places))
-        prompt_of.append(place)
-    return (b"".join(places), prompt_of) if len(places) < n else (rows, None)
+        if row != previous:  # the items of a group are adjacent, and comparing is cheaper than hashing
+            previous, number = row, numbers.setdefault(row, len(numbers))
+        row_of.append(number)
+    return (b"".join(numbers), row_of) if len(numbers) < n else (rows, None)
 
 
 def _float32(matrix: Any, n: int) -> bytes | None:
-    """Row-major bytes of an array (n, d) of float32, or a tensor of less; None where only JSON keeps the values."""
+    """Row-major bytes of a float32 array (n, d), or of a tensor of lower precision; None if only JSON is exact."""
     try:
-        if hasattr(matrix, "detach"):  # a torch tensor has no buffer, its numpy view has
+        if hasattr(matrix, "detach"):  # a torch tensor has no buffer, but its numpy view has one
             matrix = matrix.detach().cpu()
             matrix = (matrix.float() if matrix.element_size() < 4 else matrix).numpy()
         view = memoryview(matrix)
@@ -168,7 +168,7 @@ def _float32(matrix: Any, n: int) -> bytes | None:
 
 
 def _plain(values: Any) -> Any:
-    """Arrays of any library, and scalars of theirs in a list, as plain Python objects; a str or dict stays itself."""
+    """Arrays, and array scalars in a list, as plain Python objects; other values unchanged."""
     if hasattr(values, "tolist"):
         values = values.tolist()
     if isinstance(values, list | tuple):

@@ -1,11 +1,11 @@
-"""The service inside the caller's process: an httpx transport that runs the same app on an event loop of its own."""
+"""The service inside the caller's process: an httpx transport that runs the app on its own event loop."""
 
 from __future__ import annotations
 
 import asyncio
 
-# Loaded now although only `Future` is used: the interpreter ends in the reverse order of loading, and the service's
-# thread pools must still work when ours ends.
+# Importing this registers its exit handler before ours. Handlers run in reverse order, so the service's thread pools
+# still work when `_stop_at_exit` closes the store.
 import concurrent.futures.thread
 import os
 import threading
@@ -18,18 +18,18 @@ import httpx
 if TYPE_CHECKING:
     from fastapi import FastAPI
 
-INSTEAD = "Start a server with `memr serve` and give each process a RewardClient(url)."
+SERVER = "Start a server with `memr serve` and give each process a RewardClient(url)."
 
 
 class EmbeddedTransport(httpx.BaseTransport, httpx.AsyncBaseTransport):
-    """Carries requests, from any thread and any event loop, to a memr app in a background thread of this process.
+    """Carries requests from any thread and event loop to a memr app in a background thread of this process.
 
-    The thread has the app's loop, its lifespan and all its work; nothing is installed in the caller's threads, so that
-    a notebook's running loop is no hindrance. An export or import passes through memory as a whole.
+    The app's event loop and all its work run in that thread, so it also works where the caller's loop is running, as in
+    a notebook. An export or import is held in memory as a whole.
 
     Args:
         store: `memory:` or `sqlite:///folder`.
-        settings: fields of `memr_service.settings.Settings`. API keys are off: there is no socket to guard.
+        settings: fields of `memr_service.settings.Settings`. API keys are off, because there is no socket.
 
     Raises:
         ImportError: the service is not installed.
@@ -39,59 +39,59 @@ class EmbeddedTransport(httpx.BaseTransport, httpx.AsyncBaseTransport):
         app = _app(store, settings)
         started: Future[tuple[asyncio.AbstractEventLoop, asyncio.Event]] = Future()
         ended: Future[None] = Future()
-        # A daemon, since the interpreter waits for all other threads before it would tell this one to end.
+        # A daemon thread: the interpreter would wait for any other thread before it runs `_stop_at_exit`.
         threading.Thread(target=_serve, args=(app, started, ended), name="memr-embedded", daemon=True).start()
         self._asgi = httpx.ASGITransport(app, raise_app_exceptions=False)
         self._loop, stop = started.result()
         self._pid = os.getpid()
         self._submitting = threading.Lock()
-        # Forgotten clients are asked to end, without waiting; it happens at most once.
-        self._ask_to_end = weakref.finalize(self, _ask_to_end, self._pid, self._loop, stop)
-        self._ask_to_end.atexit = False
+        # Stops the app of a client that is garbage-collected, without waiting. It runs at most once.
+        self._request_stop = weakref.finalize(self, _request_stop, self._pid, self._loop, stop)
+        self._request_stop.atexit = False
         self._ended = ended
-        # atexit would be too late: thread pools, which the service closes its store with, are gone by then.
-        threading._register_atexit(_end, self._pid, self._ask_to_end, ended)  # type: ignore[attr-defined]
+        # Not atexit: the thread pools that close the store are already gone by then.
+        threading._register_atexit(_stop_at_exit, self._pid, self._request_stop, ended)  # type: ignore[attr-defined]
 
     def handle_request(self, request: httpx.Request) -> httpx.Response:
-        """Answer a request of a synchronous client."""
+        """Respond to a request of a blocking client."""
         request.read()
-        answering = self._submit(request)
+        responding = self._submit(request)
         try:
-            return answering.result(_seconds(request))
+            return responding.result(_read_timeout(request))
         except concurrent.futures.TimeoutError:
-            raise httpx.ReadTimeout("not answered in time", request=request) from None
+            raise httpx.ReadTimeout("no response in time", request=request) from None
         finally:
-            answering.cancel()  # where nobody waits any more, the service need not work
+            responding.cancel()  # stops the work after a time-out
 
     async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
-        """Answer a request of an asynchronous client."""
+        """Respond to a request of an asynchronous client."""
         await request.aread()
         try:
-            return await asyncio.wait_for(asyncio.wrap_future(self._submit(request)), _seconds(request))
+            return await asyncio.wait_for(asyncio.wrap_future(self._submit(request)), _read_timeout(request))
         except asyncio.TimeoutError:
-            raise httpx.ReadTimeout("not answered in time", request=request) from None
+            raise httpx.ReadTimeout("no response in time", request=request) from None
 
     def close(self) -> None:
-        """End the app as a server would, and wait for it. In a forked child there is nothing to end."""
+        """Shut the app down as a server would, and wait. Does nothing in a forked child."""
         if os.getpid() == self._pid:
             with self._submitting:
-                self._ask_to_end()
+                self._request_stop()
             self._ended.result()
 
     async def aclose(self) -> None:
-        """`close`, without holding up the caller's loop."""
+        """`close` without blocking the caller's loop."""
         await asyncio.to_thread(self.close)
 
     def __reduce__(self) -> NoReturn:
-        raise TypeError(f"an embedded memr cannot be sent to another process: its memory is in this one. {INSTEAD}")
+        raise TypeError(f"an embedded memr cannot be sent to another process: its memory is in this one. {SERVER}")
 
     def _submit(self, request: httpx.Request) -> Future[httpx.Response]:
         if os.getpid() != self._pid:
-            raise RuntimeError(f"an embedded memr stays in the process that made it ({self._pid}). {INSTEAD}")
-        with self._submitting:  # so that no request comes after the request to end
-            if not self._ask_to_end.alive:
-                raise RuntimeError("this embedded memr is closed: make another with RewardClient.embedded()")
-            return asyncio.run_coroutine_threadsafe(_answer(self._asgi, request), self._loop)
+            raise RuntimeError(f"an embedded memr works only in the process that created it ({self._pid}). {SERVER}")
+        with self._submitting:  # no request may be submitted after the loop was asked to stop
+            if not self._request_stop.alive:
+                raise RuntimeError("this embedded memr is closed: create another with RewardClient.embedded()")
+            return asyncio.run_coroutine_threadsafe(_respond(self._asgi, request), self._loop)
 
 
 def _app(store: str, settings: dict[str, Any]) -> FastAPI:
@@ -99,36 +99,38 @@ def _app(store: str, settings: dict[str, Any]) -> FastAPI:
         from memr_service.app import create_app
         from memr_service.settings import Settings
     except ImportError as error:
-        raise ImportError(f"an embedded memr needs the service ({error}): pip install 'memr[service]'") from error
-    # No keys, for there is no door. No preloading: the encoder is loaded while the caller waits for its first rewards,
-    # so that loading cannot come between the random numbers of a program that goes on meanwhile.
+        raise ImportError(
+            f"an embedded memr needs the service ({error}): pip install '.[service]' in a clone of memr"
+        ) from error
+    # No API keys, because there is no socket. No preloading: the encoder loads while the caller waits for the first
+    # rewards, so that loading cannot draw from the caller's random generators at an unknown time.
     return create_app(Settings(**{"keys_file": None, "preload": False, **settings, "store": store}))
 
 
-def _seconds(request: httpx.Request) -> float | None:
+def _read_timeout(request: httpx.Request) -> float | None:
     seconds: float | None = request.extensions.get("timeout", {}).get("read")
     return seconds
 
 
-async def _answer(asgi: httpx.ASGITransport, request: httpx.Request) -> httpx.Response:
+async def _respond(asgi: httpx.ASGITransport, request: httpx.Request) -> httpx.Response:
     try:
         response = await asgi.handle_async_request(request)
         assert isinstance(response.stream, httpx.AsyncByteStream)
-        # As it was sent: reading the response would undo a compression that its headers still name.
+        # The raw stream: `response.read` would decompress the body and leave the header that names the compression.
         content = b"".join([part async for part in response.stream])
     except asyncio.CancelledError:
-        raise httpx.ReadError("the embedded memr was closed meanwhile", request=request) from None
+        raise httpx.ReadError("the embedded memr was closed during the request", request=request) from None
     return httpx.Response(response.status_code, headers=response.headers, content=content)
 
 
 def _serve(app: FastAPI, started: Future[Any], ended: Future[None]) -> None:
-    """The thread's work. A start that fails is `started`'s exception, an end that fails is `ended`'s."""
-    loop = asyncio.new_event_loop()  # not asyncio.run: notebooks are known to replace it
+    """Run the app until it is stopped. A failing start sets `started`'s exception, a failing stop sets `ended`'s."""
+    loop = asyncio.new_event_loop()  # not asyncio.run, which some notebooks replace
     try:
         try:
             loop.run_until_complete(_live(app, started))
         finally:
-            loop.run_until_complete(_leave_nothing())
+            loop.run_until_complete(_cancel_all())
             loop.close()
     except BaseException as error:
         (ended if started.done() else started).set_exception(error)
@@ -143,7 +145,7 @@ async def _live(app: FastAPI, started: Future[Any]) -> None:
         await stop.wait()
 
 
-async def _leave_nothing() -> None:
+async def _cancel_all() -> None:
     loop = asyncio.get_running_loop()
     others = asyncio.all_tasks() - {asyncio.current_task()}
     for task in others:
@@ -153,15 +155,15 @@ async def _leave_nothing() -> None:
     await loop.shutdown_default_executor()
 
 
-def _ask_to_end(pid: int, loop: asyncio.AbstractEventLoop, stop: asyncio.Event) -> None:
+def _request_stop(pid: int, loop: asyncio.AbstractEventLoop, stop: asyncio.Event) -> None:
     if os.getpid() == pid:
         loop.call_soon_threadsafe(stop.set)
 
 
-def _end(pid: int, ask_to_end: weakref.finalize[[], EmbeddedTransport], ended: Future[None]) -> None:
+def _stop_at_exit(pid: int, request_stop: weakref.finalize[[], EmbeddedTransport], ended: Future[None]) -> None:
     if os.getpid() == pid:
-        was_open = ask_to_end.alive
-        ask_to_end()
+        was_open = request_stop.alive
+        request_stop()
         failure = ended.exception()
-        if was_open and failure is not None:  # otherwise `close` has raised it
+        if was_open and failure is not None:  # if it was closed before, `close` has raised the failure
             raise failure

@@ -1,28 +1,28 @@
-"""Everything that can go wrong, once, for both sides of the wire.
+"""Every error of memr, defined once for both sides of the wire.
 
-The service raises these and turns each into an RFC 9457 problem document (`type`, `title`, `status`, `detail`,
-and where they apply `value`, `limit` and `remedy`); the client turns the document back into the same class.
+The service raises these errors and sends each as an RFC 9457 problem document (`type`, `title`, `status`, `detail` and,
+where they apply, `value`, `limit` and `remedy`). The client turns the document back into the same class.
 
     MemrError
-    ├── ServiceUnreachable          no answer at all: nothing listens, or the connection broke on every try
-    ├── BadAnswer                   an answer that is not memr's (a proxy's page, another service)
-    └── ProblemError                the service answered with a problem document
+    ├── ServiceUnreachable          no response: nothing listens, or the connection broke on every try
+    ├── BadResponse                 the response is not memr's: a proxy's page, another service
+    └── ProblemError                the service responded with a problem document
         ├── InvalidRequest     422  a field is wrong; nothing changed
-        ├── MalformedBody      422  the body is not JSON / MessagePack / gzip at all; nothing changed
-        ├── Unauthorized       401  no key, or an unknown one
-        ├── Forbidden          403  the key's scope or run prefix does not reach this
-        ├── UnknownRun         404  no run of that name
-        ├── UnknownCheckpoint  404  no checkpoint of that name
-        ├── UnknownRoute       404  no such route
-        ├── WrongMethod        405  the route exists, the method does not
-        ├── Conflict           409  another config or encoder, a name already taken, a run not yet far enough
-        ├── TooLarge           413  more bytes, items or characters than the server takes
-        ├── UnsupportedMedia   415  a content type or encoding the server does not read
+        ├── MalformedBody      422  the body is not valid JSON, MessagePack or gzip; nothing changed
+        ├── Unauthorized       401  the API key is missing or unknown
+        ├── Forbidden          403  the key's scope or run prefix does not allow this
+        ├── UnknownRun         404  no run has this name
+        ├── UnknownCheckpoint  404  no checkpoint has this name
+        ├── UnknownRoute       404  no route has this path
+        ├── WrongMethod        405  the route does not have this method
+        ├── Conflict           409  the run's config or encoder differs, the name is taken, or the run is too short
+        ├── TooLarge           413  more bytes, items or characters than the server accepts
+        ├── UnsupportedMedia   415  the server does not read this content type or encoding
         ├── Overloaded         503  the queue is full; try again after `Retry-After` seconds
-        ├── Unavailable        503  starting, draining, or the store is down; try again
-        ├── DeadlineExceeded   504  not begun in time; nothing changed
-        ├── StoreFull          507  no room to make the batch durable; nothing changed
-        └── InternalError      500  a defect of the service; the log has it under the request's id
+        ├── Unavailable        503  the service is starting or stopping, or its store is down; try again
+        ├── DeadlineExceeded   504  the request was not started in time; nothing changed
+        ├── StoreFull          507  the store has no room; nothing changed
+        └── InternalError      500  a defect of the service; its log has the trace under the request's id
 """
 
 from __future__ import annotations
@@ -37,15 +37,24 @@ class MemrError(Exception):
 
 
 class ServiceUnreachable(MemrError):
-    """No answer: nothing listens at the address, or the connection broke on every try."""
+    """No response: nothing listens at the address, or the connection broke on every try."""
 
 
-class BadAnswer(MemrError):
-    """Something answered, but not a memr service."""
+class BadResponse(MemrError):
+    """The response does not come from a memr service."""
 
 
 class ProblemError(MemrError):
-    """An RFC 9457 problem: what was wrong (`value`), what is allowed (`limit`) and what to do (`remedy`)."""
+    """A problem document (RFC 9457).
+
+    Attributes:
+        detail: what is wrong, in one sentence.
+        value: the value that was refused.
+        limit: the values that are allowed.
+        remedy: what to do.
+        retry_after: seconds to wait before another try.
+        extra: other members of the document, for example `request_id`.
+    """
 
     slug: ClassVar[str] = "problem"
     title: ClassVar[str] = "Problem"
@@ -70,7 +79,7 @@ class ProblemError(MemrError):
         self.extra = extra
 
     def document(self) -> dict[str, Any]:
-        """The problem as RFC 9457 members; absent ones are left out."""
+        """The problem as members of an RFC 9457 document, without those that are None."""
         members = {"value": self.value, "limit": self.limit, "remedy": self.remedy, **self.extra}
         return {
             "type": TYPE_PREFIX + self.slug,
@@ -97,85 +106,85 @@ class InvalidRequest(ProblemError):
 
 
 class MalformedBody(ProblemError):
-    """The body is not JSON, MessagePack or gzip; nothing changed."""
+    """The body is not valid JSON, MessagePack or gzip; nothing changed."""
 
     slug, title, status = "malformed-body", "Malformed body", 422
 
 
 class Unauthorized(ProblemError):
-    """No key was sent, or one the server does not know."""
+    """The API key is missing or unknown."""
 
     slug, title, status = "unauthorized", "Unauthorized", 401
 
 
 class Forbidden(ProblemError):
-    """The key is known, but its scope or run prefix does not reach this."""
+    """The API key's scope or run prefix does not allow this."""
 
     slug, title, status = "forbidden", "Forbidden", 403
 
 
 class UnknownRun(ProblemError):
-    """No run of that name."""
+    """No run has this name."""
 
     slug, title, status = "unknown-run", "Unknown run", 404
 
 
 class UnknownCheckpoint(ProblemError):
-    """No checkpoint of that name."""
+    """No checkpoint has this name."""
 
     slug, title, status = "unknown-checkpoint", "Unknown checkpoint", 404
 
 
 class UnknownRoute(ProblemError):
-    """No such route."""
+    """No route has this path."""
 
     slug, title, status = "unknown-route", "Unknown route", 404
 
 
 class WrongMethod(ProblemError):
-    """The route exists, the method does not."""
+    """The route does not have this method."""
 
     slug, title, status = "wrong-method", "Method not allowed", 405
 
 
 class Conflict(ProblemError):
-    """Another config or encoder, a name already taken, or a run that is not yet far enough."""
+    """The run's config or encoder differs, the name is taken, or the run is too short."""
 
     slug, title, status = "conflict", "Conflict", 409
 
 
 class TooLarge(ProblemError):
-    """More bytes, items or characters than the server takes."""
+    """The request has more bytes, items or characters than the server accepts."""
 
     slug, title, status = "too-large", "Too large", 413
 
 
 class UnsupportedMedia(ProblemError):
-    """A content type or encoding the server does not read."""
+    """The server does not read this content type or encoding."""
 
     slug, title, status = "unsupported-media", "Unsupported media type", 415
 
 
 class Overloaded(ProblemError):
-    """The queue is full; `retry_after` says when to come back."""
+    """The queue is full; try again after `retry_after` seconds."""
 
     slug, title, status = "overloaded", "Overloaded", 503
 
 
 class Unavailable(ProblemError):
-    """Starting, draining, or the store is down; try again."""
+    """The service is starting or stopping, or its store is down; try again."""
 
     slug, title, status = "unavailable", "Unavailable", 503
 
 
 class DeadlineExceeded(ProblemError):
-    """Not begun within the deadline; nothing changed."""
+    """The request was not started within its deadline; nothing changed."""
 
     slug, title, status = "deadline-exceeded", "Deadline exceeded", 504
 
 
 class StoreFull(ProblemError):
-    """No room to make the batch durable; nothing changed."""
+    """The store has no room; nothing changed."""
 
     slug, title, status = "store-full", "Store full", 507
 
@@ -194,18 +203,18 @@ PROBLEMS: dict[str, type[ProblemError]] = {
         InternalError,
     )
 }  # fmt: skip
-"""Every problem by the last part of its `type`."""
+"""Every problem class by its slug, the last part of `type`."""
 
 
 def from_document(document: dict[str, Any], retry_after: int | None = None) -> ProblemError:
-    """The error a problem document describes (the reverse of `ProblemError.document`).
+    """The error that a problem document describes; the inverse of `ProblemError.document`.
 
     Raises:
-        BadAnswer: the document's `type` is none of memr's.
+        BadResponse: the document's `type` is not one of memr's.
     """
     slug = str(document.get("type", "")).removeprefix(TYPE_PREFIX)
     if slug not in PROBLEMS:
-        raise BadAnswer(f"an answer of type {document.get('type')!r} is not memr's: is the address right?")
+        raise BadResponse(f"a problem of type {document.get('type')!r} is not from memr: is the address right?")
     known = {"type", "title", "status", "detail", "value", "limit", "remedy"}
     extra = {name: member for name, member in document.items() if name not in known}
     return PROBLEMS[slug](

@@ -1,13 +1,13 @@
-"""memr in OpenRLHF's local-file mode: every sample counts once, whatever becomes of connections and servers meanwhile.
+"""A reward function for OpenRLHF's local-file mode. Every sample counts once, also across broken connections.
 
 from memr_client.openrlhf import RewardFunction                                 # reward.py, for
 reward_func = RewardFunction("http://127.0.0.1:8000", run="gsm8k-seed0")        # --reward.remote_url reward.py
 
-Or no file at all: MEMR_URL and MEMR_RUN in the workers' environment, and --reward.remote_url set to what
-`python -m memr_client.openrlhf` prints. Without local files OpenRLHF talks to the service itself; this needs the client
-where OpenRLHF runs, and in turn waits for a service that is being started again, which OpenRLHF does for 5 s.
+Without a file: set MEMR_URL and MEMR_RUN in the workers' environment, and --reward.remote_url to the path that
+`python -m memr_client.openrlhf` prints.
 
-For openrlhf >= 0.6.
+OpenRLHF can also call the service itself (`POST /openrlhf/{run_id}`), but then gives up 5 s after the service stops.
+This function waits until the service is back. It needs memr's client where OpenRLHF runs, and openrlhf >= 0.6.
 """
 
 from __future__ import annotations
@@ -27,23 +27,23 @@ from memr_client.errors import MemrError, ProblemError
 from memr_client.schemas import OpenRLHFRequest, OpenRLHFResponse
 
 PAUSE_S = 2.0
-"""Between a client's last try and the first of its next ones."""
+"""Seconds between a failed call, with all its tries, and the next call."""
 
 Outcome = Callable[[Sequence[str], Sequence[str], Sequence[Any]], Sequence[float]]
-"""A verifier as OpenRLHF would call it, `f(queries, prompts, labels)`, for n outcomes."""
+"""A verifier in OpenRLHF's form: `f(queries, prompts, labels)` returns n outcomes."""
 
 
 class RewardFunction(RewardClient):
-    """OpenRLHF's `reward_func`. Thread-safe; a call holds its thread until the answer is there.
+    """OpenRLHF's `reward_func`. Thread-safe. A call blocks its thread until the rewards are there.
 
     Args:
-        url: where the service listens.
-        run: a run that exists. Its barrier must not be "group": OpenRLHF has few threads for reward functions, and
-            when all of them wait for the others of a group, those have none. "snapshot" never waits.
-        outcome: who judges; without, the run's verifier does, by the labels.
-        timeout: seconds for a try that nobody answers, before the next one.
-        patience: seconds for all tries, before the error is raised. OpenRLHF logs it, and its training ends.
-        options: the other arguments of `RewardClient`.
+        url: address of the service.
+        run: an existing run. Its barrier must not be "group": OpenRLHF has few threads for reward functions, and if all
+            of them wait for other members of their groups, those members have no thread. "snapshot" never waits.
+        outcome: a verifier. Default: the run's verifier compares with the labels.
+        timeout: seconds for one try.
+        patience: seconds for all tries. Then the error is raised; OpenRLHF logs it and its training ends.
+        options: other arguments of `RewardClient`.
     """
 
     def __init__(
@@ -68,12 +68,12 @@ class RewardFunction(RewardClient):
 
         Raises:
             ValueError: the run's barrier is "group".
-            MemrError: the service did not answer, or refused; nothing is made up.
+            MemrError: the service did not respond or refused the request.
         """
         columns: dict[str, Any] = {"query": list(queries), "prompts": list(prompts), "labels": list(labels)}
         if self._outcome is not None:
             columns["outcomes"] = [float(outcome) for outcome in self._outcome(queries, prompts, labels)]
-        # One id for all tries, however long they go on: the memory holds the samples once.
+        # All tries carry one request id, so that the samples are remembered once.
         body = checked(OpenRLHFRequest, **columns, request_id=uuid4().hex)
         path = f"/openrlhf/{quote(self._name(None), safe='')}"
         content = body.model_dump_json(exclude_unset=True).encode()
@@ -94,22 +94,23 @@ class RewardFunction(RewardClient):
         barrier = self.run().config.barrier
         if barrier == "group":
             raise ValueError(
-                f"run {self.run_id!r} has barrier 'group', whose members wait for each other, but a reward function "
-                "holds one of OpenRLHF's few threads while it waits. Create the run with barrier='snapshot', or give "
-                f"OpenRLHF the service's address: --reward.remote_url {self.url}/openrlhf/{self.run_id}"
+                f"run {self.run_id!r} has barrier 'group', whose members wait for each other. A waiting reward "
+                "function blocks one of OpenRLHF's few threads, so a group may never be complete. Create the run "
+                "with barrier='snapshot', or let OpenRLHF call the service itself: "
+                f"--reward.remote_url {self.url}/openrlhf/{self.run_id}"
             )
         return barrier
 
 
 def reward_func(queries: Sequence[str], prompts: Sequence[str], labels: Sequence[Any], **kwargs: Any) -> dict[str, Any]:
-    """`RewardFunction` with MEMR_URL (else port 8000 of this machine), MEMR_RUN and, where needed, MEMR_API_KEY."""
-    return _of_environment()(queries, prompts, labels)
+    """A `RewardFunction` configured by MEMR_URL (default http://127.0.0.1:8000), MEMR_RUN and MEMR_API_KEY."""
+    return _from_environment()(queries, prompts, labels)
 
 
 @cache
-def _of_environment() -> RewardFunction:
+def _from_environment() -> RewardFunction:
     if not (run := os.environ.get("MEMR_RUN")):
-        raise ValueError("MEMR_RUN names no run: set it in the environment of OpenRLHF's workers")
+        raise ValueError("MEMR_RUN is not set: set it to the run's name in the environment of OpenRLHF's workers")
     return RewardFunction(os.environ.get("MEMR_URL", "http://127.0.0.1:8000"), run=run)
 
 

@@ -1,4 +1,4 @@
-"""How often and how long one call is tried."""
+"""`Tries`: how often and for how long one call is tried."""
 
 from __future__ import annotations
 
@@ -7,21 +7,22 @@ from random import SystemRandom
 
 import httpx
 
-from memr_client.calls import retry_after
+from memr_client.responses import retry_after
 
 TRANSIENT = frozenset({429, 502, 503, 504})
-"""Statuses that say "later": the same call may succeed."""
+"""Statuses after which the same call may succeed later."""
 FIRST_PAUSE_S = 0.25
 LONGEST_CONNECT_S = 10.0
 
-# Not the shared generator: its state is the caller's, and forked children would pause in step.
+# Not the global generator: it belongs to the caller, and forked children would pause in step.
 _random = SystemRandom()
 
 
 class Tries:
-    """One call's tries: pauses double from 0.25 s to `longest_pause`, until `timeout` s or `retries` pauses are over.
+    """The tries of one call. They end after `timeout` seconds or `retries` pauses, whichever comes first.
 
-    Whatever the service asks for with `Retry-After` is waited, if it fits into the time that is left.
+    Pauses double from 0.25 s to `longest_pause`, with jitter. A longer `Retry-After` is respected if it fits into the
+    time that is left.
     """
 
     def __init__(self, timeout: float, retries: float, longest_pause: float = 16.0) -> None:
@@ -38,29 +39,29 @@ class Tries:
 
     @property
     def remaining(self) -> float:
-        """Seconds left for everything that is still to come."""
+        """Seconds left for the current try and all further ones."""
         return max(0.001, self._ends - time.monotonic())
 
     def limits(self) -> httpx.Timeout:
-        """The next try's timeouts; a connection that does not open is given up sooner than an answer."""
+        """The next try's timeouts. Connecting has a shorter one than the response."""
         remaining = self.remaining
         return httpx.Timeout(remaining, connect=min(remaining, LONGEST_CONNECT_S))
 
-    def pause_after(self, outcome: httpx.Response | httpx.RequestError) -> float | None:
-        """Seconds to pause before the next try; None: `outcome` is final."""
-        if self.made > self._retries or not _is_transient(outcome):
+    def pause_after(self, result: httpx.Response | httpx.RequestError) -> float | None:
+        """Seconds to pause before the next try; None if `result` is final."""
+        if self.made > self._retries or not _is_transient(result):
             return None
         pause = min(FIRST_PAUSE_S * 2.0 ** min(self.made - 1, 32), self._longest_pause) * _random.uniform(0.5, 1.0)
-        if isinstance(outcome, httpx.Response):
-            pause = max(pause, retry_after(outcome))
+        if isinstance(result, httpx.Response):
+            pause = max(pause, retry_after(result))
         if pause >= self.remaining:
             return None
         self.made += 1
         return pause
 
 
-def _is_transient(outcome: httpx.Response | httpx.RequestError) -> bool:
-    if isinstance(outcome, httpx.Response):
-        return outcome.status_code in TRANSIENT
+def _is_transient(result: httpx.Response | httpx.RequestError) -> bool:
+    if isinstance(result, httpx.Response):
+        return result.status_code in TRANSIENT
     misuse = (httpx.UnsupportedProtocol, httpx.LocalProtocolError)
-    return isinstance(outcome, httpx.TransportError) and not isinstance(outcome, misuse)
+    return isinstance(result, httpx.TransportError) and not isinstance(result, misuse)

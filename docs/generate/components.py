@@ -7,25 +7,10 @@ from typing import Any, get_args
 
 from memr_client.schemas import COMPONENTS, Component, ComponentGuards, ComponentName
 from memr_service.rewards import components, guards
-from memr_service.rewards.components import centroids, exploit, explore
 
 from docs.generate import docstrings
 from docs.generate.fields import as_table, fields
 from docs.generate.markdown import table
-
-FORMULAS: dict[str, Callable[..., Any]] = {
-    "exploit": exploit.exploit,
-    "explore": explore.novelty,
-    "error_cluster": components.error_cluster,
-    "banded_novelty": components.banded_novelty,
-    "contrast": components.contrast,
-    "value": components.value,
-    "outcome_ucb": components.outcome_ucb,
-    "partition": components.partition,
-    "random": components.random,
-    "shuffled": components.shuffled,
-}
-"""Component -> the function that computes its raw values."""
 
 MEASURES: dict[str, Callable[..., Any]] = {
     "topic_floor": guards.topic_floor,
@@ -38,7 +23,7 @@ MEASURES: dict[str, Callable[..., Any]] = {
     "max_spread": guards.spread_cap,
     "bounds: p5-p95": guards.trimmed,
     "bounds: rank": guards.rank,
-    "centroids": centroids.exploit_by_centroids,
+    "centroids": components.exploit_by_centroids,
 }
 """Option -> the function that says what it measures."""
 
@@ -49,15 +34,14 @@ def options() -> str:
 
 
 def formulas() -> str:
-    """A section for each component: its formula and source, and the options that only it has."""
-    assert set(FORMULAS) == set(get_args(ComponentName)), "every component needs its function here"
+    """A section for each component: formula and source of the function of its name, and the options it alone has."""
     return "\n\n".join(_section(name) for name in get_args(ComponentName))
 
 
 def _section(name: str) -> str:
     common = set(Component.model_fields)
     own = [one for one in fields(COMPONENTS.get(name, Component)) if one.name not in common]
-    parts = [f"### `{name}`", docstrings.as_markdown(docstrings.prose(FORMULAS[name]))]
+    parts = [f"### `{name}`", docstrings.as_markdown(docstrings.prose(getattr(components, name)))]
     return "\n\n".join([*parts, as_table(own, "option")] if own else parts)
 
 

@@ -52,20 +52,23 @@ def one_line(text: str) -> str:
 
 
 def formula(text: str) -> tuple[str, str]:
-    """What stands before the first colon of a docstring that begins with a formula, and what follows; else "", all."""
+    """The formula that a docstring begins with, and what follows it; else "" and all of it."""
+    if re.match("[A-Z][a-z]", text):
+        return "", text
     depth = 0
     for at, character in enumerate(text):
         depth += (character in "([{") - (character in ")]}")
-        if depth == 0 and text.startswith(": ", at) and not re.match("[A-Z][a-z]", text):
-            return text[:at], text[at + 2 : at + 3].upper() + text[at + 3 :]
-    return "", text
+        if depth == 0 and text[at : at + 2] in (": ", ", ", "; "):
+            return text[:at], text[at + 2].upper() + text[at + 3 :]
+    return text.removesuffix("."), ""
 
 
 def as_markdown(text: str) -> str:
     """A docstring as Markdown. Where it begins with a formula, that stands by itself as code."""
     first, *others = (one_line(part) for part in text.split("\n\n"))
     symbols, said = formula(first)
-    return "\n\n".join([*([f"`{symbols}`"] if symbols else []), *map(escaped, [said, *others])])
+    parts = [f"`{symbols}`" if symbols else "", *map(escaped, [said, *others])]
+    return "\n\n".join(part for part in parts if part)
 
 
 def escaped(text: str) -> str:

@@ -8,8 +8,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-import memr_client.schemas as schemas
-import memr_client.schemas.insight as insight
+from memr_client import schemas
 from memr_client.errors import PROBLEMS, ProblemError
 from memr_service.app.auth import ROUTES
 
@@ -120,12 +119,12 @@ def bodies() -> str:
 
 
 def _schema(name: str, schema: Mapping[str, Any]) -> str:
-    cls = getattr(schemas, name, None) or getattr(insight, name)
+    cls = getattr(schemas, name)
     docs, required = docstrings.of_fields(cls), schema.get("required", ())
     fields = schema["properties"].items()
     rows = [[f"`{field}`", types.in_words(one, link), docs.get(field, "")] for field, one in fields]
     headings = ["field", "type", "meaning"]
-    if not issubclass(cls, schemas.Told):
+    if not issubclass(cls, schemas.ResponseModel):
         headings.insert(2, "default")
         for row, (field, one) in zip(rows, fields, strict=True):
             row.insert(2, types.default(one, required=field in required))

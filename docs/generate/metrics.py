@@ -34,9 +34,8 @@ def families(*, run_label: bool) -> dict[str, Metric]:
             client.post("/reward", json=body).raise_for_status()
         client.get("/runs/r/audits").raise_for_status()
         shown = client.get("/metrics").raise_for_status().text
-    return {
-        family.name: family for family in text_string_to_metric_families(shown) if not family.name.endswith("_created")
-    }
+    found = text_string_to_metric_families(shown)
+    return {one.name: one for one in found if one.name.startswith("memr_") and not one.name.endswith("_created")}
 
 
 def _labels(family: Metric) -> list[str]:

@@ -16,6 +16,7 @@ BLOCKS: Mapping[str, Callable[[], str]] = {
     "operations": http_api.operations,
     "bodies": http_api.bodies,
     "client-calls": client.calls,
+    "client-in-trainers": client.in_trainers,
     "run-config": run_config.run_config,
     "memory-quality": run_config.memory_quality,
     "write-gates": run_config.write_gates,
@@ -29,6 +30,7 @@ BLOCKS: Mapping[str, Callable[[], str]] = {
     "audit-options": settings.audit_options,
     "metrics": metrics.metrics,
     "problems": problems.problems,
+    "problem-example": problems.example,
     "commands": cli.cli,
 }
 """What a page can have between `<!-- generated: NAME -->` and `<!-- end -->`, from the code."""

@@ -9,7 +9,7 @@ from memr_service.run.presets import spelled_out
 from memr_service.settings import Settings
 
 BASE = "memory-r+"
-"""The preset that the others are set beside: its fields are the defaults of `RunConfig`."""
+"""The preset that the others are compared with: its fields are the defaults of `RunConfig`."""
 
 
 def presets() -> str:

@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import json
+
+import httpx
+from memr_client.embedded import EmbeddedTransport
 from memr_client.errors import PROBLEMS
 from memr_client.tries import TRANSIENT
 
@@ -30,10 +34,18 @@ REMEDIES = {
 """What the caller can do, where the problem document itself says nothing more specific."""
 
 
+def example() -> str:
+    """What a server responds where a run does not exist."""
+    transport = EmbeddedTransport("memory:", encoder="hashed")
+    with httpx.Client(transport=transport, base_url="http://memr", headers={"X-Request-Id": "example"}) as client:
+        document = client.get("/runs/gsm8k-seed0").json()
+    return f"```json\n{json.dumps(document, indent=2)}\n```"
+
+
 def problems() -> str:
     """Slug, status, class, meaning and remedy of every problem, by status."""
     rows = []
     for slug, cls in sorted(PROBLEMS.items(), key=lambda item: (item[1].status, item[0])):
         again = "yes" if cls.status in TRANSIENT else "no"
         rows.append([f"`{slug}`", str(cls.status), f"`{cls.__name__}`", docstrings.summary(cls), again, REMEDIES[slug]])
-    return table(["type", "status", "class", "meaning", "client tries again", "what to do"], rows)
+    return table(["type", "status", "class", "meaning", "client retries", "what to do"], rows)

@@ -62,7 +62,7 @@ def took_about(seconds: float) -> str:
 class Cell(Formatter):
     """Formats a row's values by a column's template; a template with a value that is null gives an empty cell.
 
-    Beside Python's own format specifications there are `short` (three digits that count), `bare` (".27") and
+    In addition to Python's own format specifications there are `short` (three digits that count), `bare` (".27") and
     `percent` of a number; a specification applies to each number of a list.
     """
 

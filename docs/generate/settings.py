@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from memr_service.cli import commands
-from memr_service.insight.audits.rules import TOLD
+from memr_service.insight.audits.rules import TEXTS
 from memr_service.settings import Settings, Thresholds
 
 from docs.generate.cli import parameters
@@ -26,7 +26,7 @@ def variables() -> str:
 def thresholds() -> str:
     """When each audit warns and alarms: the fields of `MEMR_AUDITS` that are named after audits."""
     rows = []
-    for name, (figure, remedy) in TOLD.items():
+    for name, (figure, remedy) in TEXTS.items():
         warn, alarm = Thresholds.model_fields[name].default
         beyond = "above" if alarm >= warn else "below"
         rows.append([f"`{name}`", figure, f"{beyond} {warn:g}", f"{beyond} {alarm:g}", remedy])
@@ -35,7 +35,7 @@ def thresholds() -> str:
 
 def audit_options() -> str:
     """The other fields of `MEMR_AUDITS`."""
-    rows = [one for one in fields(Thresholds) if one.name not in TOLD]
+    rows = [one for one in fields(Thresholds) if one.name not in TEXTS]
     return table(["field", "default", "meaning"], [[f"`{one.name}`", one.default, one.doc] for one in rows])
 
 

@@ -12,7 +12,7 @@ from examples.grpo.train import train
 
 
 def main() -> None:
-    """Train, and say what came of it."""
+    """Train, then print the accuracies."""
     config = CliApp.run(Config)
     result = train(config)
     for step, accuracy in result.curve:

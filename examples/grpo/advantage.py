@@ -1,7 +1,7 @@
 """The equations of GRPO (Shao et al. 2024, arXiv 2402.03300) and Dr. GRPO (Liu et al. 2025, arXiv 2503.20783).
 
-Symbols: n completions in groups of G that follow one another; r their rewards (n); A their advantages (n);
-T tokens of the longest completion. Pure functions; no argument is changed.
+Symbols: n completions, ordered by group, G per group; r their rewards (n); A their advantages (n); B completions in a
+batch; T tokens of the longest completion. Pure functions; no argument is changed.
 """
 
 from __future__ import annotations
@@ -10,13 +10,13 @@ import torch
 from torch import Tensor
 
 EPSILON = 1e-4
-"""Keeps the deviation of a group from 0; TRL's."""
+"""Added to a group's standard deviation, as in TRL."""
 
 
 def group_advantages(rewards: Tensor, group_size: int, variant: str) -> Tensor:
-    """A_i = (r_i - mean r) / (std r + 1e-4) within each group, (n) to (n); Dr. GRPO leaves the division out.
+    """A_i = (r_i - mean r) / (std r + 1e-4) within each group, (n) to (n). Dr. GRPO does not divide.
 
-    The deviation is the sample's, over G - 1, as in TRL.
+    std is the sample standard deviation, over G - 1, as in TRL.
     """
     groups = rewards.view(-1, group_size)
     centred = groups - groups.mean(1, keepdim=True)
@@ -24,20 +24,20 @@ def group_advantages(rewards: Tensor, group_size: int, variant: str) -> Tensor:
 
 
 def clipped_loss(logp: Tensor, old_logp: Tensor, advantages: Tensor, clip: float) -> Tensor:
-    """-min(rho A, clip(rho, 1 - eps, 1 + eps) A) for each token, rho = p / p_old; (B, T), advantages (B)."""
+    """-min(rho A, clip(rho, 1 - eps, 1 + eps) A) of each token (B, T), with rho = p / p_old and advantages A (B)."""
     ratio = (logp - old_logp).exp()
     advantages = advantages[:, None]
     return -torch.minimum(ratio * advantages, ratio.clamp(1 - clip, 1 + clip) * advantages)
 
 
 def k3(logp: Tensor, reference_logp: Tensor) -> Tensor:
-    """Estimate of KL(policy || reference) for each token, exp(x) - x - 1 with x = log p_ref - log p; never negative."""
+    """Estimate of KL(policy || reference) for each token: exp(x) - x - 1 >= 0 with x = log p_ref - log p."""
     x = reference_logp - logp
     return x.exp() - x - 1
 
 
 def token_mean(values: Tensor, mask: Tensor, variant: str, max_completion: int) -> Tensor:
-    """One number per completion, (B, T) to (B): its tokens' mean; Dr. GRPO: their sum over a constant length."""
+    """One value per completion, (B, T) to (B): the mean over its tokens; Dr. GRPO: their sum / max_completion."""
     sums = (values * mask).sum(1)
     return sums / (max_completion if variant == "dr-grpo" else mask.sum(1))
 
@@ -50,9 +50,9 @@ def memory_share(rewards: Tensor, memory: Tensor, outcomes: Tensor, group_size: 
 
         share = sum of A_m A / sum of A A    over the groups of a kind.
 
-    The shares of b and m add up to 1. One is negative where the memory pulls against the rest, and above 1 where it
-    outweighs a rest that pulls against it. None: there are no such groups, or all their advantages are 0. The kinds are
-    `all_wrong`, `mixed` and `all_right` by the outcomes, 0 or 1. All arguments are (n).
+    The shares of b and m add up to 1. The memory's share is negative if it opposes the rest, and above 1 if it
+    outweighs a rest that opposes it. None: there are no such groups, or all their advantages are 0. The kinds
+    `all_wrong`, `mixed` and `all_right` are by the outcomes, which are 0 or 1. All arguments are (n).
     """
     groups, parts, right = (x.view(-1, group_size) for x in (rewards, memory, outcomes))
     spread = _spread(groups)

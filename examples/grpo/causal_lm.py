@@ -14,15 +14,15 @@ from examples.grpo.tasks.task import Question
 
 
 class CausalLM:
-    """A pretrained model on the GPU, or where there is none on the CPU.
+    """A pretrained model on the GPU, or on the CPU if there is none.
 
     Args:
-        name: on the hub, or a folder.
-        system: what a chat model is told before the question; a model without a chat template reads it before it.
-        max_prompt: tokens; of longer prompts the beginning is lost.
-        bf16: forward passes on a GPU are in bfloat16. The weights are float32 anyhow: in bfloat16 they would not feel
-            steps of a learning rate like 5e-6.
-        lora: rank of adapters on all linear layers, which alone are trained; None: all weights are.
+        name: the model's name on the hub, or a folder.
+        system: the system prompt; None: there is none. Without a chat template it is put before the question.
+        max_prompt: most tokens of a prompt. Longer prompts lose their beginning.
+        bf16: run forward passes on a GPU in bfloat16. Weights are always float32, because in bfloat16 they would not
+            change by steps of a learning rate like 5e-6.
+        lora: rank of LoRA adapters on all linear layers; only they are trained. None: all weights are trained.
     """
 
     def __init__(self, name: str, system: str | None, max_prompt: int, bf16: bool, lora: int | None) -> None:
@@ -40,29 +40,29 @@ class CausalLM:
         self._bf16 = bf16 and self.device.type == "cuda"
 
     def prompt(self, question: Question) -> Tokens:
-        """The chat template around system prompt and question."""
-        told = [{"role": "system", "content": self._system}] if self._system else []
+        """Tokens of the system prompt and the question, in the chat template."""
+        system = [{"role": "system", "content": self._system}] if self._system else []
         if self._tokenizer.chat_template is None:
-            text = "\n".join([message["content"] for message in told] + [question.text, ""])
+            text = "\n".join([message["content"] for message in system] + [question.text, ""])
         else:
-            chat = [*told, {"role": "user", "content": question.text}]
+            chat = [*system, {"role": "user", "content": question.text}]
             text = self._tokenizer.apply_chat_template(chat, tokenize=False, add_generation_prompt=True)
         tokens: Tokens = self._tokenizer(text, add_special_tokens=self._tokenizer.chat_template is None)["input_ids"]
         return tokens[-self._max_prompt :]
 
     def text(self, completion: Tokens) -> str:
-        """What was written, without special tokens."""
+        """The completion's text without special tokens."""
         return str(self._tokenizer.decode(completion, skip_special_tokens=True))
 
     def finished(self, completion: Tokens) -> bool:
-        """Whether it ends with one of the model's end tokens."""
+        """Whether the completion ends with one of the model's end tokens."""
         return completion[-1] in self._ends
 
     @torch.no_grad()
     def sample(self, prompts: Sequence[Tokens], copies: int, limit: int, temperature: float) -> list[Tokens]:
-        """From the whole distribution: no top-k, top-p or penalties that the probabilities learned would not know."""
+        """Sample from the whole distribution. The loss knows no top-k, top-p or penalties, so there are none."""
         tokens, mask = padded(prompts, self.pad, left=True)
-        # Of the model's own generation settings nothing is left: whatever is not given here would be taken from there.
+        # Replaces the model's own generation settings, which would apply wherever no argument is given.
         self.model.generation_config = GenerationConfig(  # type: ignore[no-untyped-call]
             do_sample=temperature > 0, temperature=temperature or None, top_k=0 if temperature else None,
             num_return_sequences=copies, max_new_tokens=limit, pad_token_id=self.pad, eos_token_id=sorted(self._ends),
@@ -72,13 +72,17 @@ class CausalLM:
         return [cut(row, self._ends) for row in written[:, tokens.shape[1] :].tolist()]
 
     def logits(self, model: nn.Module, tokens: Tensor, mask: Tensor, keep: int) -> Tensor:
-        """The head is applied to the last `keep` tokens alone, which is what makes a vocabulary of 150,000 bearable."""
-        places = (mask.long().cumsum(1) - 1).clamp(min=0)
+        """Logits of the last `keep` tokens only, because those of all tokens would need too much memory."""
+        positions = (mask.long().cumsum(1) - 1).clamp(min=0)
         with self._precision():
-            answer = model(
-                input_ids=tokens, attention_mask=mask.long(), position_ids=places, logits_to_keep=keep, use_cache=False
+            output = model(
+                input_ids=tokens,
+                attention_mask=mask.long(),
+                position_ids=positions,
+                logits_to_keep=keep,
+                use_cache=False,
             )
-        logits: Tensor = answer.logits
+        logits: Tensor = output.logits
         return logits
 
     def _precision(self) -> torch.autocast:

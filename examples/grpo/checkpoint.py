@@ -1,7 +1,7 @@
-"""Checkpoints: policy, optimiser, metrics and memory as they were after a step, and the exact way back to it.
+"""Checkpoints of policy, optimiser, metrics and memory, from which training continues exactly.
 
-Random numbers need no place in them: every step draws its own from the seed and its number. Nor does the learning rate,
-which is a function of the step.
+They hold no state of random generators, because every step draws its random numbers from the seed and its own number.
+Nor do they hold the learning rate, which is a function of the step.
 """
 
 from __future__ import annotations
@@ -27,13 +27,13 @@ def save(
     rows: list[Row],
     memory: RewardClient | None,
 ) -> None:
-    """Keep what `step` steps have made, in place of an earlier checkpoint.
+    """Save the state after `step` steps, replacing the earlier checkpoint.
 
-    The memory is marked first and the file appears at once: whenever the process is killed, there is a complete file,
-    and the memory has the mark it names.
+    The memory's checkpoint is created before the file, and the file is replaced atomically. So whenever the process is
+    killed, there is a complete file, and the memory has the checkpoint that belongs to it.
     """
     if memory is not None:
-        memory.create_checkpoint(None, _mark(step), step=step)
+        memory.create_checkpoint(None, _name(step), step=step)
     folder.mkdir(parents=True, exist_ok=True)
     kept = {"step": step, "weights": _trained(policy), "optimizer": optimizer.state_dict(), "rows": rows}
     unfinished = folder / f"{NAME}.{os.getpid()}"
@@ -41,24 +41,27 @@ def save(
     unfinished.replace(folder / NAME)
     if memory is not None:
         for older in memory.checkpoints():
-            if older.name != _mark(step):
+            if older.name != _name(step):
                 memory.delete_checkpoint(None, older.name)
 
 
 def begin(
     config: Config, policy: Policy, optimizer: torch.optim.Optimizer, memory: RewardClient | None
 ) -> tuple[int, list[Row]]:
-    """Go on from the output folder's checkpoint, or make the one of step 0: how many steps are done, their metrics.
+    """Load the checkpoint in the output folder, or save the one of step 0.
+
+    Returns:
+        The number of steps done, and their metrics.
 
     Raises:
-        FileExistsError: the memory is not empty, and there is no checkpoint it belongs to.
+        FileExistsError: the memory is not empty, but there is no checkpoint.
     """
     if config.output is not None and (config.output / NAME).exists():
         return load(config.output, policy, optimizer, memory)
     if memory is not None and (position := memory.run().position):
         raise FileExistsError(
-            f"the memory {config.memory_run!r} has seen {position} requests, but there is no checkpoint to go on from: "
-            "choose another memory_run or output, or delete the run"
+            f"the memory {config.memory_run!r} has seen {position} requests, but there is no checkpoint to continue "
+            "from: choose another memory_run or output, or delete the run"
         )
     if config.output is not None:
         save(config.output, 0, policy, optimizer, [], memory)
@@ -68,7 +71,11 @@ def begin(
 def load(
     folder: Path, policy: Policy, optimizer: torch.optim.Optimizer, memory: RewardClient | None
 ) -> tuple[int, list[Row]]:
-    """Bring everything back to the folder's checkpoint: how many steps were done, and their metrics."""
+    """Load the folder's checkpoint.
+
+    Returns:
+        The number of steps done, and their metrics.
+    """
     kept = torch.load(folder / NAME, map_location=policy.device, weights_only=True)
     weights = _trained(policy)
     with torch.no_grad():
@@ -76,14 +83,14 @@ def load(
             weights[name].copy_(weight)
     optimizer.load_state_dict(kept["optimizer"])
     if memory is not None:
-        memory.restore(None, _mark(kept["step"]))
+        memory.restore(None, _name(kept["step"]))
     return kept["step"], kept["rows"]
 
 
 def _trained(policy: Policy) -> dict[str, torch.Tensor]:
-    """The weights that learn: with LoRA the adapters alone."""
+    """The trainable weights; with LoRA only the adapters."""
     return {name: weight.detach() for name, weight in policy.model.named_parameters() if weight.requires_grad}
 
 
-def _mark(step: int) -> str:
+def _name(step: int) -> str:
     return f"step-{step}"

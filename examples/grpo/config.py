@@ -1,4 +1,4 @@
-"""`Config`: everything one training depends on. Two trainings with equal configs are equal to the last bit on a CPU."""
+"""`Config`: every setting of a training. On a CPU, trainings with equal configs are equal bit for bit."""
 
 from __future__ import annotations
 
@@ -25,11 +25,11 @@ TINY: dict[str, Any] = {
     "eval_questions": 150,
     "eval_temperature": 1.0,
 }
-"""What `--model tiny` changes among the defaults."""
+"""Defaults of `--model tiny`."""
 
 
 class Config(BaseModel):
-    """One training. The defaults are the paper's for GSM8K; `Config(model="tiny")` starts from `TINY` instead.
+    """Settings of one training. Defaults are the paper's for GSM8K, or those of `TINY` with `model="tiny"`.
 
     train(Config())                                                   # Qwen2.5-0.5B on GSM8K with Memory-R+
     train(Config(model="tiny", task="clock", seed=3))                 # plain GRPO on a toy, in seconds
@@ -39,101 +39,103 @@ class Config(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True)
 
     model: str = "Qwen/Qwen2.5-0.5B-Instruct"
-    """A causal language model of Hugging Face, by name or folder; or `tiny`, which is made in place."""
+    """A causal language model of Hugging Face (name or folder), or `tiny`, a small model created for the task."""
     task: Literal["clock", "dial", "gsm8k", "jsonl"] = "gsm8k"
-    """What is learned."""
+    """The task to learn."""
     data: Path | None = None
-    """gsm8k: a folder with train.jsonl and test.jsonl (without: the hub). jsonl: a file of {"prompt", "answer"}."""
+    """gsm8k: a folder with train.jsonl and test.jsonl (default: the hub). jsonl: a file with one {"prompt", "answer"}
+    per line."""
     verifier: Literal["exact", "numeric"] = "numeric"
-    """jsonl: when a completion is right."""
+    """jsonl: the verifier of completions."""
     seed: int = 0
-    """Of everything random: the order of questions, the samples; a toy's questions, the tiny model's weights."""
+    """Seed of all random numbers: the order of questions, samples, a toy's questions, the tiny model's weights."""
 
     steps: int | None = Field(default=None, ge=1)
-    """Updates of the policy; without: `epochs` over the questions."""
+    """Number of steps. Default: as many as `epochs` need."""
     epochs: int = Field(default=1, ge=1)
-    """Used where `steps` is not given."""
+    """Passes over the questions; used if `steps` is not set."""
     prompts_per_step: int = Field(default=16, ge=1)
-    """Questions, and so groups, in a step (the paper: a batch of 2, accumulated 8 times)."""
+    """Questions per step, each with one group (the paper: a batch of 2, accumulated 8 times)."""
     group_size: int = Field(default=16, ge=2)
-    """G: completions of a question."""
+    """G: completions per question."""
     micro_batch: int = Field(default=32, ge=1)
-    """Completions in memory at once while gradients accumulate; it does not change the result."""
+    """Completions per backward pass; gradients are accumulated, so it does not change the result."""
     updates_per_step: int = Field(default=1, ge=1)
-    """mu: how often a step's completions are learned from. With 1 the ratio is 1 and nothing is clipped."""
+    """mu: updates from each step's completions. With 1, the ratio is 1 and nothing is clipped."""
     max_prompt: int = Field(default=256, ge=1)
-    """Tokens of a prompt; longer ones lose their beginning."""
+    """Most tokens of a prompt. Longer prompts lose their beginning."""
     max_completion: int = Field(default=200, ge=1)
-    """Tokens after which a completion is cut."""
+    """Most tokens of a completion."""
     temperature: float = Field(default=1.0, gt=0)
-    """Of the samples, and of the probabilities that are learned."""
+    """Temperature of the samples and of the probabilities in the loss."""
     sampler: Literal["own", "vllm"] = "own"
-    """Who writes the completions: the policy itself; or, for a model of Hugging Face, vLLM beside it on its GPU."""
+    """`own`: the policy samples its completions. `vllm`: a vLLM engine on the same GPU does (Hugging Face models)."""
 
     learning_rate: float = Field(default=5e-6, gt=0)
-    """AdamW's, at its highest."""
+    """Peak learning rate of AdamW."""
     betas: tuple[float, float] = (0.9, 0.99)
-    """AdamW's."""
+    """Betas of AdamW."""
     weight_decay: float = Field(default=0.1, ge=0)
-    """AdamW's."""
+    """Weight decay of AdamW."""
     schedule: Literal["cosine", "constant"] = "cosine"
-    """cosine: rises over the first tenth of the steps and falls to 0. constant: neither."""
+    """Learning rate: `cosine` rises over the first tenth of the steps, then falls to 0; or `constant`."""
     max_grad_norm: float = Field(default=0.1, gt=0)
-    """Gradients with a larger norm are shortened to it."""
+    """Gradients with a larger norm are scaled down to it."""
     bf16: bool = True
-    """Forward and backward in bfloat16; weights and AdamW stay float32."""
+    """Forward and backward passes in bfloat16. Weights and AdamW stay in float32."""
     lora: int | None = Field(default=None, ge=1)
-    """Rank of LoRA adapters on all linear layers (needs peft); without: all weights are trained."""
+    """Rank of LoRA adapters on all linear layers (needs peft). Default: all weights are trained."""
 
     variant: Literal["grpo", "dr-grpo"] = "grpo"
-    """grpo: advantages over the group's deviation, tokens averaged per completion. dr-grpo: neither."""
+    """`grpo`: divide advantages by the group's standard deviation and average over a completion's tokens.
+    `dr-grpo`: neither."""
     clip: float = Field(default=0.2, gt=0)
-    """epsilon: how far the ratio counts."""
+    """epsilon: clipping range of the ratio."""
     kl: float = Field(default=0.04, ge=0)
     """beta: weight of the k3 estimate of KL(policy || policy at the start)."""
     entropy_bonus: float = Field(default=0.0, ge=0)
     """Weight of the mean entropy of the next token."""
 
     correctness_weight: float = 1.0
-    """Of the outcome, 0 or 1."""
+    """Weight of the outcome (0 or 1)."""
     format_weight: float = 1.0
-    """Of the format reward, 0 to 2."""
+    """Weight of the format reward (0 to 2)."""
     format_gated: bool = False
-    """Pay for the format in right completions only."""
+    """Give the format reward to right completions only."""
     length_weight: float = 0.0
-    """Of the cosine length reward, -1 to 1: short when right, long when wrong."""
+    """Weight of the cosine length reward (-1 to 1), which prefers short right and long wrong completions."""
     memory: str | dict[str, Any] | None = "memory-r+"
-    """A preset, fields of `RunConfig`, or none: no memory."""
+    """A preset, or fields of `RunConfig`. None: no memory."""
     memory_weight: float = 1.0
-    """Of the memory's reward, over the weights of its components."""
+    """Weight of the memory's reward, in addition to the weights of its components."""
     memory_anneal: tuple[int, int] | None = None
-    """The memory's weight falls to 0 between these steps."""
+    """The memory's weight falls linearly to 0 between these steps."""
     memory_url: str | None = None
-    """Where a memr service listens; without: one inside this process."""
+    """Address of a memr service. Default: a service inside this process."""
     memory_run: str = "grpo"
-    """Name of the run that is the memory: one for each training that shares a service."""
+    """Name of the memory's run. Trainings that share a service need different names."""
     encoder: str | None = "all-MiniLM-L6-v2"
-    """The memory's encoder."""
+    """Encoder of the memory."""
 
     eval_every: int = Field(default=100, ge=1)
-    """Steps between evaluations; the first is before the first step, the last after the last."""
+    """Steps between evaluations. There is also one before the first step and one after the last."""
     eval_questions: int | None = Field(default=None, ge=1)
-    """How many of the held-out questions are asked; without: all."""
+    """Number of held-out questions in an evaluation. Default: all."""
     eval_temperature: float = Field(default=0.0, ge=0)
-    """0: the most probable token each time."""
+    """Temperature of the samples in evaluations; 0 takes the most probable token."""
     output: Path | None = None
-    """Folder for metrics, checkpoints and the embedded memory. One that has a checkpoint already is gone on from.
-    Without: nothing is written."""
+    """Folder for metrics, checkpoints and the embedded memory. If it has a checkpoint, training continues from it.
+    Default: nothing is written."""
     save_every: int = Field(default=100, ge=1)
     """Steps between checkpoints."""
     warm_starts: Path = Path("reports/warm-starts")
-    """Where warm-started tiny models are kept, one for each seed."""
+    """Folder for warm-started tiny models, one per seed."""
     progress: bool = False
-    """Show a bar."""
+    """Show a progress bar."""
 
     @model_validator(mode="before")
     @classmethod
-    def _tiny_has_defaults_of_its_own(cls, given: Any) -> Any:
+    def _tiny_has_its_own_defaults(cls, given: Any) -> Any:
         tiny = isinstance(given, dict) and given.get("model") == "tiny"
         return {**TINY, **given} if tiny else given
 
@@ -146,5 +148,5 @@ class Config(BaseModel):
     @model_validator(mode="after")
     def _own_questions_are_given(self) -> Config:
         if self.task == "jsonl" and self.data is None:
-            raise ValueError('the task jsonl needs data: a file of {"prompt", "answer"}, one a line')
+            raise ValueError('the task jsonl needs data: a file with one {"prompt", "answer"} per line')
         return self

@@ -1,4 +1,4 @@
-"""What changes the policy: the loss of a step's completions, its gradient, AdamW."""
+"""`Learner`: updates the policy from a step's completions by the loss, its gradient and AdamW."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ WARM_UP = 0.1
 
 
 class Learner:
-    """AdamW over the policy's trainable weights, and a frozen copy of the policy where the KL penalty needs one."""
+    """AdamW over the policy's trainable weights, and a frozen copy of the policy if the KL penalty needs one."""
 
     def __init__(self, config: Config, policy: Policy, steps: int) -> None:
         self._config, self._policy, self._steps = config, policy, steps
@@ -30,7 +30,7 @@ class Learner:
         self._reference = copy.deepcopy(policy.model).requires_grad_(False) if config.kl else None
 
     def update(self, rollout: Rollout, advantages: Tensor, step: int) -> Row:
-        """Learn from n completions with their advantages (n), in micro-batches whose gradients add up."""
+        """Update the policy from n completions and their advantages (n). Gradients add up over micro-batches."""
         for group in self.optimizer.param_groups:
             group["lr"] = learning_rate(self._config, step, self._steps)
         n, size = len(advantages), self._config.micro_batch
@@ -51,7 +51,7 @@ class Learner:
         }
 
     def _losses(self, scores: Scores, advantages: Tensor, old: Tensor | None, reference: Tensor | None) -> Tensor:
-        """Four sums over B completions: the loss; and of the means over tokens the KL, -log p, the share clipped."""
+        """Four sums over B completions: the loss, and the token means of KL, -log p and clipping."""
         config, logp = self._config, scores.logp
         old = logp.detach() if old is None else old
         advantages = advantages.to(logp.device)
@@ -62,14 +62,15 @@ class Learner:
             loss = loss - config.entropy_bonus * scores.entropy
         ratio = (logp - old).exp()
         clipped = torch.where(advantages[:, None] > 0, ratio > 1 + config.clip, ratio < 1 - config.clip).float()
-        told = [token_mean(values, scores.mask, "grpo", config.max_completion).sum() for values in (kl, -logp, clipped)]
-        return torch.stack([token_mean(loss, scores.mask, config.variant, config.max_completion).sum(), *told])
+        logged = (kl, -logp, clipped)
+        means = [token_mean(values, scores.mask, "grpo", config.max_completion).sum() for values in logged]
+        return torch.stack([token_mean(loss, scores.mask, config.variant, config.max_completion).sum(), *means])
 
     @torch.no_grad()
     def _fixed(self, rollout: Rollout, part: slice) -> tuple[Tensor | None, Tensor | None]:
-        """Log-probabilities (B, C) that do not move during the update: the sampling policy's, the reference's.
+        """Log-probabilities (B, C) of the sampling policy and of the reference, which stay constant during the update.
 
-        None where they are not needed: the first update is by the sampling policy itself.
+        None if they are not needed: with one update per step, the current policy is the sampling policy.
         """
         old = self._score(self._policy.model, rollout, part).logp if self._config.updates_per_step > 1 else None
         return old, self._score(self._reference, rollout, part).logp if self._reference is not None else None
@@ -80,7 +81,7 @@ class Learner:
 
 
 def learning_rate(config: Config, step: int, steps: int) -> float:
-    """AdamW's in step 0, 1, ..., steps - 1: constant, or up a line over a tenth of them and down half a cosine to 0."""
+    """AdamW's learning rate in step 0 ... steps - 1: constant, or a linear rise over a tenth and a cosine fall to 0."""
     if config.schedule == "constant":
         return config.learning_rate
     rise = math.ceil(WARM_UP * steps)

@@ -1,4 +1,4 @@
-"""Metrics: JSON lines and TensorBoard in the output folder, and a progress bar."""
+"""`Log`: writes metrics as JSON lines and TensorBoard events, and shows a progress bar."""
 
 from __future__ import annotations
 
@@ -15,13 +15,13 @@ if TYPE_CHECKING:
 
 
 class Log:
-    """Takes a step's metrics to where they are wanted.
+    """Writes each step's metrics.
 
     with Log(config, steps=60, rows=[]) as log:
         log.write({"step": 1, "outcome": 0.25})
 
-    `rows` are the metrics before a resumed step. The file is written anew with them: what a killed process logged after
-    its last checkpoint happens again, and is not logged twice.
+    `rows` are the metrics up to the step that training resumes from. The file starts with them, because steps that a
+    killed process logged after its last checkpoint are repeated and must not be logged twice.
     """
 
     def __init__(self, config: Config, steps: int, rows: list[Row]) -> None:
@@ -50,7 +50,7 @@ class Log:
             self._board.close()
 
     def write(self, row: Row) -> None:
-        """A step's metrics; `step` says which."""
+        """Write a step's metrics. `row["step"]` is its number."""
         self.rows.append(row)
         step = int(row["step"] or 0)
         if self._output is not None:

@@ -1,19 +1,19 @@
-"""What is logged of a step, as plain numbers; None where there was nothing to measure.
+"""Metrics of a step. A metric is None if there is nothing to measure.
 
 | name | meaning |
 |---|---|
-| outcome, format, memory, reward | means of the right, of the format reward, of what the memory paid, of the whole |
-| zero_variance, zero_variance_outcome | share of groups whose rewards, whose outcomes are all equal |
-| memory_share, memory_share/KIND | `advantage.memory_share`, in all groups and by kind |
-| groups/KIND | share of groups that are all_wrong, mixed, all_right |
-| mode/NAME, right/NAME | share of completions that answer this way, and of these the right ones |
-| component/NAME, spread/NAME | mean of a part of the memory's reward; mean of its deviation within a group |
-| gap/NAME | how much higher it is for right siblings than for wrong ones |
-| length, length_p10, length_p90, truncated | of completions in tokens; share that was cut |
+| outcome, format, memory, reward | means of the outcome, the format reward, the memory's weighted reward, the total |
+| zero_variance, zero_variance_outcome | share of groups whose rewards, or whose outcomes, are all equal |
+| memory_share, memory_share/KIND | `advantage.memory_share`, over all groups and by kind |
+| groups/KIND | share of groups that are all_wrong, mixed or all_right |
+| mode/NAME, right/NAME | share of completions that answer this way, and the share of right ones among them |
+| component/NAME, spread/NAME | mean of a component's scaled value; mean of its standard deviation within groups |
+| gap/NAME | its mean over right siblings minus its mean over wrong ones |
+| length, length_p10, length_p90, truncated | tokens of a completion; share of completions cut at the limit |
 | diversity | 1 - mean cosine between the token counts of siblings |
-| loss, kl, surprise, clipped, grad_norm | of the last update; surprise is -log p of a token |
+| loss, kl, surprise, clipped, grad_norm | of the last update; surprise is the mean -log p of a token |
 | rollout_s, reward_s, update_s | seconds |
-| accuracy | on held-out questions, in the steps that evaluate |
+| accuracy | on held-out questions, in steps with an evaluation |
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ Row = dict[str, float | None]
 
 
 def measures(rollout: Rollout, rewards: Rewards, modes: Sequence[str], group_size: int) -> Row:
-    """All but what the update and the clock tell."""
+    """All metrics of a step except those of the update and the durations."""
     outcomes, totals = rewards.outcome.view(-1, group_size), rewards.total.view(-1, group_size)
     right = outcomes.mean(1)
     kinds = {"all_wrong": right == 0, "mixed": (right > 0) & (right < 1), "all_right": right == 1}
@@ -65,21 +65,21 @@ def measures(rollout: Rollout, rewards: Rewards, modes: Sequence[str], group_siz
 
 
 def gap(values: Tensor, outcomes: Tensor, group_size: int) -> float | None:
-    """Mean over the mixed groups of: mean of the right completions' values less mean of the wrong ones'; all (n)."""
+    """Mean over mixed groups of (mean value of right completions - mean value of wrong ones); all arguments are (n)."""
     pairs = zip(values.view(-1, group_size), outcomes.view(-1, group_size) > 0, strict=True)
     gaps = [own[right].mean() - own[~right].mean() for own, right in pairs if right.any() and not right.all()]
     return float(torch.stack(gaps).mean()) if gaps else None
 
 
 def diversity(completions: Sequence[Tokens], group_size: int) -> float:
-    """1 - mean cosine between the token counts of two completions of a group: 0 where all siblings are the same."""
+    """1 - mean cosine between the token counts of two siblings; 0 if all siblings are equal."""
     distances = []
     for start in range(0, len(completions), group_size):
         siblings = completions[start : start + group_size]
-        seen = {token: place for place, token in enumerate(sorted({token for own in siblings for token in own}))}
-        counts = torch.zeros(len(siblings), len(seen))
+        column = {token: number for number, token in enumerate(sorted({token for own in siblings for token in own}))}
+        counts = torch.zeros(len(siblings), len(column))
         for row, own in zip(counts, siblings, strict=True):
-            row += torch.bincount(torch.tensor([seen[token] for token in own]), minlength=len(seen))
+            row += torch.bincount(torch.tensor([column[token] for token in own]), minlength=len(column))
         unit = counts / counts.norm(dim=1, keepdim=True)
         pairs = group_size * (group_size - 1)
         distances.append(1 - ((unit @ unit.T).sum() - group_size) / pairs)

@@ -1,6 +1,7 @@
-"""The policy: a language model that can be asked for completions, and for the probability of given ones.
+"""The policy: a language model that samples completions and computes the probabilities of given ones.
 
-Shapes: B sequences; P tokens of prompt, padded on the left; C tokens of completion, padded on the right; V vocabulary.
+Shapes: B sequences; P prompt tokens, padded on the left; C completion tokens, padded on the right; V tokens in the
+vocabulary.
 """
 
 from __future__ import annotations
@@ -18,44 +19,48 @@ Tokens = list[int]
 
 
 class Policy(Protocol):
-    """A model with its tokenizer. `TinyPolicy` and `CausalLM` are the two there are."""
+    """A model with its tokenizer: `TinyPolicy` or `CausalLM`."""
 
     model: nn.Module
     pad: int
     device: torch.device
 
     def prompt(self, question: Question) -> Tokens:
-        """What the model reads of a question."""
+        """The prompt's tokens."""
 
     def text(self, completion: Tokens) -> str:
-        """What the model wrote, in words."""
+        """The completion's text."""
 
     def finished(self, completion: Tokens) -> bool:
-        """Whether a completion came to its end by itself."""
+        """Whether a completion ends with an end token."""
 
     def sample(self, prompts: Sequence[Tokens], copies: int, limit: int, temperature: float) -> list[Tokens]:
-        """`copies` completions of each prompt, one after the other, each up to its end token or cut at `limit`.
+        """`copies` completions of each prompt, ordered by prompt, up to an end token or `limit` tokens.
 
-        Draws from torch's global random numbers. Temperature 0 takes the most probable token.
+        Uses torch's global random generator. Temperature 0 takes the most probable token.
         """
 
     def logits(self, model: nn.Module, tokens: Tensor, mask: Tensor, keep: int) -> Tensor:
-        """Logits (B, keep, V) at the last `keep` of the tokens (B, P + C), by `model` or a frozen copy of it.
+        """Logits (B, keep, V) of the last `keep` tokens.
 
-        `mask` (B, P + C) is False in the padding.
+        Args:
+            model: the policy's model or a frozen copy of it.
+            tokens: (B, P + C).
+            mask: (B, P + C), False in the padding.
+            keep: number of tokens from the end.
         """
 
 
 @dataclass(frozen=True)
 class Scores:
-    """What a model thinks of completions; where the mask is False, the numbers mean nothing."""
+    """Log-probabilities of completions. Values in the padding have no meaning."""
 
     logp: Tensor
     """(B, C) log-probability of each token."""
     entropy: Tensor | None
-    """(B, C) entropy of the distribution that each token was drawn from."""
+    """(B, C) entropy of the distribution of each token."""
     mask: Tensor
-    """(B, C) False in the padding."""
+    """(B, C), False in the padding."""
 
 
 def score(
@@ -66,7 +71,7 @@ def score(
     temperature: float,
     entropy: bool = False,
 ) -> Scores:
-    """What `model` thinks of B completions of B prompts."""
+    """Log-probabilities of B completions, each after its prompt, under `model`."""
     before, before_mask = padded(prompts, policy.pad, left=True)
     after, after_mask = padded(completions, policy.pad, left=False)
     tokens = torch.cat([before, after], dim=1).to(policy.device)
@@ -78,17 +83,17 @@ def score(
 
 
 def padded(texts: Sequence[Tokens], pad: int, left: bool) -> tuple[Tensor, Tensor]:
-    """Texts of different lengths as one (B, longest), and a mask that is False in the padding."""
+    """Token lists as one tensor (B, longest), and a mask that is False in the padding."""
     longest = max(map(len, texts))
     gaps = [longest - len(text) for text in texts]
     tokens = [[pad] * gap + text if left else text + [pad] * gap for text, gap in zip(texts, gaps, strict=True)]
-    places, gap = torch.arange(longest).expand(len(texts), longest), torch.tensor(gaps)[:, None]
-    return torch.tensor(tokens), places >= gap if left else places < longest - gap
+    positions, gap = torch.arange(longest).expand(len(texts), longest), torch.tensor(gaps)[:, None]
+    return torch.tensor(tokens), positions >= gap if left else positions < longest - gap
 
 
 def cut(tokens: Tokens, ends: Collection[int]) -> Tokens:
-    """What was written up to the first end token, which belongs to it."""
-    for place, token in enumerate(tokens):
+    """The tokens up to and including the first end token."""
+    for position, token in enumerate(tokens):
         if token in ends:
-            return tokens[: place + 1]
+            return tokens[: position + 1]
     return tokens

@@ -1,4 +1,4 @@
-"""What completions are paid: for the outcome, the format, the length, and by the memory."""
+"""The reward of completions: outcome, format, length and memory."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from examples.grpo.tasks.task import Task
 
 @dataclass(frozen=True)
 class Rewards:
-    """Of n completions; every tensor is (n) and unweighted but for `memory` and `total`, which are what is paid."""
+    """Rewards of n completions. Every tensor is (n). `memory` and `total` include weights, the others do not."""
 
     outcome: Tensor
     """0 or 1."""
@@ -29,12 +29,13 @@ class Rewards:
     memory: Tensor
     """The memory's reward times its weight at this step."""
     components: Mapping[str, Tensor]
-    """The memory's parts, scaled by their windows."""
+    """Component of the memory's reward -> its scaled values."""
     total: Tensor
+    """The reward: the weighted sum of all parts."""
 
 
-def pay(config: Config, task: Task, memory: RewardClient | None, rollout: Rollout, step: int) -> Rewards:
-    """The rewards of a step's completions, which the memory remembers."""
+def compute_rewards(config: Config, task: Task, memory: RewardClient | None, rollout: Rollout, step: int) -> Rewards:
+    """Score a step's completions. The memory stores them."""
     answers = [question.answer for question in rollout.questions]
     pairs = list(zip(rollout.texts, answers, strict=True))
     outcome = torch.tensor([float(task.right(text, answer)) for text, answer in pairs])
@@ -43,29 +44,29 @@ def pay(config: Config, task: Task, memory: RewardClient | None, rollout: Rollou
     length = torch.tensor(
         [cosine_length(n, config.max_completion, right) for n, right in zip(lengths, outcome.tolist(), strict=True)]
     )
-    answered = [task.answer(text) for text in rollout.texts]
-    remembered, components = _remember(memory, rollout, answered, outcome, step)
-    remembered = remembered * config.memory_weight * annealed(config.memory_anneal, step)
+    given_answers = [task.answer(text) for text in rollout.texts]
+    from_memory, components = _memory_reward(memory, rollout, given_answers, outcome, step)
+    from_memory = from_memory * config.memory_weight * annealed(config.memory_anneal, step)
     total = (
         config.correctness_weight * outcome
         + config.format_weight * (form * outcome if config.format_gated else form)
         + config.length_weight * length
-        + remembered
+        + from_memory
     )
-    return Rewards(outcome, form, length, remembered, components, total)
+    return Rewards(outcome, form, length, from_memory, components, total)
 
 
 def cosine_length(length: int, limit: int, right: float) -> float:
-    """Cosine length reward (Yeo et al. 2025, arXiv 2502.03373) with open-r1's ends.
+    """Cosine length reward (Yeo et al. 2025, arXiv 2502.03373) with open-r1's end points.
 
-    Right: from 1 when short to 0.5 at the limit. Wrong: from -1 when short to -0.5 at the limit.
+    Right: falls from 1 (short) to 0.5 (at the limit). Wrong: rises from -1 (short) to -0.5 (at the limit).
     """
     short, long = (1.0, 0.5) if right else (-1.0, -0.5)
     return long + 0.5 * (short - long) * (1 + math.cos(math.pi * length / limit))
 
 
 def annealed(between: tuple[int, int] | None, step: int) -> float:
-    """1 until the first of two steps, then down a straight line to 0 at the second."""
+    """A factor that is 1 up to the first step and falls linearly to 0 at the second."""
     if between is None:
         return 1.0
     start, end = between
@@ -74,9 +75,9 @@ def annealed(between: tuple[int, int] | None, step: int) -> float:
 
 @contextmanager
 def open_memory(config: Config, task: Task) -> Iterator[RewardClient | None]:
-    """A client of the run that is this training's memory; None: it has none.
+    """A client for the training's memory run; None if the training has no memory.
 
-    The embedded service keeps its memory in the output folder, or without one in this process alone.
+    An embedded service stores the memory in the output folder. Without an output folder it is lost at the end.
     """
     if config.memory is None:
         yield None
@@ -92,20 +93,21 @@ def open_memory(config: Config, task: Task) -> Iterator[RewardClient | None]:
 
 
 def memory_config(config: Config, task: Task) -> RunConfig:
-    """What the run is: the config's `memory`, over what the task and the other fields say."""
-    asked = {"preset": config.memory} if isinstance(config.memory, str) else config.memory or {}
-    # A resumed training repeats an uninterrupted one to the last bit. On a GPU the policy does not, and this is slow.
-    exact = config.encoder != "hashed" and not torch.cuda.is_available()
-    standing = {"reasoning_tags": task.reasoning_tags, "encoder": config.encoder, "seed": config.seed}
-    return RunConfig(**{**standing, "deterministic": exact, **asked})
+    """The run's config: fields of `config.memory` on top of the task's and the other settings."""
+    given = {"preset": config.memory} if isinstance(config.memory, str) else config.memory or {}
+    # Deterministic, so that a resumed training equals an uninterrupted one bit for bit. Not on a GPU, where it would be
+    # slow and the policy is not deterministic anyway.
+    deterministic = config.encoder != "hashed" and not torch.cuda.is_available()
+    defaults = {"reasoning_tags": task.reasoning_tags, "encoder": config.encoder, "seed": config.seed}
+    return RunConfig(**{**defaults, "deterministic": deterministic, **given})
 
 
-def _remember(
-    memory: RewardClient | None, rollout: Rollout, answered: list[str], outcome: Tensor, step: int
+def _memory_reward(
+    memory: RewardClient | None, rollout: Rollout, answers: list[str], outcome: Tensor, step: int
 ) -> tuple[Tensor, dict[str, Tensor]]:
     if memory is None:
         return torch.zeros_like(outcome), {}
     prompts = [question.text for question in rollout.questions]
-    answer = memory.reward(prompts, rollout.texts, outcome, step=step, answers=answered, truncated=rollout.truncated)
-    scaled = {name: torch.tensor(values.scaled) for name, values in answer.components.items()}
-    return torch.tensor(answer.rewards), scaled
+    response = memory.reward(prompts, rollout.texts, outcome, step=step, answers=answers, truncated=rollout.truncated)
+    scaled = {name: torch.tensor(values.scaled) for name, values in response.components.items()}
+    return torch.tensor(response.rewards), scaled

@@ -1,4 +1,4 @@
-"""A step's completions."""
+"""`rollout`: samples a step's completions."""
 
 from __future__ import annotations
 
@@ -11,18 +11,18 @@ from examples.grpo.tasks.task import Question
 
 @dataclass(frozen=True)
 class Rollout:
-    """n completions; those of one question follow one another. All lists are of length n."""
+    """n completions, ordered by question. All lists have length n."""
 
     questions: list[Question]
     prompts: list[Tokens]
     completions: list[Tokens]
     texts: list[str]
     truncated: list[bool]
-    """Cut at the limit."""
+    """Whether the completion was cut at the limit."""
 
 
 def rollout(policy: Policy, questions: Sequence[Question], copies: int, limit: int, temperature: float) -> Rollout:
-    """`copies` completions of each question, of at most `limit` tokens."""
+    """Sample `copies` completions of each question, with at most `limit` tokens."""
     prompts = [policy.prompt(question) for question in questions]
     completions = policy.sample(prompts, copies, limit, temperature)
     return Rollout(

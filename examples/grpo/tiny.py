@@ -1,4 +1,4 @@
-"""A GPT of 230 thousand weights, made in place: nothing is downloaded, one core is enough."""
+"""A GPT of 230 thousand weights. It needs no download and runs on one core."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ PAD, END, UNKNOWN = 0, 1, 2
 
 
 class Pieces:
-    """A tokenizer whose tokens are given: at each place the longest piece that fits, else the unknown token."""
+    """A tokenizer with given tokens. At each position it takes the longest that fits, or the unknown token."""
 
     def __init__(self, pieces: Sequence[str]) -> None:
         self._texts = ["", "", "?", *pieces]
@@ -29,16 +29,16 @@ class Pieces:
         return len(self._texts)
 
     def encode(self, text: str) -> list[int]:
-        """Text to tokens."""
+        """The tokens of a text."""
         return [self._ids.get(piece, UNKNOWN) for piece in self._piece.findall(text)]
 
     def decode(self, tokens: Sequence[int]) -> str:
-        """Tokens to text; padding and end are nothing."""
+        """The text of tokens, without padding and end tokens."""
         return "".join(self._texts[token] for token in tokens)
 
 
 class Block(nn.Module):
-    """Attention, then a layer of neurons, each on a normalised input and added to it."""
+    """A transformer block: attention, then an MLP, each with a normalised input and a residual connection."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -50,14 +50,14 @@ class Block(nn.Module):
         )
 
     def forward(self, x: Tensor, cache: Cache | None, visible: Tensor | None) -> Tensor:
-        """(B, T, d) to (B, T, d); `visible` (B, 1, T or 1, keys) says who sees whom, None: each what came before."""
+        """(B, T, d) to (B, T, d). `visible` (B, 1, T or 1, keys) is the attention mask; None: causal attention."""
         queries, keys, values = (
             part.unflatten(-1, (HEADS, -1)).transpose(1, 2)  # (B, heads, T, d / heads)
             for part in self.queries_keys_values(self.before_attention(x)).chunk(3, dim=-1)
         )
         if cache is not None:
             keys, values = cache.grow(keys, values)
-        alone = queries.shape[2] == keys.shape[2]  # otherwise this is one new token, which sees all
+        alone = queries.shape[2] == keys.shape[2]  # otherwise this is one new token, which attends to all
         y = functional.scaled_dot_product_attention(
             queries, keys, values, attn_mask=visible, is_causal=alone and visible is None
         )
@@ -74,14 +74,14 @@ class Cache:
         self.values: Tensor | None = None
 
     def grow(self, keys: Tensor, values: Tensor) -> tuple[Tensor, Tensor]:
-        """Append those of new tokens; all there are."""
+        """Append the keys and values of new tokens. Returns all of them."""
         if self.keys is not None and self.values is not None:
             keys, values = torch.cat([self.keys, keys], dim=2), torch.cat([self.values, values], dim=2)
         self.keys, self.values = keys, values
         return keys, values
 
     def repeat(self, copies: int) -> None:
-        """Each sequence `copies` times, one after the other."""
+        """Repeat each sequence `copies` times."""
         assert self.keys is not None
         assert self.values is not None
         self.keys = self.keys.repeat_interleave(copies, dim=0)
@@ -89,11 +89,11 @@ class Cache:
 
 
 class TinyGPT(nn.Module):
-    """Tokens (B, T) to logits (B, T, V). The head is the embedding."""
+    """Tokens (B, T) to logits (B, T, V). The output layer is the transposed embedding."""
 
     def __init__(self, vocabulary: int, context: int) -> None:
         super().__init__()
-        self.tokens, self.places = nn.Embedding(vocabulary, WIDTH), nn.Embedding(context, WIDTH)
+        self.tokens, self.positions = nn.Embedding(vocabulary, WIDTH), nn.Embedding(context, WIDTH)
         self.blocks = nn.ModuleList(Block() for _ in range(LAYERS))
         self.last = nn.LayerNorm(WIDTH)
         for name, weight in self.named_parameters():
@@ -103,11 +103,11 @@ class TinyGPT(nn.Module):
     def forward(self, tokens: Tensor, mask: Tensor, keep: int, caches: Sequence[Cache] | None = None) -> Tensor:
         """Logits of the last `keep` tokens, (B, keep, V).
 
-        `mask` (B, all tokens so far) is False where there is padding, which may stand before a text and behind it.
+        `mask` (B, all tokens so far) is False in the padding, which may be before and after a text.
         """
         length = tokens.shape[1]
-        places = (mask.cumsum(1) - 1).clamp(min=0)[:, -length:]
-        x = self.tokens(tokens) + self.places(places)
+        positions = (mask.cumsum(1) - 1).clamp(min=0)[:, -length:]
+        x = self.tokens(tokens) + self.positions(positions)
         visible = None if bool(mask[:, 0].all()) else _visible(mask, length)
         for number, block in enumerate(self.blocks):
             x = block(x, caches[number] if caches is not None else None, visible)
@@ -115,15 +115,15 @@ class TinyGPT(nn.Module):
 
 
 def _visible(mask: Tensor, length: int) -> Tensor:
-    """(B, 1, length, all): each of the last `length` tokens sees what came before that is no padding, and itself."""
+    """Attention mask (B, 1, length, all): the last `length` tokens see themselves and earlier tokens, not padding."""
     every = mask.shape[1]
     before = torch.ones(every, every, dtype=torch.bool).tril()[-length:]
-    itself = torch.eye(every, dtype=torch.bool)[-length:]  # so that padding, too, has something to see
+    itself = torch.eye(every, dtype=torch.bool)[-length:]  # attention over nothing would be NaN, also for padding
     return (mask[:, None, :] & before | itself)[:, None]
 
 
 class TinyPolicy:
-    """`TinyGPT` with the pieces of a task."""
+    """`TinyGPT` with a task's tokens, as a policy."""
 
     pad = PAD
     device = torch.device("cpu")
@@ -134,20 +134,20 @@ class TinyPolicy:
         self._max_prompt = max_prompt
 
     def prompt(self, question: Question) -> Tokens:
-        """The question's own words."""
+        """Tokens of the question's text."""
         return self.tokenizer.encode(question.text)[-self._max_prompt :]
 
     def text(self, completion: Tokens) -> str:
-        """The pieces, one after the other."""
+        """The completion's text."""
         return self.tokenizer.decode(completion)
 
     def finished(self, completion: Tokens) -> bool:
-        """Whether it ends with the end token."""
+        """Whether the completion ends with the end token."""
         return completion[-1] == END
 
     @torch.no_grad()
     def sample(self, prompts: Sequence[Tokens], copies: int, limit: int, temperature: float) -> list[Tokens]:
-        """Token by token; each prompt is read once for all its copies."""
+        """Sample token by token. Each prompt is processed once for all its copies."""
         tokens, mask = padded(prompts, PAD, left=True)
         caches = [Cache() for _ in range(LAYERS)]
         logits = self.model(tokens, mask, 1, caches)[:, -1].repeat_interleave(copies, dim=0)
@@ -165,13 +165,13 @@ class TinyPolicy:
             logits = self.model(token[:, None], mask, 1, caches)[:, -1]
 
     def logits(self, model: nn.Module, tokens: Tensor, mask: Tensor, keep: int) -> Tensor:
-        """As the model gives them."""
+        """Logits of the last `keep` tokens."""
         logits: Tensor = model(tokens, mask, keep)
         return logits
 
 
 def draw(logits: Tensor, temperature: float) -> Tensor:
-    """A token each (B), from logits (B, V)."""
+    """Draw one token per sequence (B) from logits (B, V)."""
     if temperature == 0:
         return logits.argmax(-1)
     return torch.multinomial((logits / temperature).softmax(-1), 1).squeeze(-1)

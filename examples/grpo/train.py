@@ -1,15 +1,15 @@
-"""GRPO with a memory reward, in plain PyTorch. `train` is the whole of it, `one_step` what is repeated.
+"""GRPO with a memory reward, in plain PyTorch. `train` is the whole training, `one_step` one step of it.
 
-It departs from GRPO as published (Shao et al. 2024, arXiv 2402.03300) in this:
+Differences from published GRPO (Shao et al. 2024, arXiv 2402.03300):
 
-1. The reward has three parts, outcome, format and memory; the memory's is computed by memr over the whole training.
-2. Outcomes are verified by a rule; there is no reward model, and no process supervision.
-3. Where a step's completions are learned from once (the default), the ratio is 1 and nothing is ever clipped.
-4. The reference of the KL penalty is the policy at the start throughout; there are no outer iterations that renew it.
-5. The deviation is over G - 1, and 1e-4 is added to it, as in TRL.
-6. There is no dropout, neither in sampling nor in learning.
-7. Random numbers of a step are drawn from the seed and the step's number, so that a resumed training is the same one.
-8. With `sampler="vllm"` completions are drawn a little off the policy (`vllm.py` says why); nothing makes up for it.
+1. The reward has four parts: outcome, format, length (off by default) and memory. memr computes the last one.
+2. A rule verifies outcomes; there is no reward model and no process supervision.
+3. With one update per step (the default), the ratio is 1 and nothing is clipped.
+4. The reference of the KL penalty is always the policy at the start; there are no outer iterations that replace it.
+5. The standard deviation is over G - 1, and 1e-4 is added to it, as in TRL.
+6. There is no dropout, neither in sampling nor in training.
+7. A step's random numbers come from the seed and the step's number, so a resumed training equals an uninterrupted one.
+8. With `sampler="vllm"`, completions are sampled slightly off-policy (see `vllm.py`), which is not corrected.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ from examples.grpo.learner import Learner
 from examples.grpo.log import Log
 from examples.grpo.measures import Row, measures
 from examples.grpo.policy import Policy
-from examples.grpo.rewards import open_memory, pay
+from examples.grpo.rewards import compute_rewards, open_memory
 from examples.grpo.rollout import rollout
 from examples.grpo.tasks.clock import Clock
 from examples.grpo.tasks.dial import Dial
@@ -40,32 +40,32 @@ from examples.grpo.tiny import TinyPolicy
 from examples.grpo.warm_start import warm_start
 
 EVAL_BATCH = 64
-"""Questions asked at once."""
+"""Questions per batch in an evaluation."""
 
 
 @dataclass(frozen=True)
 class Result:
-    """What a training came to."""
+    """The result of a training."""
 
     accuracy: float
-    """On held-out questions, after the last step."""
+    """Accuracy on held-out questions after the last step."""
     curve: list[tuple[int, float]]
-    """(steps done, accuracy on held-out questions), from 0 to the last."""
+    """(steps done, accuracy on held-out questions), from step 0 to the last."""
     rows: list[Row]
-    """The metrics of each step (`measures` explains them); row 0 is the evaluation before the first."""
+    """Metrics of each step (see `measures`). Row 0 is the evaluation before the first step."""
     policy: Policy
     memory_digest: str | None
-    """SHA-256 over the memory, its windows and counters."""
+    """SHA-256 over the memory, its windows and counters; None without a memory."""
 
     @property
     def area(self) -> float:
-        """Area under the curve over its length: the mean accuracy during the training, lines between the points."""
+        """Mean accuracy during the training: the area under the linearly interpolated curve, over its length."""
         pieces = zip(self.curve, self.curve[1:], strict=False)
         return sum((end - start) * (one + other) / 2 for (start, one), (end, other) in pieces) / self.curve[-1][0]
 
 
 def train(config: Config) -> Result:
-    """One training, from its start or from the checkpoint in `config.output`."""
+    """Run one training, from its start or from the checkpoint in `config.output`."""
     task = make_task(config)
     policy = make_policy(config, task)
     steps = config.steps or config.epochs * len(task.train) // config.prompts_per_step
@@ -91,31 +91,31 @@ def train(config: Config) -> Result:
 def one_step(
     config: Config, task: Task, policy: Policy, learner: Learner, memory: RewardClient | None, step: int
 ) -> Row:
-    """Sample, pay, compare within groups, learn; what there is to log of it."""
-    began = time.perf_counter()
+    """One step: rollout, rewards, advantages, update. Returns its metrics."""
+    started = time.perf_counter()
     torch.manual_seed(number_of(config.seed, "sample", step))
     questions = questions_of(config, task.train, step)
     sampled = rollout(policy, questions, config.group_size, config.max_completion, config.temperature)
     sampled_at = time.perf_counter()
-    rewards = pay(config, task, memory, sampled, step)
-    paid_at = time.perf_counter()
+    rewards = compute_rewards(config, task, memory, sampled, step)
+    rewarded_at = time.perf_counter()
     advantages = group_advantages(rewards.total, config.group_size, config.variant)
-    learned = learner.update(sampled, advantages, step)
+    update = learner.update(sampled, advantages, step)
     seconds = {
-        "rollout_s": sampled_at - began,
-        "reward_s": paid_at - sampled_at,
-        "update_s": time.perf_counter() - paid_at,
+        "rollout_s": sampled_at - started,
+        "reward_s": rewarded_at - sampled_at,
+        "update_s": time.perf_counter() - rewarded_at,
     }
     modes = [task.mode(text) for text in sampled.texts]
-    return {"step": step + 1, **measures(sampled, rewards, modes, config.group_size), **learned, **seconds}
+    return {"step": step + 1, **measures(sampled, rewards, modes, config.group_size), **update, **seconds}
 
 
 def questions_of(config: Config, questions: Sequence[Question], step: int) -> list[Question]:
-    """A step's questions: all come once before one comes again, in an order that is new in each epoch."""
+    """A step's questions. Each epoch has every question once, in a new random order."""
     first = step * config.prompts_per_step
     chosen = list[Question]()
-    for place in range(first, first + config.prompts_per_step):
-        epoch, within = divmod(place, len(questions))
+    for number in range(first, first + config.prompts_per_step):
+        epoch, within = divmod(number, len(questions))
         order = list(range(len(questions)))
         random.Random(f"order {config.seed} {epoch}").shuffle(order)
         chosen.append(questions[order[within]])
@@ -123,48 +123,48 @@ def questions_of(config: Config, questions: Sequence[Question], step: int) -> li
 
 
 def evaluate(config: Config, policy: Policy, task: Task, step: int) -> float:
-    """Share of the held-out questions that one completion each answers right."""
+    """Accuracy on held-out questions, with one completion each."""
     torch.manual_seed(number_of(config.seed, "evaluate", step))
     questions = list(task.test[: config.eval_questions])
     right = 0
     for start in range(0, len(questions), EVAL_BATCH):
-        asked = rollout(
+        sampled = rollout(
             policy, questions[start : start + EVAL_BATCH], 1, config.max_completion, config.eval_temperature
         )
-        pairs = zip(asked.texts, asked.questions, strict=True)
+        pairs = zip(sampled.texts, sampled.questions, strict=True)
         right += sum(task.right(text, question.answer) for text, question in pairs)
     return right / len(questions)
 
 
 def number_of(*what: object) -> int:
-    """A seed for torch that belongs to one purpose."""
+    """A seed for torch's generator, derived from a purpose."""
     return random.Random(" ".join(map(str, what))).getrandbits(63)
 
 
 def make_task(config: Config) -> Task:
-    """The task the config names."""
+    """Create the config's task."""
     if config.task == "clock":
         return Clock(config.seed)
     if config.task == "dial":
         return Dial(config.seed)
     if config.task == "gsm8k":
         return Gsm8k(config.data)
-    assert config.data is not None  # `Config` has seen to it
+    assert config.data is not None  # checked by `Config`
     return Jsonl(config.data, config.verifier)
 
 
 def make_policy(config: Config, task: Task) -> Policy:
-    """The policy the config names, as it is before the first step."""
+    """Create the config's policy, as it is before the first step."""
     torch.manual_seed(number_of(config.seed, "weights"))
     if config.model != "tiny":
-        from examples.grpo.causal_lm import CausalLM  # late, for transformers takes longer to load than a toy to train
+        from examples.grpo.causal_lm import CausalLM  # imported late, because transformers loads slowly
 
-        told = (config.model, task.system, config.max_prompt, config.bf16, config.lora)
+        arguments = (config.model, task.system, config.max_prompt, config.bf16, config.lora)
         if config.sampler == "vllm":
             from examples.grpo.vllm import VllmCausalLM
 
-            return VllmCausalLM(*told, config.max_completion)
-        return CausalLM(*told)
+            return VllmCausalLM(*arguments, config.max_completion)
+        return CausalLM(*arguments)
     torch.set_num_threads(1)  # faster for a model of this size
     policy = TinyPolicy(task.pieces, config.max_prompt, config.max_completion)
     if isinstance(task, Clock | Dial):

@@ -1,13 +1,12 @@
-"""Completions from a vLLM engine in the trainer's process, on the same GPU; all else is `CausalLM`'s.
+"""`CausalLM` with completions from a vLLM engine in the trainer's process, on the same GPU.
 
-Its kernels are not those of our forward pass, and so its probabilities are not quite the policy's: what is learned from
-was drawn a little off the policy. The loss does not see it, for both sides of its ratio are forward passes of ours, and
-with one update a step it is 1. Yao et al. 2025, "Your Efficient RL Framework Secretly Brings You Off-Policy RL
-Training", show what that can cost and weigh it out by importance sampling, as TRL does unless told otherwise
-(`vllm_importance_sampling_correction`); here it is left as it is.
+vLLM's kernels differ from our forward pass, so its probabilities differ slightly from the policy's, and the completions
+are slightly off-policy. The loss cannot correct this, because both sides of its ratio come from our forward pass. Yao
+et al. 2025, "Your Efficient RL Framework Secretly Brings You Off-Policy RL Training", show the effect and correct it by
+importance sampling, as TRL does by default (`vllm_importance_sampling_correction`). This trainer does not.
 
-Written after the colocated mode of TRL 1.16 (`trl/generation/vllm_generation.py`, for vLLM 0.22 to 0.31) and after
-vLLM's source, and tested with a stand-in: it has not been run against vLLM itself.
+The code follows the colocated mode of TRL 1.16 (`trl/generation/vllm_generation.py`, for vLLM 0.22 to 0.31) and vLLM's
+source. It is tested with a stand-in and has not been run against vLLM itself.
 """
 
 from __future__ import annotations
@@ -23,14 +22,16 @@ from examples.grpo.causal_lm import CausalLM
 from examples.grpo.policy import Tokens
 
 GPU_SHARE = 0.3
-"""Of the GPU's memory, which the engine keeps to itself throughout; TRL's default."""
+"""Share of the GPU's memory that the engine reserves; TRL's default."""
 
 
 class VllmCausalLM(CausalLM):
-    """A pretrained model that vLLM samples from. A resumed training samples the same, on the same hardware and vLLM.
+    """A pretrained model with a vLLM engine as its sampler.
+
+    On the same hardware and version of vLLM, a resumed training samples the same completions.
 
     Args:
-        max_completion: tokens; with `max_prompt` the longest text there will be. The others are `CausalLM`'s.
+        max_completion: most tokens of a completion. The other arguments are those of `CausalLM`.
 
     Raises:
         ImportError: vLLM is not installed.
@@ -39,7 +40,7 @@ class VllmCausalLM(CausalLM):
     def __init__(
         self, name: str, system: str | None, max_prompt: int, bf16: bool, lora: int | None, max_completion: int
     ) -> None:
-        # In this process the engine's weights are within reach, and it takes the prompts in the same order each time.
+        # Run the engine in this process, where its weights can be updated and prompts keep their order.
         os.environ["VLLM_ENABLE_V1_MULTIPROCESSING"] = "0"
         try:
             import vllm
@@ -49,37 +50,37 @@ class VllmCausalLM(CausalLM):
             ) from error
         super().__init__(name, system, max_prompt, bf16, lora)
         self._params = vllm.SamplingParams
-        # After the adapters, which are drawn from torch's random numbers: the engine seeds these anew.
+        # Created after the adapters, which use torch's global generator: the engine seeds that generator.
         self._engine = vllm.LLM(
             model=name, dtype="bfloat16" if self._bf16 else "float32", max_model_len=max_prompt + max_completion,
             gpu_memory_utilization=GPU_SHARE,
-            max_num_batched_tokens=4096,  # it sets memory aside for its largest batch, by default a much larger one
+            max_num_batched_tokens=4096,  # limits the memory that vLLM reserves for its largest batch
         )  # fmt: skip
 
     @torch.no_grad()
     def sample(self, prompts: Sequence[Tokens], copies: int, limit: int, temperature: float) -> list[Tokens]:
-        """By the weights as they are now, from the whole distribution, which is what vLLM's parameters begin with."""
+        """Sample with the current weights from the whole distribution (vLLM's default parameters)."""
         worker = self._engine.llm_engine.model_executor.driver_worker
         worker.model_runner.model.load_weights(merged(self.model))
-        self._engine.reset_prefix_cache()  # what other weights made of the prompts
-        # One seed for all would let the first copies of all prompts be drawn alike; vLLM adds 0, 1, ... for the copies.
+        self._engine.reset_prefix_cache()  # computed by the old weights
+        # One seed per prompt: with a common seed, all prompts would share random numbers. vLLM adds 0, 1, ... per copy.
         params = [
             self._params(
                 n=copies, temperature=temperature, seed=seed, max_tokens=limit, stop_token_ids=sorted(self._ends),
-                ignore_eos=True, detokenize=False,  # at these ends alone; token ids are all that is wanted
+                ignore_eos=True, detokenize=False,  # stop only at these ends, and return only token ids
             )
             for seed in torch.randint(2**62, (len(prompts),)).tolist()
         ]  # fmt: skip
-        asked = [{"prompt_token_ids": prompt} for prompt in prompts]
-        answers = self._engine.generate(asked, params, use_tqdm=False)
-        return [list(completion.token_ids) for answer in answers for completion in answer.outputs]
+        requests = [{"prompt_token_ids": prompt} for prompt in prompts]
+        results = self._engine.generate(requests, params, use_tqdm=False)
+        return [list(completion.token_ids) for result in results for completion in result.outputs]
 
 
 def merged(model: Any) -> Iterator[tuple[str, Tensor]]:
-    """The weights under the pretrained model's names, those that have a LoRA adapter with it added.
+    """The weights under the pretrained model's names, with LoRA adapters added to them.
 
-    The model stays as it is. Merged in place and taken apart again, weights would keep rounding errors, which are in no
-    checkpoint: a resumed training would be another one.
+    The model is not changed. Merging in place and unmerging would leave rounding errors that no checkpoint has, so a
+    resumed training would differ.
     """
     for name, weight in model.named_parameters():
         if ".lora_" in name:

@@ -1,9 +1,9 @@
-"""One step in numbers: five completions of a question, what each is paid, its advantage, its part of the loss.
+"""One step in numbers: five completions of a question with their rewards, advantages and losses.
 
     python -m examples.grpo.walk_through
 
-The completions are given instead of sampled, and this is the second time they come; the rest is what a training does,
-by the same functions.
+The completions are given instead of sampled, and they are scored for the second time. Everything else is computed by
+the functions of a training.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from torch import Tensor
 from examples.grpo.advantage import clipped_loss, group_advantages, memory_share, token_mean
 from examples.grpo.config import Config
 from examples.grpo.policy import score
-from examples.grpo.rewards import Rewards, open_memory, pay
+from examples.grpo.rewards import Rewards, compute_rewards, open_memory
 from examples.grpo.rollout import Rollout
 from examples.grpo.tasks.clock import CLOSE, END, GUESS, OPEN, UNCLOSED, Clock, ask, working
 from examples.grpo.tiny import END as LAST
@@ -36,7 +36,7 @@ CONFIG = Config(model="tiny", task="clock", memory={"components": {"exploit": 2.
 
 
 def lines() -> Iterator[str]:
-    """The step, line by line."""
+    """The lines of the walk-through."""
     task, question = Clock(CONFIG.seed), ask(*DRAWN)
     torch.manual_seed(CONFIG.seed)
     policy = TinyPolicy(task.pieces, CONFIG.max_prompt, CONFIG.max_completion)
@@ -49,8 +49,8 @@ def lines() -> Iterator[str]:
     )
     yield f"{question.text} ({question.answer})"
     with open_memory(CONFIG, task) as memory:
-        pay(CONFIG, task, memory, sampled, 0)  # the first step's values have nothing to be scaled by
-        rewards = pay(CONFIG, task, memory, sampled, 1)
+        compute_rewards(CONFIG, task, memory, sampled, 0)  # fills the memory and the windows
+        rewards = compute_rewards(CONFIG, task, memory, sampled, 1)
     yield from _rewards(rewards)
     advantages = group_advantages(rewards.total, CONFIG.group_size, CONFIG.variant)
     yield from _advantages(rewards, advantages)

@@ -1,4 +1,4 @@
-"""Supervised learning before the reinforcement, from a task's demonstrations; kept on disk for each seed."""
+"""Supervised warm start of the tiny model from a task's demonstrations, stored for each seed."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ BATCH, LEARNING_RATE, BETAS, RISE = 64, 6e-3, (0.9, 0.95), 20
 
 
 def warm_start(policy: TinyPolicy, task: Lesson, seed: int, folder: Path) -> None:
-    """Give the policy the weights that the demonstrations teach; taken from `folder` where they are there already."""
+    """Set the policy's weights to those trained on the demonstrations. Weights found in `folder` are reused."""
     path = folder / f"{task.name}-{seed}-{_fingerprint(policy, task)}.pt"
     if not path.exists():
         teach(policy, task, seed)
@@ -30,7 +30,7 @@ def warm_start(policy: TinyPolicy, task: Lesson, seed: int, folder: Path) -> Non
 
 
 def teach(policy: TinyPolicy, task: Lesson, seed: int) -> None:
-    """Raise the probability of demonstrations; the learning rate rises for 20 steps and falls to 0, along lines."""
+    """Train on demonstrations. The learning rate rises linearly for 20 steps, then falls linearly to 0."""
     dice = random.Random(f"lessons {seed}")
     optimizer = torch.optim.AdamW(policy.model.parameters(), betas=BETAS, weight_decay=0.0)
     for step in range(task.lessons):
@@ -46,7 +46,7 @@ def teach(policy: TinyPolicy, task: Lesson, seed: int) -> None:
 
 
 def _fingerprint(policy: TinyPolicy, task: Lesson) -> str:
-    """Of the weights' shapes and the code they come from, so that others are not taken for them."""
+    """A hash of the weights' shapes and of the code that makes them, so that outdated weights are not reused."""
     shapes = [tuple(weight.shape) for weight in policy.model.parameters()]
     code = [Path(inspect.getfile(own)).read_text("utf-8") for own in (type(task), TinyGPT, score, teach)]
     return hashlib.sha256(f"{torch.__version__} {shapes} {code}".encode()).hexdigest()[:12]

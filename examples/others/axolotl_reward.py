@@ -1,4 +1,4 @@
-"""Axolotl (0.19): its config names the functions of this file, which lies beside it; MEMR_URL and MEMR_RUN are set.
+"""Axolotl (0.19): put this file next to Axolotl's config, which names its functions, and set MEMR_URL and MEMR_RUN.
 
 rl: grpo
 trl:
@@ -12,8 +12,8 @@ from memr_client.trl import memory_reward, wrap
 
 
 def right(prompts: list[Any], completions: list[Any], answer: list[str], **columns: Any) -> list[float]:
-    said = [chat[-1]["content"].split()[-1:] for chat in completions]
-    return [float(words == [truth]) for words, truth in zip(said, answer, strict=True)]
+    last_words = [chat[-1]["content"].split()[-1:] for chat in completions]
+    return [float(words == [truth]) for words, truth in zip(last_words, answer, strict=True)]
 
 
 correct = wrap(right)

@@ -1,8 +1,8 @@
-"""SkyRL (skyrl-gym 0.4): an environment whose reward has the memory's added to it.
+"""SkyRL (skyrl-gym 0.4): an environment that adds the memory's reward to its own.
 
 skyrl_gym.register(id="gsm8k-memr", entry_point="skyrl_env:MemoryGSM8k")      # before training
 
-MEMR_URL, MEMR_RUN and MEMR_GROUP_SIZE (generator.n_samples_per_prompt) are set.
+Set MEMR_URL, MEMR_RUN and MEMR_GROUP_SIZE (generator.n_samples_per_prompt).
 """
 
 import os
@@ -16,7 +16,7 @@ memory.create_run(barrier="snapshot", group_size=int(os.environ["MEMR_GROUP_SIZE
 
 
 class MemoryGSM8k(GSM8kEnv):
-    """One trajectory. SkyRL steps many at once, in threads, so that none waits for its group: barrier="snapshot"."""
+    """One trajectory. SkyRL steps many at once in threads, where none may wait for its group: barrier="snapshot"."""
 
     def __init__(self, env_config: Any = None, extras: Any = None) -> None:
         super().__init__(env_config, extras)
@@ -27,10 +27,10 @@ class MemoryGSM8k(GSM8kEnv):
         return super().init(prompt)
 
     def step(self, action: str) -> Any:
-        told = super().step(action)
-        reward = memory.reward([self.prompt], [action], [told["reward"]], mode=self.mode).rewards[0]
-        self.parts = {"outcome": told["reward"], "memory_reward": reward}
-        return {**told, "reward": told["reward"] + reward}
+        output = super().step(action)
+        reward = memory.reward([self.prompt], [action], [output["reward"]], mode=self.mode).rewards[0]
+        self.parts = {"outcome": output["reward"], "memory_reward": reward}
+        return {**output, "reward": output["reward"] + reward}
 
     def get_metrics(self) -> dict[str, float]:
         return self.parts

@@ -15,7 +15,7 @@ def main() -> None:
         missing = error if isinstance(error, ModuleNotFoundError) else error.__cause__
         if not isinstance(missing, ModuleNotFoundError) or (missing.name or "memr_").startswith("memr_"):
             raise
-        sys.exit(f"memr: the command line needs {missing.name}: pip install 'memr[service]'")
+        sys.exit(f"memr: the command line needs {missing.name}: pip install '.[service]' in a clone of memr")
 
 
 if __name__ == "__main__":

@@ -1,4 +1,7 @@
-"""The machine's settings: command line > environment (`MEMR_` + field name) > default. A run's are `RunConfig`."""
+"""The settings of a server: command line > environment (`MEMR_` + field name) > default.
+
+A run's settings are its `RunConfig`.
+"""
 
 from __future__ import annotations
 
@@ -10,24 +13,30 @@ from pydantic import BaseModel, ConfigDict, Field, field_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 Bounds = tuple[float, float]
-"""Beyond the first: warn; beyond the second: alarm. Where the second is the smaller, beyond means below."""
+"""An audit warns beyond the first and alarms beyond the second. Beyond means below if the second is smaller."""
 
 
 class Thresholds(BaseModel):
-    """When an audit fires. `MEMR_AUDITS` sets some of them as JSON: {"window": 4096, "length_short": [0.6, 0.4]}."""
+    """When audits warn and alarm. `MEMR_AUDITS` is a JSON object of the fields to change.
+
+    MEMR_AUDITS='{"window": 4096, "length_short": [0.6, 0.4]}'
+    """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
+    # What is compared
     window: int = 2048
-    """Completions in the stretch that is looked at, and in the one it is compared with."""
+    """Completions in a stretch: the newest ones are compared with the run's first ones."""
     least: int = 512
-    """Fewer completions say nothing."""
+    """If the newest stretch has fewer completions, every audit is `unknown`."""
     outcome_gain: float = 0.05
-    """An outcome that rose by less did not rise."""
+    """If the mean outcome rose by at least this much, changes count as learning and not as collapse."""
     repeats_gain: float = 0.1
-    """Repeats whose share rose by less were there from the first."""
+    """`repeated_failures` is ok if its share rose by less than this since the first completions."""
     recognised: float = 0.2
-    """Completions that found their prompt less often above chance, at first, cannot forget it."""
+    """`template` is unknown if the first completions found their own prompt less often than this, above chance."""
+
+    # One pair for each audit: warn, alarm
     reward_mode: Bounds = (0.25, 0.5)
     length_short: Bounds = (0.7, 0.5)
     length_long: Bounds = (1.5, 2.0)
@@ -44,67 +53,79 @@ class Thresholds(BaseModel):
 
 
 class Settings(BaseSettings):
-    """Everything a server needs to know that is not part of a run."""
+    """Everything that a server needs to know and that does not belong to a run."""
 
     model_config = SettingsConfigDict(env_prefix="MEMR_", extra="forbid", frozen=True)
 
+    # Address and access
     host: str = "127.0.0.1"
-    """Address to listen on. Anything but loopback needs API keys (or `insecure`)."""
+    """Address to listen on. Any address but loopback needs API keys (or `insecure`)."""
     port: Annotated[int, Field(ge=0, le=65535)] = 8000
+    """Port to listen on."""
     address: str = ""
-    """Where other services over the same store reach this one, as http://host:port; `memr serve` knows it as a rule."""
+    """URL at which other services on the same store reach this one, http://host:port. `memr serve` fills it in."""
     insecure: bool = False
-    """Serve beyond loopback without keys. Everybody who reaches the port can then read and write every run."""
+    """Listen beyond loopback without API keys. Everyone who reaches the port can then read and change every run."""
     keys_file: Path | None = None
     """JSON file of API keys: [{"name", "scope": read|write|admin, "sha256", "runs": prefix}] (`memr key` makes one)."""
 
+    # Store
     store: str = "sqlite:///memr-data"
-    """`sqlite:///relative/dir`, `sqlite:////absolute/dir`, `memory:` (nothing outlives the process), or one that
-    several services share: `redis://host:6379/0`, `redis+cluster://`, `redis+sentinel://` (rediss: with TLS)."""
+    """`sqlite:///relative/dir`, `sqlite:////absolute/dir`, `memory:` (nothing is kept after the process ends), or a
+    store that several services share: `redis://host:6379/0`, `redis+cluster://`, `redis+sentinel://` (rediss: with
+    TLS)."""
     text_quota_bytes: Annotated[int, Field(ge=0)] = 1 << 30
-    """Room for texts; the oldest go first. 0 keeps none."""
+    """Size of the stored texts; the oldest are removed first. 0 stores no texts."""
     text_max_age_days: Annotated[float, Field(gt=0)] = 90
     """Texts older than this are removed."""
     snapshot_bytes: Annotated[int, Field(ge=1 << 16)] = 64 << 20
-    """A snapshot is taken after so many bytes of journal, or an eighth of the last one's if that is more (bounds the
-    time a restart takes)."""
+    """A snapshot of a run is taken after this many bytes of journal, or after an eighth of the last snapshot's size if
+    that is more. It bounds how long a restart takes."""
     journal_bytes: Annotated[int, Field(ge=0)] = 0
-    """Bytes of journal a run keeps; older records are dropped, but never past the oldest checkpoint. 0 keeps all."""
+    """Bytes of journal that a run keeps. Older records are removed, but never past the oldest checkpoint. 0 keeps all
+    records."""
     answer_hours: Annotated[float, Field(ge=24)] = 48
-    """How long the answer to a request id is kept, in hours."""
+    """How long the response to a request id is kept, in hours."""
     idle_minutes: Annotated[float, Field(gt=0)] = 60
-    """A run that gave no rewards for so long leaves memory when another is asked for; it is read again when needed."""
+    """A run that gave no rewards for this long is removed from memory when another run is opened. It is read again when
+    it is needed."""
 
+    # Encoder
     encoder: str = "all-MiniLM-L6-v2"
-    """The default encoder: `hashed`, or a sentence-transformers model by name or folder."""
+    """The default encoder: `hashed`, or the name or the folder of a sentence-transformers model."""
     encoders: Annotated[tuple[str, ...], NoDecode] = ("hashed",)
-    """Further encoders that a run may ask for (comma-separated in the environment)."""
+    """Other encoders that a run may name (separated by commas in the environment)."""
     preload: bool = True
-    """Load the default encoder at start, in the background; otherwise when it is first needed."""
+    """Load the default encoder in the background at the start; otherwise when it is first needed."""
     device: Literal["auto", "cpu", "cuda"] = "auto"
-    """`auto` takes the GPU only if it has 4 GiB free: it may share the card with a sampler."""
+    """Where encoders run. `auto` takes the GPU only if it has 4 GiB free, because a sampler may use it too."""
 
+    # New runs
     default_preset: PresetName = "guarded"
-    """The preset of runs that are created without one."""
+    """The preset of runs that name none."""
     auto_create: bool = True
-    """Create an unknown run on its first training request; otherwise 404."""
+    """Create an unknown run at its first training request; otherwise that request gets a 404."""
 
+    # Limits
     max_body_bytes: Annotated[int, Field(ge=1024)] = 128 << 20
-    """Largest request body, counted as it arrives, and again after unpacking."""
+    """Largest request body, checked while it arrives and again after unpacking."""
     max_items: Annotated[int, Field(ge=1)] = 16_384
     """Most completions in one request."""
     max_text_chars: Annotated[int, Field(ge=1)] = 1_000_000
-    """Longest single prompt or completion, in characters."""
+    """Longest prompt or completion, in characters."""
     max_queue_texts: Annotated[int, Field(ge=1)] = 65_536
-    """Texts waiting for the encoder; beyond it requests are refused with 503 and Retry-After."""
+    """Most texts that wait for the encoder. Further requests get a 503 with Retry-After."""
     deadline_s: Annotated[float, Field(gt=0)] = 300
-    """A request not begun within this time is answered 504 (a caller may ask for less: X-Request-Timeout-Ms)."""
+    """A request that has not begun within this many seconds gets a 504. A caller may ask for less with
+    X-Request-Timeout-Ms."""
     drain_s: Annotated[float, Field(ge=0)] = 30
-    """On SIGTERM: how long requests in flight may take to finish."""
+    """After SIGTERM, how many seconds requests in flight may take to finish."""
+
+    # Monitoring
     audits: Thresholds = Thresholds()
-    """When a diagnostic warns or alarms, and over how many completions it looks (JSON in the environment)."""
+    """When audits warn and alarm, and how many completions they look at (JSON in the environment)."""
     run_label: bool = False
-    """Label metrics with the run's name (many runs make many series)."""
+    """Label metrics with the run's name. Many runs then make many time series."""
 
     @field_validator("encoders", mode="before")
     @classmethod
@@ -113,5 +134,5 @@ class Settings(BaseSettings):
 
     @property
     def allowed_encoders(self) -> tuple[str, ...]:
-        """The allow-list, the default first."""
+        """The encoders that a run may name, the default first."""
         return (self.encoder, *(name for name in self.encoders if name != self.encoder))

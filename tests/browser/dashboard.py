@@ -1,7 +1,7 @@
-"""The dashboard in a real browser: every view clicked through, and looked at for what shuts people out.
+"""The dashboard in a real browser: every view is used, and checked for accessibility.
 
-`make browser` runs this. It needs Chromium, which no Python package carries; CHROMIUM names it where it is not found.
-With SHOTS=FOLDER it leaves a picture of each view there.
+`make browser` runs this. It needs Chromium, which no Python package has; set CHROMIUM to its path if it is not found.
+With SHOTS=FOLDER it writes a picture of each view.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ expect.set_options(timeout=30_000)
 
 
 def fill(client: RewardClient, run: str, **config: object) -> None:
-    """Steps of two questions each, four models' solutions."""
+    """Send steps of two questions each, with four models' solutions."""
     client.create_run(run, **{"preset": "memory-r+", "explore_warmup_steps": 5, **config})
     for step in range(STEPS):
         client.reward(**request(step), run_id=run)
@@ -74,14 +74,14 @@ def url() -> Iterator[str]:
 @pytest.fixture(scope="module")
 def browser() -> Iterator[Browser]:
     found = os.environ.get("CHROMIUM") or shutil.which("chromium") or shutil.which("google-chrome")
-    assert found, "There is no Chromium here: apt-get install chromium, or set CHROMIUM to one."
+    assert found, "Chromium was not found: run apt-get install chromium, or set CHROMIUM to its path."
     with sync_playwright() as playwright:
         yield playwright.chromium.launch(executable_path=found, args=["--no-sandbox"])
 
 
 @pytest.fixture
 def page(browser: Browser) -> Iterator[Page]:
-    """A page on which nothing goes wrong: neither an error nor a line that the browser refused."""
+    """A page; the test fails if the browser reports an error."""
     page = browser.new_page(viewport={"width": WIDTHS[-1], "height": 900}, accept_downloads=True)
     wrong: list[str] = []
     page.on("pageerror", lambda error: wrong.append(str(error)))
@@ -94,10 +94,10 @@ def page(browser: Browser) -> Iterator[Page]:
 
 
 def look(page: Page, name: str) -> None:
-    """On a wide and on a narrow screen: all of it fits, and nothing serious keeps people out. Pictures, if wanted."""
+    """Check that the view fits wide and narrow screens and is accessible, and write pictures if requested."""
     for width in WIDTHS:
         page.set_viewport_size({"width": width, "height": 900})
-        page.wait_for_timeout(100)  # the charts take their new width when the browser next draws
+        page.wait_for_timeout(100)  # charts are resized at the browser's next frame
         if folder := os.environ.get("SHOTS"):
             page.screenshot(path=Path(folder) / f"{name}-{width}.png")
         found = Axe().run(page).response["violations"]
@@ -114,7 +114,7 @@ def test_the_list_of_runs_leads_to_a_run_with_all_its_curves(page: Page, url: st
     expect(page.locator("figure canvas").first).to_be_visible()
     titles = page.locator("figcaption > span").all_inner_texts()
     for title in (
-        *("Outcome", "Reward", "exploit, raw", "Scaled", "Weight share", "Completions in memory"),
+        *("Outcome", "Reward", "exploit, raw", "Scaled", "Share of the reward", "Completions in memory"),
         *("Diversity", "Rejected", "Merged", "Evicted"),
     ):
         assert any(one.startswith(title) for one in titles), title
@@ -122,7 +122,7 @@ def test_the_list_of_runs_leads_to_a_run_with_all_its_curves(page: Page, url: st
     look(page, "run")
 
 
-def test_curves_go_on_by_themselves(page: Page, url: str) -> None:
+def test_curves_update_by_themselves(page: Page, url: str) -> None:
     with RewardClient(url, run="growing") as client:
         client.reward(**request(0))
         page.goto(f"{url}/#/run/growing")
@@ -152,7 +152,7 @@ def test_every_chart_is_saved_as_a_picture_and_as_a_table(page: Page, url: str, 
 
 
 def saved(page: Page, figure: Locator, kind: str) -> Path:
-    """The file that a figure's button gives."""
+    """The file that a figure's button saves."""
     with page.expect_download() as download:
         figure.get_by_role("button", name=f"as {kind}").click()
     return Path(download.value.path())
@@ -169,7 +169,7 @@ def test_a_saved_table_has_a_line_for_each_step(page: Page, url: str) -> None:
     ]
 
 
-def test_completions_are_sorted_filtered_turned_over_and_explained(page: Page, url: str) -> None:
+def test_completions_are_sorted_filtered_paged_and_explained(page: Page, url: str) -> None:
     page.goto(f"{url}/#/run/paper")
     page.get_by_role("link", name="Completions").click()
     expect(page.get_by_text(f"1 to 50 of {8 * STEPS}")).to_be_visible()
@@ -185,7 +185,7 @@ def test_completions_are_sorted_filtered_turned_over_and_explained(page: Page, u
     wrong = 8 - int(sum(request(7)["outcomes"]))
     expect(page.get_by_text(f"1 to {wrong} of {wrong}")).to_be_visible()
     page.get_by_role("link", name="Explain item").first.click()
-    expect(page.get_by_text("Successes that it read")).to_be_visible()
+    expect(page.get_by_text("Successes read")).to_be_visible()
     look(page, "explain")
 
 
@@ -199,16 +199,16 @@ def test_completions_are_found_by_their_text(page: Page, url: str) -> None:
     look(page, "search")
 
 
-def test_a_text_of_ones_own_is_explained(page: Page, url: str) -> None:
+def test_a_new_text_is_explained(page: Page, url: str) -> None:
     page.goto(f"{url}/#/run/paper/explain")
     page.get_by_label("Prompt").fill("How much is 7 + 5?")
     page.get_by_label("Completion").fill("It is 12.")
     page.get_by_role("button", name="Explain").click()
-    expect(page.get_by_text("The sum")).to_be_visible()
+    expect(page.get_by_text("Components of the reward")).to_be_visible()
     look(page, "explain-own")
 
 
-def test_the_map_tells_the_text_under_the_pointer_and_goes_by_keys(page: Page, url: str) -> None:
+def test_the_map_shows_the_text_under_the_pointer_and_works_by_keyboard(page: Page, url: str) -> None:
     page.goto(f"{url}/#/run/paper/map")
     chart = page.locator(".map canvas")
     chart.hover()
@@ -217,12 +217,12 @@ def test_the_map_tells_the_text_under_the_pointer_and_goes_by_keys(page: Page, u
     chart.focus()
     page.keyboard.press("ArrowRight")
     look(page, "map")
-    told = page.locator(".told p").nth(1).inner_text().removeprefix("Completion: ")
+    selected = page.locator(".selected p").nth(1).inner_text().removeprefix("Completion: ")
     page.keyboard.press("Enter")
-    expect(page.locator("blockquote").nth(1)).to_contain_text(told[:100])
+    expect(page.locator("blockquote").nth(1)).to_contain_text(selected[:100])
     page.go_back()
     page.locator(".map canvas").click(position={"x": 300, "y": 200})
-    expect(page.get_by_text("The sum")).to_be_visible()
+    expect(page.get_by_text("Components of the reward")).to_be_visible()
 
 
 def test_merged_entries_are_counted_and_neighbours_lead_on(page: Page, url: str) -> None:
@@ -252,9 +252,9 @@ def test_runs_are_compared_on_one_chart(page: Page, url: str) -> None:
     look(page, "compare")
 
 
-def test_latency_is_told_hop_by_hop(page: Page, url: str) -> None:
+def test_latency_is_shown_hop_by_hop(page: Page, url: str) -> None:
     page.goto(f"{url}/#/latency")
-    expect(page.get_by_role("cell", name="commit: the record is durable")).to_be_visible()
+    expect(page.get_by_role("cell", name="commit: make the record durable")).to_be_visible()
     look(page, "latency")
 
 
@@ -268,7 +268,7 @@ def test_dark_is_remembered(page: Page, url: str) -> None:
     look(page, "dark")
 
 
-def test_every_view_is_reached_by_keys_alone(page: Page, url: str) -> None:
+def test_every_view_is_reached_by_keyboard(page: Page, url: str) -> None:
     page.goto(url)
     expect(page.get_by_role("link", name="paper")).to_be_visible()
     press(page, "Skip to content")
@@ -287,25 +287,25 @@ def test_every_view_is_reached_by_keys_alone(page: Page, url: str) -> None:
     press(page, "Reward")
     expect(page.get_by_role("columnheader", name="Reward")).to_have_attribute("aria-sort", "descending")
     press(page, "Explain item .*")
-    expect(page.get_by_text("Successes that it read")).to_be_visible()
+    expect(page.get_by_text("Successes read")).to_be_visible()
     press(page, "Map")
     expect(page.locator(".map canvas")).to_be_visible()
     reach(page, "Map of .*")
     page.keyboard.press("ArrowRight")
     page.keyboard.press("Enter")
-    expect(page.get_by_text("Successes that it read")).to_be_visible()
+    expect(page.get_by_text("Successes read")).to_be_visible()
     press(page, "Audits")
     expect(page.get_by_role("columnheader", name="what to do")).to_be_visible()
 
 
 def press(page: Page, name: str, key: str = "Enter", *, back: bool = False) -> None:
-    """Go to what bears a name by Tab, and press a key there."""
+    """Go to the element with this name by Tab, and press a key."""
     reach(page, name, back=back)
     page.keyboard.press(key)
 
 
 def reach(page: Page, name: str, *, back: bool = False) -> None:
-    """Go to what bears a name (a regular expression) by Tab alone."""
+    """Go to the element with this name (a regular expression) by Tab."""
     focused = "(({ activeElement: at }) => at.getAttribute('aria-label') ?? at.innerText)(document)"
     for _ in range(100):
         page.keyboard.press("Shift+Tab" if back else "Tab")
@@ -327,8 +327,8 @@ def test_a_key_is_asked_for_and_kept_for_the_session(browser: Browser, page: Pag
         page.goto(url)
         for key in ("wrong", KEY):
             page.get_by_role("textbox", name="API key").fill(key)
-            page.get_by_role("button", name="Use it").click()
-        expect(page.get_by_text("No run yet.")).to_be_visible()
+            page.get_by_role("button", name="Use key").click()
+        expect(page.get_by_text("No runs yet.")).to_be_visible()
         page.reload()
-        expect(page.get_by_text("No run yet.")).to_be_visible()
+        expect(page.get_by_text("No runs yet.")).to_be_visible()
         assert KEY not in page.evaluate("JSON.stringify(localStorage)")

@@ -1,4 +1,4 @@
-"""What the benchmarks compare with is what they say, and what they count is counted right."""
+"""The benchmarks' baselines follow the equations, and their counts are right."""
 
 from __future__ import annotations
 
@@ -8,19 +8,19 @@ from itertools import islice
 import numpy as np
 import pytest
 from memr_service.engine.inputs import identity
-from memr_service.memory.prompt_index import CROSSOVER, STEP
+from memr_service.memory.prompt_index import SIZES
 from support.in_process import InProcess
 
 from benchmarks import hops
 from benchmarks.bench import grown
 from benchmarks.bench.figures import figure
-from benchmarks.bench.place import STORES, place
 from benchmarks.bench.singly import Singly
+from benchmarks.bench.store import STORES, empty_store
 from benchmarks.bench.trace import requests
 
 
 class Counting:
-    """An encoder that counts: a text's vector is where its letters are in the alphabet."""
+    """An encoder that counts texts; a text's vector comes from its letters."""
 
     def __init__(self) -> None:
         self.encoded: list[str] = []
@@ -62,7 +62,7 @@ def test_requests_have_64_completions_in_groups_and_no_text_twice(group: int) ->
 def test_a_grown_store_is_served_like_any_other(store: str) -> None:
     vectors = grown.questions(300, seed=2).take(1).tolist()
     with ExitStack() as opened:
-        url = opened.enter_context(place(store)).url
+        url = opened.enter_context(empty_store(store)).url
         grown.store(url, 300, [identity(grown.name(number), None) for number in range(300)])
         service = opened.enter_context(InProcess(url))
         columns = {"completions": ["an answer"], "outcomes": [1.0]}
@@ -74,16 +74,16 @@ def test_a_grown_store_is_served_like_any_other(store: str) -> None:
 
 
 def test_a_grown_memory_has_the_graphs_that_it_would_have() -> None:
-    assert grown.grown(CROSSOVER - 64) == []
+    assert grown.grown(SIZES.crossover - 64) == []
     ranges = grown.grown(120_000)
     assert [start for start, _ in ranges] == [0, *(stop for _, stop in ranges[:-1])]
-    assert 0 <= 120_000 - ranges[-1][1] < STEP
+    assert 0 <= 120_000 - ranges[-1][1] < SIZES.step
 
 
 def test_a_sample_counts_for_the_innermost_function_of_memr_that_works() -> None:
     loop = "Runner.run (asyncio/runners.py:118)"
-    encode = "Encoder.encode (memr_service/encoder/sentence.py:9);linear (torch/nn/functional.py:5)"
-    commit = "Run.reward (memr_service/run.py:80);Database.write (memr_service/store/database.py:90)"
+    encode = "Encoder.encode (memr_service/encoder/sentence_transformer.py:9);linear (torch/nn/functional.py:5)"
+    commit = "Run.reward (memr_service/run/run.py:80);Database.write (memr_service/store/sqlite/database.py:90)"
     found = hops.hops([f"{loop} 50", f"{loop};{encode} 3", f"{loop};{commit} 2", f"{loop};epoll (somewhere.py:1) 1"])
     assert found == {"encoder": 3, "store": 2, "other": 1}
 

@@ -1,4 +1,4 @@
-"""What `make chaos` rests on: its check finds what is wrong, its writers end together, its network fails as it says."""
+"""`make chaos`: its check finds errors, its writers stop together, and its network fails as configured."""
 
 from __future__ import annotations
 
@@ -70,7 +70,7 @@ def test_both_writers_of_a_run_send_equally_many() -> None:
     assert not office.begin("ranks", 2)
 
 
-def test_a_failing_network_loses_answers_cuts_connections_and_is_late() -> None:
+def test_a_failing_network_loses_responses_breaks_connections_and_is_late() -> None:
     with RedisServer() as server:
         proxy = Proxy(server.port, seed=0)
         proxy.failing = True

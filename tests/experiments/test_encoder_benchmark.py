@@ -1,4 +1,4 @@
-"""What the encoder's benchmark computes from its figures."""
+"""The statistics of the encoder's benchmark."""
 
 from __future__ import annotations
 

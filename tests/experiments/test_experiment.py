@@ -97,7 +97,7 @@ def test_every_method_is_a_training_whose_memory_the_service_accepts(method: str
 
 
 @pytest.mark.parametrize("method", [name for name in METHODS if "memory" in METHODS[name].changes])
-def test_every_memory_pays(method: str) -> None:
+def test_every_memory_gives_rewards(method: str) -> None:
     config, task, dice = Config.model_validate(fields(method, "clock", 0)), Clock(0), random.Random(0)
     lessons = [task.demonstration(dice) for _ in range(64)]
     outcomes = [float(task.mode(text) == "worked") for _, text in lessons]
@@ -108,7 +108,7 @@ def test_every_memory_pays(method: str) -> None:
     assert np.std(answer.rewards) > 0.05
 
 
-def test_controls_are_what_no_memory_knows_of() -> None:
+def test_controls_use_no_memory() -> None:
     controls = {name for name, method in METHODS.items() if method.is_control}
     assert controls == {name for name in METHODS if name.startswith("r1")} | {"random", "shuffled"}
 
@@ -191,7 +191,7 @@ CHOSEN = Registration(
 
 
 def made_up(gain: float, seeds: Sequence[int]) -> list[dict[str, Any]]:
-    """Rows of four methods, of which ours is better by `gain`."""
+    """Rows of four methods; ours is better by `gain`."""
     dice = np.random.default_rng(0)
     rows = []
     for method in CHOSEN.everyone:

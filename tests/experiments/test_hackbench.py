@@ -1,4 +1,4 @@
-"""The benchmark of junk: its classes are what they say, and its figures are computed as they should be."""
+"""The benchmark of junk: its classes and its statistics."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from memr_service.verifiers.verifiers import final_number
+from memr_service.verifiers.numeric import final_number
 
 from benchmarks import report
 from benchmarks.hackbench import measures

@@ -168,7 +168,7 @@ def test_a_pass_that_gives_something_else_is_not_taken(
     assert kept.precision == "float32"
     assert np.abs(kept.encode(texts).vectors - expected).max() <= 1e-6
     assert kept.encode(texts, "bfloat16").vectors.shape == expected.shape
-    assert "keeps to its model's own forward pass; ours does not work: it differs by" in caplog.text
+    assert "uses its model's own forward pass; ours does not work: it differs by" in caplog.text
 
 
 def test_a_pass_that_this_torch_cannot_run_is_not_taken(

@@ -362,7 +362,7 @@ def test_without_sentence_transformers_the_pip_line_is_told(bert: Path, monkeypa
     monkeypatch.setitem(sys.modules, "sentence_transformers", None)
     with pytest.raises(Unavailable) as caught:
         SentenceEncoder(str(bert))
-    assert "pip install 'memr[service]'" in str(caught.value.remedy)
+    assert "pip install '.[service]' in a clone of memr" in str(caught.value.remedy)
 
 
 def test_a_model_that_brings_code_is_refused_and_the_code_not_run(bert: Path, tmp_path: Path) -> None:

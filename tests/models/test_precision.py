@@ -128,12 +128,12 @@ def test_a_run_keeps_what_auto_meant_when_it_was_created() -> None:
         service = Service(Settings(store="memory:", encoder="hashed", preload=False), open_store("memory:"), encoders)
         request = RewardRequest(run_id="r", prompts=["q"], completions=["a"], outcomes=[1.0])
         try:
-            await service.create_run("r", RunConfig())
+            await service.runs.create("r", RunConfig())
             await service.reward(request)
             encoders.auto = "float32"
             await service.reward(request.model_copy(update={"prompts": ["another"], "completions": ["b"]}))
-            again, created = await service.create_run("r", RunConfig())
-            await service.create_run("later", RunConfig())
+            again, created = await service.runs.create("r", RunConfig())
+            await service.runs.create("later", RunConfig())
             await service.reward(request.model_copy(update={"run_id": "later"}))
             told = (await service.version()).encoder
             assert not created

@@ -1,4 +1,4 @@
-"""The commands as a user types them."""
+"""The commands as a user calls them."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ import pytest
 from memr_client import RewardClient
 from memr_service.__main__ import main
 from memr_service.app.auth import Keys
+from memr_service.cli import terminal
 from memr_service.run.presets import PRESETS
 from starlette.datastructures import Headers
 from support.serving import serving
@@ -29,7 +30,7 @@ def memr(monkeypatch, capsys):
 
     def run(*arguments):
         monkeypatch.setattr(sys, "argv", ["memr", *map(str, arguments)])
-        monkeypatch.setenv("COLUMNS", "120")
+        monkeypatch.setattr(terminal.out, "width", 120)
         with pytest.raises(SystemExit) as stop:
             main()
         return stop.value.code or 0, *capsys.readouterr()
@@ -94,7 +95,7 @@ def test_score_sets_presets_side_by_side(memr, rollouts, tmp_path):
     assert all(f"│ {name} " in every for name in [*PRESETS, "your outcomes"])
     assert "│ random " in two
     assert "│ shuffled " not in two
-    assert "What each preset would pay whom" not in one
+    assert "Rewards under each preset" not in one
     assert (status, said) == (1, "")
     assert "no preset 'memory-x'" in complaint
 
@@ -119,7 +120,7 @@ def test_score_names_a_bad_line_before_it_scores_any(memr, rollouts, tmp_path):
         (["runs", "list", "--url", "http://127.0.0.1:9"], "memr serve"),
     ],
 )
-def test_what_cannot_be_done_is_one_line_not_a_trace(memr, arguments, complaint):
+def test_an_error_is_one_line_and_not_a_trace(memr, arguments, complaint):
     status, _, said = memr(*arguments)
     assert status == 1
     assert said.startswith("error: ")
@@ -127,11 +128,11 @@ def test_what_cannot_be_done_is_one_line_not_a_trace(memr, arguments, complaint)
     assert "Traceback" not in said
 
 
-def test_an_empty_file_of_rollouts_is_said_to_be_empty(memr, rollouts):
+def test_an_empty_file_of_rollouts_is_refused(memr, rollouts):
     rollouts.write_text("\n")
     status, _, complaint = memr("score", rollouts)
     assert status == 1
-    assert "holds no rollouts" in complaint
+    assert "has no rollouts" in complaint
 
 
 def test_a_new_key_opens_what_its_entry_says(memr, tmp_path):
@@ -158,7 +159,7 @@ def test_runs_are_listed_and_shown(memr, server):
     assert len(json.loads(shown)["digest"]) == 64
 
 
-def test_a_run_goes_out_to_a_file_and_comes_back_under_another_name(memr, server, tmp_path):
+def test_a_run_is_exported_and_imported_under_another_name(memr, server, tmp_path):
     with RewardClient(server) as client:
         client.reward(["q"] * 2, ["a", "b"], [1, 0], run_id="original")
         memr("runs", "export", "original", tmp_path / "run.memr", "--url", server)
@@ -178,7 +179,7 @@ def test_delete_asks_first(memr, server, monkeypatch):
             assert ("precious" in [run.run_id for run in client.runs()]) is left
 
 
-def test_delete_does_not_ask_when_told_yes(memr, server, monkeypatch):
+def test_delete_does_not_ask_with_yes(memr, server, monkeypatch):
     monkeypatch.setattr("sys.stdin", io.StringIO(""))
     with RewardClient(server) as client:
         client.create_run("junk")
@@ -196,14 +197,14 @@ def test_a_run_goes_back_to_a_checkpoint_and_is_copied_from_it(memr, server):
         _, restored, _ = memr("runs", "restore", "travelled", "start", "--url", server)
         _, forked, _ = memr("runs", "fork", "travelled", "travelled-twin", "--checkpoint", "start", "--url", server)
         assert "start" in listed
-        assert "back at start: position 1, on branch 1 (it was at position 2 of branch 0)" in restored
+        assert "to start: position 1 on branch 1 (before: position 2 on branch 0)" in restored
         assert "travelled-twin is a copy of travelled at position 1" in forked
         assert client.run(digest=True).digest == client.run("travelled-twin", digest=True).digest == start.digest
         assert memr("runs", "checkpoint", "delete", "travelled", "start", "--url", server)[0] == 0
         assert client.checkpoints() == []
 
 
-def test_what_cannot_be_restored_is_named_with_what_can(memr, server):
+def test_an_unknown_checkpoint_is_named_with_the_known_ones(memr, server):
     with RewardClient(server) as client:
         client.create_run("lost")
         client.create_checkpoint("lost", "here")
@@ -226,7 +227,7 @@ def test_a_history_is_shown_as_a_table_and_written_as_json(memr, server):
     assert rows[3]["memory"]["failure"] == {"prompts": 1, "completions": 4}
 
 
-def test_calibrate_prints_limits_whom_they_reject_and_a_config_for_the_next_run(memr, server):
+def test_calibrate_prints_limits_their_rejections_and_a_config_for_the_next_run(memr, server):
     with RewardClient(server, run="calibrated") as client:
         for n in range(60):
             prompt, off = f"how much are {n} and {n} apples?", [0, 1, 0, 0, 2, 0, 0, 0]
@@ -263,13 +264,13 @@ def test_the_demo_plays_and_explains(memr):
     status, said, _ = memr("demo", "--encoder", "hashed")
     assert status == 0
     assert "96 model solutions of 24 GSM8K questions" in said
-    assert "How to read it" in said
+    assert "How to read the table" in said
 
 
 @pytest.mark.parametrize("module", ["typer", "hnswlib", "fastapi"])
-def test_where_the_service_is_not_installed_one_line_says_what_to_install(module):
+def test_without_the_service_one_line_says_what_to_install(module):
     code = f"""import sys; sys.modules[{module!r}] = None; sys.argv = ["memr", "demo", "--encoder", "hashed"]
 from memr_service.__main__ import main; main()"""
     run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
     assert run.returncode == 1
-    assert run.stderr == f"memr: the command line needs {module}: pip install 'memr[service]'\n"
+    assert run.stderr == f"memr: the command line needs {module}: pip install '.[service]' in a clone of memr\n"

@@ -1,4 +1,4 @@
-"""The image and the compose files, checked without an engine: linted, parsed, held against the settings they name."""
+"""The image and the compose files, checked without an engine: linted, parsed, compared with the settings."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ DOCKERFILE = (ROOT / "docker/Dockerfile").read_text()
 
 
 class _Loader(yaml.SafeLoader):
-    """Reads compose's own tags as what they hold."""
+    """Reads compose's own tags as their values."""
 
 
 _Loader.add_multi_constructor("!", lambda loader, _, node: loader.construct_sequence(node))
@@ -40,7 +40,7 @@ def image_environment() -> dict[str, str]:
     return dict(re.findall(r"(\w+)=(\S+)", instructions("ENV")[-1]))
 
 
-def test_hadolint_finds_nothing_to_say():
+def test_hadolint_finds_no_problem():
     run = subprocess.run(
         [Path(sys.executable).parent / "hadolint", "docker/Dockerfile"], cwd=ROOT, capture_output=True, text=True
     )
@@ -128,7 +128,7 @@ def test_the_container_is_given_longer_to_stop_than_requests_are_given_to_finish
     assert min(float(grace.removesuffix("s")) for grace in graces) > Settings.model_fields["drain_s"].default
 
 
-def test_the_image_runs_as_nobody_in_particular():
+def test_the_image_runs_without_root():
     assert instructions("USER")[-1] == "10001"
     assert "HNSWLIB_NO_NATIVE=1" in DOCKERFILE
 

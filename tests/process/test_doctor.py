@@ -1,4 +1,4 @@
-"""The doctor finds what is there, and what is missing."""
+"""`memr doctor` reports the installation, and its problems with remedies."""
 
 from __future__ import annotations
 
@@ -21,13 +21,13 @@ def examine(settings):
     return healthy, console.file.getvalue()
 
 
-def test_a_healthy_machine_is_told_so_with_figures():
+def test_a_healthy_machine_passes_with_figures():
     healthy, said = examine(HASHED)
     assert healthy
     assert version("fastapi") in said
     for line in ("bfloat16 in hardware", "precision auto", "texts per second", "63 rewards", "durable commit"):
         assert line in said
-    assert "missing" not in said
+    assert "failed" not in said
 
 
 def test_a_missing_package_is_named_with_the_command_that_installs_it(monkeypatch):
@@ -39,8 +39,8 @@ def test_a_missing_package_is_named_with_the_command_that_installs_it(monkeypatc
     monkeypatch.setattr(doctor, "version", without_orjson)
     healthy, said = examine(HASHED)
     assert not healthy
-    assert "not installed (wanted: orjson" in said
-    assert "Do this: pip install 'memr[service]'" in said
+    assert "not installed (required: orjson" in said
+    assert "Do this: pip install '.[service]' in a clone of memr" in said
 
 
 def test_the_bundled_model_is_found_and_its_checksum_shown():
@@ -49,7 +49,7 @@ def test_the_bundled_model_is_found_and_its_checksum_shown():
     assert "the published file" in findings["its weights"].found
 
 
-def test_a_model_with_other_weights_is_missing_with_a_remedy(monkeypatch, tmp_path):
+def test_a_model_with_other_weights_fails_with_a_remedy(monkeypatch, tmp_path):
     (tmp_path / "model.safetensors").write_bytes(b"not the weights")
     monkeypatch.setattr(model_files, "minilm_folder", lambda: tmp_path)
     healthy, said = examine(Settings())
@@ -57,14 +57,14 @@ def test_a_model_with_other_weights_is_missing_with_a_remedy(monkeypatch, tmp_pa
     assert "Do this: " in said
 
 
-def test_an_encoder_that_does_not_exist_is_missing_with_a_remedy(monkeypatch, tmp_path):
+def test_an_encoder_that_does_not_exist_fails_with_a_remedy(monkeypatch, tmp_path):
     monkeypatch.setenv("HF_HUB_OFFLINE", "1")
     healthy, said = examine(Settings(encoder=str(tmp_path)))
     assert not healthy
     assert "Do this: " in said
 
 
-def test_what_auto_means_for_a_model_is_said_with_the_reason(tmp_path, monkeypatch):
+def test_the_precision_that_auto_selects_is_shown_with_the_reason(tmp_path, monkeypatch):
     monkeypatch.setattr(processor, "bfloat16", tuple)
     healthy, said = examine(Settings(encoder=str(save_bert(tmp_path)), device="cpu"))
     assert healthy

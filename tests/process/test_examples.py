@@ -43,7 +43,7 @@ def test_the_client_example_gets_rewards_for_each_step_and_a_conflict(server):
 def test_the_embedded_example_remembers_across_clients():
     *rewards, parts, later = run("embedded.py", "--encoder", "hashed")
     assert len(rewards) == 3
-    assert parts.startswith("of its parts:")
+    assert parts.startswith("raw components:")
     assert later.startswith("a day later: exploit -")
 
 
@@ -53,7 +53,7 @@ def test_offline_scoring_tells_right_from_wrong(tmp_path):
     assert float(right.split()[-1]) > float(wrong.split()[-1])
 
 
-def test_offline_scoring_reads_a_file_of_ones_own(tmp_path):
+def test_offline_scoring_reads_a_users_file(tmp_path):
     path = tmp_path / "rollouts.jsonl"
     lines = [{"prompt": "q", "completion": "a", "outcome": 1}, {"prompt": "q", "completion": "b", "outcome": 0}]
     path.write_text("".join(json.dumps(line) + "\n" for line in lines))

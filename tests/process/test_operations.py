@@ -1,4 +1,4 @@
-"""docs/operations.md, alerts and Grafana dashboard: they name only what exists, and what they say to do works."""
+"""docs/how-to/operate.md, alerts and the Grafana dashboard: their names exist, and their instructions work."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from support.redis_server import RedisServer, binary
 from support.serving import serving
 
 ROOT = Path(__file__).parents[2]
-PAGE = (ROOT / "docs/operations.md").read_text("utf-8")
+PAGE = (ROOT / "docs/how-to/operate.md").read_text("utf-8")
 RULES = yaml.safe_load((ROOT / "docker/alerts.yaml").read_text())["groups"][0]["rules"]
 BOARD = json.loads((ROOT / "docker/grafana/memr.json").read_text())
 QUERIES = [target["expr"] for panel in BOARD["panels"] for target in panel["targets"]]
@@ -29,7 +29,7 @@ METRIC = re.compile(r"\b(?:memr|process)_[a-z_]+\b")
 
 @pytest.fixture(scope="module")
 def exported() -> set[str]:
-    """The names of all series of a server that has given a reward."""
+    """The names of all series of a server that has served a reward."""
     with serving() as url, RewardClient(url, run="run") as client:
         client.reward(["q"], ["a"], [1])
         return set(re.findall(r"^([a-z_]+)", httpx.get(f"{url}/metrics").text, re.MULTILINE))
@@ -45,20 +45,22 @@ def test_a_query_names_metrics_that_a_server_exports(query, exported):
 def test_the_page_names_metrics_that_a_server_exports(exported):
     named = {name for code in re.findall(r"`(.*?)`", PAGE) for name in METRIC.findall(code)}
     assert "memr_history_rewinds_total" in named
-    assert {name if name in exported else f"{name}_sum" for name in named} <= exported  # a histogram goes by its stem
+    assert {
+        name if name in exported else f"{name}_sum" for name in named
+    } <= exported  # a histogram is named without its suffixes
 
 
 def test_the_page_says_what_to_do_at_every_alert_and_at_no_other():
     assert re.findall(r"^\| `(Memr\w+)`", PAGE, re.MULTILINE) == [rule["alert"] for rule in RULES]
 
 
-def test_an_alert_says_how_grave_it_is_and_what_happened():
+def test_an_alert_has_a_severity_and_a_description():
     for rule in RULES:
         assert rule["labels"]["severity"] in ("page", "warn", "info")
         assert rule["annotations"]["summary"]
 
 
-def test_panels_have_their_own_places_and_names():
+def test_panels_have_distinct_positions_and_names():
     assert len({panel["title"] for panel in BOARD["panels"]}) == len({panel["id"] for panel in BOARD["panels"]})
     for one, other in combinations((panel["gridPos"] for panel in BOARD["panels"]), 2):
         beside = one["x"] + one["w"] <= other["x"] or other["x"] + other["w"] <= one["x"]
@@ -70,15 +72,8 @@ def test_settings_that_the_page_names_exist():
     assert named <= {*Settings.model_fields, "url", "api_key", "run"}
 
 
-def test_files_and_sections_that_the_page_links_to_exist():
-    titles = {re.sub(r"[^\w -]", "", title.lower()).replace(" ", "-") for title in re.findall(r"^#+ (.*)$", PAGE, re.M)}
-    for link in re.findall(r"\]\((.*?)\)", PAGE):
-        path, _, title = link.partition("#")
-        assert (ROOT / "docs" / path).exists() if path else title in titles, link
-
-
 def steps(title: str) -> tuple[str, str]:
-    """What a section says to do for a backup, and to restore it."""
+    """A section's commands for a backup and for restoring it."""
     section = PAGE.split(f"\n### {title}\n")[1].split("\n##")[0]
     backup, restore = re.findall(r"^```bash\n(.*?)^```", section, re.MULTILINE | re.DOTALL)
     assert restore.startswith("# restore")
@@ -95,7 +90,7 @@ def carry_out(commands: str, folder: Path, **environment: str) -> None:
 
 
 def train(url: str, first: int, last: int) -> RunInfo:
-    """Some steps of the run, and what it then is."""
+    """Send some steps to the run. Returns its description."""
     with RewardClient(url, run="gsm8k-seed0") as client:
         for number in range(first, last):
             said = [f"{number} makes {item}" for item in range(4)]
@@ -111,7 +106,7 @@ def test_an_exported_run_is_brought_back_as_it_was(tmp_path):
         train(url, 5, 7)
     with serving() as url:
         carry_out(restore, tmp_path, MEMR_URL=url)
-        assert train(url, 0, 5).digest == kept.digest  # the request ids are known: nothing is counted twice
+        assert train(url, 0, 5).digest == kept.digest  # the request ids are known, so nothing is counted twice
         assert train(url, 5, 6).position == 6
 
 

@@ -1,4 +1,4 @@
-"""What is shipped: the wheel's contents, what it asks for, and the pins that go with it."""
+"""The package: the wheel's contents, its requirements, and the pinned versions."""
 
 from __future__ import annotations
 
@@ -67,6 +67,9 @@ def test_every_requirement_is_pinned_and_the_pin_is_one_that_it_allows():
             assert exact.operator == "=="
             pins[canonicalize_name(pin.name)] = exact.version
     for requirement in map(Requirement, sum(PROJECT["optional-dependencies"].values(), PROJECT["dependencies"])):
+        if requirement.name == "memr":  # one extra that holds another
+            assert requirement.extras <= set(PROJECT["optional-dependencies"])
+            continue
         assert requirement.specifier.contains(pins[canonicalize_name(requirement.name)]), requirement
 
 
@@ -75,13 +78,13 @@ def test_no_pin_asks_for_a_local_build():
 
 
 def test_make_setup_installs_every_extra():
-    extras = re.search(r"-e '\.\[(.*)\]'", (ROOT / "Makefile").read_text())[1]
-    assert set(extras.split(",")) == set(PROJECT["optional-dependencies"])
+    extras = re.findall(r"-e '\.\[(.*)\]'", (ROOT / "Makefile").read_text())
+    assert max(map(set, (one.split(",") for one in extras)), key=len) == set(PROJECT["optional-dependencies"])
 
 
 def test_ci_runs_the_tests_and_nothing_else():
     commands = (ROOT / ".ci/run").read_text().splitlines()
-    assert commands[-1] == "make test"
+    assert commands[-1] == "make check test"
     assert (ROOT / ".ci/run").stat().st_mode & 0o111
 
 

@@ -1,4 +1,4 @@
-"""The app under a real Ray Serve: two replicas of it over one Redis, and two of its encoder."""
+"""The app under a real Ray Serve: two replicas over one Redis, and two encoder replicas."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def url() -> Iterator[str]:
 
 
 def texts(number: int, items: int = 4) -> dict[str, Any]:
-    """A request, always the same for its number."""
+    """Request `number`, always the same."""
     return {
         "prompts": [f"What is {number} and {number}?"] * items,
         "completions": [f"{number} and {number} make {number + item}, said {item}" for item in range(items)],
@@ -41,7 +41,7 @@ def texts(number: int, items: int = 4) -> dict[str, Any]:
 
 
 def items_of_replicas(url: str) -> set[int]:
-    """How many completions those have scored for which `/metrics` is seen to speak."""
+    """Completions scored by the replicas whose `/metrics` were seen."""
     asked = (httpx.get(f"{url}/metrics").text for _ in range(40))
     return {int(float(count)) for text in asked for count in re.findall(r"^memr_items_total{.*} (.*)$", text, re.M)}
 
@@ -51,7 +51,7 @@ def a_replica_of_the_app() -> psutil.Process:
     return next(one for one in below if "Rewards" in " ".join(one.as_dict(["cmdline"])["cmdline"] or []))
 
 
-def test_two_replicas_and_their_encoders_answer_as_one_service_does_and_a_killed_one_takes_nothing_along(url):
+def test_two_replicas_and_their_encoders_equal_one_service_and_a_killed_one_loses_nothing(url):
     numbers, whole = range(24), texts(1000, items=2 * PIECE + 1)
     with RewardClient(url, run="run") as client, RewardClient.embedded(run="run", encoder="hashed") as alone:
         for service in (client, alone):
@@ -103,17 +103,17 @@ def test_what_happens_to_a_replica_of_the_encoder_reaches_the_caller_as_a_proble
 def test_a_store_of_one_machine_is_refused(monkeypatch):
     monkeypatch.setenv("MEMR_INSECURE", "true")
     monkeypatch.setenv("MEMR_STORE", "sqlite:///here")
-    with pytest.raises(MemrError, match="MEMR_STORE: redis://"):
+    with pytest.raises(MemrError, match=r"MEMR_STORE.*redis://"):
         application(Scale())
 
 
-def test_a_cluster_that_anybody_could_call_is_refused(monkeypatch):
+def test_a_cluster_without_keys_is_refused(monkeypatch):
     monkeypatch.setenv("MEMR_STORE", "redis://127.0.0.1:1/0")
     with pytest.raises(MemrError, match="MEMR_KEYS_FILE"):
         application(Scale())
 
 
-def test_the_example_is_one_that_serve_and_memr_read():
+def test_serve_and_memr_read_the_example():
     example = ServeDeploySchema.model_validate(yaml.safe_load(EXAMPLE.read_text()))
     (memr,) = example.applications
     assert memr.import_path == "memr_service.app.ray:application"

@@ -1,4 +1,4 @@
-"""The server as a process: which doors it opens, and how it leaves."""
+"""The server as a process: its address, API keys, shutdown and logs."""
 
 import json
 import os
@@ -19,7 +19,7 @@ BODY = json.dumps({"run_id": "run", "prompts": ["q"], "completions": ["a"], "out
 
 
 @pytest.mark.parametrize("host", ["0.0.0.0", "::", "", "192.168.0.1", "example.org"])
-def test_a_door_to_the_network_is_not_opened_without_keys(host):
+def test_a_server_without_keys_is_not_opened_to_the_network(host):
     with pytest.raises(MemrError, match="memr key"):
         serve(Settings(host=host, store="memory:", encoder="hashed"))
 
@@ -60,13 +60,13 @@ class Server:
         self.process.communicate()
 
     def begin_upload(self):
-        """A connection whose request is inside, but for its body."""
+        """A connection whose request has been admitted, except for its body."""
         upload = socket.create_connection(("127.0.0.1", self.port), timeout=30)
         head = (
             f"POST /reward HTTP/1.1\r\nHost: memr\r\nContent-Type: application/json\r\nContent-Length: {len(BODY)}\r\n"
         )
         upload.sendall(head.encode() + b"Expect: 100-continue\r\n\r\n")
-        # The server says so once the route asks for the body.
+        # The server sends this when the route reads the body.
         assert upload.recv(1024).startswith(b"HTTP/1.1 100")
         return upload
 
@@ -86,7 +86,7 @@ def until_draining(client):
     raise AssertionError("the server does not drain")
 
 
-def test_sigterm_finishes_what_is_inside_refuses_what_comes_and_exits_with_0(tmp_path):
+def test_sigterm_finishes_requests_in_progress_refuses_new_ones_and_exits_with_0(tmp_path):
     with Server(f"sqlite:///{tmp_path}/data") as server, httpx.Client(base_url=server.url) as client:
         upload = server.begin_upload()
         server.stop()

@@ -1,4 +1,4 @@
-"""`memr watch`: every step once, whatever happens to the server, the run or the watcher."""
+"""`memr watch` writes every step once, whatever happens to the server, the run or the watcher."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ import pytest
 from memr_client import RewardClient
 from memr_client.errors import MemrError, UnknownRun
 from memr_service.cli.history import metrics
-from memr_service.cli.sinks import Kind, open_sink
+from memr_service.cli.sinks import SinkKind, open_sink
 from memr_service.cli.watch import follow, watch
 from support.serving import free_port, serving
 
@@ -51,8 +51,8 @@ def train(client: RewardClient, step: int | None, seed: int | None = None) -> No
     )
 
 
-def write_once(client: RewardClient, folder: Path, kind: Kind = "jsonl", from_now: bool = False) -> list[str]:
-    """Everything there is; what a person was told."""
+def write_once(client: RewardClient, folder: Path, kind: SinkKind = "jsonl", from_now: bool = False) -> list[str]:
+    """Write all existing steps. Returns the messages for the user."""
     told: list[str] = []
     with closing(open_sink(kind, folder, name(client))) as sink:
         follow(client, name(client), sink, EVERY, once=True, from_now=from_now, say=told.append)
@@ -76,7 +76,7 @@ def until(condition: Callable[[], bool]) -> None:
         time.sleep(0.01)
 
 
-def test_what_there_is_is_written_once_however_often_it_is_asked_for(client: RewardClient, tmp_path: Path) -> None:
+def test_existing_steps_are_written_once_however_often_it_is_called(client: RewardClient, tmp_path: Path) -> None:
     for step in range(3):
         train(client, step)
     write_once(client, tmp_path)
@@ -88,7 +88,7 @@ def test_what_there_is_is_written_once_however_often_it_is_asked_for(client: Rew
     assert lines(tmp_path, client)[-1] == {"step": 3, "branch": 0, "position": 4, "at": last.at, **metrics(last)}
 
 
-def test_a_line_that_was_cut_short_is_written_anew(client: RewardClient, tmp_path: Path) -> None:
+def test_an_incomplete_line_is_written_again(client: RewardClient, tmp_path: Path) -> None:
     for step in range(2):
         train(client, step)
     write_once(client, tmp_path)
@@ -118,14 +118,14 @@ def test_a_restored_run_is_followed_onto_its_new_branch(client: RewardClient, tm
     write_once(client, tmp_path)
     client.restore(name(client), "step-1")
     told = write_once(client, tmp_path)
-    assert "restored to an earlier position: on from 2, on branch 1" in told[0]
+    assert "restored to an earlier position: continuing after 2, on branch 1" in told[0]
     train(client, 2, seed=77)
     write_once(client, tmp_path)
     client.restore(name(client), "step-2")
     for step in range(3, 6):
         train(client, step)
     told = write_once(client, tmp_path)
-    assert "on from 3, on branch 2" in told[0]
+    assert "continuing after 3, on branch 2" in told[0]
     wrote = [(line["branch"], line["position"], line["step"]) for line in lines(tmp_path, client)]
     first = [(0, position, position - 1) for position in range(1, 6)]
     assert wrote == [*first, (1, 3, 2), (2, 4, 3), (2, 5, 4), (2, 6, 5)]
@@ -146,10 +146,10 @@ def test_once_says_that_there_is_no_such_run(server: str, tmp_path: Path) -> Non
         write_once(client, tmp_path)
 
 
-def test_a_step_is_written_when_nothing_more_comes_to_it(
+def test_a_step_is_written_when_it_no_longer_grows(
     client: RewardClient, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Three looks: the step grows between the first two."""
+    """Three polls; the step grows between the first two."""
     sink = open_sink("jsonl", tmp_path, name(client))
     looks = iter([lambda: train(client, 0, seed=2), lambda: None, interrupt])
     train(client, 0, seed=1)
@@ -207,7 +207,7 @@ def test_wandb_gets_each_step_over_an_axis_that_may_go_back(
 
 
 def wandb_rows(path: Path) -> Iterator[dict[str, Any]]:
-    """What is logged to a .wandb file so far: 7 bytes, then blocks of 32 KiB with pieces of records (a LevelDB log)."""
+    """The rows of a .wandb file: 7 bytes, then blocks of 32 KiB with fragments of records (a LevelDB log)."""
     from wandb.proto.wandb_internal_pb2 import Record
 
     data, at, record = path.read_bytes(), 7, b""
@@ -221,7 +221,7 @@ def wandb_rows(path: Path) -> Iterator[dict[str, Any]]:
         at += 7 + length
         if at > len(data):
             return
-        if kind in (1, 4):  # whole, or the last piece
+        if kind in (1, 4):  # a whole record, or its last fragment
             items = Record.FromString(record).history.item
             row = {"/".join(item.nested_key) or item.key: json.loads(item.value_json) for item in items}
             if row:
@@ -253,7 +253,7 @@ def test_mlflow_gets_each_step_in_one_run(
     ("kind", "package"), [("tensorboard", "tensorboard"), ("wandb", "wandb"), ("mlflow", "mlflow-skinny")]
 )
 def test_a_library_that_is_missing_is_named_with_what_installs_it(
-    kind: Kind, package: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    kind: SinkKind, package: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     for module in ("tensorboard.summary", "wandb", "mlflow"):
         monkeypatch.setitem(sys.modules, module, None)
@@ -261,7 +261,7 @@ def test_a_library_that_is_missing_is_named_with_what_installs_it(
         open_sink(kind, tmp_path, "run")
 
 
-def test_the_help_tells_every_name(client: RewardClient) -> None:
+def test_the_help_lists_every_metric(client: RewardClient) -> None:
     client.create_run("guarded", explore_warmup_steps=0, components={"exploit": {"guards": {"min_chars": 9}}})
     client.reward(["p"] * 3, ["a", "a" * 10, "b" * 20], [1, 1, 0], run_id="guarded")
     told = set((watch.__doc__ or "").split())
@@ -281,7 +281,7 @@ def test_a_watcher_outlives_the_server(tmp_path: Path) -> None:
             [*command, "--every", "0.1"],
             stderr=subprocess.PIPE,
             text=True,
-            # Where the tests are a shell's background job, they ignore SIGINT, and what they start would as well.
+            # If the tests run as a shell's background job, they ignore SIGINT, and so would their children.
             preexec_fn=partial(signal.signal, signal.SIGINT, signal.SIG_DFL),
         )
         for step in range(2):
@@ -296,6 +296,6 @@ def test_a_watcher_outlives_the_server(tmp_path: Path) -> None:
     finally:
         watcher.send_signal(signal.SIGINT)
         _, said = watcher.communicate(timeout=30)
-    assert "going on." in said
+    assert "continuing." in said
     assert watcher.returncode == 0
     assert [line["step"] for line in lines(tmp_path, client)] == [0, 1, 2]

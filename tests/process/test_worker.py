@@ -1,4 +1,4 @@
-"""Replays as a service's users see them: over HTTP, in a process of their own."""
+"""Replays over HTTP, in their own process."""
 
 from __future__ import annotations
 
@@ -77,12 +77,12 @@ def test_what_cannot_be_replayed_is_refused_before_the_first_line(server):
 
 
 def workers_of(server: str) -> list[int]:
-    """Processes that replay now."""
+    """Processes that run a replay now."""
     listed = subprocess.run(["ps", "-eo", "pid,args"], capture_output=True, text=True, check=True).stdout
     return [int(line.split()[0]) for line in listed.splitlines() if f"-m {worker.__name__} left-" in line]
 
 
-def test_a_replay_ends_when_its_caller_leaves_and_holds_up_nobody_meanwhile(server):
+def test_a_replay_stops_when_its_caller_disconnects_and_blocks_nobody(server):
     with RewardClient(server) as client:
         fill(client, "left-alone", 40)
         sweep = {"settings": [{"k": 1 + number} for number in range(32)]}
@@ -99,7 +99,7 @@ def test_a_replay_ends_when_its_caller_leaves_and_holds_up_nobody_meanwhile(serv
         assert client.replay("left-alone").settings[0].difference is None
 
 
-def test_a_worker_that_dies_is_a_problem_and_not_a_short_answer(monkeypatch):
+def test_a_worker_that_dies_is_a_problem_and_not_a_short_response(monkeypatch):
     with RewardClient.embedded(run="run") as client:
         fill(client, "run", 2)
         monkeypatch.setattr(worker.sys, "executable", sys.executable)

@@ -1,4 +1,4 @@
-"""The HTTP service as a caller sees it: routes, answers, refusals - over the real service, in process."""
+"""The HTTP service as a caller sees it: routes, responses and errors, over the real service in process."""
 
 import asyncio
 import gzip
@@ -40,7 +40,7 @@ def client():
 
 
 def with_service(kind, **settings):
-    """An app over a service of that class."""
+    """An app over a service of this class."""
     settings = Settings(**SETTINGS | settings)
     return create_app(settings, kind.open(settings))
 
@@ -57,16 +57,16 @@ def test_a_batch_gets_one_reward_for_each_completion_and_is_remembered(client):
     assert client.get("/runs/run").json()["position"] == answer.position == 1
 
 
-def test_what_is_remembered_is_applied_behind_the_answer_without_being_asked_for(client):
+def test_a_record_is_applied_after_the_response_without_another_request(client):
     position = client.post("/reward", json=body(4)).json()["position"]
-    run = client.app.state.context.service._runs._open["run"]
+    run = client.app.state.context.service.registry._open["run"]
     until = time.monotonic() + 10
-    while run._state.position < position:
+    while run.state.position < position:
         assert time.monotonic() < until
         time.sleep(0.001)
 
 
-def test_every_answer_says_where_its_time_went_and_under_which_id_it_is_logged(client):
+def test_every_response_has_its_timing_and_the_id_of_its_log_lines(client):
     response = client.post("/reward", json=body(), headers={"X-Request-Id": "step-1.rank-0"})
     assert response.headers["x-request-id"] == "step-1.rank-0"
     assert {part.split(";dur=")[0] for part in response.headers["server-timing"].split(", ")} == {"body", "service"}
@@ -102,14 +102,14 @@ def test_a_prompts_embedding_may_be_sent_once_for_all_its_items(client):
     first = client.post("/reward", json=body(4, **alike, embeddings=whole))
     again = client.post("/reward", json=body(4, **alike, embeddings=once))
     assert first.status_code == 200
-    assert again.headers["idempotency-replayed"] == "true"  # it is the same body, said in fewer words
+    assert again.headers["idempotency-replayed"] == "true"  # the same body in shorter form
     fresh = client.post("/reward", json=body(4, "other", **alike, embeddings=once))
     assert fresh.json()["chain"] == first.json()["chain"]
     wrong = client.post("/reward", json=body(4, **alike, embeddings={**once, "prompt_of": [1, 0, 0, 1]}))
     assert_problem(wrong, 422)
 
 
-def test_a_body_above_the_threads_threshold_is_answered_alike(client):
+def test_a_body_that_is_parsed_in_a_thread_gets_the_same_response(client):
     long = [f"{i} " * 100 for i in range(4)]
     many = {
         "run_id": "run",
@@ -179,7 +179,7 @@ def test_an_exported_run_can_be_imported_under_another_name(client):
     assert client.get("/runs/other").status_code == 404
 
 
-def test_the_server_tells_what_it_is(client):
+def test_the_server_reports_its_versions_and_presets(client):
     assert client.get("/livez").json() == {"status": "alive"}
     assert client.get("/readyz").json()["status"] == "ready"
     assert client.get("/presets").json()["memory-r"]["components"] == {"exploit": {"weight": 1.0}}
@@ -242,7 +242,7 @@ def assert_problem(response, status):
     assert document["request_id"] == response.headers["x-request-id"]
 
 
-def test_what_the_framework_would_answer_itself_is_a_problem_document_too(client):
+def test_the_frameworks_own_errors_are_problem_documents_too(client):
     assert_problem(client.get("/nowhere"), 404)
     assert_problem(client.get("/runs/"), 404)
     assert_problem(client.get("/runs/a%20b"), 422)
@@ -276,7 +276,7 @@ def test_retry_after_is_a_header_where_it_is_known():
     assert refused.headers["retry-after"] == "7"
 
 
-# Deadlines, clients that leave
+# Deadlines, clients that disconnect
 
 
 @pytest.mark.parametrize(("asked_ms", "seconds"), [(None, 20), ("1500", 1.5), ("9" * 400, 20)])
@@ -294,7 +294,7 @@ def test_the_deadline_is_the_callers_or_the_servers_whichever_is_nearer(asked_ms
     assert left == [pytest.approx(seconds, abs=0.5)]
 
 
-def test_work_for_a_client_that_leaves_is_cancelled():
+def test_work_for_a_client_that_disconnects_is_cancelled():
     begun, cancelled = asyncio.Event(), asyncio.Event()
 
     class Slow(Service):
@@ -405,7 +405,7 @@ def test_a_failing_store_makes_the_server_not_ready_and_is_named():
 
 @pytest.fixture
 def guarded(tmp_path):
-    """A client of a server with four keys; each key is its own name."""
+    """A client of a server with four API keys; each key equals its name."""
     keys = [("reader", "read", ""), ("writer", "write", ""), ("root", "admin", ""), ("alice", "write", "alice-")]
     entries = [
         {"name": name, "scope": scope, "runs": runs, "sha256": hashlib.sha256(name.encode()).hexdigest()}
@@ -421,7 +421,7 @@ def key(name):
 
 
 def routes_of(app):
-    """(method, path) of every route the app has, those outside the OpenAPI document included."""
+    """(method, path) of every route of the app, with those outside the OpenAPI document."""
     described = {(method.upper(), path) for path, ops in app.openapi()["paths"].items() for method in ops}
     kept = [*app.routes, *(route for router in ROUTERS for route in router.routes)]
     plain = {(method, route.path) for route in kept for method in getattr(route, "methods", None) or ()}

@@ -36,7 +36,7 @@ def batch(number: int, **fields: Any) -> dict[str, Any]:
 
 def journal_bytes(service: InProcess) -> int:
     store = service.store
-    return sum(store.journal_bytes(run.uid) for run in store.runs() if run.run_id == "run")
+    return sum(store.journal.size(run.uid) for run in store.runs.all() if run.run_id == "run")
 
 
 def filled(service: InProcess, batches: int, start: int = 0) -> None:
@@ -60,13 +60,13 @@ def test_an_exported_run_is_imported_with_its_digest_chain_and_request_ids() -> 
         assert service.export("run")[:11] == b"memr run 1\n"
 
 
-@pytest.mark.parametrize("bounded", [False, True])
+@pytest.mark.parametrize("bounded", [False, pytest.param(True, marks=pytest.mark.slow)])
 def test_a_file_that_was_cut_or_changed_anywhere_makes_no_run(tmp_path: Path, bounded: bool) -> None:
     with InProcess(f"sqlite:///{tmp_path}", snapshot_bytes=1 << 16, journal_bytes=BOUND if bounded else 0) as service:
         service.create("run", **CONFIG)
         filled(service, 60 if bounded else 3)
         file = service.export("run")
-        before = [run.run_id for run in service.store.runs()]
+        before = [run.run_id for run in service.store.runs.all()]
         rng = np.random.default_rng(0)
         for place in [*rng.integers(len(file), size=60).tolist(), 0, len(file) - 1]:
             flipped = bytearray(file)
@@ -74,7 +74,7 @@ def test_a_file_that_was_cut_or_changed_anywhere_makes_no_run(tmp_path: Path, bo
             for damaged in (bytes(flipped), file[:place], file + b"x"):
                 with pytest.raises(MemrError):
                     service.import_run("copy", damaged)
-        assert [run.run_id for run in service.store.runs()] == before
+        assert [run.run_id for run in service.store.runs.all()] == before
         assert service.import_run("copy", file).chain == service.info("run").chain
 
 
@@ -87,6 +87,7 @@ def test_a_name_that_is_taken_is_refused() -> None:
             service.import_run("other", b"")
 
 
+@pytest.mark.slow
 def test_a_bounded_journal_drops_what_a_snapshot_stands_for_and_nothing_else(tmp_path: Path) -> None:
     with InProcess("memory:") as whole:
         whole.create("run", **CONFIG)
@@ -112,6 +113,7 @@ def test_a_bounded_journal_drops_what_a_snapshot_stands_for_and_nothing_else(tmp
         assert service.info("copy").digest == service.info("fork").digest == service.info("run").digest
 
 
+@pytest.mark.slow
 def test_a_bounded_journal_keeps_what_its_oldest_checkpoint_needs(tmp_path: Path) -> None:
     with InProcess(f"sqlite:///{tmp_path}", snapshot_bytes=1 << 16, journal_bytes=BOUND) as service:
         service.create("run", **CONFIG)

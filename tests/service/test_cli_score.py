@@ -1,4 +1,4 @@
-"""Rewards for logged rollouts: the same as asking by hand, and a summary that says what it rests on."""
+"""Rewards for logged rollouts: equal to those of single requests, with a summary and its remarks."""
 
 from __future__ import annotations
 
@@ -7,13 +7,12 @@ from memr_client import RewardClient
 from memr_client.errors import InvalidRequest
 from memr_client.schemas import RunConfig
 from memr_service.cli.rollouts import Rollout, requests
-from memr_service.cli.score import presets, score
+from memr_service.cli.scoring import presets, score
 from memr_service.cli.summary import comparison
 from memr_service.encoder import Encoders, HashedEncoder
 from memr_service.run.presets import PRESETS
 from rich.console import Console
-
-SENTENCE = "He has twelve apples and gives some of them away, so fewer of them are left than before. "
+from support.scored import run_score
 
 
 def logged(prompts=4, each=3, **fields):
@@ -29,14 +28,6 @@ def logged(prompts=4, each=3, **fields):
 def client():
     with RewardClient.embedded(encoder="hashed", run="run") as client:
         yield client
-
-
-def run_score(client, rollouts, by="prompt", **config):
-    made = client.create_run("run", explore_warmup_steps=config.pop("explore_warmup_steps", 0), **config)
-    rows, counted = [], []
-    encoders = Encoders([made.config.encoder])
-    (done,) = score(client, encoders, ["run"], requests(rollouts, by), rows.extend, counted.append)
-    return done, rows, counted
 
 
 def test_rewards_are_those_of_one_request_per_group_in_file_order(client):
@@ -72,7 +63,7 @@ def test_by_step_all_groups_of_a_step_are_one_request_and_its_step_is_sent(clien
     done, _, counted = run_score(client, rollouts, by="step")
     assert counted == [6, 6]
     assert client.run().step == 8
-    assert done.quantities()[0].groups == 4
+    assert done.summary_lines()[0].groups == 4
 
 
 def test_prompt_ids_and_group_ids_are_sent(client):
@@ -86,13 +77,13 @@ def test_prompt_ids_and_group_ids_are_sent(client):
 def test_a_side_is_right_above_the_success_threshold_of_the_run(client):
     rollouts = [Rollout(prompt="q", completion=f"c {n}", outcome=n / 10) for n in range(10)]
     done, _, _ = run_score(client, rollouts, success_threshold=0.75, failure_threshold=0.25)
-    assert done.quantities()[0].right.count == 2
+    assert done.summary_lines()[0].right.count == 2
 
 
 def test_the_summary_leaves_out_placeholders_of_components_without_a_value(client):
     done, _, _ = run_score(client, logged(prompts=1), components={"exploit": 1.0})
-    reward, raw, scaled = done.quantities()
-    # One right completion of three: held out for all, it leaves no exploit to anybody.
+    reward, raw, scaled = done.summary_lines()
+    # The only right completion of three is held out for every item, so nobody has an exploit value.
     assert (reward.right.count, raw.right.count, scaled.right.count) == (1, 0, 0)
 
 
@@ -115,27 +106,11 @@ def test_it_says_nothing_where_there_is_nothing_to_say(client):
     assert done.remarks() == []
 
 
-def test_it_says_which_share_of_the_texts_is_cut():
-    rollouts = [Rollout(prompt="q", completion=SENTENCE * times, outcome=times % 2) for times in (1, 2, 40, 41)]
-    with RewardClient.embedded(run="run") as client:
-        done, _, _ = run_score(client, rollouts)
-    (remark,) = done.remarks()
-    assert remark.startswith("2 of 5 texts (40.0%) are longer than the encoder reads: their ends play no part")
-
-
-def test_of_two_windows_it_says_which_share_of_the_texts_has_a_middle_that_is_not_read():
-    rollouts = [Rollout(prompt="q", completion=SENTENCE * times, outcome=times % 2) for times in (1, 20, 40, 41)]
-    with RewardClient.embedded(run="run") as client:
-        done, _, _ = run_score(client, rollouts, long_text="auto")
-    (remark,) = done.remarks()
-    assert remark.startswith("2 of 5 texts (40.0%) are longer than two of the encoder's windows: their middles play")
-
-
-# presets side by side
+# comparison of presets
 
 
 class Counting(HashedEncoder):
-    """Remembers how often it saw each text."""
+    """Counts how often each text is encoded."""
 
     def __init__(self):
         self.seen = []
@@ -185,33 +160,33 @@ def test_presets_that_cut_texts_differently_each_get_their_own(client):
         assert one.columns["reward"] == pytest.approx(rewards, abs=1e-5), run
 
 
-def test_a_verdict_says_what_is_paid_to_whom_and_what_was_rejected(client):
+def test_a_presets_line_says_what_is_paid_to_whom_and_what_was_rejected(client):
     guards = {"min_chars": 14, "only_if": "correct"}
     components = {"exploit": 2.0, "banded_novelty": {"weight": 0.5, "guards": guards}}
     rollouts = [
         Rollout(prompt=f"p{n // 4}", completion="completion" + str(n % 10) * (n % 5), outcome=n % 2) for n in range(40)
     ]
     done, rows, _ = run_score(client, rollouts, components=components)
-    verdict = done.verdict("mine")
+    line = done.preset_line("mine")
     rewards = [row["reward"] for row in rows]
     groups = [rewards[first : first + 4] for first in range(0, 40, 4)]
-    assert verdict.spread == pytest.approx(sum(max(group) - min(group) for group in groups) / 10)
-    assert verdict.reward.right.mean == pytest.approx(sum(rewards[1::2]) / 20)
-    assert verdict.rejected == {"too_short": 32 / 40, "other_outcome": 20 / 40}
+    assert line.spread == pytest.approx(sum(max(group) - min(group) for group in groups) / 10)
+    assert line.reward.right.mean == pytest.approx(sum(rewards[1::2]) / 20)
+    assert line.rejected == {"too_short": 32 / 40, "other_outcome": 20 / 40}
     paid = [2.0 * sum(row["exploit_scaled"] for row in rows), 0.5 * sum(row["banded_novelty_scaled"] for row in rows)]
-    assert verdict.shares["exploit"] == pytest.approx(abs(paid[0]) / (abs(paid[0]) + abs(paid[1])))
-    assert sum(verdict.shares.values()) == pytest.approx(1)
-    assert (done.verifier().spread, done.verifier().reward.auc) == (1.0, 1.0)
+    assert line.shares["exploit"] == pytest.approx(abs(paid[0]) / (abs(paid[0]) + abs(paid[1])))
+    assert sum(line.shares.values()) == pytest.approx(1)
+    assert (done.outcome_line().spread, done.outcome_line().reward.auc) == (1.0, 1.0)
     console = Console(width=120, record=True)
-    console.print(comparison(done.verifier(), [verdict]))
+    console.print(comparison(done.outcome_line(), [line]))
     shown = console.export_text()
-    for told in ("mine", "your outcomes", "too_short 80.00%", "other_outcome 50.00%", f"{verdict.spread:.3f}"):
+    for told in ("mine", "your outcomes", "too_short 80.00%", "other_outcome 50.00%", f"{line.spread:.3f}"):
         assert told in shown
 
 
 def test_what_the_gates_keep_out_of_the_memory_is_not_rejected(client):
     done, _, _ = run_score(client, logged(), memory={"gates": {"min_chars": 1000}})
-    assert done.verdict("gated").rejected == {}
+    assert done.preset_line("gated").rejected == {}
 
 
 def test_all_presets_are_set_side_by_side_that_fit_unless_one_is_named():

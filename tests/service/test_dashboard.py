@@ -1,4 +1,4 @@
-"""The dashboard as it is served, and the reduced answers that it is made of; `make browser` looks at it in Chromium."""
+"""The dashboard's files and the queries behind it; `make browser` tests it in Chromium."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ import pytest
 from memr_client import AsyncRewardClient, RewardClient
 from memr_client.schemas import Completions, History, Map
 from memr_service.app import create_app
-from memr_service.insight.dashboard import queries as gallery
+from memr_service.insight.dashboard import queries
 from memr_service.insight.dashboard.projection import project
 from memr_service.settings import Settings
 from starlette.testclient import TestClient
@@ -45,7 +45,7 @@ def step(number: int, n: int = 6, **more: Any) -> dict[str, Any]:
 
 
 def play(client: TestClient, steps: int, **config: Any) -> list[dict[str, Any]]:
-    """The answers to some steps of a run of that config."""
+    """Send some steps to a run with this config. Returns the responses."""
     client.put("/runs/run", json={"preset": "memory-r+", "explore_warmup_steps": 2, **config})
     return [client.post("/reward", json=step(number)).json() for number in range(steps)]
 
@@ -59,7 +59,7 @@ def listed(client: TestClient, **asked: Any) -> Completions:
 # The page
 
 
-def test_every_part_that_the_page_asks_for_is_served_and_every_part_is_asked_for(client):
+def test_every_file_that_the_page_loads_is_served_and_every_file_is_loaded(client):
     page = client.get("/")
     asked, seen = set(re.findall(r'(?:src|href)="dashboard/(.*?)"', page.text)), set()
     while asked - seen:
@@ -73,7 +73,7 @@ def test_every_part_that_the_page_asks_for_is_served_and_every_part_is_asked_for
     assert seen == parts - {"index.html", "uPlot.LICENSE"}
 
 
-def test_nothing_comes_from_elsewhere_and_nothing_is_inline(client):
+def test_nothing_is_loaded_from_another_host_and_nothing_is_inline(client):
     page = client.get("/")
     policy = dict(rule.split(" ", 1) for rule in page.headers["content-security-policy"].split("; "))
     assert policy["default-src"] == "'none'"
@@ -101,7 +101,7 @@ def test_uplots_licence_is_in_the_notice():
 # Curves
 
 
-def test_points_bound_the_rows_and_lose_no_completion(client):
+def test_points_limit_the_rows_and_every_completion_counts(client):
     play(client, 25)
     whole = History.model_validate(client.get("/runs/run/history").json()).rows
     assert History.model_validate(client.get("/runs/run/history", params={"points": 25}).json()).rows == whole
@@ -120,15 +120,15 @@ def test_points_bound_the_rows_and_lose_no_completion(client):
 # Completions
 
 
-def test_the_newest_completions_come_first_with_what_they_were_paid_and_their_texts(client):
+def test_the_newest_completions_come_first_with_their_rewards_and_texts(client):
     answers = play(client, 5)
-    told = listed(client, limit=8)
-    assert (told.matching, told.first_position, told.position) == (30, 1, 5)
-    assert [(row.position, row.item) for row in told.rows] == [(5, item) for item in range(5, -1, -1)] + [
+    page = listed(client, limit=8)
+    assert (page.matching, page.first_position, page.position) == (30, 1, 5)
+    assert [(row.position, row.item) for row in page.rows] == [(5, item) for item in range(5, -1, -1)] + [
         (4, 5),
         (4, 4),
     ]
-    for row in told.rows:
+    for row in page.rows:
         answer = answers[row.position - 1]
         assert row.reward == answer["rewards"][row.item]
         for name, part in answer["components"].items():
@@ -140,7 +140,7 @@ def test_the_newest_completions_come_first_with_what_they_were_paid_and_their_te
 
 @pytest.mark.parametrize("ascending", [False, True])
 @pytest.mark.parametrize("sort", ["reward", "outcome", "length", "exploit", "explore"])
-def test_any_column_sorts_and_what_has_no_value_comes_last(client, sort, ascending):
+def test_any_column_sorts_and_undefined_values_come_last(client, sort, ascending):
     play(client, 20)
     rows = listed(client, sort=sort, ascending=ascending, limit=200).rows
     values = [row.raw[sort] if sort in row.raw else getattr(row, sort) for row in rows]
@@ -163,7 +163,7 @@ def test_pages_and_filters_show_each_completion_once(client):
     assert listed(client, step=99).rows == []
 
 
-def test_a_text_is_looked_for_in_prompts_and_completions_in_any_case(client, monkeypatch):
+def test_a_search_looks_in_prompts_and_completions_ignoring_case(client, monkeypatch):
     play(client, 20)
     found = listed(client, text="COMPLETION 1", limit=200)
     expected = {f"completion {number}.{item}" for number in (1, *range(10, 20)) for item in range(6)}
@@ -174,9 +174,9 @@ def test_a_text_is_looked_for_in_prompts_and_completions_in_any_case(client, mon
     assert {(row.prompt, row.outcome) for row in wrong} == {("prompt 1", 0.0)}
     assert [row.reward for row in wrong] == sorted((row.reward for row in wrong), reverse=True)
     assert listed(client, text="nobody said so").rows == []
-    monkeypatch.setattr(gallery, "SEARCHED", 12)
-    told = listed(client, text="completion 1")
-    assert (told.matching, told.searched) == (12, 12)
+    monkeypatch.setattr(queries, "SEARCHED", 12)
+    page = listed(client, text="completion 1")
+    assert (page.matching, page.searched) == (12, 12)
 
 
 def play_and_restore(client):
@@ -184,12 +184,12 @@ def play_and_restore(client):
     play(client, 3)
     client.post("/runs/run/checkpoints", json={"name": "third"})
     client.post("/reward", json=step(3))
-    listed(client)  # what was looked at before is not shown afterwards
+    listed(client)  # the earlier result must not be shown again
     client.post("/runs/run/restore", json={"checkpoint": "third"})
     client.post("/reward", json=step(9, n=3))
 
 
-def test_texts_of_a_restored_run_are_found_on_its_own_branch_alone(client):
+def test_a_search_in_a_restored_run_finds_texts_of_its_own_branch_only(client):
     play_and_restore(client)
     assert listed(client, text="completion 3").rows == []
     assert [row.completion for row in listed(client, text="completion 9").rows] == [
@@ -197,16 +197,16 @@ def test_texts_of_a_restored_run_are_found_on_its_own_branch_alone(client):
     ]
 
 
-def test_what_a_guard_rejected_says_why(client):
+def test_a_rejected_completion_shows_the_reason(client):
     answers = play(client, 11, components={"exploit": {"guards": {"min_chars": 15}}, "explore": 1.0})
-    told = {(row.position, row.item): row.rejected for row in listed(client, limit=200).rows}
-    assert {len(told[10, item]) for item in range(6)} == {1}
-    for (position, item), reasons in told.items():
+    reasons_of = {(row.position, row.item): row.rejected for row in listed(client, limit=200).rows}
+    assert {len(reasons_of[10, item]) for item in range(6)} == {1}
+    for (position, item), reasons in reasons_of.items():
         assert reasons == answers[position - 1]["guards"]["rejected"][item]
-    assert {len(told[11, item]) for item in range(6)} == {0}
+    assert {len(reasons_of[11, item]) for item in range(6)} == {0}
 
 
-def test_an_unknown_column_is_refused_with_those_there_are(client):
+def test_an_unknown_sort_column_is_refused_with_the_known_ones(client):
     play(client, 1)
     refused = client.get("/runs/run/completions", params={"sort": "novelty"})
     assert refused.status_code == 422
@@ -218,7 +218,7 @@ def test_texts_that_are_not_kept_are_null(client):
     assert {(row.prompt, row.completion) for row in listed(client).rows} == {(None, None)}
 
 
-def test_a_restored_run_shows_its_own_history_alone(client):
+def test_a_restored_run_shows_its_own_history_only(client):
     play_and_restore(client)
     rows = listed(client, limit=200).rows
     assert [row.completion for row in rows[:4]] == [
@@ -230,11 +230,11 @@ def test_a_restored_run_shows_its_own_history_alone(client):
     assert len(rows) == 21
 
 
-def test_more_runs_and_records_than_are_kept_at_hand_look_the_same(client, monkeypatch):
+def test_runs_and_records_beyond_the_cache_give_the_same_results(client, monkeypatch):
     play(client, 9)
     whole = listed(client, limit=200)
-    monkeypatch.setattr(gallery, "KEPT", 3)
-    monkeypatch.setattr(gallery, "KEPT_RUNS", 1)
+    monkeypatch.setattr(queries, "KEPT", 3)
+    monkeypatch.setattr(queries, "KEPT_RUNS", 1)
     client.post("/runs/run/fork", json={"run_id": "other"})
     for _ in range(2):
         assert listed(client, limit=200) == whole
@@ -251,28 +251,28 @@ def test_a_run_without_records_has_no_completions_and_no_map(client):
 # The map
 
 
-def test_a_map_shows_stored_completions_where_an_eigendecomposition_puts_them(client):
+def test_a_map_places_stored_completions_by_an_eigendecomposition(client):
     play(client, 10)
-    told = Map.model_validate(client.get("/runs/run/map").json())
+    found = Map.model_validate(client.get("/runs/run/map").json())
     requests = [step(number) for number in range(10)]
     rows = np.concatenate([request["embeddings"]["completions"] for request in requests])
     rows /= np.linalg.norm(rows, axis=1, keepdims=True)
     outcomes = np.concatenate([request["outcomes"] for request in requests])
-    shown = np.array([point.serial for point in told.points])
+    shown = np.array([point.serial for point in found.points])
     assert sorted(shown) == list(range(60))
     values, axes = np.linalg.eigh(np.cov(rows.T))
-    assert told.explained == pytest.approx(values[[-1, -2]] / values.sum(), rel=1e-4)
-    for number, at in ((-1, [point.x for point in told.points]), (-2, [point.y for point in told.points])):
+    assert found.explained == pytest.approx(values[[-1, -2]] / values.sum(), rel=1e-4)
+    for number, at in ((-1, [point.x for point in found.points]), (-2, [point.y for point in found.points])):
         expected = ((rows - rows.mean(axis=0)) @ axes[:, number])[shown]
         assert np.abs(np.array(at)) == pytest.approx(np.abs(expected), abs=1e-4)
-    for point in told.points:
+    for point in found.points:
         assert point.outcome == outcomes[point.serial]
         assert point.memory == ("success" if point.outcome else "failure")
         assert point.completion == f"completion {point.serial // 6}.{point.serial % 6}"
 
 
 @pytest.mark.parametrize(("points", "numbers"), [(1, 8), (2, 8), (5, 40), (40, 5), (3, 1)])
-def test_points_lie_where_a_singular_value_decomposition_puts_them(points, numbers):
+def test_the_projection_equals_a_singular_value_decomposition(points, numbers):
     vectors = np.random.default_rng(points).normal(size=(points, numbers)).astype(np.float32)
     centred = vectors.astype(np.float64) - vectors.astype(np.float64).mean(axis=0)
     _, lengths, axes = np.linalg.svd(centred, full_matrices=False)
@@ -284,20 +284,20 @@ def test_points_lie_where_a_singular_value_decomposition_puts_them(points, numbe
     assert sum(shares) == pytest.approx((lengths[:2] ** 2).sum() / total if total else 0)
 
 
-def test_a_map_samples_both_memories_over_all_ages_and_looks_the_same_twice(client):
+def test_a_map_samples_both_memories_over_all_ages_and_is_reproducible(client):
     play(client, 40)
     one = client.get("/runs/run/map", params={"most": 40}).json()
-    told = Map.model_validate(one)
+    page = Map.model_validate(one)
     for side in ("success", "failure"):
-        serials = [point.serial for point in told.points if point.memory == side]
+        serials = [point.serial for point in page.points if point.memory == side]
         assert len(serials) == len(set(serials)) == 20
         assert min(serials) < 12
         assert max(serials) >= 228
     assert client.get("/runs/run/map", params={"most": 40}).json() == one
-    assert told.memory.success.completions + told.memory.failure.completions == 240
+    assert page.memory.success.completions + page.memory.failure.completions == 240
 
 
-def test_both_clients_ask_for_tables_and_maps():
+def test_both_clients_ask_for_completions_and_maps():
     with RewardClient.embedded(run="run", encoder="hashed") as sync:
         for number in range(3):
             sync.reward(**step(number))
@@ -317,7 +317,7 @@ def test_both_clients_ask_for_tables_and_maps():
     assert len(shown.points) == 6
 
 
-def test_looking_changes_nothing(client):
+def test_dashboard_queries_change_nothing(client):
     play(client, 12)
     before = client.get("/runs/run?digest=1").json()
     for path in ("history?points=3", "completions?sort=reward", "map?most=10"):

@@ -1,4 +1,4 @@
-"""Metrics: what they count, and that runs are named only where asked for."""
+"""Metrics: what they count, and that they name runs only with the setting `run_label`."""
 
 import sqlite3
 from concurrent.futures import ThreadPoolExecutor
@@ -18,7 +18,7 @@ def client(request):
 
 
 def sample(client, name):
-    """The value of a series, as /metrics shows it."""
+    """The value of a series in /metrics."""
     for line in client.get("/metrics").text.splitlines():
         if line.startswith(name + " "):
             return float(line.rpartition(" ")[2])
@@ -93,7 +93,7 @@ def part(client, step, number):
     return send(client, n=2, step=step, part=number, parts=2)
 
 
-def test_barriers_tell_who_waits_who_gave_up_and_who_was_late(client):
+def test_barriers_count_waiting_requests_timeouts_and_late_requests(client):
     client.put("/runs/run", json={"barrier": "step", "barrier_timeout_s": 0.5})
     with ThreadPoolExecutor(1) as waiting:
         first = waiting.submit(part, client, 0, 0)
@@ -107,7 +107,7 @@ def test_barriers_tell_who_waits_who_gave_up_and_who_was_late(client):
     assert told == [0, 1, 1]
 
 
-def test_what_barriers_counted_is_not_forgotten_with_the_run(client):
+def test_a_barriers_counts_survive_the_run(client):
     client.put("/runs/run", json={"barrier": "step", "barrier_timeout_s": 0.01})
     part(client, 0, 0)
     client.delete("/runs/run")

@@ -1,4 +1,4 @@
-"""`POST /openrlhf/{run_id}`: its protocol, what it refuses, what it waits for, its keys."""
+"""`POST /openrlhf/{run_id}`: the protocol, errors, waiting, and API keys."""
 
 import hashlib
 import json
@@ -62,7 +62,7 @@ def test_scores_are_outcomes_and_rewards_add_the_memorys(client):
     assert state(client)["memory"]["success"]["completions"] == state(client)["memory"]["failure"]["completions"] == 6
 
 
-def test_answers_are_lists_of_numbers_under_the_same_names_whatever_happened(client):
+def test_responses_are_lists_of_numbers_under_the_same_names(client):
     first = ask(client, body("12"))
     ask(client, body("13"))
     later = ask(client, body("12 it is"))
@@ -79,7 +79,7 @@ def test_answers_are_lists_of_numbers_under_the_same_names_whatever_happened(cli
     assert later["extra_logs"]["exploit"][0] < 0
 
 
-def test_no_samples_get_empty_lists_even_where_nobody_could_judge_them(client):
+def test_no_samples_get_empty_lists_even_without_a_verifier(client):
     client.put("/runs/unjudged", json={})
     answer = ask(client, body(), run="unjudged")
     assert answer["rewards"] == answer["scores"] == []
@@ -101,7 +101,7 @@ def test_one_request_of_a_group_gets_what_reward_gives_for_the_same(client):
     assert state(client)["digest"] == state(client, "plain")["digest"]
 
 
-def test_the_template_is_no_part_of_a_prompt(client):
+def test_the_template_is_removed_from_a_prompt(client):
     logs = ask(client, body("12"))["extra_logs"]
     ask(client, body("12", prompt=PROMPT.replace("Think.", "Think hard.")))
     assert state(client)["memory"]["success"] == {"prompts": 1, "completions": 2}
@@ -135,7 +135,7 @@ def test_samples_of_other_splits_are_read_and_not_remembered(client, split):
     assert state(client) == before
 
 
-def test_a_caller_may_judge_itself(client):
+def test_a_caller_may_send_outcomes(client):
     client.put("/runs/mine", json={})
     assert ask(client, body("a", "b", label="", outcomes=[0.25, 1]), "mine")["scores"] == [0.25, 1.0]
 
@@ -156,7 +156,7 @@ def test_equal_samples_are_different_samples(client):
 
 
 def together(client, bodies, run):
-    """The answers to requests that wait for each other."""
+    """The responses to requests that wait for each other."""
     answers = [None] * len(bodies)
 
     def one(place):
@@ -170,17 +170,11 @@ def together(client, bodies, run):
     return answers
 
 
-def test_mathematics_is_judged_out_of_process(client):
-    client.put("/runs/math", json=CONFIG | {"verifier": "math"})
-    sent = body(r"\boxed{\frac{24}{2}}", r"\boxed{13}", label="$12$")
-    assert ask(client, sent, "math")["scores"] == [1.0, 0.0]
-
-
-def test_fields_that_a_newer_openrlhf_may_send_are_passed_over(client):
+def test_unknown_fields_of_a_newer_openrlhf_are_ignored(client):
     assert ask(client, body("12", images=[None]))["scores"] == [1.0]
 
 
-# Refusals: a remedy for whoever reads the log, and nothing changed
+# Errors: a remedy in the log, and nothing changes
 
 NO_JUDGE = {"prompt_pattern": PATTERN}
 REFUSED = [
@@ -202,7 +196,7 @@ REFUSED = [
 
 
 @pytest.mark.parametrize(("status", "config", "sent", "remedy"), REFUSED)
-def test_what_cannot_be_judged_is_refused_with_a_remedy(client, caplog, status, config, sent, remedy):
+def test_samples_that_cannot_be_verified_are_refused_with_a_remedy(client, caplog, status, config, sent, remedy):
     client.put("/runs/run", json=config)
     before = state(client)
     with caplog.at_level(logging.WARNING, "memr"):
@@ -229,7 +223,7 @@ def test_an_unknown_run_is_404_and_not_created(client):
 @pytest.mark.parametrize(
     "pattern", ["user", "(a)(b)", "(", "(a", "x" * 501, "", "(a{99999999999})", r"(\p{Nonsense})", 5]
 )
-def test_a_pattern_that_is_none_is_refused_when_the_run_is_created(client, pattern):
+def test_an_invalid_pattern_is_refused_when_the_run_is_created(client, pattern):
     refused = client.put("/runs/other", json={"prompt_pattern": pattern})
     assert refused.status_code == 422
     assert client.get("/runs/other").status_code == 404
@@ -243,14 +237,14 @@ def test_a_pattern_that_takes_too_long_is_refused(client):
 
 
 def test_a_run_whose_verifier_is_not_installed_is_not_created(client, monkeypatch):
-    monkeypatch.setattr("memr_service.verifiers.verifiers.find_spec", lambda name: None)
+    monkeypatch.setattr("memr_service.verifiers.math.find_spec", lambda name: None)
     refused = client.put("/runs/other", json={"verifier": "math"})
     assert refused.status_code == 422
-    assert "pip install 'memr[math]'" in refused.json()["remedy"]
+    assert "pip install '.[math]' in a clone of memr" in refused.json()["remedy"]
     assert client.get("/runs/other").status_code == 404
 
 
-# Busy: refusing would end the trainer's run, waiting does not
+# Busy: an error would end the training, waiting does not
 
 
 @pytest.mark.parametrize("busy", [Overloaded("Full.", retry_after=0), Unavailable("Changed.", retry_after=0)])
@@ -270,7 +264,7 @@ def test_a_busy_service_is_waited_for(busy):
         assert ask(client, body("12"))["scores"] == [1.0]
 
 
-def test_a_service_that_stays_busy_is_not_waited_for_for_ever(monkeypatch):
+def test_waiting_for_a_busy_service_has_an_end(monkeypatch):
     class Busy(Service):
         async def reward(self, *args):
             raise Overloaded("Full.", retry_after=7)
@@ -286,7 +280,7 @@ def test_a_service_that_stays_busy_is_not_waited_for_for_ever(monkeypatch):
 # Keys
 
 
-def test_the_key_may_stand_in_the_address_of_this_route_alone_and_not_in_the_log(tmp_path, caplog):
+def test_only_this_route_takes_the_key_in_its_address_and_the_log_does_not_show_it(tmp_path, caplog):
     entry = {"name": "trainer", "scope": "write", "sha256": hashlib.sha256(b"s3cret").hexdigest(), "runs": "r"}
     (tmp_path / "keys.json").write_text(json.dumps([entry]))
     with TestClient(create_app(Settings(**SETTINGS, keys_file=tmp_path / "keys.json"))) as client:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import json
 
 import pytest
 from memr_client.errors import Conflict, UnknownRun
@@ -15,14 +14,18 @@ from support.gated_encoder import GatedEncoder, ask, everything, rows, serving, 
 def test_an_unknown_run_is_created_by_training_and_by_nothing_else() -> None:
     async def told() -> None:
         async with serving() as service:
-            for attempt in (ask(service, rows(mode="eval")), ask(service, texts(mode="eval")), service.run("run")):
+            for attempt in (
+                ask(service, rows(mode="eval")),
+                ask(service, texts(mode="eval")),
+                service.runs.describe("run"),
+            ):
                 with pytest.raises(UnknownRun):
                     await attempt
             with pytest.raises(UnknownRun):
-                await service.delete_run("run")
-            assert await service.runs() == []
+                await service.runs.delete("run")
+            assert await service.runs.describe_all() == []
             await ask(service, rows())
-            (info,) = await service.runs()
+            (info,) = await service.runs.describe_all()
             assert (info.run_id, info.position, info.config.preset) == ("run", 1, "memory-r+")
 
     story(told)
@@ -34,8 +37,8 @@ def test_a_server_may_refuse_to_create_runs_by_training() -> None:
             for request in (rows(), texts(request_id="id"), texts(n=0)):
                 with pytest.raises(UnknownRun):
                     await service.reward(request)
-            assert await service.runs() == []
-            await service.create_run("run", RunConfig())
+            assert await service.runs.describe_all() == []
+            await service.runs.create("run", RunConfig())
             assert (await ask(service, rows()))["position"] == 1
 
     story(told)
@@ -56,7 +59,9 @@ def test_a_server_that_is_told_nothing_guards(monkeypatch: pytest.MonkeyPatch) -
     async def told() -> None:
         async with serving() as service:
             await ask(service, rows())
-            assert (await service.run("run")).config == resolve(RunConfig(preset="guarded"), "memory-r", "hashed")
+            assert (await service.runs.describe("run")).config == resolve(
+                RunConfig(preset="guarded"), "memory-r", "hashed"
+            )
 
     story(told)
 
@@ -64,19 +69,19 @@ def test_a_server_that_is_told_nothing_guards(monkeypatch: pytest.MonkeyPatch) -
 def test_a_config_may_be_replaced_until_the_first_record_and_then_is_409_by_field() -> None:
     async def told() -> None:
         async with serving() as service:
-            first, created = await service.create_run("run", RunConfig(k=2))
+            first, created = await service.runs.create("run", RunConfig(k=2))
             assert created
-            again, created = await service.create_run("run", RunConfig(k=2, window=100))
+            again, created = await service.runs.create("run", RunConfig(k=2, window=100))
             assert not created
             assert again == first
-            replaced, created = await service.create_run("run", RunConfig(k=3, storage="float16"))
+            replaced, created = await service.runs.create("run", RunConfig(k=3, storage="float16"))
             assert not created
             assert replaced.config.k == 3
             await ask(service, rows())
             before = await everything(service)
-            assert (await service.create_run("run", RunConfig(k=3, storage="float16")))[1] is False
+            assert (await service.runs.create("run", RunConfig(k=3, storage="float16")))[1] is False
             with pytest.raises(Conflict) as caught:
-                await service.create_run("run", RunConfig(k=4))
+                await service.runs.create("run", RunConfig(k=4))
             assert caught.value.extra["fields"] == ["k", "storage"]
             assert caught.value.value == {"k": 4, "storage": "float32"}
             assert caught.value.limit == {"k": 3, "storage": "float16"}
@@ -91,13 +96,13 @@ def test_no_items_are_answered_and_make_no_record() -> None:
         async with serving() as service:
             for _ in range(2):
                 for request in (texts(n=0), texts(n=0, request_id="id"), texts(n=0, step=3)):
-                    answer, replayed = await service.reward(request)
-                    assert json.loads(answer)["rewards"] == []
-                    assert not replayed
+                    response = await service.reward(request)
+                    assert response.fields["rewards"].tolist() == []
+                    assert not response.replayed
                 before = await everything(service)
                 assert before[0]["step"] is None
                 await ask(service, rows())
-            assert (await service.run("run")).position == 2
+            assert (await service.runs.describe("run")).position == 2
             await service.reward(rows(9, request_id="id"))
 
     story(told)
@@ -106,8 +111,12 @@ def test_no_items_are_answered_and_make_no_record() -> None:
 def test_a_run_of_another_law_is_not_touched() -> None:
     async def told() -> None:
         async with serving() as service:
-            service.store.create("run", RunConfig().model_dump_json(), LAW + 1, None, "2025-01-01T00:00:00Z")
-            for attempt in (ask(service, rows()), service.run("run"), service.create_run("run", RunConfig())):
+            service.store.runs.create("run", RunConfig().model_dump_json(), LAW + 1, None, "2025-01-01T00:00:00Z")
+            for attempt in (
+                ask(service, rows()),
+                service.runs.describe("run"),
+                service.runs.create("run", RunConfig()),
+            ):
                 with pytest.raises(Conflict, match="law"):
                     await attempt
 
@@ -118,9 +127,9 @@ def test_a_deleted_run_is_gone_and_its_name_is_free() -> None:
     async def told() -> None:
         async with serving() as service:
             first = await ask(service, rows(request_id="id"))
-            await service.delete_run("run")
+            await service.runs.delete("run")
             with pytest.raises(UnknownRun):
-                await service.run("run")
+                await service.runs.describe("run")
             assert await ask(service, rows(request_id="id")) == first
 
     story(told)
@@ -131,21 +140,21 @@ def test_a_run_deleted_while_its_request_is_encoded_is_as_if_it_had_come_after(a
     async def told() -> None:
         encoders = GatedEncoder()
         async with serving(encoders=encoders, auto_create=auto_create) as service:
-            await service.create_run("run", RunConfig(k=7))
+            await service.runs.create("run", RunConfig(k=7))
             await ask(service, texts())
             encoders.gate.began.clear()
             encoders.gate.open.clear()
             asked = asyncio.create_task(ask(service, texts(1)))
             await until_encoding(encoders.gate)
-            await service.delete_run("run")
+            await service.runs.delete("run")
             encoders.gate.open.set()
             if auto_create:
                 assert (await asked)["position"] == 1
-                assert (await service.run("run")).config.k == 1
+                assert (await service.runs.describe("run")).config.k == 1
             else:
                 with pytest.raises(UnknownRun):
                     await asked
-                assert await service.runs() == []
+                assert await service.runs.describe_all() == []
 
     story(told)
 
@@ -154,11 +163,11 @@ def test_a_config_replaced_while_the_first_request_is_encoded_is_the_one_that_co
     async def told() -> None:
         encoders = GatedEncoder()
         async with serving(encoders=encoders) as service:
-            await service.create_run("run", RunConfig())
+            await service.runs.create("run", RunConfig())
             encoders.gate.open.clear()
             asked = asyncio.create_task(ask(service, texts(completions=["<t>in</t>side"] * 4)))
             await until_encoding(encoders.gate)
-            await service.create_run("run", RunConfig(reasoning_tags=("<t>", "</t>")))
+            await service.runs.create("run", RunConfig(reasoning_tags=("<t>", "</t>")))
             encoders.gate.open.set()
             assert (await asked)["position"] == 1
             assert [call[-1] for call in encoders.gate.calls] == ["<t>in</t>side", "in"]

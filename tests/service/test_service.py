@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import json
 import time
 from pathlib import Path
 
@@ -12,6 +11,7 @@ import pytest
 from memr_client.errors import Conflict, DeadlineExceeded, InvalidRequest, ProblemError, StoreFull, Unavailable
 from memr_client.schemas import RewardRequest, RunConfig
 from memr_service.engine.service import RewardEvent
+from memr_service.run.response import Response
 from memr_service.state.state import State
 from support.gated_encoder import D, GatedEncoder, ask, everything, rows, serving, story, texts, until_encoding
 
@@ -28,11 +28,11 @@ def test_one_id_in_flight_twice_is_one_record_and_one_answer() -> None:
             with pytest.raises(InvalidRequest, match="another body"):
                 await service.reward(texts(1, request_id="id"))
             encoders.gate.open.set()
-            answers = await asyncio.gather(*asked)
-            assert len({answer for answer, _ in answers}) == 1
-            assert sorted(replayed for _, replayed in answers) == [False, True, True]
+            responses = await asyncio.gather(*asked)
+            assert len({response.body for response in responses}) == 1
+            assert sorted(response.replayed for response in responses) == [False, True, True]
             assert len(encoders.gate.calls) == 1
-            assert (await service.run("run")).position == 1
+            assert (await service.runs.describe("run")).position == 1
 
     story(told)
 
@@ -41,18 +41,17 @@ def test_an_id_that_was_answered_gets_the_same_bytes_and_another_body_is_refused
     async def told() -> None:
         encoders = GatedEncoder()
         async with serving(encoders=encoders) as service:
-            first, replayed = await service.reward(texts(request_id="id"))
-            assert not replayed
+            first = await service.reward(texts(request_id="id"))
+            assert not first.replayed
             before = await everything(service)
-            assert await service.reward(texts(request_id="id")) == (first, True)
+            assert await service.reward(texts(request_id="id")) == Response(first.body, replayed=True)
             for other in (texts(1, request_id="id"), rows(request_id="id"), texts(request_id="id", step=0)):
                 with pytest.raises(InvalidRequest, match="another body") as caught:
                     await service.reward(other)
                 assert caught.value.value == "id"
             assert await everything(service) == before
             assert len(encoders.gate.calls) == 1
-            _, replayed = await service.reward(texts(request_id="id", run_id="other"))
-            assert not replayed
+            assert not (await service.reward(texts(request_id="id", run_id="other"))).replayed
 
     story(told)
 
@@ -63,12 +62,10 @@ def test_eval_ignores_the_id() -> None:
             await service.reward(rows(request_id="id"))
             before = await everything(service)
             for seed in (0, 1):
-                _, replayed = await service.reward(rows(seed, request_id="id", mode="eval"))
-                assert not replayed
-            _, replayed = await service.reward(rows(0, request_id="new", mode="eval"))
+                assert not (await service.reward(rows(seed, request_id="id", mode="eval"))).replayed
+            assert not (await service.reward(rows(0, request_id="new", mode="eval"))).replayed
             assert await everything(service) == before
-            _, replayed = await service.reward(rows(5, request_id="new"))
-            assert not replayed
+            assert not (await service.reward(rows(5, request_id="new"))).replayed
 
     story(told)
 
@@ -81,8 +78,7 @@ def test_a_failed_request_leaves_its_id_free() -> None:
             with pytest.raises(ValueError, match="a defect"):
                 await service.reward(texts(request_id="id"))
             encoders.gate.error = None
-            _, replayed = await service.reward(texts(1, request_id="id"))
-            assert not replayed
+            assert not (await service.reward(texts(1, request_id="id"))).replayed
 
     story(told)
 
@@ -130,12 +126,12 @@ def test_without_an_encoder_embeddings_are_served_and_texts_are_not() -> None:
         async with serving(encoders=encoders) as service:
             with pytest.raises(Unavailable, match="no model"):
                 await service.reward(texts())
-            assert await service.runs() == []
+            assert await service.runs.describe_all() == []
             await ask(service, rows())
-            assert (await service.run("run")).encoder is None
+            assert (await service.runs.describe("run")).encoder is None
             with pytest.raises(ProblemError):
                 await service.reward(texts())
-            assert (await service.run("run")).position == 1
+            assert (await service.runs.describe("run")).position == 1
 
     story(told)
 
@@ -177,7 +173,7 @@ def test_a_request_whose_encoding_has_not_begun_by_its_deadline_changes_nothing(
                 await service.reward(texts(2), deadline=time.monotonic() - 1)
             encoders.gate.open.set()
             assert (await holding)["position"] == 2
-            assert (await service.run("run")).position == 2
+            assert (await service.runs.describe("run")).position == 2
             assert len(encoders.gate.calls) == 2
 
     story(told)
@@ -214,9 +210,8 @@ def test_a_caller_that_leaves_while_waiting_costs_nothing_and_records_nothing() 
             encoders.gate.open.set()
             await holding
             assert len(encoders.gate.calls) == 1
-            assert (await service.run("run")).position == 1
-            _, replayed = await service.reward(texts(1, request_id="id"))
-            assert not replayed
+            assert (await service.runs.describe("run")).position == 1
+            assert not (await service.reward(texts(1, request_id="id"))).replayed
 
     story(told)
 
@@ -265,7 +260,7 @@ def test_a_bad_request_is_refused_creates_no_run_and_changes_none(place: int) ->
                 await service.reward(request)
             assert caught.value.limit
             assert caught.value.remedy
-            assert await service.runs() == []
+            assert await service.runs.describe_all() == []
             await ask(service, rows(7))
             before = await everything(service)
             with pytest.raises(InvalidRequest):
@@ -299,7 +294,7 @@ def test_a_store_that_cannot_commit_refuses_and_the_run_goes_on(monkeypatch: pyt
                 raise StoreFull("no room")
 
             with monkeypatch.context() as patched:
-                patched.setattr(service.store, "commit", full)
+                patched.setattr(service.store.journal, "commit", full)
                 with pytest.raises(StoreFull):
                     await service.reward(rows(1, request_id="id"))
             assert await everything(service) == before
@@ -325,17 +320,17 @@ def test_after_a_defect_the_run_is_read_anew_from_what_is_stored(
 
             with monkeypatch.context() as patched:
                 patched.setattr(State, "apply", broken)
-                first, _ = await service.reward(rows(1, request_id="id"))  # it is applied behind the answer
+                first = await service.reward(rows(1, request_id="id"))  # it is applied behind the answer
                 if asked_first:
                     for _ in range(2):
                         with pytest.raises((AssertionError, RuntimeError)):
-                            await service.run("run")
+                            await service.runs.describe("run")
                 assert await service.ready() == {}  # whose turn comes behind that
-            assert "run run is read anew" in caplog.text
+            assert "run run is read again" in caplog.text
             assert await everything(service) != before
-            answer, replayed = await service.reward(rows(1, request_id="id"))
-            assert replayed
-            assert json.loads(answer)["position"] == json.loads(first)["position"] == 2
+            again = await service.reward(rows(1, request_id="id"))
+            assert again.replayed
+            assert again.fields["position"] == first.fields["position"] == 2
             assert (await ask(service, rows(2)))["position"] == 3
 
     story(told)
@@ -353,7 +348,9 @@ def test_requests_that_come_together_are_ordered_and_each_sees_all_before_it() -
             assert [answers[place]["position"] for place in order] == list(range(1, 21))
             for place in order:
                 assert await ask(twin, requests[place]) == answers[place]
-            assert (await service.run("run", digest=True)).digest == (await twin.run("run", digest=True)).digest
+            assert (await service.runs.describe("run", digest=True)).digest == (
+                await twin.runs.describe("run", digest=True)
+            ).digest
 
     story(told)
 
@@ -364,15 +361,15 @@ def test_a_restart_within_one_directory_changes_nothing(tmp_path: Path) -> None:
         async with serving() as twin:
             async with serving(store) as service:
                 for one in (service, twin):
-                    await one.create_run("half", config)
+                    await one.runs.create("half", config)
                     for seed in range(10):
                         await one.reward(rows(seed, run_id="half", request_id=f"id {seed}"))
                         await one.reward(texts(seed))
                 before = await everything(service)
-                stored, _ = await service.reward(rows(3, run_id="half", request_id="id 3"))
+                stored = await service.reward(rows(3, run_id="half", request_id="id 3"))
             async with serving(store) as service:
                 assert await everything(service) == before
-                assert await service.reward(rows(3, run_id="half", request_id="id 3")) == (stored, True)
+                assert await service.reward(rows(3, run_id="half", request_id="id 3")) == stored
                 for seed in range(10, 15):
                     for request in (rows(seed, run_id="half"), texts(seed)):
                         assert await ask(service, request) == await ask(twin, request)
@@ -388,15 +385,15 @@ def test_closing_finishes_what_is_in_flight_and_refuses_the_rest(tmp_path: Path)
             asked = asyncio.create_task(service.reward(texts(request_id="id")))
             await until_encoding(encoders.gate)
             asyncio.get_running_loop().call_later(0.05, encoders.gate.open.set)
-        answer, replayed = await asked
-        assert not replayed
+        response = await asked
+        assert not response.replayed
         with pytest.raises(Unavailable, match="shutting down"):
             await service.reward(rows())
         with pytest.raises(Unavailable, match="shutting down"):
-            await service.run("run")
+            await service.runs.describe("run")
         assert await service.ready() == {"service": "shutting down"}
         async with serving(store, GatedEncoder()) as service:
-            assert await service.reward(texts(request_id="id")) == (answer, True)
+            assert await service.reward(texts(request_id="id")) == Response(response.body, replayed=True)
 
     story(told)
 
@@ -430,16 +427,16 @@ def test_every_answered_request_is_told_to_the_observers() -> None:
                 ("run", "train", 4),
                 ("run", "eval", 4),
             ]
-            assert [(event.replayed, event.encoded, event.truncated) for event in seen] == [
+            assert [(event.response.replayed, event.encoded, event.truncated) for event in seen] == [
                 (False, 6, 0),
                 (True, 0, 0),
                 (False, 6, 2),
             ]
-            assert seen[0].memory == {
+            assert seen[0].response.memory == {
                 "success": {"prompts": 1, "completions": 2},
                 "failure": {"prompts": 1, "completions": 2},
             }
-            assert seen[0].timing_ms["total"] > 0
+            assert seen[0].response.timing_ms["total"] > 0
 
     story(told)
 
@@ -447,12 +444,12 @@ def test_every_answered_request_is_told_to_the_observers() -> None:
 def test_texts_are_kept_beside_unless_the_run_says_no() -> None:
     async def told() -> None:
         async with serving() as service:
-            await service.create_run("silent", RunConfig(store_text=False))
+            await service.runs.create("silent", RunConfig(store_text=False))
             for run_id in ("run", "silent"):
                 await service.reward(rows(run_id=run_id))
                 await service.reward(rows(1, run_id=run_id))
             service.texts.flush()
-            uids = {stored.run_id: stored.uid for stored in service.store.runs()}
+            uids = {stored.run_id: stored.uid for stored in service.store.runs.all()}
             assert service.texts.get(uids["silent"], [0, 5]) == {}
             assert service.texts.get(uids["run"], [0, 5]) == {
                 0: ("question 0", "answer 0 0"),

@@ -5,36 +5,11 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pytest
 from memr_client.errors import Conflict, UnknownCheckpoint, UnknownRun
 from support.in_process import InProcess
 from support.redis_server import fresh
-
-D = 12
-
-
-def batch(number: int, **fields: Any) -> dict[str, Any]:
-    """The request of step `number`: always the same for the same number."""
-    rng = np.random.default_rng(number)
-    names = [f"prompt {one}" for one in rng.integers(7, size=8)]
-    return {
-        "run_id": "run",
-        "prompts": names,
-        "completions": [f"completion {number} {item}" for item in range(8)],
-        "outcomes": rng.integers(2, size=8).astype(float).tolist(),
-        "step": number,
-        "request_id": f"step {number}",
-        "embeddings": {
-            "prompts": np.stack([np.random.default_rng(hash_of(name)).normal(size=D) for name in names]),
-            "completions": rng.normal(size=(8, D)),
-        },
-        **fields,
-    }
-
-
-def hash_of(name: str) -> int:
-    return 100 + int(name.split()[1])
+from support.requests import batch
 
 
 @pytest.fixture(params=["memory:", "sqlite", "redis"])

@@ -1,4 +1,4 @@
-"""Barriers where several services share a store: one of them keeps each, and another takes it over."""
+"""Barriers where several services share a store: one of them holds each, and another takes it over."""
 
 from __future__ import annotations
 
@@ -19,14 +19,14 @@ from memr_client import RewardClient, RewardResponse
 from memr_client.errors import MemrError, Unavailable
 from memr_client.schemas import RunConfig
 from memr_service.app import create_app
-from memr_service.app.forward import RELAYED
+from memr_service.app.forward import FORWARDED
 from memr_service.engine.barriers import HeldElsewhere
 from memr_service.engine.service import Service
 from memr_service.settings import Settings
 from memr_service.store.base import Moved
 from support.redis_server import free_port, fresh, wait_for
-from test_barriers import Step, ask
-from test_redis import make, opened, record
+from support.redis_stores import make, opened, record
+from support.requests import Step, ask
 
 sys.path.insert(0, str(Path(__file__).parents[2]))
 
@@ -41,39 +41,39 @@ STEPWISE = CONFIG.model_copy(update={"barrier": "step"})
 # In the store
 
 
-def keep_for(seconds: float, monkeypatch: pytest.MonkeyPatch) -> None:
-    for module in ("barrier.keeper", "store.redis.keepers"):
-        monkeypatch.setattr(f"memr_service.{module}.KEEP_S", seconds)
+def lease_for(seconds: float, monkeypatch: pytest.MonkeyPatch) -> None:
+    for module in ("engine.barriers.lease", "store.redis.leases"):
+        monkeypatch.setattr(f"memr_service.{module}.LEASE_S", seconds)
 
 
-def test_a_barrier_has_one_keeper_until_it_leaves_or_is_not_heard_of(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_one_process_holds_a_lease_until_it_releases_it_or_does_not_renew_it(monkeypatch: pytest.MonkeyPatch) -> None:
     url = fresh()
     with opened(url) as one, opened(url) as other:
         uid = make(one).uid
-        assert one.keep(uid, "http://one") is None
-        assert one.keep(uid, "http://one") is None
-        assert other.keep(uid, "http://other") == "http://one"
-        assert (one.keeper(uid), other.keeper(uid)) == (None, "http://one")
-        other.release(uid)  # which is not its own
-        assert other.keeper(uid) == "http://one"
-        one.release(uid)
-        keep_for(0.05, monkeypatch)
-        assert other.keep(uid, "http://other") is None
-        wait_for(lambda: one.keep(uid, "http://one") is None)
+        assert one.leases.acquire(uid, "http://one") is None
+        assert one.leases.acquire(uid, "http://one") is None
+        assert other.leases.acquire(uid, "http://other") == "http://one"
+        assert (one.leases.holder(uid), other.leases.holder(uid)) == (None, "http://one")
+        other.leases.release(uid)  # which is not its own
+        assert other.leases.holder(uid) == "http://one"
+        one.leases.release(uid)
+        lease_for(0.05, monkeypatch)
+        assert other.leases.acquire(uid, "http://other") is None
+        wait_for(lambda: one.leases.acquire(uid, "http://one") is None)
 
 
-def test_only_the_keeper_of_a_barrier_commits_to_its_run() -> None:
+def test_only_the_holder_of_a_lease_commits_to_the_run() -> None:
     url = fresh()
     with opened(url) as one, opened(url) as other:
         uid = make(one).uid
-        one.keep(uid, "http://one")
-        with pytest.raises(Moved, match="keeps the barrier"):
-            other.commit(uid, record(1))
-        one.commit(uid, record(1))
-        one.release(uid)
-        other.tip(uid)
-        other.commit(uid, record(2))
-        assert one.conflicts == other.conflicts == 0
+        one.leases.acquire(uid, "http://one")
+        with pytest.raises(Moved, match="holds the barrier"):
+            other.journal.commit(uid, record(1))
+        one.journal.commit(uid, record(1))
+        one.leases.release(uid)
+        other.shared.tip(uid)
+        other.journal.commit(uid, record(2))
+        assert one.shared.conflicts == other.shared.conflicts == 0
 
 
 # In one process
@@ -87,7 +87,7 @@ def play(scenario: Callable[[Service, Service], Coroutine[Any, Any, None]], addr
         settings = [Settings(store=url, encoder="hashed", address=at) for at in (address, "http://other")]
         one, other = (Service.open(each) for each in settings)
         try:
-            await one.create_run("run", STEPWISE)
+            await one.runs.create("run", STEPWISE)
             await scenario(one, other)
         finally:
             await one.close()
@@ -103,7 +103,7 @@ def half(part: int) -> Any:
 def test_a_part_that_comes_to_another_service_is_told_where_its_round_is() -> None:
     async def scenario(one: Service, other: Service) -> None:
         first = asyncio.create_task(ask(one, half(0)))
-        while (await one.run("run")).barrier.waiting == 0:  # type: ignore[union-attr]
+        while (await one.runs.describe("run")).barrier.waiting == 0:  # type: ignore[union-attr]
             await asyncio.sleep(0.01)
         with pytest.raises(HeldElsewhere) as told:
             await ask(other, half(1))
@@ -117,7 +117,7 @@ def test_a_part_that_comes_to_another_service_is_told_where_its_round_is() -> No
 def test_a_service_that_ends_leaves_its_barriers_to_the_others_at_once() -> None:
     async def scenario(one: Service, other: Service) -> None:
         first = asyncio.create_task(ask(one, half(0)))
-        while (await one.run("run")).barrier.waiting == 0:  # type: ignore[union-attr]
+        while (await one.runs.describe("run")).barrier.waiting == 0:  # type: ignore[union-attr]
             await asyncio.sleep(0.01)
         await one.close()
         with pytest.raises(Unavailable):
@@ -128,12 +128,12 @@ def test_a_service_that_ends_leaves_its_barriers_to_the_others_at_once() -> None
     play(scenario)
 
 
-def test_a_keeper_that_another_has_replaced_sends_away_who_waits(monkeypatch: pytest.MonkeyPatch) -> None:
-    keep_for(0.3, monkeypatch)
+def test_a_holder_that_another_has_replaced_sends_away_who_waits(monkeypatch: pytest.MonkeyPatch) -> None:
+    lease_for(0.3, monkeypatch)
 
     async def scenario(one: Service, other: Service) -> None:
         first = asyncio.create_task(ask(one, half(0)))
-        while (await one.run("run")).barrier.waiting == 0:  # type: ignore[union-attr]
+        while (await one.runs.describe("run")).barrier.waiting == 0:  # type: ignore[union-attr]
             await asyncio.sleep(0.01)
         store: Any = one.store  # as if it had been stopped for longer than its time
         store._server.client.delete(*store._server.client.scan_iter(f"{store._server.prefix}:*:keeper"))
@@ -151,13 +151,13 @@ def test_a_keeper_that_another_has_replaced_sends_away_who_waits(monkeypatch: py
 def test_a_request_that_cannot_be_passed_on_is_to_be_sent_again(lost: str) -> None:
     async def scenario(one: Service, other: Service) -> None:
         waiting = asyncio.create_task(ask(one, half(0)))
-        while (await one.run("run")).barrier.waiting == 0:  # type: ignore[union-attr]
+        while (await one.runs.describe("run")).barrier.waiting == 0:  # type: ignore[union-attr]
             await asyncio.sleep(0.01)
         app = create_app(other.settings, other)
         app.state.context.lifecycle.open()
         body = half(1).model_dump_json(exclude_unset=True, exclude={"embeddings"})
         async with httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://other") as client:
-            headers = {RELAYED: "1"} if lost == "passed on already" else {}
+            headers = {FORWARDED: "1"} if lost == "passed on already" else {}
             refused = await client.post("/reward", content=body, headers=headers)
         assert (refused.status_code, refused.headers["retry-after"]) == (503, "1")
         assert "route requests by run" in refused.json()["remedy"].lower()
@@ -214,7 +214,7 @@ def waiting(replica: Replica, run: str) -> int:
 
 
 @pytest.mark.parametrize("fate", ["killed", "frozen", "ended"])
-def test_ranks_spread_over_replicas_are_paid_as_one_rank_is_whatever_befalls_the_keeper(
+def test_ranks_spread_over_replicas_are_paid_as_one_rank_is_whatever_befalls_the_holder(
     replicas: list[Replica], fate: str
 ) -> None:
     with client_of(replicas[0]) as client:
@@ -225,16 +225,16 @@ def test_ranks_spread_over_replicas_are_paid_as_one_rank_is_whatever_befalls_the
             step = Step(number)
             asked = [ranks.submit(send, replicas, fate, step, rank, rank + number) for rank in range(3)]
             wait_for(lambda: max(waiting(one, fate) for one in replicas) == 3, 60)
-            keeper = next(one for one in replicas if waiting(one, fate) == 3)
+            holder = next(one for one in replicas if waiting(one, fate) == 3)
             if number == 2:
-                {"killed": keeper.kill, "frozen": keeper.freeze, "ended": keeper.close}[fate]()
-            asked.append(ranks.submit(send, replicas, fate, step, 3, replicas.index(keeper) + 1))
+                {"killed": holder.kill, "frozen": holder.freeze, "ended": holder.close}[fate]()
+            asked.append(ranks.submit(send, replicas, fate, step, 3, replicas.index(holder) + 1))
             answers = [one.result() for one in asked]
             assert {answer.position for answer in answers} == {number + 1}
             paid.append([reward for answer in answers for reward in answer.rewards])
             if number == 2:
-                keeper.thaw() if fate == "frozen" else keeper.start()
-                keeper.wait(KEY)
+                holder.thaw() if fate == "frozen" else holder.start()
+                holder.wait(KEY)
     with RewardClient.embedded(run="alone", encoder="hashed") as alone:
         alone.create_run(config=CONFIG)
         for number in range(4):

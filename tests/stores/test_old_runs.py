@@ -6,13 +6,17 @@ import json
 import lzma
 import sys
 from collections.abc import Iterator
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
 import httpx
 import pytest
 from memr_service.__main__ import main
-from support.old_runs import OLD, asked, expected, redis_dump, rewards, unpack, untimed
+from memr_service.state.codec import seal, unseal
+from memr_service.store import open_store
+from memr_service.store.lineage import clipped, lineage
+from support.old_runs import FOR_EVER, OLD, asked, expected, redis_dump, rewards, unpack, untimed
 from support.redis_dump import load
 from support.redis_server import RedisServer
 
@@ -129,6 +133,14 @@ def test_the_command_line_verifies_it(name: str, tmp_path: Path, monkeypatch: An
     printed = "".join(capsys.readouterr())
     assert not stop.value.code, printed
     assert EXPECTED["sqlite"][name]["info"]["chain"] in printed
+
+
+def test_a_record_is_written_as_it_was(url: str) -> None:
+    with closing(open_store(url, FOR_EVER["answer_hours"])) as store:
+        for run in store.runs.all():
+            spans = clipped(lineage(store.journal.branches(run.uid)), run.base)
+            payloads = [record.payload for record in store.journal.records(run.uid, spans)]
+            assert [seal(unseal(payload))[1] for payload in payloads] == payloads
 
 
 def test_a_bounded_journal_is_verified_from_its_oldest_snapshot_on(client: httpx.Client, said: Said) -> None:

@@ -13,14 +13,14 @@ import numpy as np
 import pytest
 from memr_client.errors import InvalidRequest, StoreFull, Unavailable
 from memr_service.store import open_store
-from memr_service.store.base import AlreadyAnswered, Moved, NewResponse, Snapshot, StoredRecord, StoredRun
+from memr_service.store.base import AlreadyAnswered, Moved, NewResponse, Snapshot, StoredRecord
 from memr_service.store.redis import RedisStore, backoff, journal
 from memr_service.store.redis.backoff import Backoff
 from memr_service.store.redis.server import Server
 from redis.sentinel import Sentinel
 from support.redis_server import RedisServer, free_port, fresh, wait_for
+from support.redis_stores import WHEN, make, opened, record
 
-WHEN = "2025-11-21T08:00:00+00:00"
 SLOTS = 16384
 
 
@@ -30,28 +30,12 @@ def store() -> Iterator[RedisStore]:
         yield one
 
 
-@contextmanager
-def opened(url: str) -> Iterator[RedisStore]:
-    store = open_store(url)
-    assert isinstance(store, RedisStore)
-    yield store
-    store.close()
-
-
-def make(store: RedisStore, name: str = "run") -> StoredRun:
-    return store.create(name, "{}", 1, None, WHEN)
-
-
-def record(position: int, parent: str = "", chain: str = "", size: int = 1000) -> StoredRecord:
-    return StoredRecord(0, position, bytes(size), b"columns", parent.encode(), chain.encode())
-
-
-def answer(request_id: str) -> NewResponse:
-    return NewResponse(request_id, b"digest", b"answer")
+def response(request_id: str) -> NewResponse:
+    return NewResponse(request_id, b"digest", b"response")
 
 
 def positions(store: RedisStore, uid: int) -> list[int]:
-    return [one.position for one in store.records(uid, [(0, 0, 2**62)])]
+    return [one.position for one in store.journal.records(uid, [(0, 0, 2**62)])]
 
 
 # Addresses and checks
@@ -108,7 +92,7 @@ def test_a_server_that_is_not_there_is_unavailable() -> None:
 def test_stores_with_different_prefixes_do_not_see_each_other() -> None:
     with opened(fresh()) as one, opened(fresh()) as other:
         make(one)
-        assert other.runs() == []
+        assert other.runs.all() == []
         make(other)
 
 
@@ -117,24 +101,24 @@ def test_stores_with_different_prefixes_do_not_see_each_other() -> None:
 
 def test_a_record_whose_parent_is_not_the_last_one_is_refused(store: RedisStore) -> None:
     run = make(store)
-    store.commit(run.uid, record(1, "", "a"))
+    store.journal.commit(run.uid, record(1, "", "a"))
     with pytest.raises(Moved):
-        store.commit(run.uid, record(2, "b", "c"))
-    store.commit(run.uid, record(2, "a", "c"))
-    assert store.tip(run.uid).chain == b"c"
-    assert store.conflicts == 1
+        store.journal.commit(run.uid, record(2, "b", "c"))
+    store.journal.commit(run.uid, record(2, "a", "c"))
+    assert store.shared.tip(run.uid).chain == b"c"
+    assert store.shared.conflicts == 1
 
 
 def test_a_request_that_another_process_answered_is_told_apart(store: RedisStore) -> None:
     run = make(store)
     with opened(f"{store.url}") as other:
-        store.commit(run.uid, record(1, "", "a"), [answer("id")])
+        store.journal.commit(run.uid, record(1, "", "a"), [response("id")])
         with pytest.raises(AlreadyAnswered):
-            other.commit(run.uid, record(1, "", "a"), [answer("id")])
+            other.journal.commit(run.uid, record(1, "", "a"), [response("id")])
         with pytest.raises(Moved):
-            other.commit(run.uid, record(1, "", "a"), [answer("another")])
-        assert other.answers(run.uid, "another") == []
-        other.commit(run.uid, record(2, "a", "b"), [answer("another")])
+            other.journal.commit(run.uid, record(1, "", "a"), [response("another")])
+        assert other.responses.find(run.uid, "another") == []
+        other.journal.commit(run.uid, record(2, "a", "b"), [response("another")])
     assert positions(store, run.uid) == [1, 2]
 
 
@@ -143,13 +127,13 @@ def test_a_commit_whose_answer_was_lost_is_not_made_twice(monkeypatch: pytest.Mo
     monkeypatch.setattr(journal, "SEGMENT_BYTES", segment_bytes)
     with RedisServer() as server, cutting(server.port) as (port, cut), opened(f"redis://127.0.0.1:{port}/0") as store:
         run = make(store)
-        store.commit(run.uid, record(1, "", "a"))
+        store.journal.commit(run.uid, record(1, "", "a"))
         cut.set()
-        store.commit(run.uid, record(2, "a", "b"))  # without a request id
+        store.journal.commit(run.uid, record(2, "a", "b"))  # without a request id
         assert not cut.is_set()
-        store.commit(run.uid, record(3, "b", "c"))
+        store.journal.commit(run.uid, record(3, "b", "c"))
         assert positions(store, run.uid) == [1, 2, 3]
-        assert store.conflicts == 0
+        assert store.shared.conflicts == 0
 
 
 @contextmanager
@@ -200,7 +184,7 @@ def test_whoever_lost_often_is_let_go_first(store: RedisStore, monkeypatch: pyte
 
     def come_first() -> None:
         try:
-            store.commit(run.uid, record(backoff.PATIENCE + 1))
+            store.journal.commit(run.uid, record(backoff.PATIENCE + 1))
         except Moved as error:
             refused.append(error)
 
@@ -208,16 +192,16 @@ def test_whoever_lost_often_is_let_go_first(store: RedisStore, monkeypatch: pyte
     run = make(store)
     with opened(store.url) as other:
         for position in range(1, backoff.PATIENCE + 1):
-            store.commit(run.uid, record(position))
+            store.journal.commit(run.uid, record(position))
             with pytest.raises(Moved):
-                other.commit(run.uid, record(position, size=999))
+                other.journal.commit(run.uid, record(position, size=999))
         first = threading.Thread(target=come_first)
         first.start()
         assert waiting.wait(10)
-        other.commit(run.uid, record(backoff.PATIENCE + 1))
+        other.journal.commit(run.uid, record(backoff.PATIENCE + 1))
         first.join()
         assert len(refused) == 1
-        store.commit(run.uid, record(backoff.PATIENCE + 2))  # the turn is over
+        store.journal.commit(run.uid, record(backoff.PATIENCE + 2))  # the turn is over
         assert len(positions(store, run.uid)) == backoff.PATIENCE + 2
 
 
@@ -228,20 +212,20 @@ def test_a_full_server_refuses_whole_records_and_goes_on_when_there_is_room() ->
 
         def fill() -> None:
             for position, size in enumerate(sizes, 1):
-                store.commit(run.uid, record(position, size=size), [answer(f"id {position}")])
+                store.journal.commit(run.uid, record(position, size=size), [response(f"id {position}")])
 
         with pytest.raises(StoreFull):
             fill()
-        committed = store.tip(run.uid).position
+        committed = store.shared.tip(run.uid).position
         assert 10 < committed < 50
         assert positions(store, run.uid) == list(range(1, committed + 1))
-        assert store.answers(run.uid, f"id {committed + 1}") == []
+        assert store.responses.find(run.uid, f"id {committed + 1}") == []
         server.client().config_set("maxmemory", "1mb")
         with pytest.raises(Unavailable):
             store.check()
         server.client().config_set("maxmemory", "100mb")
         store.check()
-        store.commit(run.uid, record(committed + 1), [answer(f"id {committed + 1}")])
+        store.journal.commit(run.uid, record(committed + 1), [response(f"id {committed + 1}")])
         assert positions(store, run.uid) == list(range(1, committed + 2))
 
 
@@ -259,7 +243,7 @@ def test_a_server_that_writes_always_loses_nothing_when_it_is_killed() -> None:
         def write() -> None:
             try:
                 for position in range(1, 10_000):
-                    store.commit(run.uid, record(position), [answer(f"id {position}")])
+                    store.journal.commit(run.uid, record(position), [response(f"id {position}")])
                     acknowledged.append(position)
             except Unavailable:
                 return
@@ -276,8 +260,8 @@ def test_a_server_that_writes_always_loses_nothing_when_it_is_killed() -> None:
         kept = positions(store, run.uid)
         assert kept == list(range(1, len(kept) + 1))
         assert len(acknowledged) <= len(kept) <= len(acknowledged) + 1
-        assert all(store.answers(run.uid, f"id {position}") for position in acknowledged)
-        store.commit(run.uid, record(len(kept) + 1))
+        assert all(store.responses.find(run.uid, f"id {position}") for position in acknowledged)
+        store.journal.commit(run.uid, record(len(kept) + 1))
 
 
 def test_a_record_that_too_few_replicas_have_is_not_acknowledged() -> None:
@@ -288,17 +272,17 @@ def test_a_record_that_too_few_replicas_have_is_not_acknowledged() -> None:
     ):
         wait_for(lambda: replica.client().info("replication")["master_link_status"] == "up")
         run = make(store)
-        store.commit(run.uid, record(1), [answer("one")])
+        store.journal.commit(run.uid, record(1), [response("one")])
         replica.kill()
         with pytest.raises(Unavailable) as refused:
-            store.commit(run.uid, record(2), [answer("two")])
+            store.journal.commit(run.uid, record(2), [response("two")])
         assert (refused.value.value, refused.value.limit, refused.value.retry_after) == (0, 1, 1)
         with pytest.raises(Unavailable):  # nor is it when it is asked for again
-            store.answers(run.uid, "two")
+            store.responses.find(run.uid, "two")
         replica.start()
         wait_for(lambda: replica.client().info("replication")["master_link_status"] == "up")
-        assert len(store.answers(run.uid, "two")) == 1
-        assert store.tip(run.uid).position == 2
+        assert len(store.responses.find(run.uid, "two")) == 1
+        assert store.shared.tip(run.uid).position == 2
 
 
 def test_sentinels_lead_to_the_new_primary() -> None:
@@ -314,17 +298,17 @@ def test_sentinels_lead_to_the_new_primary() -> None:
             wait_for(lambda: Sentinel([("127.0.0.1", sentinel.port)]).discover_slaves("primary"))
             with opened(f"{url}?wait=1") as store:
                 run = make(store)
-                store.commit(run.uid, record(1), [answer("one")])
+                store.journal.commit(run.uid, record(1), [response("one")])
             with opened(url) as store:
                 server.kill()
                 wait_for(lambda: taken(store, run.uid, record(2)))
                 assert positions(store, run.uid) == [1, 2]
-                assert len(store.answers(run.uid, "one")) == 1
+                assert len(store.responses.find(run.uid, "one")) == 1
 
 
 def taken(store: RedisStore, uid: int, record: StoredRecord) -> bool:
     try:
-        store.commit(uid, record)
+        store.journal.commit(uid, record)
     except Unavailable:
         return False
     return True
@@ -336,22 +320,22 @@ def use_all_of_it(store: RedisStore) -> None:
     for name in ("one", "two", "three", "four"):
         run = make(store, name)
         uids.add(run.uid)
-        store.replace(run.uid, '{"k":1}', None)
+        store.runs.replace(run.uid, '{"k":1}', None)
         for position in range(1, 6):
-            store.commit(run.uid, record(position), [answer(f"id {position}")])
-            store.amend_answer(run.uid, f"id {position}", b"amended")
-        store.save_snapshot(run.uid, Snapshot(0, 5, {}))
-        assert store.load_snapshot(run.uid, 0, 5) is not None
+            store.journal.commit(run.uid, record(position), [response(f"id {position}")])
+            store.responses.amend(run.uid, f"id {position}", b"amended")
+        store.snapshots.save(run.uid, Snapshot(0, 5, {}))
+        assert store.snapshots.load(run.uid, 0, 5) is not None
         assert positions(store, run.uid) == [1, 2, 3, 4, 5]
-        assert store.add_branch(run.uid, 0, 2) == 1
-        assert store.answers(run.uid, "id 5")[0].answer == b"amended"
-        assert len(list(store.columns(run.uid, [(0, 0, 9)]))) == 5
-        store.trim(run.uid, [(0, 0, 2**62)], 5)
+        assert store.journal.add_branch(run.uid, 0, 2) == 1
+        assert store.responses.find(run.uid, "id 5")[0].response == b"amended"
+        assert len(list(store.journal.columns(run.uid, [(0, 0, 9)]))) == 5
+        store.journal.trim(run.uid, [(0, 0, 2**62)], 5)
     assert store.size() > 0
     store.check()
     for uid in uids:
-        store.delete(uid)
-    assert store.runs() == []
+        store.runs.delete(uid)
+    assert store.runs.all() == []
 
 
 def test_a_cluster_serves_as_one_server_does() -> None:
@@ -379,8 +363,8 @@ def cluster_is_whole(node: Any) -> bool:
 def test_a_damaged_snapshot_is_passed_over(store: RedisStore, damage: str) -> None:
     run = make(store)
     arrays = {"rows": np.random.default_rng(0).normal(size=(400, 800))}  # more than a piece
-    store.save_snapshot(run.uid, Snapshot(0, 1, arrays))
-    kept = store.load_snapshot(run.uid, 0, 1)
+    store.snapshots.save(run.uid, Snapshot(0, 1, arrays))
+    kept = store.snapshots.load(run.uid, 0, 1)
     assert kept is not None
     assert np.array_equal(kept.arrays["rows"], arrays["rows"])
     piece = store._server.key(run.uid, "snapshot:0-1:1")
@@ -388,7 +372,7 @@ def test_a_damaged_snapshot_is_passed_over(store: RedisStore, damage: str) -> No
         store._server.client.setrange(piece, 500, b"?")
     else:
         store._server.client.delete(piece)
-    assert store.load_snapshot(run.uid, 0, 1) is None
+    assert store.snapshots.load(run.uid, 0, 1) is None
 
 
 def test_a_bounded_journal_drops_whole_segments_and_counts_what_is_left(
@@ -397,14 +381,14 @@ def test_a_bounded_journal_drops_whole_segments_and_counts_what_is_left(
     monkeypatch.setattr(journal, "SEGMENT_BYTES", 2500)
     run = make(store)
     for position in range(1, 11):
-        store.commit(run.uid, record(position))
-    assert store.journal_bytes(run.uid) == 10_000
-    store.trim(run.uid, [(0, 0, 7)], 7)
-    assert store.tip(run.uid).run.base == 7
-    assert store.journal_bytes(run.uid) == 4000
-    assert [one.position for one in store.records(run.uid, [(0, 7, 99)])] == [8, 9, 10]
+        store.journal.commit(run.uid, record(position))
+    assert store.journal.size(run.uid) == 10_000
+    store.journal.trim(run.uid, [(0, 0, 7)], 7)
+    assert store.shared.tip(run.uid).run.base == 7
+    assert store.journal.size(run.uid) == 4000
+    assert [one.position for one in store.journal.records(run.uid, [(0, 7, 99)])] == [8, 9, 10]
     with pytest.raises(Unavailable, match="record 1 "):
-        list(store.records(run.uid, [(0, 0, 99)]))
+        list(store.journal.records(run.uid, [(0, 0, 99)]))
 
 
 def test_a_deleted_run_and_one_that_was_never_finished_leave_no_keys(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -413,12 +397,12 @@ def test_a_deleted_run_and_one_that_was_never_finished_leave_no_keys(monkeypatch
         client, prefix = store._server.client, store._server.prefix
         run = make(store)
         for position in range(1, 4):
-            store.commit(run.uid, record(position))
-        store.save_snapshot(run.uid, Snapshot(0, 3, {}))
-        store.delete(run.uid)
-        half = store._begin("half", "{}", 1, None, WHEN, 0)
-        store.commit(half, record(1))
-    monkeypatch.setattr("memr_service.store.redis.store.DOOMED_AFTER_S", 0.0)
+            store.journal.commit(run.uid, record(position))
+        store.snapshots.save(run.uid, Snapshot(0, 3, {}))
+        store.runs.delete(run.uid)
+        half = store.runs._begin("half", "{}", 1, None, WHEN, 0)
+        store.journal.commit(half, record(1))
+    monkeypatch.setattr("memr_service.store.redis.runs.DOOMED_AFTER_S", 0.0)
     with opened(url) as store:
         client = store._server.client
         assert [*client.scan_iter(f"{prefix}:*")] == [f"{prefix}:uid".encode()]

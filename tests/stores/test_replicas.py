@@ -10,15 +10,18 @@ from typing import Any
 
 import pytest
 from memr_client.errors import Conflict, Unavailable, UnknownRun
+from memr_service.memory import GraphSizes
 from memr_service.state.state import State
 from memr_service.store import open_store
 from memr_service.store.base import Snapshot
 from memr_service.store.redis import RedisStore, journal
+from memr_service.store.redis.journal import RedisJournal
+from memr_service.store.redis.snapshots import RedisSnapshots
 from redis import Redis
 from support.histories import World, ask_service
 from support.in_process import InProcess
 from support.redis_server import RedisServer, fresh
-from test_checkpoints import batch
+from support.requests import batch
 
 CONFIG = {"explore_warmup_steps": 2, "max_prompts": 4, "max_completions": 3, "window": 9, "k": 2}
 
@@ -121,23 +124,23 @@ def test_a_lost_race_is_scored_again_without_encoding_again(url: str, monkeypatc
     with replicas(url, 2) as (one, other):
         one.create("run", **CONFIG)
         one.reward(**batch(0, embeddings=None))
-        commit, encoded = RedisStore.commit, []
-        embed = one._service.embedder.batch
+        commit, encoded = RedisJournal.commit, []
+        embed = one._service.embedding.batch
 
         async def counted(*given: Any) -> Any:
             encoded.append(given)
             return await embed(*given)
 
-        def late(self: RedisStore, *given: Any) -> None:
-            monkeypatch.setattr(RedisStore, "commit", commit)
+        def late(self: RedisJournal, *given: Any) -> None:
+            monkeypatch.setattr(RedisJournal, "commit", commit)
             other.reward(**batch(1, embeddings=None))
             commit(self, *given)
 
-        monkeypatch.setattr(one._service.embedder, "batch", counted)
-        monkeypatch.setattr(RedisStore, "commit", late)
+        monkeypatch.setattr(one._service.embedding, "batch", counted)
+        monkeypatch.setattr(RedisJournal, "commit", late)
         assert one.reward(**batch(2, embeddings=None))["position"] == 3
         assert len(encoded) == 1
-        assert one.store.conflicts == 1
+        assert one.store.shared.conflicts == 1
         assert one.info("run").digest == other.info("run").digest
 
 
@@ -167,14 +170,14 @@ def test_a_commit_that_was_prepared_under_a_config_since_replaced_is_made_anew(
 ) -> None:
     with replicas(url, 2) as (one, other):
         one.create("run", components={"exploit": 1.0})
-        commit = RedisStore.commit
+        commit = RedisJournal.commit
 
-        def late(self: RedisStore, *given: Any) -> None:
-            monkeypatch.setattr(RedisStore, "commit", commit)
+        def late(self: RedisJournal, *given: Any) -> None:
+            monkeypatch.setattr(RedisJournal, "commit", commit)
             other.create("run", components={"explore": 1.0})
             commit(self, *given)
 
-        monkeypatch.setattr(RedisStore, "commit", late)
+        monkeypatch.setattr(RedisJournal, "commit", late)
         assert one.reward(**batch(0))["components"].keys() == {"explore"}
 
 
@@ -192,8 +195,8 @@ def test_lost_records_are_noticed_counted_and_lived_with(url: str, regrown: int)
         for number in range(100, 100 + regrown):
             other.reward(**batch(number))
         assert one.reward(**batch(50))["position"] == 5 + regrown + 1
-        assert one._service.rewinds() == 1
-        assert other._service.rewinds() == 0
+        assert one._service.registry.rewinds == 1
+        assert other._service.registry.rewinds == 0
         assert one.info("run").digest == other.info("run").digest
 
 
@@ -203,10 +206,10 @@ def test_a_snapshot_of_records_that_were_lost_is_passed_over(url: str) -> None:
         bring_back = copy_of(url)
         for number in range(5):
             one.reward(**batch(number))
-        run = one._service._runs._open["run"]
-        lost = run._frozen()
+        run = one._service.registry._open["run"]
+        lost = run.live._frozen()
         bring_back()
-        one.store.save_snapshot(run.uid, lost)  # by a process that does not know yet
+        one.store.snapshots.save(run.uid, lost)  # by a process that does not know yet
     with InProcess(url) as later:
         assert later.info("run").position == 0
         assert later.reward(**batch(9))["position"] == 1
@@ -218,29 +221,29 @@ def test_a_run_is_read_from_its_snapshot_and_the_records_after_it(url: str) -> N
         for number in range(60):
             one.reward(**batch(number))
         before = one.info("run")
-        run = one._service._runs._open["run"]
-        assert one.store.snapshots(run.uid)
+        run = one._service.registry._open["run"]
+        assert one.store.snapshots.kept(run.uid)
     with InProcess(url) as later:
         assert later.info("run") == before
 
 
 def graphs_of(service: InProcess) -> dict[str, list[list[int]]]:
-    indices = service._service._runs._open["run"].state.indices()
+    indices = service._service.registry._open["run"].state.indexes.all()
     return {name: [graph.numbers.tolist() for graph in index.graphs] for name, index in indices.items()}
 
 
 def test_graphs_are_built_once_for_all_who_open_the_run_later(url: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("memr_service.run.live_state.State", partial(State, crossover=12, step=6))
+    monkeypatch.setattr("memr_service.run.live_state.State", partial(State, graph_sizes=GraphSizes(12, 6)))
     config = {"components": {"value": 1.0}, "explore_warmup_steps": 0, "k": 3}
     with replicas(url, 1, snapshot_bytes=1 << 16) as (one,):
         one.create("run", **config)
         for number in range(60):
             one.reward(**batch(number))
             one._service._background.submit(int).result()
+        digest = one.info("run").digest  # for which the last record is applied
         graphs = graphs_of(one)
         assert any(graphs.values())
-        digest = one.info("run").digest
-    for module in ("graphs", "state"):
+    for module in ("run.index_builds", "state.index_set"):
         monkeypatch.delattr(f"memr_service.{module}.build")  # whoever builds one fails
     with InProcess(url) as later:
         assert later.info("run").digest == digest
@@ -252,13 +255,13 @@ def test_graphs_are_built_once_for_all_who_open_the_run_later(url: str, monkeypa
 
 def test_one_replica_takes_a_snapshot_for_all(url: str, monkeypatch: pytest.MonkeyPatch) -> None:
     saved: list[int] = []
-    save = RedisStore.save_snapshot
+    save = RedisSnapshots.save
 
-    def counted(self: RedisStore, uid: int, snapshot: Snapshot) -> None:
+    def counted(self: RedisSnapshots, uid: int, snapshot: Snapshot) -> None:
         saved.append(snapshot.position)
         save(self, uid, snapshot)
 
-    monkeypatch.setattr(RedisStore, "save_snapshot", counted)
+    monkeypatch.setattr(RedisSnapshots, "save", counted)
     with replicas(url, 3, snapshot_bytes=1 << 16) as services:
         services[0].create("run", **CONFIG)
         for number in range(60):
@@ -266,8 +269,8 @@ def test_one_replica_takes_a_snapshot_for_all(url: str, monkeypatch: pytest.Monk
             for service in services:
                 service._service._background.submit(int).result()  # what runs in the background is done
         assert 2 <= len(saved) <= 4
-        assert len(services[0].store.snapshots(services[0]._service._runs._open["run"].uid)) == 2
-        size = services[0].store.journal_bytes(services[0]._service._runs._open["run"].uid)
+        assert len(services[0].store.snapshots.kept(services[0]._service.registry._open["run"].uid)) == 2
+        size = services[0].store.journal.size(services[0]._service.registry._open["run"].uid)
         assert len(saved) <= size / (1 << 16)
 
 
@@ -288,9 +291,9 @@ def test_an_idle_run_leaves_memory_and_comes_back(url: str) -> None:
         for name in ("run", "other"):
             one.create(name, **CONFIG)
             one.reward(**batch(0, run_id=name))
-        assert one._service.open_runs() == ["other"]
+        assert one._service.runs.open_names() == ["other"]
         assert one.reward(**batch(1))["position"] == 2
-        assert one._service.open_runs() == ["run"]
+        assert one._service.runs.open_names() == ["run"]
 
 
 def test_a_long_journal_lies_in_several_keys_and_is_read_as_one(url: str, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -299,11 +302,11 @@ def test_a_long_journal_lies_in_several_keys_and_is_read_as_one(url: str, monkey
         one.create("run", **CONFIG)
         for number in range(30):
             (one, other)[number % 2].reward(**batch(number))
-        uid = one._service._runs._open["run"].uid
-        segments = one.store._journal.segments(uid)  # type: ignore[attr-defined]
+        uid = one._service.registry._open["run"].uid
+        segments = one.store.journal.segments(uid)
         assert len(segments) > 3
-        assert [record.position for record in one.store.records(uid, [(0, 0, 99)])] == list(range(1, 31))
-        assert [record.position for record in one.store.records(uid, [(0, 9, 21)])] == list(range(10, 22))
+        assert [record.position for record in one.store.journal.records(uid, [(0, 0, 99)])] == list(range(1, 31))
+        assert [record.position for record in one.store.journal.records(uid, [(0, 9, 21)])] == list(range(10, 22))
         assert [row.position for row in one.history("run")] == list(range(1, 31))
     with InProcess(url) as later:
         assert later.info("run").position == 30

@@ -18,9 +18,10 @@ from typing import BinaryIO
 import numpy as np
 import pytest
 from memr_client.errors import InternalError, StoreFull, Unavailable
-from memr_service.store import arrays, database
+from memr_service.store import arrays
 from memr_service.store.base import Damage, NewResponse, Snapshot, StoredRecord
-from memr_service.store.sqlite import COMMITS_PER_PRUNING, SqliteStore
+from memr_service.store.sqlite import SqliteStore, database
+from memr_service.store.sqlite.journal import COMMITS_PER_PRUNING
 
 WHEN = "2025-11-21T08:00:00+00:00"
 TO_THE_END = 2**62
@@ -45,10 +46,12 @@ def store(data: Path) -> Iterator[SqliteStore]:
 
 def fill(store: SqliteStore, upto: int, after: int = 0) -> int:
     """Commit records after + 1 ... upto to the run "run" (made if need be); its uid."""
-    run = store.find("run") or store.create("run", "{}", 1, None, WHEN)
+    run = store.runs.find("run") or store.runs.create("run", "{}", 1, None, WHEN)
     for position in range(after + 1, upto + 1):
-        store.commit(
-            run.uid, StoredRecord(0, position, payload(position)), [NewResponse(f"id-{position}", b"digest", b"answer")]
+        store.journal.commit(
+            run.uid,
+            StoredRecord(0, position, payload(position)),
+            [NewResponse(f"id-{position}", b"digest", b"response")],
         )
     return run.uid
 
@@ -61,13 +64,13 @@ def filled(data: Path, upto: int) -> int:
 
 
 def positions(store: SqliteStore, uid: int = 1) -> list[int]:
-    found = list(store.records(uid, [(0, 0, TO_THE_END)]))
+    found = list(store.journal.records(uid, [(0, 0, TO_THE_END)]))
     assert all(record.payload == payload(record.position) for record in found)
     return [record.position for record in found]
 
 
 def answered(store: SqliteStore, uid: int, upto: int) -> list[int]:
-    return [position for position in range(1, upto + 1) if len(store.answers(uid, f"id-{position}")) == 1]
+    return [position for position in range(1, upto + 1) if len(store.responses.find(uid, f"id-{position}")) == 1]
 
 
 def flip(file: Path, offset: int, bits: int = 0xFF) -> None:
@@ -94,7 +97,7 @@ def run_python(script: str, *arguments: object) -> subprocess.Popen[str]:
 
 
 def test_a_second_store_in_the_same_process_is_refused(store: SqliteStore, data: Path) -> None:
-    with pytest.raises(Unavailable, match="in use by this very process") as refused:
+    with pytest.raises(Unavailable, match="in use by this process") as refused:
         SqliteStore(data)
     assert str(data) in str(refused.value)
     fill(store, 1)
@@ -129,13 +132,13 @@ import numpy as np
 from memr_service.store.base import NewResponse, StoredRecord
 from memr_service.store.sqlite import SqliteStore
 store = SqliteStore(Path(sys.argv[1]))
-run = store.find("run") or store.create("run", "{}", 1, None, "")
-position = sum(1 for _ in store.records(run.uid, [(0, 0, 2**62)]))
+run = store.runs.find("run") or store.runs.create("run", "{}", 1, None, "")
+position = sum(1 for _ in store.journal.records(run.uid, [(0, 0, 2**62)]))
 print("open", flush=True)
 while True:
     position += 1
-    payload = np.random.default_rng(position).bytes(3000)
-    store.commit(run.uid, StoredRecord(0, position, payload), [NewResponse(f"id-{position}", b"digest", b"answer")])
+    record = StoredRecord(0, position, np.random.default_rng(position).bytes(3000))
+    store.journal.commit(run.uid, record, [NewResponse(f"id-{position}", b"digest", b"response")])
     print(position, flush=True)
 """
 
@@ -158,7 +161,7 @@ def test_what_was_acknowledged_before_a_kill_is_there_exactly_once(data: Path) -
         found = positions(store)
         assert found in (list(range(1, acknowledged + 1)), list(range(1, acknowledged + 2)))
         assert answered(store, 1, len(found)) == found
-        assert store.damages() == []
+        assert store.journal.damages() == []
         acknowledged = len(found)
         store.close()
 
@@ -183,7 +186,7 @@ def test_the_log_is_written_into_the_database_when_nobody_waits_and_by_a_commit_
     assert written > before
     fill(store, 10, after=8)
     store.tidy()  # is not due
-    assert (pages("memr.db"), pages("memr.db-wal")) == (written, log)  # the log began anew
+    assert (pages("memr.db"), pages("memr.db-wal")) == (written, log)  # the log began again
     fill(store, 60, after=10)
     assert 60 <= pages("memr.db-wal") < 75
     assert pages("memr.db") > written
@@ -296,10 +299,10 @@ def test_a_flipped_payload_is_cut_with_what_follows_and_reported(
     uid = filled(data, 6)
     flip(data / "memr.db", place_of(data / "memr.db", bad) + byte, 0x01)
     store = SqliteStore(data)
-    assert store.damages() == []
+    assert store.journal.damages() == []
     prefix = list(range(1, bad))
     assert positions(store) == prefix
-    assert store.damages() == [Damage("run", 0, bad, 7 - bad, "checksum mismatch")]
+    assert store.journal.damages() == [Damage("run", 0, bad, 7 - bad, "checksum mismatch")]
     assert f"record {bad} (branch 0)" in caplog.text
     assert answered(store, uid, 6) == prefix
     fill(store, bad, after=bad - 1)
@@ -311,7 +314,7 @@ def test_a_flipped_payload_is_cut_with_what_follows_and_reported(
     kept.close()
     store = SqliteStore(data)
     assert positions(store) == [*prefix, bad]
-    assert store.damages() == []
+    assert store.journal.damages() == []
     store.close()
 
 
@@ -334,22 +337,22 @@ def test_a_record_that_is_missing_or_another_is_cut(data: Path, wrong: str) -> N
     database.close()
     store = SqliteStore(data)
     assert positions(store) == [1, 2]
-    assert [(damage.position, damage.branch) for damage in store.damages()] == [(3, 0)]
+    assert [(damage.position, damage.branch) for damage in store.journal.damages()] == [(3, 0)]
     store.close()
 
 
 def test_damage_behind_a_snapshot_cuts_nothing(data: Path) -> None:
     store = SqliteStore(data)
     uid = fill(store, 5)
-    store.save_snapshot(uid, Snapshot(0, 4, {"a": np.zeros(1)}))
+    store.snapshots.save(uid, Snapshot(0, 4, {"a": np.zeros(1)}))
     store.close()
     flip(data / "memr.db", place_of(data / "memr.db", 3))
     store = SqliteStore(data)
     with pytest.raises(Unavailable, match="record 3"):
         positions(store)
-    assert [record.position for record in store.records(uid, [(0, 4, TO_THE_END)])] == [5]
+    assert [record.position for record in store.journal.records(uid, [(0, 4, TO_THE_END)])] == [5]
     fill(store, 6, after=5)
-    assert store.damages() == []
+    assert store.journal.damages() == []
     store.close()
 
 
@@ -371,12 +374,12 @@ def test_an_unreadable_page_is_a_typed_error_that_names_the_file(data: Path) -> 
     for offset in range(page, page + 100):
         flip(data / "memr.db", offset)
     store = SqliteStore(data)
-    assert len(list(store.records(uid, [(0, 0, 20)]))) == 20
+    assert len(list(store.journal.records(uid, [(0, 0, 20)]))) == 20
     with pytest.raises(Unavailable, match="is damaged") as broken:
         positions(store)
     assert str(data / "memr.db") in str(broken.value)
     assert "backup" in str(broken.value)
-    assert len(list(store.records(uid, [(0, 30, 50)]))) == 20
+    assert len(list(store.journal.records(uid, [(0, 30, 50)]))) == 20
     store.close()
 
 
@@ -391,10 +394,10 @@ def test_a_full_disk_refuses_the_record_and_is_usable_again_with_room(store: Sql
     uid = fill(store, 3)
     limit_pages(store, store._database.rows("PRAGMA page_count")[0][0])
     with pytest.raises(StoreFull, match="nothing was written") as full:
-        store.commit(uid, StoredRecord(0, 4, bytes(100_000)), [NewResponse("id-4", b"digest", b"answer")])
+        store.journal.commit(uid, StoredRecord(0, 4, bytes(100_000)), [NewResponse("id-4", b"digest", b"response")])
     assert full.value.remedy is not None
     assert positions(store) == [1, 2, 3]
-    assert store.answers(uid, "id-4") == []
+    assert store.responses.find(uid, "id-4") == []
     limit_pages(store, 1 << 30)
     fill(store, 4, after=3)
     assert positions(store) == [1, 2, 3, 4]
@@ -406,16 +409,16 @@ def test_a_file_size_limit_counts_as_no_room(store: SqliteStore) -> None:
     resource.setrlimit(resource.RLIMIT_FSIZE, (16_384, limits[1]))
     try:
         with pytest.raises(StoreFull):
-            store.commit(uid, StoredRecord(0, 3, payload(3)), [NewResponse("id-3", b"digest", b"answer")])
+            store.journal.commit(uid, StoredRecord(0, 3, payload(3)), [NewResponse("id-3", b"digest", b"response")])
         with pytest.raises(Unavailable):
             store.check()
         with pytest.raises(StoreFull):
-            store.save_snapshot(uid, Snapshot(0, 2, {"a": np.zeros(10_000)}))
+            store.snapshots.save(uid, Snapshot(0, 2, {"a": np.zeros(10_000)}))
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, limits)
     store.check()
     assert positions(store) == [1, 2]
-    assert store.snapshots(uid) == []
+    assert store.snapshots.kept(uid) == []
     fill(store, 3, after=2)
     assert answered(store, uid, 3) == [1, 2, 3]
 
@@ -426,7 +429,7 @@ def test_another_writer_is_an_unavailable_store(store: SqliteStore, data: Path) 
     intruder = sqlite3.connect(data / "memr.db", isolation_level=None)
     intruder.execute("BEGIN IMMEDIATE")
     with pytest.raises(Unavailable, match="locked"):
-        store.commit(uid, StoredRecord(0, 2, payload(2)))
+        store.journal.commit(uid, StoredRecord(0, 2, payload(2)))
     intruder.execute("ROLLBACK")
     intruder.close()
     fill(store, 2, after=1)
@@ -437,36 +440,36 @@ def test_a_closed_store_is_unavailable(store: SqliteStore) -> None:
     uid = fill(store, 1)
     store.close()
     with pytest.raises(Unavailable, match="closed"):
-        store.commit(uid, StoredRecord(0, 2, payload(2)))
+        store.journal.commit(uid, StoredRecord(0, 2, payload(2)))
 
 
-def test_amended_answers_that_find_no_room_do_not_keep_the_store_open(
+def test_amended_responses_that_find_no_room_do_not_keep_the_store_open(
     store: SqliteStore, data: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     uid = fill(store, 1)
-    store.amend_answer(uid, "id-1", bytes(100_000))
+    store.responses.amend(uid, "id-1", bytes(100_000))
     limit_pages(store, store._database.rows("PRAGMA page_count")[0][0])
     store.close()
-    assert "1 answers could not be amended" in caplog.text
+    assert "1 responses could not be amended" in caplog.text
     again = SqliteStore(data)
-    assert [answer.answer for answer in again.answers(uid, "id-1")] == [b"answer"]
+    assert [given.response for given in again.responses.find(uid, "id-1")] == [b"response"]
     again.close()
 
 
 # What grows -----------------------------------------------------------------------------------------------------------
 
 
-def test_old_answers_go_when_the_store_opens_and_now_and_then(data: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_old_responses_go_when_the_store_opens_and_now_and_then(data: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     now = 1_000_000.0
     monkeypatch.setattr("time.time", lambda: now)
-    store = SqliteStore(data, answer_hours=24)
+    store = SqliteStore(data, response_hours=24)
     uid = fill(store, 2)
     now += 12 * 3600
     fill(store, 3, after=2)
     now += 13 * 3600
     assert answered(store, uid, 3) == [1, 2, 3]
     store.close()
-    store = SqliteStore(data, answer_hours=24)
+    store = SqliteStore(data, response_hours=24)
     assert answered(store, uid, 3) == [3]
     now += 13 * 3600
     store._database.rows("PRAGMA synchronous = OFF")
@@ -476,24 +479,22 @@ def test_old_answers_go_when_the_store_opens_and_now_and_then(data: Path, monkey
     store.close()
 
 
-def test_a_deleted_run_gives_its_room_and_its_files_back(store: SqliteStore, data: Path) -> None:
-    other = store.create("other", "{}", 1, None, WHEN)
+def test_a_deleted_run_gives_its_space_and_its_files_back(store: SqliteStore, data: Path) -> None:
+    other = store.runs.create("other", "{}", 1, None, WHEN)
     uid = fill(store, 2)
     empty = store.size()
     for position in range(3, 13):
-        store.commit(uid, StoredRecord(0, position, bytes(1 << 20)))
-    store.save_snapshot(uid, Snapshot(0, 12, {"a": np.zeros(100_000)}))
-    index = store.index_file(uid, "success")
-    kept = store.index_file(other.uid, "success")
-    assert index is not None
-    assert kept is not None
-    index.write_bytes(bytes(1 << 20))
-    kept.touch()
-    store.delete(uid)
+        store.journal.commit(uid, StoredRecord(0, position, bytes(1 << 20)))
+    store.snapshots.save(uid, Snapshot(0, 12, {"a": np.zeros(100_000)}))
+    for one in (uid, other.uid):
+        store.index_files.save(one, "success", lambda file: file.write_bytes(bytes(1 << 20)))
+    index, kept = (store.index_files.find(one, "success") for one in (uid, other.uid))
+    assert index.exists()
+    store.runs.delete(uid)
     assert not index.parent.exists()
     assert kept.exists()
     assert not (data / "snapshots" / str(uid)).exists()
-    assert store.size() < empty + 100_000
+    assert store.size() < empty + (1 << 20) + 100_000
 
 
 def test_files_of_runs_that_are_gone_are_swept_at_the_start(data: Path) -> None:
@@ -513,12 +514,12 @@ def test_files_of_runs_that_are_gone_are_swept_at_the_start(data: Path) -> None:
 
 def test_a_journal_is_read_in_a_stream(data: Path) -> None:
     store = SqliteStore(data)
-    uid = store.create("run", "{}", 1, None, WHEN).uid
+    uid = store.runs.create("run", "{}", 1, None, WHEN).uid
     store._database.rows("PRAGMA synchronous = OFF")
     for position in range(1, 201):
-        store.commit(uid, StoredRecord(0, position, bytes(100_000)))
+        store.journal.commit(uid, StoredRecord(0, position, bytes(100_000)))
     tracemalloc.start()
-    assert sum(len(record.payload) for record in store.records(uid, [(0, 0, TO_THE_END)])) == 20_000_000
+    assert sum(len(record.payload) for record in store.journal.records(uid, [(0, 0, TO_THE_END)])) == 20_000_000
     peak = tracemalloc.get_traced_memory()[1]
     tracemalloc.stop()
     assert peak < 2_000_000
@@ -535,23 +536,23 @@ def snapshot(position: int, branch: int = 0) -> Snapshot:
 def test_the_newest_two_snapshots_are_kept(store: SqliteStore, data: Path) -> None:
     uid = fill(store, 1)
     for position in (9, 10, 100):
-        store.save_snapshot(uid, snapshot(position))
-    store.save_snapshot(uid, snapshot(100))
-    assert store.snapshots(uid) == [(0, 100), (0, 10)]
-    store.save_snapshot(uid, snapshot(50, branch=1))
-    assert store.snapshots(uid) == [(1, 50), (0, 100)]
+        store.snapshots.save(uid, snapshot(position))
+    store.snapshots.save(uid, snapshot(100))
+    assert store.snapshots.kept(uid) == [(0, 100), (0, 10)]
+    store.snapshots.save(uid, snapshot(50, branch=1))
+    assert store.snapshots.kept(uid) == [(1, 50), (0, 100)]
     assert len(list((data / "snapshots" / str(uid)).iterdir())) == 2
-    loaded = store.load_snapshot(uid, 0, 100)
+    loaded = store.snapshots.load(uid, 0, 100)
     assert loaded is not None
     assert loaded.arrays["vectors"][0, 0] == 100
-    assert store.load_snapshot(uid, 0, 10) is None
+    assert store.snapshots.load(uid, 0, 10) is None
 
 
 def test_a_snapshot_with_any_byte_flipped_or_missing_is_not_loaded(
     store: SqliteStore, data: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     uid = fill(store, 1)
-    store.save_snapshot(uid, snapshot(1))
+    store.snapshots.save(uid, snapshot(1))
     file = data / "snapshots" / str(uid) / "0-1.state"
     whole = file.read_bytes()
     damaged = [whole[:at] + bytes([whole[at] ^ 0x10]) + whole[at + 1 :] for at in range(len(whole))]
@@ -559,18 +560,18 @@ def test_a_snapshot_with_any_byte_flipped_or_missing_is_not_loaded(
     for content in damaged:
         file.write_bytes(content)
         caplog.clear()
-        assert store.load_snapshot(uid, 0, 1) is None
+        assert store.snapshots.load(uid, 0, 1) is None
         assert "0-1.state is damaged" in caplog.text
-        assert store.snapshots(uid) == []
+        assert store.snapshots.kept(uid) == []
     file.write_bytes(whole)
-    assert store.load_snapshot(uid, 0, 1) is not None
+    assert store.snapshots.load(uid, 0, 1) is not None
 
 
 def test_objects_do_not_get_into_a_snapshot(store: SqliteStore, data: Path) -> None:
     uid = fill(store, 1)
     with pytest.raises(TypeError, match="array of references"):
-        store.save_snapshot(uid, Snapshot(0, 1, {"a": np.array([{}], dtype=object)}))
-    assert store.snapshots(uid) == []
+        store.snapshots.save(uid, Snapshot(0, 1, {"a": np.array([{}], dtype=object)}))
+    assert store.snapshots.kept(uid) == []
     assert list((data / "snapshots").rglob("*.*")) == []
 
 
@@ -578,16 +579,16 @@ def test_a_crash_while_saving_leaves_the_snapshots_before(
     store: SqliteStore, data: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     uid = fill(store, 1)
-    store.save_snapshot(uid, snapshot(1))
+    store.snapshots.save(uid, snapshot(1))
 
     def broken(*_: object, **__: object) -> None:
         raise MemoryError
 
     monkeypatch.setattr("memr_service.store.arrays.msgpack.packb", broken)
     with pytest.raises(MemoryError):
-        store.save_snapshot(uid, snapshot(2))
-    assert store.snapshots(uid) == [(0, 1)]
-    assert store.load_snapshot(uid, 0, 1) is not None
+        store.snapshots.save(uid, snapshot(2))
+    assert store.snapshots.kept(uid) == [(0, 1)]
+    assert store.snapshots.load(uid, 0, 1) is not None
 
 
 def test_a_run_deleted_while_its_snapshot_is_written_leaves_no_file(
@@ -603,10 +604,10 @@ def test_a_run_deleted_while_its_snapshot_is_written_leaves_no_file(
         write(file, named)
 
     monkeypatch.setattr(arrays, "write", slow)
-    saver = threading.Thread(target=store.save_snapshot, args=(uid, snapshot(1)))
+    saver = threading.Thread(target=store.snapshots.save, args=(uid, snapshot(1)))
     saver.start()
     assert writing.wait(10)
-    store.delete(uid)
+    store.runs.delete(uid)
     deleted.set()
     saver.join(10)
     assert list((data / "snapshots").iterdir()) == []
@@ -615,5 +616,5 @@ def test_a_run_deleted_while_its_snapshot_is_written_leaves_no_file(
 def test_a_defect_in_the_engine_is_an_internal_error_with_the_limit(store: SqliteStore) -> None:
     uid = fill(store, 2)
     with pytest.raises(InternalError) as refused:
-        store.commit(uid, StoredRecord(0, 2, payload(2)))
+        store.journal.commit(uid, StoredRecord(0, 2, payload(2)))
     assert (refused.value.value, refused.value.limit) == (2, 3)

@@ -21,6 +21,12 @@ def unit_rows(rng: np.random.Generator, n: int, dimension: int = DIMENSION, stor
     return rows.astype(storage).astype(np.float32)
 
 
+def unit(*degrees: float) -> np.ndarray:
+    rows = np.zeros((len(degrees), DIMENSION), np.float32)
+    rows[:, 0], rows[:, 1] = np.cos(np.radians(degrees)), np.sin(np.radians(degrees))
+    return rows
+
+
 def key(name: str) -> bytes:
     """A prompt's identity."""
     return hashlib.blake2b(name.encode(), digest_size=16).digest()

@@ -92,14 +92,17 @@ def rows(seed: int = 0, n: int = 4, d: int = D, **fields: Any) -> RewardRequest:
 
 async def ask(service: Service, request: RewardRequest) -> dict[str, Any]:
     """An answer but its clock."""
-    fields = json.loads((await service.reward(request))[0])
+    fields = json.loads((await service.reward(request)).body)
     del fields["timing_ms"]
     return dict(fields)
 
 
 async def everything(service: Service) -> list[dict[str, Any]]:
     """All runs with their digests."""
-    return [(await service.run(info.run_id, digest=True)).model_dump() for info in await service.runs()]
+    return [
+        (await service.runs.describe(info.run_id, digest=True)).model_dump()
+        for info in await service.runs.describe_all()
+    ]
 
 
 async def until_encoding(gate: Gate) -> None:

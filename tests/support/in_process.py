@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import AsyncIterator, Coroutine
+from collections.abc import AsyncIterator, Callable, Coroutine
 from types import TracebackType
 from typing import Any, TypeVar
 
 from memr_client.schemas import Checkpoint, HistoryRow, RewardRequest, RunConfig, RunInfo
 from memr_service.engine.service import Service
+from memr_service.run.run import Run
 from memr_service.settings import Settings
-from memr_service.store.base import Store
+from memr_service.store.capabilities import Store
 
 T = TypeVar("T")
 
@@ -43,48 +44,49 @@ class InProcess:
 
     def create(self, run_id: str, **config: Any) -> RunInfo:
         """Create a run from the fields of its config."""
-        info, _ = self._wait_for(self._service.create_run(run_id, RunConfig(**config)))
+        info, _ = self._wait_for(self._service.runs.create(run_id, RunConfig(**config)))
         return info
 
     def reward(self, **fields: Any) -> dict[str, Any]:
-        """The parsed answer to `POST /reward`; `self.replayed` says whether it had been given before."""
-        answer, self.replayed = self._wait_for(self._service.reward(RewardRequest(**fields)))
-        parsed: dict[str, Any] = json.loads(answer)
+        """The parsed response to `POST /reward`; `self.replayed` says whether it had been given before."""
+        response = self._wait_for(self._service.reward(RewardRequest(**fields)))
+        self.replayed = response.replayed
+        parsed: dict[str, Any] = json.loads(response.body)
         return parsed
 
     def info(self, run_id: str) -> RunInfo:
         """Describe a run, its digest included."""
-        return self._wait_for(self._service.run(run_id, digest=True))
+        return self._wait_for(self._service.runs.describe(run_id, digest=True))
 
     def delete(self, run_id: str) -> None:
         """Remove a run."""
-        self._wait_for(self._service.delete_run(run_id))
+        self._wait_for(self._service.runs.delete(run_id))
 
     def history(self, run_id: str, after: int = 0, limit: int = 1000) -> list[HistoryRow]:
         """A run's steps."""
-        return self._wait_for(self._service.history(run_id, after, limit))
+        return self._on_run(run_id, Run.history, after, limit)
 
     def checkpoint(self, run_id: str, name: str, step: int | None = None) -> Checkpoint:
         """Name a run's present position."""
-        return self._wait_for(self._service.create_checkpoint(run_id, name, step))
+        return self._on_run(run_id, self._service.runs.checkpoints.create, name, step)
 
     def checkpoints(self, run_id: str) -> list[Checkpoint]:
         """A run's checkpoints."""
-        return self._wait_for(self._service.checkpoints(run_id))
+        return self._on_run(run_id, self._service.runs.checkpoints.all)
 
     def delete_checkpoint(self, run_id: str, name: str) -> None:
         """Remove a checkpoint."""
-        self._wait_for(self._service.delete_checkpoint(run_id, name))
+        self._on_run(run_id, self._service.runs.checkpoints.delete, name)
 
     def restore(self, run_id: str, checkpoint: str) -> RunInfo:
         """Bring a run back to a checkpoint."""
-        return self._wait_for(self._service.restore(run_id, checkpoint))
+        return self._on_run(run_id, self._service.runs.checkpoints.restore, checkpoint)
 
     def export(self, run_id: str) -> bytes:
         """A run as one file."""
 
         async def whole() -> bytes:
-            return b"".join([piece async for piece in self._service.export_run(run_id)])
+            return b"".join([piece async for piece in self._service.runs.export(run_id)])
 
         return self._wait_for(whole())
 
@@ -95,16 +97,19 @@ class InProcess:
             for start in range(0, len(file), 1000):
                 yield file[start : start + 1000]
 
-        return self._wait_for(self._service.import_run(run_id, pieces()))
+        return self._wait_for(self._service.runs.import_file(run_id, pieces()))
 
     def fork(self, run_id: str, new_run_id: str, checkpoint: str | None = None) -> RunInfo:
         """Copy a run."""
-        return self._wait_for(self._service.fork(run_id, new_run_id, checkpoint))
+        return self._on_run(run_id, self._service.runs.checkpoints.fork, new_run_id, checkpoint)
 
     def close(self) -> None:
         """Close the service as a server does that is told to stop."""
         self._wait_for(self._service.close())
         self._loop.close()
+
+    def _on_run(self, run_id: str, function: Callable[..., T], *args: Any) -> T:
+        return self._wait_for(self._service.runs.on_run(run_id, function, *args))
 
     def _wait_for(self, work: Coroutine[Any, Any, T]) -> T:
         return self._loop.run_until_complete(work)

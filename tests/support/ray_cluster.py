@@ -14,6 +14,7 @@ import sys
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 
 from support.serving import free_port
 
@@ -26,9 +27,14 @@ def ray_serving(store: str) -> Iterator[str]:
     port = free_port()
     settings = {"MEMR_STORE": store, "MEMR_INSECURE": "true", "MEMR_ENCODER": "hashed"}
     quiet = {"RAY_USAGE_STATS_ENABLED": "0", "RAY_AUTH_MODE": "disabled"}
-    command = [sys.executable, __file__, str(port)]
+    command = [sys.executable, "-m", __name__, str(port)]
     with subprocess.Popen(
-        command, env=os.environ | settings | quiet, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True
+        command,
+        cwd=Path(__file__).parents[1],
+        env=os.environ | settings | quiet,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL,
+        text=True,
     ) as driver:
         try:
             assert driver.stdout is not None

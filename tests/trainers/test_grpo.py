@@ -1,4 +1,4 @@
-"""The GRPO trainer: its equations against plain loops, its models against themselves, its trainings against a kill."""
+"""The GRPO trainer: its equations, its models, its tasks, and trainings that are killed and resumed."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from pathlib import Path
 import pytest
 import torch
 from memr_client.errors import InvalidRequest
-from memr_service.verifiers.verifiers import final_number
+from memr_service.verifiers.numeric import final_number
 from pydantic import ValidationError
 from support.real_data import solutions
 from support.serving import serving
@@ -41,13 +41,13 @@ from examples.grpo.warm_start import teach, warm_start
 ROOT = Path(__file__).parents[2]
 SECONDS = ("rollout_s", "reward_s", "update_s")
 
-# The versions of transformers and peft that are installed warn of each other.
+# The installed versions of transformers and peft warn about each other.
 pytestmark = pytest.mark.filterwarnings("ignore::FutureWarning")
 
 
 @pytest.fixture(autouse=True, scope="module")
 def one_core():
-    """Faster for models of this size; other tests get their cores back."""
+    """Use one thread, which is faster for models of this size, and restore the number afterwards."""
     cores = torch.get_num_threads()
     torch.set_num_threads(1)
     yield
@@ -213,7 +213,7 @@ def test_a_causal_lm_scores_what_it_samples(tmp_path, lora):
     prompts = [policy.prompt(question) for question in task.train[:3]]
     torch.manual_seed(0)
     completions = policy.sample(prompts, 8, 6, temperature=1.0)
-    # The model's own settings ask for the most probable token each time, and for less of what was there already.
+    # The model's own settings ask for greedy decoding with a repetition penalty.
     assert len({tuple(completion) for completion in completions[:8]}) == 8
     repeated = [prompt for prompt in prompts for _ in range(8)]
     scores = score(policy, policy.model, repeated, completions, 1.0)
@@ -275,7 +275,7 @@ def test_the_format_rewards_are_the_papers():
     assert xml.answer_in("<answer>\n1,250\n</answer>") == "1250"
 
 
-def test_each_way_of_answering_the_clock_is_paid_what_makes_the_trap():
+def test_each_way_of_answering_the_clock_gets_the_reward_that_makes_the_trap():
     question, work = clock.ask(7, [5, 9, 1, 2, 6]), clock.working(7, [5, 9, 1, 2, 6])
     assert question.answer == "6"
     assert work == "7, + 5 = 12, + 9 = 21, + 1 = 22, + 2 = 0, + 6 = 6"
@@ -344,7 +344,7 @@ def gsm8k_folder(folder, n=40):
 
 
 def questions_file(folder, n=70):
-    """`a=`, whose answer is 0, and so on to `g=`, over and over: what is held out was trained on as well."""
+    """`a=`, whose answer is 0, and so on to `g=`, repeatedly, so held-out questions are trained on too."""
     path = folder / "questions.jsonl"
     written = [json.dumps({"prompt": f"{'abcdefg'[i % 7]}=", "answer": i % 7}) for i in range(n)]
     path.write_text("\n".join(written), "utf-8")
@@ -377,7 +377,7 @@ def test_own_questions_are_split_judged_and_refused(tmp_path):
 
 
 def toy(folder, **fields):
-    """A training of a second: digits for letters."""
+    """A training of one second: digits for letters."""
     small = {"steps": 6, "prompts_per_step": 4, "group_size": 4, "max_prompt": 4, "max_completion": 3, "eval_every": 3}
     memory = {"explore_warmup_steps": 1}
     return Config(
@@ -393,9 +393,9 @@ def without_seconds(rows):
     return [{name: value for name, value in row.items() if name not in SECONDS} for row in rows]
 
 
-def test_the_toy_learns_what_is_paid(tmp_path):
+def test_the_toy_learns_what_is_rewarded(tmp_path):
     groups = {"prompts_per_step": 7, "group_size": 16, "max_completion": 2, "memory": {"components": {"exploit": 0.5}}}
-    # Without the bonus it settles on one digit for all letters before it tells them apart.
+    # Without the bonus it converges to one digit for all letters.
     result = train(toy(tmp_path, steps=120, eval_every=60, learning_rate=2e-3, entropy_bonus=0.3, **groups))
     assert [step for step, _ in result.curve] == [0, 60, 120]
     assert result.curve[0][1] < 0.5
@@ -427,7 +427,7 @@ def test_every_control_and_memory_trains(tmp_path, fields):
     assert (result.memory_digest is None) == (fields.get("memory", True) is None)
 
 
-def test_what_is_paid_is_the_weighted_sum(tmp_path):
+def test_the_reward_is_the_weighted_sum(tmp_path):
     config = toy(tmp_path, correctness_weight=3.0, memory_weight=0.5, memory_anneal=(0, 4), steps=5)
     for row in train(config).rows[1:]:
         assert row["reward"] == pytest.approx(3 * row["outcome"] + row["memory"], abs=1e-5)
@@ -436,7 +436,7 @@ def test_what_is_paid_is_the_weighted_sum(tmp_path):
         assert row["memory"] == pytest.approx(weight * parts, abs=1e-5)
 
 
-def test_equal_configs_train_to_the_last_bit_and_other_seeds_do_not(tmp_path):
+def test_equal_configs_train_bit_for_bit_and_other_seeds_do_not(tmp_path):
     one, same, other = (train(toy(tmp_path, seed=seed)) for seed in (1, 1, 2))
     assert torch.equal(weights(one), weights(same))
     assert without_seconds(one.rows) == without_seconds(same.rows)
@@ -475,7 +475,7 @@ def test_killed_at_a_random_step_and_resumed_it_is_the_same_training(tmp_path):
     assert list((tmp_path / "killed" / "tensorboard").iterdir())
 
 
-def test_a_kill_between_the_memorys_mark_and_the_file_loses_nothing(tmp_path, monkeypatch):
+def test_a_kill_between_the_memorys_checkpoint_and_the_file_loses_nothing(tmp_path, monkeypatch):
     whole = train(toy(tmp_path, output=tmp_path / "whole"))
     config = toy(tmp_path, output=tmp_path / "cut", save_every=2)
     replace = Path.replace
@@ -494,7 +494,7 @@ def test_a_kill_between_the_memorys_mark_and_the_file_loses_nothing(tmp_path, mo
     assert resumed.memory_digest == whole.memory_digest
 
 
-def test_a_training_that_is_done_answers_again_without_a_step(tmp_path):
+def test_a_finished_training_returns_its_result_again_without_a_step(tmp_path):
     config = toy(tmp_path, output=tmp_path / "done")
     once, again = train(config), train(config)
     assert once.curve == again.curve
@@ -502,7 +502,7 @@ def test_a_training_that_is_done_answers_again_without_a_step(tmp_path):
     assert torch.equal(weights(once), weights(again))
 
 
-def test_a_memory_elsewhere_is_the_same_memory_and_is_not_shared_unknowingly(tmp_path):
+def test_a_memory_at_a_server_is_the_same_memory_and_is_not_shared_by_mistake(tmp_path):
     with serving() as url:
         served = train(toy(tmp_path, memory_url=url, memory_run="a"))
         assert served.memory_digest == train(toy(tmp_path)).memory_digest
@@ -534,7 +534,7 @@ def test_gsm8k_with_a_tiny_model_runs_logs_and_resumes(tmp_path):
         "save_every": 1, "output": tmp_path / "out",
     }  # fmt: skip
     short = train(Config(**fields, steps=2))
-    assert short.accuracy == 0.0  # it has never seen a word
+    assert short.accuracy == 0.0  # the model is untrained
     longer = train(Config(**fields, steps=4))
     whole = train(Config(**{**fields, "output": None}, steps=4))
     assert torch.equal(weights(longer), weights(whole))

@@ -1,4 +1,4 @@
-"""The trainer with vLLM as its sampler, whose place `stand_in_vllm` takes: what is sent, what is made of the answer."""
+"""The trainer with vLLM as its sampler, replaced by `stand_in_vllm`: its requests and how results are used."""
 
 from __future__ import annotations
 
@@ -18,13 +18,13 @@ from examples.grpo.policy import cut
 from examples.grpo.tasks.jsonl import Jsonl
 from examples.grpo.train import make_policy
 
-# The versions of transformers and peft that are installed warn of each other.
+# The installed versions of transformers and peft warn about each other.
 pytestmark = pytest.mark.filterwarnings("ignore::FutureWarning")
 
 
 @pytest.fixture
 def fields(tmp_path, monkeypatch):
-    """Of a config with vLLM, and the stand-in in its place."""
+    """The policy of a config with vLLM, and the stand-in."""
     monkeypatch.setitem(sys.modules, "vllm", stand_in_vllm)
     monkeypatch.setenv("VLLM_ENABLE_V1_MULTIPROCESSING", "1")
     asked = [json.dumps({"prompt": f"{'abcdefg'[i % 7]}=", "answer": i % 7}) for i in range(70)]
@@ -66,7 +66,7 @@ def test_vllm_is_sent_token_ids_and_the_settings_and_its_token_ids_come_back(fie
     answers = engine.generate(asked, params)
     assert completions == [list(one.token_ids) for answer in answers for one in answer.outputs]
     assert len(completions) == 12
-    assert len({tuple(completion) for completion in completions}) > 6  # copies are drawn by seeds of their own
+    assert len({tuple(completion) for completion in completions}) > 6  # every copy has its own seed
 
 
 def test_equal_random_numbers_sample_the_same_and_others_do_not(fields):
@@ -93,7 +93,7 @@ def test_completions_end_with_the_first_of_the_policys_own_end_tokens_or_at_the_
 
 
 @pytest.mark.parametrize("lora", [None, 2])
-def test_the_weights_of_the_moment_are_handed_over_before_each_sampling(fields, lora):
+def test_the_current_weights_are_loaded_before_each_sampling(fields, lora):
     policy, prompts = a_policy(fields, lora=lora)
     before = policy.sample(prompts, 1, 6, temperature=0)
     assert before == CausalLM.sample(policy, prompts, 1, 6, temperature=0)
@@ -108,7 +108,7 @@ def test_the_weights_of_the_moment_are_handed_over_before_each_sampling(fields, 
     assert all(torch.equal(weight, own[name]) for name, weight in policy.model.named_parameters())
 
 
-def test_adapters_begin_as_they_do_without_vllm(fields):
+def test_adapters_start_as_without_vllm(fields):
     with_it, without = (a_policy(fields, lora=2, sampler=sampler)[0].model for sampler in ("vllm", "own"))
     pairs = zip(with_it.parameters(), without.parameters(), strict=True)
     assert all(torch.equal(one, other) for one, other in pairs)

@@ -29,7 +29,7 @@ def server():
 
 @pytest.fixture(scope="module")
 def started(tmp_path_factory):
-    """What the script gives to curl and to python3, which stand-ins write down instead."""
+    """The arguments that the script passes to curl and python3, recorded by stand-ins."""
     folder = tmp_path_factory.mktemp("bin")
     for name in ("curl", "python3"):
         stand_in = f'#!/bin/sh\nprintf "%s\\0" "$@" > {folder}/{name}.args\ncat > {folder}/{name}.body\n'
@@ -43,7 +43,7 @@ def started(tmp_path_factory):
 
 
 def parsed(arguments, monkeypatch):
-    """The arguments as OpenRLHF's own command line reads and checks them, which is all but its last statement."""
+    """The arguments as parsed and checked by OpenRLHF's command line, without its last statement."""
     load("utils.config")
     (main,) = (
         node for node in ast.parse((FOLDER / "cli/train_ppo_ray.py").read_text()).body if isinstance(node, ast.If)
@@ -57,7 +57,7 @@ def parsed(arguments, monkeypatch):
     return names["args"]
 
 
-def test_the_script_says_what_the_paper_says_in_flags_that_openrlhf_knows(started, monkeypatch):
+def test_the_script_has_the_papers_settings_in_flags_that_openrlhf_knows(started, monkeypatch):
     assert started.python[:2] == ["-m", "openrlhf.cli.train_ppo_ray"]
     args = parsed(started.python[2:], monkeypatch)
     assert (args.actor.adam.lr, tuple(args.actor.adam.betas), args.actor.adam.weight_decay) == (5e-6, (0.9, 0.99), 0.1)
@@ -77,7 +77,7 @@ def test_the_script_creates_its_run_with_the_key(started, server):
     assert created.json()["config"]["group_size"] == 16
 
 
-def test_the_reward_file_pays_for_the_answer_the_form_and_the_memory(started, server, monkeypatch):
+def test_the_reward_file_rewards_the_answer_the_format_and_the_memory(started, server, monkeypatch):
     httpx.put(f"{server}/runs/reward", json=started.config | {"group_size": 2}).raise_for_status()
     template = started.python[started.python.index("--data.input_template") + 1]
     prompt = template.format(QUESTION)

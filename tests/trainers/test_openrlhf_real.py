@@ -1,4 +1,4 @@
-"""OpenRLHF's own code (`openrlhf_real` says which) against a service: by its address, and by a local file."""
+"""OpenRLHF's own code (see `openrlhf_real`) with a service, by its address and by a local file."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ def create(server, run, **config):
 
 
 def saying(*completions):
-    """A sampler that says these, one after the other."""
+    """A sampler that returns these completions, one after another."""
     left = list(completions)
 
     async def say(prompt):
@@ -48,7 +48,7 @@ def saying(*completions):
 
 
 def sample(remote_url, *completions, prompt=PROMPT, label="12", **lengths):
-    """What OpenRLHF's executor makes of these completions of one prompt."""
+    """The results of OpenRLHF's executor for these completions of one prompt."""
     real = executor(remote_url)
     try:
         return asyncio.run(rollouts(real, prompt, label, saying(*completions), len(completions), **lengths))
@@ -57,7 +57,7 @@ def sample(remote_url, *completions, prompt=PROMPT, label="12", **lengths):
             real.reward_func.close()
 
 
-def test_this_is_the_release_that_the_documents_speak_of():
+def test_this_is_the_release_that_the_documentation_names():
     assert importlib.metadata.version("openrlhf") == "0.11.2"
 
 
@@ -72,7 +72,7 @@ def test_a_burst_through_a_bad_network_is_answered_whole_and_remembered_once():
     assert (came.unequal, came.same_state) == (0, True)
 
 
-def test_long_prompts_that_the_executor_cuts_are_known_all_the_same(server):
+def test_long_prompts_that_the_executor_cuts_are_recognised(server):
     address = create(server, "cut", barrier="group", group_size=2)
     prompt = TEMPLATE.format("Let us think. " * 20 + "What is 7 + 5?")
     made = sample(address, "It is 12", "It is 13", prompt=prompt, max_length=200, max_tokens=100)
@@ -96,12 +96,12 @@ def test_the_executor_sees_no_reward_and_no_zero_where_the_service_refuses(serve
 
 
 def impatient():
-    """asyncio, with no pause between tries."""
+    """asyncio without pauses between tries."""
     return SimpleNamespace(**{**vars(asyncio), "sleep": lambda seconds: asyncio.sleep(0)})
 
 
 def test_answers_become_tensors_and_groups_are_filtered_by_their_outcomes(server, event_loop_elsewhere):
-    """Of three prompts one has right and wrong samples: OpenRLHF's dynamic filtering keeps that one alone."""
+    """One of three prompts has right and wrong samples; OpenRLHF's dynamic filtering keeps only that one."""
     right, wrong = "It is 12", "It is 13"
     said = {"one": [right, wrong], "two": [wrong, wrong], "three": [right, right]}
     left = {TEMPLATE.format(question): completions for question, completions in said.items()}
@@ -144,7 +144,7 @@ def event_loop_elsewhere():
 
 
 def write(folder, *lines):
-    """A reward file as its user writes it; its path."""
+    """The path of a reward file as a user writes it."""
     path = folder / "reward.py"
     path.write_text("\n".join(("from memr_client.openrlhf import RewardFunction", *lines)))
     return str(path)
@@ -156,13 +156,13 @@ def test_two_lines_in_a_file_reward_samples_by_the_runs_verifier(server, tmp_pat
     for position in (4, 8):
         made = sample(file, "It is 12", "12", "13", "7 + 5 is 12")
         assert [one["scores"] for one in made] == [[1.0], [1.0], [0.0], [1.0]]
-        # A record for each answer; the last of a group stores all four.
+        # One record per response; the last of a group stores all four.
         assert httpx.get(f"{server}/runs/file").json()["position"] == position
     assert httpx.get(f"{server}/runs/file").json()["memory"]["success"]["completions"] == 6
     assert {len(value) for value in made[0]["extra_logs"].values()} == {1}
 
 
-def test_ones_own_verifier_may_judge(server, tmp_path):
+def test_a_users_verifier_may_be_used(server, tmp_path):
     create(server, "own", barrier="snapshot", group_size=2, verifier=None)
     file = write(
         tmp_path,
@@ -183,7 +183,7 @@ def test_without_a_file_the_environment_says_which_run(server, monkeypatch):
         monkeypatch.setenv("MEMR_RUN", run)
         (made,) = asyncio.run(rollouts(real, PROMPT, "12", saying("12"), 1))
         assert made["scores"] == scores
-    real.reward_func.__globals__["_of_environment"]().close()
+    real.reward_func.__globals__["_from_environment"]().close()
 
 
 def test_samples_from_many_threads_count_once_through_an_unreliable_network(server):
@@ -206,7 +206,7 @@ def test_the_barrier_group_is_refused_because_a_file_has_too_few_threads(server)
         function([PROMPT + "12"], [PROMPT], ["12"])
 
 
-def test_what_fails_is_raised_and_never_a_number():
+def test_a_failure_is_raised_and_never_a_number():
     function = RewardFunction("http://127.0.0.1:9", run="run", timeout=0.2, patience=0)
     with pytest.raises(ServiceUnreachable):
         function([PROMPT + "12"], [PROMPT], ["12"])

@@ -1,4 +1,4 @@
-"""The snippets of examples/others, called by as much of each trainer as is installed without its heavy dependencies."""
+"""The snippets in examples/others, called by the parts of each trainer that need no heavy dependencies."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def server():
 
 @pytest.fixture
 def client(server, request, monkeypatch):
-    """A client of the run that the environment names to a snippet."""
+    """A client of the run that a snippet's environment names."""
     monkeypatch.setenv("MEMR_URL", server)
     monkeypatch.setenv("MEMR_RUN", request.node.name)
     monkeypatch.syspath_prepend(OTHERS)
@@ -80,7 +80,7 @@ def test_swift_finds_the_plugin_and_scores_a_batch_with_it(client, without_swift
     batch(8, "test")
     run = client.run()
     assert (run.step, run.memory.success.completions, run.memory.failure.completions) == (7, 1, 1)
-    # The chat without its completion is the prompt, so that all completions of a question share one.
+    # The prompt is the chat without its completion, so all completions of a question share it.
     assert (run.memory.success.prompts, run.config.barrier) == (1, "step")
     batch(9, "train")
     functions[1].memory.client.close()
@@ -111,11 +111,11 @@ def test_every_snippet_is_short_and_tested_with_the_release_it_names():
         assert snippet in tested
 
 
-# What the real packages are made to do with
+# Stand-ins for what the real packages need
 
 
 class Sample:
-    """Stands in for swift's `GRPOSample`, whose module imports its templates: what a reward function sees of it."""
+    """Replaces swift's `GRPOSample`, whose module imports swift's templates, for a reward function."""
 
     def __init__(self, question, answer, solution, split):
         self.messages = [{"role": "user", "content": question}, {"role": "assistant", "content": answer}]
@@ -127,7 +127,7 @@ class Sample:
 
 @pytest.fixture
 def without_swifts_dependencies(monkeypatch):
-    """swift's reward modules as installed; its packages' own `__init__` and what reads data or models are stubs."""
+    """swift's installed reward modules; its `__init__` modules and those that read data or models are stubs."""
     root = Path(importlib.util.find_spec("swift").origin).parent
     logger = types.SimpleNamespace(warning=pytest.fail)
     batched = types.SimpleNamespace(
@@ -150,7 +150,7 @@ def without_swifts_dependencies(monkeypatch):
 
 
 def axolotls(method):
-    """A method of axolotl's `GRPOStrategy`, taken from the installed source: importing it would need all of axolotl."""
+    """A method of axolotl's `GRPOStrategy` from the installed source, since importing it would need all of axolotl."""
     root = Path(importlib.util.find_spec("axolotl").origin).parent
     tree = ast.parse((root / "core/trainers/grpo/__init__.py").read_text("utf-8"))
     (found,) = [node for node in ast.walk(tree) if isinstance(node, ast.FunctionDef) and node.name == method]

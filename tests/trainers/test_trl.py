@@ -1,4 +1,4 @@
-"""The reward function for TRL, called as TRL calls it; `test_trl_training.py` has the real trainers."""
+"""The reward function for TRL, called as TRL calls it; `test_trl_training.py` uses the real trainers."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ import httpx
 import pytest
 from memr_client import InvalidRequest, RewardClient, RunConfig, Unavailable
 from memr_client.trl import memory_reward, reward, wrap
-from memr_client.trl.advice import FAIR_NUMBER
+from memr_client.trl.advice import MIN_OUTCOMES
 from support.serving import serving
 
 PROMPTS = ["2+2="] * 2 + ["3+3="] * 2
@@ -40,7 +40,7 @@ def correctness(prompts, completions, **columns):
 
 
 class Trainer:
-    """What a reward function sees of a trainer: its state, and its method `log_metric`."""
+    """The parts of a trainer that a reward function uses: its state and its method `log_metric`."""
 
     def __init__(self, step=0, training=True, **args):
         self.model = SimpleNamespace(training=training)
@@ -63,7 +63,7 @@ class Trainer:
 
 
 class Service:
-    """A service that answers whatever a test has it answer, and keeps what it was sent."""
+    """A service with scripted responses that records its requests."""
 
     def __init__(self, *answers: int):
         self.answers = list(answers)
@@ -81,7 +81,7 @@ class Service:
                 slug = {503: "unavailable", 422: "invalid-request", 500: "internal-error"}[status]
                 document = {"type": f"urn:memr:problem:{slug}", "detail": "It broke."}
                 return httpx.Response(status, json=document, headers={"content-type": "application/problem+json"})
-        # Passed on to a service that works.
+        # Forwarded to a working service.
         return self.embedded._transport.handle_request(request)
 
 
@@ -168,16 +168,16 @@ def test_a_wrapped_verifier_judges_each_batch_once(client, run):
     memory = memory_reward(client, run=run, outcome=correct)
     assert correct.__name__ == "verifier"
     for step in range(3):
-        completions = list(COMPLETIONS)  # every step has a list of its own, even of the same words
+        completions = list(COMPLETIONS)  # every step has its own list, even of equal texts
         assert Trainer(step).call(correct, completions=completions) == OUTCOMES
         Trainer(step).call(memory, completions=completions)
     assert len(calls) == 3
-    completions[0] = "something else"  # a loop may use its list again
+    completions[0] = "something else"  # a loop may reuse its list
     correct(PROMPTS, completions)
     assert len(calls) == 4
 
 
-def test_a_wrapped_verifier_is_waited_for_by_those_who_ask_meanwhile():
+def test_concurrent_calls_wait_for_a_wrapped_verifier():
     entered, go = threading.Event(), threading.Event()
 
     def verifier(prompts, completions, **columns):
@@ -194,7 +194,7 @@ def test_a_wrapped_verifier_is_waited_for_by_those_who_ask_meanwhile():
         assert first.result() == second.result() == OUTCOMES
 
 
-def test_a_wrapped_verifier_that_fails_is_asked_again():
+def test_a_wrapped_verifier_that_fails_is_called_again():
     answers = [ValueError("not yet"), OUTCOMES]
 
     def verifier(prompts, completions, **columns):
@@ -215,7 +215,7 @@ def test_metrics_are_means_over_what_has_a_value(client, run):
     trainer.call(memory)
     measured = set(trainer.metrics)
     assert {"episodes/exploit_scaled", "episodes/support_success", "episodes/rejected", "episodes/seconds"} <= measured
-    assert "episodes/explore" not in measured  # in its warm-up no item has a value, and none is not 0
+    assert "episodes/explore" not in measured  # during warm-up no item has a value, and a missing value is not 0
     assert "episodes/dropped" not in measured
     assert trainer.metrics["episodes/seconds"] > 0
     trainer.call(memory)
@@ -301,7 +301,7 @@ def test_a_failing_service_is_an_error_by_default_and_no_zeros():
     assert len(Trainer().call(memory)) == 4
 
 
-def test_a_dropped_bonus_is_none_for_all_said_once_and_counted():
+def test_a_dropped_reward_is_none_for_all_with_one_warning_and_counted():
     memory = memory_reward(Service(500, 503).client(), run="r", outcome=correctness, on_failure="drop")
     trainer = Trainer()
     with pytest.warns(UserWarning, match="no memory reward for this batch"):
@@ -318,7 +318,7 @@ def test_a_wrong_request_is_never_dropped():
         Trainer().call(memory)
 
 
-def test_several_ranks_never_drop_but_try_on_with_one_id(monkeypatch):
+def test_several_ranks_never_drop_but_retry_with_one_id(monkeypatch):
     monkeypatch.setenv("WORLD_SIZE", "2")
     monkeypatch.setattr(reward, "PAUSE_S", 0.001)
     service = Service(503, 500, 503)
@@ -340,7 +340,7 @@ def test_several_ranks_raise_when_their_patience_is_over(monkeypatch):
     assert len(service.bodies) > 1
 
 
-def test_a_pickled_reward_works_on_and_shares_its_verifier_still():
+def test_a_pickled_reward_still_works_and_shares_its_verifier():
     with serving() as url, RewardClient(url) as client:
         correct = wrap(correctness)
         functions = [correct, memory_reward(client, run="r", outcome=correct)]
@@ -357,7 +357,7 @@ def test_an_embedded_memory_is_not_pickled(client, run):
         pickle.dumps(memory_reward(client, run=run, outcome=correctness))
 
 
-def test_outcomes_outside_0_to_1_are_warned_of_once(client, run):
+def test_outcomes_outside_0_to_1_give_one_warning(client, run):
     memory = memory_reward(client, run=run, outcome="right")
     with pytest.warns(UserWarning, match=r"outcome of 2 is outside \[0, 1\]"):
         Trainer().call(memory, right=[2.0, 0.0, 1.0, -1.0])
@@ -365,9 +365,9 @@ def test_outcomes_outside_0_to_1_are_warned_of_once(client, run):
 
 
 @pytest.mark.parametrize(("outcome", "empty"), [(1.0, "failure memory"), (0.0, "success memory")])
-def test_outcomes_on_one_side_are_warned_of_after_a_fair_number(client, run, outcome, empty):
+def test_one_sided_outcomes_give_a_warning_after_a_sufficient_number(client, run, outcome, empty):
     memory = memory_reward(client, run=run, outcome="right")
-    half = FAIR_NUMBER // 2
+    half = MIN_OUTCOMES // 2
     batch = {"prompts": ["q"] * half, "completions": [f"a{item}" for item in range(half)], "right": [outcome] * half}
     Trainer().call(memory, **batch)
     with pytest.warns(UserWarning, match=empty):
@@ -386,7 +386,7 @@ def test_outcomes_on_one_side_are_warned_of_after_a_fair_number(client, run, out
         ({"scale_rewards": "none"}, False),
     ],
 )
-def test_group_normalisation_is_warned_of_once_with_what_to_set_instead(client, run, args, warned):
+def test_group_normalisation_gives_one_warning_with_the_remedy(client, run, args, warned):
     config = RunConfig(max_spread=args.get("max_spread"))
     memory = memory_reward(client, run=run, outcome=correctness, config=config)
     with warnings.catch_warnings(record=True) as caught:

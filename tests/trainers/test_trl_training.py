@@ -23,7 +23,7 @@ from trl import GRPOConfig, GRPOTrainer, RLOOConfig, RLOOTrainer
 EXAMPLES = Path(__file__).parents[2] / "examples"
 BENCHMARKS = Path(__file__).parents[2] / "benchmarks"
 
-# The versions of transformers and trl that are installed warn of each other.
+# The installed versions of transformers and trl warn about each other.
 pytestmark = pytest.mark.filterwarnings("ignore::FutureWarning", "ignore::UserWarning:torch.*")
 
 
@@ -50,7 +50,7 @@ def functions(client, run="r", verifier=None, **options):
 
 
 def trainer(kind, functions, folder, *callbacks, chat=False, evaluation=False, **settings):
-    """A trainer of 16 completions a step, in groups of 4."""
+    """A trainer with 16 completions per step, in groups of 4."""
     task = trl_grpo.tiny(seed=0)
     data = task.data
     if chat:
@@ -78,7 +78,7 @@ def starts_with_the_sum(completions, answer, **columns):
 
 
 class Digests(TrainerCallback):
-    """The memory's digest after every step, by step."""
+    """Step -> the memory's digest after it."""
 
     def __init__(self, client):
         self.client = client
@@ -129,7 +129,7 @@ def test_asynchronous_grpo_scores_whole_groups_side_by_side(client):
     from accelerate import PartialState
     from trl.experimental.async_grpo.async_rollout_worker import RolloutGroup, TrainingSequence, _AsyncRolloutLoop
 
-    PartialState(cpu=True)  # its logger asks for it
+    PartialState(cpu=True)  # the trainer's logger needs it
     names = {"reward_funcs": functions(client), "reward_func_names": ["correct", "memory"]}
     loop = SimpleNamespace(**names, _env_reward_types=[], _provides_rollout_reward=False)
 
@@ -163,7 +163,7 @@ def test_group_normalisation_is_noticed_in_a_real_trainer(client, tmp_path):
         trainer("grpo", asked, tmp_path, MemoryCheckpoint(asked[1]), scale_rewards="group", max_steps=1).train()
 
 
-def test_a_trainer_that_crashed_goes_on_with_the_memory_of_its_checkpoint(client, tmp_path):
+def test_a_trainer_that_crashed_resumes_with_the_memory_of_its_checkpoint(client, tmp_path):
     save = {"save_strategy": "steps", "save_steps": 2, "max_steps": 7}
 
     def train(run, folder, *callbacks, resume=None):
@@ -183,7 +183,7 @@ def test_a_trainer_that_crashed_goes_on_with_the_memory_of_its_checkpoint(client
     resumed = train("crashed", "crashed", resume=True)
     assert begun | resumed == whole
     assert set(resumed) == {5, 6, 7}
-    # Who begins again at the beginning begins with the memory of the beginning.
+    # Training that starts again at step 0 restores the memory of step 0.
     with pytest.warns(UserWarning, match="goes back to 'checkpoint-0' and leaves 7 records"):
         assert train("crashed", "again") == whole
     client.delete_checkpoint("crashed", "checkpoint-7")
@@ -198,7 +198,7 @@ def test_memory_checkpoints_go_with_the_folders_that_the_trainer_removes(client,
     names = [checkpoint.name for checkpoint in client.checkpoints()]
     assert names == ["checkpoint-0", "checkpoint-3", "checkpoint-4"]
     assert {checkpoint.step for checkpoint in client.checkpoints()} == {0, 3, 4}
-    # A later process knows of folders that an earlier one made.
+    # A later process knows the folders that an earlier one made.
     trainer("grpo", asked, tmp_path, MemoryCheckpoint(asked[1]), max_steps=5, **limit).train(
         resume_from_checkpoint=True
     )
@@ -222,7 +222,7 @@ def test_the_example_trains_saves_and_goes_on(tmp_path):
     memory = first.reward_funcs[-1]
     assert memory.client.run("trl-grpo").position == 2
     memory.client.close()
-    (tmp_path / "checkpoint-9").mkdir()  # one that was not written to its end
+    (tmp_path / "checkpoint-9").mkdir()  # an incomplete one
     assert trl_grpo.last_checkpoint(str(tmp_path)) == str(tmp_path / "checkpoint-2")
     second = trl_grpo.make_trainer(trl_grpo.parse([*arguments, "--resume"]), **{**changes, "max_steps": 3})
     second.train(resume_from_checkpoint=trl_grpo.last_checkpoint(str(tmp_path)))

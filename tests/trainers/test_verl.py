@@ -22,7 +22,7 @@ from support.serving import serving
 from support.unreliable import unreliable
 
 with warnings.catch_warnings():
-    warnings.simplefilter("ignore")  # what verl and Ray warn of when they are imported
+    warnings.simplefilter("ignore")  # warnings of verl and Ray at import
     import memr_client.verl.checkpoint  # noqa: F401
     from support.verl_loop import (
         FUNCTION,
@@ -68,7 +68,7 @@ def tokenizer(model):
 
 @pytest.fixture
 def client(server, request):
-    """A client of a run of the test's own."""
+    """A client of a run for one test."""
     with RewardClient(server, run=request.node.name[:100].replace("[", "-").replace("]", "")) as client:
         yield client
 
@@ -110,7 +110,7 @@ def one(client, outcome=1.0, completion="2", extra_info=TRAINED, **said):
     [(MANAGER, "reward.reward_kwargs.memr"), (FUNCTION, "reward.custom_reward_function.reward_kwargs")],
     ids=["manager", "function"],
 )
-def test_every_sample_is_answered_and_counted_once_whatever_the_network_does(
+def test_every_sample_gets_a_reward_and_counts_once_over_a_bad_network(
     how, under, server, client, actors, tokenizer, tmp_path
 ):
     rollouts = Rollouts(GROUPS, SIZE)
@@ -123,7 +123,7 @@ def test_every_sample_is_answered_and_counted_once_whatever_the_network_does(
     run = client.run(digest=True)
     assert run.memory.success.completions + run.memory.failure.completions == GROUPS * SIZE
     assert (run.position, run.barrier.timeouts, run.barrier.late) == (GROUPS, 0, 0)
-    # The manager knows the chat and the trainer's step; a function the data set's question and the weights' version.
+    # The manager knows the chat and the trainer's step, a function only the question and the weights' version.
     chats = [rollouts.prompt(group)["raw_prompt"] for group in range(GROUPS)]
     told = (chats, 1) if how is MANAGER else (rollouts.questions, 0)
     digest, raw = in_batches(client, client.run_id, rollouts, *told, tmp_path)
@@ -145,7 +145,7 @@ def test_the_manager_creates_the_run_for_groups_of_rollout_n_and_tells_the_step(
     assert all(parts["score"] == parts["outcome"] + 0.5 * parts["memory_reward"] for parts in kept.values())
 
 
-def test_a_sample_that_verl_scores_twice_counts_once_and_a_regenerated_one_anew(client, actors, tokenizer):
+def test_a_sample_that_verl_scores_twice_counts_once_and_a_regenerated_one_again(client, actors, tokenizer):
     client.create_run(barrier="snapshot", group_size=SIZE, **NOW)
     said = options("reward.reward_kwargs.memr", url=client.url, run=client.run_id)
     worker = agent_loop(actors(2, *MANAGER, *said))
@@ -170,7 +170,7 @@ def test_a_trainer_that_numbers_no_samples_is_served_as_well(client, actors, tok
     prompt = {name: value for name, value in row.items() if name != "global_steps"}
 
     async def scenario():
-        # Equal completions of one group: nothing but the calls tells them apart.
+        # Equal completions of one group can be told apart only by the calls.
         samples = [score_in_loop(worker, tokenizer, prompt, "#### 0", None, global_steps=6) for _ in range(SIZE)]
         await asyncio.wait_for(asyncio.gather(*samples), 30)
 
@@ -179,7 +179,7 @@ def test_a_trainer_that_numbers_no_samples_is_served_as_well(client, actors, tok
     assert (run.position, run.step, run.memory.success.completions) == (1, 6, SIZE)
 
 
-def test_what_fails_to_be_scored_fails_and_is_no_zero(actors, tokenizer):
+def test_a_failed_sample_raises_and_is_not_zero(actors, tokenizer):
     said = {"url": "http://127.0.0.1:9", "run": "nobody", "timeout": 0.5, "patience_s": 0.5}
     worker = agent_loop(actors(1, *MANAGER, *options("reward.reward_kwargs.memr", **said)))
     with pytest.raises(ServiceUnreachable, match="memr serve"):
@@ -232,7 +232,7 @@ def test_a_group_larger_than_a_pool_of_connections_waits_in_one_process(client):
         texts = [f"answer {number}" for number in range(110)]
         return await asyncio.gather(*(compute_score_async("mine", text, "2", TRAINED, **said) for text in texts))
 
-    assert {parts["support_success"] for parts in asyncio.run(group())} == {99.0}  # max_completions, less one's own
+    assert {parts["support_success"] for parts in asyncio.run(group())} == {99.0}  # all but the held-out one
     run = client.run()
     assert (run.position, run.barrier.timeouts) == (1, 0)
 
@@ -257,7 +257,7 @@ def test_a_prompt_of_the_next_epoch_is_a_group_of_its_own(client):
     assert client.run().position == 2
 
 
-def test_what_a_run_cannot_serve_is_said(client):
+def test_a_run_that_does_not_fit_is_refused(client):
     with pytest.raises(InvalidRequest, match=r"actor_rollout_ref\.rollout\.n"):
         one(client, group_size=None)
     one(client)
@@ -272,7 +272,7 @@ def test_a_run_for_another_way_of_calling_is_warned_of(client):
     with pytest.warns(UserWarning, match="barrier is 'none'"):
         one(client)
     client.create_run(f"{client.run_id}-group", barrier="group", group_size=1)
-    with pytest.warns(UserWarning, match="take compute_score_async"):
+    with pytest.warns(UserWarning, match="compute_score_async"):
         one(client, run=f"{client.run_id}-group", group_size=None)
 
 
@@ -291,7 +291,7 @@ def test_options_are_checked_and_completed_from_the_environment(monkeypatch):
         read_options({})
 
 
-def test_an_option_that_nobody_knows_is_refused(client):
+def test_an_unknown_option_is_refused(client):
     with pytest.raises(TypeError, match="wieght"):
         one(client, wieght=0.5)
 
@@ -334,10 +334,10 @@ def test_the_prompt_is_the_chat_that_the_policy_saw_or_the_question(client):
 
 
 def test_every_call_has_one_request_id_and_only_numbered_samples_have_it_again():
-    numbered = Sample("q", "a", False, 3, group="g", place=0)
+    numbered = Sample("q", "a", False, 3, group="g", index=0)
     assert numbered.columns(1.0)["request_id"] == numbered.columns(0.0)["request_id"]
     assert (
-        Sample("q", "b", False, 3, group="g", place=0).columns(1.0)["request_id"] != numbered.columns(1.0)["request_id"]
+        Sample("q", "b", False, 3, group="g", index=0).columns(1.0)["request_id"] != numbered.columns(1.0)["request_id"]
     )
     alone = Sample("q", "a", False, 3)
     assert alone.columns(1.0)["request_id"] != alone.columns(1.0)["request_id"]
@@ -382,7 +382,7 @@ def test_memory_and_policy_go_back_together(how, client, model, tmp_path):
 
 
 def settings_of_the_script(tmp_path, *arguments, **environment):
-    """The command that examples/verl_grpo.sh would run, without the interpreter."""
+    """The command of examples/verl_grpo.sh, without the interpreter."""
     echo = tmp_path / "python"
     echo.write_text('#!/bin/sh\nprintf "%s\\n" "$@"\n')
     echo.chmod(0o755)
@@ -402,7 +402,7 @@ def test_the_example_is_a_configuration_that_verl_accepts(tmp_path, model):
     assert config.trainer.total_epochs == 2
 
 
-def test_the_tiny_example_plays_through_verls_reward_worker(server, tmp_path, capsys):
+def test_the_tiny_example_runs_through_verls_reward_worker(server, tmp_path, capsys):
     program, *settings = settings_of_the_script(tmp_path, "--tiny", MEMR_URL=server, MEMR_RUN="tiny")
     assert program == str(EXAMPLES / "verl_tiny.py")
     asyncio.run(example("verl_tiny.py").play(settings))

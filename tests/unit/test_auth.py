@@ -1,4 +1,4 @@
-"""Keys, scopes, run prefixes, and that nothing is reachable past them."""
+"""API keys, scopes and run prefixes, and that nothing is reachable without them."""
 
 import hashlib
 import hmac
@@ -16,7 +16,7 @@ def key(secret, scope="read", runs="", name="somebody"):
 
 
 def call(keys, method, path, headers=None):
-    """The state a request has after the guard; raises what the guard raises."""
+    """A request's state after `Authorise.check`; raises what it raises."""
 
     async def app(scope, receive, send):
         raise AssertionError("check alone does not call the app")

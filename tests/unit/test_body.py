@@ -1,4 +1,4 @@
-"""Bodies: counted, unpacked, parsed; whatever is wrong has its own status, and nothing else comes out."""
+"""Request bodies: read, decompressed, parsed; every error has its status."""
 
 import gzip
 import json
@@ -18,6 +18,7 @@ from starlette.requests import ClientDisconnect, Request
 
 SETTINGS = Settings(max_body_bytes=4096, max_items=4, max_text_chars=100)
 JSON, MSGPACK = "application/json", "application/msgpack"
+EMPTY = gzip.compress(b"{}", mtime=0)
 
 
 def fields(n=2, **more):
@@ -31,7 +32,7 @@ def decode(raw, media=JSON, packed=False, model=RewardRequest, settings=SETTINGS
 
 
 def request(chunks, content_type=JSON, **headers):
-    """A request whose body comes in these chunks; None is a client that leaves."""
+    """A request whose body comes in these chunks; None is a client that disconnects."""
     messages = [
         {"type": "http.disconnect"} if c is None else {"type": "http.request", "body": c, "more_body": True}
         for c in chunks
@@ -100,13 +101,13 @@ def test_bytes_are_counted_as_they_arrive_whatever_content_length_says():
     assert len(list(left)) == 96, "reading stopped with the fifth piece"
 
 
-def test_a_client_that_leaves_amid_its_body_is_no_error_of_the_body(parse):
+def test_a_client_that_disconnects_while_sending_its_body_is_not_an_error_of_the_body(parse):
     with pytest.raises(ClientDisconnect):
         parse([b"{", None])
 
 
 @pytest.mark.parametrize(("big", "encoding"), [(False, "identity"), (True, "identity"), (False, "gzip")])
-def test_big_and_packed_bodies_are_parsed_in_another_thread(parse, monkeypatch, big, encoding):
+def test_large_and_gzipped_bodies_are_parsed_in_another_thread(parse, monkeypatch, big, encoding):
     threads = []
     monkeypatch.setattr(body, "decode", lambda *args: threads.append(threading.current_thread()))
     monkeypatch.setattr(body, "BIG", 1 if big else 1000)
@@ -114,10 +115,11 @@ def test_big_and_packed_bodies_are_parsed_in_another_thread(parse, monkeypatch, 
     assert (threads == [threading.main_thread()]) is not (big or encoding == "gzip")
 
 
-def test_a_packed_body_is_unpacked(parse):
+def test_a_gzipped_body_is_decompressed(parse):
     assert parse([gzip.compress(json.dumps(fields()).encode())], content_encoding="gzip").run_id == "r"
 
 
+@pytest.mark.slow
 def test_a_gzip_bomb_is_stopped_at_the_limit():
     bomb = gzip.compress(bytes(256 << 20), 9)
     tracemalloc.start()
@@ -128,7 +130,7 @@ def test_a_gzip_bomb_is_stopped_at_the_limit():
     assert peak < 8 << 20
 
 
-@pytest.mark.parametrize("raw", [b"", b"no gzip", gzip.compress(b"{}")[:-4], gzip.compress(b"{}") + b"more"])
+@pytest.mark.parametrize("raw", [b"", b"no gzip", EMPTY[:-4], EMPTY + b"more"])
 def test_what_is_not_one_whole_gzip_member_is_422(raw):
     with pytest.raises(MalformedBody, match="gzip"):
         decode(raw, packed=True)
@@ -219,7 +221,7 @@ def test_a_text_as_the_name_of_a_field_is_cut():
     [b"bytes", msgpack.Timestamp(1, 1), msgpack.ExtType(5, b"x"), {1: 2}, {b"k": 1}],
     ids=lambda e: type(e).__name__,
 )
-def test_messagepack_may_say_nothing_outside_embeddings_that_json_could_not(extra):
+def test_messagepack_may_not_carry_what_json_cannot_outside_embeddings(extra):
     message = {"role": "user", "content": "q", "meta": extra}
     with pytest.raises((InvalidRequest, MalformedBody)):
         decode(fields(1, prompts=[[message]]), MSGPACK)
@@ -267,7 +269,7 @@ def test_configs_are_read_in_the_same_way():
 
 
 def outcome(*args, **kwargs):
-    """The status that a body is answered with: 200 where it becomes a request."""
+    """The status of the response to a body; 200 if it becomes a request."""
     try:
         decode(*args, **kwargs)
     except ProblemError as problem:
@@ -288,6 +290,7 @@ _anything = st.recursive(
 )
 
 
+@pytest.mark.slow
 @given(st.sampled_from(list(RewardRequest.model_fields)), _anything)
 def test_any_value_in_any_field_gives_a_problem_or_a_request(field, value):
     assert outcome(fields() | {field: value}, MSGPACK, settings=Settings()) in (200, 413, 422)

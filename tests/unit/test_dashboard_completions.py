@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from memr_service.memory import GraphSizes
 from memr_service.memory.hnsw import build
 from memr_service.memory.prompt_slots import PromptSlots
 from support.batches import DIMENSION, unit_rows
 
 
-@pytest.mark.parametrize("index", [{}, {"crossover": 12, "step": 6}])
-def test_it_finds_what_is_stored_and_nothing_that_left(index: dict[str, int]) -> None:
-    rng, table = np.random.default_rng(0), PromptSlots(DIMENSION, 40, 1e-5, **index)
+@pytest.mark.parametrize("sizes", [None, GraphSizes(12, 6)])
+def test_it_finds_what_is_stored_and_nothing_that_left(sizes: GraphSizes | None) -> None:
+    rng, table = np.random.default_rng(0), PromptSlots(DIMENSION, 40, 1e-5, sizes)
     known: dict[int, np.ndarray] = {}
     for _ in range(300):
         if len(known) == 40 or (known and rng.random() < 0.3):
@@ -22,14 +23,14 @@ def test_it_finds_what_is_stored_and_nothing_that_left(index: dict[str, int]) ->
         known[table.tail] = row
         table.append(row)
         if wanted := table.next_graph():
-            table.swap(build(table.stretch(*wanted), seed=0))
+            table.swap(build(table.vector_range(*wanted), seed=0))
         assert table.tallies()[0].tolist() == list(known)
         np.testing.assert_array_equal(table.take(np.array(list(known))), np.stack(list(known.values())))
         query, leaving = unit_rows(rng, 1), np.array(sorted(known)[:2], np.int64)
         near = sorted(set(known) - set(leaving.tolist()), key=lambda number: -float(query[0] @ known[number]))[:3]
         assert set(near) <= set(table.candidates(query, 3, leaving)[0].tolist())
         assert not set(table.candidates(query, 3, leaving)[0].tolist()) & set(leaving.tolist())
-    assert bool(table.graphs) == bool(index)
+    assert bool(table.graphs) == (sizes is not None)
 
 
 def test_slots_are_used_again_and_survive_a_restore() -> None:

@@ -1,4 +1,4 @@
-"""Each figure against a plain loop or a case that can be worked out by hand."""
+"""Each figure of a stretch against a plain loop or a case computed by hand."""
 
 from __future__ import annotations
 
@@ -8,18 +8,18 @@ from memr_service.insight.audits import diagnostics
 from support.batches import unit_rows
 
 
-def test_zero_variance_counts_groups_of_one_outcome() -> None:
+def test_zero_variance_is_the_share_of_groups_with_one_outcome() -> None:
     outcomes, group = np.array([1.0, 1.0, 0.0, 1.0, 0.2, 0.2]), np.array([0, 0, 1, 1, 2, 2])
     assert diagnostics.zero_variance(outcomes, group) == pytest.approx(2 / 3)
 
 
-def test_component_shares_are_of_what_is_paid() -> None:
+def test_component_shares_add_up_to_one() -> None:
     scaled = {"a": np.array([0.5, 0.5]), "b": np.array([0.1, 0.3]), "c": np.zeros(2)}
     shares = diagnostics.component_shares(scaled, {"a": 1.0, "b": -2.5, "c": 1.0})
     assert shares == pytest.approx({"a": 0.5, "b": 0.5, "c": 0.0})
 
 
-def test_the_memory_has_all_of_the_variance_where_outcomes_are_equal() -> None:
+def test_the_memory_has_all_of_the_variance_if_outcomes_are_equal() -> None:
     group, rewards = np.array([0, 0, 1, 1, 2, 2]), np.array([0.0, 1.0, 0.0, 0.0, 0.5, 0.0])
     outcomes = np.array([0.0, 0.0, 0.0, 1.0, 1.0, 1.0])
     shares = diagnostics.memory_shares(outcomes, rewards, group, outcomes > 0.5)
@@ -55,7 +55,7 @@ def test_the_vendi_score_counts_different_completions() -> None:
     assert np.isnan(diagnostics.vendi(eye[:2], np.array([0, 1])))
 
 
-def test_a_failure_repeats_a_sibling_or_one_that_was_read() -> None:
+def test_a_failure_can_repeat_a_sibling_or_a_failure_it_read() -> None:
     eye = np.eye(8, dtype=np.float32)
     completions, group = eye[[0, 0, 1, 2, 2]], np.array([0, 0, 0, 0, 1])
     wrong = np.array([True, True, True, False, True])
@@ -65,7 +65,7 @@ def test_a_failure_repeats_a_sibling_or_one_that_was_read() -> None:
     assert np.isnan(diagnostics.repeated_failures(completions, group, ~np.ones(5, bool), None))
 
 
-def test_completions_that_follow_their_prompts_find_them_and_templates_do_not() -> None:
+def test_completions_are_nearest_to_their_own_prompt_and_templates_are_not() -> None:
     rng = np.random.default_rng(1)
     prompts = np.repeat(unit_rows(rng, 10, 64), 4, axis=0)
     keys = [bytes([number]) for number in np.repeat(np.arange(10), 4)]
@@ -76,5 +76,5 @@ def test_completions_that_follow_their_prompts_find_them_and_templates_do_not() 
     assert np.isnan(diagnostics.own_prompt(near[:4], prompts[:4], keys[:4]))
 
 
-def test_a_median_moves_in_spreads_of_what_it_was() -> None:
+def test_a_median_moves_in_units_of_the_earlier_spread() -> None:
     assert diagnostics.moved((0.0, 0.1, 0.2), (0.2, 0.4, 0.8)) == pytest.approx(-0.5)

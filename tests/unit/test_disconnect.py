@@ -1,14 +1,14 @@
-"""Waiting for work while the caller may leave."""
+"""Waiting for work while the caller may disconnect."""
 
 import asyncio
 
 import pytest
-from memr_service.app.disconnect import waited_for, while_connected
+from memr_service.app.disconnect import unless_disconnected, while_connected
 from starlette.requests import ClientDisconnect
 
 
 class Caller:
-    """A request whose caller leaves when told to."""
+    """A request whose caller disconnects when `left` is set."""
 
     def __init__(self):
         self.left = asyncio.Event()
@@ -33,7 +33,7 @@ def test_work_whose_caller_leaves_is_cancelled_or_goes_on(goes_on):
     async def scenario():
         caller, ready = Caller(), asyncio.Event()
         work = asyncio.create_task(answering(after=ready))
-        waiting = waited_for(caller, work) if goes_on else while_connected(caller, awaited(work))
+        waiting = unless_disconnected(caller, work) if goes_on else while_connected(caller, awaited(work))
         asyncio.get_running_loop().call_soon(caller.left.set)
         with pytest.raises(ClientDisconnect):
             await waiting
@@ -48,16 +48,16 @@ def test_work_whose_caller_leaves_is_cancelled_or_goes_on(goes_on):
     run(scenario)
 
 
-def test_an_answer_is_given_to_a_caller_who_is_there():
+def test_a_connected_caller_gets_the_result():
     async def scenario():
-        assert await waited_for(Caller(), asyncio.create_task(answering())) == "answer"
+        assert await unless_disconnected(Caller(), asyncio.create_task(answering())) == "answer"
         assert await while_connected(Caller(), answering()) == "answer"
 
     run(scenario)
 
 
-def test_an_answer_is_not_given_to_a_caller_who_is_just_leaving():
-    """The work was done first, but the connection's end is there before the answer could be sent."""
+def test_a_caller_who_is_disconnecting_does_not_get_the_result():
+    """The work is done first, but the connection ends before the response could be sent."""
 
     async def scenario():
         caller = Caller()
@@ -65,7 +65,7 @@ def test_an_answer_is_not_given_to_a_caller_who_is_just_leaving():
         await work
         asyncio.get_running_loop().call_soon(caller.left.set)
         with pytest.raises(ClientDisconnect):
-            await waited_for(caller, work)
+            await unless_disconnected(caller, work)
         assert work.result() == "answer"
 
     run(scenario)
@@ -77,6 +77,6 @@ def test_what_the_work_raises_is_raised():
 
     async def scenario():
         with pytest.raises(ZeroDivisionError):
-            await waited_for(Caller(), asyncio.create_task(failing()))
+            await unless_disconnected(Caller(), asyncio.create_task(failing()))
 
     run(scenario)

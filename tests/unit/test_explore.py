@@ -72,6 +72,7 @@ def test_an_item_that_reads_several_parts_is_compared_with_all_of_them(
     assert np.isnan(raw[50:]).all()
 
 
+@pytest.mark.slow
 def test_many_equal_or_nearly_equal_failures_are_compared_in_bounded_memory() -> None:
     rng = np.random.default_rng(2)
     b = np.repeat(unit_rows(rng, 1, 64), 2000, axis=0)

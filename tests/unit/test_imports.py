@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import ast
-import subprocess
 import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -130,18 +129,3 @@ def test_the_engine_knows_neither_http_nor_the_command_line_nor_the_service_abov
 def test_no_file_is_a_drawer():
     drawers = {"utils", "util", "common", "helpers", "misc"}
     assert [path for path in SOURCES if drawers & {*path.parts, path.stem}] == []
-
-
-@pytest.mark.parametrize(
-    ("statement", "absent"),
-    [
-        ("import memr_client", {"numpy", "torch", "fastapi", "memr_service"}),
-        ("import memr_service.encoder", {"torch", "transformers", "sentence_transformers"}),
-        ("import memr_service.cli.commands", {"torch", "transformers", "fastapi", "uvicorn", "pyarrow", "matplotlib"}),
-        ("import memr_service.app", {"torch", "transformers", "typer"}),
-    ],
-)
-def test_importing_a_part_does_not_pull_in_the_others(statement, absent):
-    code = f"import sys; {statement}; print({absent!r} & sys.modules.keys())"
-    run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    assert run.stdout.strip() == "set()"

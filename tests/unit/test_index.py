@@ -10,10 +10,10 @@ from threading import Event
 import numpy as np
 import pytest
 from memr_service.encoder.hashed import hashed_vectors
-from memr_service.memory import PromptIndex, VectorBlocks
+from memr_service.memory import GraphSizes, PromptIndex, VectorBlocks
+from memr_service.memory.cosine import exact_cosines
 from memr_service.memory.hnsw import Graph, VectorRange, build
 from memr_service.memory.index import nearest as among_nearest
-from memr_service.memory.view import exact_cosines
 from support.batches import unit_rows
 from support.real_data import solutions, train_questions
 
@@ -27,7 +27,7 @@ def fill(index: PromptIndex, vectors: np.ndarray, *, graphs: bool = True) -> Non
             index.drop_first()
         index.append(vector)
         if graphs and (wanted := index.next_graph()):
-            index.swap(build(index.stretch(*wanted), seed=0))
+            index.swap(build(index.vector_range(*wanted), seed=0))
 
 
 def graph_of(vectors: np.ndarray, start: int, stop: int) -> Graph:
@@ -96,14 +96,14 @@ def test_more_prompts_than_there_are_is_all_of_them_and_none_of_an_empty_memory(
 def test_a_search_from_a_later_head_leaves_out_what_is_about_to_go() -> None:
     rng = np.random.default_rng(3)
     vectors, queries = unit_rows(rng, 120, D), unit_rows(rng, 10, D)
-    for index in (PromptIndex(D, 50), PromptIndex(D, 50, crossover=16, step=8)):
+    for index in (PromptIndex(D, 50), PromptIndex(D, 50, graph_sizes=GraphSizes(16, 8))):
         fill(index, vectors)
         for head in (71, 95, 119, 120):
             assert nearest(index, queries, 5, head) == brute_force(vectors, queries, 5, head, 120)
 
 
 def test_a_graph_is_taken_over_by_the_next_unless_it_is_more_than_four_times_larger() -> None:
-    index = PromptIndex(D, 10_000, crossover=32, step=8)
+    index = PromptIndex(D, 10_000, graph_sizes=GraphSizes(32, 8))
     sizes = []
     for vector in unit_rows(np.random.default_rng(4), 80, D):
         fill(index, vector[None])
@@ -116,7 +116,7 @@ def test_a_graph_is_taken_over_by_the_next_unless_it_is_more_than_four_times_lar
 
 def test_graphs_never_overlap_and_cover_all_but_the_newest_whatever_is_evicted() -> None:
     for capacity in (20, 33, 48, 100):
-        index = PromptIndex(D, capacity, crossover=16, step=8)
+        index = PromptIndex(D, capacity, graph_sizes=GraphSizes(16, 8))
         for vector in unit_rows(np.random.default_rng(5), 400, D):
             fill(index, vector[None])
             covered = [number for graph in index.graphs for number in range(max(graph.start, index.head), graph.stop)]
@@ -127,7 +127,7 @@ def test_graphs_never_overlap_and_cover_all_but_the_newest_whatever_is_evicted()
 def test_graphs_find_the_same_as_brute_force_while_prompts_come_and_go() -> None:
     rng = np.random.default_rng(6)
     vectors, queries = unit_rows(rng, 900, D), unit_rows(rng, 15, D)
-    index = PromptIndex(D, 150, crossover=40, step=20)
+    index = PromptIndex(D, 150, graph_sizes=GraphSizes(40, 20))
     found, wanted = [], []
     for start in range(0, 900, 30):
         fill(index, vectors[start : start + 30])
@@ -140,9 +140,9 @@ def test_graphs_find_the_same_as_brute_force_while_prompts_come_and_go() -> None
 def test_a_graph_swapped_in_late_does_not_return_what_left_meanwhile() -> None:
     rng = np.random.default_rng(7)
     vectors = unit_rows(rng, 200, D)
-    index = PromptIndex(D, 100, crossover=50, step=25)
+    index = PromptIndex(D, 100, graph_sizes=GraphSizes(50, 25))
     fill(index, vectors[:100], graphs=False)
-    graph = build(index.stretch(0, 100), seed=0)
+    graph = build(index.vector_range(0, 100), seed=0)
     fill(index, vectors[100:160], graphs=False)
     index.swap(graph)
     assert nearest(index, vectors[:160], 3) == brute_force(vectors, vectors[:160], 3, 60, 160)
@@ -154,7 +154,7 @@ def test_a_graph_of_prompts_that_all_left_is_not_taken_into_use() -> None:
     vectors = unit_rows(np.random.default_rng(8), 60, D)
     index = PromptIndex(D, 20)
     fill(index, vectors[:20])
-    graph = build(index.stretch(0, 20), seed=0)
+    graph = build(index.vector_range(0, 20), seed=0)
     fill(index, vectors[20:])
     index.swap(graph)
     assert index.graphs == []
@@ -162,12 +162,12 @@ def test_a_graph_of_prompts_that_all_left_is_not_taken_into_use() -> None:
 
 def test_a_merged_graph_replaces_one_that_lost_prompts_before_it_was_begun() -> None:
     vectors = unit_rows(np.random.default_rng(9), 60, D)
-    index = PromptIndex(D, 40, crossover=32, step=8)
+    index = PromptIndex(D, 40, graph_sizes=GraphSizes(32, 8))
     fill(index, vectors[:32])
     fill(index, vectors[32:], graphs=False)
     wanted = index.next_graph()
     assert wanted == (20, 60)
-    index.swap(build(index.stretch(*wanted), seed=0))
+    index.swap(build(index.vector_range(*wanted), seed=0))
     assert [(graph.start, graph.stop) for graph in index.graphs] == [(20, 60)]
     assert nearest(index, vectors[20:], 40) == brute_force(vectors, vectors[20:], 40, 20, 60)
 
@@ -202,7 +202,7 @@ def test_a_graph_that_cannot_return_enough_is_scanned() -> None:
 
 def test_a_graph_with_fewer_prompts_left_than_asked_for_is_scanned() -> None:
     vectors = unit_rows(np.random.default_rng(11), 75, D)
-    index = PromptIndex(D, 50, crossover=40, step=100)
+    index = PromptIndex(D, 50, graph_sizes=GraphSizes(40, 100))
     fill(index, vectors[:50])
     fill(index, vectors[50:], graphs=False)
     assert index.graphs
@@ -216,7 +216,7 @@ def test_a_request_that_evicts_most_of_a_graph_still_finds_what_stays(k: int) ->
     # everything near the query is about to go
     vectors[:1500] = vectors[:1500] * 0.2 + vectors[0]
     vectors /= np.linalg.norm(vectors, axis=1, keepdims=True)
-    index = PromptIndex(D, 2000, crossover=2000)
+    index = PromptIndex(D, 2000, graph_sizes=GraphSizes(2000, 4096))
     fill(index, vectors)
     assert index.graphs
     queries = np.stack([vectors[0], vectors[1700]])
@@ -226,7 +226,7 @@ def test_a_request_that_evicts_most_of_a_graph_still_finds_what_stays(k: int) ->
 def test_a_saved_graph_answers_as_the_one_in_memory(tmp_path: Path) -> None:
     rng = np.random.default_rng(13)
     vectors, queries = unit_rows(rng, 500, D), unit_rows(rng, 50, D)
-    index = PromptIndex(D, 300, crossover=100, step=10_000)
+    index = PromptIndex(D, 300, graph_sizes=GraphSizes(100, 10_000))
     fill(index, vectors[:300])
     (graph,) = index.graphs
     file = tmp_path / "graph.hnsw"
@@ -298,7 +298,7 @@ def test_a_file_of_prompts_that_left_is_still_the_graph_of_those_that_stay(tmp_p
 def test_a_graph_of_nothing_can_be_built_for_a_history_in_which_all_of_it_left() -> None:
     index = PromptIndex(D, 5)
     fill(index, unit_rows(np.random.default_rng(19), 20, D))
-    index.swap(build(index.stretch(0, 10), seed=0))
+    index.swap(build(index.vector_range(0, 10), seed=0))
     assert index.graphs == []
 
 
@@ -307,15 +307,16 @@ def test_a_graph_is_a_function_of_its_range() -> None:
     queries = unit_rows(np.random.default_rng(16), 40, D)
     answers = []
     for _ in range(2):
-        index = PromptIndex(D, 300, crossover=100, step=30)
+        index = PromptIndex(D, 300, graph_sizes=GraphSizes(100, 30))
         fill(index, vectors)
         answers.append([row.tolist() for row in index.candidates(queries, 10, np.empty(0, np.int64))])
     assert answers[0] == answers[1]
 
 
+@pytest.mark.slow
 def test_recall_on_real_questions_is_at_least_99_per_cent() -> None:
     stored = hashed_vectors(train_questions())
-    index = PromptIndex(stored.shape[1], len(stored), crossover=len(stored))
+    index = PromptIndex(stored.shape[1], len(stored), graph_sizes=GraphSizes(len(stored), 4096))
     fill(index, stored)
     assert [(graph.start, graph.stop) for graph in index.graphs] == [(0, 7473)]
     fresh = hashed_vectors([question["question"] for question in solutions()[::3]])
@@ -332,7 +333,7 @@ def test_a_graph_that_is_given_up_is_not_built() -> None:
     fill(index, unit_rows(np.random.default_rng(12), 50, D))
     given_up.set()
     with pytest.raises(CancelledError):
-        build(index.stretch(0, 50), seed=0, given_up=given_up)
+        build(index.vector_range(0, 50), seed=0, given_up=given_up)
 
 
 @pytest.mark.parametrize("k", range(1, 9))
@@ -348,7 +349,7 @@ def test_the_nearest_of_each_row_and_all_that_tie_with_them(k: int) -> None:
 def test_what_is_about_to_be_stored_is_found_as_well() -> None:
     vectors = unit_rows(np.random.default_rng(8), 40)
     for graphs in (False, True):
-        index = PromptIndex(vectors.shape[1], 100, crossover=8, step=4)
+        index = PromptIndex(vectors.shape[1], 100, graph_sizes=GraphSizes(8, 4))
         fill(index, vectors[:30], graphs=graphs)
         coming = [(np.arange(30, 40), vectors[30:])]
         found = index.candidates(vectors, 1, np.empty(0, np.int64), coming)

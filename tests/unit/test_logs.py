@@ -1,4 +1,4 @@
-"""Log lines: ids, traces, and what is kept out of them."""
+"""Log lines: ids, traces, and what they must not contain."""
 
 import io
 import json
@@ -11,7 +11,7 @@ from starlette.datastructures import Headers
 
 @pytest.fixture
 def written(monkeypatch):
-    """What a configured process writes; logging is put back afterwards."""
+    """The log of a configured process; logging is restored afterwards."""
     root, stream = logging.getLogger(), io.StringIO()
     handlers, level = root.handlers[:], root.level
     monkeypatch.setattr(logs.sys, "stderr", stream)
@@ -41,7 +41,7 @@ def test_a_trace_stays_within_one_line(written):
     assert "ValueError: broken" in line["exc_info"]
 
 
-def test_other_libraries_are_heard_only_from_warning_on(written):
+def test_other_libraries_log_warnings_and_errors_only(written):
     logging.getLogger("httpx").info("quiet")
     logging.getLogger("httpx").warning("loud")
     assert [line["message"] for line in written()] == ["loud"]
@@ -70,7 +70,7 @@ def test_a_well_formed_traceparent_is_passed_through(given, kept):
         (b"%6bey=secret", "/p?key=REDACTED"),
     ],
 )
-def test_a_key_in_the_query_is_blotted_out(query, shown):
+def test_a_key_in_the_query_is_redacted(query, shown):
     assert logs.path({"path": "/p", "query_string": query}) == shown
 
 

@@ -7,7 +7,7 @@ import hashlib
 import numpy as np
 import pytest
 from memr_service.memory import Memory, View, Writes
-from memr_service.memory.memory import on_grid
+from memr_service.memory.grid import on_grid
 from memr_service.state.record import Batch
 from support.batches import DIMENSION, PlainMemory, make_batch, random_batch
 

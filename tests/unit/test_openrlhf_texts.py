@@ -1,4 +1,4 @@
-"""OpenRLHF's texts taken apart: completions out of queries, questions out of templates."""
+"""OpenRLHF's texts: completions from queries, questions from chat templates."""
 
 import time
 
@@ -57,7 +57,7 @@ def test_the_longest_end_of_the_prompt_counts(prompt, query):
         "[PAD]",
     ],
 )
-def test_special_tokens_at_the_end_are_no_part_of_a_completion(tokens):
+def test_special_tokens_at_the_end_are_removed_from_a_completion(tokens):
     assert without_final_tokens("It is 12." + tokens) == "It is 12."
 
 

@@ -1,4 +1,4 @@
-"""The files `memr score` writes: complete or not there."""
+"""The files that `memr score` writes: complete, or not written at all."""
 
 from __future__ import annotations
 
@@ -70,9 +70,9 @@ def test_no_path_writes_nowhere():
     [
         ("rewards.csv", "cannot tell"),
         ("nowhere/rewards.jsonl", "does not exist"),
-        ("in.jsonl", "is the file that is read"),
+        ("in.jsonl", "is the input file"),
     ],
 )
-def test_a_place_that_cannot_be_written_to_is_refused_beforehand(tmp_path, name, says):
+def test_a_file_that_cannot_be_written_is_refused_beforehand(tmp_path, name, says):
     with pytest.raises(InvalidRequest, match=says):
         output.check(tmp_path / name, tmp_path / "in.jsonl")

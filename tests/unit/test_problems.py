@@ -1,4 +1,4 @@
-"""Everything raised becomes a problem document, and the table of problems is whole."""
+"""Every exception becomes a problem document, and the table of problems is complete."""
 
 import json
 
@@ -32,14 +32,14 @@ def test_every_problem_class_is_in_the_table():
 
 
 @pytest.mark.parametrize("error", [ValueError("secret"), MemrError("secret"), HTTPException(418, "secret"), KeyError()])
-def test_what_is_none_of_memrs_problems_becomes_an_internal_error_that_tells_nothing(error):
+def test_other_exceptions_become_an_internal_error_without_details(error):
     problem = as_problem(error)
     assert isinstance(problem, InternalError)
     assert "secret" not in json.dumps(problem.document())
 
 
 @pytest.mark.parametrize(("status", "slug"), [(404, "unknown-route"), (405, "wrong-method")])
-def test_the_frameworks_own_refusals_become_ours(status, slug):
+def test_the_frameworks_own_errors_become_problems(status, slug):
     assert as_problem(HTTPException(status)).slug == slug
 
 

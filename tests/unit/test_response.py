@@ -1,4 +1,4 @@
-"""The bytes of an answer are a `RewardResponse`."""
+"""The bytes of a response are a `RewardResponse`, and its fields are what they were written from."""
 
 from __future__ import annotations
 
@@ -6,10 +6,11 @@ import json
 from dataclasses import replace
 
 import numpy as np
+import orjson
 import pytest
 from memr_client.schemas import RewardResponse
 from memr_service.rewards.score import score
-from memr_service.run.response import TIMINGS, timed, untimed
+from memr_service.run.response import TIMINGS, Draft, Response
 from memr_service.state.record import Effects
 from memr_service.state.state import State
 from support.batches import config, make_batch, unit_rows
@@ -25,7 +26,8 @@ def effects() -> Effects:
 
 def answered(items: list[int] | None = None, **timing_ms: float) -> RewardResponse:
     places = None if items is None else np.array(items, np.int64)
-    return RewardResponse.model_validate_json(timed(untimed("run", 2, 7, CHAIN, effects(), places), timing_ms))
+    draft = Draft.of("run", 2, 7, CHAIN, effects(), places)
+    return RewardResponse.model_validate_json(draft.response(timing_ms).body)
 
 
 def test_an_answer_says_what_was_done() -> None:
@@ -71,5 +73,16 @@ def test_timings_are_rounded_to_microseconds_and_zero_where_nothing_was_measured
 
 
 def test_an_answer_has_every_field_of_the_wire_and_no_other() -> None:
-    fields = json.loads(timed(untimed("run", 0, 1, CHAIN, effects()), {}))
+    fields = json.loads(Draft.of("run", 0, 1, CHAIN, effects()).response({}).body)
     assert set(fields) == set(RewardResponse.model_fields)
+
+
+@pytest.mark.parametrize("items", [None, [2, 0]])
+def test_a_stored_response_says_in_lists_what_a_new_one_says_in_arrays(items: list[int] | None) -> None:
+    positions = None if items is None else np.array(items, np.int64)
+    new = Draft.of("run", 2, 7, CHAIN, effects(), positions).response({"score": 1.5})
+    stored = Response(new.body, replayed=True)
+    assert not new.replayed
+    assert new.memory == stored.memory
+    assert new.timing_ms == stored.timing_ms
+    assert orjson.loads(orjson.dumps(new.fields, option=orjson.OPT_SERIALIZE_NUMPY)) == stored.fields

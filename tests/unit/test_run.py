@@ -15,17 +15,21 @@ import numpy as np
 import pytest
 from memr_client.errors import InvalidRequest, ProblemError, StoreFull, Unavailable
 from memr_client.schemas import RewardResponse
+from memr_service.memory import GraphSizes
 from memr_service.run import index_builds
 from memr_service.run.live_state import Limits
 from memr_service.run.presets import LAW
 from memr_service.run.run import Run, Submission
-from memr_service.state import state
-from memr_service.state.record import Batch, Record, seal, unseal
+from memr_service.state import index_set
+from memr_service.state.codec import seal, unseal
+from memr_service.state.record import Batch, Record
 from memr_service.state.state import State
 from memr_service.store.base import Branch, NewResponse, Snapshot, StoredRecord
 from memr_service.store.lineage import lineage
 from memr_service.store.sqlite import SqliteStore
+from memr_service.store.sqlite.journal import SqliteJournal
 from support.batches import DIMENSION, config, make_batch, random_batch, unit_rows
+from support.runs import rewarded
 
 NEVER = 1 << 60
 """Bytes of journal that no test reaches."""
@@ -68,21 +72,25 @@ class Now(Later):
 
 
 class Failing(SqliteStore):
-    """A store in memory whose commits fail when told to."""
+    """A store whose commits fail with `error`, while there is one."""
 
-    error: BaseException | None = None
+    def __init__(self, directory: Path | None) -> None:
+        super().__init__(directory)
+        self.error: BaseException | None = None
+        self._commit = self.journal.commit
+        self.journal.commit = self.commit  # type: ignore[method-assign]
 
-    def commit(self, uid: int, record: StoredRecord, answers: Sequence[NewResponse] = ()) -> None:
+    def commit(self, uid: int, record: StoredRecord, responses: Sequence[NewResponse] = ()) -> None:
         if self.error is not None:
             raise self.error
-        super().commit(uid, record, answers)
+        self._commit(uid, record, responses)
 
 
 def open_run(store: SqliteStore, background: Executor | None = None, snapshot_bytes: int = NEVER, **fields: Any) -> Run:
     """The run named "run", created if there is none."""
-    stored = store.find("run")
+    stored = store.runs.find("run")
     if stored is None:
-        stored = store.create("run", config(**fields).model_dump_json(), LAW, None, "2025-01-01T00:00:00+00:00")
+        stored = store.runs.create("run", config(**fields).model_dump_json(), LAW, None, "2025-01-01T00:00:00+00:00")
     return Run(stored, store, background or Now(), Limits(snapshot_bytes))
 
 
@@ -92,8 +100,8 @@ def batches(seed: int, count: int, prompts: int = 9) -> list[Batch]:
 
 
 def reward(run: Run, batch: Batch, request_id: str | None = None, body: bytes = b"body") -> bytes:
-    (answer,), _ = run.reward(batch, [Submission(request_id, body)])
-    return answer
+    (response,) = rewarded(run, batch, [Submission(request_id, body)]).responses
+    return response.body
 
 
 def values(answer: bytes) -> dict[str, Any]:
@@ -105,7 +113,7 @@ def values(answer: bytes) -> dict[str, Any]:
 
 def everything(run: Run) -> Any:
     """All that an outsider can see of a run."""
-    return run.info(digest=True).model_dump(), [record.payload for record in run.records()]
+    return run.info(digest=True).model_dump(), [record.payload for record in run.journal.records()]
 
 
 @pytest.fixture
@@ -116,7 +124,7 @@ def directory(tmp_path: Path) -> Path:
 @pytest.fixture
 def small_graphs(monkeypatch: pytest.MonkeyPatch) -> None:
     """Runs begin graphs after few prompts."""
-    monkeypatch.setattr("memr_service.run.live_state.State", partial(State, crossover=12, step=6))
+    monkeypatch.setattr("memr_service.run.live_state.State", partial(State, graph_sizes=GraphSizes(12, 6)))
 
 
 # The main path
@@ -141,7 +149,7 @@ def test_the_journal_holds_what_was_sent_and_answered() -> None:
     run = open_run(SqliteStore(None))
     sent = batches(1, 4)
     answers = [values(reward(run, batch, f"id {number}")) for number, batch in enumerate(sent)]
-    records = [unseal(stored.payload) for stored in run.records()]
+    records = [unseal(stored.payload) for stored in run.journal.records()]
     assert [record.position for record in records] == [1, 2, 3, 4]
     for batch, answer, record in zip(sent, answers, records, strict=True):
         assert record.effects.rewards.tolist() == answer["rewards"]
@@ -154,7 +162,7 @@ def test_the_journal_holds_what_was_sent_and_answered() -> None:
 def test_a_batch_of_another_dimension_is_refused_and_changes_nothing() -> None:
     run = open_run(SqliteStore(None))
     other = make_batch(["a"], unit_rows(np.random.default_rng(2), 1, 5), [1])
-    assert RewardResponse.model_validate_json(run.evaluate(other, Submission())).rewards == [0]
+    assert RewardResponse.model_validate_json(run.evaluate(other, Submission()).body).rewards == [0]
     reward(run, batches(2, 1)[0])
     before = everything(run)
     for attempt in (lambda: reward(run, other), lambda: run.evaluate(other, Submission())):
@@ -179,7 +187,7 @@ def test_a_failed_commit_leaves_everything_as_it_was_and_the_next_one_works(
                 reward(run, batch, f"id {number}")
             store.error = None
             assert everything(run) == before
-            assert run.answered(f"id {number}") is None
+            assert run.journal.response(f"id {number}") is None
             if number % 2:
                 continue
         assert values(reward(run, batch, f"id {number}")) == values(reward(twin, batch, f"id {number}"))
@@ -191,12 +199,12 @@ def test_eval_reads_and_leaves_everything_as_it_was() -> None:
     run = open_run(SqliteStore(None), order="read_first")
     before = everything(run)
     sent = batches(4, 12)
-    assert set(values(run.evaluate(sent[0], Submission("id")))["components"]["exploit"]["raw"]) == {None}
+    assert set(values(run.evaluate(sent[0], Submission("id")).body)["components"]["exploit"]["raw"]) == {None}
     assert everything(run) == before
     for batch in sent:
         before = everything(run)
-        seen = values(run.evaluate(batch, Submission("id")))
-        assert run.answered("id") is None
+        seen = values(run.evaluate(batch, Submission("id")).body)
+        assert run.journal.response("id") is None
         assert everything(run) == before
         told = values(reward(run, batch))
         # read_first reads what eval reads
@@ -210,16 +218,16 @@ def test_a_request_id_is_answered_with_the_very_bytes_after_a_restart_too(direct
     store = SqliteStore(directory)
     run = open_run(store)
     answers = {f"id {number}": reward(run, batch, f"id {number}") for number, batch in enumerate(batches(5, 6))}
-    assert run.answered("another") is None
+    assert run.journal.response("another") is None
     for opened in (run, None):
         if opened is None:
             store.close()
             store = SqliteStore(directory)
         run = opened or open_run(store)
         for position, (name, answer) in enumerate(answers.items(), 1):
-            stored = run.answered(name)
+            stored = run.journal.response(name)
             assert stored is not None
-            assert (stored.answer, stored.body_digest, stored.position) == (answer, b"body", position)
+            assert (stored.response, stored.body_digest, stored.position) == (answer, b"body", position)
     store.close()
 
 
@@ -228,12 +236,13 @@ def test_several_requests_in_one_batch_get_their_own_items() -> None:
     batch = make_batch(["a", "a", "b", "a"], unit_rows(np.random.default_rng(6), 4), [1, 0, 1, 0])
     whole = values(reward(one, batch))
     places = [[3, 0], [1], [2], []]
-    parts, record = other.reward(
-        batch, [Submission(str(number), items=np.array(items, np.int64)) for number, items in enumerate(places)]
+    committed = rewarded(
+        other, batch, [Submission(str(number), items=np.array(items, np.int64)) for number, items in enumerate(places)]
     )
-    assert record.chain == one.state.chain
-    for number, (items, part) in enumerate(zip(places, parts, strict=True)):
-        answer = values(part)
+    assert committed.record is not None
+    assert committed.record.chain == one.state.chain
+    for number, (items, part) in enumerate(zip(places, committed.responses, strict=True)):
+        answer = values(part.body)
         assert answer["rewards"] == [whole["rewards"][item] for item in items]
         for side, counts in answer["support"].items():
             assert counts == [whole["support"][side][item] for item in items]
@@ -241,9 +250,9 @@ def test_several_requests_in_one_batch_get_their_own_items() -> None:
             for column, of_items in columns.items():
                 assert of_items == [whole["components"][name][column][item] for item in items]
         assert answer["guards"] == {"rejected": [[] for _ in items]}
-        stored = other.answered(str(number))
+        stored = other.journal.response(str(number))
         assert stored is not None
-        assert stored.answer == part
+        assert stored.response == part.body
 
 
 def test_no_items_are_answered_with_empty_lists_and_make_no_record() -> None:
@@ -252,7 +261,7 @@ def test_no_items_are_answered_with_empty_lists_and_make_no_record() -> None:
         if batch is not None:
             reward(run, batch)
         before = everything(run)
-        answer = RewardResponse.model_validate_json(run.nothing())
+        answer = RewardResponse.model_validate_json(run.empty_response().body)
         assert answer.rewards == answer.support.success == answer.components["explore"].raw == []
         assert everything(run) == before
 
@@ -270,38 +279,41 @@ def restarted(run: Run, store: SqliteStore, directory: Path, snapshot_bytes: int
 def read_positions(store: SqliteStore, monkeypatch: pytest.MonkeyPatch) -> list[int]:
     """Positions of the records that are read from now on."""
     read: list[int] = []
-    original = SqliteStore.records
+    original = SqliteJournal.records
 
-    def spy(self: SqliteStore, uid: int, spans: Sequence[tuple[int, int, int]]) -> Iterator[StoredRecord]:
+    def spy(self: SqliteJournal, uid: int, spans: Sequence[tuple[int, int, int]]) -> Iterator[StoredRecord]:
         for record in original(self, uid, spans):
             read.append(record.position)
             yield record
 
-    monkeypatch.setattr(SqliteStore, "records", spy)
+    monkeypatch.setattr(SqliteJournal, "records", spy)
     return read
 
 
-def test_a_record_is_applied_once_by_whoever_first_asks_for_the_state() -> None:
+def test_a_record_is_applied_when_the_run_settles_and_only_once() -> None:
     run, twin = open_run(SqliteStore(None)), open_run(SqliteStore(None))
-    for batch in batches(7, 20):
-        answer = reward(run, batch)
-        assert run._state.position == json.loads(answer)["position"] - 1  # the answer does not wait
-        together = threading.Barrier(4)
-        seen: list[int] = []
-
-        def ask(together: threading.Barrier = together, seen: list[int] = seen) -> None:
-            together.wait()
-            seen.append(run.state.position)
-
-        asking = [threading.Thread(target=ask) for _ in range(4)]
-        for thread in asking:
-            thread.start()
-        for thread in asking:
-            thread.join()
-        assert seen == [json.loads(answer)["position"]] * 4
+    for position, batch in enumerate(batches(7, 20), 1):
+        run.reward(batch, [Submission()])
+        assert run.state.position == position - 1  # the response does not wait
+        for _ in range(2):
+            run.live.settle()
+            assert run.state.position == position
         reward(twin, batch)
-        twin.settle()
     assert everything(run)[0] == everything(twin)[0]
+
+
+def test_a_run_of_which_a_record_was_applied_in_part_is_not_used_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    def broken(self: object, record: object) -> None:
+        raise AssertionError("a defect")
+
+    run = open_run(SqliteStore(None))
+    run.reward(batches(7, 1)[0], [Submission()])
+    with monkeypatch.context() as patched:
+        patched.setattr(State, "apply", broken)
+        with pytest.raises(AssertionError, match="a defect"):
+            run.live.settle()
+    with pytest.raises(RuntimeError, match="read again"):
+        run.live.settle()
 
 
 def test_a_run_is_recovered_from_its_journal_alone(directory: Path) -> None:
@@ -311,7 +323,7 @@ def test_a_run_is_recovered_from_its_journal_alone(directory: Path) -> None:
         reward(run, batch)
     before = everything(run)
     again, store = restarted(run, store, directory)
-    assert store.snapshots(run.uid) == []
+    assert store.snapshots.kept(run.uid) == []
     assert everything(again) == before
     twin = open_run(SqliteStore(None), max_prompts=5, max_completions=3)
     rewards = [values(reward(twin, batch)) for batch in sent]
@@ -327,13 +339,13 @@ def test_snapshots_are_taken_and_a_restart_reads_only_what_came_after(
     sent = iter(batches(9, 200))
     while not later.jobs:
         reward(run, next(sent))
-        run.settle()
+        run.live.settle()
     position, digest = run.state.position, run.state.digest()
     for _ in range(3):
         reward(run, next(sent))  # the memory goes on while the snapshot waits to be written
     later.work()
-    assert store.snapshots(run.uid) == [(0, position)]
-    snapshot = store.load_snapshot(run.uid, 0, position)
+    assert store.snapshots.kept(run.uid) == [(0, position)]
+    snapshot = store.snapshots.load(run.uid, 0, position)
     assert snapshot is not None
     state = State(run.config)
     state.restore(0, position, snapshot.arrays)
@@ -353,7 +365,7 @@ def test_damaged_snapshots_are_passed_over(directory: Path, damaged: int, monkey
     run = open_run(store, snapshot_bytes=10_000)
     for batch in batches(10, 60):
         reward(run, batch)
-    kept = store.snapshots(run.uid)
+    kept = store.snapshots.kept(run.uid)
     assert len(kept) == 2
     before = everything(run)
     for branch, position in kept[:damaged]:
@@ -378,14 +390,14 @@ def test_a_snapshot_that_cannot_be_written_is_tried_again_and_harms_nobody(
 
     run = open_run(store, snapshot_bytes=5_000)
     with monkeypatch.context() as patched:
-        patched.setattr(store, "save_snapshot", full)
+        patched.setattr(store.snapshots, "save", full)
         for batch in batches(11, 20):
             reward(run, batch)
     assert "a snapshot of run run failed" in caplog.text
-    assert store.snapshots(run.uid) == []
+    assert store.snapshots.kept(run.uid) == []
     for batch in batches(12, 20):
         reward(run, batch)
-    assert store.snapshots(run.uid)
+    assert store.snapshots.kept(run.uid)
     before = everything(run)
     again, store = restarted(run, store, directory)
     assert everything(again) == before
@@ -395,12 +407,12 @@ def test_a_snapshot_that_cannot_be_written_is_tried_again_and_harms_nobody(
 def test_closing_leaves_a_snapshot_where_the_journal_has_grown(directory: Path) -> None:
     store = SqliteStore(directory)
     run = open_run(store, snapshot_bytes=1_000_000)
-    run.close()
-    assert store.snapshots(run.uid) == []
+    run.live.close()
+    assert store.snapshots.kept(run.uid) == []
     for batch in batches(13, 100):
         reward(run, batch)
-    run.close()
-    assert store.snapshots(run.uid) == [(0, 100)]
+    run.live.close()
+    assert store.snapshots.kept(run.uid) == [(0, 100)]
     again, store = restarted(run, store, directory)
     assert again.state.digest() == run.state.digest()
     store.close()
@@ -411,10 +423,10 @@ def test_a_journal_whose_records_do_not_follow_each_other_is_not_applied(directo
     run = open_run(store)
     for batch in batches(14, 3):
         reward(run, batch)
-    last = [*run.records()][-1]
+    last = [*run.journal.records()][-1]
     forged = unseal(last.payload)
     payload = seal(Record(0, 4, forged.batch, forged.effects, forged.first_serial, parent=b"\1" * 32))[1]
-    store.commit(run.uid, StoredRecord(0, 4, payload))
+    store.journal.commit(run.uid, StoredRecord(0, 4, payload))
     with pytest.raises(Unavailable, match="inconsistent") as caught:
         open_run(store)
     assert caught.value.value == 4
@@ -432,10 +444,11 @@ def test_a_graph_is_built_beside_and_taken_into_use_at_a_recorded_position(small
         if number % 5 == 4:
             later.work()
         graphs = {side: len(memory.prompts.graphs) for side, memory in run.state.memories.items()}
-        _, record = run.reward(batch, [Submission()])
-        for change in record.effects.index:
-            index_changes.append((number, change.memory, change.change, change.start, change.stop))
-        swapped = {change.memory for change in record.effects.index if change.change == "swap"}
+        record = rewarded(run, batch, [Submission()]).record
+        assert record is not None
+        for change in record.effects.index_changes:
+            index_changes.append((number, change.index, change.change, change.start, change.stop))
+        swapped = {change.index for change in record.effects.index_changes if change.change == "swap"}
         for side, before in graphs.items():
             if side not in swapped:
                 assert len(run.state.memories[side].prompts.graphs) == before
@@ -448,6 +461,7 @@ def test_a_graph_is_built_beside_and_taken_into_use_at_a_recorded_position(small
             assert swapped[0] % 5 == 4  # not before it was ready
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("files", ["kept", "lost", "of another history"])
 @pytest.mark.parametrize("snapshot_bytes", [NEVER, 4_000])
 @pytest.mark.parametrize("components", [{"exploit": 1.0, "explore": 1.0}, {"value": 1.0}])
@@ -463,10 +477,10 @@ def test_a_replayed_run_has_the_same_graphs_and_gives_bit_equal_rewards(
             later.work()
         reward(run, batch)
     later.work()
-    ranges = {name: [(one.start, one.stop) for one in index.graphs] for name, index in run.state.indices().items()}
+    ranges = {name: [(one.start, one.stop) for one in index.graphs] for name, index in run.state.indexes.all().items()}
     assert all(ranges.values())
     assert len(ranges) == (4 if "value" in components else 2)
-    assert bool(store.snapshots(run.uid)) == (snapshot_bytes != NEVER)
+    assert bool(store.snapshots.kept(run.uid)) == (snapshot_bytes != NEVER)
     # Another process's worth: a copy of the directory, as a crash would leave it.
     copy = directory.with_name("copy")
     shutil.copytree(directory, copy)
@@ -482,11 +496,12 @@ def test_a_replayed_run_has_the_same_graphs_and_gives_bit_equal_rewards(
     twin_store = SqliteStore(copy)
     twin = open_run(twin_store, Now())
     assert everything(twin) == everything(run)
-    for name, index in twin.state.indices().items():
+    for name, index in twin.state.indexes.all().items():
         assert [(one.start, one.stop) for one in index.graphs] == ranges[name]
     for batch in sent[60:]:
-        assert values(twin.evaluate(batch, Submission())) == values(run.evaluate(batch, Submission()))
-        _, record = run.reward(batch, [Submission()])
+        assert values(twin.evaluate(batch, Submission()).body) == values(run.evaluate(batch, Submission()).body)
+        record = rewarded(run, batch, [Submission()]).record
+        assert record is not None
         twin.state.apply(record)
     assert twin.state.digest() == run.state.digest()
     for one in (store, twin_store):
@@ -496,6 +511,7 @@ def test_a_replayed_run_has_the_same_graphs_and_gives_bit_equal_rewards(
 SIDES = ("success", "failure")
 
 
+@pytest.mark.slow
 def test_only_the_files_of_graphs_in_use_are_kept(directory: Path, small_graphs: None) -> None:
     later, store = Later(), SqliteStore(directory)
     run = open_run(store, later, NEVER, max_prompts=40, k=3)
@@ -524,14 +540,14 @@ def test_a_graph_that_others_have_replaced_since_a_snapshot_is_not_built_again(
     while not (prompts := run.state.memories) or not prompts["success"].prompts.graphs:
         reward(run, next(sent))
         later.work()
-    store.save_snapshot(run.uid, run._frozen())
+    store.snapshots.save(run.uid, run.live._frozen())
     run.state.thaw()
     first = prompts["success"].prompts.graphs[0]
     while first in prompts["success"].prompts.graphs:
         reward(run, next(sent))
         later.work()
     before = everything(run)
-    for module in (index_builds, state):
+    for module in (index_builds, index_set):
         monkeypatch.delattr(module, "build")  # whoever builds one fails
     again, store = restarted(run, store, directory)
     assert everything(again) == before
@@ -579,14 +595,14 @@ def test_closing_waits_for_a_snapshot_and_gives_up_graphs_that_have_not_been_beg
     store, later = SqliteStore(directory), Later()
     run = open_run(store, later, snapshot_bytes=8_000)
     sent = iter(batches(20, 200, prompts=300))
-    while {name for name, _ in later.jobs} != {"_build", "save_snapshot"}:
+    while {name for name, _ in later.jobs} != {"_build", "save"}:
         reward(run, next(sent))
-    closing = threading.Thread(target=run.close)
+    closing = threading.Thread(target=run.live.close)
     closing.start()
-    assert store.snapshots(run.uid) == []
-    later.work("save_snapshot")
+    assert store.snapshots.kept(run.uid) == []
+    later.work("save")
     closing.join()
-    assert store.snapshots(run.uid)
+    assert store.snapshots.kept(run.uid)
     later.work()
     assert not list(directory.glob("index/*/*.hnsw"))
     store.close()
@@ -602,7 +618,7 @@ def test_a_run_describes_itself() -> None:
     assert info.windows["exploit"].model_dump() == {"count": 0, "min": None, "max": None}
     rows = unit_rows(np.random.default_rng(21), 3)
     for step, outcomes in ((4, [1, 1, 0]), (2, [1, 1, 1])):
-        run.reward(make_batch(["a", "a", "b"], rows, outcomes, step=step), [Submission()])
+        rewarded(run, make_batch(["a", "a", "b"], rows, outcomes, step=step), [Submission()])
     info = run.info(digest=True)
     window = run.state.windows["exploit"]
     assert (info.position, info.step, info.dimension) == (2, 2, DIMENSION)

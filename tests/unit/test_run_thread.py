@@ -1,27 +1,88 @@
-"""The engine: one thing after another in one thread, what is behind an answer first, and an end that is told."""
+"""The run thread: one call after another, work after a response before the next call, commits, and its end."""
 
 from __future__ import annotations
 
 import asyncio
 import threading
 import time
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing, contextmanager
 from typing import Any
 
+import numpy as np
 import pytest
-from memr_client.errors import Conflict, Unavailable
+from memr_client.errors import Conflict, DeadlineExceeded, InternalError, InvalidRequest, StoreFull, Unavailable
+from memr_service.engine.run_registry import RunRegistry
 from memr_service.engine.run_thread import RunThread
+from memr_service.run.live_state import Limits
+from memr_service.run.run import Run, Submission
+from memr_service.state.state import State
+from memr_service.store.base import NewResponse, StoredRecord, StoredResponse
+from memr_service.store.sqlite import SqliteStore
+from support.batches import config, random_batch
+
+
+class Counting(SqliteStore):
+    """A store in memory that counts how often responses are looked up, and whose commits fail with `error`, if any."""
+
+    def __init__(self) -> None:
+        super().__init__(None)
+        self.looked_up = 0
+        self.error: BaseException | None = None
+        self._find, self._commit = self.responses.find, self.journal.commit
+        self.responses.find = self.find  # type: ignore[method-assign]
+        self.journal.commit = self.commit  # type: ignore[method-assign]
+
+    def find(self, uid: int, request_id: str) -> list[StoredResponse]:
+        self.looked_up += 1
+        return self._find(uid, request_id)
+
+    def commit(self, uid: int, record: StoredRecord, responses: Sequence[NewResponse] = ()) -> None:
+        if self.error is not None:
+            raise self.error
+        self._commit(uid, record, responses)
+
+
+@contextmanager
+def registry(store: SqliteStore) -> Iterator[RunRegistry]:
+    with closing(store), ThreadPoolExecutor(1) as background:
+        yield RunRegistry(store, background, Limits(snapshot_bytes=1 << 60))
 
 
 def told(story: Callable[[RunThread], Coroutine[Any, Any, None]]) -> None:
-    engine = RunThread()
-    try:
-        asyncio.run(asyncio.wait_for(story(engine), 30))
-    finally:
-        engine.shutdown()
+    with registry(SqliteStore(None)) as runs:
+        thread = RunThread(runs)
+        try:
+            asyncio.run(asyncio.wait_for(story(thread), 30))
+        finally:
+            thread.shutdown()
 
 
-def test_everything_is_asked_in_one_thread_and_in_order() -> None:
+def with_run(story: Callable[[RunThread, RunRegistry, Run, Counting], Coroutine[Any, Any, None]]) -> None:
+    """The same with a run."""
+    store = Counting()
+    with registry(store) as runs:
+        thread = RunThread(runs)
+
+        async def scenario() -> None:
+            run = await thread.ask(runs.find_or_create, "run", config(), None)
+            await story(thread, runs, run, store)
+
+        try:
+            asyncio.run(asyncio.wait_for(scenario(), 30))
+        finally:
+            thread.shutdown()
+
+
+def batch(seed: int = 0) -> Any:
+    return random_batch(np.random.default_rng(seed), 3, 4)
+
+
+# One thing after another
+
+
+def test_everything_is_done_in_one_thread_and_in_order() -> None:
     done: list[int] = []
     threads: set[str] = set()
 
@@ -31,71 +92,194 @@ def test_everything_is_asked_in_one_thread_and_in_order() -> None:
         done.append(number)
         return -number
 
-    async def story(engine: RunThread) -> None:
-        assert await asyncio.gather(*(engine.ask(note, number) for number in range(12))) == [-n for n in range(12)]
+    async def story(thread: RunThread) -> None:
+        assert await asyncio.gather(*(thread.ask(note, number) for number in range(12))) == [-n for n in range(12)]
 
     told(story)
     assert done == list(range(12))
     assert len(threads) == 1
 
 
-def test_what_a_function_raises_is_the_askers() -> None:
+def test_what_a_function_raises_is_raised_to_its_caller() -> None:
     def refuse() -> None:
         raise Conflict("taken")
 
     def fail() -> None:
         raise RuntimeError("a defect")
 
-    async def story(engine: RunThread) -> None:
+    async def story(thread: RunThread) -> None:
         with pytest.raises(Conflict, match="taken"):
-            await engine.ask(refuse)
+            await thread.ask(refuse)
         with pytest.raises(RuntimeError, match="a defect"):
-            await engine.ask(fail)
-        assert await engine.ask(int) == 0
+            await thread.ask(fail)
+        assert await thread.ask(int) == 0
 
     told(story)
 
 
-def test_jobs_behind_an_answer_are_done_by_themselves_and_before_whatever_is_asked_next() -> None:
+def test_work_after_a_response_is_done_by_itself_and_before_whatever_is_asked_next() -> None:
     done: list[str] = []
 
-    async def story(engine: RunThread) -> None:
-        engine.behind(lambda: done.append("first"), lambda: done.append("second"))
+    async def story(thread: RunThread) -> None:
+        thread.after_response(lambda: done.append("first"), lambda: done.append("second"))
         assert not done
-        await engine.ask(done.append, "asked")
+        await thread.ask(done.append, "asked")
         assert done == ["first", "second", "asked"]
         by_itself = threading.Event()
-        engine.behind(by_itself.set)
+        thread.after_response(by_itself.set)
         assert not by_itself.is_set()
         assert await asyncio.to_thread(by_itself.wait, 10)
 
     told(story)
 
 
-def test_a_job_that_fails_behind_an_answer_is_logged_and_holds_nothing_up(caplog: pytest.LogCaptureFixture) -> None:
+def test_work_after_a_response_that_fails_is_logged_and_holds_nothing_up(caplog: pytest.LogCaptureFixture) -> None:
     done: list[str] = []
 
     def fail() -> None:
         raise RuntimeError("no room for texts")
 
-    async def story(engine: RunThread) -> None:
-        engine.behind(fail, lambda: done.append("after"))
-        await engine.ask(int)
+    async def story(thread: RunThread) -> None:
+        thread.after_response(fail, lambda: done.append("after"))
+        await thread.ask(int)
 
     told(story)
     assert done == ["after"]
     assert "no room for texts" in caplog.text
 
 
-def test_an_engine_that_was_shut_down_says_so_and_has_done_what_it_was_asked() -> None:
+def test_a_thread_that_was_shut_down_says_so_and_has_done_what_it_was_asked() -> None:
     done: list[str] = []
 
-    async def story(engine: RunThread) -> None:
-        engine.behind(lambda: done.append("behind"))
-        await engine.ask(int)
-        engine.shutdown()
+    async def story(thread: RunThread) -> None:
+        thread.after_response(lambda: done.append("after"))
+        await thread.ask(int)
+        thread.shutdown()
         with pytest.raises(Unavailable, match="shutting down"):
-            await engine.ask(done.append, "too late")
+            await thread.ask(done.append, "too late")
 
     told(story)
-    assert done == ["behind"]
+    assert done == ["after"]
+
+
+# Commits
+
+
+def test_a_commit_answers_every_submission_and_its_record_is_applied_before_the_next_call() -> None:
+    async def story(thread: RunThread, runs: RunRegistry, run: Run, store: Counting) -> None:
+        for position in (1, 2, 3):
+            committed = await thread.commit(run, batch(position), [Submission(f"id {position}", b"body")])
+            assert committed is not None
+            assert committed.record is not None
+            assert [response.fields["position"] for response in committed.responses] == [position]
+            assert committed.record.position == await thread.on_run(run, lambda run: run.state.position) == position
+
+    with_run(story)
+
+
+@pytest.mark.parametrize("look_up", [False, True])
+def test_a_request_id_is_looked_up_once_and_gets_the_same_bytes_again(look_up: bool) -> None:
+    async def story(thread: RunThread, runs: RunRegistry, run: Run, store: Counting) -> None:
+        submission = Submission("id", b"body")
+        if not look_up:
+            assert await thread.replay(run, submission) is None
+        first = await thread.commit(run, batch(), [submission], look_up=look_up)
+        assert store.looked_up == 1
+        assert first is not None
+        assert not first.responses[0].replayed
+        again = await thread.commit(run, batch(), [submission], look_up=True)
+        assert store.looked_up == 2
+        assert again is not None
+        assert again.record is None
+        assert again.responses == [await thread.replay(run, submission)]
+        assert again.responses[0].replayed
+        assert again.responses[0].body == first.responses[0].body
+        for refused in (thread.commit(run, batch(), [Submission("id", b"other")], look_up=True),):
+            with pytest.raises(InvalidRequest, match="another body"):
+                await refused
+        assert await thread.on_run(run, lambda run: run.state.position) == 1
+
+    with_run(story)
+
+
+def test_an_id_that_is_not_looked_up_is_still_not_committed_twice() -> None:
+    async def story(thread: RunThread, runs: RunRegistry, run: Run, store: Counting) -> None:
+        await thread.commit(run, batch(), [Submission("id", b"body")])
+        before = await thread.on_run(run, lambda run: run.state.digest())
+        with pytest.raises(InternalError, match="UNIQUE"):
+            await thread.commit(run, batch(1), [Submission("id", b"body")])
+        again = await thread.ask(runs.find, "run")
+        assert again is not None
+        assert await thread.on_run(again, lambda run: run.state.digest()) == before
+
+    with_run(story)
+
+
+def test_a_request_without_an_id_costs_no_look_up() -> None:
+    async def story(thread: RunThread, runs: RunRegistry, run: Run, store: Counting) -> None:
+        assert await thread.replay(run, Submission()) is None
+        await thread.commit(run, batch(), [Submission()], look_up=True)
+        assert store.looked_up == 0
+
+    with_run(story)
+
+
+def test_what_comes_too_late_is_refused_and_changes_nothing() -> None:
+    async def story(thread: RunThread, runs: RunRegistry, run: Run, store: Counting) -> None:
+        for call in (
+            thread.commit(run, batch(), [Submission()], begin_by=time.monotonic() - 1),
+            thread.evaluate(run, batch(), Submission(), time.monotonic() - 1),
+        ):
+            with pytest.raises(DeadlineExceeded):
+                await call
+        assert await thread.on_run(run, lambda run: run.state.position) == 0
+        assert await thread.commit(run, batch(), [Submission()], begin_by=time.monotonic() + 60) is not None
+
+    with_run(story)
+
+
+def test_a_run_that_is_not_in_use_any_more_takes_no_commit() -> None:
+    async def story(thread: RunThread, runs: RunRegistry, run: Run, store: Counting) -> None:
+        forgotten: list[Run] = []
+        runs.on_forget.append(forgotten.append)
+        await thread.ask(runs.forget, run)
+        assert forgotten == [run]
+        assert await thread.commit(run, batch(), [Submission()]) is None
+        await thread.expire(run, [b"group"])
+        again = await thread.ask(runs.find, "run")
+        assert again is not None
+        assert await thread.commit(again, batch(), [Submission()]) is not None
+
+    with_run(story)
+
+
+def test_a_store_that_refuses_leaves_the_run_in_use() -> None:
+    async def story(thread: RunThread, runs: RunRegistry, run: Run, store: Counting) -> None:
+        store.error = StoreFull("no room")
+        with pytest.raises(StoreFull):
+            await thread.commit(run, batch(), [Submission()])
+        store.error = None
+        assert runs.holds(run)
+        assert await thread.commit(run, batch(), [Submission()]) is not None
+
+    with_run(story)
+
+
+def test_a_run_whose_record_cannot_be_applied_is_read_again(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    async def story(thread: RunThread, runs: RunRegistry, run: Run, store: Counting) -> None:
+        def broken(self: object, record: object) -> None:
+            raise AssertionError("a defect")
+
+        with monkeypatch.context() as patched:
+            patched.setattr(State, "apply", broken)
+            assert await thread.commit(run, batch(), [Submission("id", b"body")]) is not None
+            await thread.ask(int)
+        assert not runs.holds(run)
+        again = await thread.ask(runs.find, "run")
+        assert again is not None
+        assert await thread.on_run(again, lambda run: run.state.position) == 1
+
+    with_run(story)
+    assert "run run is read again" in caplog.text

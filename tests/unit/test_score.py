@@ -186,7 +186,7 @@ def test_nothing_is_staged_without_write() -> None:
 @pytest.mark.parametrize("chosen", [config(), OFFICIAL], ids=["hold_one_out", "official"])
 def test_a_request_without_items_gets_no_rewards(chosen: RunConfig) -> None:
     for state in (State(chosen), lived(chosen)):
-        effects = score(state, Batch.of_nothing(8), write=False)
+        effects = score(state, Batch.empty(8), write=False)
         assert len(effects.rewards) == len(effects.raw["exploit"]) == len(effects.support["success"]) == 0
 
 

@@ -108,9 +108,9 @@ def test_pairs_of_prompt_and_embedding_are_told_apart_by_both() -> None:
     rows = random_rows(np.random.default_rng(4), 2)
     vectors = rows[[0, 0, 1, 0, 1, 0]]
     keys = [b"a", b"b", b"a", b"a", b"a", b"b"]
-    first, of = sent_embeddings.distinct_rows(vectors, keys)
+    first, of = sent_embeddings.distinct_prompts(vectors, keys)
     assert first.tolist() == [0, 1, 2]
     assert of.tolist() == [0, 1, 2, 0, 2, 1]
     np.testing.assert_array_equal(vectors[first][of], vectors)
-    same = sent_embeddings.distinct_rows(rows, keys, [0, 0, 1, 0, 1, 0])
+    same = sent_embeddings.distinct_prompts(rows, keys, [0, 0, 1, 0, 1, 0])
     assert [column.tolist() for column in same] == [first.tolist(), of.tolist()]

@@ -8,9 +8,11 @@ from typing import Any
 import numpy as np
 import pytest
 from memr_client.schemas import RunConfig
+from memr_service.memory import GraphSizes
 from memr_service.memory.hnsw import Graph, VectorRange, build
 from memr_service.rewards.score import score
-from memr_service.state.record import Batch, Effects, IndexChange, Record, seal, unseal
+from memr_service.state.codec import seal, unseal
+from memr_service.state.record import Batch, Effects, IndexChange, Record
 from memr_service.state.state import State
 from support.batches import DIMENSION, config, make_batch, random_batch, unit_rows
 
@@ -22,7 +24,7 @@ CONFIGS: list[dict[str, Any]] = [
     {"components": {"exploit": 1.0, "value": 1.0}, "max_prompts": 15, "max_completions": 4, "k": 2},
     {"components": {"explore": 2.0}, "explore_warmup_steps": 7, "explore_warmup_prompts": 3, "window": 5},
 ]
-GRAPHS = {"crossover": 12, "step": 6}
+GRAPHS = GraphSizes(12, 6)
 
 
 class Graphs:
@@ -39,25 +41,25 @@ class Graphs:
 class Live:
     """A state, the records that led to it, and index changes in the background as a run would have them."""
 
-    def __init__(self, config: RunConfig, **index: int) -> None:
-        self.state = State(config, **index)
+    def __init__(self, config: RunConfig, sizes: GraphSizes | None = None) -> None:
+        self.state = State(config, sizes)
         self.graphs = Graphs()
         self.journal: list[bytes] = []
         self._begun: dict[str, tuple[int, int]] = {}
 
     def reward(self, batch: Batch) -> Effects:
         state = self.state
-        effects = replace(score(state, batch, write=True), index=self._index_changes())
+        effects = replace(score(state, batch, write=True), index_changes=self._index_changes())
         made = Record(0, state.position + 1, batch, effects, state.serial, state.chain)
         record, payload = seal(made)
         state.apply(record)
         self.journal.append(payload)
-        self.graphs.begun |= {(name, one.start, one.stop): one for name, one in state.building.items()}
+        self.graphs.begun |= {(name, one.start, one.stop): one for name, one in state.indexes.building.items()}
         return effects
 
     def _index_changes(self) -> list[IndexChange]:
         changes = []
-        for name, index in self.state.indices().items():
+        for name, index in self.state.indexes.all().items():
             if name in self._begun:
                 changes.append(IndexChange(name, "swap", *self._begun.pop(name)))
             elif wanted := index.next_graph():
@@ -93,37 +95,37 @@ def assert_same_effects(one: Effects, other: Effects) -> None:
 
 
 @pytest.mark.parametrize("fields", CONFIGS)
-@pytest.mark.parametrize("index", [{}, GRAPHS])
+@pytest.mark.parametrize("sizes", [pytest.param(None, marks=pytest.mark.slow), GRAPHS])
 def test_a_fold_over_the_journal_is_the_live_state_and_scores_alike_at_every_record(
-    fields: dict[str, Any], index: dict[str, int]
+    fields: dict[str, Any], sizes: GraphSizes | None
 ) -> None:
     chosen = config(**fields)
-    live, fold = Live(chosen, **index), State(chosen, **index)
+    live, fold = Live(chosen, sizes), State(chosen, sizes)
     for batch in batches(0, 40, prompts_for(chosen), chosen.storage):
         effects = live.reward(batch)
         record = unseal(live.journal[-1])
         assert_same_effects(score(fold, record.batch, write=True), effects)
         fold.apply(record)
         assert_same(fold, live.state)
-    if index and chosen.max_prompts > 12:
-        assert all(index.graphs for index in fold.indices().values())
+    if sizes is not None and chosen.max_prompts > 12:
+        assert all(index.graphs for index in fold.indexes.all().values())
 
 
 @pytest.mark.parametrize("fields", CONFIGS)
-@pytest.mark.parametrize("index", [{}, GRAPHS])
-@pytest.mark.parametrize("at", [0, 1, 25])
+@pytest.mark.parametrize("sizes", [pytest.param(None, marks=pytest.mark.slow), GRAPHS])
+@pytest.mark.parametrize("at", [0, pytest.param(1, marks=pytest.mark.slow), 25])
 def test_a_restored_state_is_the_frozen_one_and_gives_the_same_rewards_from_then_on(
-    fields: dict[str, Any], index: dict[str, int], at: int
+    fields: dict[str, Any], sizes: GraphSizes | None, at: int
 ) -> None:
     chosen = config(**fields)
-    live = Live(chosen, **index)
+    live = Live(chosen, sizes)
     history = batches(1, 36, prompts_for(chosen), chosen.storage)
     for batch in history[:at]:
         live.reward(batch)
     digest, frozen = live.state.digest(), live.state.freeze()
     later = [live.reward(batch) for batch in history[at:]]  # while the snapshot is being written
-    restored = State(chosen, **index)
-    restored.find_graph = live.graphs.find
+    restored = State(chosen, sizes)
+    restored.indexes.find_graph = live.graphs.find
     restored.restore(0, at, {name: array.copy() for name, array in frozen.items()})
     assert restored.digest() == digest
     for payload, effects in zip(live.journal[at:], later, strict=True):
@@ -149,9 +151,10 @@ def test_what_was_frozen_does_not_change_while_both_states_go_on() -> None:
     assert other.digest() != live.state.digest()
 
 
+@pytest.mark.slow
 def test_the_digest_does_not_depend_on_graphs_or_snapshots() -> None:
     chosen = config(max_prompts=15, max_completions=4)
-    plain, indexed = Live(chosen), Live(chosen, **GRAPHS)
+    plain, indexed = Live(chosen), Live(chosen, GRAPHS)
     for number, batch in enumerate(batches(4, 60, 25)):
         plain.reward(batch)
         indexed.reward(batch)
@@ -226,9 +229,10 @@ def test_a_batch_that_writes_nothing_still_counts_and_fixes_the_dimension() -> N
     assert_same(restored, live.state)
 
 
+@pytest.mark.slow
 def test_of_a_journals_graphs_only_those_in_use_at_its_end_are_looked_for() -> None:
     chosen = config(max_prompts=15, max_completions=4, components={"value": 1.0})
-    live = Live(chosen, **GRAPHS)
+    live = Live(chosen, GRAPHS)
     for batch in batches(12, 40, 25):
         live.reward(batch)
     frozen = live.state.freeze()
@@ -241,22 +245,22 @@ def test_of_a_journals_graphs_only_those_in_use_at_its_end_are_looked_for() -> N
         return live.graphs.find(name, start, stop)
 
     def read(state: State) -> None:
-        state.find_graph = find
+        state.indexes.find_graph = find
         state.restore(0, 40, {name: array.copy() for name, array in frozen.items()})
         for payload in live.journal[40:]:
             state.apply(unseal(payload))
 
-    one_by_one, restored = State(chosen, **GRAPHS), State(chosen, **GRAPHS)
+    one_by_one, restored = State(chosen, GRAPHS), State(chosen, GRAPHS)
     read(one_by_one)
-    in_use = {(name, one.start, one.stop) for name, index in live.state.indices().items() for one in index.graphs}
+    in_use = {(name, one.start, one.stop) for name, index in live.state.indexes.all().items() for one in index.graphs}
     assert in_use < set(asked)
     asked.clear()
-    with restored.graphs_at_the_end():
+    with restored.indexes.deferred():
         read(restored)
         assert not asked
     assert sorted(asked) == sorted(in_use)
-    for name, index in restored.indices().items():
-        other = one_by_one.indices()[name]
+    for name, index in restored.indexes.all().items():
+        other = one_by_one.indexes.all()[name]
         assert [(one.numbers.tolist(), one.live) for one in index.graphs] == [
             (one.numbers.tolist(), one.live) for one in other.graphs
         ]
@@ -267,16 +271,16 @@ def test_of_a_journals_graphs_only_those_in_use_at_its_end_are_looked_for() -> N
 
 def test_a_journal_that_cannot_be_read_asks_for_no_graph() -> None:
     chosen = config()
-    live = Live(chosen, **GRAPHS)
+    live = Live(chosen, GRAPHS)
     for batch in batches(12, 40, 25):
         live.reward(batch)
     assert live.state.memories["success"].prompts.graphs
-    restored = State(chosen, **GRAPHS)
+    restored = State(chosen, GRAPHS)
     asked: list[str] = []
-    restored.find_graph = lambda name, start, stop: asked.append(name)
+    restored.indexes.find_graph = lambda name, start, stop: asked.append(name)
 
     def read() -> None:
-        with restored.graphs_at_the_end():
+        with restored.indexes.deferred():
             restored.restore(0, 40, live.state.freeze())
             raise ValueError("record 41 does not follow")
 
@@ -287,10 +291,10 @@ def test_a_journal_that_cannot_be_read_asks_for_no_graph() -> None:
 
 def test_a_graph_that_nobody_has_is_built_on_the_spot() -> None:
     chosen = config(max_prompts=15, max_completions=4)
-    live = Live(chosen, **GRAPHS)
+    live = Live(chosen, GRAPHS)
     for batch in batches(10, 60, 25):
         live.reward(batch)
-    restored = State(chosen, **GRAPHS)
+    restored = State(chosen, GRAPHS)
     restored.restore(0, 60, live.state.freeze())
     ranges = [(graph.start, graph.stop) for graph in live.state.memories["failure"].prompts.graphs]
     assert [(graph.start, graph.stop) for graph in restored.memories["failure"].prompts.graphs] == ranges

@@ -1,4 +1,4 @@
-"""What the summary says of rewards, against counts made by hand."""
+"""The summary's statistics, compared with counts made by hand."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""When a call is tried again, and when it is over."""
+"""When a call is tried again, and when it fails."""
 
 import random
 
@@ -25,7 +25,7 @@ def test_pauses_are_not_the_same_twice_and_do_not_draw_from_the_callers_generato
     assert random.getstate() == state
 
 
-def test_what_the_service_asks_to_wait_is_waited():
+def test_retry_after_is_respected():
     asked = httpx.Response(503, headers={"retry-after": "9"})
     assert Tries(timeout=100, retries=3).pause_after(asked) == 9
 
@@ -36,7 +36,7 @@ def test_a_pause_that_does_not_fit_into_the_time_left_ends_the_call():
     assert Tries(timeout=0.0, retries=3).pause_after(LOST) is None
 
 
-def test_only_answers_that_say_later_are_followed_by_another_try():
+def test_only_transient_statuses_are_tried_again():
     later = {s for s in range(200, 600) if Tries(100, retries=3).pause_after(httpx.Response(s)) is not None}
     assert later == {429, 502, 503, 504}
 

@@ -49,26 +49,26 @@ def test_what_was_taken_is_the_callers_own() -> None:
 
 @pytest.mark.parametrize("storage", ["float32", "float16"])
 @pytest.mark.parametrize("gaps", [[], [1], [0, BLOCK - 1, BLOCK, 2 * BLOCK + 5], list(range(BLOCK, 2 * BLOCK))])
-def test_pieces_are_the_rows_asked_for_block_by_block_and_cannot_be_written_to(storage: str, gaps: list[int]) -> None:
+def test_rows_come_block_by_block_and_cannot_be_written_to(storage: str, gaps: list[int]) -> None:
     rows, vectors = VectorBlocks(4, storage), unit_rows(np.random.default_rng(1), 3 * BLOCK, 4, storage)
     rows.write(np.arange(3 * BLOCK), vectors)
     asked = np.setdiff1d(np.arange(3 * BLOCK - 9), gaps)
     seen = 0
-    for here, piece in rows.pieces(asked):
+    for here, block in rows.by_block(asked):
         assert here.start == seen
-        assert piece.dtype == np.float32
-        assert not piece.flags.writeable
-        np.testing.assert_array_equal(piece, vectors[asked[here]])
+        assert block.dtype == np.float32
+        assert not block.flags.writeable
+        np.testing.assert_array_equal(block, vectors[asked[here]])
         seen = here.stop
     assert seen == len(asked)
 
 
 @pytest.mark.parametrize(("start", "stop"), [(0, 0), (0, 1), (5, BLOCK), (BLOCK - 1, BLOCK + 1), (1, 3 * BLOCK)])
-def test_spans_are_the_rows_in_order_and_cannot_be_written_to(start: int, stop: int) -> None:
+def test_slices_are_the_rows_in_order_and_cannot_be_written_to(start: int, stop: int) -> None:
     rows = VectorBlocks(1)
     rows.write(np.arange(3 * BLOCK), np.arange(3 * BLOCK, dtype=np.float32)[:, None])
     seen = []
-    for first, block in rows.spans(start, stop):
+    for first, block in rows.slices(start, stop):
         assert block[0, 0] == first
         assert not block.flags.writeable
         seen += block[:, 0].tolist()
@@ -94,7 +94,7 @@ def test_only_written_blocks_are_copied_while_frozen_and_none_afterwards() -> No
     rows.write(np.arange(2 * BLOCK), np.zeros((2 * BLOCK, 3), np.float32))
     first, second = rows.freeze(2 * BLOCK)
     rows.write(np.array([0]), np.ones((1, 3), np.float32))
-    now, untouched = (block for _, block in rows.spans(0, 2 * BLOCK))
+    now, untouched = (block for _, block in rows.slices(0, 2 * BLOCK))
     assert not np.shares_memory(now, first)
     assert np.shares_memory(untouched, second)
     rows.thaw()
@@ -125,20 +125,20 @@ def test_blocks_read_from_a_file_are_taken_over_without_a_copy() -> None:
     block = np.ones((BLOCK, 3), np.float32)
     rows = VectorBlocks(3)
     rows.restore([block, block[:5].copy()])
-    assert np.shares_memory(next(rows.spans(0, 1))[1], block)
+    assert np.shares_memory(next(rows.slices(0, 1))[1], block)
     np.testing.assert_array_equal(rows.take(np.array([BLOCK + 4])), np.ones((1, 3)))
 
 
-def test_what_is_shown_stays_as_it_was_and_is_copied_only_as_long_as_somebody_looks() -> None:
+def test_what_is_shared_stays_as_it_was_and_is_copied_only_as_long_as_somebody_looks() -> None:
     rows, vectors = VectorBlocks(4), unit_rows(np.random.default_rng(2), 2 * BLOCK, 4)
     rows.write(np.arange(2 * BLOCK), vectors)
-    shown, asked = rows.shown(), np.array([0, 5, BLOCK, 2 * BLOCK - 1])
+    shared, asked = rows.shared(), np.array([0, 5, BLOCK, 2 * BLOCK - 1])
     rows.write(asked[:2], np.zeros((2, 4), np.float32))
-    np.testing.assert_array_equal(shown.take(asked), vectors[asked])
+    np.testing.assert_array_equal(shared.take(asked), vectors[asked])
     np.testing.assert_array_equal(rows.take(asked), [np.zeros(4), np.zeros(4), vectors[BLOCK], vectors[-1]])
-    (_, first), (_, second) = rows.spans(0, 2 * BLOCK)
+    (_, first), (_, second) = rows.slices(0, 2 * BLOCK)
     rows.write(np.array([1]), np.zeros((1, 4), np.float32))
     assert not first[1].any(), "a block of one's own is written to in place"
-    del shown
+    del shared
     rows.write(asked[2:3], np.zeros((1, 4), np.float32))
     assert not second[0].any(), "nobody looks any more"

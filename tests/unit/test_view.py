@@ -7,7 +7,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from memr_service.memory import Memory, View, Writes
+from memr_service.memory import GraphSizes, Memory, View, Writes, reading
 from memr_service.memory.hnsw import build
 from memr_service.state.record import Batch
 from support.batches import DIMENSION, PlainMemory, key, make_batch, random_batch, unit_rows
@@ -16,8 +16,8 @@ from support.batches import DIMENSION, PlainMemory, key, make_batch, random_batc
 class Written:
     """A memory with a history, and plain lists of the same."""
 
-    def __init__(self, max_prompts: int, max_completions: int, **index: int) -> None:
-        self.memory = Memory(DIMENSION, max_prompts, max_completions, **index)
+    def __init__(self, max_prompts: int, max_completions: int, graph_sizes: GraphSizes | None = None) -> None:
+        self.memory = Memory(DIMENSION, max_prompts, max_completions, graph_sizes=graph_sizes)
         self.plain = PlainMemory(max_prompts, max_completions)
         self.serial = 0
 
@@ -51,13 +51,13 @@ def right(batch: Batch) -> np.ndarray:
 def read(view: View, batch: Batch, k: int, least: float | None, first_serial: int, *, hold: bool) -> list[list[int]]:
     """Serial numbers of what each item reads, as its reading says it."""
     found: list[list[int]] = [[] for _ in range(len(batch))]
-    for reading in view.read(batch.keys, batch.prompts, batch.prompt_of, k, least, hold_one_out=hold):
-        serials = view.serials(reading.entries, first_serial).tolist()
-        counts = reading.counts.tolist()
-        for item, held, count in zip(reading.items.tolist(), reading.held.tolist(), counts, strict=True):
+    for one in reading.read(view, batch.keys, batch.prompts, batch.prompt_of, k, least, hold_one_out=hold):
+        serials = view.serials(one.entries, first_serial).tolist()
+        counts = one.counts.tolist()
+        for item, held, count in zip(one.items.tolist(), one.held.tolist(), counts, strict=True):
             found[item] = [serial for place, serial in enumerate(serials) if place != held]
             assert len(found[item]) == count
-            assert sum(len(view.entries(prompt)) for prompt in reading.prompts) == len(serials)
+            assert sum(len(view.entries(prompt)) for prompt in one.prompts) == len(serials)
     return found
 
 
@@ -102,14 +102,14 @@ def test_every_item_reads_what_the_law_says(max_prompts: int, max_completions: i
 def test_reads_are_the_same_with_graphs() -> None:
     rng = np.random.default_rng(1)
     both = Written(40, 3)
-    indexed = Written(40, 3, crossover=16, step=8)
+    indexed = Written(40, 3, graph_sizes=GraphSizes(16, 8))
     for _ in range(60):
         batch = random_batch(rng, 120, 8)
         results = []
         for one in (both, indexed):
             prompts = one.memory.prompts
             if wanted := prompts.next_graph():
-                prompts.swap(build(prompts.stretch(*wanted), seed=0))
+                prompts.swap(build(prompts.vector_range(*wanted), seed=0))
             view, writes = one.stage(batch, right(batch))
             results.append(read(view, batch, 5, None, one.serial, hold=True))
             one.write(batch, right(batch), writes)
@@ -126,9 +126,9 @@ def test_a_view_leaves_the_memory_as_it_was() -> None:
         before = both.digest()
         batch = random_batch(rng, 9, 40)
         view, _ = both.stage(batch, np.arange(40))
-        for reading in view.read(batch.keys, batch.prompts, batch.prompt_of, 3, None, hold_one_out=True):
-            view.vectors(reading.entries)[:] = 0
-            for number in reading.prompts:
+        for one in reading.read(view, batch.keys, batch.prompts, batch.prompt_of, 3, None, hold_one_out=True):
+            view.vectors(one.entries)[:] = 0
+            for number in one.prompts:
                 view.sum(number)
         assert both.digest() == before
 
@@ -188,4 +188,4 @@ def test_nothing_is_read_from_an_empty_memory() -> None:
 
 def test_without_items_there_are_no_readings() -> None:
     view = View(Memory(DIMENSION, 3, 3), np.empty((0, DIMENSION), np.float32))
-    assert view.read([], np.empty((0, DIMENSION), np.float32), np.empty(0, np.int64), 1, None) == []
+    assert reading.read(view, [], np.empty((0, DIMENSION), np.float32), np.empty(0, np.int64), 1, None) == []

@@ -107,7 +107,7 @@ class RunConfig(Wire):
     group_size: Annotated[int, Field(ge=1, strict=True)] | None = None
     """G: completions per prompt and step. Barriers `group` and `snapshot` need it."""
     barrier_timeout_s: Annotated[float, Field(gt=0, le=3600)] = 60
-    """Seconds after which a barrier answers with the requests that have arrived."""
+    """Seconds after which a barrier scores the requests that have arrived, without the missing ones."""
     encoder: Annotated[str, Field(min_length=1, max_length=256, strict=True)] | None = None
     """A name from the server's allow-list. Null: the server's default when the run is created."""
     precision: Literal["auto", "float32", "bfloat16"] = "auto"

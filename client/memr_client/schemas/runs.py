@@ -24,9 +24,9 @@ class BarrierState(ResponseModel):
     waiting: int
     """Requests that wait for others of their step or group now."""
     timeouts: int
-    """Steps or groups that were answered incomplete after `barrier_timeout_s`."""
+    """Steps or groups that were scored incomplete after `barrier_timeout_s`."""
     late: int
-    """Requests that came after that time-out and were answered alone."""
+    """Requests that came after that time-out and were scored alone."""
 
 
 class RunInfo(ResponseModel):

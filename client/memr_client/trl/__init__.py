@@ -1,10 +1,10 @@
-"""memr in TRL: a reward function for GRPOTrainer and RLOOTrainer, and checkpoints that hold memory and policy together.
+"""memr in TRL: a reward function for GRPOTrainer and RLOOTrainer, and a callback that checkpoints the memory.
 
 correct = wrap(correctness)                                                      # your verifier
 memory = memory_reward("http://127.0.0.1:8000", run="gsm8k-seed0", outcome=correct)
 trainer = GRPOTrainer(..., reward_funcs=[correct, memory], callbacks=[MemoryCheckpoint(memory)])
 
-For trl >= 1.0. The same function serves trl.experimental.async_grpo.
+Needs trl >= 1.0. The same function works with trl.experimental.async_grpo.
 """
 
 from memr_client.trl.checkpoint import MemoryCheckpoint

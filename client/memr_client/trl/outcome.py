@@ -1,4 +1,4 @@
-"""Outcomes: what the verifier said of each completion, evaluated once however many ask."""
+"""Outcomes: the verifier's rewards, computed once per batch and shared by the trainer and the memory."""
 
 from __future__ import annotations
 
@@ -10,20 +10,19 @@ from concurrent.futures import Future
 from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
-Verdicts = Sequence[float | None]
-RewardFunction = Callable[..., Verdicts]
-"""Called as TRL calls reward functions: `f(prompts=, completions=, **columns)` -> n floats; None: cannot be judged."""
+RewardFunction = Callable[..., Sequence[float | None]]
+"""A reward function in TRL's form: `f(prompts=, completions=, **columns)` returns n floats; None: no verdict."""
 
 Source = Callable[..., Sequence[Any]] | str
-"""Such a function, or the name of a column of the data set."""
-Given = TypeVar("Given", bound=Source)
+"""A function in TRL's form, or the name of a column of the data set."""
+SourceType = TypeVar("SourceType", bound=Source)
 
-REMEMBERED = 16
-"""Calls whose outcomes are kept. Who shares an outcome asks during the same call, so more would only hold memory."""
+KEPT_BATCHES = 16
+"""Number of batches whose outcomes are kept. The functions that share outcomes ask for them within one call."""
 
 
 def wrap(correctness: RewardFunction) -> SharedOutcome:
-    """A verifier that the trainer and the memory share: each batch is judged once, and both see the same outcomes.
+    """A verifier for the trainer and the memory together. It judges each batch once, so both see the same outcomes.
 
     correct = wrap(correctness)
     reward_funcs = [correct, memory_reward(url, run="gsm8k-seed0", outcome=correct)]
@@ -32,70 +31,70 @@ def wrap(correctness: RewardFunction) -> SharedOutcome:
 
 
 @dataclass(frozen=True, eq=False)
-class _Call:
-    """A batch that is being judged, or was. A trainer hands the very same list to every function that it asks."""
+class _Batch:
+    """A batch and its outcomes. It is recognised by the list object, which a trainer passes to every function."""
 
     completions: Sequence[Any]
-    """Held, so that no other list can take its place in memory."""
+    """Kept, so that no other list gets the same identity."""
     contents: tuple[Any, ...]
-    verdict: Future[list[float | None]] = field(default_factory=Future)
+    outcomes: Future[list[float | None]] = field(default_factory=Future)
 
-    def judges(self, completions: Sequence[Any]) -> bool:
-        """Whether this is that list, with what it held."""
+    def has(self, completions: Sequence[Any]) -> bool:
+        """Whether this is the same list with the same contents."""
         same = completions is self.completions and len(completions) == len(self.contents)
         return same and all(one is other for one, other in zip(completions, self.contents, strict=True))
 
 
 class SharedOutcome:
-    """See `wrap`. Thread-safe; picklable where the verifier is."""
+    """See `wrap`. Thread-safe. Picklable if the verifier is."""
 
-    _calls: deque[_Call]
+    _batches: deque[_Batch]
 
     def __init__(self, correctness: RewardFunction) -> None:
         self._correctness = synchronous(correctness)
         self.__name__: str = getattr(correctness, "__name__", type(correctness).__name__)
-        self._forget()
+        self._reset()
 
     def __call__(self, prompts: Sequence[Any], completions: Sequence[Any], **columns: Any) -> list[float | None]:
         """The verifier's outcomes (n), as a reward function returns them."""
         with self._lock:
-            call = next((known for known in self._calls if known.judges(completions)), None)
-            if mine := call is None:
-                call = _Call(completions, tuple(completions))
-                self._calls.append(call)
-        if mine:
+            batch = next((known for known in self._batches if known.has(completions)), None)
+            if is_first := batch is None:
+                batch = _Batch(completions, tuple(completions))
+                self._batches.append(batch)
+        if is_first:
             try:
                 outcomes = self._correctness(prompts=prompts, completions=completions, **columns)
-                call.verdict.set_result(list(outcomes))
+                batch.outcomes.set_result(list(outcomes))
             except BaseException as error:
-                call.verdict.set_exception(error)
+                batch.outcomes.set_exception(error)
                 with self._lock:
-                    self._calls = deque((known for known in self._calls if known is not call), REMEMBERED)
-        return list(call.verdict.result())
+                    self._batches = deque((known for known in self._batches if known is not batch), KEPT_BATCHES)
+        return list(batch.outcomes.result())
 
     def __getstate__(self) -> dict[str, Any]:
         return {"_correctness": self._correctness, "__name__": self.__name__}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         self.__dict__.update(state)
-        self._forget()
+        self._reset()
 
-    def _forget(self) -> None:
+    def _reset(self) -> None:
         self._lock = threading.Lock()
-        self._calls = deque(maxlen=REMEMBERED)
+        self._batches = deque(maxlen=KEPT_BATCHES)
 
 
 def column(
     source: Source, name: str, prompts: Sequence[Any], completions: Sequence[Any], columns: Mapping[str, Any]
 ) -> Sequence[Any]:
-    """What a function says of each completion (n), or a column of the data set does.
+    """The values of each completion (n), from a function or from a column of the data set.
 
     Raises:
-        ValueError: no such column, or not one value for each completion.
+        ValueError: the column does not exist, or the number of values is wrong.
     """
     if isinstance(source, str):
         if source not in columns:
-            raise ValueError(f"{name}={source!r} names no column; this batch has {sorted(columns)}")
+            raise ValueError(f"{name}={source!r} names no column. This batch has the columns {sorted(columns)}")
         values: Sequence[Any] = columns[source]
     else:
         values = source(prompts=prompts, completions=completions, **columns)
@@ -104,13 +103,13 @@ def column(
     return values
 
 
-def synchronous(source: Given) -> Given:
-    """The source itself.
+def synchronous(source: SourceType) -> SourceType:
+    """Check that a source is a plain function or a column name, and return it.
 
     Raises:
-        TypeError: it is a coroutine function, whose values would never arrive.
+        TypeError: the source is a coroutine function. Nothing would await it.
     """
-    call = getattr(source, "__call__", None)  # noqa: B004 - to look at it, not to know whether there is one
+    call = getattr(source, "__call__", None)  # noqa: B004 - the method itself is inspected
     if inspect.iscoroutinefunction(source) or inspect.iscoroutinefunction(call):
-        raise TypeError(f"{source!r} is asynchronous: what a memory reward asks must answer at once")
+        raise TypeError(f"{source!r} is asynchronous: a memory reward needs a plain function")
     return source

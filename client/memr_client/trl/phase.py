@@ -1,4 +1,4 @@
-"""Whether a batch is training, which the memory remembers, or evaluation, which leaves it as it is."""
+"""`Phase`: whether a batch is training, which the memory remembers, or evaluation, which it does not."""
 
 from __future__ import annotations
 
@@ -10,23 +10,23 @@ from typing import Any
 
 
 class Phase:
-    """Tells evaluation by a switch, else by a column, else by the mode of the trainer's model. Thread-safe.
+    """Recognises evaluation: by `evaluating`, else by a column, else by the mode of the trainer's model. Thread-safe.
 
     Args:
-        split_column: a column that says "train" in training and anything else in evaluation.
+        split_column: a column that is "train" in training and anything else in evaluation.
     """
 
     _bound: weakref.ref[Any] | None
 
     def __init__(self, split_column: str | None) -> None:
         self._split_column = split_column
-        self._stay()
+        self._reset()
 
     def is_evaluation(self, columns: Mapping[str, Any]) -> bool:
         """Whether the batch with these columns is evaluation.
 
         Raises:
-            ValueError: its rows do not agree.
+            ValueError: its rows contradict each other.
         """
         if self._switched:
             return True
@@ -40,19 +40,19 @@ class Phase:
         return model is not None and not model.training
 
     def trainer(self, columns: Mapping[str, Any]) -> Any:
-        """The trainer whose method `log_metric` is, else the bound trainer or model, else None."""
+        """The trainer that owns the method `log_metric`, else the bound trainer or model, else None."""
         owner = getattr(columns.get("log_metric"), "__self__", None)
         if hasattr(owner, "model"):
             return owner
         return None if self._bound is None else self._bound()
 
     def bind(self, trainer: Any) -> None:
-        """From now on look at this trainer, or model."""
+        """Use the mode of this trainer or model from now on."""
         self._bound = weakref.ref(trainer)
 
     @contextmanager
     def evaluating(self) -> Iterator[None]:
-        """Inside, every batch of any thread is evaluation."""
+        """A context in which every batch, from any thread, is evaluation."""
         with self._lock:
             self._switched += 1
         try:
@@ -66,10 +66,10 @@ class Phase:
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         self.__dict__.update(state)
-        self._stay()
+        self._reset()
 
-    def _stay(self) -> None:
-        """What stays in this process."""
+    def _reset(self) -> None:
+        """Set up the state that is not pickled."""
         self._lock = threading.Lock()
         self._switched = 0
         self._bound = None

@@ -1,4 +1,4 @@
-"""`memory_reward`: the memory as a reward function of TRL."""
+"""`memory_reward`: the memory's reward as a reward function of TRL."""
 
 from __future__ import annotations
 
@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING, Any, Literal
 from uuid import uuid4
 
 from memr_client.client import RewardClient
-from memr_client.embedded import INSTEAD
+from memr_client.embedded import SERVER
 from memr_client.errors import (
-    BadAnswer,
+    BadResponse,
     DeadlineExceeded,
     InternalError,
     Overloaded,
@@ -23,7 +23,7 @@ from memr_client.errors import (
 )
 from memr_client.schemas import RewardResponse, RunConfig
 from memr_client.trl.advice import Advice
-from memr_client.trl.metrics import measures
+from memr_client.trl.metrics import metrics
 from memr_client.trl.outcome import RewardFunction, Source, column, synchronous
 from memr_client.trl.phase import Phase
 from memr_client.trl.ranks import this_rank
@@ -32,10 +32,10 @@ from memr_client.trl.truncation import truncated
 if TYPE_CHECKING:
     from typing_extensions import Self
 
-FAILURES = (ServiceUnreachable, BadAnswer, Overloaded, Unavailable, DeadlineExceeded, StoreFull, InternalError)
-"""Errors of the service. All others are the caller's, and always raised."""
+FAILURES = (ServiceUnreachable, BadResponse, Overloaded, Unavailable, DeadlineExceeded, StoreFull, InternalError)
+"""Errors of the service. All others are the caller's and are always raised."""
 PAUSE_S = 2.0
-"""Between a client's last try and the first of its next ones."""
+"""Seconds between a failed call, with all its tries, and the next call."""
 
 
 def memory_reward(
@@ -52,33 +52,36 @@ def memory_reward(
     split_column: str | None = None,
     name: str = "memory",
 ) -> MemoryReward:
-    """A reward function for `reward_funcs` of GRPOTrainer and RLOOTrainer: what an episodic memory says of completions.
+    """A reward function for `reward_funcs` of GRPOTrainer and RLOOTrainer that returns memr's rewards.
 
-    memory_reward("http://127.0.0.1:8000", run="gsm8k-seed0", outcome="is_correct")     # a column of the dataset
+    memory_reward("http://127.0.0.1:8000", run="gsm8k-seed0", outcome="is_correct")     # a column of the data set
     memory_reward(RewardClient(url, api_key=key), run="gsm8k-seed0", outcome=correctness)  # a verifier; see `wrap`
 
-    A trainer calls it once per rank and generation (every `steps_per_generation * num_iterations` micro-steps), with
-    whatever part of a group this rank holds. A run that does not exist is created with barrier="step", so that rewards
-    do not depend on the number of ranks; asynchronous GRPO, which calls with one whole group, gets a run without.
+    A trainer calls it once per rank and generation (every `steps_per_generation * num_iterations` micro-steps) with
+    this rank's part of each group. If the run does not exist, it is created with barrier="step", so that rewards do not
+    depend on the number of ranks. Asynchronous GRPO calls it with one whole group; its run is created without a
+    barrier.
 
-    Evaluation leaves the memory as it is. It is recognised by the mode of the trainer's model, which is known by TRL's
-    `log_metric`, by `bind` or by a `MemoryCheckpoint`; by `split_column`; or inside `with reward.evaluating():`.
+    Evaluation does not change the memory. A batch is evaluation inside `with reward.evaluating():`, or by
+    `split_column`, or if the trainer's model is in evaluation mode. The model is known from TRL's `log_metric`, from
+    `bind` or from a `MemoryCheckpoint`.
 
     Args:
-        url_or_client: where the service listens, or a client.
-        run: the run's name; the client's, where it has one.
-        outcome: a verifier, called as TRL calls reward functions, or a column with the outcomes. A completion whose
-            outcome is None is neither remembered nor rewarded.
-        answers: the final answer of each completion, for components that compare answers: a function or a column.
-        labels: the class of each completion, for components that compare classes: likewise.
-        weight: factor of every reward; zero-variance groups may void it, see TRL's `scale_rewards`.
-        config: how to create the run; one that exists must have been created alike. None takes a run as it is.
-        on_failure: `drop` gives None, no bonus, to all completions of the call if the service fails, and logs their
-            share. Several ranks never drop, since the others would keep theirs: they go on trying for `patience_s`,
-            which must be below the trainer's `ddp_timeout`, and then raise.
-        patience_s: seconds, see `on_failure`.
-        split_column: a column that says "train" in training and anything else in evaluation.
-        name: the function's name in the trainer's metrics, `rewards/NAME/mean` and `NAME/exploit`.
+        url_or_client: address of the service, or a client.
+        run: the run's name. Default: the client's run.
+        outcome: a verifier in TRL's form, or a column with the outcomes. A completion whose outcome is None is neither
+            remembered nor rewarded.
+        answers: the final answer of each completion, from a function or a column, for components that compare answers.
+        labels: the class of each completion, from a function or a column, for components that compare classes.
+        weight: factor of every reward. TRL's `scale_rewards` may cancel it in groups with equal outcomes.
+        config: config of the run, which is created if it does not exist. An existing run must have the same config.
+            None: use an existing run whatever its config.
+        on_failure: `raise` raises the error if the service fails. `drop` returns None (no reward) for all completions
+            of the call and logs their share. With several ranks nothing is dropped, since the other ranks would keep
+            their rewards: a rank tries for `patience_s`, which must be below the trainer's `ddp_timeout`, then raises.
+        patience_s: seconds; see `on_failure`.
+        split_column: a column that is "train" in training and anything else in evaluation.
+        name: the function's name in the trainer's metrics: `rewards/NAME/mean`, `NAME/exploit`.
 
     Raises:
         ValueError: no run is named.
@@ -96,7 +99,7 @@ def memory_reward(
 
 
 class MemoryReward:
-    """See `memory_reward`. Thread-safe; picklable where outcome and client are, to serve another process."""
+    """See `memory_reward`. Thread-safe. Picklable if `outcome` and the client are."""
 
     def __init__(
         self,
@@ -124,43 +127,43 @@ class MemoryReward:
         self._lock = threading.Lock()
 
     def __call__(self, prompts: Sequence[Any], completions: Sequence[Any], **columns: Any) -> list[float | None]:
-        """The weighted reward of each completion (n); None: there is none to give.
+        """The weighted reward of each completion (n); None for a completion without an outcome or a dropped call.
 
         Raises:
-            ValueError: outcomes are missing, or a batch mixes training and evaluation.
-            MemrError: the service did not answer, or refused.
+            ValueError: outcomes are missing, or the batch mixes training and evaluation.
+            MemrError: the service did not respond or refused the request.
         """
         batch = self._batch(prompts, completions, columns)
         judged = [item for item, outcome in enumerate(batch["outcomes"]) if outcome is not None]
         started = time.perf_counter()
-        answer = self._ask(columns, {name: [values[item] for item in judged] for name, values in batch.items()})
+        response = self._request(columns, {name: [values[item] for item in judged] for name, values in batch.items()})
         rewards: list[float | None] = [None] * len(completions)
-        if answer is not None:
-            for item, reward in zip(judged, answer.rewards, strict=True):
+        if response is not None:
+            for item, reward in zip(judged, response.rewards, strict=True):
                 rewards[item] = self.weight * reward
-        self._log(columns.get("log_metric"), answer, time.perf_counter() - started)
+        self._log(columns.get("log_metric"), response, time.perf_counter() - started)
         return rewards
 
     def bind(self, trainer: Any) -> Self:
-        """Recognise evaluation by this trainer, or model, being in evaluation mode; returns the function itself."""
+        """Recognise evaluation by the mode of this trainer or model. Returns the function itself."""
         self._phase.bind(trainer)
         return self
 
     def evaluating(self) -> AbstractContextManager[None]:
-        """A `with` block in which every call, from any thread, is an evaluation."""
+        """A context in which every call, from any thread, is an evaluation."""
         return self._phase.evaluating()
 
     def open(self, synchronous: bool = True) -> RunConfig:
-        """The run's config, after creating the run where there is none.
+        """The run's config. Creates the run if it does not exist.
 
         Args:
-            synchronous: all ranks call once in every step, so that a new run may have them wait for each other.
+            synchronous: all ranks call once in every step, so a new run gets barrier="step".
 
         Raises:
-            ValueError: several ranks, each with an embedded memory of its own.
+            ValueError: the client is embedded and the trainer has several ranks.
         """
         if self.client.url == "http://embedded" and this_rank().parts > 1:
-            raise ValueError("an embedded memr is one process's, and here are several ranks. " + INSTEAD)
+            raise ValueError(f"an embedded memr serves one process, but the trainer has several ranks. {SERVER}")
         with self._lock:
             if self._resolved is None:
                 self._resolved = self._find_or_create({"barrier": "step"} if synchronous else {})
@@ -168,8 +171,8 @@ class MemoryReward:
 
     def _find_or_create(self, barrier: dict[str, Any]) -> RunConfig:
         if self._config is not None:
-            asked = {} if "barrier" in self._config.model_fields_set else barrier
-            return self.client.create_run(self.run_id, self._config, **asked).config
+            fields = {} if "barrier" in self._config.model_fields_set else barrier
+            return self.client.create_run(self.run_id, self._config, **fields).config
         try:
             return self.client.run(self.run_id).config
         except UnknownRun:
@@ -178,20 +181,20 @@ class MemoryReward:
     def _batch(
         self, prompts: Sequence[Any], completions: Sequence[Any], columns: Mapping[str, Any]
     ) -> dict[str, Sequence[Any]]:
-        """The columns of a request, each of n values."""
+        """The columns of a request, with n values each."""
         values = {name: column(source, name, prompts, completions, columns) for name, source in self._sources.items()}
         outcomes = [None if outcome is None else float(outcome) for outcome in values.pop("outcome")]
         if (cut := truncated(columns.get("completion_ids"), self._phase.trainer(columns))) is not None:
             values["truncated"] = cut
         return {"prompts": prompts, "completions": completions, "outcomes": outcomes, **values}
 
-    def _ask(self, columns: Mapping[str, Any], batch: dict[str, Any]) -> RewardResponse | None:
-        """The service's answer, or None where it failed and the bonus may be dropped."""
+    def _request(self, columns: Mapping[str, Any], batch: dict[str, Any]) -> RewardResponse | None:
+        """The service's response; None if the service failed and the rewards may be dropped."""
         state = columns.get("trainer_state")
-        # Asynchronous GRPO passes no state: its one process calls for each group, whenever that is complete.
+        # Asynchronous GRPO passes no state. Its one process calls once per complete group.
         part, parts = this_rank() if state is not None else (0, 1)
         if training := not self._phase.is_evaluation(columns):
-            # One id for all tries, however long they go on: the memory holds the batch once.
+            # All tries carry one request id, so that the batch is remembered once.
             batch["request_id"] = uuid4().hex
             if state is not None:
                 batch |= {"step": state.global_step, "part": part, "parts": parts}
@@ -201,7 +204,7 @@ class MemoryReward:
         while True:
             try:
                 config = self.open(synchronous=state is not None)
-                answer = self.client.reward(run_id=self.run_id, **batch)
+                response = self.client.reward(run_id=self.run_id, **batch)
             except FAILURES as error:
                 if time.monotonic() < ends:
                     time.sleep(PAUSE_S)
@@ -209,29 +212,30 @@ class MemoryReward:
                     raise
                 else:
                     with self._lock:
-                        self._advice.once("dropped", f"no memory reward for this batch, nor while this lasts: {error}")
+                        text = f"no memory reward for this batch, and for later ones while the service fails: {error}"
+                        self._advice.once("dropped", text)
                     return None
             else:
                 if training:
-                    self._look(batch["outcomes"], config, self._phase.trainer(columns), parts)
-                return answer
+                    self._advise(batch["outcomes"], config, self._phase.trainer(columns), parts)
+                return response
 
-    def _look(self, outcomes: Sequence[float], config: RunConfig, trainer: Any, parts: int) -> None:
+    def _advise(self, outcomes: Sequence[float], config: RunConfig, trainer: Any, parts: int) -> None:
         with self._lock:
             self._advice.on_outcomes(outcomes, config)
             self._advice.on_trainer(getattr(trainer, "args", None), config)
             self._advice.on_barrier(config, parts)
 
     def _log(
-        self, log_metric: Callable[[str, float], None] | None, answer: RewardResponse | None, seconds: float
+        self, log_metric: Callable[[str, float], None] | None, response: RewardResponse | None, seconds: float
     ) -> None:
         if log_metric is None:
             return
         log_metric(f"{self.__name__}/seconds", seconds)
         if self._on_failure == "drop":
-            log_metric(f"{self.__name__}/dropped", float(answer is None))
-        if answer is not None:
-            for name, value in measures(answer):
+            log_metric(f"{self.__name__}/dropped", float(response is None))
+        if response is not None:
+            for name, value in metrics(response):
                 log_metric(f"{self.__name__}/{name}", value)
 
     def __getstate__(self) -> dict[str, Any]:

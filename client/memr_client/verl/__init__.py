@@ -1,6 +1,6 @@
-"""memr in verl: an episodic memory's reward beside verl's own, by a few lines of configuration.
+"""memr in verl: rewards from an episodic memory, added to verl's own by a few lines of configuration (verl 0.9.1).
 
-The reward manager, which knows verl's groups and steps (verl 0.9.1):
+Either the reward manager, which knows verl's groups and steps:
 
     reward.reward_manager.source=importlib
     reward.reward_manager.name=MemoryRewardManager
@@ -8,7 +8,7 @@ The reward manager, which knows verl's groups and steps (verl 0.9.1):
     +reward.reward_kwargs.memr.url=http://127.0.0.1:8000
     +reward.reward_kwargs.memr.run=gsm8k-seed0
 
-Or a reward function, for any reward manager that calls one per sample:
+Or the reward function, for any reward manager that calls one per sample:
 
     reward.custom_reward_function.path=pkg://memr_client.verl
     reward.custom_reward_function.name=compute_score_async
@@ -16,12 +16,11 @@ Or a reward function, for any reward manager that calls one per sample:
     +reward.custom_reward_function.reward_kwargs.run=gsm8k-seed0
     '+reward.custom_reward_function.reward_kwargs.group_size=${actor_rollout_ref.rollout.n}'
 
-Checkpoints that hold memory and policy together, with either:
+With either, checkpoint the memory together with the policy:
 
     trainer.checkpoint_callback_class=memr_client.verl.checkpoint.MemoryCheckpoint
 
-`Options` explains what may be said of either. Not with verl's `rate_limited` manager, which turns failures into
-rewards of 0.
+`Options` documents the options of both. Do not use verl's `rate_limited` manager: it turns failures into rewards of 0.
 """
 
 from memr_client.verl.score import compute_score, compute_score_async

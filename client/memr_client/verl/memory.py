@@ -1,4 +1,4 @@
-"""`Memory`: the run that rewards a training, as one process of verl sees it."""
+"""`Memory`: one process's access to the run that rewards a training."""
 
 from __future__ import annotations
 
@@ -18,14 +18,14 @@ from memr_client.verl.sample import Sample
 Barrier = Literal["group", "snapshot"]
 
 PAUSE_S = 2.0
-"""Between a client's last try and the first of its next ones."""
+"""Seconds between a failed call, with all its tries, and the next call."""
 
 _memories: dict[str, Memory] = {}
 _lock = threading.Lock()
 
 
 def memory_for(options: Options) -> Memory:
-    """This process's memory for these options: made when first asked for, then kept, since verl calls a function."""
+    """This process's memory for these options. It is created once and kept, because verl calls a plain function."""
     name = options.model_dump_json()
     with _lock:
         if name not in _memories:
@@ -34,7 +34,7 @@ def memory_for(options: Options) -> Memory:
 
 
 class Memory:
-    """A run behind a service. Thread-safe; opened by its first sample."""
+    """A run of a service. Thread-safe. The first sample finds or creates the run."""
 
     def __init__(self, options: Options) -> None:
         self.weight = options.weight
@@ -45,10 +45,10 @@ class Memory:
         self._opened = False
 
     def reward(self, sample: Sample, outcome: float) -> RewardResponse:
-        """The service's answer for one sample.
+        """Score one sample.
 
         Raises:
-            MemrError: the service refused, or failed for longer than the options have patience.
+            MemrError: the service refused the request, or failed for longer than the option `patience_s`.
         """
         self.open("snapshot")
         columns, patience = sample.columns(outcome), _Patience(self._options.patience_s)
@@ -59,7 +59,7 @@ class Memory:
                 time.sleep(patience.pause(error))
 
     async def reward_async(self, sample: Sample, outcome: float) -> RewardResponse:
-        """As `reward`; any number may wait for their groups at once."""
+        """Like `reward`. Any number of samples can wait for their groups at the same time."""
         if not self._opened:
             await asyncio.to_thread(self.open, "group")
         columns, patience = sample.columns(outcome), _Patience(self._options.patience_s)
@@ -70,19 +70,20 @@ class Memory:
                 await asyncio.sleep(patience.pause(error))
 
     def open(self, barrier: Barrier) -> None:
-        """Find the run, or create it, once: evaluation may come first, and creates none.
+        """Find or create the run, once. Explicitly, because an evaluation request would not create it.
 
         Args:
-            barrier: of a run that does not exist.
+            barrier: barrier of a new run.
 
         Raises:
-            InvalidRequest: it waits for groups of another size. Conflict: it was created with another config.
+            InvalidRequest: the run has another group size.
+            Conflict: the run exists with another config.
         """
         with self._opening:
             if not self._opened:
                 config = self._find_or_create(barrier)
                 self._check_size(config)
-                _look(config, barrier)
+                _check_barrier(config, barrier)
                 self._opened = True
 
     def _find_or_create(self, barrier: Barrier) -> RunConfig:
@@ -98,7 +99,7 @@ class Memory:
         if config.group_size is None:
             if size is None:
                 raise InvalidRequest(
-                    f"to create run {self._options.run!r} memr must know how large a group is.",
+                    f"run {self._options.run!r} does not exist, and memr needs a group size to create it.",
                     remedy="Set group_size to verl's actor_rollout_ref.rollout.n.",
                 )
             fields["group_size"] = size
@@ -111,34 +112,36 @@ class Memory:
                 f"run {self._options.run!r} waits for groups of {config.group_size}, and verl samples {size}.",
                 value=size,
                 limit=config.group_size,
-                remedy="Take another run, or another rollout.n.",
+                remedy="Choose another run or another rollout.n.",
             )
 
 
 class _Patience:
-    """How long one sample goes on while the service fails. Its request id makes every further try safe."""
+    """How long one sample is sent again while the service fails. Its request id makes that safe."""
 
     def __init__(self, seconds: float) -> None:
         self._ends = time.monotonic() + seconds
 
     def pause(self, error: MemrError) -> float:
-        """Seconds until the next try; raises `error` where it is the caller's, or time is up."""
+        """Seconds until the next try. Raises `error` if it is the caller's or time is up."""
         refused = isinstance(error, ProblemError) and error.status < 500
         if refused or time.monotonic() + PAUSE_S > self._ends:
             raise error
         return PAUSE_S
 
 
-def _look(config: RunConfig, barrier: Barrier) -> None:
+def _check_barrier(config: RunConfig, barrier: Barrier) -> None:
+    """Warn if the run's barrier does not fit the way verl calls."""
     if config.barrier in ("none", "step"):
         warnings.warn(
-            f"memr: the run's barrier is {config.barrier!r}, but verl sends completions one by one: create the run "
+            f"memr: the run's barrier is {config.barrier!r}, but verl sends completions one by one. Create the run "
             "with barrier='group' or 'snapshot'.",
             stacklevel=2,
         )
     if config.barrier == "group" and barrier == "snapshot":
         warnings.warn(
-            "memr: the run's barrier is 'group', but verl calls compute_score in a few threads, where a group may wait "
-            "for members that have no thread: take compute_score_async or the reward manager, or barrier='snapshot'.",
+            "memr: the run's barrier is 'group', but verl calls compute_score in few threads. If all of them wait for "
+            "other members of their groups, those members have no thread. Use compute_score_async or the reward "
+            "manager, or create the run with barrier='snapshot'.",
             stacklevel=2,
         )

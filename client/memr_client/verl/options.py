@@ -1,4 +1,4 @@
-"""`Options`: which run a training is rewarded by, and how."""
+"""`Options`: memr's options in verl's configuration."""
 
 from __future__ import annotations
 
@@ -14,49 +14,53 @@ from memr_client.schemas import Name, RunConfig
 
 
 class Options(BaseModel):
-    """What verl's configuration says about memr; where it is silent, the environment: `MEMR_` + the name."""
+    """memr's options in verl's configuration. An option that is not set there comes from the environment variable
+    `MEMR_` + its name in capitals."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, coerce_numbers_to_str=True)
 
     url: str
-    """Where the service listens (`MEMR_URL`)."""
+    """Address of the service (`MEMR_URL`)."""
     run: Name
     """The run's name (`MEMR_RUN`)."""
     weight: float = Field(default=1.0, allow_inf_nan=False)
-    """Factor of the memory's reward, which is added to the score."""
+    """Factor of the memory's reward, which is added to verl's score."""
     group_size: int | None = Field(default=None, ge=1)
-    """Completions of a prompt in a step, verl's `rollout.n`; needed where the run does not exist."""
+    """Completions per prompt and step, verl's `rollout.n`. Needed to create a run."""
     config: RunConfig | None = None
-    """How to create the run; one that exists must have been created alike. None takes a run as it is."""
+    """The run is created with this config if it does not exist. An existing run must have the same one.
+
+    None uses an existing run, whatever its config.
+    """
     timeout: float = Field(default=300.0, gt=0)
-    """Seconds a call may take; more than the run's barrier_timeout_s."""
+    """Seconds for one call. Must be larger than the run's `barrier_timeout_s`."""
     patience_s: float = Field(default=600.0, ge=0)
-    """Seconds a sample goes on trying while the service fails; then its reward fails."""
+    """Seconds for which a sample is sent again while the service fails. Then the error is raised."""
 
 
 NAMES = frozenset(Options.model_fields)
 
 
 def read_options(given: Mapping[str, Any]) -> Options:
-    """The options given by name (None: not given), completed from the environment.
+    """The options given by name, completed from the environment. A value of None counts as not given.
 
     Raises:
-        InvalidRequest: one is missing, unknown or does not fit.
+        InvalidRequest: an option is missing, unknown or does not fit.
     """
     fields = {name: _plain(value) for name, value in given.items() if value is not None}
     for name in NAMES - fields.keys() - {"config"}:
-        if (said := os.environ.get(f"MEMR_{name.upper()}")) is not None:
-            fields[name] = said
+        if (value := os.environ.get(f"MEMR_{name.upper()}")) is not None:
+            fields[name] = value
     for name in ("url", "run"):
         if name not in fields:
             raise InvalidRequest(
-                f"memr is not told its {name}.", remedy=f"Set {name} in verl's configuration, or MEMR_{name.upper()}."
+                f"memr needs the option {name}.", remedy=f"Set {name} in verl's configuration, or MEMR_{name.upper()}."
             )
     return checked(Options, **fields)
 
 
 def _plain(value: Any) -> Any:
-    """Mappings and sequences of any kind, such as omegaconf's, as dicts and lists."""
+    """Mappings and sequences of any kind, for example omegaconf's, as dicts and lists."""
     if isinstance(value, Mapping):
         return {name: _plain(member) for name, member in value.items()}
     if isinstance(value, Sequence) and not isinstance(value, str):

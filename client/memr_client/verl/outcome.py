@@ -1,4 +1,4 @@
-"""Outcomes: what the function that verl would have called says of a completion."""
+"""Outcomes: the verdicts of the reward function that verl would have called."""
 
 from __future__ import annotations
 
@@ -10,27 +10,28 @@ from functools import cache
 from typing import Any
 
 Outcome = Callable[..., Any] | str | None
-"""A reward function in verl's form, or its place: `path/file.py:name`, `pkg://module:name`; None is verl's default."""
+"""A reward function in verl's form, or where to load it from: `path/file.py:name` or `pkg://module:name`. None: verl's
+default for the data source."""
 
-OF_VERL = frozenset({"reward_router_address", "reward_model_tokenizer"})
-"""What verl passes to every reward function where a reward model is served."""
+VERL_PARAMETERS = frozenset({"reward_router_address", "reward_model_tokenizer"})
+"""Parameters that verl passes to every reward function if it serves a reward model."""
 
 
 @dataclass(frozen=True)
 class Verdict:
-    """What a reward function said of a completion."""
+    """A reward function's verdict on a completion."""
 
     outcome: float
-    """Whether it is right: what the memory goes by."""
+    """The function's `acc`, or its score if it has none. The memory stores completions by it."""
     score: float
-    """What verl would have trained on: the outcome, and whatever else the function rewards."""
+    """The function's `score`, which verl trains on. It may include more than the outcome."""
     extra: dict[str, Any]
-    """All that it returned."""
+    """Everything that the function returned."""
 
 
-def verdict(said: Any) -> Verdict:
-    """A reward function's result: a number, or a dict with a `score` and, where the outcome is another, an `acc`."""
-    extra = dict(said) if isinstance(said, Mapping) else {"score": said}
+def verdict_of(returned: Any) -> Verdict:
+    """The verdict that a reward function returned: a number, or a dict with `score` and optionally `acc`."""
+    extra = dict(returned) if isinstance(returned, Mapping) else {"score": returned}
     score = float(extra["score"])
     outcome = float(extra.setdefault("acc", score))
     return Verdict(outcome, score, extra)
@@ -39,30 +40,36 @@ def verdict(said: Any) -> Verdict:
 def judge(function: Outcome, sample: Mapping[str, Any], passed_on: Mapping[str, Any]) -> Verdict:
     """Call the function for one sample.
 
+    Args:
+        function: the reward function.
+        sample: verl's arguments for it.
+        passed_on: further arguments, given to the function if it has parameters of these names.
+
     Raises:
-        TypeError: it is asynchronous, or does not take what would be passed on.
+        TypeError: the function is asynchronous, or an argument fits no parameter.
     """
     called = load(function)
     if inspect.iscoroutinefunction(called):
-        raise TypeError(f"{called!r} is asynchronous: take compute_score_async")
-    return verdict(called(**sample, **_taken(called, passed_on)))
+        raise TypeError(f"{called!r} is asynchronous: use compute_score_async")
+    return verdict_of(called(**sample, **_accepted(called, passed_on)))
 
 
 async def judge_async(function: Outcome, sample: Mapping[str, Any], passed_on: Mapping[str, Any]) -> Verdict:
-    """`judge`, for a function of either kind; one that is not asynchronous runs in a thread, as verl runs it."""
+    """Like `judge`, for plain and asynchronous functions. A plain function runs in a thread, as in verl."""
     called = load(function)
-    taken = _taken(called, passed_on)
+    accepted = _accepted(called, passed_on)
     if inspect.iscoroutinefunction(called):
-        return verdict(await called(**sample, **taken))
-    return verdict(await asyncio.to_thread(called, **sample, **taken))
+        return verdict_of(await called(**sample, **accepted))
+    return verdict_of(await asyncio.to_thread(called, **sample, **accepted))
 
 
 @cache
 def load(function: Outcome) -> Callable[..., Any]:
-    """The function itself.
+    """Load the function if it is given by its path.
 
     Raises:
-        ValueError: a place without a name. FileNotFoundError, ImportError, AttributeError: nothing is there.
+        ValueError: the path names no function.
+        FileNotFoundError, ImportError, AttributeError: the file, module or function does not exist.
     """
     found: Callable[..., Any]
     if function is None:
@@ -74,18 +81,18 @@ def load(function: Outcome) -> Callable[..., Any]:
 
         path, _, name = function.rpartition(":")
         if not path or "/" in name:
-            raise ValueError(f"outcome={function!r} names no function: say path/file.py:name or pkg://module:name")
+            raise ValueError(f"outcome={function!r} names no function: write path/file.py:name or pkg://module:name")
         found = load_extern_object(path, name)
     else:
         found = function
     return found
 
 
-def _taken(function: Callable[..., Any], passed_on: Mapping[str, Any]) -> dict[str, Any]:
-    """What of `passed_on` the function takes. An option that nobody knows is a misspelt one."""
+def _accepted(function: Callable[..., Any], passed_on: Mapping[str, Any]) -> dict[str, Any]:
+    """The arguments that the function accepts. An unknown one is refused, because it may be a misspelt option."""
     parameters = inspect.signature(function).parameters.values()
     named: Collection[str] = {one.name for one in parameters}
     anything = any(one.kind is one.VAR_KEYWORD for one in parameters)
-    if unknown := passed_on.keys() - named - OF_VERL:
+    if unknown := passed_on.keys() - named - VERL_PARAMETERS:
         raise TypeError(f"{sorted(unknown)} are neither options of memr nor parameters of the outcome {function!r}")
     return {name: value for name, value in passed_on.items() if anything or name in named}

@@ -1,4 +1,4 @@
-"""`compute_score`: the memory as a reward function of verl, which calls it for one completion at a time."""
+"""`compute_score`: the memory's reward as a reward function of verl, called for one completion at a time."""
 
 from __future__ import annotations
 
@@ -21,28 +21,28 @@ def compute_score(
     outcome: Outcome = None,
     **options: Any,
 ) -> dict[str, Any]:
-    """A completion's score with weight * memory reward added, and its parts; for `reward.custom_reward_function`.
+    """A completion's score plus weight * memory reward, and the parts, for `reward.custom_reward_function`.
 
-    verl calls it in as many threads as its executor has (at most 32 a process), so that a group's members need not be
-    here at the same time: a run that does not exist is created with barrier="snapshot".
+    verl calls it in the threads of its executor (at most 32 per process), so the members of a group may not all be
+    there at the same time. A run that does not exist is therefore created with barrier="snapshot".
 
-    The group is the prompt: `extra_info` has it as `raw_prompt` or `question`. An epoch's group of a prompt begins when
-    the last epoch's is complete or has timed out. Rows whose `extra_info.split` is "test", "val" or the like leave the
-    memory as it is.
+    The group is the prompt, which `extra_info` holds as `raw_prompt` or `question`. A prompt's next group begins when
+    its last one is complete or has timed out. Rows whose `extra_info.split` is "test", "val" or similar do not change
+    the memory.
 
     Args:
-        data_source, solution_str, ground_truth, extra_info: verl's own.
-        outcome: what judges the completion, see `Outcome`; verl's default for the data source where it is not given.
-            The memory goes by its `acc`, where it returns a dict with one, else by its score.
-        options: `Options` by name; others go to `outcome`, if it has parameters of that name.
+        data_source, solution_str, ground_truth, extra_info: verl's arguments.
+        outcome: reward function that judges the completion, see `Outcome`. Default: verl's for the data source. If it
+            returns a dict with `acc`, the memory stores completions by that, otherwise by the score.
+        options: fields of `Options`. Others are passed to `outcome` if it has parameters of these names.
 
     Raises:
         TypeError, ValueError: an option is unknown, or there is no prompt.
-        MemrError: the service refused, or failed for too long. There is no made-up score.
+        MemrError: the service refused the request or failed for too long.
     """
     memory, passed_on = _split(options)
     sample = sample_of(extra_info, solution_str)
-    verdict = judge(outcome, _told(data_source, solution_str, ground_truth, extra_info), passed_on)
+    verdict = judge(outcome, _arguments(data_source, solution_str, ground_truth, extra_info), passed_on)
     return scores(verdict, memory.reward(sample, verdict.outcome), memory.weight)
 
 
@@ -55,24 +55,24 @@ async def compute_score_async(
     outcome: Outcome = None,
     **options: Any,
 ) -> dict[str, Any]:
-    """`compute_score`, awaited: thousands may wait in one process, so that a new run has barrier="group".
+    """Like `compute_score`, for asyncio. Thousands of calls can wait in one process, so a new run has barrier="group".
 
-    Where a group's completions end more than the run's `barrier_timeout_s` apart, choose barrier="snapshot".
+    If the completions of a group may end more than the run's `barrier_timeout_s` apart, choose barrier="snapshot".
     """
     memory, passed_on = _split(options)
     sample = sample_of(extra_info, solution_str)
-    verdict = await judge_async(outcome, _told(data_source, solution_str, ground_truth, extra_info), passed_on)
+    verdict = await judge_async(outcome, _arguments(data_source, solution_str, ground_truth, extra_info), passed_on)
     return scores(verdict, await memory.reward_async(sample, verdict.outcome), memory.weight)
 
 
-def scores(verdict: Verdict, answer: RewardResponse, weight: float) -> dict[str, Any]:
-    """What verl keeps of a sample. The keys are the same for all samples of a run, as verl demands.
+def scores(verdict: Verdict, response: RewardResponse, weight: float) -> dict[str, Any]:
+    """A sample's score and its parts. The keys are the same for all samples of a run, as verl requires.
 
-    A raw value that is not defined is 0 with `*_defined` 0. verl's validation looks at `acc`, which memr leaves alone.
+    A raw value that does not exist is 0, with `*_defined` 0. `acc`, which verl's validation reads, is unchanged.
     """
-    reward = answer.rewards[0]
+    reward = response.rewards[0]
     parts = {}
-    for component, values in answer.components.items():
+    for component, values in response.components.items():
         raw = values.raw[0]
         parts[component] = 0.0 if raw is None else raw
         parts[f"{component}_defined"] = float(raw is not None)
@@ -83,20 +83,20 @@ def scores(verdict: Verdict, answer: RewardResponse, weight: float) -> dict[str,
         "outcome": verdict.outcome,
         "memory_reward": reward,
         **parts,
-        "support_success": float(answer.support.success[0]),
-        "support_failure": float(answer.support.failure[0]),
-        "rejected": float(bool(answer.guards.rejected[0])),
+        "support_success": float(response.support.success[0]),
+        "support_failure": float(response.support.failure[0]),
+        "rejected": float(bool(response.guards.rejected[0])),
     }
 
 
 def _split(options: dict[str, Any]) -> tuple[Memory, dict[str, Any]]:
-    """The memory that memr's options name, and the options that go to the outcome."""
+    """The memory that memr's options describe, and the options for the outcome."""
     ours = {name: value for name, value in options.items() if name in NAMES}
     passed_on = {name: value for name, value in options.items() if name not in NAMES}
     return memory_for(read_options(ours)), passed_on
 
 
-def _told(data_source: str, solution_str: str, ground_truth: Any, extra_info: Any) -> dict[str, Any]:
+def _arguments(data_source: str, solution_str: str, ground_truth: Any, extra_info: Any) -> dict[str, Any]:
     return {
         "data_source": data_source,
         "solution_str": solution_str,

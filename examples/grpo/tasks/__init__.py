@@ -1,1 +1,1 @@
-"""What can be learned: `clock`, `gsm8k`, and questions of one's own."""
+"""Tasks: `clock` and `dial` (toys), `gsm8k`, and your own questions (`jsonl`)."""

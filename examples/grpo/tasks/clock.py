@@ -1,10 +1,11 @@
-"""`clock`: five additions on a 24-hour clock, and a warm start that is a trap.
+"""`clock`: five additions on a 24-hour clock, with a warm start that is a trap.
 
     It is 7 o'clock. Then add hours 5, 9, 1, 2, 6. What time is it?
 
-The warm start teaches three ways of answering. Worked and well-formed is the rare good one; guesses have clean tags and
-are nearly always wrong; unclosed ones think well and are paid for neither. Format pays twice what a right answer does,
-so plain GRPO may climb to guesses, whose tags are always clean: the paper's reward mode collapse, made on purpose.
+The warm start teaches three ways of answering. A rare one works the answer out and closes its tags. A guess has correct
+tags and is nearly always wrong. An unclosed one works the answer out but gets neither reward. The format reward is
+twice the reward of a right answer, so plain GRPO may converge to guesses. This reproduces the paper's reward mode
+collapse on purpose.
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ from examples.grpo.tasks.task import Question
 HOURS, ADDITIONS, MOST = 24, 5, 9
 TRAIN, TEST = 256, 150
 WORKED, CLOSED = 0.70, 0.25
-"""Share of demonstrations that are worked, and share of the worked ones that close their tags."""
+"""Share of demonstrations that work the answer out, and the share of those that close their tags."""
 
 OPEN, CLOSE, END = "<reasoning>\n", "\n</reasoning>\n<answer>\n", "\n</answer>"
 GUESS, UNCLOSED = "Just a guess.", "\n#### "
@@ -25,7 +26,7 @@ START, ADD, COMMA, ASK, PLUS, IS = "It is ", " o'clock. Then add hours ", ", ", 
 
 
 class Clock:
-    """256 questions to train on and 150 held out, drawn by the seed."""
+    """256 training questions and 150 held-out ones, drawn by the seed."""
 
     name = "clock"
     lessons = 400
@@ -44,19 +45,19 @@ class Clock:
         self._held_out = {question.text for question in self.test}
 
     def answer(self, completion: str) -> str:
-        """What stands in the answer tags, or everything."""
+        """The text in the answer tags, or the whole completion."""
         return xml.answer_in(completion)
 
     def right(self, completion: str, answer: str) -> bool:
-        """It is the hour."""
+        """Whether the answer is the right hour."""
         return self.answer(completion) == answer
 
     def format(self, completion: str) -> float:
-        """The paper's four parts."""
+        """The paper's format reward."""
         return xml.format_reward(completion)
 
     def mode(self, completion: str) -> str:
-        """worked, unclosed, guess, or other."""
+        """The way of answering: worked, unclosed, guess, or other."""
         if GUESS in completion:
             return "guess"
         if PLUS not in completion:
@@ -64,7 +65,7 @@ class Clock:
         return "worked" if xml.is_strict(completion) else "unclosed"
 
     def demonstration(self, dice: random.Random) -> tuple[str, str]:
-        """A question that is not held out, and one of the three ways of answering it."""
+        """A question that is not held out, and a completion in one of the three ways."""
         while (question := ask(*(drawn := draw(dice)))).text in self._held_out:
             pass
         if dice.random() >= WORKED:
@@ -75,18 +76,18 @@ class Clock:
 
 
 def draw(dice: random.Random) -> tuple[int, list[int]]:
-    """A start hour, and the hours to add."""
+    """Draw a start hour and the hours to add."""
     return dice.randrange(HOURS), [dice.randint(1, MOST) for _ in range(ADDITIONS)]
 
 
 def ask(start: int, added: list[int]) -> Question:
-    """The question in words."""
+    """The question as text, with its answer."""
     text = START + str(start) + ADD + COMMA.join(map(str, added)) + ASK
     return Question(text, str((start + sum(added)) % HOURS))
 
 
 def working(start: int, added: list[int]) -> str:
-    """`7, + 5 = 12, + 9 = 21`: one addition after the other."""
+    """The worked additions: `7, + 5 = 12, + 9 = 21`."""
     hour, text = start, str(start)
     for hours in added:
         hour = (hour + hours) % HOURS

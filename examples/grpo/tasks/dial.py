@@ -1,10 +1,10 @@
-"""`dial`: a dial of ten digits, turned, doubled and mirrored. Its warm start is no trap, only mistaken.
+"""`dial`: a dial of ten digits that is turned, doubled and mirrored. Its warm start has mistakes but no trap.
 
     The dial is at 7. Then turn 3, double, mirror, turn 5. Where is it?
 
-There is one way of answering, and every demonstration works and closes its tags, but its teacher misremembers two of
-the twelve operations more often than not. So all completions are paid the same for their format, and plain GRPO has
-nothing to collapse to: what it would gain by a memory is worth knowing.
+Every demonstration works the answer out and closes its tags, but it gets two of the twelve operations wrong more often
+than right. So all completions get the same format reward, and plain GRPO has nothing to collapse to. The task shows
+what a memory adds when there is no trap.
 """
 
 from __future__ import annotations
@@ -37,13 +37,13 @@ MISTAKEN: dict[str, Callable[[int], int]] = {
     "mirror": lambda at: -at % DIGITS,
     "triple": lambda at: (at * 3 + 1) % DIGITS,
 }
-"""Operations as the teacher misremembers them."""
+"""Operations that demonstrations get wrong."""
 MISTAKES = 0.6
-"""How often the teacher does."""
+"""Probability that a demonstration gets such an operation wrong."""
 
 
 class Dial:
-    """256 questions to train on and 150 held out, drawn by the seed."""
+    """256 training questions and 150 held-out ones, drawn by the seed."""
 
     name = "dial"
     lessons = 500
@@ -62,23 +62,23 @@ class Dial:
         self._held_out = {question.text for question in self.test}
 
     def answer(self, completion: str) -> str:
-        """What stands in the answer tags, or everything."""
+        """The text in the answer tags, or the whole completion."""
         return xml.answer_in(completion)
 
     def right(self, completion: str, answer: str) -> bool:
-        """It is the digit."""
+        """Whether the answer is the right digit."""
         return self.answer(completion) == answer
 
     def format(self, completion: str) -> float:
-        """The paper's four parts."""
+        """The paper's format reward."""
         return xml.format_reward(completion)
 
     def mode(self, completion: str) -> str:
-        """worked or other."""
+        """The way of answering: worked or other."""
         return "worked" if IS in completion and xml.is_strict(completion) else "other"
 
     def demonstration(self, dice: random.Random) -> tuple[str, str]:
-        """A question that is not held out, and how the teacher answers it."""
+        """A question that is not held out, and its demonstration."""
         while (question := ask(*(drawn := draw(dice)))).text in self._held_out:
             pass
         mistaken = frozenset(turn for turn in MISTAKEN if dice.random() < MISTAKES)
@@ -87,12 +87,12 @@ class Dial:
 
 
 def draw(dice: random.Random) -> tuple[int, list[str]]:
-    """A digit, and what is done to it."""
+    """Draw a start digit and the operations."""
     return dice.randrange(DIGITS), dice.choices(list(TURNS), k=OPERATIONS)
 
 
 def ask(start: int, turns: list[str]) -> Question:
-    """The question in words."""
+    """The question as text, with its answer."""
     at = start
     for turn in turns:
         at = TURNS[turn](at)
@@ -100,7 +100,7 @@ def ask(start: int, turns: list[str]) -> Question:
 
 
 def working(start: int, turns: list[str], mistaken: Container[str] = ()) -> str:
-    """`7, turn 3 = 0, double = 0`: one after the other, some of them by mistaken rules."""
+    """The worked operations, `7, turn 3 = 0, double = 0`. Those in `mistaken` are worked by the wrong rule."""
     at, text = start, str(start)
     for turn in turns:
         at = (MISTAKEN if turn in mistaken else TURNS)[turn](at)

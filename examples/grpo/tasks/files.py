@@ -1,4 +1,4 @@
-"""Questions in files of JSON lines."""
+"""Reads questions from JSON lines."""
 
 from __future__ import annotations
 
@@ -10,13 +10,13 @@ Line = dict[str, Any]
 
 
 def split(data: Path) -> tuple[list[Line], list[Line]]:
-    """Lines to train on and lines held out: of a folder train.jsonl and test.jsonl, of a file every tenth line."""
+    """Training and held-out lines: train.jsonl and test.jsonl of a folder, or a file with every tenth line held out."""
     if data.is_dir():
         return read(data / "train.jsonl"), read(data / "test.jsonl")
     lines = read(data)
-    return [line for place, line in enumerate(lines) if place % 10 != 9], lines[9::10]
+    return [line for number, line in enumerate(lines) if number % 10 != 9], lines[9::10]
 
 
 def read(path: Path) -> list[Line]:
-    """All objects of a file, one a line; empty lines are passed over."""
+    """All objects of a file, one per line. Empty lines are skipped."""
     return [json.loads(line) for line in path.read_text("utf-8").splitlines() if line.strip()]

@@ -1,4 +1,4 @@
-"""`gsm8k`: grade-school word problems (Cobbe et al. 2021, arXiv 2110.14168), asked and paid as in Memory-R+."""
+"""`gsm8k`: grade-school word problems (Cobbe et al. 2021, arXiv 2110.14168), with Memory-R+'s prompt and rewards."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from examples.grpo.tasks.task import Question
 
 
 class Gsm8k:
-    """7,473 questions to train on and 1,319 held out, from the hub or from files of the same lines."""
+    """7,473 training questions and 1,319 held-out ones, from the hub or from files with the same lines."""
 
     system = xml.SYSTEM
     reasoning_tags = xml.REASONING
@@ -22,19 +22,19 @@ class Gsm8k:
         self.train, self.test = _questions(train), _questions(test)
 
     def answer(self, completion: str) -> str:
-        """What stands in the answer tags, or everything."""
+        """The text in the answer tags, or the whole completion."""
         return xml.answer_in(completion)
 
     def right(self, completion: str, answer: str) -> bool:
-        """The same text, thousands separators aside, as in the paper's code."""
+        """Whether the answer is the same text, without thousands separators, as in the paper's code."""
         return self.answer(completion) == answer
 
     def format(self, completion: str) -> float:
-        """The paper's four parts."""
+        """The paper's format reward."""
         return xml.format_reward(completion)
 
     def mode(self, completion: str) -> str:
-        """By what the format reward sees: strict, soft, tagged (an answer tag at least), or bare."""
+        """The format: strict, soft, tagged (at least an answer tag), or bare."""
         if xml.is_strict(completion):
             return "strict"
         if xml.is_soft(completion):

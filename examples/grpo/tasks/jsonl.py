@@ -1,20 +1,21 @@
-"""`jsonl`: questions of one's own, one {"prompt", "answer"} a line. There is no format to pay for."""
+"""`jsonl`: your own questions, one {"prompt", "answer"} per line, without a format reward."""
 
 from __future__ import annotations
 
 from pathlib import Path
 
-from memr_service.verifiers.verifiers import VERIFIERS, final_number
+from memr_service.verifiers import VERIFIERS
+from memr_service.verifiers.numeric import final_number
 
 from examples.grpo.tasks.files import Line, split
 from examples.grpo.tasks.task import Question
 
 
 class Jsonl:
-    """What stands in a file; every tenth line is held out. A folder holds train.jsonl and test.jsonl.
+    """The questions of a file, with every tenth line held out, or of a folder with train.jsonl and test.jsonl.
 
     Raises:
-        memr_client.errors.InvalidRequest: the verifier `numeric` finds no number in an answer.
+        memr_client.errors.InvalidRequest: an answer has no number, and the verifier is `numeric`.
     """
 
     system = None
@@ -28,19 +29,19 @@ class Jsonl:
         self.pieces = sorted({letter for own in (*self.train, *self.test) for letter in own.text + own.answer})
 
     def answer(self, completion: str) -> str:
-        """The number it ends with, or all of it where the verifier is `exact`."""
+        """The last number, or the whole text if the verifier is `exact`."""
         return completion.strip() if self._name == "exact" else str(final_number(completion))
 
     def right(self, completion: str, answer: str) -> bool:
-        """As the verifier says."""
+        """The verifier's outcome."""
         return self._verify(completion, answer) > 0
 
     def format(self, completion: str) -> float:
-        """Nothing."""
+        """Always 0."""
         return 0.0
 
     def mode(self, completion: str) -> str:
-        """`empty` or `text`: nothing is known of the ways of answering."""
+        """`empty` or `text`, because ways of answering are not known."""
         return "text" if completion.strip() else "empty"
 
 

@@ -1,4 +1,4 @@
-"""What a trainer needs to know of a task."""
+"""The interface of a task."""
 
 from __future__ import annotations
 
@@ -10,54 +10,54 @@ from typing import Protocol
 
 @dataclass(frozen=True)
 class Question:
-    """One prompt and its right answer."""
+    """A prompt and its right answer."""
 
     text: str
     answer: str
 
 
 class Task(Protocol):
-    """Questions, and what a completion of one is worth."""
+    """Questions, and how their completions are judged."""
 
     @property
     def train(self) -> Sequence[Question]:
-        """What is trained on."""
+        """Training questions."""
 
     @property
     def test(self) -> Sequence[Question]:
-        """What is held out."""
+        """Held-out questions."""
 
     @property
     def system(self) -> str | None:
-        """What a chat model is told before the question."""
+        """System prompt of a chat model."""
 
     @property
     def reasoning_tags(self) -> tuple[str, str] | None:
-        """What the memory reads of a completion stands between these; None: it reads all."""
+        """Tags around the text that the memory encodes; None: the whole completion."""
 
     @property
     def pieces(self) -> Sequence[str]:
-        """What a tiny model's tokens are."""
+        """Tokens of the tiny model."""
 
     def answer(self, completion: str) -> str:
-        """What the completion answers."""
+        """The final answer in a completion."""
 
     def right(self, completion: str, answer: str) -> bool:
-        """The outcome."""
+        """Whether a completion gives the right answer."""
 
     def format(self, completion: str) -> float:
         """The format reward, 0 to 2."""
 
     def mode(self, completion: str) -> str:
-        """Which way of answering this is, for the diagnosis of collapse."""
+        """The way of answering, for the diagnosis of collapse."""
 
 
 class Lesson(Task, Protocol):
-    """A task that teaches a tiny model, before the reinforcement, what it builds on."""
+    """A task with demonstrations for the tiny model's warm start."""
 
     @property
     def name(self) -> str:
-        """Under which the taught weights are kept."""
+        """Name of the file with the warm-started weights."""
 
     @property
     def lessons(self) -> int:

@@ -1,4 +1,4 @@
-"""The paper's answer format for GSM8K: its prompt, its four format rewards, and where the answer stands."""
+"""The paper's answer format for GSM8K: its system prompt, its format rewards, and how to read the answer."""
 
 from __future__ import annotations
 
@@ -13,21 +13,21 @@ _SOFT = re.compile(r"<reasoning>.*?</reasoning>\s*<answer>.*?</answer>", re.DOTA
 
 
 def answer_in(text: str) -> str:
-    """What stands in the last answer tags, or the whole text where there are none; thousands separators removed."""
+    """The text in the last answer tags, or the whole text if there are none, without thousands separators."""
     return text.rpartition("<answer>")[2].partition("</answer>")[0].strip().replace(",", "")
 
 
 def is_strict(text: str) -> bool:
-    """Whether the text is the format and nothing else."""
+    """Whether the whole text has exactly the format."""
     return _STRICT.fullmatch(text) is not None
 
 
 def is_soft(text: str) -> bool:
-    """Whether the text begins with the format, line breaks aside."""
+    """Whether the text begins with the format, with any line breaks."""
     return _SOFT.match(text) is not None
 
 
 def format_reward(text: str) -> float:
-    """0 to 2: a half each for the tags that stand there once, for soft and for strict format, for a whole number."""
+    """0 to 2: one half each for tags that occur once, the soft format, the strict format, and a whole number."""
     tags = 0.125 * sum(text.count(tag) == 1 for tag in TAGS)
     return tags + 0.5 * is_soft(text) + 0.5 * is_strict(text) + 0.5 * answer_in(text).isdigit()

@@ -1,4 +1,4 @@
-"""The HTTP edge: the only package that knows of FastAPI."""
+"""The HTTP edge. FastAPI is imported here only."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ from starlette.exceptions import HTTPException
 from starlette.middleware import Middleware
 from starlette.requests import Request
 from starlette.responses import Response
+from starlette.routing import Route
 
 from memr_service.app.access_log import AccessLog
 from memr_service.app.auth import Authorise, Keys
@@ -27,45 +28,47 @@ from memr_service.app.problems import as_problem, problem_response
 from memr_service.app.readiness import Readiness
 from memr_service.app.routes import ROUTERS
 from memr_service.app.routes.reward import reward
-from memr_service.app.shortcut import Shortcut
 from memr_service.engine.service import Service
 from memr_service.insight.service import InsightService
 from memr_service.settings import Settings
 
 
 def create_app(settings: Settings, service: Service | None = None) -> FastAPI:
-    """The whole HTTP service over a `Service`, one made from the settings where none is given.
+    """The whole HTTP service over a `Service`, which is made from the settings if none is given.
 
-    A request goes through `Observe` (id, access line, metrics; whatever is raised becomes a problem), `Guard` (is there
-    such a route, may the caller use it) and `Admit` (does the server take requests) to its route, `POST /reward` by a
-    `Shortcut`. The app's lifespan starts the service, and closes it in the end.
+    A request goes through `AccessLog` (request id, access line, metrics; every exception becomes a problem document),
+    `Authorise` (the route exists, and the caller may use it) and `Admit` (the server takes requests) to its route. The
+    app's lifespan starts the service and closes it at the end.
+
+    `POST /reward` is a plain route before FastAPI's own, which is there for the OpenAPI document only. FastAPI's
+    handling of a request costs nearly as much as a reward of sent embeddings.
 
     Raises:
         MemrError: the keys file is wrong, or the store cannot be opened.
     """
     keys = Keys.read(settings.keys_file)
     service = service or Service.open(settings)
-    lifecycle, desk = Lifecycle(), InsightService(service)
-    metrics = Metrics(service, desk, run_label=settings.run_label)
+    lifecycle, insight = Lifecycle(), InsightService(service)
+    metrics = Metrics(service, insight, run_label=settings.run_label)
     app = FastAPI(
         title="memr",
         version=version("memr"),
         lifespan=_lifespan,
+        routes=[Route("/reward", reward, methods=["POST"])],
         redirect_slashes=False,
         generate_unique_id_function=lambda route: route.name,
         redoc_url=None,
         swagger_ui_oauth2_redirect_url=None,
-        exception_handlers={HTTPException: _answer, RequestValidationError: _answer},
+        exception_handlers={HTTPException: _respond, RequestValidationError: _respond},
         middleware=[
             Middleware(AccessLog, metrics=metrics),
             Middleware(Authorise, keys=keys),
             Middleware(Admit, lifecycle=lifecycle),
-            Middleware(Shortcut, routes={"/reward": reward}),
         ],
     )
-    readiness, relay = Readiness(service, lifecycle), Forward(service.barriers.keeper)
+    readiness, forward = Readiness(service, lifecycle), Forward(service.barriers.lease)
     app.state.context = Context(
-        settings, service, desk, lifecycle, readiness, metrics, relay, VerifierPool(), AbandonedRequests()
+        settings, service, insight, lifecycle, readiness, metrics, forward, VerifierPool(), AbandonedRequests()
     )
     for router in ROUTERS:
         app.include_router(router)
@@ -75,19 +78,19 @@ def create_app(settings: Settings, service: Service | None = None) -> FastAPI:
 
 @asynccontextmanager
 async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
-    """Start the service and open the doors; drain and close in the end."""
+    """Start the service and admit requests; at the end drain and close."""
     context: Context = app.state.context
     await context.service.start()
     context.lifecycle.open()
     yield
     context.lifecycle.drain()
     await context.service.close()
-    await context.relay.close()
-    await context.judge.close()
+    await context.forward.close()
+    await context.verifier_pool.close()
 
 
-async def _answer(request: Request, error: Exception) -> Response:
-    """What FastAPI raises itself and would answer in its own way."""
+async def _respond(request: Request, error: Exception) -> Response:
+    """The problem document for an error that FastAPI raises itself."""
     problem = as_problem(error)
     request.state.problem = problem.slug
     return problem_response(problem, request.state.request_id)

@@ -1,4 +1,4 @@
-"""The outermost layer: every request gets an id, an answer whatever happens, an access line and its metrics."""
+"""`AccessLog`: gives every request an id, a response, an access line in the log, and metrics."""
 
 from __future__ import annotations
 
@@ -19,37 +19,37 @@ from memr_service.app.problems import as_problem, problem_response
 logger = logging.getLogger("memr.app")
 
 CLIENT_LEFT = 499
-"""Logged and counted as the status of requests whose caller went away."""
+"""Status in logs and metrics of a request whose caller disconnected."""
 
 
 class AccessLog:
-    """ASGI middleware around everything else."""
+    """The outermost ASGI middleware."""
 
     def __init__(self, app: ASGIApp, metrics: Metrics) -> None:
         self.app = app
         self.metrics = metrics
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Answer the request; it is on record in any case."""
+        """Pass the request on, then log and count it, whatever happened."""
         if scope["type"] != "http":
             await self.app(scope, receive, send)
             return
         fields = logs.identify(Headers(scope=scope))
         state = scope.setdefault("state", {})
         state |= {"request_id": fields["request_id"], "arrived": time.monotonic(), "route": None}
-        answer = _Answer(send, fields["request_id"])
+        response = _Response(send, fields["request_id"])
         token = logs.CURRENT.set(fields)
         try:
-            await self._answer(scope, receive, answer)
-            await asyncio.sleep(0)  # the answer leaves at the end of the event loop's round: what follows can wait
+            await self._respond(scope, receive, response)
+            await asyncio.sleep(0)  # let the event loop send the response before the request is logged
         finally:
-            self._record(scope, answer.status, fields)
+            self._record(scope, response.status, fields)
             logs.CURRENT.reset(token)
 
-    async def _answer(self, scope: Scope, receive: Receive, answer: _Answer) -> None:
-        """Run the app; what it raises becomes a problem document."""
+    async def _respond(self, scope: Scope, receive: Receive, response: _Response) -> None:
+        """Run the app. An exception becomes a problem document."""
         try:
-            await self.app(scope, receive, answer)
+            await self.app(scope, receive, response)
         except ClientDisconnect:
             return
         except Exception as error:
@@ -57,18 +57,18 @@ class AccessLog:
             scope["state"]["problem"] = problem.slug
             if isinstance(problem, InternalError):
                 logger.exception("request failed")
-            if answer.status != CLIENT_LEFT:
-                raise  # The answer has begun: all that is left is to break the connection.
-            await problem_response(problem, answer.request_id)(scope, receive, answer)
+            if response.status != CLIENT_LEFT:
+                raise  # The response has begun, so the only way to report the failure is to break the connection.
+            await problem_response(problem, response.request_id)(scope, receive, response)
 
     def _record(self, scope: Scope, status: int, fields: dict[str, str]) -> None:
-        """Metrics, and the access line. What is not known of the request is not in the line."""
+        """Count the request and write its access line. Unknown fields are left out of the line."""
         state = scope["state"]
         route, seconds = state["route"] or "unknown", time.monotonic() - state["arrived"]
         self.metrics.count_request(route, status, seconds)
-        about: dict[str, Any] = {name: state.get(name) for name in ("run_id", "n", "problem")}
+        known: dict[str, Any] = {name: state.get(name) for name in ("run_id", "n", "problem")}
         if caller := state.get("caller"):
-            about["caller"] = caller.name
+            known["caller"] = caller.name
         line = {
             **fields,
             "method": scope["method"],
@@ -76,13 +76,13 @@ class AccessLog:
             "path": logs.path(scope),
             "status": status,
             "ms": round(seconds * 1000, 3),
-            **{name: value for name, value in about.items() if value is not None},
+            **{name: value for name, value in known.items() if value is not None},
         }
         logs.access.info("request", extra=line)
 
 
-class _Answer:
-    """`send`, which puts the request's id on the answer and remembers its status."""
+class _Response:
+    """A `send` function that adds the request's id to the response and records its status."""
 
     def __init__(self, send: Send, request_id: str) -> None:
         self.send = send

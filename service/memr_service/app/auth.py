@@ -1,4 +1,4 @@
-"""Who may do what: API keys, their scopes, and the one table of routes. A route that is not in it does not exist."""
+"""Authorisation: API keys, their scopes, and the scope that each route needs. A route that is not listed is a 404."""
 
 from __future__ import annotations
 
@@ -46,30 +46,30 @@ ROUTES: dict[str, dict[str, KeyScope | None]] = {
     "/docs": {"GET": "read"},
     "/openapi.json": {"GET": "read"},
 }
-"""Route -> method -> the scope a key needs; None is open to everybody."""
+"""Route -> method -> scope that a key needs; None: no key needed."""
 
 KEY_IN_QUERY = frozenset({"/openrlhf/{run_id}"})
-"""Routes that also take the key as `?key=`: OpenRLHF is given an address and sends no headers."""
+"""Routes that also accept the key as `?key=`, because OpenRLHF sends no headers."""
 
 
 class Key(BaseModel):
-    """One API key, known by its hash alone."""
+    """An API key. The server stores only its hash."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
 
     name: Annotated[str, Field(min_length=1, max_length=128)]
-    """Who has it; this is what logs show."""
+    """The key's owner, as shown in logs."""
     scope: KeyScope
     sha256: Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
     """SHA-256 of the key, in hex."""
     runs: str = ""
-    """Only runs whose name starts with this; empty: all."""
+    """Prefix of the runs' names that the key may use; empty: all runs."""
 
     def require(self, scope: KeyScope) -> None:
-        """Raise `Forbidden` unless this key's scope reaches `scope`."""
+        """Raise `Forbidden` unless this key's scope includes `scope`."""
         if _RANK[self.scope] < _RANK[scope]:
             raise Forbidden(
-                "This key's scope does not reach this route.",
+                "This key's scope does not allow this request.",
                 value=self.scope,
                 limit=scope,
                 remedy=f"Use a key of scope {scope!r}.",
@@ -79,33 +79,33 @@ class Key(BaseModel):
         """Raise `Forbidden` unless this key may use the run, whether it exists or not."""
         if not self.sees(run_id):
             raise Forbidden(
-                "This key is bound to other runs.",
+                "This key may not use this run.",
                 value=run_id[:128],
                 limit=f"names that start with {self.runs!r}",
-                remedy="Name the run so, or use another key.",
+                remedy="Choose such a name, or use another key.",
             )
 
     def sees(self, run_id: str) -> bool:
-        """Whether the run's name starts with the prefix the key is bound to."""
+        """Whether the run's name starts with the key's prefix."""
         return run_id.startswith(self.runs)
 
 
 ANYBODY = Key(name="anybody", scope="admin", sha256="0" * 64)
-"""Who calls a server that has no keys. Its hash is never compared with anything."""
+"""The caller of a server without keys. Its hash is never compared."""
 
 
 class Keys:
-    """The keys a server knows; none at all: it is open to whoever reaches it."""
+    """The API keys of a server. Without any, every caller has full access."""
 
     def __init__(self, keys: Sequence[Key] = ()) -> None:
         self._keys = tuple(keys)
 
     @classmethod
     def read(cls, path: Path | None) -> Keys:
-        """The keys of a file, [{"name", "scope", "sha256", "runs"?}]; no keys where there is no path.
+        """The keys in a JSON file, [{"name", "scope", "sha256", "runs"?}]; without a path, no keys.
 
         Raises:
-            MemrError: no such file, something else in it, or not a single key: a guard that was asked for must stand.
+            MemrError: the file cannot be read, is not valid, or has no key. A server never opens by mistake.
         """
         if path is None:
             return cls()
@@ -118,36 +118,36 @@ class Keys:
             where = ".".join(str(part) for part in first["loc"]) or "the file"
             raise MemrError(f"The keys file {path} is wrong at {where}: {first['msg']}.") from None
         if not keys:
-            raise MemrError(f"The keys file {path} holds no key. Add one, or serve without a keys file.")
+            raise MemrError(f"The keys file {path} has no key. Add one, or serve without a keys file.")
         return cls(keys)
 
     def __bool__(self) -> bool:
         return bool(self._keys)
 
-    def caller(self, headers: Headers, otherwise: str = "") -> Key:
-        """The key a request carries, as `Authorization: Bearer KEY` or `X-API-Key: KEY`, `otherwise` where it has none.
+    def caller(self, headers: Headers, in_query: str = "") -> Key:
+        """The key of a request: `Authorization: Bearer KEY`, `X-API-Key: KEY`, or `in_query` without these headers.
 
         Raises:
-            Unauthorized: none, or one that is not known.
+            Unauthorized: the request has no key, or an unknown one.
         """
         if not self._keys:
             return ANYBODY
         scheme, _, token = headers.get("authorization", "").partition(" ")
-        presented = token.strip() if scheme.lower() == "bearer" else headers.get("x-api-key", otherwise)
+        presented = token.strip() if scheme.lower() == "bearer" else headers.get("x-api-key", in_query)
         digest = hashlib.sha256(presented.encode()).hexdigest()
-        # Every key is compared, so that the time taken does not tell which one was near.
+        # Every key is compared, so that the time taken does not reveal a match.
         found = [key for key in self._keys if hmac.compare_digest(digest, key.sha256)]
         if not found:
             raise Unauthorized(
-                "This server does not know the key." if presented else "This server needs an API key.",
-                limit="a key of the server's keys file",
+                "This server does not know the API key." if presented else "This server needs an API key.",
+                limit="a key in the server's keys file",
                 remedy="Send it as `Authorization: Bearer KEY` or `X-API-Key: KEY`.",
             )
         return found[0]
 
 
 class Authorise:
-    """ASGI middleware: finds the route in the table, the caller among the keys, and lets through only what may pass."""
+    """ASGI middleware: finds the request's route and caller, and passes the request on if the caller may use it."""
 
     def __init__(self, app: ASGIApp, keys: Keys) -> None:
         self.app = app
@@ -155,28 +155,29 @@ class Authorise:
         self.patterns = [(compile_path(route)[0], route) for route in ROUTES]
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Pass the request on, with its `route`, and where they are known `caller` and `run_id`, in its state."""
+        """Pass the request on, with `route` and, where known, `caller` and `run_id` in its state."""
         if scope["type"] == "http":
             self.check(scope)
         await self.app(scope, receive, send)
 
     def check(self, scope: Scope) -> None:
-        """Raise unless there is such a route and the caller may use it. What is found out is kept in the state.
+        """Find the route and the caller, and store them in the request's state.
 
         Raises:
-            UnknownRoute, WrongMethod, Unauthorized, Forbidden.
+            UnknownRoute, WrongMethod: the path or the method does not exist.
+            Unauthorized, Forbidden: the caller may not use the route.
         """
         state, method = scope["state"], scope["method"]
         state["route"], run_id = self._find(scope["path"].removeprefix(scope.get("root_path", "")))
         if state["route"] is None:
-            raise UnknownRoute("There is no such route.", remedy="GET /openapi.json lists the routes.")
+            raise UnknownRoute("No route has this path.", remedy="GET /openapi.json lists the routes.")
         methods = ROUTES[state["route"]]
         if method not in methods:
             raise WrongMethod(
-                f"{state['route']} does not know this method.",
+                f"{state['route']} does not have this method.",
                 value=method,
                 limit=sorted(methods),
-                remedy="Use one it knows.",
+                remedy="Use one of the methods in `limit`.",
             )
         needed = methods[method]
         if needed is None:
@@ -189,7 +190,7 @@ class Authorise:
             caller.require_run(run_id)
 
     def _find(self, path: str) -> tuple[str | None, str | None]:
-        """The route of a path, and the run's name in it."""
+        """The route of a path and the run's name in the path."""
         for pattern, route in self.patterns:
             if match := pattern.match(path):
                 return route, match.groupdict().get("run_id")

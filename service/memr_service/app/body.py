@@ -1,8 +1,7 @@
-"""Request bodies: counted as they arrive, unpacked, parsed and checked. Nothing here changes anything.
+"""Request bodies: read, decompressed, parsed and validated.
 
-A body is JSON (also where no type is given) or MessagePack, plain or gzip; no bytes are an empty object. Whatever is
-wrong with it is raised as a problem: a type or encoding the server does not read 415, more than it takes 413, bytes
-that are no body at all or a wrong field 422.
+A body is JSON (the default content type) or MessagePack, plain or gzip. An empty body is an empty object. An
+unsupported content type or encoding is a 415, a body over a limit a 413, an invalid body or field a 422.
 """
 
 from __future__ import annotations
@@ -23,33 +22,37 @@ from memr_service.app.problems import invalid
 from memr_service.settings import Settings
 
 BIG = 1 << 20
-"""Bodies of more bytes than this are parsed in a thread, so that the others need not wait for it."""
+"""Bodies larger than this many bytes are parsed in a thread, so that they do not block other requests."""
 
 Model = TypeVar("Model", bound=BaseModel)
 
 
 async def parse(request: Request, model: type[Model], settings: Settings) -> Model:
-    """Read the request's body as a `model`; as it came it is kept in the request's state.
+    """Read the request's body as a `model`. The raw bytes are kept in the request's state.
 
     Raises:
-        MalformedBody, UnsupportedMedia, TooLarge, InvalidRequest.
+        MalformedBody: the body is not valid JSON, MessagePack or gzip.
+        InvalidRequest: a field is wrong.
+        TooLarge: the body exceeds a limit of the settings.
+        UnsupportedMedia: the content type or encoding is not supported.
     """
-    media, packed = _media(request), _packed(request)
+    media, gzipped = _media(request), _is_gzipped(request)
     raw = request.state.body = await _read(request, settings.max_body_bytes)
-    if packed or len(raw) > BIG:
-        return await asyncio.to_thread(decode, raw, media, packed, model, settings)
-    return decode(raw, media, packed, model, settings)
+    if gzipped or len(raw) > BIG:
+        return await asyncio.to_thread(decode, raw, media, gzipped, model, settings)
+    return decode(raw, media, gzipped, model, settings)
 
 
-def decode(raw: bytes, media: str, packed: bool, model: type[Model], settings: Settings) -> Model:
-    """Bytes -> checked `model`: unpack, parse, validate, and hold to the limits of the settings.
+def decode(raw: bytes, media: str, gzipped: bool, model: type[Model], settings: Settings) -> Model:
+    """Decompress, parse and validate a body; see `parse` for the errors.
 
     Args:
+        raw: the body as it was sent.
         media: `application/json` or `application/msgpack`.
-        packed: whether `raw` is gzip.
+        gzipped: whether `raw` is gzip.
     """
-    if packed:
-        raw = _unpack(raw, settings.max_body_bytes)
+    if gzipped:
+        raw = _decompress(raw, settings.max_body_bytes)
     document = _from_json(raw or b"{}") if media == "application/json" else _from_msgpack(raw)
     _check_plain(document)
     try:
@@ -64,11 +67,11 @@ def decode(raw: bytes, media: str, packed: bool, model: type[Model], settings: S
 
 
 def require_media(request: Request, *accepted: str) -> str:
-    """The request's content type, if it is one of those accepted; `UnsupportedMedia` otherwise."""
+    """The request's content type. Raises `UnsupportedMedia` unless it is one of `accepted`."""
     media = request.headers.get("content-type", accepted[0]).partition(";")[0].strip().lower()
     if media not in accepted:
         raise UnsupportedMedia(
-            "This route does not read bodies of that content type.",
+            "This route does not read this content type.",
             value=media[:80],
             limit=list(accepted),
             remedy=f"Send the header Content-Type: {accepted[0]}.",
@@ -80,11 +83,11 @@ def _media(request: Request) -> str:
     return require_media(request, "application/json", "application/msgpack")
 
 
-def _packed(request: Request) -> bool:
+def _is_gzipped(request: Request) -> bool:
     encoding = request.headers.get("content-encoding", "identity").strip().lower()
     if encoding not in ("identity", "gzip"):
         raise UnsupportedMedia(
-            "The server does not read bodies of that encoding.",
+            "The server does not read this content encoding.",
             value=encoding[:80],
             limit=["identity", "gzip"],
             remedy="Send the body plain or as gzip.",
@@ -93,7 +96,7 @@ def _packed(request: Request) -> bool:
 
 
 async def _read(request: Request, limit: int) -> bytes:
-    """The body as it was sent. Bytes are counted as they arrive, whatever Content-Length says."""
+    """The body as it was sent. Received bytes are counted; the Content-Length header is not trusted."""
     chunks, size = [], 0
     async for chunk in request.stream():
         size += len(chunk)
@@ -103,16 +106,16 @@ async def _read(request: Request, limit: int) -> bytes:
     return b"".join(chunks)
 
 
-def _unpack(raw: bytes, limit: int) -> bytes:
-    """gzip -> bytes. One byte more than allowed and unpacking stops, so a bomb costs no more than an honest body."""
-    unpacker = zlib.decompressobj(wbits=31)
+def _decompress(raw: bytes, limit: int) -> bytes:
+    """Decompress gzip. It stops one byte above the limit, so a decompression bomb costs no more than an honest body."""
+    decompressor = zlib.decompressobj(wbits=31)
     try:
-        body = unpacker.decompress(raw, limit + 1)
+        body = decompressor.decompress(raw, limit + 1)
     except zlib.error:
         raise _malformed("gzip") from None
     if len(body) > limit:
         raise _too_many_bytes(limit)
-    if not unpacker.eof or unpacker.unused_data:
+    if not decompressor.eof or decompressor.unused_data:
         raise _malformed("a single, complete gzip member")
     return body
 
@@ -121,7 +124,7 @@ def _from_json(raw: bytes) -> Any:
     try:
         return orjson.loads(raw)
     except orjson.JSONDecodeError as error:
-        # The error's own words, but not its `doc`, which is the body.
+        # Only the message: the error's `doc` is the body.
         raise _malformed("JSON", f"{error.msg} at character {error.pos}") from None
 
 
@@ -133,9 +136,10 @@ def _from_msgpack(raw: bytes) -> Any:
 
 
 def _check_plain(document: Any) -> None:
-    """Refuse what JSON cannot carry (MessagePack can) or what is nested too deep, but for embeddings.
+    """Refuse values outside `embeddings` that JSON cannot carry, or that are nested too deep.
 
-    Messages keep keys that no schema knows, and every part of a request takes part in its digest.
+    MessagePack can carry more than JSON, and messages may have unknown keys. The request's digest covers all of it, so
+    it must be representable in JSON.
     """
     fields = document
     if isinstance(document, dict):
@@ -144,9 +148,9 @@ def _check_plain(document: Any) -> None:
         orjson.dumps(fields)
     except TypeError as error:
         raise InvalidRequest(
-            f"The body holds a value that JSON could not carry: {error}.",
-            limit="texts, numbers of 64 bits, booleans, null, lists and objects, at most 250 deep",
-            remedy="Send embeddings in the field `embeddings`, and nothing else in binary.",
+            f"The body has a value that JSON cannot carry: {error}.",
+            limit="texts, 64-bit numbers, booleans, null, lists and objects, at most 250 deep",
+            remedy="Send binary data only in the field `embeddings`.",
         ) from None
 
 
@@ -165,7 +169,7 @@ def _check_size(columns: Mapping[str, Sequence[str | list[Message]]], settings: 
                 f"{name}[{lengths.index(most)}] has too many characters.",
                 value=most,
                 limit=settings.max_text_chars,
-                remedy="Cut the text, or raise MEMR_MAX_TEXT_CHARS on the server.",
+                remedy="Shorten the text, or raise MEMR_MAX_TEXT_CHARS on the server.",
             )
 
 
@@ -182,5 +186,5 @@ def _malformed(what: str, why: str | None = None) -> MalformedBody:
     return MalformedBody(
         f"The body is not {what}" + (f": {why}." if why else "."),
         limit=what,
-        remedy="Check Content-Type and Content-Encoding against what is sent.",
+        remedy="Check that Content-Type and Content-Encoding describe the body.",
     )

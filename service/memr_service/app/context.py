@@ -1,4 +1,4 @@
-"""What every route can reach: the app's parts, and who is calling."""
+"""What every route can use: the parts of the app, and the caller's key."""
 
 from __future__ import annotations
 
@@ -26,13 +26,13 @@ class Context:
 
     settings: Settings
     service: Service
-    desk: InsightService
+    insight: InsightService
     lifecycle: Lifecycle
     readiness: Readiness
     metrics: Metrics
-    relay: Forward
-    judge: VerifierPool
-    seats: AbandonedRequests
+    forward: Forward
+    verifier_pool: VerifierPool
+    abandoned: AbandonedRequests
 
 
 async def _context(request: Request) -> Context:

@@ -1,4 +1,4 @@
-"""The caller's connection: noticing, while an answer is made, that nobody waits for it any more."""
+"""The caller's connection: notices when the caller disconnects while its request is processed."""
 
 from __future__ import annotations
 
@@ -8,17 +8,17 @@ from typing import Any, TypeVar
 
 from starlette.requests import ClientDisconnect, Request
 
-T = TypeVar("T")
+Result = TypeVar("Result")
 
 ROUNDS = 4
-"""Rounds of the event loop in which it reads an end that lies in the socket, and tells it to who waits for it."""
+"""Event-loop iterations that pass until a disconnect already in the socket is read and delivered."""
 
 
-async def while_connected(request: Request, work: Coroutine[Any, Any, T]) -> T:
-    """The work's result; the work is cancelled when the caller goes away first.
+async def while_connected(request: Request, work: Coroutine[Any, Any, Result]) -> Result:
+    """The result of the work, which is cancelled if the caller disconnects first.
 
     Raises:
-        ClientDisconnect: the caller went away, and the work was not too far to be cancelled.
+        ClientDisconnect: the caller disconnected and the work was cancelled.
     """
     working = asyncio.create_task(work)
     leaving = asyncio.create_task(_disconnected(request))
@@ -34,11 +34,11 @@ async def while_connected(request: Request, work: Coroutine[Any, Any, T]) -> T:
     return working.result()
 
 
-async def waited_for(request: Request, working: asyncio.Task[T]) -> T:
-    """The result of work that goes on when the caller goes away.
+async def unless_disconnected(request: Request, working: asyncio.Task[Result]) -> Result:
+    """The result of the work, which continues if the caller disconnects.
 
     Raises:
-        ClientDisconnect: the caller went away before the answer could be given, whether it is there or not.
+        ClientDisconnect: the caller disconnected before the response could be sent, even if the work is done.
     """
     leaving = asyncio.create_task(_disconnected(request))
     try:

@@ -1,4 +1,4 @@
-"""What the server is doing - starting, serving, draining - and how many requests are inside."""
+"""The server's state - starting, serving or draining - and the number of requests that are being processed."""
 
 from __future__ import annotations
 
@@ -8,15 +8,15 @@ from memr_client.errors import Unavailable
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 ALWAYS_OPEN = {"/livez", "/readyz", "/metrics"}
-"""Routes that answer in every state, and that nobody waits for."""
+"""Routes that respond in every state, and that a shutdown does not wait for."""
 
 
 class Lifecycle:
-    """Opened once, drained once; in between requests come in."""
+    """Whether requests are admitted: from `open` to `drain`, each called once."""
 
     def __init__(self) -> None:
         self.inside = 0
-        """Requests being answered."""
+        """Requests that are being processed."""
         self.drained_at: float | None = None
         """When the draining began (`time.monotonic`)."""
         self._opened = False
@@ -29,11 +29,11 @@ class Lifecycle:
         return "serving" if self._opened else "starting"
 
     def open(self) -> None:
-        """From now on requests may come in."""
+        """From now on admit requests."""
         self._opened = True
 
     def drain(self) -> None:
-        """From now on nobody new comes in."""
+        """From now on refuse new requests."""
         if self.drained_at is None:
             self.drained_at = time.monotonic()
 

@@ -1,6 +1,6 @@
-"""JSON logs: one access line for each request, every other line under the id of the request it was written for.
+"""JSON logs: one access line per request; other lines carry the id of the request that they belong to.
 
-Texts and keys are in none of them.
+Logs contain neither texts nor API keys.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from starlette.types import Scope
 access = logging.getLogger("memr.access")
 
 CURRENT: ContextVar[dict[str, str]] = ContextVar("current_request", default={})  # noqa: B039  (never modified)
-"""Fields of the request being answered, for every line written meanwhile."""
+"""Fields of the current request, which are added to every log line."""
 
 _REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{1,64}")
 _TRACEPARENT = re.compile(r"[0-9a-f]{2}(-[0-9a-f]{2,32}){3}[0-9a-z-]{0,64}")
@@ -27,7 +27,7 @@ _LONGEST_PATH = 512
 
 
 def configure() -> None:
-    """Send this process's logs to standard error as JSON lines. For a server; a library leaves logging alone."""
+    """Write this process's logs to standard error as JSON lines. Called by a server, not by an embedded service."""
     handler = logging.StreamHandler(sys.stderr)
     handler.setFormatter(
         JsonFormatter(
@@ -43,7 +43,7 @@ def configure() -> None:
 
 
 class _WithRequest(logging.Filter):
-    """Adds the current request's fields to a line that does not have them."""
+    """Adds the current request's fields to a log line."""
 
     def filter(self, record: logging.LogRecord) -> bool:
         for name, value in CURRENT.get().items():
@@ -53,7 +53,7 @@ class _WithRequest(logging.Filter):
 
 
 def identify(headers: Headers) -> dict[str, str]:
-    """A request's id - the caller's if it is well-formed, else a new one - and the W3C trace it belongs to."""
+    """The request's id and its W3C trace. A missing or malformed id is replaced by a new one."""
     given = headers.get("x-request-id", "")
     fields = {"request_id": given if _REQUEST_ID.fullmatch(given) else secrets.token_hex(16)}
     trace = headers.get("traceparent", "")
@@ -63,7 +63,7 @@ def identify(headers: Headers) -> dict[str, str]:
 
 
 def path(scope: Scope) -> str:
-    """Path and query as a log may show them: a `key` in the query is blotted out, the rest cut to 512 characters."""
+    """Path and query for the log: a `key` in the query is redacted, and the whole is cut to 512 characters."""
     query = parse_qsl(scope["query_string"].decode("latin-1"), keep_blank_values=True)
     shown = [(name, "REDACTED" if name.lower() == "key" else value) for name, value in query]
     whole = scope["path"] + ("?" + urlencode(shown, errors="replace") if shown else "")

@@ -1,4 +1,4 @@
-"""Prometheus metrics of one app, in a registry of its own."""
+"""Prometheus metrics of one app, in their own registry."""
 
 from __future__ import annotations
 
@@ -21,29 +21,29 @@ _TEXTS = (1, 4, 16, 64, 256, 1024, 4096, 16384)
 
 
 class Metrics:
-    """What a server has done. Series carry the run's name only with `run_label`: many runs would make many series."""
+    """Metrics of a server. Series have the label `run` only with `run_label`, because each run adds its own series."""
 
-    def __init__(self, service: Service, desk: InsightService, *, run_label: bool = False) -> None:
+    def __init__(self, service: Service, insight: InsightService, *, run_label: bool = False) -> None:
         self.registry = registry = CollectorRegistry()
         run = ("run",) if run_label else ()
         self._run_label = run_label
         self._sizes: dict[str, dict[str, int]] = {}
         self._service = service
-        self._desk = desk
+        self._insight = insight
         ProcessCollector(registry=registry)
-        self._requests = Counter("memr_requests", "Requests answered.", ("route", "status"), registry=registry)
+        self._requests = Counter("memr_requests", "HTTP requests.", ("route", "status"), registry=registry)
         self._request_seconds = Histogram(
-            "memr_request_seconds", "Time to answer a request.", ("route",), registry=registry, buckets=_SECONDS
+            "memr_request_seconds", "Duration of a request.", ("route",), registry=registry, buckets=_SECONDS
         )
         self._items = Counter("memr_items", "Completions scored.", ("mode", *run), registry=registry)
-        self._replays = Counter("memr_idempotent_replays", "Stored answers repeated.", run, registry=registry)
-        self._truncated = Counter("memr_truncated_texts", "Texts cut for the encoder.", run, registry=registry)
+        self._replays = Counter("memr_idempotent_replays", "Stored responses sent again.", run, registry=registry)
+        self._truncated = Counter("memr_truncated_texts", "Texts too long for the encoder.", run, registry=registry)
         self._batch_texts = Histogram(
-            "memr_batch_texts", "Texts encoded for a request.", registry=registry, buckets=_TEXTS
+            "memr_batch_texts", "Texts encoded per request.", registry=registry, buckets=_TEXTS
         )
         self._phases = {
-            phase: Histogram(f"memr_{phase}_seconds", told, registry=registry, buckets=_SECONDS)
-            for phase, told in (
+            phase: Histogram(f"memr_{phase}_seconds", description, registry=registry, buckets=_SECONDS)
+            for phase, description in (
                 ("encode", "Time a request waited for its embeddings."),
                 ("score", "Time to read the memories and compute rewards."),
                 ("commit", "Time to make a record durable."),
@@ -55,13 +55,11 @@ class Metrics:
         )  # fmt: skip
         queue = Gauge("memr_queue_texts", "Texts waiting for the encoder.", registry=registry)
         queue.set_function(lambda: service.batcher.queued_texts)
-        dropped = Gauge("memr_dropped_texts", "Texts the side store had no time to keep.", registry=registry)
+        dropped = Gauge("memr_dropped_texts", "Texts that a slow side store dropped.", registry=registry)
         dropped.set_function(lambda: service.texts.dropped)
-        self._audits = Gauge(
-            "memr_audits_firing", "Audits that alarm, of the runs that are open.", run, registry=registry
-        )
+        self._audits = Gauge("memr_audits_firing", "Audits in state alarm, over open runs.", run, registry=registry)
         self._store_bytes = Gauge("memr_store_bytes", "Size of the store.", registry=registry)
-        waiting = Gauge("memr_barrier_waiting", "Requests that wait at a barrier for others.", registry=registry)
+        waiting = Gauge("memr_barrier_waiting", "Requests waiting at a barrier.", registry=registry)
         waiting.set_function(lambda: service.barriers.state().waiting)
         self._totals = _Totals()
         registry.register(self._totals)
@@ -73,26 +71,27 @@ class Metrics:
         self._request_seconds.labels(route).observe(seconds)
 
     def observe(self, event: RewardEvent) -> None:
-        """Count one answered `POST /reward`."""
+        """Count one successful `POST /reward`."""
         run = (event.run_id,) if self._run_label else ()
-        if event.replayed:
-            _of(self._replays, run).inc()
+        if event.response.replayed:
+            _series(self._replays, run).inc()
             return
         self._items.labels(event.mode, *run).inc(event.items)
-        _of(self._truncated, run).inc(event.truncated)
+        _series(self._truncated, run).inc(event.truncated)
+        timing_ms = event.response.timing_ms
         if event.encoded:
             self._batch_texts.observe(event.encoded)
-            self._phases["encode"].observe(event.timing_ms["encode"] / 1000)
-        self._phases["score"].observe(event.timing_ms["score"] / 1000)
+            self._phases["encode"].observe(timing_ms["encode"] / 1000)
+        self._phases["score"].observe(timing_ms["score"] / 1000)
         if event.mode == "train":
-            self._phases["commit"].observe(event.timing_ms["commit"] / 1000)
+            self._phases["commit"].observe(timing_ms["commit"] / 1000)
             self._set_memory(event, run)
 
     async def exposition(self) -> bytes:
-        """All of it in Prometheus' text format."""
-        with suppress(ProblemError):  # a store that is down is no reason to say nothing
+        """All metrics in Prometheus' text format."""
+        with suppress(ProblemError):  # the other metrics are available while the store is down
             self._store_bytes.set(await self._service.store_bytes())
-        firing = await self._desk.firing()
+        firing = await self._insight.firing()
         if self._run_label:
             self._audits.clear()
             for run_id, count in firing.items():
@@ -100,41 +99,43 @@ class Metrics:
         else:
             self._audits.set(sum(firing.values()))
         barriers, damaged = self._service.barriers.state(), await self._service.damaged_records()
+        shared = self._service.store.shared
         self._totals.values = {
             "timeouts": barriers.timeouts,
             "late": barriers.late,
             "damaged": damaged,
-            "conflicts": self._service.store.conflicts,
-            "rewinds": self._service.rewinds(),
+            "conflicts": 0 if shared is None else shared.conflicts,
+            "rewinds": self._service.registry.rewinds,
         }
         return generate_latest(self.registry)
 
     def _set_memory(self, event: RewardEvent, run: tuple[str, ...]) -> None:
-        """Completions held now; without the label, over all runs this process has answered for."""
-        self._sizes[event.run_id] = {memory: size["completions"] for memory, size in event.memory.items()}
+        """Set the completions in memory. Without the label, the sum over all runs that this process has served."""
+        sizes = event.response.memory
+        self._sizes[event.run_id] = {memory: size["completions"] for memory, size in sizes.items()}
         held = [self._sizes[event.run_id]] if run else self._sizes.values()
-        for memory in event.memory:
-            self._memory.labels(memory, *run).set(sum(sizes[memory] for sizes in held))
+        for memory in sizes:
+            self._memory.labels(memory, *run).set(sum(one[memory] for one in held))
 
 
 class _Totals(Collector):
-    """Counters that are kept elsewhere, and looked up when somebody asks."""
+    """Counters whose values are read from other objects at each scrape."""
 
     def __init__(self) -> None:
         self.values = {"timeouts": 0, "late": 0, "damaged": 0, "conflicts": 0, "rewinds": 0}
 
     def collect(self) -> Iterator[CounterMetricFamily]:
-        """The counters as they were looked up last."""
-        for name, what, told in (
-            ("timeouts", "memr_barrier_timeouts", "Rounds and groups that were answered incomplete."),
-            ("late", "memr_barrier_late", "Parts and members that came too late and were answered alone."),
-            ("damaged", "memr_damaged_records", "Records cut from journals because they were damaged."),
-            ("conflicts", "memr_commit_conflicts", "Commits made anew because another process had come first."),
-            ("rewinds", "memr_history_rewinds", "Runs read anew because a shared store had lost records of them."),
+        """The counters with their latest values."""
+        for name, metric, description in (
+            ("timeouts", "memr_barrier_timeouts", "Steps and groups scored incomplete after a time-out."),
+            ("late", "memr_barrier_late", "Requests scored alone because they came after the time-out."),
+            ("damaged", "memr_damaged_records", "Damaged records removed from journals."),
+            ("conflicts", "memr_commit_conflicts", "Commits repeated because another process committed first."),
+            ("rewinds", "memr_history_rewinds", "Runs reloaded because a shared store had lost their records."),
         ):
-            yield CounterMetricFamily(what, told, value=self.values[name])
+            yield CounterMetricFamily(metric, description, value=self.values[name])
 
 
-def _of(metric: Counter, labels: tuple[str, ...]) -> Counter:
-    """The series of a metric that has labels only sometimes."""
+def _series(metric: Counter, labels: tuple[str, ...]) -> Counter:
+    """The metric's series for these labels, or the metric itself if there are none."""
     return metric.labels(*labels) if labels else metric

@@ -1,4 +1,4 @@
-"""The OpenAPI document: what FastAPI finds out by itself, plus bodies of both types, problems, and who may call."""
+"""The OpenAPI document: FastAPI's own, completed with request bodies, problem documents and API keys."""
 
 from __future__ import annotations
 
@@ -30,9 +30,9 @@ FILE = {"application/octet-stream": {"schema": {"type": "string", "format": "bin
 _DESCRIPTION = """\
 Episodic-memory rewards for RL post-training of language models: Memory-R+ (arXiv 2504.02273).
 
-Every error is an RFC 9457 problem document with the value, the limit and the remedy, and changes nothing. Bodies may be
-JSON or MessagePack (there, embeddings are little-endian float32 bytes, row-major), plain or gzip. An `X-Request-Id`
-header of up to 64 letters, digits, dots, underscores or hyphens is taken over into the answer and the log.
+Every error is an RFC 9457 problem document with value, limit and remedy; a refused request changes nothing. Request
+bodies are JSON or MessagePack (with embeddings as little-endian float32 bytes, row-major), plain or gzip. The response
+and the log repeat the request's `X-Request-Id` header (up to 64 letters, digits, dots, underscores or hyphens).
 """
 
 _EXAMPLES: dict[str, dict[str, Any]] = {
@@ -73,9 +73,9 @@ _EXAMPLES: dict[str, dict[str, Any]] = {
         "default": {"summary": "Memory-R+ as in the paper", "value": {}},
         "exploit only": {"summary": "Memory-R with 20 neighbours", "value": {"preset": "memory-r", "k": 20}},
     },
-    "NewCheckpoint": {"a step": {"summary": "beside the policy's", "value": {"name": "step-500", "step": 500}}},
+    "NewCheckpoint": {"a step": {"summary": "with the policy's", "value": {"name": "step-500", "step": 500}}},
     "Restore": {"a step": {"summary": "back to a checkpoint", "value": {"checkpoint": "step-500"}}},
-    "Fork": {"a step": {"summary": "try something else", "value": {"run_id": "lower-lr", "checkpoint": "step-500"}}},
+    "Fork": {"a step": {"summary": "from a checkpoint", "value": {"run_id": "lower-lr", "checkpoint": "step-500"}}},
     "Explain": {
         "a text": {
             "summary": "as it would be scored now",
@@ -99,22 +99,22 @@ BODIES: tuple[type[BaseModel], ...] = (
     Explain,
     ReplayRequest,
 )
-"""What routes read themselves, so that FastAPI does not know of it."""
+"""Request bodies that routes parse themselves, so FastAPI does not know their schemas."""
 
-GUARDED: tuple[type[ProblemError], ...] = (InvalidRequest, Unauthorized, Forbidden, Unavailable, InternalError)
-"""What every guarded route may answer with."""
+COMMON: tuple[type[ProblemError], ...] = (InvalidRequest, Unauthorized, Forbidden, Unavailable, InternalError)
+"""Problems that every route with a key may respond with."""
 
 
 def problems(*classes: type[ProblemError]) -> dict[int | str, dict[str, Any]]:
-    """The `responses` of a route that may answer with these problems."""
-    told: dict[int | str, list[str]] = {}
+    """The `responses` of a route that may respond with these problems."""
+    texts: dict[int | str, list[str]] = {}
     for cls in sorted(classes, key=lambda cls: cls.status):
-        told.setdefault(cls.status, []).append(f"{cls.title}: {(cls.__doc__ or '').strip()}")
-    return {status: {"description": " ".join(lines), "content": _problem()} for status, lines in told.items()}
+        texts.setdefault(cls.status, []).append(f"{cls.title}: {(cls.__doc__ or '').strip()}")
+    return {status: {"description": " ".join(lines), "content": _problem()} for status, lines in texts.items()}
 
 
 def body_of(schema: str) -> dict[str, Any]:
-    """The `openapi_extra` of a route that reads a body of this schema, JSON or MessagePack; no body is an empty one."""
+    """The `openapi_extra` of a route whose body has this schema, as JSON or MessagePack. No body is an empty object."""
     reference = {"$ref": f"#/components/schemas/{schema}"}
     fields = next(body for body in BODIES if body.__name__ == schema).model_fields.values()
     return {
@@ -134,7 +134,7 @@ def file_body() -> dict[str, Any]:
 
 
 def lines_of(line: type[BaseModel]) -> dict[str, Any]:
-    """The content of an answer of many lines, each a JSON object of this schema."""
+    """The content of a response with one JSON object of this schema per line."""
     schema = {"type": "string", "description": f"Lines of JSON, each a `{line.__name__}`."}
     return {"application/x-ndjson": {"schema": schema}}
 
@@ -159,7 +159,7 @@ def describe(app: FastAPI) -> dict[str, Any]:
             schemes = ("bearer", "header", "query") if route in KEY_IN_QUERY else ("bearer", "header")
             operation["security"] = [] if scope is None else [{scheme: []} for scheme in schemes]
             if scope is not None:
-                operation["description"] += f"\n\nWhere the server has keys, this needs one of scope `{scope}`."
+                operation["description"] += f"\n\nIf the server has API keys, this needs one with scope `{scope}`."
     return document
 
 

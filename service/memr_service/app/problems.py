@@ -1,4 +1,4 @@
-"""Whatever is raised while a request is answered becomes one RFC 9457 problem document, here and nowhere else."""
+"""Turns every exception of a request into an RFC 9457 problem document."""
 
 from __future__ import annotations
 
@@ -13,30 +13,30 @@ from starlette.responses import Response
 
 MEDIA_TYPE = "application/problem+json"
 MOST_ERRORS = 20
-"""Field errors listed in one document."""
+"""Most field errors listed in one document."""
 
 _SHOWN = {"string_pattern_mismatch", "literal_error", "greater_than_equal", "less_than", "less_than_equal"}
-"""Errors of names and bounded numbers: their input may be shown. Any other string could be a text."""
+"""Types of errors whose input is a name or a bounded number and may be shown. Other strings could be private texts."""
 
 
 def as_problem(error: Exception) -> ProblemError:
-    """The problem an exception is; `InternalError`, which tells nothing, where it is none of memr's."""
+    """The problem of an exception. Unexpected exceptions become an `InternalError` without details."""
     if isinstance(error, ProblemError):
         return error
     if isinstance(error, RequestValidationError):
         return invalid(error.errors())
     if isinstance(error, HTTPException) and error.status_code == 404:
-        return UnknownRoute("There is no such route.", remedy="GET /openapi.json lists the routes.")
+        return UnknownRoute("No route has this path.", remedy="GET /openapi.json lists the routes.")
     if isinstance(error, HTTPException) and error.status_code == 405:
-        return WrongMethod("This route does not know the method.", remedy="GET /openapi.json lists the routes.")
+        return WrongMethod("This route does not have this method.", remedy="GET /openapi.json lists the routes.")
     return InternalError(
-        "The service failed, which is a defect of it.",
+        "The service failed. This is a defect of memr.",
         remedy="Report it with the request_id: the service's log has the trace under that id.",
     )
 
 
 def problem_response(problem: ProblemError, request_id: str) -> Response:
-    """The problem as an answer, under the id its log lines carry."""
+    """The problem as a response, with the id that its log lines have."""
     headers = {}
     if problem.retry_after is not None:
         headers["Retry-After"] = str(problem.retry_after)
@@ -50,12 +50,12 @@ def problem_response(problem: ProblemError, request_id: str) -> Response:
 
 
 def invalid(errors: Sequence[Any]) -> InvalidRequest:
-    """pydantic's list of errors as one problem. Texts are never repeated: only where (`loc`) and what (`msg`).
+    """pydantic's errors as one problem. It has fields (`loc`) and messages (`msg`), never texts.
 
     Args:
-        errors: what `ValidationError.errors()` returns; not empty.
+        errors: the result of `ValidationError.errors()`, not empty.
     """
-    listed = [{"loc": _place(error), "msg": error["msg"]} for error in errors[:MOST_ERRORS]]
+    listed = [{"loc": _path(error), "msg": error["msg"]} for error in errors[:MOST_ERRORS]]
     first = listed[0]
     where = ".".join(str(part) for part in first["loc"]) or "the body"
     more = f" (and {len(errors) - 1} more)" if len(errors) > 1 else ""
@@ -68,13 +68,13 @@ def invalid(errors: Sequence[Any]) -> InvalidRequest:
     )
 
 
-def _place(error: Any) -> list[str | int]:
-    """Where the error is. A part may be a key the caller chose, so it is cut."""
+def _path(error: Any) -> list[str | int]:
+    """The path of the field. Each part is cut to 64 characters, because it may be a key that the caller chose."""
     return [part if isinstance(part, int) else str(part)[:64] for part in error["loc"]]
 
 
 def _value(error: Any) -> Any:
-    """The refused value: a number as it is, a name cut to 80 characters, anything else by its type alone."""
+    """The refused value: a number unchanged, a name cut to 80 characters, the type of anything else."""
     given = error.get("input")
     if isinstance(given, str) and error["type"] in _SHOWN:
         return given[:80]

@@ -1,9 +1,9 @@
-"""memr under Ray Serve: the same app over Redis, its encoder in replicas of their own that come and go with the work.
+"""memr under Ray Serve: the same app over Redis, with the encoder in separate replicas that scale with the load.
 
     MEMR_STORE=redis://HOST:6379/0 MEMR_INSECURE=1 serve run memr_service.app.ray:application
 
-or `serve deploy examples/ray/serve.yaml`. Encoding is nearly all of memr's work, so that one replica of the app feeds
-many of the encoder; more of the app are for when one is lost. `/metrics` speaks for the replica that answers it.
+or `serve deploy examples/ray/serve.yaml`. Encoding is nearly all of memr's work, so one replica of the app can use many
+encoder replicas; more replicas of the app only help if one is lost. `/metrics` reports one replica of the app.
 """
 
 import threading
@@ -26,45 +26,45 @@ from memr_service.settings import Settings
 from memr_service.store import open_store
 
 PIECE = 64
-"""Texts that go to one replica of the encoder at a time."""
-AT_ONCE = 4096
-"""Requests in one replica of the app: those that wait at a barrier count, and cost nothing."""
+"""Number of texts sent to one encoder replica at a time."""
+MAX_REQUESTS = 4096
+"""Most requests in one replica of the app. Requests waiting at a barrier count too, but cost nothing."""
 
 
 class Scale(BaseModel):
-    """What Ray decides with: `args` in Serve's config file, or NAME=VALUE after `serve run`. All else is `Settings`."""
+    """Numbers of replicas: `args` in Serve's config file, or NAME=VALUE after `serve run`. The rest is `Settings`."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     replicas: int = Field(default=1, ge=1)
-    """Replicas of the app. Each may serve any run, and holds those it was asked for in memory."""
+    """Replicas of the app. Each can serve any run, and keeps the runs it has served in memory."""
     min_encoders: int = Field(default=1, ge=1)
-    """Replicas of the encoder that are always there."""
+    """Fewest encoder replicas."""
     max_encoders: int = Field(default=4, ge=1)
-    """Replicas of the encoder at the most."""
+    """Most encoder replicas."""
     encoder_cpus: float = Field(default=1, ge=0)
-    """Cores for each replica of the encoder."""
+    """Cores per encoder replica."""
     encoder_gpus: float = Field(default=0, ge=0)
-    """GPUs for each replica of the encoder; a fraction shares one."""
+    """GPUs per encoder replica; a fraction shares a GPU."""
 
 
 def application(scale: Scale) -> Application:
-    """What `serve run` and Serve's config files deploy. Its settings are the environment's, wherever replicas run.
+    """The application that `serve run` and Serve's config files deploy. Settings come from the environment.
 
     Raises:
-        MemrError: the store is not one that replicas share, or whoever reaches the cluster could call.
+        MemrError: the store cannot be shared by replicas, or there are no API keys and `insecure` is not set.
     """
     settings = Settings()
-    _refuse_what_no_replica_can_serve(settings)
+    _check(settings)
 
     def app() -> object:
-        """Called in each replica of the app."""
+        """Create the app; called in each of its replicas."""
         encoders = RemoteEncoders(settings.allowed_encoders, serve.get_deployment_handle("Encoding"))
         store = open_store(settings.store, settings.answer_hours)
         return create_app(settings, Service(settings, store, encoders))
 
     encoding = serve.deployment(
-        max_ongoing_requests=2,  # one is encoded, the next has arrived
+        max_ongoing_requests=2,  # one is encoded while the next arrives
         autoscaling_config={
             "min_replicas": scale.min_encoders,
             "max_replicas": max(scale.min_encoders, scale.max_encoders),
@@ -75,14 +75,18 @@ def application(scale: Scale) -> Application:
     rewards = serve.deployment(
         name="Rewards",
         num_replicas=scale.replicas,
-        max_ongoing_requests=AT_ONCE,
+        max_ongoing_requests=MAX_REQUESTS,
         graceful_shutdown_timeout_s=settings.drain_s,
     )(serve.ingress(app)())
     return rewards.bind(encoding.bind(settings.allowed_encoders, settings.device, settings.preload))
 
 
+ENCODER_ATTRIBUTES = ("dimension", "device", "max_length", "precision")
+"""Attributes of an `Encoder` that `RemoteEncoder` copies from a replica."""
+
+
 class Encoding:
-    """A replica of the encoder: the server's allow-list, loaded where the replica is."""
+    """An encoder replica: loads the allowed encoders on the replica's machine."""
 
     def __init__(self, allowed: Sequence[str], device: str, preload: bool) -> None:
         self._encoders = Encoders(allowed, device)
@@ -91,19 +95,19 @@ class Encoding:
             self._encoders.load(self._encoders.default)
 
     def encode(self, name: str, texts: Sequence[str], precision: str, long_text: str) -> Encoded:
-        """As `Encoder.encode`."""
+        """Like `Encoder.encode`."""
         with self._one_at_a_time:
             return self._encoders.load(name).encode(texts, precision, long_text)
 
     def describe(self, name: str) -> dict[str, Any]:
-        """What else an `Encoder` has."""
+        """The encoder's other attributes."""
         with self._one_at_a_time:
             encoder = self._encoders.load(name)
-        return {known: getattr(encoder, known) for known in ("dimension", "device", "max_length", "precision")}
+        return {attribute: getattr(encoder, attribute) for attribute in ENCODER_ATTRIBUTES}
 
 
 class RemoteEncoder:
-    """An encoder as the app sees it: its texts go out in pieces, to as many replicas of `Encoding` as there are."""
+    """An encoder that sends its texts in pieces to the replicas of `Encoding`."""
 
     dimension: int
     device: str
@@ -117,29 +121,30 @@ class RemoteEncoder:
             vars(self).update(encoding.describe.remote(name).result())
 
     def encode(self, texts: Sequence[str], precision: str = "float32", long_text: str = "truncate") -> Encoded:
-        """As `Encoder.encode`; called from a thread, for it waits."""
+        """Like `Encoder.encode`. It blocks, so call it in a thread."""
         pieces = [texts[at : at + PIECE] for at in range(0, len(texts), PIECE)] or [texts]
-        asked = [self._encoding.encode.remote(self.name, piece, precision, long_text) for piece in pieces]
+        pending = [self._encoding.encode.remote(self.name, piece, precision, long_text) for piece in pieces]
         with _as_problems():
-            encoded: list[Encoded] = [answer.result() for answer in asked]
+            encoded: list[Encoded] = [one.result() for one in pending]
         return Encoded(
             np.concatenate([one.vectors for one in encoded]), np.concatenate([one.truncated for one in encoded])
         )
 
 
 class RemoteEncoders(Encoders):
-    """The allow-list of a server whose encoders are elsewhere; the models' files are here too, for the fingerprint."""
+    """The allowed encoders of a server that encodes in replicas. The models' files must be here too, for the
+    fingerprint."""
 
     def __init__(self, allowed: Sequence[str], encoding: "DeploymentHandle[Encoding]") -> None:
         super().__init__(allowed)
         self._encoding = encoding
 
     def resolve(self, name: str, precision: str) -> str:
-        """As `Encoders.resolve`: `auto` is what a replica that encodes found; called from a thread."""
+        """Like `Encoders.resolve`; a replica decides what `auto` means. It blocks, so call it in a thread."""
         return self.load(name).precision if precision == "auto" else precision
 
     def load(self, name: str) -> Encoder:
-        """As `Encoders.load`; called from a thread, for it waits."""
+        """Like `Encoders.load`. It blocks, so call it in a thread."""
         self.check(name)
         with self._loading:
             if name not in self._loaded:
@@ -149,7 +154,7 @@ class RemoteEncoders(Encoders):
 
 @contextmanager
 def _as_problems() -> Iterator[None]:
-    """What a replica of the encoder raised, as it raised it; what became of the replica, as `Unavailable`."""
+    """Raise an encoder replica's problem unchanged, and a lost replica as `Unavailable`."""
     try:
         yield
     except RayTaskError as error:
@@ -158,20 +163,20 @@ def _as_problems() -> Iterator[None]:
         raise
     except RayError as error:
         raise Unavailable(
-            f"The encoder's replica did not answer: {type(error).__name__}.",
-            remedy="Try again; Ray starts another.",
+            f"The encoder replica did not respond: {type(error).__name__}.",
+            remedy="Try again; Ray starts another replica.",
             retry_after=1,
         ) from error
 
 
-def _refuse_what_no_replica_can_serve(settings: Settings) -> None:
+def _check(settings: Settings) -> None:
     if not settings.store.startswith("redis"):
         raise MemrError(
-            f"Under Ray Serve replicas come and go on any machine, and {settings.store!r} is a store of one. "
-            "Name a Redis or Valkey in MEMR_STORE: redis://HOST:6379/0."
+            f"Under Ray Serve replicas run on any machine, but {settings.store!r} is a store of one machine. "
+            "Set MEMR_STORE to a Redis or Valkey server: redis://HOST:6379/0."
         )
     if settings.keys_file is None and not settings.insecure:
         raise MemrError(
-            "Without API keys every run is open to whoever reaches the cluster's HTTP port. Name a keys file, which "
-            "every machine has, in MEMR_KEYS_FILE, or allow it with MEMR_INSECURE=1."
+            "Without API keys everyone who reaches the cluster's HTTP port has access to all runs. Set MEMR_KEYS_FILE "
+            "to a keys file that exists on every machine, or allow it with MEMR_INSECURE=1."
         )

@@ -1,4 +1,4 @@
-"""Whether the server takes requests. Whoever reaches the port may ask, so it is cheap however often it is asked."""
+"""`Readiness`: whether the server accepts requests. Anybody may ask, so the result is cached for a second."""
 
 from __future__ import annotations
 
@@ -9,13 +9,13 @@ from memr_service.app.lifecycle import Lifecycle
 from memr_service.engine.service import Service
 
 FRESH_S = 1.0
-"""A check of the store writes to it; its result is good for so long."""
+"""Seconds for which the result of a check is reused; a check writes to the store."""
 PATIENCE_S = 2.0
-"""A store that says nothing for so long is not ready."""
+"""Seconds after which a store that does not respond counts as not ready."""
 
 
 class Readiness:
-    """What keeps a server from taking requests."""
+    """Checks whether the server accepts requests."""
 
     def __init__(self, service: Service, lifecycle: Lifecycle) -> None:
         self._service = service
@@ -25,7 +25,7 @@ class Readiness:
         self._failing: dict[str, str] = {}
 
     async def failing(self) -> dict[str, str]:
-        """Failing check -> reason; empty when the server is ready."""
+        """Failing check -> reason; empty if the server is ready."""
         if self._lifecycle.state != "serving":
             return {"server": self._lifecycle.state}
         async with self._one_at_a_time:
@@ -38,4 +38,4 @@ class Readiness:
         try:
             return await asyncio.wait_for(self._service.ready(), PATIENCE_S)
         except asyncio.TimeoutError:
-            return {"store": f"no answer within {PATIENCE_S:g} s"}
+            return {"store": f"no response within {PATIENCE_S:g} s"}

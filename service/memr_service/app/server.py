@@ -1,4 +1,4 @@
-"""`serve`: the app under uvicorn, until a signal ends it."""
+"""`serve`: runs the app under uvicorn until a signal stops it."""
 
 from __future__ import annotations
 
@@ -18,21 +18,21 @@ from memr_service.run import malloc
 from memr_service.settings import Settings
 
 KEEP_ALIVE_S = 75
-"""Idle connections are kept longer than a training step commonly takes, so that a client need not connect anew."""
-LAST_CALL_S = 1
-"""What outlives the draining is broken off after this."""
+"""Seconds for which idle connections are kept: longer than a usual training step, so that clients do not reconnect."""
+SHUTDOWN_S = 1
+"""Seconds after draining until remaining requests are aborted."""
 
 
 def serve(settings: Settings) -> None:
-    """Serve until SIGTERM or SIGINT: requests inside are finished (`drain_s` at most), the store is closed.
+    """Serve until SIGTERM or SIGINT. Then requests in progress get `drain_s` to finish, and the store is closed.
 
     Raises:
-        MemrError: it would be open to the network without keys, or its store cannot be opened.
+        MemrError: the server would be open to the network without keys, or its store cannot be opened.
     """
-    _refuse_open_door(settings)
+    _require_keys(settings)
     logs.configure()
     malloc.keep()
-    threadpool_limits(1, user_api="blas")  # numpy's products are small here: more threads wait more than they work
+    threadpool_limits(1, user_api="blas")  # matrix products are small here, and more threads would only wait
     app = create_app(settings.model_copy(update={"address": settings.address or address_of(settings)}))
     lifecycle: Lifecycle = app.state.context.lifecycle
     config = uvicorn.Config(
@@ -44,13 +44,13 @@ def serve(settings: Settings) -> None:
         server_header=False,
         ws="none",
         timeout_keep_alive=KEEP_ALIVE_S,
-        timeout_graceful_shutdown=LAST_CALL_S,
+        timeout_graceful_shutdown=SHUTDOWN_S,
     )
     _Server(config, lifecycle, app.state.context.service, settings.drain_s).run()
 
 
 class _Server(uvicorn.Server):
-    """uvicorn, which on a signal stays and drains before it shuts its doors."""
+    """A uvicorn server that drains after a signal before it shuts down."""
 
     def __init__(self, config: uvicorn.Config, lifecycle: Lifecycle, service: Service, drain_s: float) -> None:
         super().__init__(config)
@@ -59,33 +59,33 @@ class _Server(uvicorn.Server):
         self.drain_s = drain_s
 
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:
-        """The first signal drains; the second does not wait for it. The process ends by itself, with exit code 0."""
+        """The first signal starts draining, the second ends it at once. The process exits with status 0."""
         if self.lifecycle.state == "draining":
             self.should_exit = True
         self.lifecycle.drain()
 
     async def on_tick(self, counter: int) -> bool:
-        """Called ten times a second: whether it is time to go."""
+        """Called ten times a second. Returns whether to shut down."""
         since = self.lifecycle.drained_at
-        if since is not None:  # those whom they wait for are not let in any more
-            await self.service.barriers.leave()
+        if since is not None:  # waiting requests cannot be completed, since no new ones are admitted
+            await self.service.barriers.close()
         drained = since is not None and (self.lifecycle.inside == 0 or time.monotonic() - since > self.drain_s)
         return await super().on_tick(counter) or drained
 
 
 def address_of(settings: Settings) -> str:
-    """Where others reach this process: at the machine's name where it listens on all addresses."""
+    """The address at which other machines reach this process; the host's name if it listens on all addresses."""
     host = socket.gethostname() if settings.host in ("", "0.0.0.0", "::") else settings.host
     return f"http://{f'[{host}]' if ':' in host else host}:{settings.port}"
 
 
-def _refuse_open_door(settings: Settings) -> None:
+def _require_keys(settings: Settings) -> None:
     if settings.insecure or settings.keys_file is not None or _is_loopback(settings.host):
         return
     raise MemrError(
-        f"Serving on {settings.host} without API keys would open every run to whoever reaches the port. "
-        "Make a key with `memr key` and name its file in MEMR_KEYS_FILE, serve on 127.0.0.1, "
-        "or allow it with MEMR_INSECURE=1."
+        f"Serving on {settings.host} without API keys would give everyone who reaches the port access to all runs. "
+        "Make a key with `memr key` and set MEMR_KEYS_FILE to its file, serve on 127.0.0.1, or allow it with "
+        "MEMR_INSECURE=1."
     )
 
 

@@ -1,1 +1,1 @@
-"""The command line `memr`: `commands` is the list of them, the other files hold one noun each."""
+"""The command line `memr`. `commands` collects the commands; the other files hold one command or one noun each."""

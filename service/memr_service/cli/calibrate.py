@@ -1,4 +1,4 @@
-"""`memr calibrate`: limits for a run's guards from its own quantiles, and whom they would have rejected."""
+"""`memr calibrate`: proposes limits for guards from quantiles of a run's own completions."""
 
 from __future__ import annotations
 
@@ -10,28 +10,31 @@ from memr_client import RewardClient
 from memr_client.schemas import Calibration, Proposal, Sides
 from rich.table import Table
 
-from memr_service.cli.options import HERE, ApiKey, RunName, Url
+from memr_service.cli.options import DEFAULT_URL, ApiKey, RunName, Url
 from memr_service.cli.terminal import out
 
-READING = """\
-How to read it. A limit rests on a quantile of what this run itself produced, mostly of right completions: a right
-answer is an attempt, whatever else it is. "at" is where the quantile lies; the limit stands off it by a margin. Of
-those that it would have rejected, right ones are its price, and wrong ones may be junk or honest attempts: read some.
-For neighbour_floor they are what would have been compared with completions for a stranger's prompt; merge_similarity
-counts repetitions, explore_warmup_steps what came before explore. What is rejected gets nothing from the component.
+HOW_TO_READ = """\
+How to read the table. A limit is computed from a quantile of this run's own completions, mostly of right ones, because
+a right completion is certainly an attempt. "at" is the value of that quantile; the limit keeps a margin from it.
+"rejects" counts the run's completions that the limit would have rejected, which then get nothing from the component.
+Right ones among them are the limit's cost. Wrong ones may be junk or honest attempts: read some of them. For
+neighbour_floor, "rejects" counts completions that would have been compared with those of an unrelated prompt; for
+merge_similarity, repetitions; for explore_warmup_steps, completions before explore is on.
 """
 
 
 def calibrate(
     run: RunName,
-    as_json: Annotated[bool, typer.Option("--json", help="Everything as one JSON object; `config` is in it.")] = False,
-    url: Url = HERE,
+    as_json: Annotated[
+        bool, typer.Option("--json", help="Print the whole result, with `config`, as one JSON object.")
+    ] = False,
+    url: Url = DEFAULT_URL,
     api_key: ApiKey = None,
 ) -> None:
-    """Propose limits for the guards of runs like this one, from what it produced so far; changes nothing.
+    """Propose limits for guards, computed from a run's completions so far. Changes nothing.
 
-    Floors depend on the encoder, the prompts and the style of the completions, so none fits everywhere. A run's config
-    is frozen: the last lines are for the config of another run. The run needs 200 right completions.
+    Good limits depend on the encoder, the prompts and the style of the completions, so none fits everywhere. The config
+    of a run is frozen; the printed one is for another run. The run needs at least 200 right completions.
 
     ```
     memr calibrate gsm8k-seed0
@@ -44,7 +47,7 @@ def calibrate(
         print(found.model_dump_json(indent=2))
         return
     out.print(table(found))
-    out.print(READING, highlight=False, markup=False)
+    out.print(HOW_TO_READ, highlight=False, markup=False)
     for proposal in found.proposals:
         out.print(f"- {_name(proposal)}: {proposal.why}", highlight=False, markup=False)
     out.print("\nFor the config of another run:", highlight=False)
@@ -52,12 +55,12 @@ def calibrate(
 
 
 def table(found: Calibration) -> Table:
-    """The proposals, one line each."""
+    """One line per proposal."""
     sides = found.completions
     title = f"{found.run_id} up to record {found.position}: {sides.right} right and {sides.wrong} wrong completions"
     shown = Table("limit", title=title)
     shown.add_column("proposed", justify="right", style="bold")
-    shown.add_column("rests on")
+    shown.add_column("from")
     for heading in ("at", "rejects\nright", "rejects\nwrong"):
         shown.add_column(heading, justify="right")
     for one in found.proposals:

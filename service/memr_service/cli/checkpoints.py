@@ -1,4 +1,4 @@
-"""`memr runs checkpoint`: names for positions of a run's history."""
+"""`memr runs checkpoint`: names positions in a run's history."""
 
 from __future__ import annotations
 
@@ -8,11 +8,11 @@ import typer
 from memr_client import RewardClient
 from rich.table import Table
 
-from memr_service.cli.options import HERE, ApiKey, RunName, Url
+from memr_service.cli.options import DEFAULT_URL, ApiKey, RunName, Url
 from memr_service.cli.terminal import out, say
 
 app = typer.Typer(
-    name="checkpoint", no_args_is_help=True, help="Name, list and forget positions that a run can be brought back to."
+    name="checkpoint", no_args_is_help=True, help="Create, list and delete checkpoints, which a run can be restored to."
 )
 
 CheckpointName = Annotated[str, typer.Argument(metavar="NAME", help="The checkpoint's name.")]
@@ -22,11 +22,11 @@ CheckpointName = Annotated[str, typer.Argument(metavar="NAME", help="The checkpo
 def create(
     run: RunName,
     name: CheckpointName,
-    step: Annotated[int | None, typer.Option(help="The trainer's step, to be shown beside the name.")] = None,
-    url: Url = HERE,
+    step: Annotated[int | None, typer.Option(help="The trainer's step; shown in the list.")] = None,
+    url: Url = DEFAULT_URL,
     api_key: ApiKey = None,
 ) -> None:
-    """Name the run's present position. Instant, whatever the run's size: nothing is copied. A name that exists moves.
+    """Name the run's current position. Takes no time, because nothing is copied. An existing checkpoint moves.
 
     ```
     memr runs checkpoint create gsm8k-seed0 step-500
@@ -35,12 +35,12 @@ def create(
     """
     with RewardClient(url, api_key=api_key, retries=0) as client:
         made = client.create_checkpoint(run, name, step)
-    say(f"{made.name} is position {made.position} of branch {made.branch} of {run}.")
+    say(f"Checkpoint {made.name} of {run} is position {made.position} on branch {made.branch}.")
 
 
 @app.command("list")
-def list_checkpoints(run: RunName, url: Url = HERE, api_key: ApiKey = None) -> None:
-    """List the run's checkpoints on all its branches, the oldest first.
+def list_checkpoints(run: RunName, url: Url = DEFAULT_URL, api_key: ApiKey = None) -> None:
+    """List the run's checkpoints on all branches, oldest first.
 
     ```
     memr runs checkpoint list gsm8k-seed0
@@ -48,7 +48,8 @@ def list_checkpoints(run: RunName, url: Url = HERE, api_key: ApiKey = None) -> N
     """
     with RewardClient(url, api_key=api_key, retries=0) as client:
         checkpoints = client.checkpoints(run)
-    table = Table("checkpoint", caption=None if checkpoints else "None yet: memr runs checkpoint create makes one.")
+    caption = None if checkpoints else "No checkpoints yet: memr runs checkpoint create makes one."
+    table = Table("checkpoint", caption=caption)
     for heading in ("step", "branch", "position"):
         table.add_column(heading, justify="right")
     table.add_column("created")
@@ -59,8 +60,8 @@ def list_checkpoints(run: RunName, url: Url = HERE, api_key: ApiKey = None) -> N
 
 
 @app.command()
-def delete(run: RunName, name: CheckpointName, url: Url = HERE, api_key: ApiKey = None) -> None:
-    """Forget a checkpoint's name. The history it named stays.
+def delete(run: RunName, name: CheckpointName, url: Url = DEFAULT_URL, api_key: ApiKey = None) -> None:
+    """Delete a checkpoint. The run's records stay.
 
     ```
     memr runs checkpoint delete gsm8k-seed0 step-500
@@ -68,4 +69,4 @@ def delete(run: RunName, name: CheckpointName, url: Url = HERE, api_key: ApiKey 
     """
     with RewardClient(url, api_key=api_key, retries=0) as client:
         client.delete_checkpoint(run, name)
-    say(f"Forgot {name} of {run}.")
+    say(f"Deleted checkpoint {name} of {run}.")

@@ -1,4 +1,4 @@
-"""`memr doctor`: what is installed, which model is found, what this machine can do, and whether a reward comes out."""
+"""`memr doctor`: checks packages, machine and model, and computes a reward."""
 
 from __future__ import annotations
 
@@ -26,37 +26,38 @@ TEXTS = [f"Question {n}: she has {n} apples and buys {2 * n} more, so now she ha
 
 Result = TypeVar("Result")
 
-INSTALL = "pip install 'memr[service]'"
+INSTALL = "pip install '.[service]' in a clone of memr"
 
 
 @dataclass(frozen=True)
 class Finding:
-    """One thing looked at. With a remedy it is something that is needed and missing."""
+    """The result of one check."""
 
     what: str
     found: str
     remedy: str | None = None
+    """What to do if the check failed; None if it passed."""
 
 
 def examine(settings: Settings, console: Console) -> bool:
-    """Look at everything and tell; whether all that is needed is there."""
+    """Run all checks and print the results. Returns whether all passed."""
     findings = [*packages(), *machine(), *model(settings)]
     if all(finding.remedy is None for finding in findings):
         findings += self_test(settings)
     table = Table("", "", Column(overflow="fold"), show_header=False, box=None)
     for finding in findings:
-        table.add_row("[red]missing[/]" if finding.remedy else "[green]ok[/]", finding.what, escape(finding.found))
+        table.add_row("[red]failed[/]" if finding.remedy else "[green]ok[/]", finding.what, escape(finding.found))
     console.print(table, highlight=False)
     remedies = [finding.remedy for finding in findings if finding.remedy]
     for remedy in dict.fromkeys(remedies):
         console.print(f"[b]Do this:[/] {escape(remedy)}", highlight=False, soft_wrap=True)
     if not remedies:
-        console.print("All that is needed is here. Next: [b]memr demo[/], then [b]memr serve[/].", highlight=False)
+        console.print("Everything is ready. Next: [b]memr demo[/], then [b]memr serve[/].", highlight=False)
     return not remedies
 
 
 def packages() -> Iterator[Finding]:
-    """Python, memr, and what its `service` extra needs."""
+    """Python, memr, and the packages of memr's `service` extra."""
     yield Finding("Python", f"{platform.python_version()} at {sys.executable}")
     yield Finding("memr", version("memr"))
     for requirement in requires("memr") or []:
@@ -67,27 +68,27 @@ def packages() -> Iterator[Finding]:
         try:
             yield Finding(name, version(name))
         except PackageNotFoundError:
-            yield Finding(name, f"not installed (wanted: {wanted.strip()})", INSTALL)
+            yield Finding(name, f"not installed (required: {wanted.strip()})", INSTALL)
 
 
 def machine() -> Iterator[Finding]:
-    """Cores and threads, and whether bfloat16 arithmetic is in the processor."""
+    """Number of cores and threads, and whether the processor has bfloat16 arithmetic."""
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
-    threads = os.environ.get("OMP_NUM_THREADS", "unset: as many as cores")
+    threads = os.environ.get("OMP_NUM_THREADS", "unset (one thread per core)")
     yield Finding("processor", f"{platform.machine()}, {cores} cores usable, OMP_NUM_THREADS {threads}")
     yield Finding("bfloat16 in hardware", ", ".join(cpu.bfloat16()) or "no")
 
 
 def model(settings: Settings) -> Iterator[Finding]:
-    """Where the encoder's files are, and their checksum."""
+    """The folder of the encoder's model and the checksum of its weights."""
     name = settings.encoder
     if name == HashedEncoder.name:
-        yield Finding("model", "hashed: needs none")
+        yield Finding("model", "hashed: needs no files")
         return
     try:
         folder = model_files.find_model(name)
         if folder is None:
-            yield Finding(f"model {name}", "not on this disk: the hub will be asked")
+            yield Finding(f"model {name}", "not on this machine; it will be downloaded from the hub")
             return
         weights = model_files.digests(folder)["weights"]
     except MemrError as error:
@@ -99,7 +100,7 @@ def model(settings: Settings) -> Iterator[Finding]:
 
 
 def self_test(settings: Settings) -> Iterator[Finding]:
-    """Load the encoder, encode 64 texts, ask for a reward, commit it durably to a temporary folder; timed."""
+    """Load the encoder, encode 64 texts, and compute rewards with a durable commit to a temporary folder, all timed."""
     try:
         encoders = Encoders(settings.allowed_encoders, settings.device)
         encoder, seconds = _timed(lambda: encoders.load(settings.encoder))
@@ -113,7 +114,7 @@ def self_test(settings: Settings) -> Iterator[Finding]:
 
 
 def _reason(encoder: Encoder) -> str:
-    """Why it computes as it does."""
+    """Why the encoder uses its precision."""
     if not isinstance(encoder, SentenceEncoder):
         return "n-grams are exact"
     way = "our own forward pass" if encoder.packed else "the model's own modules"
@@ -121,29 +122,29 @@ def _reason(encoder: Encoder) -> str:
 
 
 def _encode(encoder: Encoder) -> np.ndarray:
-    encoder.encode(TEXTS[:1], encoder.precision)  # the first pass also sets things up
+    encoder.encode(TEXTS[:1], encoder.precision)  # the first pass is slower
     return encoder.encode(TEXTS, encoder.precision).vectors
 
 
 def _reward(vectors: np.ndarray) -> Iterator[Finding]:
-    """A batch of half right, half wrong completions through the whole service and its durable store."""
+    """Score 63 completions, half of them right, through the whole service with a durable store."""
     prompts, outcomes = ["How many apples?"] * 63, [n % 2 for n in range(63)]
     embeddings = Embeddings(prompts=vectors[:1].repeat(63, 0), completions=vectors[1:])
     with (
         tempfile.TemporaryDirectory() as folder,
         RewardClient.embedded(f"sqlite:///{folder}", run="doctor", encoder=HashedEncoder.name) as client,
     ):
-        # The first request also sets things up; the second is the one to look at.
-        answers = [client.reward(prompts, TEXTS[1:], outcomes, embeddings=embeddings) for _ in range(2)]
-    took = answers[1].timing_ms
-    yield Finding("63 rewards", f"scored in {took.score:.1f} ms, mean {np.mean(answers[1].rewards):.3f}")
-    yield Finding("durable commit", f"{took.commit:.1f} ms in {tempfile.gettempdir()}")
+        # The first request is slower, so the second is shown.
+        responses = [client.reward(prompts, TEXTS[1:], outcomes, embeddings=embeddings) for _ in range(2)]
+    timing = responses[1].timing_ms
+    yield Finding("63 rewards", f"scored in {timing.score:.1f} ms, mean {np.mean(responses[1].rewards):.3f}")
+    yield Finding("durable commit", f"{timing.commit:.1f} ms in {tempfile.gettempdir()}")
 
 
 def _timed(work: Callable[[], Result]) -> tuple[Result, float]:
-    """What the work returns, and its seconds."""
-    begun = time.perf_counter()
-    return work(), time.perf_counter() - begun
+    """The result of the work and the seconds it took."""
+    started = time.perf_counter()
+    return work(), time.perf_counter() - started
 
 
 def _failure(what: str, error: MemrError) -> Finding:

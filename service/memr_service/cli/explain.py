@@ -1,4 +1,4 @@
-"""`memr explain`: how a reward comes about."""
+"""`memr explain`: explains one reward."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from memr_client.schemas import ComponentTerm, Explanation, MemoryRead
 from rich.table import Table
 from rich.text import Text
 
-from memr_service.cli.options import HERE, ApiKey, RunName, Url
+from memr_service.cli.options import DEFAULT_URL, ApiKey, RunName, Url
 from memr_service.cli.terminal import out, say
 
 SHOWN_CHARS = 160
@@ -18,24 +18,27 @@ SHOWN_CHARS = 160
 
 def explain(
     run: RunName,
-    prompt: Annotated[str | None, typer.Option(help="A question, ...", show_default=False)] = None,
-    completion: Annotated[str | None, typer.Option(help="... and an answer to it.", show_default=False)] = None,
-    outcome: Annotated[float, typer.Option(help="What the verifier would give it.")] = 0.0,
+    prompt: Annotated[str | None, typer.Option(help="Prompt of a new completion.", show_default=False)] = None,
+    completion: Annotated[str | None, typer.Option(help="A new completion.", show_default=False)] = None,
+    outcome: Annotated[float, typer.Option(help="Outcome of the new completion.")] = 0.0,
     prompt_id: Annotated[
-        str | None, typer.Option(help="The prompt's identity, where the trainer sends one.", show_default=False)
+        str | None,
+        typer.Option(help="Identity of the new prompt, if the trainer sends prompt_ids.", show_default=False),
     ] = None,
-    position: Annotated[int | None, typer.Option(help="Or: a record, ...", show_default=False)] = None,
-    item: Annotated[int | None, typer.Option(help="... and the item's place in it.", show_default=False)] = None,
-    serial: Annotated[int | None, typer.Option(help="Or: the item's number in its run.", show_default=False)] = None,
-    neighbours: Annotated[int, typer.Option(help="Most neighbours to show of either memory.")] = 5,
-    as_json: Annotated[bool, typer.Option("--json", help="Everything, as JSON.")] = False,
-    url: Url = HERE,
+    position: Annotated[int | None, typer.Option(help="Record of a scored completion.", show_default=False)] = None,
+    item: Annotated[int | None, typer.Option(help="Its position in that record, from 0.", show_default=False)] = None,
+    serial: Annotated[
+        int | None, typer.Option(help="Serial number of a scored completion.", show_default=False)
+    ] = None,
+    neighbours: Annotated[int, typer.Option(help="Number of neighbours to show for each memory, at most.")] = 5,
+    as_json: Annotated[bool, typer.Option("--json", help="Print the whole explanation as JSON.")] = False,
+    url: Url = DEFAULT_URL,
     api_key: ApiKey = None,
 ) -> None:
-    """Why a completion is paid what it is: what it reads, where its values lie, which guards fired, and the sum.
+    """Explain a completion's reward: what it read, where its values lie in the windows, the guards, the sum.
 
-    With --prompt and --completion as it would be scored now, without being remembered; with --position and --item, or
-    --serial, as a stored one was scored.
+    --prompt and --completion score a new completion as of now, without storing it. --position and --item, or --serial,
+    explain how a completion of the run was scored.
 
     ```
     memr explain gsm8k-seed0 --prompt "What is 2 + 3?" --completion "It is 6."
@@ -44,47 +47,47 @@ def explain(
     """
     texts = {"prompt": prompt, "completion": completion, "prompt_id": prompt_id}
     given = {**texts, "position": position, "item": item, "serial": serial}
-    asked: dict[str, Any] = {name: value for name, value in given.items() if value is not None}
+    fields: dict[str, Any] = {name: value for name, value in given.items() if value is not None}
     with RewardClient(url, api_key=api_key, retries=0) as client:
-        told = client.explain(run, outcome=outcome, neighbours=neighbours, **asked)
+        found = client.explain(run, outcome=outcome, neighbours=neighbours, **fields)
     if as_json:
-        print(told.model_dump_json(indent=2))
+        print(found.model_dump_json(indent=2))
         return
-    say(f"reward {told.reward:.4f} (outcome {told.outcome:g}) after record {told.position} of {told.run_id}")
-    out.print(_terms(told))
-    for memory, reading in (("success", told.success), ("failure", told.failure)):
+    say(f"reward {found.reward:.4f} (outcome {found.outcome:g}) after record {found.position} of {found.run_id}")
+    out.print(_terms(found))
+    for memory, reading in (("success", found.success), ("failure", found.failure)):
         out.print(_neighbours(memory, reading))
 
 
-def _terms(told: Explanation) -> Table:
+def _terms(found: Explanation) -> Table:
     shown = Table("component")
     for heading in ("raw", "window", "scaled", "weight", "adds"):
         shown.add_column(heading, justify="right")
     shown.add_column("guards")
-    for name, one in told.components.items():
-        waits = told.warmup.get(name, 0)
-        said = ", ".join(one.rejected) or (f"warms up: {waits} to go" if waits else "")
+    for name, one in found.components.items():
+        remaining = found.warmup.get(name, 0)
+        guards = ", ".join(one.rejected) or (f"warms up: {remaining} to go" if remaining else "")
         numbers = [_number(one.raw), _window(one), f"{one.scaled:.4f}", f"{one.weight:g}", f"{one.contribution:.4f}"]
-        shown.add_row(name, *numbers, said)
-    if told.held_to_spread:
-        shown.add_row("max_spread", "", "", "", "", f"{-told.held_to_spread:.4f}", "")
+        shown.add_row(name, *numbers, guards)
+    if found.held_to_spread:
+        shown.add_row("max_spread", "", "", "", "", f"{-found.held_to_spread:.4f}", "")
     return shown
 
 
 def _neighbours(memory: str, reading: MemoryRead) -> Table:
     merged = f" ({reading.entries} entries)" if reading.entries < reading.completions else ""
     read = f"{reading.completions} completions{merged} of {reading.prompts} prompts"
-    far = "" if reading.centroid_distance is None else f", {reading.centroid_distance:.4f} from their mean"
-    shown = Table(title=f"{memory} memory: {read}{far}", title_justify="left")
+    distance = "" if reading.centroid_distance is None else f", distance to their mean {reading.centroid_distance:.4f}"
+    shown = Table(title=f"{memory} memory: {read}{distance}", title_justify="left")
     for heading in ("cosine", "outcome", "step", "count"):
         shown.add_column(heading, justify="right")
     shown.add_column("prompt")
     shown.add_column("completion")
     for one in reading.neighbours:
         step = "-" if one.step is None else str(one.step)
-        prompt = "(the same)" if one.own_prompt else _cut(one.prompt)
+        prompt = "(the same)" if one.own_prompt else _shortened(one.prompt)
         numbers = [f"{one.similarity:.4f}", f"{one.outcome:g}", step, str(one.count)]
-        shown.add_row(*numbers, Text(prompt), Text(_cut(one.completion)))
+        shown.add_row(*numbers, Text(prompt), Text(_shortened(one.completion)))
     return shown
 
 
@@ -96,7 +99,7 @@ def _number(value: float | None) -> str:
     return "-" if value is None else f"{value:.4f}"
 
 
-def _cut(text: str | None) -> str:
+def _shortened(text: str | None) -> str:
     if text is None:
         return "(not kept)"
     line = " ".join(text.split())

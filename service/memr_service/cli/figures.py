@@ -1,4 +1,4 @@
-"""Pictures: PNG files by matplotlib, which is loaded when one is drawn."""
+"""PNG figures of replays and runs. matplotlib is imported when one is drawn."""
 
 from __future__ import annotations
 
@@ -13,41 +13,41 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
 COLOURS = ("#000000", "#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#F0E442")
-"""Told apart by colour-blind eyes (Okabe and Ito)."""
+"""Colours that colour-blind readers can tell apart (Okabe and Ito)."""
 
 
 def sweep(result: ReplayResult, labels: Sequence[str], path: Path) -> None:
-    """A replay's settings beside each other: how they rank right and wrong, and how near they stay to what was paid."""
+    """Compare a replay's settings: how they rank right and wrong, and how they correlate with the recorded rewards."""
     names = ["as recorded", *labels]
     scored = [result.recorded, *(one.scored for one in result.settings)]
     parts = list(dict.fromkeys(name for one in scored for name in one.raw))
     figure, (ranks, parts_axes, near) = _figure(1, 3, (13.5, 4.2), result.run_id)
-    places = range(len(names))
+    x = range(len(names))
     for colour, name in zip(COLOURS, ["reward", *parts], strict=False):
         found = [one.reward if name == "reward" else one.raw.get(name) for one in scored]
-        _line(ranks, places, [None if one is None else one.auc for one in found], name, colour)
+        _line(ranks, x, [None if one is None else one.auc for one in found], name, colour)
         if name != "reward":
             scaled = [one.scaled.get(name) for one in scored]
             means = [None if one is None else one.mean for one in scaled]
             spreads = [0.0 if one is None or one.std is None else one.std for one in scaled]
-            beside = 0.08 * (parts.index(name) - (len(parts) - 1) / 2)
-            _line(parts_axes, [place + beside for place in places], means, name, colour, spreads)
+            shift = 0.08 * (parts.index(name) - (len(parts) - 1) / 2)
+            _line(parts_axes, [at + shift for at in x], means, name, colour, spreads)
     ranks.axhline(0.5, color="#999999", linewidth=0.8, linestyle=":")
-    ranks.set_title("AUC in groups: right above wrong", fontsize=10)
-    parts_axes.set_title("scaled parts: mean, bars one sd", fontsize=10)
-    _line(near, places, [1.0, *(one.correlation for one in result.settings)], "rewards", COLOURS[0])
-    _line(near, places, [1.0, *(one.correlation_in_groups for one in result.settings)], "within groups", COLOURS[1])
-    _line(near, places, [one.rejected_share for one in scored], "rejected by guards", COLOURS[2])
-    near.set_title("correlation with what was paid, share rejected", fontsize=10)
+    ranks.set_title("AUC within groups: right above wrong", fontsize=10)
+    parts_axes.set_title("scaled components: mean, bars one sd", fontsize=10)
+    _line(near, x, [1.0, *(one.correlation for one in result.settings)], "rewards", COLOURS[0])
+    _line(near, x, [1.0, *(one.correlation_in_groups for one in result.settings)], "within groups", COLOURS[1])
+    _line(near, x, [one.rejected_share for one in scored], "rejected by guards", COLOURS[2])
+    near.set_title("correlation with recorded rewards, share rejected", fontsize=10)
     for axes in (ranks, parts_axes, near):
-        axes.set_xticks([*places], names, rotation=30, ha="right", fontsize=8)
+        axes.set_xticks([*x], names, rotation=30, ha="right", fontsize=8)
         _tidy(axes)
-    parts_axes.get_legend().remove()  # the colours are those beside it, and the bars leave no room
+    parts_axes.get_legend().remove()  # the panel to the left has the same colours, and the bars leave no room
     _save(figure, path)
 
 
 def curves(rows: Sequence[HistoryRow], title: str, path: Path) -> None:
-    """A run step by step: outcome and reward, each component raw and scaled, lengths, the memory."""
+    """Draw a run's curves: outcome and reward, components raw and scaled, lengths, sizes of the memories."""
     parts = list(rows[-1].components)
     figure, axes = _figure(2, 2 + (len(parts) + 1) // 2, (4.4 * (2 + (len(parts) + 1) // 2), 6.4), title)
     x = [row.position if row.step is None else row.step for row in rows]
@@ -69,7 +69,7 @@ def curves(rows: Sequence[HistoryRow], title: str, path: Path) -> None:
 
 
 def health(looks: Sequence[Audits], title: str, path: Path) -> None:
-    """What the audits look at, along a run: diversity, how completions follow their prompts, repeats, ranks."""
+    """Draw the figures that the audits check, along a run: diversity, own prompts, repeated failures, AUC, shares."""
     seen = [look.recent for look in looks if look.recent is not None]
     x = [one.position if one.step is None else one.step for one in seen]
     figure, (left, middle, right) = _figure(1, 3, (13.5, 3.8), title)
@@ -80,8 +80,8 @@ def health(looks: Sequence[Audits], title: str, path: Path) -> None:
         _line(middle, x, [one.auc.get(name) for one in seen], f"AUC {name}", colour)
     middle.axhline(0.5, color="#999999", linewidth=0.8, linestyle=":")
     for colour, kind in zip((COLOURS[2], COLOURS[0], COLOURS[3]), ("all_wrong", "mixed", "all_right"), strict=True):
-        told = f"memory's share, {kind.replace('_', ' ')} groups"
-        _line(right, x, [one.memory_share.get(kind) for one in seen], told, colour)
+        label = f"memory's share, {kind.replace('_', ' ')} groups"
+        _line(right, x, [one.memory_share.get(kind) for one in seen], label, colour)
     for panel in (left, middle, right):
         panel.set_xlabel("step", fontsize=8)
         _tidy(panel)
@@ -92,7 +92,7 @@ def _figure(rows: int, columns: int, size: tuple[float, float], title: str) -> A
     try:
         from matplotlib.figure import Figure
     except ImportError as error:
-        raise InvalidRequest("a picture needs matplotlib.", remedy="pip install 'memr[report]'") from error
+        raise InvalidRequest("figures need matplotlib.", remedy="pip install '.[report]' in a clone of memr") from error
     figure = Figure(figsize=size, dpi=130, layout="constrained")
     figure.suptitle(title, fontsize=11)
     return figure, figure.subplots(rows, columns)

@@ -1,4 +1,4 @@
-"""A run step by step: off a server, as a table, and as named numbers."""
+"""A run's history: read from a server, shown as a table, turned into metrics."""
 
 from __future__ import annotations
 
@@ -12,14 +12,14 @@ PAGE = 1000
 
 
 def steps(client: RewardClient, run_id: str, after: int = 0) -> Iterator[HistoryRow]:
-    """The run's steps whose records come after a position, the oldest first, page by page."""
+    """The run's steps after a position, oldest first. They are requested page by page."""
     while rows := client.history(run_id, after, PAGE):
         yield from rows
         after = rows[-1].position
 
 
 def metrics(row: HistoryRow) -> dict[str, float]:
-    """A step as named numbers, one name for one quantity in every run; what is undefined is left out."""
+    """Metrics of a step by name. Names are the same for all runs; undefined values are left out."""
     named: dict[str, float] = {
         "memr/items": row.items,
         "memr/groups": row.groups,
@@ -50,9 +50,9 @@ def metrics(row: HistoryRow) -> dict[str, float]:
 
 
 def table(rows: Sequence[HistoryRow]) -> Table:
-    """The steps, one line each; of every component the median raw value, the mean scaled one, the share."""
+    """One line per step, with each component's median raw value, mean scaled value and share of the reward."""
     components = list(rows[-1].components) if rows else []
-    shown = Table(caption=None if rows else "Nothing yet: a training request makes the first step.")
+    shown = Table(caption=None if rows else "No steps yet: the first training request makes one.")
     for heading in ("step", "position", "items", "outcome", "reward"):
         shown.add_column(heading, justify="right")
     for name in components:

@@ -1,4 +1,4 @@
-"""Where `memr score` writes: JSON lines or Parquet, complete or not at all."""
+"""The output file of `memr score`: JSON lines or Parquet, written completely or not at all."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from typing import IO, TYPE_CHECKING
 
 from memr_client.errors import InvalidRequest
 
-from memr_service.cli.score import Row
+from memr_service.cli.scoring import Row
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -23,27 +23,27 @@ COUNTS = ("line", "step", "support_success", "support_failure")
 
 
 def check(path: Path, source: Path) -> None:
-    """Refuse a place that could not be written to, before hours of work go into its content.
+    """Check that the output file can be written, before the work begins.
 
     Raises:
-        InvalidRequest: another kind of file, a folder that is not there, or the file that is read.
+        InvalidRequest: the suffix is unknown, the folder does not exist, or the path is the input file.
     """
     if path.suffix not in (".jsonl", ".parquet"):
         raise InvalidRequest(
-            f"cannot tell what to write to {path}.",
+            f"cannot tell the format of {path}.",
             value=path.suffix,
             limit=[".jsonl", ".parquet"],
-            remedy="End the name in .jsonl or .parquet.",
+            remedy="Use a name that ends in .jsonl or .parquet.",
         )
     if not path.parent.is_dir():
-        raise InvalidRequest(f"the folder {path.parent} does not exist.", value=str(path), remedy="Make it first.")
+        raise InvalidRequest(f"the folder {path.parent} does not exist.", value=str(path), remedy="Create it first.")
     if path.resolve() == source.resolve():
-        raise InvalidRequest(f"{path} is the file that is read.", value=str(path), remedy="Choose another --out.")
+        raise InvalidRequest(f"{path} is the input file.", value=str(path), remedy="Choose another --out.")
 
 
 @contextmanager
 def writing(path: Path | None) -> Iterator[Callable[[list[Row]], None]]:
-    """A function that appends rows to `path` (None: to nowhere). The file appears when all went well."""
+    """A function that appends rows to `path`; None discards them. The file gets its name when the context succeeds."""
     if path is None:
         yield lambda rows: None
         return
@@ -91,7 +91,7 @@ def _parquet(file: IO[bytes]) -> Iterator[Callable[[list[Row]], None]]:
 
 
 def _schema(row: Row) -> pa.Schema:
-    """Types by column name, so that a file whose first values are null has the same types as any other."""
+    """The schema by column name, so that it does not depend on null values in the first rows."""
     import pyarrow as pa
 
     kinds = dict.fromkeys(TEXTS, pa.string()) | dict.fromkeys(COUNTS, pa.int64())
@@ -99,7 +99,7 @@ def _schema(row: Row) -> pa.Schema:
 
 
 def _in_utf8(row: Row) -> Row:
-    """Parquet holds UTF-8, JSON logs may hold half a surrogate pair: that half becomes a question mark."""
+    """The row with lone surrogates replaced by question marks. JSON can hold them, Parquet's UTF-8 cannot."""
     return {
         name: value.encode("utf-8", "replace").decode() if isinstance(value, str) else value
         for name, value in row.items()

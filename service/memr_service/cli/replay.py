@@ -1,4 +1,4 @@
-"""`memr replay` and `memr verify`: a run's journal scored again, under other settings or under its own."""
+"""`memr replay` and `memr verify`: score a run's journal again, under other settings or under its own."""
 
 from __future__ import annotations
 
@@ -18,34 +18,40 @@ from memr_client.schemas import Quantity, ReplayProgress, ReplayResult, RunConfi
 from rich.table import Table
 
 from memr_service.cli import figures
-from memr_service.cli.options import HERE, ApiKey, RunName, Url
+from memr_service.cli.options import DEFAULT_URL, ApiKey, RunName, Url
 from memr_service.cli.terminal import out, progress, say
 
-Data = Annotated[
+StoreFolder = Annotated[
     Path | None,
-    typer.Option(help="A store's folder, in place of a server (which must not be serving it).", show_default=False),
+    typer.Option(help="Read the run from this store's folder instead of a server.", show_default=False),
 ]
 Settings = Sequence[dict[str, Any]]
 
 
 def replay(
     run: RunName,
-    k: Annotated[str, typer.Option(help="Nearest prompts to read from; several with commas: 1,5,20.")] = "",
-    preset: Annotated[str, typer.Option(help="Presets to start from, with commas, in place of the run's own.")] = "",
+    k: Annotated[
+        str, typer.Option(help="Number of nearest prompts to read from; several, separated by commas: 1,5,20.")
+    ] = "",
+    preset: Annotated[
+        str, typer.Option(help="Presets, separated by commas, that unset fields come from instead of the run's config.")
+    ] = "",
     config: Annotated[
-        Path | None, typer.Option(help="JSON file with any other RunConfig fields; a list of them is a sweep.")
+        Path | None, typer.Option(help="JSON file with other RunConfig fields: one object, or a list of them.")
     ] = None,
-    figure: Annotated[Path | None, typer.Option(help="Draw the sweep into this PNG.")] = None,
-    as_json: Annotated[bool, typer.Option("--json", help="Everything, as JSON.")] = False,
-    data: Data = None,
-    url: Url = HERE,
+    figure: Annotated[Path | None, typer.Option(help="Draw the comparison into this PNG file.")] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print the whole result as JSON.")] = False,
+    data: StoreFolder = None,
+    url: Url = DEFAULT_URL,
     api_key: ApiKey = None,
 ) -> None:
-    """What the completions of a run would have been paid under other settings. No encoder, no training, no change.
+    """Compute the rewards of a run's completions under other settings. Needs no encoder and changes nothing.
 
-    The run's journal holds what was scored: embeddings, outcomes, groups. It is scored again from its beginning, once
-    for each setting, and the rewards are set beside those that were paid. What the policy would have written under
-    other rewards nobody knows: a replay says how settings judge the completions that there are.
+    The run's journal holds embeddings, outcomes and groups. It is scored again from the beginning under each setting,
+    and the rewards are compared with the recorded ones. Several values of --k, --preset and --config are combined.
+
+    A replay shows how settings judge the existing completions. It cannot show what the policy would have written under
+    other rewards.
 
     ```
     memr replay gsm8k-seed0 --k 1,5,10,20 --figure sweep.png
@@ -64,10 +70,11 @@ def replay(
         figures.sweep(result, labels, figure)
 
 
-def verify(run: RunName, data: Data = None, url: Url = HERE, api_key: ApiKey = None) -> None:
-    """Score a run's journal again under its own config: every reward must come out as it was paid, to the last bit.
+def verify(run: RunName, data: StoreFolder = None, url: Url = DEFAULT_URL, api_key: ApiKey = None) -> None:
+    """Check a run's journal: score it again under its own config and compare every reward bit for bit.
 
-    Each record's checksum and chain are checked as well. Exit status 1, and the first difference, where that fails.
+    The checksum and chain of every record are checked too. Exit status 1 if a check fails; the first difference is
+    shown.
 
     ```
     memr verify gsm8k-seed0
@@ -83,15 +90,15 @@ def verify(run: RunName, data: Data = None, url: Url = HERE, api_key: ApiKey = N
             f"{result.position}, are reproduced bit for bit in {own.seconds:.1f} s. Chain {own.chain}."
         )
         return
-    where = own.difference
-    item = "" if where.item is None else f", item {where.item}"
-    say(f"{run}: record {where.position}{item} is not reproduced.")
-    say(f"{where.field}: recorded {where.recorded!r}, scored again {where.replayed!r}.")
+    first = own.difference
+    item = "" if first.item is None else f", item {first.item}"
+    say(f"{run}: record {first.position}{item} is not reproduced.")
+    say(f"{first.field}: recorded {first.recorded!r}, replayed {first.replayed!r}.")
     raise typer.Exit(1)
 
 
 def table(result: ReplayResult, labels: Sequence[str]) -> Table:
-    """One line for what was paid, one for each setting."""
+    """One line for the recorded rewards and one for each setting."""
     shown = Table("setting", title=f"{result.run_id}: {result.completions:,} completions, {result.groups:,} groups")
     scored = [result.recorded, *(one.scored for one in result.settings)]
     components = list(dict.fromkeys(name for one in scored for name in one.raw))
@@ -104,28 +111,29 @@ def table(result: ReplayResult, labels: Sequence[str]) -> Table:
         shown.add_column(heading, justify="right")
     shown.add_row("as recorded", "", "", *_cells(result.recorded, components), "")
     for label, one in zip(labels, result.settings, strict=True):
-        together = [_number(one.correlation), _number(one.correlation_in_groups)]
-        shown.add_row(label, *together, *_cells(one.scored, components), f"{one.seconds:.1f}")
+        correlations = [_number(one.correlation), _number(one.correlation_in_groups)]
+        shown.add_row(label, *correlations, *_cells(one.scored, components), f"{one.seconds:.1f}")
     shown.caption = (
-        "r: correlation of its rewards with the recorded ones, as they are and minus their group's mean. AUC: how "
-        f"often a right completion has more than a wrong one of its group ({result.mixed_groups:,} groups have both). "
-        "rejected: completions that a guard turned down."
+        "r: correlation with the recorded rewards; r in groups: the same after each group's mean is subtracted. AUC: "
+        "how often a right completion has a higher value than a wrong one of its group "
+        f"({result.mixed_groups:,} groups have both). rejected: share of completions that a guard rejected."
     )
     return shown
 
 
 def _settings(k: str, preset: str, config: Path | None) -> Settings:
-    """Every combination of what was asked for.
+    """Every combination of the given values.
 
     Raises:
-        InvalidRequest: the file cannot be read, or a K is no number.
+        InvalidRequest: the file cannot be read, or a K is not a number.
     """
     try:
         fields = [{}] if config is None else json.loads(config.read_bytes())
         ks = [{"k": int(one)} for one in k.split(",")] if k else [{}]
     except (OSError, ValueError) as error:
         raise InvalidRequest(
-            f"cannot read the settings: {error}", remedy='--k 1,5,20 --config {"window": 50}'
+            f"cannot read the settings: {error}",
+            remedy='Give --k as numbers (1,5,20) and --config as a file such as {"window": 50}.',
         ) from None
     presets = [{"preset": one.strip()} for one in preset.split(",")] if preset else [{}]
     given = fields if isinstance(fields, list) else [fields]
@@ -154,7 +162,8 @@ def _replayed(run_id: str, settings: Settings, data: Path | None, url: str, api_
 def _from_folder(
     folder: Path, run_id: str, given: Sequence[RunConfig], advance: Callable[[ReplayProgress], None]
 ) -> ReplayResult:
-    """A replay without a server, in this process."""
+    """Replay a run of a store's folder in this process."""
+    from memr_service.engine.run_copies import RunCopies
     from memr_service.engine.run_registry import RunRegistry
     from memr_service.insight.replay.replay import what_if
     from memr_service.insight.replay.worker import compare
@@ -162,21 +171,23 @@ def _from_folder(
     from memr_service.store.sqlite import SqliteStore
 
     if not folder.is_dir():
-        raise InvalidRequest(f"there is no folder {folder}.", value=str(folder), remedy="memr serve keeps one.")
+        raise InvalidRequest(
+            f"there is no folder {folder}.", value=str(folder), remedy="Give the folder of `memr serve --store`."
+        )
     store = SqliteStore(folder, mend=False)
     with closing(store), ThreadPoolExecutor(1) as background, tempfile.TemporaryFile() as file:
-        runs = RunRegistry(store, background, Limits(snapshot_bytes=1 << 62), lambda run: None)
+        runs = RunRegistry(store, background, Limits(snapshot_bytes=1 << 62))
         if (run := runs.find(run_id)) is None:
-            names = [stored.run_id for stored in store.runs()]
+            names = [stored.run_id for stored in store.runs.all()]
             raise UnknownRun(f"{folder} has no run {run_id!r}.", value=run_id, limit=names[:20])
-        settings = [what_if(run.config, one, bounded=run.base > 0) for one in given]
-        file.writelines(runs.archive(run))
+        settings = [what_if(run.config, one, bounded=run.journal.base > 0) for one in given]
+        file.writelines(RunCopies(store, runs).export(run))
         for line in compare(file, run_id, settings, run.state.serial):
             if line.progress is not None:
                 advance(line.progress)
             if line.result is not None:
                 return line.result
-    raise AssertionError("a replay ends with its result")
+    raise AssertionError("a replay's last line is its result")
 
 
 def _cells(scored: Scored, components: Sequence[str]) -> list[str]:

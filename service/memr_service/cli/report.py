@@ -1,4 +1,4 @@
-"""`memr report`: a run for people without a browser, as Markdown with pictures."""
+"""`memr report`: a run's report as Markdown with figures."""
 
 from __future__ import annotations
 
@@ -12,21 +12,23 @@ from memr_client.errors import InvalidRequest
 from memr_client.schemas import Audit, Audits, HistoryRow, Provenance
 
 from memr_service.cli import figures, history
-from memr_service.cli.options import HERE, ApiKey, RunName, Url
+from memr_service.cli.options import DEFAULT_URL, ApiKey, RunName, Url
 from memr_service.cli.terminal import progress, say
 
-LOOKS = 16
-"""Places along the run at which it is audited."""
+AUDITED_POSITIONS = 16
+"""Number of positions along the run at which it is audited."""
 MARKS = {"alarm": "**ALARM**", "warn": "warn", "ok": "ok", "unknown": "-"}
 
 
 def report(
     run: RunName,
-    folder: Annotated[Path, typer.Option("--dir", help="Where RUN.md and its pictures go.")] = Path("memr-report"),
-    url: Url = HERE,
+    folder: Annotated[Path, typer.Option("--dir", help="Folder for RUN.md and its figures.")] = Path("memr-report"),
+    url: Url = DEFAULT_URL,
     api_key: ApiKey = None,
 ) -> None:
-    """Write a run's report: is it collapsing, since when, what to do; its curves; and what a paper must say of it.
+    """Write a report of a run: audits with remedies, curves, and a paragraph for a paper's methods section.
+
+    The audits tell whether the run is collapsing, since which step, and what to do.
 
     ```
     memr report gsm8k-seed0
@@ -36,43 +38,45 @@ def report(
     with RewardClient(url, api_key=api_key, retries=0) as client, progress() as bar:
         rows = list(history.steps(client, run))
         if not rows:
-            raise InvalidRequest(f"run {run!r} has no steps yet.", value=run, remedy="Report it when it has some.")
-        places = sorted({rows[(len(rows) - 1) * look // (LOOKS - 1)].position for look in range(LOOKS)})
-        task = bar.add_task("auditing", total=len(places))
+            raise InvalidRequest(f"run {run!r} has no steps yet.", value=run, remedy="Wait until it has some.")
+        last = AUDITED_POSITIONS - 1
+        positions = sorted({rows[(len(rows) - 1) * n // last].position for n in range(AUDITED_POSITIONS)})
+        task = bar.add_task("auditing", total=len(positions))
         looks = []
-        for at in places:
-            looks.append(client.audits(run, at=at))
+        for position in positions:
+            looks.append(client.audits(run, at=position))
             bar.advance(task)
-        origin = client.provenance(run)
+        provenance = client.provenance(run)
     folder.mkdir(parents=True, exist_ok=True)
     curves, health = folder / f"{run}-curves.png", folder / f"{run}-health.png"
     figures.curves(rows, run, curves)
     figures.health(looks, run, health)
     page = folder / f"{run}.md"
-    page.write_text(_page(rows, looks, origin, curves.name, health.name), "utf-8")
+    page.write_text(_page(rows, looks, provenance, curves.name, health.name), "utf-8")
     say(f"Wrote {page}, {curves.name} and {health.name}.")
 
 
-def _page(rows: Sequence[HistoryRow], looks: Sequence[Audits], origin: Provenance, curves: str, health: str) -> str:
+def _page(rows: Sequence[HistoryRow], looks: Sequence[Audits], provenance: Provenance, curves: str, health: str) -> str:
     items = sum(row.items for row in rows)
     parts = [
-        f"# {origin.run_id}",
-        f"{origin.completions:,} completions in {origin.position:,} records; {len(rows):,} steps with {items:,} of them"
-        f" are shown. The newest outcome is {rows[-1].outcome_mean:.3f}, the first was {rows[0].outcome_mean:.3f}.",
+        f"# {provenance.run_id}",
+        f"{provenance.completions:,} completions in {provenance.position:,} records. The curves show {len(rows):,} "
+        f"steps with {items:,} completions. The mean outcome was {rows[0].outcome_mean:.3f} in the first step and is "
+        f"{rows[-1].outcome_mean:.3f} in the newest.",
         "## Audits",
         _audits(looks),
-        f"![What the audits look at, along the run]({health})",
+        f"![The figures that the audits check, along the run]({health})",
         "## Curves",
-        f"![Outcome, reward and its parts, lengths, memory]({curves})",
+        f"![Outcome, reward, components, lengths, memories]({curves})",
         "## Methods",
-        methods(origin),
-        "```json\n" + origin.model_dump_json(indent=2) + "\n```",
+        methods(provenance),
+        "```json\n" + provenance.model_dump_json(indent=2) + "\n```",
     ]
     return "\n\n".join(parts) + "\n"
 
 
 def _audits(looks: Sequence[Audits]) -> str:
-    """The newest audits as a table, what is out of bounds first, with the step since when it is."""
+    """The newest audits as a table, worst state first, with the step since which each is out of bounds."""
     order = list(MARKS)
     lines = ["| audit | state | figure | at first | alarm beyond | since step | |", "|---|---|---|---|---|---|---|"]
     remedies = []
@@ -84,12 +88,12 @@ def _audits(looks: Sequence[Audits]) -> str:
         lines.append(f"| {name} | {MARKS[one.state]} | {' | '.join(numbers)} | {since} | {one.says} |")
         if out:
             remedies.append(f"- **{name}**: {one.remedy}")
-    parts = ["\n".join(lines), "-: cannot be told, or not yet: a comparison needs a stretch apart from the first one."]
+    parts = ["\n".join(lines), "-: unknown. A comparison needs newer completions than those at first."]
     return "\n\n".join([*parts, "What to do:", "\n".join(remedies)] if remedies else parts)
 
 
 def _since(looks: Sequence[Audits], audit: Audit) -> str:
-    """The step of the first look from which on the audit was out of bounds without a pause."""
+    """The step since which the audit has been out of bounds at every audited position."""
     step = ""
     for look in reversed(looks):
         found = [one for one in look.audits if (one.name, one.about) == (audit.name, audit.about)]
@@ -99,21 +103,23 @@ def _since(looks: Sequence[Audits], audit: Audit) -> str:
     return step
 
 
-def methods(origin: Provenance) -> str:
+def methods(provenance: Provenance) -> str:
     """A paragraph for a paper's methods section."""
-    config, encoder = origin.config, origin.encoder or {}
+    config, encoder = provenance.config, provenance.encoder or {}
     weights = ", ".join(f"{name} (weight {weight:g})" for name, weight in config.weights.items())
     model = encoder.get("model", "embeddings sent by the trainer")
     weights_hash = f", weights {encoder['weights'][:12]}" if encoder.get("weights") else ""
     return (
-        f"Memory rewards were computed with memr {origin.memr} (law {origin.law}), preset {config.preset}: {weights}; "
+        f"Memory rewards were computed with memr {provenance.memr} (law {provenance.law}), preset {config.preset}: "
+        f"{weights}; "
         f"K = {config.k} nearest prompts, at most N = {config.max_prompts:,} prompts and L = "
         f"{config.max_completions:,} completions per prompt, window w = {config.window}, scaling per "
         f"{config.scaling}, order {config.order}, barrier {config.barrier}, thresholds {config.success_threshold:g} "
         f"and {config.failure_threshold:g}, explore from step {config.explore_warmup_steps} on, seed {config.seed}. "
-        f"Texts were embedded by {model}{weights_hash} (d = {origin.dimension}). The run took {origin.completions:,} "
-        f"completions in {origin.position:,} requests; its history ends in chain {origin.chain}, its config has "
-        f"SHA-256 {origin.config_sha256}. The method is Memory-R+ (Le et al., arXiv 2504.02273)."
+        f"Texts were embedded by {model}{weights_hash} (d = {provenance.dimension}). The run scored "
+        f"{provenance.completions:,} completions in {provenance.position:,} records; its history ends in chain "
+        f"{provenance.chain}, its config has SHA-256 {provenance.config_sha256}. The method is Memory-R+ (Le et al., "
+        "arXiv 2504.02273)."
     )
 
 

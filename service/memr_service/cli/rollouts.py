@@ -1,4 +1,4 @@
-"""Logged rollouts: one JSON object per line, {prompt, completion, outcome[, step, prompt_id, group_id]}."""
+"""Logged rollouts: a file with one JSON object per line, {prompt, completion, outcome[, step, prompt_id, group_id]}."""
 
 from __future__ import annotations
 
@@ -12,50 +12,50 @@ from memr_client.errors import InvalidRequest
 from memr_client.schemas import Count, Finite, Text
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
 
-REMEDY = 'each line is one JSON object such as {"prompt": "2 + 2 = ?", "completion": "4", "outcome": 1}'
+REMEDY = 'Write one JSON object per line, for example {"prompt": "2 + 2 = ?", "completion": "4", "outcome": 1}.'
 
 GroupBy = Literal["prompt", "step"]
 
-# A verifier often logs true or false: an outcome is a number.
+# Verifiers often log true or false.
 Outcome = Annotated[Finite, BeforeValidator(lambda value: float(value) if isinstance(value, bool) else value)]
 
 
 class Rollout(BaseModel):
-    """One line of the file. Fields it does not name are ignored: logs carry many."""
+    """One line of the file. Other fields of the line are ignored."""
 
     model_config = ConfigDict(extra="ignore", frozen=True)
 
     line: int = 0
-    """Where it stands, from 1."""
+    """Line number in the file, from 1."""
     prompt: Text
     completion: Text
     outcome: Outcome
-    """R: what the verifier gave it."""
+    """R: the verifier's reward."""
     step: Count | None = None
     prompt_id: Annotated[str, Field(strict=True)] | None = None
     group_id: Annotated[str, Field(strict=True)] | None = None
 
     @property
     def identity(self) -> str:
-        """What makes two prompts the same one (law L3)."""
+        """The prompt's identity: `prompt_id`, or the whole prompt (L3)."""
         return self.prompt_id if self.prompt_id is not None else as_text(self.prompt)
 
     @property
     def group(self) -> str:
-        """What makes two completions of one request members of one group."""
+        """The completion's group within a request: `group_id`, or the prompt's identity."""
         return self.group_id if self.group_id is not None else self.identity
 
 
 def as_text(text: Text) -> str:
-    """A string as it is; chat messages as JSON."""
+    """A string unchanged, chat messages as JSON."""
     return text if isinstance(text, str) else json.dumps([message.model_dump() for message in text], ensure_ascii=False)
 
 
 def read(path: Path) -> Iterator[Rollout]:
-    """The file's rollouts in order; blank lines are passed over.
+    """The file's rollouts in order. Blank lines are skipped.
 
     Raises:
-        InvalidRequest: the file cannot be read, or a line is no rollout; names the line and what is wrong with it.
+        InvalidRequest: the file cannot be read, or a line is not a rollout. The message names the line.
     """
     try:
         with path.open("rb") as lines:
@@ -67,7 +67,7 @@ def read(path: Path) -> Iterator[Rollout]:
 
 
 def requests(rollouts: Iterable[Rollout], by: GroupBy) -> Iterator[list[Rollout]]:
-    """Consecutive rollouts that are sent together: of one group, or of one step where they name one."""
+    """Consecutive rollouts to send together: those of one group, or of one step if the lines have a step."""
 
     def belongs(rollout: Rollout) -> tuple[object, ...]:
         whole_step = by == "step" and rollout.step is not None

@@ -1,4 +1,4 @@
-"""`memr runs`: look after the runs of a server, over HTTP."""
+"""`memr runs`: manages the runs of a server over HTTP."""
 
 from __future__ import annotations
 
@@ -12,16 +12,16 @@ from memr_client.schemas import RunInfo
 from rich.table import Table
 
 from memr_service.cli import checkpoints, history
-from memr_service.cli.options import HERE, ApiKey, RunName, Url
+from memr_service.cli.options import DEFAULT_URL, ApiKey, RunName, Url
 from memr_service.cli.terminal import out, say
 
-app = typer.Typer(name="runs", no_args_is_help=True, help="Look after a server's runs.")
+app = typer.Typer(name="runs", no_args_is_help=True, help="Manage the runs of a server.")
 app.add_typer(checkpoints.app, name="checkpoint")
 
 
 @app.command("list")
-def list_runs(url: Url = HERE, api_key: ApiKey = None) -> None:
-    """List the runs with their sizes.
+def list_runs(url: Url = DEFAULT_URL, api_key: ApiKey = None) -> None:
+    """List the runs with the sizes of their memories.
 
     ```
     memr runs list
@@ -30,7 +30,7 @@ def list_runs(url: Url = HERE, api_key: ApiKey = None) -> None:
     """
     with RewardClient(url, api_key=api_key, retries=0) as client:
         runs = client.runs()
-    table = Table("run", "preset", caption=None if runs else "No runs yet: the first POST /reward makes one.")
+    table = Table("run", "preset", caption=None if runs else "No runs yet: the first POST /reward creates one.")
     for heading in ("records", "step", "success", "failure"):
         table.add_column(heading, justify="right")
     table.add_column("created")
@@ -44,8 +44,8 @@ def list_runs(url: Url = HERE, api_key: ApiKey = None) -> None:
 @app.command()
 def show(
     run: RunName,
-    digest: Annotated[bool, typer.Option("--digest", help="Also the SHA-256 over the run's whole state.")] = False,
-    url: Url = HERE,
+    digest: Annotated[bool, typer.Option("--digest", help="Also show the SHA-256 over the run's whole state.")] = False,
+    url: Url = DEFAULT_URL,
     api_key: ApiKey = None,
 ) -> None:
     """Show a run as JSON: config, sizes, windows, position.
@@ -62,11 +62,11 @@ def show(
 @app.command()
 def delete(
     run: RunName,
-    yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")] = False,
-    url: Url = HERE,
+    yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask for confirmation.")] = False,
+    url: Url = DEFAULT_URL,
     api_key: ApiKey = None,
 ) -> None:
-    """Delete a run with its memories, journal and texts. Nothing brings it back; asks first.
+    """Delete a run with its memories, journal and texts. This cannot be undone. Asks for confirmation.
 
     ```
     memr runs delete gsm8k-seed0
@@ -85,11 +85,11 @@ def delete(
 @app.command()
 def export(
     run: RunName,
-    file: Annotated[Path, typer.Argument(help="Where to write it.", metavar="FILE")],
-    url: Url = HERE,
+    file: Annotated[Path, typer.Argument(help="The file to write.", metavar="FILE")],
+    url: Url = DEFAULT_URL,
     api_key: ApiKey = None,
 ) -> None:
-    """Write a whole run to one file, to keep or to import elsewhere.
+    """Write a whole run to one file, as a backup or to import it into another server.
 
     ```
     memr runs export gsm8k-seed0 gsm8k-seed0.memr
@@ -103,13 +103,13 @@ def export(
 @app.command("import")
 def import_run(
     file: Annotated[
-        Path, typer.Argument(help="A file that export wrote.", metavar="FILE", exists=True, dir_okay=False)
+        Path, typer.Argument(help="A file that `memr runs export` wrote.", metavar="FILE", exists=True, dir_okay=False)
     ],
     run: RunName,
-    url: Url = HERE,
+    url: Url = DEFAULT_URL,
     api_key: ApiKey = None,
 ) -> None:
-    """Make a run from an exported file, under the name given.
+    """Create a run from an exported file.
 
     ```
     memr runs import gsm8k-seed0.memr gsm8k-seed0-copy
@@ -122,25 +122,27 @@ def import_run(
 @app.command()
 def restore(
     run: RunName,
-    checkpoint: Annotated[str, typer.Argument(metavar="NAME", help="Where to: memr runs checkpoint list tells.")],
-    url: Url = HERE,
+    checkpoint: Annotated[
+        str, typer.Argument(metavar="NAME", help="The checkpoint's name; `memr runs checkpoint list` shows them.")
+    ],
+    url: Url = DEFAULT_URL,
     api_key: ApiKey = None,
 ) -> None:
-    """Bring a run back to a checkpoint: memories, windows, counters and request ids become what they were.
+    """Restore a run to a checkpoint: memories, windows, counters and request ids become what they were.
 
-    The run goes on, on a new branch, from there. What came after the checkpoint stays stored on the branch that is
-    left; only another checkpoint leads back to it, so name the present position first if you may want it again.
+    The run continues from there on a new branch. Later records stay stored on the old branch, but only a checkpoint can
+    lead back to them. So create a checkpoint of the current position first if you may need it again.
 
     ```
     memr runs restore gsm8k-seed0 step-500
     ```
     """
     with RewardClient(url, api_key=api_key, retries=0) as client:
-        left = client.run(run)
-        now = client.restore(run, checkpoint)
+        before = client.run(run)
+        after = client.restore(run, checkpoint)
     say(
-        f"{run} is back at {checkpoint}: position {now.position}, on branch {now.branch} "
-        f"(it was at position {left.position} of branch {left.branch})."
+        f"Restored {run} to {checkpoint}: position {after.position} on branch {after.branch} "
+        f"(before: position {before.position} on branch {before.branch})."
     )
 
 
@@ -151,10 +153,10 @@ def fork(
     checkpoint: Annotated[
         str | None, typer.Option(help="Copy the run as it was at this checkpoint.", show_default="as it is now")
     ] = None,
-    url: Url = HERE,
+    url: Url = DEFAULT_URL,
     api_key: ApiKey = None,
 ) -> None:
-    """Copy a run under another name, request ids included; both go on by themselves.
+    """Copy a run under a new name, with its request ids. Both runs then continue independently.
 
     ```
     memr runs fork gsm8k-seed0 gsm8k-seed0-warm
@@ -169,14 +171,16 @@ def fork(
 @app.command("history")
 def show_history(
     run: RunName,
-    last: Annotated[int, typer.Option(min=0, help="How many of the newest steps; 0: all.")] = 20,
-    as_json: Annotated[bool, typer.Option("--json", help="One JSON object for each step, with everything.")] = False,
-    url: Url = HERE,
+    last: Annotated[int, typer.Option(min=0, help="Number of newest steps to show; 0: all.")] = 20,
+    as_json: Annotated[
+        bool, typer.Option("--json", help="Print one JSON object per step, with all statistics.")
+    ] = False,
+    url: Url = DEFAULT_URL,
     api_key: ApiKey = None,
 ) -> None:
-    """Show a run step by step: outcomes, rewards, and each component's raw median, scaled mean and share of the reward.
+    """Show a run's steps: outcome, reward, and each component's median raw value, mean scaled value and share.
 
-    A raw value that drifts while the scaled one stays is what scaling hides. `memr watch` follows a run that goes on.
+    Scaled values can stay constant while raw values drift, so look at both. `memr watch` follows a run during training.
 
     ```
     memr runs history gsm8k-seed0

@@ -1,4 +1,4 @@
-"""What rewards say about rollouts: level and spread per outcome side, and how well they tell right from wrong."""
+"""Summary of rewards: mean and spread of right and wrong completions, and how well a reward tells them apart."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from memr_service.insight.auc import auc_by_group
 
 @dataclass(frozen=True)
 class Side:
-    """A quantity over the right or over the wrong completions; null values are left out."""
+    """Statistics of a quantity over the right or the wrong completions. Null values are left out."""
 
     count: int
     mean: float
@@ -30,42 +30,50 @@ class Side:
 
 
 @dataclass(frozen=True)
-class Quantity:
-    """One line of the summary: the reward, or a component raw or scaled."""
+class SummaryLine:
+    """One line of the summary: the reward, or a component's raw or scaled value."""
 
     name: str
     right: Side
     wrong: Side
     auc: float
-    """Mean over groups of P(value of a right one > value of a wrong one), ties half; NaN without a group with both."""
+    """P(value of a right completion > value of a wrong one) within a group (ties count half), averaged over groups; NaN
+    if no group has both."""
     groups: int
-    """Groups that count: with a value on both sides."""
+    """Number of groups with a value on both sides."""
 
 
 @dataclass(frozen=True)
-class Verdict:
-    """What one preset would pay: a line of the comparison, under the reward's name."""
+class PresetLine:
+    """One line of the comparison: the rewards under one preset."""
 
-    reward: Quantity
+    reward: SummaryLine
+    """The rewards' statistics, under the preset's name."""
     spread: float
     """Mean over groups of the largest minus the smallest reward."""
     rejected: dict[str, float] = field(default_factory=dict)
-    """Reason -> share of the completions that a guard rejected for it."""
+    """Reason -> share of completions that a guard rejected for it."""
     shares: dict[str, float] = field(default_factory=dict)
-    """Component -> its share of what was paid."""
+    """Component -> its share of the reward."""
 
 
 def summarise(
     quantities: Mapping[str, Sequence[float | None]], right: Sequence[bool], groups: Sequence[Hashable]
-) -> list[Quantity]:
-    """One `Quantity` per column of `quantities`, n values each; `right` and `groups` are columns of n too."""
+) -> list[SummaryLine]:
+    """One line per quantity.
+
+    Args:
+        quantities: name -> values (n).
+        right: whether each completion is right (n).
+        groups: the group of each completion (n).
+    """
     side, group = np.asarray(right, dtype=bool), _numbers(groups)
     lines = []
     for name, column in quantities.items():
         values = np.array([np.nan if value is None else value for value in column], dtype=np.float64)
         each = auc_by_group(values, side, group)
         mean = float(each.mean()) if len(each) else float("nan")
-        lines.append(Quantity(name, Side.of(values[side]), Side.of(values[~side]), mean, len(each)))
+        lines.append(SummaryLine(name, Side.of(values[side]), Side.of(values[~side]), mean, len(each)))
     return lines
 
 
@@ -87,37 +95,37 @@ def _numbers(groups: Sequence[Hashable]) -> np.ndarray:
     return np.array([known.setdefault(group, len(known)) for group in groups], np.int64)
 
 
-def table(quantities: Sequence[Quantity]) -> Table:
+def table(lines: Sequence[SummaryLine]) -> Table:
     """The summary as a table for the terminal."""
     shown = Table("", title="Right and wrong completions")
     for heading in ("right", "mean", "sd", "wrong", "mean", "sd", "AUC", "groups"):
         shown.add_column(heading, justify="right")
-    for line in quantities:
+    for line in lines:
         right, wrong = _cells(line.right), _cells(line.wrong)
         shown.add_row(line.name, *right, *wrong, _number(line.auc), str(line.groups))
     shown.caption = (
-        "AUC: how often a right completion lies above a wrong one of its group (ties half), mean over the groups that "
-        "have both. 0.5 tells nothing, 1.0 is the label itself."
+        "AUC: how often a right completion has a higher value than a wrong one of its group (ties count half), "
+        "averaged over groups that have both. 0.5: no information. 1.0: the label itself."
     )
     return shown
 
 
-def comparison(verifier: Verdict, verdicts: Sequence[Verdict]) -> Table:
-    """Presets side by side, as a table for the terminal, above what the verifier itself gave."""
-    shown = Table("preset", title="What each preset would pay whom")
+def comparison(outcomes: PresetLine, presets: Sequence[PresetLine]) -> Table:
+    """The comparison of presets as a table for the terminal, with the outcomes as the last line."""
+    shown = Table("preset", title="Rewards under each preset")
     for heading in ("right", "wrong", "AUC", "spread"):
         shown.add_column(heading, justify="right")
     shown.add_column("rejected by guards")
     shown.add_column("share of the reward")
-    for one in [*verdicts, verifier]:
-        if one is verifier:
+    for one in [*presets, outcomes]:
+        if one is outcomes:
             shown.add_section()
         numbers = (one.reward.right.mean, one.reward.wrong.mean, one.reward.auc, one.spread)
         shown.add_row(one.reward.name, *map(_number, numbers), _listed(one.rejected, ".2%"), _listed(one.shares, ".0%"))
     shown.caption = (
-        "right, wrong: mean reward. AUC: as above, of the reward. spread: the largest minus the smallest reward of a "
-        "group, mean over groups; that of your outcomes is what it competes with. None of this says which preset "
-        "trains best: an AUC of 1.0 only repeats the verifier, and random knows nothing."
+        "right, wrong: mean reward. AUC: of the reward, as above. spread: largest minus smallest reward of a group, "
+        "averaged over groups; compare it with the spread of your outcomes. The table does not tell which preset "
+        "trains best: an AUC of 1.0 only repeats the verifier."
     )
     return shown
 

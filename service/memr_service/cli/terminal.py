@@ -1,4 +1,4 @@
-"""What the commands print to: results to stdout; progress, questions and errors to stderr."""
+"""Printing: results go to stdout; progress, remarks and errors go to stderr."""
 
 from __future__ import annotations
 
@@ -13,17 +13,17 @@ err = Console(stderr=True)
 
 
 def say(text: str) -> None:
-    """Print a result of one line as it is: no markup, no wrapping."""
+    """Print a one-line result without markup and wrapping."""
     out.print(text, highlight=False, markup=False, soft_wrap=True)
 
 
 def remark(text: str) -> None:
-    """Print what is no result, to be read by a person."""
+    """Print a message for the user that is not a result."""
     err.print(text, highlight=False, markup=False, soft_wrap=True)
 
 
 def progress() -> Progress:
-    """A bar with the count, the rate and the time that is left."""
+    """A progress bar with count, rate and remaining time."""
     done = TextColumn("{task.completed} of {task.total}")
     return Progress(BarColumn(), done, _Rate(), TextColumn("left:"), TimeRemainingColumn(), console=err)
 
@@ -32,23 +32,23 @@ class _Rate(ProgressColumn):
     """Units per second."""
 
     def render(self, task: Task) -> Text:
-        """The rate so far; nothing before there is one."""
+        """The rate so far, or nothing at the beginning."""
         speed = task.finished_speed or task.speed
         return Text(f"{speed:.0f}/s" if speed else "")
 
 
-def explain(error: MemrError | ValidationError) -> None:
-    """Tell what was wrong, what is allowed, and what to do."""
+def show_error(error: MemrError | ValidationError) -> None:
+    """Print what is wrong, what is allowed, and what to do."""
     if isinstance(error, ValidationError):
         for wrong in error.errors(include_url=False):
             where = ".".join(str(part) for part in wrong["loc"]) or error.title
-            _say("error", f"{where}: {wrong['msg']} (it is {wrong['input']!r})")
+            _print_labelled("error", f"{where}: {wrong['msg']} (it is {wrong['input']!r})")
         return
-    _say("error", error.detail if isinstance(error, ProblemError) else str(error))
+    _print_labelled("error", error.detail if isinstance(error, ProblemError) else str(error))
     for label in ("value", "limit", "remedy"):
-        if (said := getattr(error, label, None)) is not None:
-            _say(label, str(said))
+        if (text := getattr(error, label, None)) is not None:
+            _print_labelled(label, str(text))
 
 
-def _say(label: str, text: str) -> None:
+def _print_labelled(label: str, text: str) -> None:
     err.print(Text(f"{label}: ", style="red" if label == "error" else "dim") + Text(text), soft_wrap=True)

@@ -1,4 +1,4 @@
-"""The texts of logged rollouts as vectors: encoded once, however many configs ask for them."""
+"""`Vectors`: embeddings of logged rollouts, encoded once for all configs."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ Column = Literal["prompts", "completions"]
 
 
 class Vectors:
-    """Embeddings of one request's rollouts, as the service would make them.
+    """Embeddings of one request's rollouts, computed as the service does.
 
     vectors = Vectors(Encoders(["hashed"]), rollouts)
     vectors.embeddings(config)                              # {"prompts": (n, d), "completions": (n, d)}
@@ -28,7 +28,7 @@ class Vectors:
         self._known: dict[tuple[object, ...], dict[str, tuple[np.ndarray, bool]]] = {}
 
     def embeddings(self, config: RunConfig) -> dict[Column, np.ndarray]:
-        """What a run of this (resolved) config is sent."""
+        """The embeddings for a run with this resolved config."""
         prompts, completions = self._encoded(config)
         return {
             "prompts": np.stack([vector for vector, _ in prompts]),
@@ -36,7 +36,7 @@ class Vectors:
         }
 
     def count(self, config: RunConfig) -> tuple[int, int]:
-        """Distinct texts that are encoded, and how many of those are longer than what is read of a text."""
+        """Number of distinct texts, and how many of them were too long to be read whole."""
         cut: dict[str, bool] = {}
         for texts, encoded in zip(self._texts(config), self._encoded(config), strict=True):
             cut |= zip(texts, (long for _, long in encoded), strict=True)
@@ -53,7 +53,7 @@ class Vectors:
         )
 
     def _encoded(self, config: RunConfig) -> list[list[tuple[np.ndarray, bool]]]:
-        """Vector of each prompt and of each completion, and whether it was cut."""
+        """For prompts and for completions: the vector of each text and whether it was cut."""
         assert config.encoder is not None
         encoder = self._encoders.load(config.encoder)
         found = []

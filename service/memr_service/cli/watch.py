@@ -1,4 +1,4 @@
-"""`memr watch`: a run's steps as they come, from anywhere, into a file or an experiment tracker."""
+"""`memr watch`: writes a run's steps, as they are completed, to a file or an experiment tracker."""
 
 from __future__ import annotations
 
@@ -10,39 +10,41 @@ from typing import Annotated, TypeVar
 
 import typer
 from memr_client import RewardClient
-from memr_client.errors import BadAnswer, DeadlineExceeded, Overloaded, ServiceUnreachable, Unavailable, UnknownRun
+from memr_client.errors import BadResponse, DeadlineExceeded, Overloaded, ServiceUnreachable, Unavailable, UnknownRun
 from memr_client.schemas import HistoryRow
 
-from memr_service.cli.options import HERE, ApiKey, RunName, Url
-from memr_service.cli.sinks import Kind, Place, Sink, open_sink
+from memr_service.cli.options import DEFAULT_URL, ApiKey, RunName, Url
+from memr_service.cli.sinks import RunPosition, Sink, SinkKind, open_sink
 from memr_service.cli.tail import Say, Tail
 from memr_service.cli.terminal import remark
 
-T = TypeVar("T")
+Result = TypeVar("Result")
 
-PASSING = (ServiceUnreachable, BadAnswer, Unavailable, Overloaded, DeadlineExceeded, UnknownRun)
-"""What may end by itself: a server (or its proxy) that restarts or is busy, a run that its trainer has yet to begin."""
+TRANSIENT = (ServiceUnreachable, BadResponse, Unavailable, Overloaded, DeadlineExceeded, UnknownRun)
+"""Errors that may pass: the server or its proxy restarts or is busy, or the trainer has not created the run yet."""
 
 
 def watch(
     run: RunName,
-    to: Annotated[Kind, typer.Option(help="Where to write; its library is only needed if you choose it.")] = "jsonl",
+    to: Annotated[
+        SinkKind, typer.Option(help="Output. The library of a tracker is needed only if you choose it.")
+    ] = "jsonl",
     folder: Annotated[
-        Path, typer.Option("--dir", help="For RUN.jsonl, event files, and notes of how far it has come.")
+        Path, typer.Option("--dir", help="Folder for RUN.jsonl, event files and the state that a restart reads.")
     ] = Path("memr-watch"),
-    every: Annotated[float, typer.Option(min=0.1, help="Seconds between two looks.")] = 10,
-    once: Annotated[bool, typer.Option("--once", help="Write what there is and end.")] = False,
-    from_now: Annotated[bool, typer.Option("--from-now", help="Leave out the steps that are there already.")] = False,
-    url: Url = HERE,
+    every: Annotated[float, typer.Option(min=0.1, help="Seconds between two requests to the server.")] = 10,
+    once: Annotated[bool, typer.Option("--once", help="Write the existing steps, then exit.")] = False,
+    from_now: Annotated[bool, typer.Option("--from-now", help="Leave out the steps that already exist.")] = False,
+    url: Url = DEFAULT_URL,
     api_key: ApiKey = None,
 ) -> None:
-    """Follow a run: write the statistics of each step, as it is done, into a file or an experiment tracker.
+    """Follow a run: write the statistics of each completed step to a file or an experiment tracker.
 
-    Runs anywhere that reaches the server, beside or after the training, until Ctrl-C. Started again it goes on after
-    the last step it wrote. It waits for a server that restarts, and follows a run that is restored.
+    Run it on any machine that reaches the server, during or after training; Ctrl-C stops it. When started again, it
+    continues after the last step it wrote. It waits while the server restarts, and follows a run that is restored.
 
-    The names, the same in every place (COMPONENT is exploit, explore or another of the run; p5 stands for p5, p25,
-    p50, p75 and p95); a step without a value has none:
+    The metrics have the same names in every output. COMPONENT is exploit, explore or another component of the run; p5
+    stands for p5, p25, p50, p75 and p95. A metric without a value is left out:
 
     ```
     memr/reward/mean               memr/reward/std
@@ -60,8 +62,8 @@ def watch(
     memr/diversity
     ```
 
-    They are drawn over the trainer's step, or over the record's position where requests name no step. Weights & Biases
-    and MLflow take their own environment variables (WANDB_PROJECT, MLFLOW_TRACKING_URI, ...).
+    The x axis is the trainer's step, or the record's position if requests name no step. Configure Weights & Biases and
+    MLflow by their own environment variables (WANDB_PROJECT, MLFLOW_TRACKING_URI, ...).
 
     ```
     memr watch gsm8k-seed0 --to wandb --url http://gpu-box:8000
@@ -77,22 +79,24 @@ def watch(
 def follow(
     client: RewardClient, run_id: str, sink: Sink, every: float, *, once: bool, from_now: bool, say: Say
 ) -> None:
-    """Write the run's steps to the sink as they come, until interrupted, or until all are written that there are.
+    """Write the run's completed steps to the sink until interrupted.
 
-    A step is written when the next one has begun, or when nothing was added to it for `every` seconds.
+    A step is complete when the next one has begun, or when nothing was added to it for `every` seconds.
 
     Args:
-        from_now: leave out what was there before, unless the sink has some of it.
-        say: told what a person should know.
+        every: seconds between two requests to the server.
+        once: write the existing steps, then return.
+        from_now: leave out the existing steps, unless the sink has already written some of the run.
+        say: called with messages for the user.
 
     Raises:
-        MemrError: only with `once`, or where waiting does not help.
+        MemrError: waiting does not help, or `once` was given.
     """
-    tail = Tail(client, run_id, sink.place, say)
+    tail = Tail(client, run_id, sink.written, say)
     seen: HistoryRow | None = None
-    if from_now and sink.place is None:
+    if from_now and sink.written is None:
         info = _patiently(lambda: client.run(run_id), every, say, once=once)
-        tail.place = Place(info.branch, info.position)
+        tail.written = RunPosition(info.branch, info.position)
     while True:
         rows = _patiently(tail.look, every, say, once=once)
         newest = rows[-1] if rows else None
@@ -106,13 +110,13 @@ def follow(
         time.sleep(every)
 
 
-def _patiently(look: Callable[[], T], every: float, say: Say, *, once: bool) -> T:
-    """The result of `look`, however long the server is away."""
+def _patiently(look: Callable[[], Result], every: float, say: Say, *, once: bool) -> Result:
+    """The result of `look`, repeated while the server is unavailable."""
     waiting = False
     while True:
         try:
             found = look()
-        except PASSING as error:
+        except TRANSIENT as error:
             if once:
                 raise
             if not waiting:
@@ -121,5 +125,5 @@ def _patiently(look: Callable[[], T], every: float, say: Say, *, once: bool) -> 
             time.sleep(every)
         else:
             if waiting:
-                say("going on.")
+                say("continuing.")
             return found

@@ -1,17 +1,19 @@
 """Text to unit vectors.
 
-    base.py        what an encoder promises: n texts -> (n, d) unit rows
-    sentence.py    a sentence-transformers model
-    loading.py     how one is loaded
-    windows.py     texts as windows of tokens
-    bert.py        BERT's forward pass, without padding
-    trial.py       which precision is best here
-    processor.py   what the processor can do
-    hashed.py      character n-grams: no model, instant
-    files.py       where a model's files lie, and their checksums
-    allowed.py     the server's allow-list, each encoder loaded once
+    base.py                    what an encoder promises: n texts -> (n, d) unit rows
+    registry.py                the encoders a server offers, each loaded once
+    batcher.py                 texts of many requests, batched for the encoder
+    cache.py                   vectors of texts that were encoded before
+    hashed.py                  character n-grams: no model, instant
+    sentence_transformer.py    a sentence-transformers model
+    loading.py                 how such a model is loaded
+    model_files.py             where its files are, and their checksums
+    windows.py                 texts as windows of tokens
+    bert.py                    BERT's forward pass, without padding
+    precision.py               which precision is best on this machine
+    cpu.py                     what the processor can do
 
-Only loading.py, sentence.py and bert.py import torch, and only when a model is loaded.
+Only loading.py, sentence_transformer.py and bert.py import torch, and only when a model is loaded.
 """
 
 from memr_service.encoder.base import Encoded, Encoder

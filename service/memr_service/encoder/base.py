@@ -12,12 +12,12 @@ from memr_client.errors import Unavailable
 
 @dataclass(frozen=True)
 class Encoded:
-    """What n texts were encoded to."""
+    """n texts, encoded."""
 
     vectors: np.ndarray
     """(n, d) float32, rows of unit length."""
     truncated: np.ndarray
-    """(n,) bool: a part of the text was not read, because the text is longer than what is read of it."""
+    """(n,) bool: whether the text was too long, so that a part of it was not read."""
 
 
 class Encoder(Protocol):
@@ -28,7 +28,7 @@ class Encoder(Protocol):
     device: str
     """`cpu` or `cuda`."""
     max_length: int | None
-    """Tokens it reads of a text; None: all there are."""
+    """Tokens of a text that it reads; None: all."""
     precision: str
     """What `auto` means: `float32` or `bfloat16`."""
 
@@ -36,11 +36,11 @@ class Encoder(Protocol):
         """Encode n texts, in their order; the same list gives the same bits.
 
         Args:
-            texts: any strings, empty ones too.
+            texts: any strings, including empty ones.
             precision: `float32`, or `bfloat16` for the transformer's weights.
-            long_text: of a text that is longer than the model takes, `truncate` reads the first window; `windows` reads
-                it window by window and takes the mean of their vectors, so that nothing is truncated; `auto` takes the
-                mean of two full windows, one at either end, and truncates the middle of what is longer than both.
+            long_text: what is read of a text that is longer than the model takes. `truncate`: the first window.
+                `windows`: all windows, of whose vectors the mean is taken. `auto`: the first and the last full window,
+                of whose vectors the mean is taken; a text longer than both loses its middle.
 
         Raises:
             InvalidRequest: this encoder does not offer that precision or treatment of long texts.
@@ -50,10 +50,10 @@ class Encoder(Protocol):
 def unit_rows(vectors: np.ndarray) -> np.ndarray:
     """Rows (n, d) scaled to length one, float32.
 
-    A row of zeros (a text without a token that the model knows) has no direction; it gets (1, ..., 1) / sqrt(d).
+    A row of zeros (a text without a token that the model knows) has no direction; it becomes (1, ..., 1) / sqrt(d).
 
     Raises:
-        Unavailable: a row is not finite; kept, it would spoil a memory and its windows for good.
+        Unavailable: a row is not finite. If it were stored, it would spoil the memory and the windows permanently.
     """
     norms = np.linalg.norm(vectors, axis=1, keepdims=True)
     if not np.isfinite(norms).all():

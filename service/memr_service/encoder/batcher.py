@@ -1,4 +1,4 @@
-"""The encoder's one owner: a worker thread that takes texts from a bounded queue, of many requests at a time."""
+"""A worker thread that batches texts of many requests for the encoder, from a bounded queue."""
 
 from __future__ import annotations
 
@@ -17,19 +17,19 @@ from memr_service.encoder import Encoded, Encoders
 from memr_service.encoder.cache import VectorCache
 
 BUDGET = 16_384
-"""Tokens encoded in one call, about: enough to fill a processor, few enough that whoever comes next waits little."""
+"""Tokens encoded in one call, about: enough to keep the processor busy, few enough that others wait only a little."""
 TURN = 32
-"""Texts a request may have in a call before it is the next one's turn."""
+"""Texts of one request that are put into a call before it is the next request's turn."""
 TOKEN_CHARS = 4
-"""Characters that make a token, about."""
+"""Characters of a token, about."""
 CACHE_BYTES = 64 << 20
-"""Of texts that were encoded before, and their vectors."""
+"""Bytes of the cache of texts and their vectors."""
 _LONGEST_RETRY_S = 60
 
 
 @dataclass(eq=False)
 class _Work:
-    """The distinct texts of one request and the promise of their vectors."""
+    """The distinct texts of one request, and the future of their vectors."""
 
     name: str
     texts: list[str]
@@ -39,13 +39,13 @@ class _Work:
     alone: bool
     encoded: Future[Encoded] = field(default_factory=Future)
     taken: int = 0
-    """Texts that do not wait any more."""
+    """How many of the texts have left the queue."""
     rows: list[tuple[np.ndarray, bool]] = field(default_factory=list)
     """Vector of each text encoded so far, and whether it was truncated."""
 
     @property
     def kind(self) -> tuple[str, str, str, bool]:
-        """Texts of one kind may be encoded in one call."""
+        """What texts must have in common to be encoded in one call."""
         return self.name, self.precision, self.long_text, self.alone
 
     @property
@@ -54,7 +54,7 @@ class _Work:
         return self.encoded.running()
 
     def take(self, room: int) -> tuple[list[str], int]:
-        """The next texts, one TURN at most and about `room` tokens; and how many tokens those have."""
+        """Take the next texts, at most one TURN and about `room` tokens; return them and their number of tokens."""
         tokens, start = 0, self.taken
         while self.taken < len(self.texts) and self.taken < start + TURN and tokens < room:
             tokens += 1 + len(self.texts[self.taken]) // TOKEN_CHARS
@@ -63,17 +63,18 @@ class _Work:
 
 
 class Batcher:
-    """Encodes texts for many callers on one thread, so that an encoder never sees two at once.
+    """Encodes texts for many callers on one thread, so that an encoder has one call at a time.
 
     encoded = await batcher.encode("all-MiniLM-L6-v2", texts, "float32", "truncate", deadline=None)
 
-    Nobody waits for company: what comes while the encoder is busy shares its next call, up to BUDGET tokens. Requests
-    take turns in it, so that a large one does not hold up the small ones; the encoder sorts a call's texts by length.
+    No request waits for others to come: texts that arrive while the encoder is busy share its next call, up to BUDGET
+    tokens. Requests take turns in it, so a large request does not delay small ones. The encoder sorts the texts of a
+    call by length.
     """
 
     def __init__(self, encoders: Encoders, max_queue_texts: int) -> None:
         self.queued_texts = 0
-        """Texts that wait; those being encoded do not count."""
+        """Texts that are waiting, without those being encoded."""
         self._encoders = encoders
         self._limit = max_queue_texts
         self._waiting: deque[_Work] = deque()
@@ -87,39 +88,40 @@ class Batcher:
     async def encode(
         self, name: str, texts: list[str], precision: str, long_text: str, deadline: float | None, alone: bool = False
     ) -> Encoded:
-        """Vectors of n texts, each distinct text encoded once.
+        """Encode n texts, each distinct text once.
 
-        A caller that is cancelled while its texts wait costs nothing: they leave the queue.
+        If the caller is cancelled while its texts are waiting, they leave the queue.
 
         Args:
-            name: an encoder of the allow-list; it is loaded if it is not yet.
-            deadline: instant of `time.monotonic()` by which the encoder must have begun.
-            alone: encode each text by itself. Among others its vector depends on them in the last bits (how far it is
-                padded, how matrices are cut into tiles), alone on nothing but the text. On a few cores that costs
-                nothing, for nothing is padded; on many cores and on a GPU it gives up most of what batches gain.
+            name: an encoder that the server offers; it is loaded if necessary.
+            deadline: instant of `time.monotonic()` by which encoding must have begun.
+            alone: encode each text by itself, so that its vector depends on nothing but the text. In a batch the last
+                bits depend on the other texts (by padding, and by how matrices are cut into tiles). On a few cores
+                `alone` costs nothing, since nothing is padded; on many cores and on a GPU most of the gain of batches
+                is lost.
 
         Raises:
-            Overloaded: the queue has no room. (One request of any size passes while nothing waits.)
-            DeadlineExceeded: not begun in time.
-            Unavailable: closed, or the encoder cannot be loaded.
+            Overloaded: the queue has no room. A request of any size is accepted while nothing is waiting.
+            DeadlineExceeded: encoding had not begun in time.
+            Unavailable: the batcher is closed, or the encoder cannot be loaded.
         """
-        places = {text: place for place, text in enumerate(dict.fromkeys(texts))}
-        work = _Work(name, list(places), precision, long_text, deadline, alone)
+        row_of = {text: row for row, text in enumerate(dict.fromkeys(texts))}
+        work = _Work(name, list(row_of), precision, long_text, deadline, alone)
         self._submit(work)
         waiter = asyncio.wrap_future(work.encoded)
         try:
             await asyncio.wait([waiter], timeout=None if deadline is None else max(0.0, deadline - time.monotonic()))
-            if work.encoded.cancel():  # only what has not begun can be cancelled
+            if work.encoded.cancel():  # a future can be cancelled only before its work has begun
                 raise _too_late()
             encoded = await waiter
         finally:
             waiter.cancel()
             self._withdraw(work)
-        rows = [places[text] for text in texts]
+        rows = [row_of[text] for text in texts]
         return Encoded(encoded.vectors[rows], encoded.truncated[rows])
 
     def close(self) -> None:
-        """Answer all who wait with `Unavailable`; what is being encoded is finished."""
+        """Fail all waiting work with `Unavailable`; work that has begun is finished."""
         with self._changed:
             self._closed = True
             left = [work for work in self._waiting if not work.begun]
@@ -130,6 +132,10 @@ class Batcher:
             if work.encoded.set_running_or_notify_cancel():
                 work.encoded.set_exception(_closing())
 
+    def join(self, seconds: float) -> None:
+        """Wait until the worker thread has ended after `close`, at most this long: a model may be loading in it."""
+        self._thread.join(seconds)
+
     def _submit(self, work: _Work) -> None:
         """Put work at the end of the queue, if there is room."""
         with self._changed:
@@ -139,10 +145,10 @@ class Batcher:
             if self._waiting and wanted > self._limit:
                 seconds = math.ceil(self.queued_texts * self._seconds_per_text)
                 raise Overloaded(
-                    f"{self.queued_texts} texts wait for the encoder, and {len(work.texts)} more are too many",
+                    f"{self.queued_texts} texts are waiting for the encoder; {len(work.texts)} more are too many",
                     value=wanted,
                     limit=self._limit,
-                    remedy="send again after the seconds that Retry-After says",
+                    remedy="send it again after the seconds given in Retry-After",
                     retry_after=min(max(seconds, 1), _LONGEST_RETRY_S),
                 )
             self._waiting.append(work)
@@ -150,7 +156,7 @@ class Batcher:
             self._changed.notify_all()
 
     def _withdraw(self, work: _Work) -> None:
-        """Nobody waits for this work any more: what is left of it leaves the queue."""
+        """Take what is left of some work out of the queue: nobody waits for it any more."""
         work.encoded.cancel()
         with self._changed:
             if work in self._waiting:
@@ -169,11 +175,11 @@ class Batcher:
                 if not self._waiting:
                     return
                 call = self._next_call()
-            if call:  # all who waited may have gone
-                self._answer(call)
+            if call:  # it is empty if all waiting work was cancelled or came too late
+                self._settle(call)
 
     def _next_call(self) -> list[tuple[_Work, list[str]]]:
-        """Texts for one call of the encoder: of the first that waits, and of others of its kind in turns."""
+        """Texts for one call of the encoder: of the first waiting work, and of others of its kind in turns."""
         kind = self._waiting[0].kind
         turns = deque(work for work in self._waiting if work.kind == kind)
         call, room = [], BUDGET
@@ -186,13 +192,13 @@ class Batcher:
             room -= tokens
             self.queued_texts -= len(texts)
             self._waiting.remove(work)
-            if work.taken < len(work.texts):  # behind those who had no turn yet
+            if work.taken < len(work.texts):  # to the end: others have not had a turn yet
                 self._waiting.append(work)
                 turns.append(work)
         return call
 
     def _begin(self, work: _Work) -> bool:
-        """Whether somebody waits for the work, and it comes in time; if not, it leaves the queue."""
+        """Mark work as begun, and return True; or take it out of the queue if it was cancelled or is too late."""
         if work.encoded.set_running_or_notify_cancel():
             if work.deadline is None or time.monotonic() <= work.deadline:
                 return True
@@ -200,14 +206,14 @@ class Batcher:
         self._drop(work)
         return False
 
-    def _answer(self, call: list[tuple[_Work, list[str]]]) -> None:
-        """Encode the texts of a call; works that are complete are answered, whatever happens."""
+    def _settle(self, call: list[tuple[_Work, list[str]]]) -> None:
+        """Encode the texts of a call, and set the result or the error of all work that is complete."""
         try:
             rows = self._encode(call)
         except BaseException as error:
-            if len(call) > 1:  # one request's texts are no reason to refuse another's
+            if len(call) > 1:  # the texts of one request must not fail another request
                 for one in call:
-                    self._answer([one])
+                    self._settle([one])
                 return
             ((work, _),) = call
             self._withdraw(work)
@@ -221,7 +227,7 @@ class Batcher:
                 work.encoded.set_result(Encoded(vectors, np.array([truncated for _, truncated in work.rows], bool)))
 
     def _encode(self, call: list[tuple[_Work, list[str]]]) -> dict[str, tuple[np.ndarray, bool]]:
-        """Vector of each text of a call, and whether it was truncated."""
+        """Text -> its vector, and whether it was truncated, for the texts of a call."""
         (work, _), *_ = call
         known = {} if work.alone else {text: self._cache.get(work.kind, text) for _, texts in call for text in texts}
         rows = {text: row for text, row in known.items() if row is not None}
@@ -244,9 +250,9 @@ class Batcher:
 def _too_late() -> DeadlineExceeded:
     return DeadlineExceeded(
         "the encoder was busy until the deadline had passed; nothing changed",
-        remedy="send again, allow more time (X-Request-Timeout-Ms), or send fewer texts at once",
+        remedy="send it again, allow more time (X-Request-Timeout-Ms), or send fewer texts at once",
     )
 
 
 def _closing() -> Unavailable:
-    return Unavailable("the service is shutting down", remedy="send again once it is back", retry_after=1)
+    return Unavailable("the service is shutting down", remedy="send it again once the service is back", retry_after=1)

@@ -1,12 +1,12 @@
-"""BERT's forward pass over packed tokens, with weights that are laid out for the processor once.
+"""BERT's forward pass over packed tokens, with weights that are laid out for the processor only once.
 
     h_0 = LN(word + position + type)                                                    (T, d) float32
     h'  = LN(h + W_o A + b_o)         A = softmax(Q K^T / sqrt(d_head)) V, within a text
     h   = LN(h' + W_2 gelu(W_1 h' + b_1) + b_2)                  Devlin et al. 2019 (arXiv 1810.04805)
 
-The texts of a batch stand behind one another in one row of T tokens, so that linear layers compute no padding;
-attention takes them in groups of one length. In bfloat16 the matrix products and attention are rounded (they sum in
-float32), the residual stream, layer norms and everything after them are float32.
+The texts of a batch follow one another in one row of T tokens, so linear layers compute no padding; attention takes
+them in groups of one length. In bfloat16 the matrix products and attention are rounded (they sum in float32); the
+residual stream, the layer norms and everything after them are float32.
 """
 
 from __future__ import annotations
@@ -24,39 +24,39 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 TOKENS = {"cpu": 2048, "cuda": 32768}
-"""Tokens of a batch. On a processor what 2,048 tokens need between two layers stays in its last cache."""
+"""Tokens of a batch. On a CPU, what 2,048 tokens need between two layers fits into the last cache."""
 WIDE_STEP = 16
 """Where attention is computed in tiles of so many tokens (AMX, CUDA), texts are padded to a multiple of it: fewer and
-fuller tiles outweigh the padding. Elsewhere nothing is padded."""
+fuller tiles gain more than the padding costs. Elsewhere nothing is padded."""
 
 
 @dataclass(frozen=True)
 class Layout:
-    """Where the tokens of b texts, longest first, stand in one row of T places.
+    """The cells of the tokens of b texts, longest first, in one row of T cells.
 
     layout(np.array([5, 3, 3]), step=1).groups                          # [(1, 5), (2, 3)]
     """
 
     groups: list[tuple[int, int]]
-    """(texts, places of each), in order: what attention takes at once."""
+    """(texts, cells of each), in order: what attention takes at once."""
     position: np.ndarray
-    """(T,) int64: place of a token in its text; 0 where nobody stands."""
+    """(T,) int64: position of the cell's token in its text; 0 in padding."""
     taken: np.ndarray
-    """(T,) bool: False where a text was padded."""
+    """(T,) bool: False in padding."""
     index: np.ndarray
-    """(b, longest) int64: the places of each text, its last one repeated."""
+    """(b, longest) int64: the cells of each text; after its end, its last cell again."""
     mask: np.ndarray
-    """(b, longest) int64: 1 where `index` is a token, 0 where it repeats one."""
+    """(b, longest) int64: 1 for a token of the text, 0 after its end."""
 
 
 def layout(lengths: np.ndarray, step: int) -> Layout:
-    """Lay out texts of so many tokens (b,), each in places whose number is a multiple of `step`."""
-    places = -(-lengths // step) * step
-    start = np.cumsum(places) - places
-    position = np.arange(places.sum()) - np.repeat(start, places)
-    taken = position < np.repeat(lengths, places)
-    sizes, first = np.unique(-places, return_index=True)
-    count = np.diff(np.append(first, len(places)))
+    """Lay out texts of so many tokens (b,); each gets a multiple of `step` cells."""
+    cells = -(-lengths // step) * step
+    start = np.cumsum(cells) - cells
+    position = np.arange(cells.sum()) - np.repeat(start, cells)
+    taken = position < np.repeat(lengths, cells)
+    sizes, first = np.unique(-cells, return_index=True)
+    count = np.diff(np.append(first, len(cells)))
     column = np.arange(lengths.max())
     return Layout(
         groups=list(zip(count.tolist(), (-sizes).tolist(), strict=True)),
@@ -85,7 +85,7 @@ class Bert:
 
     @staticmethod
     def fits(model: Any) -> bool:
-        """Whether a transformer is one whose forward pass this is."""
+        """Whether this is the forward pass of a transformer."""
         from transformers import BertModel
 
         if type(model) is not BertModel:
@@ -94,10 +94,10 @@ class Bert:
         return config.hidden_act == "gelu" and not config.is_decoder and not config.output_hidden_states
 
     def __call__(self, windows: Sequence[Sequence[int]]) -> dict[str, Tensor]:
-        """What the transformer makes of b windows of token ids, longest first.
+        """Compute the hidden states of b windows of token ids, longest first.
 
         Returns:
-            `token_embeddings` (b, longest, d) float32 and `attention_mask` (b, longest), as the modules after it read.
+            `token_embeddings` (b, longest, d) float32 and `attention_mask` (b, longest), as the next modules read them.
         """
         laid = layout(np.array([len(window) for window in windows]), self._step)
         ids = np.zeros(len(laid.taken), np.int64)
@@ -109,7 +109,7 @@ class Bert:
         return {"token_embeddings": hidden[self._moved(laid.index)], "attention_mask": self._moved(laid.mask)}
 
     def _embed(self, ids: Tensor, position: Tensor) -> Tensor:
-        """h_0 (T, d) of T token ids and their places; all are of the first type, as those of a single text."""
+        """h_0 (T, d) of T token ids at their positions; all have the first type, as in a single text."""
         embeddings = self._embeddings
         first_type = embeddings.token_type_embeddings.weight[0]
         hidden = embeddings.word_embeddings(ids) + first_type + embeddings.position_embeddings(position)
@@ -117,15 +117,15 @@ class Bert:
         return laid
 
     def _groups(self, laid: Layout) -> Iterator[_Group]:
-        """What attention takes at once, with the mask of its keys where there is padding."""
+        """What attention takes at once, with the mask of its keys if there is padding."""
         at = 0
-        for count, places in laid.groups:
-            rows = slice(at, at := at + count * places)
-            taken = laid.taken[rows].reshape(count, 1, 1, places)
+        for count, cells in laid.groups:
+            rows = slice(at, at := at + count * cells)
+            taken = laid.taken[rows].reshape(count, 1, 1, cells)
             yield _Group(rows, count, None if taken.all() else self._moved(taken))
 
     def _moved(self, values: np.ndarray) -> Tensor:
-        """An array on the model's device; the copy to a GPU is not waited for."""
+        """An array on the model's device; copying to a GPU goes on in the background."""
         import torch
 
         here = torch.from_numpy(values)
@@ -177,9 +177,9 @@ class _Layer:
 
 
 class _Linear:
-    """x W^T + b of one or several layers side by side, and gelu of it where asked for.
+    """x W^T + b of one or several layers side by side, and on request gelu of it.
 
-    On a processor oneDNN's own operation is called, as torch's compiler would: the weights are laid out once, not in
+    On a CPU, oneDNN's own operation is called, as torch's compiler does: the weights are laid out once instead of in
     every call, and gelu is computed while the sums are still in registers.
     """
 
@@ -205,7 +205,7 @@ class _Linear:
 
 
 def _computed_by_onednn(dtype: torch.dtype) -> bool:
-    """Whether oneDNN is there and computes this precision on this processor."""
+    """Whether oneDNN is available and computes this precision on this processor."""
     import torch
 
     if not torch.backends.mkldnn.is_available():  # type: ignore[no-untyped-call]

@@ -1,4 +1,4 @@
-"""Vectors of texts that were encoded before: prompts, above all, come again with every epoch and every group."""
+"""Vectors of texts that were encoded before: prompts above all come again in every group and every epoch."""
 
 from __future__ import annotations
 
@@ -8,11 +8,11 @@ from collections.abc import Hashable
 import numpy as np
 
 ENTRY_BYTES = 500
-"""What an entry takes beside its text and its vector."""
+"""What an entry takes in addition to its text and its vector."""
 
 
 class VectorCache:
-    """The vectors asked for last, in `limit` bytes at most. For one thread."""
+    """The vectors that were used last, in at most `limit` bytes. For one thread."""
 
     def __init__(self, limit: int) -> None:
         self.bytes = 0
@@ -30,14 +30,14 @@ class VectorCache:
         return found
 
     def put(self, kind: Hashable, text: str, vector: np.ndarray, truncated: bool) -> None:
-        """Remember a vector, which is copied, and forget those that nobody asked for in the longest time."""
+        """Keep a copy of a vector; drop those that have not been used for the longest time."""
         if (kind, text) in self._found:
             return
         self._found[kind, text] = vector.copy(), truncated
         self.bytes += _size(text, vector)
         while self.bytes > self._limit:
-            (_, oldest), (gone, _) = self._found.popitem(last=False)
-            self.bytes -= _size(oldest, gone)
+            (_, oldest), (dropped, _) = self._found.popitem(last=False)
+            self.bytes -= _size(oldest, dropped)
 
 
 def _size(text: str, vector: np.ndarray) -> int:

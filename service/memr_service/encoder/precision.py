@@ -1,4 +1,4 @@
-"""What precision `auto` means: tried on the machine when a model is loaded, guessed from its files before."""
+"""Which precision `auto` means: tried on this machine when a model is loaded; before that, guessed from its files."""
 
 from __future__ import annotations
 
@@ -17,11 +17,11 @@ if TYPE_CHECKING:
 
 SENTENCE = "She had 12 apples, gave 5 of them away and bought twice as many, so now she has 12 - 5 + 10 = 17 apples. "
 TEXTS = [*(SENTENCE * count for count in (4, 2, 1)), "17"]
-"""About 240 tokens, and lengths that differ to models of any size; a few tenths of a second on a slow core."""
+"""About 240 tokens, of several lengths; a few tenths of a second on a slow core."""
 COSINE = 0.9999
-"""bfloat16 must agree with float32 so closely on every text of the trial."""
+"""bfloat16 is chosen only if every text of the trial has at least this cosine between the two precisions."""
 FASTER = 1.1
-"""And be so much faster; a float32 run is equal to 1e-5 on any machine, which is worth something."""
+"""And only if it is this many times faster, since float32 has the advantage of being equal to 1e-5 on any machine."""
 
 
 @dataclass(frozen=True)
@@ -33,7 +33,7 @@ class Trial:
 
 
 def compare(encoder: Encoder) -> Trial:
-    """Encode the texts in both precisions, in turns; the first turn also sets things up."""
+    """Encode the texts in both precisions, twice; the first time includes one-time work."""
     seconds: dict[str, list[float]] = {"float32": [], "bfloat16": []}
     vectors = {}
     for _ in range(2):
@@ -49,7 +49,7 @@ def compare(encoder: Encoder) -> Trial:
 
 
 def expected(folder: Path) -> str:
-    """What a trial of the model in a folder will find, most likely: bfloat16 for a BERT where the processor has it."""
+    """What a trial of the model in a folder will likely find: bfloat16 for a BERT, if the processor has it."""
     listed = folder / "modules.json"
     modules = json.loads(listed.read_text("utf-8")) if listed.is_file() else []
     config = folder / modules[0]["path"] / "config.json" if modules else folder / "config.json"

@@ -17,7 +17,7 @@ from memr_service.encoder.sentence_transformer import SentenceEncoder
 
 
 class Encoders:
-    """The encoders a server offers, the default first. Nothing is loaded before it is asked for. Thread-safe.
+    """The encoders a server offers, the default first. Each is loaded when it is first used. Thread-safe.
 
     encoders = Encoders(["all-MiniLM-L6-v2", "hashed"])
     encoders.load(encoders.default).encode(["two", "texts"]).vectors        # (2, 384)
@@ -37,11 +37,11 @@ class Encoders:
                 f"the server does not offer the encoder {name!r}",
                 value=name,
                 limit=list(self.allowed),
-                remedy="take one it offers, send embeddings, or name it in MEMR_ENCODERS and restart the server",
+                remedy="use one that it offers, send embeddings, or name it in MEMR_ENCODERS and restart the server",
             )
 
     def resolve(self, name: str, precision: str) -> str:
-        """The precision that `auto` means for an encoder: what its trial found; before that, what it most likely will.
+        """The precision that `auto` means for an encoder: what its trial found, or before the trial, will likely find.
 
         Raises:
             InvalidRequest, Unavailable: as from `load`.
@@ -53,11 +53,11 @@ class Encoders:
         return self.load(name).precision if folder is None else trial.expected(folder)
 
     def load(self, name: str) -> Encoder:
-        """An encoder, ready; the first time this takes seconds.
+        """The encoder of that name, loaded; the first time this takes seconds.
 
         Raises:
             InvalidRequest: the server does not offer it.
-            Unavailable: it cannot be loaded; the error says why and what helps.
+            Unavailable: it cannot be loaded; the error says why, and what helps.
         """
         self.check(name)
         with self._loading:
@@ -71,9 +71,9 @@ class Encoders:
         return name in self._loaded
 
     def fingerprint(self, name: str, precision: str, long_text: str) -> dict[str, Any]:
-        """What a run is bound to: equal fingerprints, equal vectors (but for rounding).
+        """What a run is bound to: encoders with equal fingerprints make equal vectors, apart from rounding.
 
-        A model in a folder is told by its files, without torch; one from the hub is loaded first.
+        A model in a folder is identified by its files, without torch; a model from the hub is loaded first.
 
         Raises:
             InvalidRequest, Unavailable: as from `load`.
@@ -91,6 +91,6 @@ class Encoders:
         return {"model": name, **known, "dimension": dimension, "max_length": max_length, **asked}
 
     def _shape(self, name: str) -> tuple[int, int | None]:
-        """What only the loaded model tells."""
+        """Dimension and `max_length`, of the loaded model."""
         encoder = self.load(name)
         return encoder.dimension, encoder.max_length

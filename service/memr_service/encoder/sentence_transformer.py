@@ -1,4 +1,4 @@
-"""A sentence-transformers model as an encoder. Torch is imported when a model is loaded, not before."""
+"""A sentence-transformers model as an encoder. Torch is imported when a model is loaded."""
 
 from __future__ import annotations
 
@@ -22,24 +22,24 @@ if TYPE_CHECKING:
 logger = logging.getLogger("memr.encoder")
 
 Transformer = Callable[[Any], dict[str, Any]]
-"""A model's first module, or `Bert` in its place: tokens to features."""
+"""A model's first module, or the `Bert` that replaces it: tokens to features."""
 
 SAME = 1e-5
-"""Our own forward pass may differ from the model's by this, in float32."""
+"""Most by which our own forward pass may differ from the model's, in float32."""
 
 
 class SentenceEncoder:
-    """A text model by name or folder, loaded when it is made.
+    """A text model by name or folder, loaded by the constructor.
 
     SentenceEncoder("all-MiniLM-L6-v2").encode(["This is an example sentence"]).vectors     # (1, 384)
 
-    Batches are made here, by length. A BERT is run by our own forward pass (bert.py), if that gives what the model's
-    gives; other transformers by themselves. The model's own modules then follow, so that pooling, dense layers and
-    whatever else there is count. A model that is no plain text transformer with a Hugging Face tokenizer encodes by
-    its own `encode`, and what it truncates is not known.
+    Texts are batched here, by length. A BERT is run by our own forward pass (bert.py), if that gives the same as the
+    model's; other transformers are run as they are. The model's other modules (pooling, dense layers, ...) then follow.
+    A model that is no plain text transformer with a Hugging Face tokenizer is run by its own `encode`; then it is not
+    known which texts are truncated.
 
     Raises:
-        Unavailable: it cannot be loaded; the error says why and what helps.
+        Unavailable: it cannot be loaded; the error says why, and what helps.
     """
 
     def __init__(self, name: str, device: str = "auto") -> None:
@@ -48,7 +48,7 @@ class SentenceEncoder:
             self._model = loading.load(name, device)
             self.device: str = self._model.device.type
             length = self._model.max_seq_length
-            # Tokenizers that know no limit say 1e30, static embeddings say infinity.
+            # Tokenizers without a limit say 1e30, static embeddings say infinity.
             self.max_length: int | None = int(length) if length and length < 1e9 else None
             prompt = self._model.prompts.get(self._model.default_prompt_name) or ""
             self._tokenizer = loading.plain_tokenizer(self._model, prompt)
@@ -60,7 +60,7 @@ class SentenceEncoder:
             self.precision = self.trial.precision
 
     def encode(self, texts: Sequence[str], precision: str = "float32", long_text: str = "truncate") -> Encoded:
-        """Encode n texts to (n, d), as `Encoder.encode`; in bfloat16 pooling and what follows it stay float32."""
+        """Encode n texts to (n, d), as `Encoder.encode`. With bfloat16, pooling and later modules stay float32."""
         if not texts:
             return Encoded(np.empty((0, self.dimension), np.float32), np.zeros(0, bool))
         if self._tokenizer is None:
@@ -71,7 +71,7 @@ class SentenceEncoder:
         )
 
     def _encode_chunk(self, chunk: Chunk, precision: str, long_text: str) -> Encoded:
-        """The vectors of a chunk's texts, of what their windows say together."""
+        """The vectors of a chunk's texts, from the vectors of their windows."""
         heads, tails, count = chunk.heads, chunk.tails, chunk.heads.count
         if long_text == "windows":
             vectors = self._embed(heads.columns, np.arange(count.sum()), precision)
@@ -84,11 +84,11 @@ class SentenceEncoder:
         return Encoded(vectors, count > 2)
 
     def _embed(self, windows: Columns, chosen: np.ndarray, precision: str) -> np.ndarray:
-        """Unit vectors of m chosen windows, (m, d). They come from the device once, when all are there."""
+        """Unit vectors of m chosen windows, (m, d). They are copied from the device once, when all are computed."""
         import torch
 
         lengths = np.array([len(windows["input_ids"][window]) for window in chosen])
-        # Longest first: texts of one length share a batch, and what does not fit into memory fails at once.
+        # Longest first: texts of one length share a batch, and a batch that does not fit into memory fails at once.
         order = np.argsort(-lengths, kind="stable")
         parts = []
         with torch.inference_mode():
@@ -113,7 +113,7 @@ class SentenceEncoder:
         return vectors
 
     def _transformer(self, precision: str) -> Transformer:
-        """The model's first module with weights of this precision, made on first use."""
+        """The model's first module with weights of this precision, created on first use."""
         import torch
 
         if precision not in self._transformers:
@@ -125,7 +125,7 @@ class SentenceEncoder:
         return self._transformers[precision]
 
     def _pack(self) -> bool:
-        """Take our own forward pass, where it is for this model and gives what the model's own modules give."""
+        """Use our own forward pass if it fits this model and gives the same as the model's own; whether it is used."""
         first = self._model[0]
         if not Bert.fits(first.auto_model):
             return False
@@ -133,18 +133,18 @@ class SentenceEncoder:
         try:
             self._transformers["float32"] = Bert(first.auto_model, "float32")
             difference = float(np.abs(self.encode(TEXTS).vectors - expected).max())
-        except Exception as error:  # whatever this build of torch lacks: there is another way
+        except Exception as error:  # this build of torch may lack something; the model's own forward pass remains
             difference, why = np.inf, type(error).__name__
         else:
             why = f"it differs by {difference:.1e}"
         if difference <= SAME:
             return True
-        logger.warning("The encoder %r keeps to its model's own forward pass; ours does not work: %s", self.name, why)
+        logger.warning("The encoder %r uses its model's own forward pass; ours does not work: %s", self.name, why)
         self._transformers["float32"] = first
         return False
 
     def _try(self) -> Trial:
-        """Find out what `auto` means; bfloat16 only where it is known to be fast."""
+        """Find out what `auto` means; bfloat16 is tried only where it is known to be fast."""
         import torch
 
         if not self.packed:
@@ -160,13 +160,13 @@ class SentenceEncoder:
                     f"the encoder {self.name!r} is no transformer with a Hugging Face tokenizer",
                     value={option: value},
                     limit={option: limit},
-                    remedy=f"leave {option} at {limit}, or take another encoder",
+                    remedy=f"leave {option} at {limit}, or use another encoder",
                 )
         return unit_rows(self._model.encode(list(texts), show_progress_bar=False))
 
 
 def _batches(lengths: np.ndarray, tokens: int) -> Iterator[slice]:
-    """Windows of these lengths (m,), longest first, as batches of so many tokens at most, padded to their longest."""
+    """Cut windows of these lengths (m,), longest first, into batches of at most so many tokens, padding included."""
     at = 0
     while at < len(lengths):
         size = max(1, tokens // max(1, int(lengths[at])))

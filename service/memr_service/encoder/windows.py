@@ -1,4 +1,4 @@
-"""Texts as windows of tokens, as many as a model can read at once; made ahead of the model that reads them."""
+"""Texts as windows of as many tokens as a model can read at once, cut while the model reads earlier ones."""
 
 from __future__ import annotations
 
@@ -10,10 +10,10 @@ from typing import Any
 import numpy as np
 
 CHUNK = 256
-"""Texts that are tokenized while the model reads the chunk before."""
+"""Texts that are tokenized together, while the model reads the chunk before."""
 
 Columns = dict[str, list[list[int]]]
-"""What a tokenizer gives for each window: `input_ids`, and what else the model wants."""
+"""What a tokenizer gives for each window: `input_ids`, and whatever else the model needs."""
 
 
 @dataclass(frozen=True)
@@ -24,7 +24,7 @@ class Windows:
     first: np.ndarray
     """(n,) the first window of each text."""
     count: np.ndarray
-    """(n,) how many windows it has; they stand behind one another."""
+    """(n,) how many windows it has; they follow one another."""
 
 
 @dataclass(frozen=True)
@@ -32,9 +32,9 @@ class Chunk:
     """Some of the texts to encode."""
 
     heads: Windows
-    """Laid from a text's start on."""
+    """All texts, cut from their start."""
     tails: Windows | None
-    """Those texts that do not fit into one window, laid from their end on; None where nobody asked."""
+    """The texts that do not fit into one window, cut from their end; None if not needed."""
 
 
 class Cutter:
@@ -50,23 +50,25 @@ class Cutter:
         self._max_length = max_length
 
     def chunks(self, texts: Sequence[str], long_text: str) -> Iterator[Chunk]:
-        """The texts in order, chunk by chunk. The tokenizer lets go of the interpreter while it works, so that it runs
-        beside the model."""
+        """Cut the texts in order, chunk by chunk.
+
+        The tokenizer works without holding the interpreter's lock, so it runs while the model does.
+        """
         if len(texts) <= CHUNK:
             yield self._chunk(texts, long_text)
             return
-        pieces = [texts[at : at + CHUNK] for at in range(0, len(texts), CHUNK)]
+        parts = [texts[at : at + CHUNK] for at in range(0, len(texts), CHUNK)]
         with ThreadPoolExecutor(1, "memr-tokenizer") as ahead:
-            yield from ahead.map(self._chunk, pieces, [long_text] * len(pieces))
+            yield from ahead.map(self._chunk, parts, [long_text] * len(parts))
 
     def _chunk(self, texts: Sequence[str], long_text: str) -> Chunk:
         heads = self._windows(texts)
         long = np.flatnonzero(heads.count > 1).tolist()
         wanted = long_text == "auto" and long
-        return Chunk(heads, self._windows([texts[place] for place in long], from_end=True) if wanted else None)
+        return Chunk(heads, self._windows([texts[item] for item in long], from_end=True) if wanted else None)
 
     def _windows(self, texts: Sequence[str], *, from_end: bool = False) -> Windows:
-        """All windows of the texts; laid from their end on, it is the first one that is full."""
+        """All windows of the texts. Cut from the end, a text's first window is full and holds its end."""
         side = self._tokenizer.truncation_side
         self._tokenizer.truncation_side = {"right": "left", "left": "right"}[side] if from_end else side
         try:
@@ -75,7 +77,7 @@ class Cutter:
                 truncation=self._max_length is not None,
                 max_length=self._max_length,
                 return_overflowing_tokens=True,
-                padding=False,  # whatever the tokenizer's file asks for: what is padded is for the model to say
+                padding=False,  # whatever the tokenizer's file says: padding is up to the model
             )
         finally:
             self._tokenizer.truncation_side = side

@@ -14,7 +14,7 @@ from memr_client.schemas import RunConfig
 from memr_service.encoder import Encoders
 from memr_service.encoder.batcher import Batcher
 from memr_service.engine.inputs import Items
-from memr_service.engine.sent_embeddings import distinct_rows
+from memr_service.engine.sent_embeddings import distinct_prompts
 from memr_service.rewards.guards import (
     copied_share,
     foreign_stretches,
@@ -74,7 +74,7 @@ class EmbeddingStage:
             texts = [*items.prompts, *completion_texts]
             vectors, cut = await self._encode(await self.bound_to(run), config, items.deadline, texts, len(items))
             prompts, completions = vectors[: len(items)], vectors[len(items) :]
-            first, prompt_of = distinct_rows(prompts, items.keys)
+            first, prompt_of = distinct_prompts(prompts, items.keys)
             prompts = prompts[first]
             encoded = len(set(texts))
             truncated = len({text for text, is_cut in zip(texts, cut, strict=True) if is_cut})

@@ -1,4 +1,4 @@
-"""The same request id in flight twice is one piece of work with two who wait for it (L12)."""
+"""Two concurrent requests with one request id share one computation (L12)."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ T = TypeVar("T")
 
 
 class SingleFlight(Generic[T]):
-    """Work in flight by name. When the last of those who wait for it goes away, it is cancelled."""
+    """Work in flight, by name. It is cancelled when the last caller that waits for it has left."""
 
     def __init__(self) -> None:
         self._tasks: dict[Hashable, tuple[bytes, asyncio.Task[T]]] = {}
@@ -25,10 +25,14 @@ class SingleFlight(Generic[T]):
     async def __call__(
         self, name: Hashable, request_id: str, digest: bytes, work: Callable[[], Coroutine[Any, Any, T]]
     ) -> T:
-        """Do the work, or wait for the same that is being done.
+        """The result of the work. If work of this name is in flight, its result is waited for instead.
+
+        Args:
+            digest: of the request's body.
+            work: begins the work.
 
         Raises:
-            InvalidRequest: what is being done under this name has another body.
+            InvalidRequest: the work in flight under this name has another body.
         """
         while True:
             if name not in self._tasks or self._tasks[name][1].cancelled():
@@ -40,11 +44,11 @@ class SingleFlight(Generic[T]):
                 return await self._wait_for(task)
             except asyncio.CancelledError:
                 if not task.cancelled():
-                    raise  # it is this caller that goes away
-                # Those who came before went away, and the work with them: begin again.
+                    raise  # this caller has left
+                # All earlier callers have left, so the work was cancelled: begin again.
 
     def _forget(self, name: Hashable, task: asyncio.Task[T]) -> None:
-        """Take work that has ended off the list, unless it was begun again."""
+        """Remove work that has ended, unless work of that name was begun again."""
         if self._tasks[name][1] is task:
             del self._tasks[name]
 
@@ -56,7 +60,7 @@ class SingleFlight(Generic[T]):
             self._waiting[task] -= 1
             if not self._waiting[task]:
                 del self._waiting[task]
-                task.cancel()  # work that must not be broken off stays in flight until it is done
+                task.cancel()  # work that must not be interrupted stays in flight until it is done
 
     async def settled(self) -> None:
         """Wait until nothing is in flight."""
@@ -64,10 +68,10 @@ class SingleFlight(Generic[T]):
 
 
 def require_same_body(request_id: str, digest: bytes, first: bytes) -> None:
-    """Refuse a request id that was first used with another body.
+    """Raise `InvalidRequest` if a request id was first used with another body.
 
-    Raises:
-        InvalidRequest: it was.
+    Args:
+        digest, first: of this request's body and of the first one's.
     """
     if digest != first:
         raise InvalidRequest(

@@ -71,6 +71,7 @@ def read(request: RewardRequest, deadline: float | None = None, queued_s: float 
     Raises:
         InvalidRequest: a prompt has no text, a text is not valid Unicode, or the embeddings are wrong.
     """
+    started = time.perf_counter() - queued_s
     prompts = [prompt_text(prompt, item) for item, prompt in enumerate(request.prompts)]
     try:
         keys = identities(request)
@@ -85,7 +86,7 @@ def read(request: RewardRequest, deadline: float | None = None, queued_s: float 
         group=group,
         group_names=group_names,
         sent=sent_embeddings(request, keys),
-        started=time.perf_counter() - queued_s,
+        started=started,
         deadline=deadline,
     )
 

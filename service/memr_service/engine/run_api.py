@@ -1,155 +1,72 @@
-"""Runs and their checkpoints by name, as the routes call them: everything but rewards, which `service` gives."""
+"""Everything that routes do to runs by name, except rewards (`Service.reward`)."""
 
 from __future__ import annotations
 
 import asyncio
 import tempfile
-from collections.abc import AsyncIterator, Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
-from functools import partial
-from typing import TypeVar
+from collections.abc import AsyncIterator, Callable
+from typing import Any, TypeVar
 
 from memr_client.errors import UnknownRun
-from memr_client.schemas import Checkpoint, HistoryRow, RewardRequest, RunConfig, RunInfo
+from memr_client.schemas import RewardRequest, RunConfig, RunInfo
 
-from memr_service.encoder import Encoders
-from memr_service.encoder.batcher import Batcher
 from memr_service.engine.barriers.manager import BarrierManager
+from memr_service.engine.checkpoints import Checkpoints
 from memr_service.engine.embedding import EmbeddingStage
+from memr_service.engine.run_copies import RunCopies
 from memr_service.engine.run_registry import RunRegistry
 from memr_service.engine.run_thread import RunThread
-from memr_service.run.live_state import Limits
 from memr_service.run.presets import resolve
 from memr_service.run.run import Run
 from memr_service.settings import Settings
-from memr_service.store.base import Store
+from memr_service.store.capabilities import Store
 from memr_service.store.texts import Texts
 
 T = TypeVar("T")
 
 
 class RunApi:
-    """The runs of a store. Called from one event loop."""
+    """The runs of a store. Called from one event loop.
 
-    def __init__(self, settings: Settings, store: Store, encoders: Encoders | None = None) -> None:
-        self.settings = settings
-        self.store = store
-        self.encoders = encoders or Encoders(settings.allowed_encoders, settings.device)
-        self.batcher = Batcher(self.encoders, settings.max_queue_texts)
-        self.embedder = EmbeddingStage(self.encoders, self.batcher)
-        texts_file = None if store.directory is None else store.directory / "texts.db"
-        self.texts = Texts(texts_file, settings.text_quota_bytes, settings.text_max_age_days)
-        self._engine = RunThread()
-        self._background = ThreadPoolExecutor(2, "memr-background")  # a snapshot need not wait for a graph
-        limits = Limits(settings.snapshot_bytes, settings.journal_bytes, 60 * settings.idle_minutes)
-        self._runs = RunRegistry(store, self._background, limits, lambda run: self.barriers.forget(run))
-        self.barriers = BarrierManager(store, settings.address, self._engine, self._runs, self._remember)
+    Anything that only needs one run goes through `on_run`:
 
-    # Runs
+    await runs.on_run("run", Run.history, after, limit)
+    await runs.on_run("run", runs.checkpoints.create, "step-500")
+    """
 
-    async def create_run(self, run_id: str, config: RunConfig) -> tuple[RunInfo, bool]:
-        """Create a run, or find it as it should be; at position 0 another config replaces the first.
+    def __init__(
+        self,
+        settings: Settings,
+        store: Store,
+        embedding: EmbeddingStage,
+        registry: RunRegistry,
+        thread: RunThread,
+        barriers: BarrierManager,
+        texts: Texts,
+    ) -> None:
+        self._settings = settings
+        self._embedding = embedding
+        self._registry = registry
+        self._thread = thread
+        self._barriers = barriers
+        self._texts = texts
+        self._copies = RunCopies(store, registry)
+        self.checkpoints = Checkpoints(store, registry, self._copies)
 
-        Raises:
-            Conflict: the run has records and another config.
-        """
-        resolved = self._resolve(config)
-        fingerprint = await self.embedder.fingerprint(resolved)
-        return await self._engine.ask(self._runs.create, run_id, resolved, fingerprint)
-
-    async def run(self, run_id: str, digest: bool = False) -> RunInfo:
-        """Describe a run."""
-        run = await self._known(run_id)
-        info = await self._engine.ask(partial(run.info, digest=digest))
-        return info.model_copy(update={"barrier": self.barriers.state_of(run)})
-
-    async def require_barrier(self, run_id: str) -> None:
-        """Return where this service keeps the run's barrier, or it has none.
+    async def on_run(self, run_id: str, function: Callable[..., T], *args: Any) -> T:
+        """The result of `function(run, *args)`, called in the run thread. It must be quick.
 
         Raises:
-            Elsewhere: another service keeps it.
+            UnknownRun: there is no such run. Whatever the function raises.
         """
-        await self.barriers.of(await self._known(run_id))
+        return await self._thread.on_run(await self.get(run_id), function, *args)
 
-    async def config(self, run_id: str) -> RunConfig:
-        """A run's resolved config."""
-        return (await self._known(run_id)).config
-
-    async def runs(self) -> list[RunInfo]:
-        """Describe all runs, by name."""
-        return await self._engine.ask(self._runs.describe)
-
-    def open_runs(self) -> list[str]:
-        """Names of the runs that are in memory."""
-        return self._runs.names()
-
-    async def ask(self, run_id: str, question: Callable[[Run], T]) -> T:
-        """What a function says of a run, asked in the engine's thread: it should be quick, and change nothing."""
-        return await self._engine.ask(question, await self._known(run_id))
-
-    async def history(self, run_id: str, after: int = 0, limit: int = 1000) -> list[HistoryRow]:
-        """A run's steps as statistics, from the record after position `after` on."""
-        run = await self._known(run_id)
-        return await self._engine.ask(run.history, after, limit)
-
-    async def delete_run(self, run_id: str) -> None:
-        """Remove a run with all it has."""
-        run = await self._known(run_id)
-        await self._engine.ask(self._runs.delete, run)
-        self.texts.delete(run.uid)
-
-    async def export_run(self, run_id: str) -> AsyncIterator[bytes]:
-        """The whole run as one file, piece by piece: its records up to now. The run goes on meanwhile."""
-        run = await self._known(run_id)
-        pieces = await self._engine.ask(self._runs.archive, run)
-        while piece := await self._engine.ask(next, pieces, b""):
-            yield piece
-
-    async def import_run(self, run_id: str, chunks: AsyncIterator[bytes]) -> RunInfo:
-        """Create a run from such a file, whole or not at all.
+    async def get(self, run_id: str) -> Run:
+        """The run of that name. Outside the run thread only its `config`, `stored` and `uid` may be read.
 
         Raises:
-            MalformedBody: the file is damaged. Conflict: the name is taken, or the file is of another law.
+            UnknownRun: there is none.
         """
-        with tempfile.TemporaryFile() as file:
-            async for chunk in chunks:
-                await asyncio.to_thread(file.write, chunk)
-            file.seek(0)
-            return await self._engine.ask(self._runs.read_archive, run_id, file)
-
-    # Checkpoints
-
-    async def create_checkpoint(self, run_id: str, name: str, step: int | None = None) -> Checkpoint:
-        """Name the run's present position; a name that exists moves. Nothing is copied."""
-        run = await self._known(run_id)
-        return await self._engine.ask(self._runs.set_checkpoint, run, name, step)
-
-    async def checkpoints(self, run_id: str) -> list[Checkpoint]:
-        """A run's checkpoints, the oldest first."""
-        run = await self._known(run_id)
-        return await self._engine.ask(self._runs.checkpoints, run)
-
-    async def delete_checkpoint(self, run_id: str, name: str) -> None:
-        """Remove a name; the history it named stays."""
-        run = await self._known(run_id)
-        await self._engine.ask(self._runs.delete_checkpoint, run, name)
-
-    async def restore(self, run_id: str, checkpoint: str) -> RunInfo:
-        """Bring memories, windows, counters and request ids back to a checkpoint, on a new branch (L13)."""
-        run = await self._known(run_id)
-        return await self._engine.ask(self._runs.restore, run, checkpoint)
-
-    async def fork(self, run_id: str, new_run_id: str, checkpoint: str | None = None) -> RunInfo:
-        """Copy a run under another name, as it was at a checkpoint or as it is, request ids included."""
-        run = await self._known(run_id)
-        return await self._engine.ask(self._runs.fork, run, new_run_id, checkpoint)
-
-    # What both need
-
-    async def _find(self, run_id: str) -> Run | None:
-        return self._runs.opened(run_id) or await self._engine.ask(self._runs.find, run_id)
-
-    async def _known(self, run_id: str) -> Run:
         run = await self._find(run_id)
         if run is None:
             raise UnknownRun(
@@ -159,28 +76,92 @@ class RunApi:
             )
         return run
 
-    async def _open(self, request: RewardRequest) -> Run:
-        """The run a request is for, created with the server's defaults where that is allowed."""
-        if request.mode == "eval" or not self.settings.auto_create:
-            return await self._known(request.run_id)
+    async def open(self, request: RewardRequest) -> Run:
+        """The run that a request is for, created with the server's defaults if that is allowed.
+
+        Raises:
+            UnknownRun: there is none, and the request may not create one.
+        """
+        if request.mode == "eval" or not self._settings.auto_create:
+            return await self.get(request.run_id)
         run = await self._find(request.run_id)
         if run is None:
-            config = self._resolve(RunConfig())
-            fingerprint = await self.embedder.fingerprint(config, needed=request.embeddings is None)
-            run = await self._engine.ask(self._runs.create_unless_there, request.run_id, config, fingerprint)
+            config = self.resolve(RunConfig())
+            fingerprint = await self._embedding.fingerprint(config, needed=request.embeddings is None)
+            run = await self._thread.ask(self._registry.find_or_create, request.run_id, config, fingerprint)
         return run
 
-    def _resolve(self, config: RunConfig) -> RunConfig:
-        resolved = resolve(config, self.settings.default_preset, self.encoders.default)
+    async def create(self, run_id: str, config: RunConfig) -> tuple[RunInfo, bool]:
+        """Create a run with this config, and return whether it is new; without records its config may be replaced.
+
+        Raises:
+            Conflict: the run has records and another config. InvalidRequest: the config cannot be served.
+        """
+        resolved = self.resolve(config)
+        fingerprint = await self._embedding.fingerprint(resolved)
+        return await self._thread.ask(self._registry.create, run_id, resolved, fingerprint)
+
+    async def describe(self, run_id: str, digest: bool = False) -> RunInfo:
+        """Describe a run. `digest`: also compute the digest of its state.
+
+        Raises:
+            UnknownRun: there is none.
+        """
+        run = await self.get(run_id)
+        info = await self._thread.on_run(run, Run.info, digest)
+        return info.model_copy(update={"barrier": self._barriers.state_of(run)})
+
+    async def describe_all(self) -> list[RunInfo]:
+        """Describe all runs, by name."""
+        return await self._thread.ask(self._registry.describe)
+
+    def open_names(self) -> list[str]:
+        """Names of the runs that are in memory."""
+        return self._registry.names()
+
+    async def delete(self, run_id: str) -> None:
+        """Remove a run and everything stored for it.
+
+        Raises:
+            UnknownRun: there is none.
+        """
+        run = await self.get(run_id)
+        await self._thread.ask(self._registry.delete, run)
+        self._texts.delete(run.uid)
+
+    async def export(self, run_id: str) -> AsyncIterator[bytes]:
+        """The whole run as one file, piece by piece: its records up to now. The run may change meanwhile.
+
+        Raises:
+            UnknownRun: there is none.
+        """
+        pieces = await self.on_run(run_id, self._copies.export)
+        while piece := await self._thread.ask(next, pieces, b""):
+            yield piece
+
+    async def import_file(self, run_id: str, chunks: AsyncIterator[bytes]) -> RunInfo:
+        """Create a run from a file that `export` wrote, whole or not at all.
+
+        Raises:
+            MalformedBody: the file is damaged. Conflict: the name is taken, or the file is of another law.
+        """
+        with tempfile.TemporaryFile() as file:
+            async for chunk in chunks:
+                await asyncio.to_thread(file.write, chunk)
+            file.seek(0)
+            return await self._thread.ask(self._copies.import_file, run_id, file)
+
+    def resolve(self, config: RunConfig) -> RunConfig:
+        """The config with every field set.
+
+        Raises:
+            InvalidRequest: its fields do not go together, or this server does not offer its encoder.
+        """
+        encoders = self._embedding.encoders
+        resolved = resolve(config, self._settings.default_preset, encoders.default)
         assert resolved.encoder is not None
-        self.encoders.check(resolved.encoder)
+        encoders.check(resolved.encoder)
         return resolved
 
-    def _remember(self, run: Run, first_serial: int, prompts: Sequence[str], completions: Sequence[str]) -> None:
-        """Have a run's newest record applied, its texts kept and the store tidied, behind the answer."""
-        keep = partial(self._keep_texts, run, first_serial, prompts, completions)
-        self._engine.behind(partial(self._runs.settle, run), keep, self.store.tidy)
-
-    def _keep_texts(self, run: Run, first_serial: int, prompts: Sequence[str], completions: Sequence[str]) -> None:
-        if run.config.store_text:
-            self.texts.put(run.uid, first_serial, prompts, completions)
+    async def _find(self, run_id: str) -> Run | None:
+        return self._registry.opened(run_id) or await self._thread.ask(self._registry.find, run_id)

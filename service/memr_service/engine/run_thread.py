@@ -1,66 +1,184 @@
-"""The thread in which everything is done to runs, one thing after another, and what is done behind the answers."""
+"""The single thread that changes runs, and the queue of work done after a response was sent."""
 
 from __future__ import annotations
 
 import asyncio
 import logging
+import time
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from typing import Any, TypeVar
 
-from memr_client.errors import Unavailable
+from memr_client.errors import DeadlineExceeded, Unavailable
+
+from memr_service.engine.idempotency import require_same_body
+from memr_service.engine.run_registry import RunRegistry
+from memr_service.run.response import Response
+from memr_service.run.run import Committed, Run, Submission
+from memr_service.state.record import Batch
 
 T = TypeVar("T")
 
 logger = logging.getLogger("memr.engine")
 
-BEHIND_S = 0.001
-"""After so long an answer has left: what it need not wait for is done then."""
+AFTER_S = 0.001
+"""Seconds that a response gets to leave before the work that it need not wait for begins."""
 
 
 class RunThread:
-    """One thread, asked from one event loop."""
+    """The one thread that reads and changes the runs of a registry. Used from one event loop."""
 
-    def __init__(self) -> None:
-        self._thread = ThreadPoolExecutor(1, "memr-engine")
-        self._behind: deque[Callable[[], object]] = deque()
+    def __init__(self, registry: RunRegistry) -> None:
+        self._registry = registry
+        self._thread = ThreadPoolExecutor(1, "memr-runs")
+        self._later: deque[Callable[[], object]] = deque()
 
     async def ask(self, function: Callable[..., T], *args: Any) -> T:
-        """What a function of runs gives, called in the thread when all that was put behind an answer has been done.
+        """The result of a function, called in the thread once all work after earlier responses is done.
 
         Raises:
-            Unavailable: the engine has been shut down.
+            Unavailable: the thread has been shut down.
         """
         try:
-            self._catch_up()
+            self._start_later()
             return await asyncio.get_running_loop().run_in_executor(self._thread, function, *args)
         except RuntimeError as error:
             if "shutdown" in str(error):
                 raise shutting_down() from None
             raise
 
-    def behind(self, *jobs: Callable[[], object]) -> None:
-        """Have jobs done when the answer that is ready now has left, or before anything else is asked."""
-        self._behind.extend(jobs)
-        asyncio.get_running_loop().call_later(BEHIND_S, self._catch_up)
+    async def on_run(self, run: Run, function: Callable[..., T], *args: Any) -> T:
+        """The result of `function(run, *args)`, called in the thread with all of the run's records applied."""
+        return await self.ask(self._on_run, run, function, *args)
+
+    async def replay(self, run: Run, submission: Submission) -> Response | None:
+        """The response that the request id got before; None if it is new, or if there is no id (L12).
+
+        Raises:
+            InvalidRequest: the id was used with another body.
+        """
+        return None if submission.request_id is None else await self.on_run(run, _replay, submission)
+
+    async def commit(
+        self,
+        run: Run,
+        batch: Batch,
+        submissions: Sequence[Submission],
+        *,
+        begin_by: float | None = None,
+        look_up: bool = False,
+    ) -> Committed | None:
+        """Score a batch, make its record durable and return the responses, in one call into the thread.
+
+        The record is applied after the response (`Run.reward`).
+
+        Args:
+            submissions: the requests that make up the batch.
+            begin_by: `time.monotonic()` by which scoring must have begun.
+            look_up: replay the response if the request id had one before. Leave it out if `replay` has just found none:
+                the store refuses to commit an id twice.
+
+        Returns:
+            The responses and their record. None: the run was changed since the batch was made, or another process has
+            committed the request id meanwhile; begin again with the run as it is now.
+
+        Raises:
+            InvalidRequest: the id was used with another body, or the batch does not fit the run. DeadlineExceeded: it
+            is too late. StoreFull, Unavailable: nothing was committed.
+        """
+        committed = await self.ask(self._commit, run, batch, submissions, begin_by, look_up)
+        if committed is not None and committed.record is not None:
+            self.after_response(partial(self._finish, run), self._registry.tidy)
+        return committed
+
+    async def evaluate(self, run: Run, batch: Batch, submission: Submission, begin_by: float | None) -> Response:
+        """Score a batch and change nothing (L10).
+
+        Raises:
+            InvalidRequest: the batch does not fit the run. DeadlineExceeded: it is too late.
+        """
+        return await self.on_run(run, _evaluate, batch, submission, begin_by)
+
+    async def expire(self, run: Run, names: Sequence[bytes]) -> None:
+        """Write open groups that have timed out with the items that they have (`Run.expire`), if the run is in use."""
+        await self.ask(self._expire, run, names)
+        self.after_response(partial(self._finish, run))
+
+    def after_response(self, *jobs: Callable[[], object]) -> None:
+        """Do jobs in the thread after the response that is ready now has left, or before the next `ask`."""
+        if not self._later:
+            asyncio.get_running_loop().call_later(AFTER_S, self._start_later)
+        self._later.extend(jobs)
 
     def shutdown(self) -> None:
-        """Finish what was asked; nothing can be asked any more."""
+        """Finish all work. After that, `ask` fails."""
         self._thread.shutdown()
 
-    def _catch_up(self) -> None:
-        while self._behind:
-            self._thread.submit(_do, self._behind.popleft())
+    def _start_later(self) -> None:
+        while self._later:
+            self._thread.submit(_do, self._later.popleft())
+
+    # In the thread
+
+    def _on_run(self, run: Run, function: Callable[..., T], *args: Any) -> T:
+        with self._registry.using(run):
+            run.live.settle()
+        return function(run, *args)
+
+    def _commit(
+        self, run: Run, batch: Batch, submissions: Sequence[Submission], begin_by: float | None, look_up: bool
+    ) -> Committed | None:
+        if look_up and (known := _replay(run, submissions[0])) is not None:
+            return Committed([known], None)
+        _require_time(begin_by)
+        if self._registry.holds(run):
+            with self._registry.using(run):
+                run.live.settle()
+                return run.reward(batch, submissions)
+        return None
+
+    def _expire(self, run: Run, names: Sequence[bytes]) -> None:
+        if self._registry.holds(run):
+            with self._registry.using(run):
+                run.live.settle()
+                run.expire(names)
+
+    def _finish(self, run: Run) -> None:
+        """Apply the run's newest record."""
+        if self._registry.holds(run):
+            with self._registry.using(run):
+                run.live.settle()
 
 
 def shutting_down() -> Unavailable:
-    """What everybody is told who comes too late."""
+    """The refusal of a request that arrives while the service shuts down."""
     return Unavailable("The service is shutting down.", remedy="Try again.", retry_after=1)
+
+
+def _replay(run: Run, submission: Submission) -> Response | None:
+    if submission.request_id is None or (stored := run.journal.response(submission.request_id)) is None:
+        return None
+    require_same_body(submission.request_id, submission.body_digest, stored.body_digest)
+    return Response(stored.response, replayed=True)
+
+
+def _evaluate(run: Run, batch: Batch, submission: Submission, begin_by: float | None) -> Response:
+    _require_time(begin_by)
+    return run.evaluate(batch, submission)
+
+
+def _require_time(begin_by: float | None) -> None:
+    if begin_by is not None and time.monotonic() > begin_by:
+        raise DeadlineExceeded(
+            "The server was busy until the deadline had passed; nothing changed.",
+            remedy="Send again, or allow more time (X-Request-Timeout-Ms).",
+        )
 
 
 def _do(job: Callable[[], object]) -> None:
     try:
         job()
     except Exception:
-        logger.exception("what was to be done behind an answer failed")
+        logger.exception("work after a response failed")

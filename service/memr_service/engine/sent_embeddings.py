@@ -10,6 +10,8 @@ import numpy as np
 from memr_client.errors import InvalidRequest
 from memr_client.schemas import RewardRequest
 
+from memr_service.memory.distinct import distinct
+
 
 @dataclass(frozen=True, eq=False)
 class SentEmbeddings:
@@ -48,7 +50,7 @@ def sent_embeddings(request: RewardRequest, keys: list[bytes]) -> SentEmbeddings
             limit="one dimension",
             remedy="Embed both with the same model.",
         )
-    first, prompt_of = distinct_rows(prompts, keys, row_of)
+    first, prompt_of = distinct_prompts(prompts, keys, row_of)
     rows = first if row_of is None else np.array(row_of)[first]
     return SentEmbeddings(
         prompts=unit_rows(prompts, "prompts", rows),
@@ -136,13 +138,13 @@ def unit_rows(sent: np.ndarray, name: str, items: np.ndarray | None = None) -> n
             f"embeddings.{name}[{item}] is zero or not finite.",
             value=str(norms[wrong[0]]),
             limit="finite rows that are not zero",
-            remedy="A text always has an embedding: check the encoder that made it.",
+            remedy="A text always has an embedding: check the encoder that computed it.",
         )
     matrix /= norms[:, None]
     return matrix.astype(np.float32)
 
 
-def distinct_rows(
+def distinct_prompts(
     vectors: np.ndarray, keys: list[bytes], row_of: list[int] | None = None
 ) -> tuple[np.ndarray, np.ndarray]:
     """Distinct (prompt, embedding) pairs: the first item of each pair (u,), and the pair of each item (n,).
@@ -156,14 +158,5 @@ def distinct_rows(
     if row_of is not None:
         once = [*rows]
         rows = (once[row] for row in row_of)
-    numbers: dict[tuple[bytes, bytes], int] = {}
-    first: list[int] = []
-    of: list[int] = []
-    before = None
-    for item, pair in enumerate(zip(keys, rows, strict=True)):
-        if pair != before:  # the items of a group mostly follow each other, and comparing costs less than hashing
-            before, number = pair, numbers.setdefault(pair, len(first))
-            if number == len(first):
-                first.append(item)
-        of.append(number)
-    return np.array(first, np.int64), np.array(of, "<i4")
+    first, number = distinct(zip(keys, rows, strict=True))
+    return first, number.astype("<i4")

@@ -1,4 +1,4 @@
-"""What the routes call: the five hops of a reward, over the runs of a `Catalogue`."""
+"""The front door of the engine: a reward request on its way from its texts to a durable record."""
 
 from __future__ import annotations
 
@@ -6,57 +6,78 @@ import asyncio
 import contextlib
 import threading
 import time
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, replace
 from functools import partial
 from importlib import metadata
-from typing import Any, TypeVar
 
-from memr_client.errors import DeadlineExceeded, ProblemError
+from memr_client.errors import ProblemError
 from memr_client.schemas import RewardRequest, RunConfig, Version
 
 from memr_service.encoder import Encoders
+from memr_service.encoder.batcher import Batcher
 from memr_service.engine import inputs
-from memr_service.engine.barriers import Member
-from memr_service.engine.idempotency import SingleFlight, require_same_body
+from memr_service.engine.barriers import Barrier, Member
+from memr_service.engine.barriers.manager import BarrierManager
+from memr_service.engine.embedding import Embedded, EmbeddingStage
+from memr_service.engine.idempotency import SingleFlight
+from memr_service.engine.inputs import Items
 from memr_service.engine.run_api import RunApi
-from memr_service.engine.run_thread import shutting_down
+from memr_service.engine.run_registry import RunRegistry
+from memr_service.engine.run_thread import RunThread, shutting_down
 from memr_service.engine.versions import library_versions
+from memr_service.run.live_state import Limits
 from memr_service.run.presets import LAW
-from memr_service.run.response import known_at_the_end
+from memr_service.run.response import Response
 from memr_service.run.run import Run, Submission
 from memr_service.settings import Settings
-from memr_service.state.record import Batch, Record
+from memr_service.state.record import Record
 from memr_service.store import open_store
-from memr_service.store.base import Store
-
-T = TypeVar("T")
+from memr_service.store.capabilities import Store
+from memr_service.store.texts import Texts
 
 PRELOAD_AFTER_S = 2.0
-"""Loading takes seconds of processor time; callers that send embeddings to a restarted server need not wait for it."""
+"""Seconds after the start at which the default encoder is loaded. Loading takes seconds of processor time, which
+callers that send embeddings to a restarted server need not wait for."""
+
+ENCODER_END_S = 10.0
+"""Seconds that closing waits for the encoder's thread: it may be loading a model."""
 
 
 @dataclass(frozen=True)
 class RewardEvent:
-    """One answered request, for metrics."""
+    """One request and its response, for metrics."""
 
     run_id: str
     mode: str
     items: int
-    replayed: bool
     encoded: int
+    """Distinct texts that were encoded for it."""
     truncated: int
-    timing_ms: dict[str, float]
-    memory: dict[str, Any]
+    """How many of those were truncated."""
+    response: Response
 
 
-class Service(RunApi):
-    """Runs behind a store and an encoder. Start it, call it from one event loop, close it."""
+class Service:
+    """Rewards over the runs of a store. Start it, call it from one event loop, close it."""
 
     def __init__(self, settings: Settings, store: Store, encoders: Encoders | None = None) -> None:
-        super().__init__(settings, store, encoders)
+        self.settings = settings
+        self.store = store
+        self.encoders = encoders or Encoders(settings.allowed_encoders, settings.device)
+        self.batcher = Batcher(self.encoders, settings.max_queue_texts)
+        self.embedding = EmbeddingStage(self.encoders, self.batcher)
+        texts_file = None if store.directory is None else store.directory / "texts.db"
+        self.texts = Texts(texts_file, settings.text_quota_bytes, settings.text_max_age_days)
         self.observers: list[Callable[[RewardEvent], None]] = []
-        self._in_flight: SingleFlight[tuple[bytes, bool]] = SingleFlight()
+        self._background = ThreadPoolExecutor(2, "memr-background")  # a snapshot need not wait for an index
+        limits = Limits(settings.snapshot_bytes, settings.journal_bytes, 60 * settings.idle_minutes)
+        self.registry = RunRegistry(store, self._background, limits)
+        self.thread = RunThread(self.registry)
+        self.barriers = BarrierManager(store.leases, settings.address, self.registry, self.thread, self._keep_texts)
+        self.runs = RunApi(settings, store, self.embedding, self.registry, self.thread, self.barriers, self.texts)
+        self._in_flight: SingleFlight[Response] = SingleFlight()
         self._preload = threading.Timer(PRELOAD_AFTER_S, self._load_default_encoder)
         self._preload.daemon = True
         self._draining = False
@@ -67,177 +88,166 @@ class Service(RunApi):
         return cls(settings, open_store(settings.store, settings.answer_hours))
 
     async def start(self) -> None:
-        """Have the default encoder loaded soon; runs are opened when they are first asked for."""
+        """Load the default encoder soon. Runs are opened when they are first needed."""
         if self.settings.preload:
             self._preload.start()
 
     async def close(self) -> None:
-        """Finish what was begun, leave snapshots, give the store back. Again: does nothing."""
+        """Finish the requests that have begun, save snapshots, release the store. A second call does nothing."""
         if self._draining:
             return
         self._draining = True
         self._preload.cancel()
-        await self.barriers.leave()
+        await self.barriers.close()
         await self._in_flight.settled()
         self.batcher.close()
-        await self._engine.ask(self._close)
+        await self.thread.ask(self._close)
         self._background.shutdown()
-        self._engine.shutdown()
+        self.thread.shutdown()
 
     def _close(self) -> None:
-        self._runs.close()
+        self.registry.close()
         self.texts.close()
         self.store.close()
+        self.batcher.join(ENCODER_END_S)
 
-    # The main path: schema -> encoder -> memory -> reward -> store
+    # The main path: reward > _once > _at_barrier > _five_hops
 
-    async def reward(
-        self, request: RewardRequest, deadline: float | None = None, queued_s: float = 0.0
-    ) -> tuple[bytes, bool]:
-        """The answer to `POST /reward` (a `RewardResponse` as JSON), and whether it had been given before.
+    async def reward(self, request: RewardRequest, deadline: float | None = None, queued_s: float = 0.0) -> Response:
+        """The response to `POST /reward`.
 
         Args:
-            deadline: instant of `time.monotonic()` by which encoding, or scoring of embeddings sent, must have begun.
-            queued_s: how long the request has been waiting already.
+            deadline: `time.monotonic()` by which encoding, or scoring of sent embeddings, must have begun.
+            queued_s: seconds the request has waited already.
         """
         if self._draining:
             raise shutting_down()
-        items = inputs.read(request, deadline, queued_s)
-        work = partial(self._answer, items)
+        items = inputs.read(request, deadline, queued_s)  # hop 1: schema
+        return await self._once(items)
+
+    async def _once(self, items: Items) -> Response:
+        """Two concurrent requests with one request id share one computation (L12)."""
+        request = items.request
         if request.mode == "eval" or request.request_id is None or not items:
-            return await work()
+            return await self._at_barrier(items)
         name = (request.run_id, request.request_id)
         joined = name in self._in_flight
-        answered, replayed = await self._in_flight(name, request.request_id, items.digest, work)
-        return answered, replayed or joined
+        work = partial(self._at_barrier, items)
+        response = await self._in_flight(name, request.request_id, items.digest, work)
+        return replace(response, replayed=True) if joined else response
 
-    async def _answer(self, items: inputs.Items) -> tuple[bytes, bool]:
-        """The five hops. Should the run's config change between encoding and scoring, they begin again."""
-        request, begin_by = items.request, items.deadline if items.sent is not None else None
+    async def _at_barrier(self, items: Items) -> Response:
+        """Wait at the run's barrier, if it has one; begin again if the run was changed meanwhile."""
         while True:
-            run = await self._open(request)
-            barrier = None if request.mode == "eval" else await self.barriers.of(run)
-            if not items and barrier is None:
-                return await self._engine.ask(run.nothing), False
-            if items.sent is None or barrier is not None:  # what was answered before is not encoded again
-                stored = await self._engine.ask(self._replay, run, items)
-                if stored is not None:
-                    return self._replayed(request, stored)
-            begun = time.perf_counter()
-            embedded = await self.embedder.batch(run, items)
-            timing = {"queue": 1e3 * (begun - items.started), "encode": 1e3 * (time.perf_counter() - begun)}
-            batch, warnings = embedded.batch, embedded.warnings(run.config)
-            digest = b"" if request.request_id is None and barrier is None else items.digest
-            submission = Submission(request.request_id, digest, warnings, timing, items.started)
-            if request.mode == "eval":
-                answered: bytes = await self._engine.ask(_in_time, begin_by, run.evaluate, batch, submission)
-            elif barrier is None:
-                stored, done = await self._engine.ask(self._commit_once, run, items, batch, submission, begin_by)
-                if stored is not None:
-                    return self._replayed(request, stored)
-                if done is None:
-                    continue
-                (answered,), record = done
-                self._remember(run, record.first_serial, items.prompts, items.completions)
-            else:
-                answered = await _stay(barrier.join(Member(items, batch, submission)))
-            self._observe(request, False, embedded.encoded, embedded.truncated, answered)
-            return answered, False
+            run = await self.runs.open(items.request)
+            barrier = None if items.request.mode == "eval" else await self.barriers.of(run)
+            if barrier is not None:
+                return await self._joined(run, barrier, items)
+            if not items:
+                return await self.thread.on_run(run, Run.empty_response)
+            response = await self._five_hops(run, items)
+            if response is not None:
+                return response
 
-    def _replay(self, run: Run, items: inputs.Items) -> bytes | None:
-        """What a request was answered with before, if it was (called in the engine's thread)."""
+    async def _five_hops(self, run: Run, items: Items) -> Response | None:
+        """Schema (done), encoder, memory, reward, store. None: the run was changed meanwhile."""
+        submission = _submission(items, items.request.request_id is not None)
+        if items.sent is None and (known := await self._known(run, items, submission)) is not None:
+            return known
+        embedded, submission = await self._embedded(run, items, submission)  # hop 2: encoder
+        begin_by = items.deadline if items.sent is not None else None  # encoding has begun in time
+        if items.request.mode == "eval":
+            response = await self.thread.evaluate(run, embedded.batch, submission, begin_by)
+            return self._observed(items, response, embedded)
+        committed = await self.thread.commit(  # hops 3 to 5: memory, reward, store
+            run, embedded.batch, [submission], begin_by=begin_by, look_up=items.sent is not None
+        )
+        if committed is None:
+            return None
+        if committed.record is not None:
+            self._keep_texts(run, committed.record, items.prompts, items.completions)
+        return self._observed(items, committed.responses[0], embedded)
+
+    async def _joined(self, run: Run, barrier: Barrier, items: Items) -> Response:
+        """Encode the request, and wait for the requests that it belongs to; the manager commits them together."""
+        submission = _submission(items, True)
+        if (known := await self._known(run, items, submission)) is not None:
+            return known
+        embedded, submission = await self._embedded(run, items, submission)
+        response = await _uncancelled(barrier.join(Member(items, embedded.batch, submission)))
+        return self._observed(items, response, embedded)
+
+    async def _known(self, run: Run, items: Items, submission: Submission) -> Response | None:
+        """The response that the request id got before: such a request is neither encoded nor does it wait."""
+        known = None if items.request.mode == "eval" else await self.thread.replay(run, submission)
+        return None if known is None else self._observed(items, known)
+
+    async def _embedded(self, run: Run, items: Items, submission: Submission) -> tuple[Embedded, Submission]:
+        """The items as a batch, and the submission with what that took."""
+        begun = time.perf_counter()
+        embedded = await self.embedding.batch(run, items)
+        timing = {"queue": 1e3 * (begun - items.started), "encode": 1e3 * (time.perf_counter() - begun)}
+        return embedded, replace(submission, warnings=embedded.warnings(run.config), timing_ms=timing)
+
+    def _observed(self, items: Items, response: Response, embedded: Embedded | None = None) -> Response:
+        """The response, once the observers have seen it."""
         request = items.request
-        if request.request_id is None or request.mode == "eval":
-            return None
-        stored = run.answered(request.request_id)
-        if stored is None:
-            return None
-        require_same_body(request.request_id, items.digest, stored.body_digest)
-        return stored.answer
+        encoded, truncated = (0, 0) if embedded is None else (embedded.encoded, embedded.truncated)
+        event = RewardEvent(request.run_id, request.mode, len(items), encoded, truncated, response)
+        for observer in self.observers:
+            observer(event)
+        return response
 
-    def _commit_once(
-        self, run: Run, items: inputs.Items, batch: Batch, submission: Submission, begin_by: float | None
-    ) -> tuple[bytes | None, tuple[list[bytes], Record] | None]:
-        """What the request was answered with before, else what `Runs.commit` gives (called in the engine's thread)."""
-        stored = self._replay(run, items)
-        if stored is not None:
-            return stored, None
-        return None, _in_time(begin_by, self._runs.commit, run, batch, [submission])
+    def _keep_texts(self, run: Run, record: Record, prompts: Sequence[str], completions: Sequence[str]) -> None:
+        """Keep the texts of a record's items after the response was sent."""
+        if run.config.store_text:
+            self.thread.after_response(partial(self.texts.put, run.uid, record.first_serial, prompts, completions))
 
-    def _replayed(self, request: RewardRequest, stored: bytes) -> tuple[bytes, bool]:
-        self._observe(request, True, 0, 0, stored)
-        return stored, True
-
-    # What operators ask
+    # For operators
 
     async def ready(self) -> dict[str, str]:
-        """What keeps the service from answering, by the name of the check; empty when nothing does."""
+        """Failing check -> reason; empty if the service can answer."""
         if self._draining:
             return {"service": "shutting down"}
         try:
-            await self._engine.ask(self.store.check)
+            await self.thread.ask(self.store.check)
         except ProblemError as error:
             return {"store": str(error)}
         return {}
 
     async def store_bytes(self) -> int:
         """Size of the store, for metrics."""
-        return await self._engine.ask(self.store.size)
+        return await self.thread.ask(self.store.size)
 
     async def damaged_records(self) -> int:
         """Records that were cut from journals since the service began, for metrics."""
-        return sum(damage.records for damage in await self._engine.ask(self.store.damages))
-
-    def rewinds(self) -> int:
-        """How often a run was found to have lost records in a shared store, for metrics."""
-        return self._runs.rewinds
+        return sum(damage.records for damage in await self.thread.ask(self.store.journal.damages))
 
     def encoder_state(self) -> str:
         """Whether the default encoder is "loaded", or will be when it is needed ("not loaded")."""
         return "loaded" if self.encoders.loaded(self.encoders.default) else "not loaded"
 
     async def version(self) -> Version:
-        """What takes part in a reward here."""
+        """The versions of everything that affects rewards: the law, the encoder, the libraries."""
         loaded = self.encoders.loaded(self.encoders.default)
-        fingerprint = await self.embedder.fingerprint(self._resolve(RunConfig()), needed=False) if loaded else None
+        config = self.runs.resolve(RunConfig())
+        fingerprint = await self.embedding.fingerprint(config, needed=False) if loaded else None
         return Version(version=metadata.version("memr"), law=LAW, encoder=fingerprint, versions=library_versions())
 
-    def _observe(self, request: RewardRequest, replayed: bool, encoded: int, truncated: int, answer: bytes) -> None:
-        if self.observers:
-            fields = known_at_the_end(answer)
-            event = RewardEvent(
-                request.run_id,
-                request.mode,
-                len(request.prompts),
-                replayed,
-                encoded,
-                truncated,
-                fields["timing_ms"],
-                fields["memory"],
-            )
-            for observer in self.observers:
-                observer(event)
-
     def _load_default_encoder(self) -> None:
-        try:
+        with contextlib.suppress(ProblemError):  # a request that needs the encoder reports it
             self.encoders.load(self.encoders.default)
-        except ProblemError:
-            return  # whoever needs it is told; callers that send embeddings do not
 
 
-async def _stay(answer: asyncio.Future[bytes]) -> bytes:
-    """Wait for the answer of a seat, even when the caller leaves: its retry then finds the same work in flight."""
-    while not answer.done():
+def _submission(items: Items, identified: bool) -> Submission:
+    """The request as part of a batch; with its body's digest if it may come again."""
+    digest = items.digest if identified else b""
+    return Submission(items.request.request_id, digest, started=items.started)
+
+
+async def _uncancelled(response: asyncio.Future[Response]) -> Response:
+    """Wait for a member's response even if the caller leaves: its retry then finds the same work in flight."""
+    while not response.done():
         with contextlib.suppress(asyncio.CancelledError):
-            await asyncio.shield(answer)
-    return answer.result()
-
-
-def _in_time(begin_by: float | None, function: Callable[..., T], *args: Any) -> T:
-    """Call a function, unless it is too late for it."""
-    if begin_by is not None and time.monotonic() > begin_by:
-        raise DeadlineExceeded(
-            "The server was busy until the deadline had passed; nothing changed.",
-            remedy="Send again, or allow more time (X-Request-Timeout-Ms).",
-        )
-    return function(*args)
+            await asyncio.shield(response)
+    return response.result()

@@ -1,4 +1,4 @@
-"""Which libraries take part in a reward here."""
+"""Versions of the libraries that affect rewards."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ LIBRARIES = ("numpy", "hnswlib", "torch", "sentence-transformers", "transformers
 
 
 def library_versions() -> dict[str, str]:
-    """Python and the installed libraries that take part in a reward."""
+    """Versions of Python and of the installed libraries that affect rewards."""
     found = {"python": platform.python_version()}
     for name in LIBRARIES:
         with contextlib.suppress(metadata.PackageNotFoundError):

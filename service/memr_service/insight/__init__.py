@@ -1,1 +1,1 @@
-"""What a run can be asked about. Everything here reads; nothing in it is on the way of a reward."""
+"""Questions about runs: explanations, audits, replays, calibration, the dashboard. It only reads."""

@@ -13,7 +13,10 @@ from memr_service.run.run import Run
 
 
 def provenance(run: Run) -> Provenance:
-    """Where a run's rewards come from: config, law, encoder, libraries, and the hash that its history ends in."""
+    """Where a run's rewards come from: config, law, encoder, libraries, and the chain in which its history ends.
+
+    In the run thread.
+    """
     info = run.info()
     config = orjson.dumps(info.config.model_dump(mode="json"), option=orjson.OPT_SORT_KEYS)
     return Provenance(

@@ -1,4 +1,4 @@
-"""The completions of a memory, to find the nearest of them whatever their prompt."""
+"""The completions of a memory, and a search for the nearest, whatever their prompt."""
 
 from __future__ import annotations
 
@@ -6,31 +6,29 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from memr_service.memory.index import MARGINS, Index
+from memr_service.memory.index import MARGINS, Block, GraphSizes, Index
 from memr_service.memory.vector_blocks import VectorBlocks
 
-CROSSOVER = 32_768
-"""Completions up to which exact search alone is used: for a hundred at once a graph is quicker from there on."""
-STEP = 8_192
-"""Completions the exact part may gather beside the graphs before a further graph is built."""
+SIZES = GraphSizes(crossover=32_768, step=8_192)
+"""For a hundred queries at once a graph is quicker than exact search from about here on."""
 
 
 class CompletionIndex(Index):
-    """Completions by serial number, which grows as they come; any of them may leave. Vectors are a memory's rows."""
+    """Completions by serial number, in which they come; any of them may leave. The vectors are a memory's rows."""
 
     effort = (128, 4)
 
     def __init__(
-        self, vectors: VectorBlocks, margin: float = MARGINS["float32"], *, crossover: int = CROSSOVER, step: int = STEP
+        self, vectors: VectorBlocks, margin: float = MARGINS["float32"], graph_sizes: GraphSizes | None = None
     ) -> None:
-        super().__init__(vectors.dimension, margin, crossover, step)
+        super().__init__(vectors.dimension, margin, graph_sizes or SIZES)
         self.vectors = vectors
         self._used = 0
         self._numbers = np.empty(0, np.int64)  # the first `_used` of them ascend
-        self._rows = np.empty(0, np.int64)  # -1 of what left
+        self._rows = np.empty(0, np.int64)  # -1 for completions that have left
 
     def append(self, numbers: np.ndarray, rows: np.ndarray) -> None:
-        """Take in the completions `numbers` (m,), ascending and from `tail` on, which lie at `rows` (m,)."""
+        """Add the completions `numbers` (m,), ascending and from `tail` on, whose vectors are at `rows` (m,)."""
         if self._used + len(numbers) > len(self._numbers):
             self._make_room(len(numbers))
         here = slice(self._used, self._used + len(numbers))
@@ -39,13 +37,13 @@ class CompletionIndex(Index):
         self.tail = int(numbers[-1]) + 1 if len(numbers) else self.tail
 
     def drop(self, numbers: np.ndarray) -> None:
-        """Forget the stored completions `numbers` (m,)."""
-        self._rows[self._places(numbers)] = -1
+        """Remove the stored completions `numbers` (m,)."""
+        self._rows[self._positions(numbers)] = -1
         self._forget(numbers)
 
     def rows(self, numbers: np.ndarray) -> np.ndarray:
-        """Where the stored completions `numbers` (m,) lie (m,)."""
-        return np.asarray(self._rows[self._places(numbers)])
+        """Rows (m,) of the stored completions `numbers` (m,)."""
+        return np.asarray(self._rows[self._positions(numbers)])
 
     def stored(self, start: int, stop: int) -> np.ndarray:
         """Numbers (m,) of [start, stop) that are stored, ascending."""
@@ -56,23 +54,23 @@ class CompletionIndex(Index):
         """How many of [start, stop) are stored."""
         return int(np.count_nonzero(self._rows[self._between(start, stop)] >= 0))
 
-    def pieces(self, start: int, stop: int, gone: np.ndarray) -> Iterator[tuple[np.ndarray, np.ndarray]]:
-        """All that is stored of [start, stop) but `gone` (g,), block by block of the rows."""
+    def blocks(self, start: int, stop: int, gone: np.ndarray) -> Iterator[Block]:
+        """Everything stored of [start, stop) but `gone` (g,), in blocks of rows."""
         numbers = np.setdiff1d(self.stored(start, stop), gone, assume_unique=True)
         rows = self.rows(numbers)
         order = np.argsort(rows)
         numbers, rows = numbers[order], rows[order]
-        for here, vectors in self.vectors.pieces(rows):
+        for here, vectors in self.vectors.by_block(rows):
             yield numbers[here], vectors
 
-    def _places(self, numbers: np.ndarray) -> np.ndarray:
+    def _positions(self, numbers: np.ndarray) -> np.ndarray:
         return np.searchsorted(self._numbers[: self._used], numbers)
 
     def _between(self, start: int, stop: int) -> slice:
-        return slice(*self._places(np.array([start, stop])).tolist())
+        return slice(*self._positions(np.array([start, stop])).tolist())
 
     def _make_room(self, more: int) -> None:
-        """Forget the places of what left, and double those that are needed."""
+        """Give up the positions of completions that have left, and make room for twice as many as are needed."""
         kept = self._rows[: self._used] >= 0
         numbers, rows = self._numbers[: self._used][kept], self._rows[: self._used][kept]
         self._used = len(numbers)

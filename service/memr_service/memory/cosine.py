@@ -1,7 +1,7 @@
 """Exact cosines: in float64, each a function of its two vectors alone, and 1.0 exactly for equal vectors (law L14).
 
-numpy sums a contiguous last axis of each row by itself and in one fixed order, so a cosine depends neither on what else
-was in the request nor on the matrix library or the number of threads.
+numpy sums a contiguous last axis of each row by itself and in one fixed order. So a cosine does not depend on the rest
+of the request, the matrix library or the number of threads.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ PAIRS = 128
 
 
 class Vectors(Protocol):
-    """Rows (m, d) of float32: an array, or what gathers them when they are looked at."""
+    """Rows (m, d) of float32: an array, or an object that gathers them when they are looked at."""
 
     def __len__(self) -> int: ...
 
@@ -37,8 +37,13 @@ def rowwise_cosines(x: np.ndarray, y: np.ndarray) -> np.ndarray:
     return np.asarray((p * q).sum(axis=1) / np.sqrt((p * p).sum(axis=1) * (q * q).sum(axis=1)))
 
 
+def exact_cosines(query: np.ndarray, vectors: np.ndarray) -> np.ndarray:
+    """Cosine (m,) of a query (d,) with each row of vectors (m, d), in float64, each by itself."""
+    return rowwise_cosines(vectors, query[None])
+
+
 def among(a: np.ndarray) -> np.ndarray:
-    """Of every row of a (g, d) with every other (g, g); a row at a time, for (g, g, d) numbers would not fit."""
+    """Cosine of every row of a (g, d) with every other (g, g); row by row, since (g, g, d) numbers would not fit."""
     rows = a.astype(np.float64)
     products = np.stack([(rows * row).sum(axis=-1) for row in rows])
     squares = products.diagonal()

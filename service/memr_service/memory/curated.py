@@ -4,57 +4,36 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 
 import numpy as np
 from memr_client.schemas import MemoryQuality
 
-from memr_service.memory.index import MARGINS
-from memr_service.memory.memory import Memory, Writes, in_grid
+from memr_service.memory.grid import in_grid
+from memr_service.memory.index import MARGINS, GraphSizes
+from memr_service.memory.memory import Memory
 from memr_service.memory.prompt_slots import PromptSlots
+from memr_service.memory.writes import CuratedWrites, Writes
 
 FAINT = 1e-12
-"""The least that age leaves of an entry: where all are old, all count, and alike."""
+"""The least weight that age leaves an entry: where all entries are old, all count equally."""
 
 NEVER = 2**62
-"""When a row without an entry was seen: later than any step, so that it is never too old."""
-
-
-@dataclass(frozen=True)
-class CuratedWrites(Writes):
-    """What one record wrote to a memory that is curated, and what left it.
-
-    `step`: when that was. `expired`: rows whose entries left for their age, before anything was written. For each
-    write `into`: the entry that stands for the completion, `~item` where it became an entry itself; `left_prompt`: the
-    number of the prompt that left for it, -1 for none; `left_entry`: where `drops_entry`, the entry that left. An entry
-    is a row of the memory where >= 0, else ~item of the record.
-    """
-
-    step: int
-    expired: np.ndarray
-    into: np.ndarray
-    left_prompt: np.ndarray
-    left_entry: np.ndarray
-
-    @property
-    def merged(self) -> int:
-        """How many completions raised a count and were not stored."""
-        return int(np.count_nonzero(self.into != ~self.item))
+"""Stands in `seen` for a row without an entry: later than any step, so the row is never too old."""
 
 
 def decay(age: np.ndarray, tau: float | None) -> np.ndarray:
-    """exp(-age / tau) (m,) for ages in steps (m,), but never less than FAINT; 1 without a tau or for what is to come.
+    """exp(-age / tau) (m,) for ages in steps (m,), at least FAINT; 1 without a tau and for negative ages.
 
-    By the C library: numpy's own exponential differs between processors.
+    It is computed by the C library, since numpy's own exponential differs between processors.
     """
     if tau is None:
         return np.ones(len(age))
-    ages, place = np.unique(age, return_inverse=True)
-    return np.array([max(FAINT, math.exp(-max(0, one) / tau)) for one in ages.tolist()])[place]
+    ages, number = np.unique(age, return_inverse=True)
+    return np.array([max(FAINT, math.exp(-max(0, one) / tau)) for one in ages.tolist()])[number]
 
 
 class CuratedMemory(Memory):
-    """Prompts and entries as in `Memory`; an entry may stand for several completions, and is as old as the last.
+    """Prompts and entries as in `Memory`; an entry may stand for several completions, and is as old as the newest.
 
     Attributes:
         count: row -> how many completions the entry there stands for.
@@ -73,11 +52,11 @@ class CuratedMemory(Memory):
         quality: MemoryQuality,
         *,
         indexed: bool = False,
-        **index: int,
+        graph_sizes: GraphSizes | None = None,
     ) -> None:
-        super().__init__(dimension, max_prompts, max_completions, storage, indexed=indexed, **index)
+        super().__init__(dimension, max_prompts, max_completions, storage, indexed=indexed, graph_sizes=graph_sizes)
         self.quality = quality
-        self.prompts = PromptSlots(dimension, max_prompts, MARGINS[storage], **index)
+        self.prompts = PromptSlots(dimension, max_prompts, MARGINS[storage], graph_sizes)
         self.count, self.seen, self.owner = (np.empty(0, np.int64) for _ in range(3))
 
     def expired(self, now: int) -> np.ndarray:
@@ -132,7 +111,7 @@ class CuratedMemory(Memory):
         }
 
     def restore(self, frozen: dict[str, np.ndarray]) -> None:
-        """Become what `freeze` saw, but for graphs."""
+        """Become what `freeze` saw, without graphs."""
         super().restore(frozen)
         self.prompts.head = 0
         numbers = frozen["numbers"].tolist()
@@ -146,7 +125,7 @@ class CuratedMemory(Memory):
             self.owner[np.array(rows)] = number
 
     def contents(self) -> Iterator[bytes]:
-        """All that is stored, in one order that depends on nothing else: for the run's digest."""
+        """Everything stored, in an order that depends on nothing else: for the run's digest."""
         yield from super().contents()
         for number, entries in self.entries.items():
             rows = np.array(entries)
@@ -154,7 +133,7 @@ class CuratedMemory(Memory):
             yield self.prompts.written[[self.prompts.slot(number)]].tobytes()
 
     def _add_entry(self, prompt: int, vector: np.ndarray, serial: int, outcome: float) -> int:
-        """Store a completion (d,) at the end of its prompt, with a count of 0; the row it got."""
+        """Store a completion (d,) as its prompt's newest entry, with a count of 0; return its row."""
         row = self._allocate()
         self.entries[prompt].append(row)
         self.serials[row], self.outcomes[row], self.owner[row], self.count[row] = serial, outcome, prompt, 0
@@ -166,7 +145,7 @@ class CuratedMemory(Memory):
         return row
 
     def _drop_entry(self, row: int) -> None:
-        """Forget an entry, and its prompt where that was the last one."""
+        """Remove an entry, and its prompt with its last entry."""
         prompt = int(self.owner[row])
         if self._total is not None:
             self._total = self._total - in_grid(self.completions.take(np.array([row]))[0])

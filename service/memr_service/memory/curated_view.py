@@ -3,29 +3,31 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import replace
 from itertools import chain, islice
 
 import numpy as np
 
-from memr_service.memory.curated import CuratedMemory, CuratedWrites, decay
-from memr_service.memory.memory import Write, Writes, on_grid
-from memr_service.memory.view import Reading, View, exact_cosines
+from memr_service.memory.cosine import exact_cosines
+from memr_service.memory.curated import CuratedMemory, decay
+from memr_service.memory.grid import on_grid
+from memr_service.memory.view import View
+from memr_service.memory.writes import CuratedWrites, Write, Writes
 
 
 class CuratedView(View):
-    """As `View`; entries that are too old at step `now` have left before anything is read or written."""
+    """As `View`; entries that are too old at step `now` leave before anything is read or written."""
 
     memory: CuratedMemory
+    merges = True
 
     def __init__(self, memory: CuratedMemory, completions: np.ndarray, now: int) -> None:
         super().__init__(memory, completions)
         self.now = now
         self._quality = memory.quality
         self._count: dict[int, int] = {}  # entry -> completions it stands for, where that changed
-        self._changed: np.ndarray | None = None  # the same, (s, 2), ascending by entry; None: to be made anew
+        self._changed: np.ndarray | None = None  # the same, (s, 2), ascending by entry; None: out of date
         self._members: dict[int, list[int]] = {}  # entry -> the request's items that it stands for
-        self._gone: set[int] = set()
+        self._gone: set[int] = set()  # numbers of prompts that have left
         self._prompts = len(memory.number)
         self._tally: dict[int, tuple[int, int]] = {}  # prompt -> units and step written last, where they changed
         self._ranking: list[tuple[float, int, int]] | None = None
@@ -34,10 +36,7 @@ class CuratedView(View):
         for row in self._expired.tolist():
             self._drop_entry(int(memory.owner[row]), row)
 
-    @property
-    def prompt_count(self) -> int:
-        """Prompts stored, the staged ones included."""
-        return self._prompts
+    # Staging
 
     def write(self, key: bytes, prompt: np.ndarray, items: Sequence[int]) -> list[Write]:
         """Stage completions under their prompt: as entries, or as one more unit of an entry that they repeat."""
@@ -54,7 +53,7 @@ class CuratedView(View):
         if into is None:
             into = ~item
             self._staged(number).append(into)
-            self._came.append(item)
+            self.added.append(item)
             self.completion_count += 1
             drops_entry = len(self._staged(number)) > self.memory.max_completions
         self._count[into] = self._count_of(into) + 1
@@ -75,53 +74,64 @@ class CuratedView(View):
         return CuratedWrites(**vars(writes), step=self.now, expired=self._expired, into=into, left_prompt=left_prompt,
                              left_entry=left_entry)  # fmt: skip
 
+    # Prompts
+
+    @property
+    def prompt_count(self) -> int:
+        """Prompts stored, the staged ones included."""
+        return self._prompts
+
     def find(self, key: bytes) -> int | None:
         """Number of the stored prompt with this identity."""
         number = super().find(key)
         return None if number in self._gone else number
 
+    def leaving_prompts(self) -> np.ndarray:
+        """Numbers of the memory's prompts that have left here, ascending."""
+        tail = self.memory.prompts.tail
+        return np.array(sorted(number for number in self._gone if number < tail), np.int64)
+
+    def staged_prompts(self) -> np.ndarray:
+        """Numbers of the prompts that are stored here and not in the memory, ascending."""
+        staged = [number for number in range(self.memory.prompts.tail, self._tail) if number not in self._gone]
+        return np.array(staged, np.int64)
+
+    # Entries
+
+    def held(self, items: np.ndarray, entries: np.ndarray) -> np.ndarray:
+        """Position in `entries` of the entry of which each item leaves one unit out, -1 for none (see `View.held`)."""
+        stored = sorted((item, at) for at, one in enumerate(entries.tolist()) for item in self._members.get(one, ()))
+        if not stored:
+            return np.full(len(items), -1)
+        members, positions = np.array(stored).T
+        return np.asarray(positions[np.searchsorted(members, items) % len(members)])
+
+    def units(self, entries: np.ndarray) -> np.ndarray:
+        """How many completions each entry stands for (m,)."""
+        units, positions, changed = self._column(entries, self.memory.count)
+        units[positions] = changed
+        return units
+
+    def unit_count(self, entries: np.ndarray) -> int:
+        """How many completions some entries (m,) stand for together."""
+        return int(self.units(entries).sum())
+
     def weights(self, entries: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """How many completions each entry stands for (m,), and what its age leaves of each (m,)."""
-        return self._counts(entries), decay(self.now - self._seen(entries), self._quality.decay_steps)
+        """How many completions each entry stands for (m,), and the weight that its age leaves it (m,)."""
+        return self.units(entries), decay(self.now - self._seen(entries), self._quality.decay_steps)
 
     def sums(self, prompts: Iterable[int]) -> dict[int, np.ndarray]:
         """Sum (d,) of the completions that each prompt's entries stand for."""
         columns = {prompt: self.column(prompt) for prompt in prompts}
         return {
-            prompt: (self._counts(entries)[:, None] * on_grid(self.vectors(entries))).sum(axis=0)
+            prompt: (self.units(entries)[:, None] * on_grid(self.vectors(entries))).sum(axis=0)
             for prompt, entries in columns.items()
         }
 
-    def held_items(self, keys: list[bytes]) -> np.ndarray:
-        """For each item the item whose entry it must not see (n,): none where the entry stands for others as well."""
-        held = super().held_items(keys).tolist()
-        return np.array([item if item >= 0 and self._count[~item] == 1 else -1 for item in held], np.int64)
-
-    def _held(self, items: np.ndarray, entries: np.ndarray) -> np.ndarray:
-        """Place in `entries` of the entry that each item leaves one unit of, -1 for none."""
-        stored = sorted((item, at) for at, one in enumerate(entries.tolist()) for item in self._members.get(one, ()))
-        if not stored:
-            return np.full(len(items), -1)
-        table = np.array(stored)
-        return np.asarray(table[np.searchsorted(table[:, 0], items) % len(table), 1])
-
-    def _units(self, entries: np.ndarray) -> int:
-        return int(self._counts(entries).sum())
-
-    def _reading(self, items: np.ndarray, own: int | None, held: np.ndarray, others: list[int]) -> Reading:
-        reading = super()._reading(items, own, held, others)
-        return replace(reading, units=self._counts(reading.entries))
-
-    def _leaving_and_staged(self) -> tuple[np.ndarray, np.ndarray]:
-        tail = self.memory.prompts.tail
-        leaving = np.array(sorted(number for number in self._gone if number < tail), np.int64)
-        staged = [number for number in range(tail, self._tail) if number not in self._gone]
-        return leaving, np.array(staged, np.int64)
-
-    # What entries and prompts are worth
+    # Which entry repeats, which leaves
 
     def _repeated(self, prompt: int, item: int) -> int | None:
-        """The entry that an item repeats: the most similar one, if that is near enough; ties: the oldest."""
+        """The entry that an item repeats: the most similar one, if it is similar enough; of equal ones the oldest."""
         least, entries = self._quality.merge_similarity, self.entries(prompt)
         if least is None or not entries:
             return None
@@ -148,7 +158,7 @@ class CuratedView(View):
         return min([*touched, *islice(untouched, 1)])[2]
 
     def _ranked(self) -> list[tuple[float, int, int]]:
-        """All stored prompts as (value, step written last, number), the least valuable first."""
+        """All prompts of the memory as (value, step written last, number), the least valuable first."""
         if self._ranking is None:
             numbers, units, written = self.memory.prompts.tallies()
             value = units * decay(self.now - written, self._quality.decay_steps)
@@ -168,20 +178,14 @@ class CuratedView(View):
         count = self._count.get(entry)
         return count if count is not None else int(self.memory.count[entry]) if entry >= 0 else 0
 
-    def _counts(self, entries: np.ndarray) -> np.ndarray:
-        """How many completions each entry stands for (m,)."""
-        counts, places, changed = self._column(entries, self.memory.count)
-        counts[places] = changed
-        return counts
-
     def _seen(self, entries: np.ndarray) -> np.ndarray:
-        """When each entry was stored or repeated last (m,)."""
-        seen, places, _ = self._column(entries, self.memory.seen)
-        seen[places] = self.now
+        """The step at which each entry was stored or repeated last (m,)."""
+        seen, positions, _ = self._column(entries, self.memory.seen)
+        seen[positions] = self.now
         return seen
 
     def _column(self, entries: np.ndarray, stored: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        """A column of the memory of some entries (m,), the places of those that this view changed, and their counts."""
+        """A column of the memory for some entries (m,); positions of the entries changed here, and their counts."""
         column = np.zeros(len(entries), np.int64)
         column[entries >= 0] = stored[entries[entries >= 0]]
         if not self._count:
@@ -189,8 +193,8 @@ class CuratedView(View):
         if self._changed is None:
             self._changed = np.array(sorted(self._count.items()), np.int64)
         at = np.minimum(np.searchsorted(self._changed[:, 0], entries), len(self._changed) - 1)
-        places = np.flatnonzero(self._changed[at, 0] == entries)
-        return column, places, self._changed[at[places], 1]
+        positions = np.flatnonzero(self._changed[at, 0] == entries)
+        return column, positions, self._changed[at[positions], 1]
 
     def _tally_of(self, number: int) -> tuple[int, int]:
         tally = self._tally.get(number)
@@ -213,10 +217,10 @@ class CuratedView(View):
             self._drop_entry(number, entry)
 
     def _drop_entry(self, number: int, entry: int) -> None:
-        """An entry leaves, and its prompt with it where that was the last one."""
+        """Remove an entry, and its prompt with its last entry."""
         entries = self._staged(number)
         entries.remove(entry)
-        self._left.append(entry)
+        self.removed.append(entry)
         self.completion_count -= 1
         units, written = self._tally_of(number)
         self._tally[number] = (units - self._count_of(entry), written)

@@ -1,7 +1,7 @@
 """One HNSW graph over numbered vectors (Malkov and Yashunin 2018), and its files.
 
-Vectors that are all but equal share a point. A few hundred copies of one text would otherwise take each other for all
-their neighbours and become an island that no search leaves: a policy that repeats itself is what makes them.
+Vectors that are almost equal share a point. Otherwise a few hundred copies of one text, as a policy makes them that
+repeats itself, would have only each other as neighbours, and form an island that no search leaves.
 """
 
 from __future__ import annotations
@@ -22,20 +22,20 @@ from memr_service.memory.vector_blocks import VectorBlocks
 
 CHUNK = 256
 """Vectors put into a graph at once."""
-PIECE = 64 << 20
-"""Bytes of a file that have a checksum of their own, so that several cores share the work of a large one."""
+PART_BYTES = 64 << 20
+"""Bytes of a file that have a checksum of their own, so that several cores share the work of a large file."""
 SPARE = 16
-"""Neighbours beyond those asked for, among which cosines in float64 may decide otherwise than the graph did."""
+"""Neighbours found beyond those asked for: cosines in float64 may order them otherwise than the graph did."""
 
 Found = list[tuple[np.ndarray, np.ndarray]]
-"""For each query the numbers (m,) found in one place and their cosines in float32 (m,)."""
+"""For each query the numbers (m,) found in one part of an index, and their cosines in float32 (m,)."""
 
 
 @dataclass(frozen=True)
 class VectorRange:
-    """What a graph is built from: `numbers` (m,) in [start, stop), ascending, whose vectors lie at `rows` (m,).
+    """What a graph is built from: `numbers` (m,) in [start, stop), ascending, whose vectors are at `rows` (m,).
 
-    Vectors no farther from each other than `margin` share a point.
+    Vectors whose distance is at most `margin` share a point.
     """
 
     start: int
@@ -52,18 +52,18 @@ class VectorRange:
 
 
 class Graph:
-    """A graph over what was stored of [start, stop) when it was begun. It never changes but for what is marked as gone.
+    """A graph over the vectors of [start, stop) that were stored when it was begun. Later they are only marked as gone.
 
     Attributes:
-        numbers: all that it holds (m,), ascending.
+        numbers: of all its vectors (m,), ascending.
         live: how many of them are not gone.
     """
 
     def __init__(
         self, start: int, stop: int, hnsw: hnswlib.Index, numbers: np.ndarray, points: np.ndarray, prints: np.ndarray
     ) -> None:
-        """`points` (m,): the point of each of `numbers` (m,), called by the first number there; `prints` (m,): what
-        `fingerprints` makes of their vectors."""
+        """`points` (m,): the point of each of `numbers` (m,), named by the first number there. `prints` (m,):
+        `fingerprints` of their vectors."""
         self.start = start
         self.stop = stop
         self.numbers = numbers
@@ -73,7 +73,7 @@ class Graph:
         self._prints = prints
         self._live_points = hnsw.get_current_count()
         self._together: dict[int, dict[int, None]] = {}
-        """Point -> the numbers that are left there, ascending, where there were several."""
+        """Point -> the numbers there that are not gone, ascending, for points that several numbers share."""
         shared = np.isin(points, points[points != numbers])
         for number, point in zip(numbers[shared].tolist(), points[shared].tolist(), strict=True):
             self._together.setdefault(point, {})[number] = None
@@ -83,12 +83,12 @@ class Graph:
         return np.asarray(self.numbers.take(np.searchsorted(self.numbers, numbers), mode="clip") == numbers)
 
     def built_from(self, numbers: np.ndarray, vectors: np.ndarray) -> bool:
-        """Whether it was built from these vectors (m, d), among others, by these numbers (m,)."""
+        """Whether these vectors (m, d), under these numbers (m,), are among those that it was built from."""
         known = self._prints.take(np.searchsorted(self.numbers, numbers), mode="clip")
         return bool(self.holds(numbers).all() and (known == fingerprints(vectors)).all())
 
     def forget(self, numbers: np.ndarray) -> None:
-        """Mark those of `numbers` that it holds as gone: searches pass over them. None may be marked twice."""
+        """Mark those of `numbers` that it holds as gone: searches ignore them. A number may be marked only once."""
         here = numbers[self.holds(numbers)]
         points = self._points[np.searchsorted(self.numbers, here)]
         for number, point in zip(here.tolist(), points.tolist(), strict=True):
@@ -100,40 +100,40 @@ class Graph:
         self.live -= len(here)
 
     def search(self, queries: np.ndarray, k: int, ef: int, leaving: np.ndarray) -> Found:
-        """For each query (u, d) the k nearest and some more, past those about to leave; nothing where it finds fewer.
+        """For each query (u, d) the k nearest and a few more, without those about to leave; [] if it finds fewer.
 
         Args:
-            ef: how many points are kept in view.
+            ef: how many points a search keeps in view.
             leaving: numbers that it holds (l,), none of them gone.
         """
         self._hnsw.set_ef(ef)
         asked = min(k + SPARE + len(leaving), ef, self._live_points)
         try:
-            points, distances = self._hnsw.knn_query(queries, k=asked, num_threads=-1)  # all there are
-        except RuntimeError:  # hnswlib's way of saying that it found fewer
+            points, distances = self._hnsw.knn_query(queries, k=asked, num_threads=-1)  # -1: all threads
+        except RuntimeError:  # hnswlib raises it when it finds fewer
             return []
-        past = set(leaving.tolist())
-        found = [self._first(row, k + SPARE, past) for row in points.tolist()]
+        ignored = set(leaving.tolist())
+        found = [self._first(row, k + SPARE, ignored) for row in points.tolist()]
         if any(len(numbers) < k for numbers, _ in found):
             return []
-        return [(np.array(numbers), 1 - row[places]) for (numbers, places), row in zip(found, distances, strict=True)]
+        return [(np.array(numbers), 1 - row[at]) for (numbers, at), row in zip(found, distances, strict=True)]
 
-    def _first(self, points: list[int], k: int, past: set[int]) -> tuple[list[int], list[int]]:
-        """The first k numbers at some points that are not to be passed over, and the places of their points."""
+    def _first(self, points: list[int], k: int, ignored: set[int]) -> tuple[list[int], list[int]]:
+        """The first k numbers at some points that are not ignored, and the positions of their points."""
         numbers: list[int] = []
-        places: list[int] = []
-        for place, point in enumerate(points):
-            there = (number for number in self._together.get(point, (point,)) if number not in past)
+        positions: list[int] = []
+        for position, point in enumerate(points):
+            there = (number for number in self._together.get(point, (point,)) if number not in ignored)
             numbers += islice(there, k - len(numbers))
-            places += [place] * (len(numbers) - len(places))
+            positions += [position] * (len(numbers) - len(positions))
             if len(numbers) == k:
                 break
-        return numbers, places
+        return numbers, positions
 
     def save(self, file: Path) -> None:
-        """Keep the graph in `file` and one beside it, with their checksums; without these they count for nothing.
+        """Write the graph to `file` and one beside it, and then their checksums; `load` needs all three.
 
-        All is on disk when this returns: what leaves later cannot be put into the graph once more.
+        All is on disk when this returns: vectors that leave later could not be put into the graph again.
         """
         beside, checksums = file.with_suffix(".npy"), file.with_suffix(".crc32")
         checksums.unlink(missing_ok=True)
@@ -146,7 +146,7 @@ class Graph:
 
     @classmethod
     def load(cls, start: int, stop: int, dimension: int, file: Path) -> Graph | None:
-        """The graph that was kept in a file, or None where it is not there or not whole."""
+        """Read a graph from a file; None if the file does not exist or is damaged."""
         beside = file.with_suffix(".npy")
         try:
             if file.with_suffix(".crc32").read_bytes() != _checksums(file, beside).encode():
@@ -158,13 +158,13 @@ class Graph:
         return cls(start, stop, hnsw, *np.load(beside))
 
 
-def build(stretch: VectorRange, seed: int, given_up: Event | None = None) -> Graph:
-    """A graph over a stretch: by one thread and in order, so that it is a function of the stretch and the seed.
+def build(source: VectorRange, seed: int, given_up: Event | None = None) -> Graph:
+    """Build a graph, by one thread and in order, so that it depends on the vectors and the seed only.
 
     Raises:
-        CancelledError: it was given up meanwhile.
+        CancelledError: `given_up` was set meanwhile.
     """
-    numbers, vectors = stretch.numbers, stretch.vectors
+    numbers, vectors = source.numbers, source.vectors
     hnsw = hnswlib.Index(space="ip", dim=vectors.shape[1])
     hnsw.init_index(max_elements=max(1, len(numbers)), M=16, ef_construction=100, random_seed=seed % 2**31)
     hnsw.set_ef(32)
@@ -173,30 +173,30 @@ def build(stretch: VectorRange, seed: int, given_up: Event | None = None) -> Gra
         if given_up is not None and given_up.is_set():
             raise CancelledError
         here = slice(first, first + CHUNK)
-        points[here] = _points(hnsw, stretch, here)
+        points[here] = _points(hnsw, source, here)
         own = points[here] == numbers[here]
         hnsw.add_items(vectors[here][own], numbers[here][own], num_threads=1)
-    return Graph(stretch.start, stretch.stop, hnsw, numbers, points, fingerprints(vectors))
+    return Graph(source.start, source.stop, hnsw, numbers, points, fingerprints(vectors))
 
 
 def fingerprints(vectors: np.ndarray) -> np.ndarray:
-    """A number (m,) that tells vectors (m, d) in float32 apart: the exclusive or of their words."""
+    """For each float32 vector (m, d) a number (m,) that differs where vectors do: the exclusive or of its words."""
     return np.asarray(np.bitwise_xor.reduce(vectors.view(np.uint32), axis=1), np.int64)
 
 
-def _points(hnsw: hnswlib.Index, stretch: VectorRange, here: slice) -> np.ndarray:
-    """Where the next vectors of a stretch belong (c,): at a point that is there or comes with them, or at their own."""
-    numbers, vectors = stretch.numbers[here], stretch.vectors[here]
+def _points(hnsw: hnswlib.Index, source: VectorRange, here: slice) -> np.ndarray:
+    """The points of the next vectors (c,): each an existing point, that of another of these vectors, or a new one."""
+    numbers, vectors = source.numbers[here], source.vectors[here]
     points = numbers.copy()
     if hnsw.get_current_count():
         there = hnsw.knn_query(vectors, k=1, num_threads=1)[0][:, 0].astype(np.int64)
-        known = _distance(vectors, stretch.vectors[np.searchsorted(stretch.numbers, there)]) <= stretch.margin
+        known = _distance(vectors, source.vectors[np.searchsorted(source.numbers, there)]) <= source.margin
         points[known] = there[known]
     squares = (vectors * vectors).sum(axis=1)
-    alike = squares[:, None] + squares - 2 * vectors @ vectors.T < 1e-5  # more than float32 makes of equal ones
+    alike = squares[:, None] + squares - 2 * vectors @ vectors.T < 1e-5  # more than float32 gives for equal vectors
     np.fill_diagonal(alike, val=True)
-    first = alike.argmax(axis=1)  # of all that are alike, among those that come together
-    joins = (_distance(vectors, vectors[first]) <= stretch.margin) & (points == numbers)
+    first = alike.argmax(axis=1)  # the first of these vectors that each is like
+    joins = (_distance(vectors, vectors[first]) <= source.margin) & (points == numbers)
     joins &= (first[first] == first) & (points[first] == numbers[first])
     points[joins] = numbers[first[joins]]
     return points
@@ -207,17 +207,17 @@ def _distance(x: np.ndarray, y: np.ndarray) -> np.ndarray:
 
 
 def _checksums(*files: Path) -> str:
-    """CRC-32 of files, piece by piece in hex: hnswlib reads whatever it is given, and searches beyond its memory."""
-    pieces = [(file, start) for file in files for start in range(0, file.stat().st_size, PIECE)]
+    """CRC-32 of files, part by part in hex: hnswlib would read a damaged file, and search beyond its memory."""
+    parts = [(file, start) for file in files for start in range(0, file.stat().st_size, PART_BYTES)]
     with ThreadPoolExecutor(os.cpu_count(), "memr-checksum") as pool:
-        return " ".join(f"{crc:08x}" for crc in pool.map(_crc32, pieces))
+        return " ".join(f"{crc:08x}" for crc in pool.map(_crc32, parts))
 
 
-def _crc32(piece: tuple[Path, int]) -> int:
-    file, start = piece
+def _crc32(part: tuple[Path, int]) -> int:
+    file, start = part
     crc = 0
     with file.open("rb") as opened:
         opened.seek(start)
-        for _ in range(0, PIECE, 1 << 20):
+        for _ in range(0, PART_BYTES, 1 << 20):
             crc = zlib.crc32(opened.read(1 << 20), crc)
     return crc

@@ -4,75 +4,35 @@ from __future__ import annotations
 
 from array import array
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
 from itertools import groupby
 from operator import itemgetter
 
 import numpy as np
 
 from memr_service.memory.completion_index import CompletionIndex
-from memr_service.memory.index import MARGINS
+from memr_service.memory.grid import in_grid, on_grid
+from memr_service.memory.index import MARGINS, GraphSizes
 from memr_service.memory.prompt_index import PromptIndex
 from memr_service.memory.vector_blocks import VectorBlocks
-
-GRID = float(2**36)
-"""Sums are taken over values rounded to multiples of 2^-36: float64 then adds and subtracts up to 2^17 of them without
-any rounding, so that a running sum is a function of what is stored, never of how it came to be stored."""
+from memr_service.memory.writes import Writes
 
 KEY_BYTES = 16
-REMEMBERED = 16
-"""Completions of a prompt from which their sum is remembered: to add up fewer costs less than the 3 kB it takes."""
+CACHED_FROM = 16
+"""The sum of a prompt is kept from so many completions on: adding up fewer costs less than the 3 kB of a sum."""
 TOGETHER = 64
-"""Prompts of fewer whose completions are added up at a time."""
-
-
-Write = tuple[int, int, bool, bool]
-"""A row of `Writes`."""
-
-
-@dataclass(frozen=True)
-class Writes:
-    """What one record wrote to one memory, in item order (columns of equal length).
-
-    `item`: which completion of the record; `prompt`: number of the prompt it went under (a new one where it equals the
-    number of prompts ever stored); `drops_prompt`: the oldest prompt left first; `drops_entry`: the prompt's oldest
-    completion left afterwards.
-    """
-
-    item: np.ndarray
-    prompt: np.ndarray
-    drops_prompt: np.ndarray
-    drops_entry: np.ndarray
-
-    @classmethod
-    def of(cls, rows: list[Write]) -> Writes:
-        """From (item, prompt, drops_prompt, drops_entry) tuples."""
-        table = np.array(rows, np.int64).reshape(-1, 4)
-        return cls(table[:, 0].astype("<i4"), table[:, 1].astype("<i8"), table[:, 2] > 0, table[:, 3] > 0)
-
-
-def on_grid(vectors: np.ndarray) -> np.ndarray:
-    """float64 copies of `vectors` rounded to the grid on which sums are exact."""
-    exact = np.multiply(vectors, GRID, dtype=np.float64)
-    np.rint(exact, out=exact)
-    exact *= 1 / GRID  # a power of two: exact as well
-    return np.asarray(exact)
-
-
-def in_grid(vectors: np.ndarray) -> np.ndarray:
-    """`vectors` in whole multiples of the grid (int64)."""
-    return np.asarray(np.rint(vectors.astype(np.float64) * GRID), np.int64)
+"""Prompts whose sums are not kept: their completions are added up for so many prompts at a time."""
 
 
 class Memory:
     """Prompts by identity, their embeddings, and the completions under each.
 
     Attributes:
-        number: identity (16 bytes) -> the prompt's number, oldest first.
+        number: identity (16 bytes) -> the prompt's number, oldest prompt first.
         entries: prompt number -> rows of its completions, oldest first.
         serials: row -> serial number of the completion stored there (counted over all completions of the run).
-        outcomes: row -> its outcome.
-        index: all completions by serial number, where something asks for the nearest of them.
+        outcomes: row -> the completion's outcome.
+        prompts: the embeddings of the prompts, to find the nearest.
+        index: all completions by serial number, to find the nearest; None unless `indexed`.
     """
 
     def __init__(
@@ -83,19 +43,19 @@ class Memory:
         storage: str = "float32",
         *,
         indexed: bool = False,
-        **index: int,
+        graph_sizes: GraphSizes | None = None,
     ) -> None:
         self.max_prompts = max_prompts
         self.max_completions = max_completions
         self.number: dict[bytes, int] = {}
         self.entries: dict[int, array[int]] = {}
-        self.prompts = PromptIndex(dimension, max_prompts, MARGINS[storage], **index)
+        self.prompts = PromptIndex(dimension, max_prompts, MARGINS[storage], graph_sizes)
         self.completions = VectorBlocks(dimension, storage)
         self.serials = np.empty(0, np.int64)
         self.outcomes = np.empty(0)
-        self.index = CompletionIndex(self.completions, MARGINS[storage], **index) if indexed else None
+        self.index = CompletionIndex(self.completions, MARGINS[storage], graph_sizes) if indexed else None
         self._key: dict[int, bytes] = {}
-        """Prompt number -> identity. To ask `number` for its oldest would mean to pass over all that have left it."""
+        """Prompt number -> identity. Finding the oldest in `number` would mean to step over all keys that have left."""
         self._free: list[int] = []
         self._used = 0
         self._sums: dict[int, np.ndarray] = {}
@@ -107,11 +67,11 @@ class Memory:
         return self._used - len(self._free)
 
     def sums(self, prompts: Iterable[int]) -> dict[int, np.ndarray]:
-        """Sum (d,) of each prompt's completions, exact on the grid; not to be changed by the caller."""
+        """Sum (d,) of each prompt's completions, exact (see `grid`); not to be changed by the caller."""
         totals: dict[int, np.ndarray] = {}
         few: list[int] = []
         for prompt in prompts:
-            if len(self.entries[prompt]) < REMEMBERED:
+            if len(self.entries[prompt]) < CACHED_FROM:
                 few.append(prompt)
                 continue
             if prompt not in self._sums:
@@ -148,7 +108,7 @@ class Memory:
         serials: np.ndarray,
         outcomes: np.ndarray,
     ) -> None:
-        """Do what a record says was written. Decides nothing: the record is the law here.
+        """Do what a record says was written. Nothing is decided here: the record says everything.
 
         Args:
             keys: identity of each item's prompt (n).
@@ -157,8 +117,8 @@ class Memory:
             serials: serial number of each item (n,).
             outcomes: outcome of each item (n,).
         """
-        came: dict[int, tuple[int, int]] = {}  # row -> prompt and item of what is there in the end
-        left: list[tuple[int, int]] = []  # prompt and row of what was there before
+        came: dict[int, tuple[int, int]] = {}  # row -> prompt and item of the completion that is there in the end
+        left: list[tuple[int, int]] = []  # prompt and row of each completion that was stored before and leaves
         columns = (writes.prompt, writes.item, writes.drops_prompt, writes.drops_entry)
         for prompt, together in groupby(zip(*(column.tolist() for column in columns), strict=True), itemgetter(0)):
             _, items, drops_prompt, drops_entry = zip(*together, strict=True)
@@ -168,7 +128,7 @@ class Memory:
             entries, drops = self.entries[prompt], sum(drops_entry)
             oldest = [(prompt, row) for row in entries[:drops]]
             del entries[:drops]
-            self._free += [row for _, row in reversed(oldest)]  # so that a prompt's completions stay where they are
+            self._free += [row for _, row in reversed(oldest)]  # reversed: the prompt's new ones get the same rows
             left += [one for one in (*gone, *oldest) if came.pop(one[1], None) is None]
             stay = items[max(0, drops - len(oldest)) :]
             rows = [self._allocate() for _ in stay]
@@ -184,7 +144,7 @@ class Memory:
         serials: np.ndarray,
         outcomes: np.ndarray,
     ) -> None:
-        """Put what came into its rows, and all that is derived from the rows right (see `apply`)."""
+        """Write what came into its rows, and update everything derived from the rows (see `apply`)."""
         rows, items = np.array([*came], np.int64), np.array([item for _, item in came.values()], np.int64)
         gone, vectors = np.array([row for _, row in left], np.int64), completions[items]
         if self._sums or self._total is not None:
@@ -197,7 +157,7 @@ class Memory:
         self.completions.write(rows, vectors)
 
     def _move(self, prompts: list[int], vectors: np.ndarray, sign: int) -> None:
-        """Add vectors (m, d), or with a sign of -1 take them off, where sums of their prompts (m) are remembered."""
+        """Add vectors (m, d) to the sums that are kept, or subtract them (`sign` -1); `prompts` (m) are theirs."""
         if self._total is not None:
             self._total = self._total + sign * in_grid(vectors).sum(axis=0)
         exact, start = on_grid(vectors), 0
@@ -208,7 +168,7 @@ class Memory:
             start = stop
 
     def freeze(self) -> dict[str, np.ndarray]:
-        """Everything this memory holds, as named arrays that will not change any more (see `Rows.freeze`)."""
+        """Everything this memory holds, as named arrays that do not change until `thaw`."""
         index, rows = self.prompts, list(self.entries.values())
         frozen = {
             "keys": np.frombuffer(b"".join(self.number), np.uint8).reshape(-1, KEY_BYTES),
@@ -225,12 +185,12 @@ class Memory:
         return frozen | {f"completions/{number}": block for number, block in enumerate(completions)}
 
     def thaw(self) -> None:
-        """What `freeze` gave out has been used."""
+        """Allow the arrays that `freeze` returned to change: nobody reads them any more."""
         self.prompts.vectors.thaw()
         self.completions.thaw()
 
     def restore(self, frozen: dict[str, np.ndarray]) -> None:
-        """Become what `freeze` saw, but for graphs, which are yet to be swapped in."""
+        """Become what `freeze` saw, without graphs: these are swapped in afterwards."""
         head, tail, self._used = frozen["range"].tolist()
         self.prompts.head, self.prompts.tail = head, tail
         keys = frozen["keys"].tobytes()
@@ -253,7 +213,7 @@ class Memory:
             self.index.append(self.serials[rows], rows)
 
     def contents(self) -> Iterator[bytes]:
-        """All that is stored, in one order that depends on nothing else: for the run's digest."""
+        """Everything stored, in an order that depends on nothing else: for the run's digest."""
         for key, prompt in self.number.items():
             yield key
             yield self.prompts.take(np.array([prompt])).tobytes()
@@ -267,7 +227,7 @@ class Memory:
         self.entries[prompt] = array("q")
 
     def _drop_first_prompt(self) -> list[tuple[int, int]]:
-        """Forget the oldest prompt; its number with the row of each of its completions."""
+        """Remove the oldest prompt; return its number with the row of each of its completions."""
         prompt = self.prompts.head
         del self.number[self._key.pop(prompt)]
         rows = self.entries.pop(prompt).tolist()

@@ -1,4 +1,4 @@
-"""The prompts of a memory, to find the nearest of them."""
+"""The prompts of a memory, and a search for the nearest."""
 
 from __future__ import annotations
 
@@ -6,17 +6,15 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from memr_service.memory.index import MARGINS, Index
+from memr_service.memory.index import MARGINS, Block, GraphSizes, Index
 from memr_service.memory.vector_blocks import VectorBlocks
 
-CROSSOVER = 16_384
-"""Prompts up to which exact search alone is used: for a few at once a graph is quicker from there on."""
-STEP = 4_096
-"""Prompts the exact part may gather beside the graphs before a further graph is built."""
+SIZES = GraphSizes(crossover=16_384, step=4_096)
+"""For a few queries at once a graph is quicker than exact search from about here on."""
 
 
 class PromptIndex(Index):
-    """The embeddings of prompts, which leave in the order they came (FIFO): those stored are the range [head, tail)."""
+    """The embeddings of prompts, which leave in the order they came: those stored are the range [head, tail)."""
 
     effort = (200, 10)
 
@@ -25,11 +23,9 @@ class PromptIndex(Index):
         dimension: int,
         capacity: int,
         margin: float = MARGINS["float32"],
-        *,
-        crossover: int = CROSSOVER,
-        step: int = STEP,
+        graph_sizes: GraphSizes | None = None,
     ) -> None:
-        super().__init__(dimension, margin, crossover, step)
+        super().__init__(dimension, margin, graph_sizes or SIZES)
         self.capacity = capacity
         self.vectors = VectorBlocks(dimension)
 
@@ -39,7 +35,7 @@ class PromptIndex(Index):
         self.tail += 1
 
     def drop_first(self) -> None:
-        """Forget the prompt numbered `head`."""
+        """Remove the prompt numbered `head`."""
         if self.graphs:
             self._forget(np.array([self.head]))
         self.head += 1
@@ -53,14 +49,14 @@ class PromptIndex(Index):
         return max(0, stop - max(start, self.head))
 
     def rows(self, numbers: np.ndarray) -> np.ndarray:
-        """Where the stored prompts `numbers` (m,) lie (m,)."""
+        """Rows (m,) of the stored prompts `numbers` (m,)."""
         return numbers % self.capacity
 
-    def pieces(self, start: int, stop: int, gone: np.ndarray) -> Iterator[tuple[np.ndarray, np.ndarray]]:
-        """All that is stored of [start, stop) but `gone`, the oldest (g,): slices of a ring that may wrap once."""
+    def blocks(self, start: int, stop: int, gone: np.ndarray) -> Iterator[Block]:
+        """Everything stored of [start, stop) but `gone`, the oldest (g,): slices of a ring that may wrap once."""
         start = max(start, self.head + len(gone))
         while start < stop:
             first = start % self.capacity
-            for _, vectors in self.vectors.spans(first, min(first + stop - start, self.capacity)):
+            for _, vectors in self.vectors.slices(first, min(first + stop - start, self.capacity)):
                 yield np.arange(start, start + len(vectors)), vectors
                 start += len(vectors)

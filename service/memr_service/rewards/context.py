@@ -8,6 +8,7 @@ import numpy as np
 from memr_client.schemas import Component
 
 from memr_service.memory import Reading, View
+from memr_service.memory.reading import nearest_prompt
 from memr_service.state.record import Batch
 from memr_service.state.state import State
 
@@ -45,7 +46,7 @@ class ScoringContext:
         for name, view, readings in reads:
             options = self.state.config.components.get(name)  # type: ignore[call-overload]
             if isinstance(options, Component) and options.guards.neighbour_floor is not None:
-                found[name] = view.nearest(readings, self.batch.keys, prompts)
+                found[name] = nearest_prompt(view, readings, self.batch.keys, prompts)
         return found
 
 

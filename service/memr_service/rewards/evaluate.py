@@ -11,8 +11,10 @@ import numpy as np
 from memr_client.schemas import BandedNovelty, ErrorCluster, Exploit, OutcomeUcb, Partition, Value
 
 from memr_service.memory import Gathered, Reading, View
+from memr_service.memory.grid import GRID, in_grid
 from memr_service.memory.index import MARGINS
-from memr_service.memory.memory import GRID, in_grid
+from memr_service.memory.neighbours import most_similar
+from memr_service.memory.reading import held_items
 from memr_service.rewards.components import (
     banded_novelty,
     contrast,
@@ -162,7 +164,7 @@ def evaluate_contrast(context: ScoringContext) -> np.ndarray:
 def _means(context: ScoringContext, view: View) -> tuple[np.ndarray, np.ndarray]:
     """Mean of all completions stored except the one held out for each item (n, d), and how many those are (n,)."""
     keys, completions = context.batch.keys, context.batch.completions
-    held = view.held_items(keys) if context.hold_one_out else np.full(len(keys), -1)
+    held = held_items(view, keys) if context.hold_one_out else np.full(len(keys), -1)
     count = view.completion_count - (held >= 0)
     seen = view.total() - np.where(held[:, None] >= 0, in_grid(completions[np.maximum(held, 0)]), 0)
     return seen / GRID / np.maximum(count, 1)[:, None], count
@@ -173,9 +175,10 @@ def evaluate_value(context: ScoringContext) -> np.ndarray:
     options, batch = context.state.config.components["value"], context.batch
     assert isinstance(options, Value)
     found = [
-        view.most_similar(
+        most_similar(
+            view,
             batch.completions,
-            view.held_items(batch.keys) if context.hold_one_out else np.full(len(batch), -1),
+            held_items(view, batch.keys) if context.hold_one_out else np.full(len(batch), -1),
             batch.outcomes,
             options.neighbours,
         )
@@ -201,7 +204,7 @@ def evaluate_outcome_ucb(context: ScoringContext) -> np.ndarray:
     pairs = [(key, answer) for key, answer in zip(batch.keys, answers, strict=True) if answer is not None]
     in_batch = {pair: pairs.count(pair) for pair in set(pairs)} if context.hold_one_out else {}
     seen = [
-        np.nan if answer is None else context.state.seen(key, answer) + in_batch.get((key, answer), 1)
+        np.nan if answer is None else context.state.times_given(answer, key) + in_batch.get((key, answer), 1)
         for key, answer in zip(batch.keys, answers, strict=True)
     ]
     return outcome_ucb(np.array(seen), baseline=options.baseline)

@@ -17,9 +17,9 @@ from __future__ import annotations
 import numpy as np
 from memr_client.schemas import RunConfig
 
-from memr_service.memory import View, Writes
+from memr_service.memory import View, Write, Writes
 from memr_service.memory.index import MARGINS
-from memr_service.memory.memory import Write
+from memr_service.memory.reading import read
 from memr_service.rewards.components import exploit, explore
 from memr_service.rewards.staging import sides, size
 from memr_service.state.record import Batch, Effects
@@ -46,8 +46,13 @@ def score(state: State, batch: Batch, *, write: bool) -> Effects:
         for side, stored in (("success", right), ("failure", wrong)):
             if write and stored[item]:
                 writes[side] += views[side].write(batch.keys[item], prompt, [item])
-            reading = views[side].read(
-                batch.keys[item : item + 1], prompt[None], np.zeros(1, np.int64), config.k, config.min_similarity
+            reading = read(
+                views[side],
+                batch.keys[item : item + 1],
+                prompt[None],
+                np.zeros(1, np.int64),
+                config.k,
+                config.min_similarity,
             )[0]
             counts[side][item] = reading.counts[0]
             name = "exploit" if side == "success" else "explore"

@@ -43,7 +43,7 @@ def score(state: State, batch: Batch, expired: Sequence[bytes] = ()) -> Effects:
         InvalidRequest: a group has items of two prompts.
     """
     groups, closed = _by_group(state, batch)
-    closed += [_Group(name, group.pin, group) for name in expired if (group := state.open_groups.get(name))]
+    closed += [_Group(name, group.read, group) for name in expired if (group := state.open_groups.get(name))]
     raw = {name: np.full(len(batch), np.nan) for name in state.config.weights}
     support = {"success": np.zeros(len(batch), np.int64), "failure": np.zeros(len(batch), np.int64)}
     for one in groups:
@@ -81,7 +81,9 @@ def _by_group(state: State, batch: Batch) -> tuple[list[_Group], list[_Group]]:
         if one is None:
             before = None if name in used else state.open_groups.get(name)
             frozen = (
-                before.pin if before else state.pin(batch.keys[item], batch.prompts[batch.prompt_of[item]], batch.step)
+                before.read
+                if before
+                else state.freeze_read(batch.keys[item], batch.prompts[batch.prompt_of[item]], batch.step)
             )
             one = forming[name] = _Group(name, frozen, before)
             groups.append(one)
@@ -110,14 +112,14 @@ def _evaluate(
     if "exploit" in raw:
         counts = np.full(len(items), frozen.count)
         raw["exploit"][items] = exploit(completions, np.tile(frozen.total, (len(items), 1)), counts)
-    if "explore" in raw and not frozen.waits:
+    if "explore" in raw and not frozen.warmup_left:
         nothing_held_out = np.full(len(items), -1)
         raw["explore"][items] = explore(completions, frozen.failures, nothing_held_out, margin)
 
 
 def _write(state: State, batch: Batch, closed: list[_Group]) -> tuple[tuple[Writes, View], tuple[Writes, View]]:
     """Stage the closed groups' items in order; `Writes.item` counts the batch's items first, then those from before."""
-    pool = state.pool(batch, [one.name for one in closed])
+    pool = state.writable(batch, [one.name for one in closed])
     order, position = [], len(batch)
     for one in closed:
         count = len(one.before or ())

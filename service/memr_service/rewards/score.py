@@ -7,6 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from memr_service.memory import Reading, Writes
+from memr_service.memory.reading import read
 from memr_service.rewards import official, open_group, write_gates
 from memr_service.rewards.context import ScoringContext, warmup_left
 from memr_service.rewards.evaluate import EVALUATORS
@@ -48,7 +49,7 @@ def score_together(state: State, batch: Batch, *, write: bool) -> Effects:
     if hold:
         writes = stage(config, batch, blocked, success, failure)
     from_success, from_failure = (
-        view.read(batch.keys, batch.prompts, batch.prompt_of, config.k, config.min_similarity, hold_one_out=hold)
+        read(view, batch.keys, batch.prompts, batch.prompt_of, config.k, config.min_similarity, hold_one_out=hold)
         for view in (success, failure)
     )
     warmup = warmup_left(state)

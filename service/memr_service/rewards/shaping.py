@@ -11,8 +11,8 @@ from memr_client.schemas import BandedNovelty, Component, ErrorCluster, OutcomeU
 from memr_service.rewards import guards
 from memr_service.rewards.groups import center
 from memr_service.state.record import Batch
-from memr_service.state.state import State, window_size
-from memr_service.state.window import scale, slide
+from memr_service.state.state import State
+from memr_service.state.window import scale, slide, window_size
 
 ENOUGH = 2
 """A request needs this many right completions before a warning that most were rejected is worth giving."""

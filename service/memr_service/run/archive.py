@@ -1,4 +1,4 @@
-"""A whole run as one file: a header, its records in order, and a last frame that says it is whole.
+"""A whole run as one file: a header, its records in order, and a last frame that marks the end.
 
 Each frame is its length (4 bytes, little-endian), its CRC-32 (4 bytes) and its bytes. Records are the journal's own,
 so an imported run has the same chain, digest and request ids as the one it was exported from.
@@ -20,7 +20,8 @@ from memr_client.schemas import RunConfig
 from pydantic import ValidationError
 
 from memr_service.run.presets import LAW
-from memr_service.state.record import GENESIS, Record, unseal
+from memr_service.state.codec import unseal
+from memr_service.state.record import GENESIS, Record
 from memr_service.store.base import Snapshot, StoredRecord, StoredRun
 
 MAGIC = b"memr run 1\n"
@@ -36,14 +37,14 @@ class Header:
     encoder: str | None
     created_at: str
     base: int = 0
-    """The records begin behind this position; a snapshot of it comes before them where it is not 0."""
+    """The position after which the records begin. If it is not 0, a snapshot of that position comes before them."""
 
 
 def write(run: StoredRun, records: Iterable[StoredRecord], base: Snapshot | None = None) -> Iterator[bytes]:
     """The file, piece by piece.
 
     Args:
-        base: the state that the records follow, where they do not begin at 1.
+        base: the state that the records follow, if they do not begin at 1.
     """
     header = {"law": run.law, "config": run.config, "encoder": run.encoder, "created_at": run.created_at}
     yield MAGIC + _frame(orjson.dumps({**header, "base": base.position if base else 0}))
@@ -64,7 +65,8 @@ def read_header(file: BinaryIO) -> Header:
     """The first frame.
 
     Raises:
-        MalformedBody: not such a file. Conflict: of another law. InvalidRequest: its config is none of this release.
+        MalformedBody: the file is not a run. Conflict: the run has another law. InvalidRequest: this release does not
+            know its config.
     """
     if file.read(len(MAGIC)) != MAGIC:
         raise _damaged("it does not begin like one")
@@ -86,7 +88,7 @@ def read_header(file: BinaryIO) -> Header:
 
 
 def read_base(file: BinaryIO, header: Header) -> Snapshot | None:
-    """The state that the records follow, on branch 0; None where they begin at 1.
+    """The state that the records follow, on branch 0; None if they begin at 1.
 
     Raises:
         MalformedBody: a frame is damaged or missing.
@@ -102,7 +104,7 @@ def read_base(file: BinaryIO, header: Header) -> Snapshot | None:
 
 
 def read_records(file: BinaryIO, base: Snapshot | None = None) -> Iterator[tuple[Record, bytes]]:
-    """The records behind the header and the base, on branch 0 and in order, each with its bytes.
+    """The records after the header and the base, on branch 0 and in order, each with its bytes.
 
     Raises:
         MalformedBody: a frame is damaged or missing, or a record does not follow the one before.

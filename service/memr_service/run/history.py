@@ -1,6 +1,6 @@
-"""What a run has been through, step by step: the numbers a trainer's curves are made of.
+"""Statistics of a run's steps, from which a trainer's curves are drawn.
 
-Beside each record the store keeps a few columns of it, without embeddings; `rows` makes statistics of them when asked.
+The store keeps a few columns of each record, without embeddings. `rows` computes the statistics from them on request.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ QUANTILES = np.array([0.05, 0.25, 0.5, 0.75, 0.95])
 
 @dataclass(frozen=True)
 class Columns:
-    """A record's n items as columns, and what it left behind."""
+    """A record's n items as columns, and the sizes of the memories after it."""
 
     branch: int
     position: int
@@ -42,11 +42,11 @@ class Columns:
     merged: dict[str, int] = field(default_factory=dict)
     evicted: dict[str, int] = field(default_factory=dict)
     diversity: np.ndarray = field(default_factory=lambda: np.empty(0, np.float32))
-    """Of each group of two or more."""
+    """Diversity of each group of two or more items."""
 
 
 def columns(record: Record) -> bytes:
-    """What the store keeps of a record for its history."""
+    """The columns of a record, as the store keeps them."""
     batch, effects = record.batch, record.effects
     fields = {
         "position": record.position,
@@ -78,7 +78,7 @@ def columns(record: Record) -> bytes:
 
 
 def _evicted(writes: Writes) -> dict[str, int]:
-    """Limit of the run's config -> how often something left a memory for it."""
+    """Limit of the run's config -> how many entries or prompts left a memory because of it."""
     for_room = {
         "max_prompts": int(np.count_nonzero(writes.drops_prompt)),
         "max_completions": int(np.count_nonzero(writes.drops_entry)),
@@ -91,7 +91,7 @@ def _packed(column: np.ndarray) -> bytes:
 
 
 def unpack(packed: bytes, branch: int) -> Columns:
-    """The columns behind `columns`' bytes, of a record on this branch."""
+    """The columns of a record on this branch, from the bytes that `columns` returns."""
     return Columns(branch, **{name: _arrays(value) for name, value in msgpack.unpackb(packed).items()})
 
 
@@ -104,7 +104,7 @@ def _arrays(value: Any) -> Any:
 
 
 def rows(records: Iterable[Columns], weights: dict[str, float]) -> Iterator[HistoryRow]:
-    """One row for each step: neighbouring records of one step together, a record without a step by itself.
+    """One row for each step. Consecutive records of one step share a row; a record without a step has its own.
 
     Args:
         records: in order.
@@ -115,7 +115,7 @@ def rows(records: Iterable[Columns], weights: dict[str, float]) -> Iterator[Hist
 
 
 def curve(records: Iterable[Columns], weights: dict[str, float], points: int) -> list[HistoryRow]:
-    """At most so many rows for all the records: each of as many neighbouring steps, which it takes as one."""
+    """At most `points` rows for all records. Each row treats the same number of consecutive steps as one."""
     steps = [*_steps(records)]
     together = max(1, -(-len(steps) // points))
     parts = (steps[start : start + together] for start in range(0, len(steps), together))
@@ -123,7 +123,7 @@ def curve(records: Iterable[Columns], weights: dict[str, float], points: int) ->
 
 
 def _steps(records: Iterable[Columns]) -> Iterator[list[Columns]]:
-    """Neighbouring records of one step together, a record without a step by itself, those without items left out."""
+    """Consecutive records of one step, or one record without a step. Records without items are left out."""
     filled = (one for one in records if len(one.outcomes))
     for _, same in groupby(filled, key=lambda one: (one.step, one.position if one.step is None else None)):
         yield list(same)
@@ -174,7 +174,7 @@ def _component(raw: np.ndarray, scaled: np.ndarray, paid: float, paid_by_all: fl
 
 
 def _ends(records: Sequence[Columns]) -> tuple[np.ndarray, np.ndarray]:
-    """The lowest and the highest outcome of each group (g,); a group lies within one record."""
+    """The lowest and the highest outcome of each group (g,). All items of a group are in one record."""
     begins = np.cumsum([0, *(int(one.group.max()) + 1 for one in records)])
     number = np.concatenate([one.group.astype(np.int64) + begin for one, begin in zip(records, begins, strict=False)])
     outcomes = np.concatenate([one.outcomes for one in records])
@@ -195,12 +195,12 @@ def _mean(values: np.ndarray) -> float | None:
 
 
 def quantiles(values: np.ndarray) -> Quantiles | None:
-    """Where values (n,) lie; None where there are none."""
+    """Quantiles of values (n,); None if there are none."""
     if not len(values):
         return None
-    place = QUANTILES * (len(values) - 1)  # as np.quantile does, which takes ten times as long
-    below = place.astype(np.int64)
+    position = QUANTILES * (len(values) - 1)  # as np.quantile does, which takes ten times as long
+    below = position.astype(np.int64)
     ordered = np.sort(values).astype(np.float64)
     low, high = ordered[below], ordered[np.minimum(below + 1, len(values) - 1)]
-    p5, p25, p50, p75, p95 = (low + (place - below) * (high - low)).tolist()
+    p5, p25, p50, p75, p95 = (low + (position - below) * (high - low)).tolist()
     return Quantiles(p5=p5, p25=p25, p50=p50, p75=p75, p95=p95)

@@ -1,36 +1,36 @@
-"""The graphs of a run's indices: built beside the main path, kept in files, taken into use where a record says so."""
+"""Background builds of a run's index graphs. Finished graphs are kept in files; records say when one comes into use."""
 
 from __future__ import annotations
 
 import logging
 from concurrent.futures import Executor, Future
-from pathlib import Path
 from threading import Event
 
 from memr_service.memory.hnsw import Graph, VectorRange, build
 from memr_service.state.record import IndexChange
 from memr_service.state.state import State
-from memr_service.store.base import Store, StoredRun
+from memr_service.store.base import StoredRun
+from memr_service.store.capabilities import IndexFiles
 
 logger = logging.getLogger("memr.run")
 
 
 class IndexBuilds:
-    """What is being built for a run, and what its store keeps for it."""
+    """The graphs that are being built for a run, and the files of those that are finished."""
 
-    def __init__(self, run: StoredRun, store: Store, background: Executor, seed: int) -> None:
+    def __init__(self, run: StoredRun, files: IndexFiles | None, background: Executor, seed: int) -> None:
         self._run = run
-        self._store = store
+        self._files = files
         self._background = background
         self._seed = seed
         self._given_up = Event()
         self.begun: dict[str, tuple[int, int, Future[Graph]]] = {}
-        """Index -> range and work of the graph begun last and not yet in use."""
+        """Index -> range and work of the newest graph that is not in use yet."""
 
     def changes(self, state: State) -> list[IndexChange]:
-        """Graphs that are ready to be used from the next record on, and ranges that deserve one."""
+        """The changes for the next record: finished graphs come into use, and graphs that are due are begun."""
         changes = []
-        for name, index in state.indices().items():
+        for name, index in state.indexes.all().items():
             begun = self.begun.get(name)
             if begun is None:
                 if wanted := index.next_graph():
@@ -45,45 +45,48 @@ class IndexBuilds:
         return changes
 
     def follow(self, changes: list[IndexChange], state: State) -> None:
-        """Begin, or let go of, what the changes of a record that `state` has applied ask for."""
+        """Carry out the changes of a record that `state` has applied: begin builds, delete files not needed."""
         for change in changes:
             if change.change == "build":
-                work = self._background.submit(self._build, change.memory, state.building[change.memory])
-                self.begun[change.memory] = (change.start, change.stop, work)
+                work = self._background.submit(self._build, change.index, state.indexes.building[change.index])
+                self.begun[change.index] = (change.start, change.stop, work)
             else:
-                self.begun.pop(change.memory)
+                self.begun.pop(change.index)
                 self._sweep(state)
 
     def find(self, state: State, name: str, start: int, stop: int) -> Graph | None:
-        """The graph of an index over a range; None where it has to be built on the spot."""
+        """The graph of an index over a range; None if it has to be built now."""
         begun = self.begun.get(name)
         if begun is not None and begun[:2] == (start, stop):
             return begun[2].result()
-        file = self._file(name, start, stop)
-        return state.indices()[name].load(start, stop, file) if file else None
+        if self._files is None:
+            return None
+        return state.indexes.all()[name].load(start, stop, self._files.find(self._run.uid, _file(name, start, stop)))
 
     def close(self) -> None:
-        """Give up what has not been finished."""
+        """Stop the builds that are not finished."""
         self._given_up.set()
         for _, _, building in self.begun.values():
             building.cancel()
 
-    def _build(self, name: str, stretch: VectorRange) -> Graph:
-        graph = build(stretch, self._seed, self._given_up)
-        if file := self._file(name, stretch.start, stretch.stop):
-            graph.save(file)
-            self._store.keep_index(self._run.uid, file)
+    def _build(self, name: str, vectors: VectorRange) -> Graph:
+        graph = build(vectors, self._seed, self._given_up)
+        if self._files is not None:
+            self._files.save(self._run.uid, _file(name, vectors.start, vectors.stop), graph.save)
         return graph
 
     def _sweep(self, state: State) -> None:
-        """Remove the files of graphs that others have taken the place of."""
+        """Remove the files of graphs that newer graphs have replaced."""
+        if self._files is None:
+            return
         used = {_stem(name, start, stop) for name, (start, stop, _) in self.begun.items()}
-        for name, index in state.indices().items():
+        for name, index in state.indexes.all().items():
             used |= {_stem(name, graph.start, graph.stop) for graph in index.graphs}
-        self._store.sweep_indices(self._run.uid, used)
+        self._files.sweep(self._run.uid, used)
 
-    def _file(self, name: str, start: int, stop: int) -> Path | None:
-        return self._store.index_file(self._run.uid, f"{_stem(name, start, stop)}.hnsw")
+
+def _file(name: str, start: int, stop: int) -> str:
+    return f"{_stem(name, start, stop)}.hnsw"
 
 
 def _stem(name: str, start: int, stop: int) -> str:

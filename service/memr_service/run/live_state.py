@@ -1,11 +1,12 @@
-"""A run's state kept up with its journal: recovered at the start, followed from then on, put aside as snapshots."""
+"""A run's state kept up with its journal: recovered when the run is opened, followed from then on, saved as snapshots.
+
+state = fold(apply, records): the newest snapshot, then every record after it.
+"""
 
 from __future__ import annotations
 
 import logging
 import math
-import threading
-from collections.abc import Iterator
 from concurrent.futures import Executor, Future
 from dataclasses import dataclass, replace
 from functools import partial
@@ -14,27 +15,29 @@ from memr_client.errors import Unavailable
 from memr_client.schemas import RunConfig
 
 from memr_service.run.index_builds import IndexBuilds
+from memr_service.run.journal import RunJournal
 from memr_service.run.malloc import give_back
-from memr_service.state.record import Record, unseal
+from memr_service.state.codec import unseal
+from memr_service.state.record import IndexChange, Record
 from memr_service.state.state import State
-from memr_service.store.base import Moved, Snapshot, Store, StoredRecord, StoredRun, Tip
-from memr_service.store.lineage import clipped, holds, lineage
+from memr_service.store.base import Moved, Snapshot, StoredRecord, StoredRun, Tip
+from memr_service.store.capabilities import Store
 
 logger = logging.getLogger("memr.run")
 
-SHARE = 8
-"""A snapshot that is larger than the journal before the next one by more than this is taken less often: however large
-a run has grown, its snapshots write so many times what its journal does at most."""
+SNAPSHOT_SHARE = 8
+"""A snapshot is taken after at least 1/8 of its own size in journal. However large a run grows, its snapshots write at
+most 8 times as many bytes as its journal."""
 
 
 @dataclass(frozen=True)
 class Limits:
-    """How much journal may gather before a snapshot is taken, and how much is kept (0: all), in bytes."""
+    """How much journal, in bytes, leads to a snapshot, and how much is kept (0: all)."""
 
     snapshot_bytes: int
     journal_bytes: int = 0
     idle_s: float = math.inf
-    """How long a run stays in memory that gives no rewards."""
+    """Seconds without rewards after which a run leaves memory."""
 
 
 class Rewound(Moved):
@@ -42,217 +45,185 @@ class Rewound(Moved):
 
 
 class LiveState:
-    """A run's state, at the end of its journal."""
+    """The state at the end of a run's journal. Used by one thread, the run thread.
 
-    def __init__(self, stored: StoredRun, store: Store, background: Executor, limits: Limits) -> None:
-        self.stored = stored
-        self.config = RunConfig.model_validate_json(stored.config)
-        self.lineage = lineage(store.branches(stored.uid))
-        self._store = store
+    The newest record may be applied later than it is committed: `settle` applies it, and has to be called before
+    anything reads `state`.
+    """
+
+    state: State
+
+    def __init__(
+        self, run: StoredRun, config: RunConfig, journal: RunJournal, store: Store, background: Executor, limits: Limits
+    ) -> None:
+        self._run = run
+        self._config = config
+        self._journal = journal
+        self._saved = store.snapshots
         self._background = background
-        self.graphs = IndexBuilds(stored, store, background, self.config.seed)
         self._limits = limits
-        self._base = stored.base
-        self._journal_bytes = 0
-        self._snapshot_after = limits.snapshot_bytes
-        self._snapshot: Future[None] | None = None
+        self._builds = IndexBuilds(run, store.index_files, background, config.seed)
         self._due: tuple[Record, int] | None = None
         self._torn = False
-        self._settling = threading.RLock()
+        self._saving: Future[None] | None = None
+        self._journal_bytes = 0
+        self._snapshot_after = limits.snapshot_bytes
+        self._snapshot_at = 0
         self._recover()
 
-    @property
-    def state(self) -> State:
-        """What the run remembers at the end of its journal; where its newest record is still to be applied, it is."""
-        self.settle()
-        return self._state
+    def index_changes(self) -> list[IndexChange]:
+        """The changes of indexes that the next record makes."""
+        return self._builds.changes(self.state)
+
+    def apply_later(self, record: Record, size: int) -> None:
+        """Let `settle` apply the record that was just committed; `size`: its bytes."""
+        self._due = record, size
 
     def settle(self) -> None:
-        """Apply the newest record if that was put off (see `Run.reward`); from any thread."""
-        with self._settling:
-            if self._torn:
-                raise RuntimeError(f"run {self.stored.run_id!r} is to be read anew: a record was applied in part")
-            if self._due is not None:
-                (record, size), self._due, self._torn = self._due, None, True
-                self._state.apply(record)
-                self._torn = False
-                self._after(record, size)
-
-    @property
-    def uid(self) -> int:
-        """The store's number for this run."""
-        return self.stored.uid
-
-    @property
-    def branch(self) -> int:
-        """The branch new records go to."""
-        return self.lineage[-1][0]
-
-    @property
-    def base(self) -> int:
-        """The position behind which the journal begins: 0 unless it is bounded."""
-        return self._base
-
-    def records(self, upto: int = 2**62, after: int = 0) -> Iterator[StoredRecord]:
-        """The run's journal along its own history, as far as it is kept: behind position `after`, and up to `upto`."""
-        return self._store.records(self.uid, clipped(self.lineage, max(after, self._base), upto))
-
-    def snapshot(self, upto: int = 2**62) -> Snapshot | None:
-        """The newest state kept of this history, of those not after position `upto`."""
-        return next(self._kept(upto), None)
-
-    def _kept(self, upto: int = 2**62) -> Iterator[Snapshot]:
-        for branch, position in self._store.snapshots(self.uid):
-            if position <= upto and self._holds(branch, position):
-                found = self._store.load_snapshot(self.uid, branch, position)
-                if found is not None:
-                    yield found
-
-    def catch_up(self) -> bool:
-        """Apply what other processes have committed since; whether there was anything.
+        """Apply the newest record, if that was put off.
 
         Raises:
-            Moved: it cannot be followed from here, so that the run has to be read anew: it was restored, has another
-                config or a later beginning; or (Rewound) records are gone that this process has seen.
+            RuntimeError: an earlier call failed in the middle of a record, so the run has to be read again.
+        """
+        if self._torn:
+            raise RuntimeError(f"run {self._run.run_id!r} has to be read again: a record was applied in part")
+        if self._due is not None:
+            (record, size), self._due, self._torn = self._due, None, True
+            self.state.apply(record)
+            self._torn = False
+            self._applied(record, size)
+
+    def catch_up(self) -> bool:
+        """Apply what other processes have committed since, and return whether there was anything.
+
+        Raises:
+            Moved: the run has to be read again: it was restored, its config was replaced, or its journal now begins
+                later; or (Rewound) records are gone that this process has seen.
             UnknownRun: it was deleted.
         """
-        tip = self._store.tip(self.uid)
+        tip = self._journal.tip()
         if tip is None:
             return False
-        before, self._base = self.state.position, tip.run.base
-        if tip.branch != self.branch or tip.run.config != self.stored.config or self._base > before:
-            raise Moved(f"run {self.stored.run_id!r} was changed by another process.", value=tip.position)
+        before, self._journal.base = self.state.position, tip.run.base
+        if tip.branch != self._journal.branch or tip.run.config != self._run.config or self._journal.base > before:
+            raise Moved(f"run {self._run.run_id!r} was changed by another process.", value=tip.position)
         try:
-            for stored in self._store.records(self.uid, [(tip.branch, before, tip.position)]):
-                self._after(self._follow(stored), len(stored.payload))
+            for stored in self._journal.beyond(tip, before):
+                self._applied(self._follow(stored), len(stored.payload))
             self._require(tip)
         except ValueError as error:
-            raise Rewound(f"run {self.stored.run_id!r} has lost records: {error}.", value=tip.position) from error
+            raise Rewound(f"run {self._run.run_id!r} has lost records: {error}.", value=tip.position) from error
         return self.state.position > before
 
+    def tend(self) -> None:
+        """Once a snapshot has been saved, trim the journal and give free memory back."""
+        if self._saving is not None and self._saving.done():
+            if error := self._saving.exception():
+                logger.warning("a snapshot of run %s failed: %r", self._run.run_id, error)
+            self._saving = None
+            self.state.thaw()
+            self._journal.trim(self._limits.journal_bytes)
+            self._background.submit(give_back)
+
+    def close(self) -> None:
+        """Finish background work, and save a snapshot if the next start would be quicker with it."""
+        self.settle()
+        if self._saving is not None:
+            self._saving.exception()
+            self.tend()
+        self._builds.close()
+        if self._saved is not None and self._journal_bytes > self._limits.snapshot_bytes // 16:
+            self._saved.save(self._run.uid, self._frozen())
+            self.state.thaw()
+
+    # Recovery
+
     def _recover(self) -> None:
-        """The newest snapshot that the journal bears out, then every record after it."""
-        kept = self._kept()
+        """Read the newest snapshot that fits the journal, then every record after it."""
+        snapshots = self._journal.snapshots()
         while True:
-            newest = next(kept, None)
+            newest = next(snapshots, None)
             try:
                 self._read(newest)
                 break
             except ValueError as error:
                 if newest is None:
                     raise Unavailable(
-                        f"The journal of run {self.stored.run_id!r} is inconsistent: {error}.",
+                        f"The journal of run {self._run.run_id!r} is inconsistent: {error}.",
                         value=self.state.position + 1,
                         remedy="Import the run from an export, or delete it.",
                     ) from error
-                logger.warning(
-                    "run %s: the snapshot at %d is passed over: %s", self.stored.run_id, newest.position, error
-                )
-        if self.state.position < self.lineage[-1][1]:
-            # Damage was cut before the newest branch began: go on from what is left.
-            parent = next(branch for branch, after, upto in self.lineage if after <= self.state.position <= upto)
-            self._store.add_branch(self.uid, parent, self.state.position)
-            self.lineage = lineage(self._store.branches(self.uid))
+                logger.warning("run %s: the snapshot at %d is skipped: %s", self._run.run_id, newest.position, error)
+        if self.state.position < self._journal.lineage[-1][1]:  # damage was cut before the newest branch began
+            self._journal.leave_after(self.state.position)
 
-    def _read(self, newest: Snapshot | None) -> None:
-        """Become what a snapshot and the records after it say. `ValueError` where they do not belong together."""
-        self._state = State(self.config)
-        self._state.find_graph = partial(self.graphs.find, self._state)
+    def _read(self, snapshot: Snapshot | None) -> None:
+        """Make `state` from a snapshot (None: from nothing) and the records after it.
+
+        Raises:
+            ValueError: they do not belong together. Unavailable: the snapshot that a bounded journal begins with is
+                lost.
+        """
+        self.state = State(self._config)
+        self.state.indexes.find_graph = partial(self._builds.find, self.state)
         self._journal_bytes = 0
-        at = self._snapshot_at = 0 if newest is None else newest.position
-        if at < self._base:
+        self._snapshot_at = at = 0 if snapshot is None else snapshot.position
+        if at < self._journal.base:
+            base = self._journal.base
             raise Unavailable(
-                f"Run {self.stored.run_id!r} has lost the snapshot at {self._base}, where its bounded journal begins.",
+                f"Run {self._run.run_id!r} has lost the snapshot at {base}, where its bounded journal begins.",
                 value=at,
-                limit=self._base,
+                limit=base,
                 remedy="Import the run from an export, or restore the data directory from a backup.",
             )
-        with self.state.graphs_at_the_end():
-            if newest is not None:
-                self._pace(newest)
-                self.state.restore(newest.branch, newest.position, newest.arrays)
-            for stored in self._store.records(self.uid, clipped(self.lineage, at)):
+        with self.state.indexes.deferred():
+            if snapshot is not None:
+                self._pace(snapshot)
+                self.state.restore(snapshot.branch, snapshot.position, snapshot.arrays)
+            for stored in self._journal.records(after=at):
                 self._follow(stored)
                 self._journal_bytes += len(stored.payload)
-            self._require(self._store.tip(self.uid))
+            if (tip := self._journal.tip()) is not None:
+                self._require(tip)
 
     def _follow(self, stored: StoredRecord) -> Record:
-        """Apply the journal's next record. `ValueError` where it is none, or does not follow the state."""
+        """Apply the journal's next record. `ValueError` if it is not a record, or does not follow the state."""
         record = replace(unseal(stored.payload), branch=stored.branch)
         if record.parent != self.state.chain:
             raise ValueError(f"record {stored.position} does not follow {self.state.chain.hex()}")
         self.state.apply(record)
         return record
 
-    def _require(self, tip: Tip | None) -> None:
-        """`ValueError` unless the state is on the history that ends in `tip`: in a shared store some may get lost."""
-        if tip is not None and tip.branch == self.branch:
+    def _require(self, tip: Tip) -> None:
+        """`ValueError` unless the state is on the history that ends in `tip`: a shared store may lose records."""
+        if tip.branch == self._journal.branch:
             here, there = self.state.position, tip.position
             if here > there or (here == there and tip.chain not in (b"", self.state.chain)):
                 raise ValueError(f"record {here} is not the one that was here before")
 
-    def close(self) -> None:
-        """Finish what runs in the background, and leave a snapshot so that the next start is quick."""
-        self.settle()
-        if self._snapshot is not None:
-            self._snapshot.exception()
-            self._tend()
-        self.graphs.close()
-        if self._journal_bytes > self._limits.snapshot_bytes // 16:
-            self._store.save_snapshot(self.uid, self._frozen())
-            self.state.thaw()
+    # Snapshots
 
-    def _after(self, record: Record, size: int) -> None:
-        """What an applied record, of so many bytes, gives cause to."""
-        self.graphs.follow(record.effects.index, self.state)
+    def _applied(self, record: Record, size: int) -> None:
+        """Begin the work that an applied record of so many bytes leads to."""
+        self._builds.follow(record.effects.index_changes, self.state)
         self._journal_bytes += size
-        if self._journal_bytes >= self._snapshot_after and self._snapshot is None:
-            self._take_snapshot()
+        if self._journal_bytes >= self._snapshot_after and self._saving is None:
+            self._save()
 
-    def _tend(self) -> None:
-        """Take note of background work that has ended."""
-        if self._snapshot is not None and self._snapshot.done():
-            if error := self._snapshot.exception():
-                logger.warning("a snapshot of run %s failed: %r", self.stored.run_id, error)
-            self._snapshot = None
-            self.state.thaw()
-            self._trim()
-            self._background.submit(give_back)
-
-    def _trim(self) -> None:
-        """Where the journal is bounded: drop the records a snapshot stands for, but none that a checkpoint needs."""
-        bound = self._limits.journal_bytes
-        if not bound or self._store.journal_bytes(self.uid) <= bound:
+    def _save(self) -> None:
+        if self._saved is None:
             return
-        kept = [position for branch, position in self._store.snapshots(self.uid) if self._holds(branch, position)]
-        checkpoints = self._store.checkpoints(self.uid)
-        if len(kept) < 2 or any(
-            one.position < kept[1] or not self._holds(one.branch, one.position) for one in checkpoints
-        ):
-            return
-        ends = {branch: upto for branch, _, upto in self.lineage}
-        abandoned = [(one.branch, ends.get(one.branch, 0), 2**62) for one in self._store.branches(self.uid)]
-        self._store.trim(self.uid, [*clipped(self.lineage, 0, kept[1]), *abandoned], kept[1])
-        self._base = kept[1]
-
-    def _holds(self, branch: int, position: int) -> bool:
-        """Whether a position is part of this run's history."""
-        return holds(self.lineage, branch, position)
-
-    def _take_snapshot(self) -> None:
         known, self._snapshot_at, self._journal_bytes = self._snapshot_at, self.state.position, 0
-        if self._store.shared and any(
-            kept[1] > known and self._holds(*kept) for kept in self._store.snapshots(self.uid)
-        ):
-            return  # another process has taken one meanwhile
+        if self._journal.shared and self._journal.newest_snapshot() > known:
+            return  # another process has saved one meanwhile
         frozen = self._frozen()
         self._pace(frozen)
-        self._snapshot = self._background.submit(self._store.save_snapshot, self.uid, frozen)
+        self._saving = self._background.submit(self._saved.save, self._run.uid, frozen)
 
     def _pace(self, last: Snapshot) -> None:
-        """How much journal may gather before the next snapshot."""
+        """Set how much journal leads to the next snapshot."""
         size = sum(array.nbytes for array in last.arrays.values())
-        self._snapshot_after = max(self._limits.snapshot_bytes, size // SHARE)
+        self._snapshot_after = max(self._limits.snapshot_bytes, size // SNAPSHOT_SHARE)
 
     def _frozen(self) -> Snapshot:
         return Snapshot(self.state.branch, self.state.position, self.state.freeze())

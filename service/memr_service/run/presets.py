@@ -1,4 +1,4 @@
-"""Presets: named settings a run starts from, and how a config with gaps becomes a whole one."""
+"""Presets: named settings that a run starts from, and how fields that were not set get their values."""
 
 from __future__ import annotations
 
@@ -17,15 +17,15 @@ from memr_client.schemas import (
 )
 
 LAW = 1
-"""Version of the semantics. A run keeps the one it was created under."""
+"""Version of the semantics. A run keeps the one that it was created with."""
 
 _RELEASED = {"order": "official", "max_prompts": 10_000, "explore_warmup_prompts": 500, "explore_warmup_steps": 0}
 
 _LIMITS = {"max_repetition": 0.5, "max_copied": 0.7, "max_foreign": 225, "drop_truncated": True}
 _TOPIC = {"topic_floor": 0.5}
 FLOORED = "all-MiniLM-L6-v2"
-"""The encoder that the topic floor is for. With other encoders cosines lie elsewhere, and these presets have no floor:
-`guarded`, and `attempts`, which applies it to texts that the service encoded and not to embeddings that were sent."""
+"""The encoder that the topic floor was chosen for. Cosines of others differ, so with them `guarded` and `attempts` have
+no floor. `attempts` does not apply it to embeddings that were sent either, because their encoder is not known."""
 _ANSWERS = {"answer_chars": 48}
 
 _EARNED = {"weight": 0.25, "bounds": "p5-p95", "guards": {**_LIMITS, **_TOPIC, "earned_by": "correct"}}
@@ -72,18 +72,17 @@ PRESETS: dict[PresetName, dict[str, Any]] = {
     "shuffled": {"components": {"shuffled": 1.0}},
 }
 """What each preset sets differently from the defaults of `RunConfig`, which are Memory-R+ as the paper describes it.
-The official ones carry the released code's numbers as well as its order and quirks (`memr_service.rewards.official`).
-The limits of `attempts` and `guarded` were chosen on one half of GSM8K's test questions; `make hackbench` reports the
-other half."""
+The official presets have the released code's numbers, order and quirks (`memr_service.rewards.official`). The limits of
+`attempts` and `guarded` were chosen on one half of GSM8K's test questions; `make hackbench` reports the other half."""
 
 
 def resolve(given: RunConfig, default: PresetName, encoder: str) -> RunConfig:
-    """The config with every field set: what was given, else the preset's, else the default.
+    """The config with every field set: the value that was given, else the preset's, else the default.
 
     Args:
-        given: a config of which only the fields that were set count.
-        default: the preset where none is named.
-        encoder: the encoder where none is named.
+        given: a config; only its fields that were set count.
+        default: the preset if none is named.
+        encoder: the encoder if none is named.
 
     Raises:
         InvalidRequest: the order does not belong to the preset.
@@ -118,7 +117,7 @@ def resolve(given: RunConfig, default: PresetName, encoder: str) -> RunConfig:
 
 
 def _fields(preset: PresetName, encoder: str, barrier: str | None) -> dict[str, Any]:
-    """What a preset sets, but what this encoder or barrier cannot serve."""
+    """The fields that a preset sets, without those that do not work with this encoder or barrier."""
     fields = PRESETS[preset]
     if preset not in LIMITED:
         return fields
@@ -137,7 +136,7 @@ def _without_floor(guards: dict[str, Any]) -> dict[str, Any]:
 
 
 def _check_components(config: RunConfig) -> None:
-    """Refuse components and guards that the config's order or barrier cannot serve."""
+    """Refuse components and guards that do not work with the config's order or barrier."""
     whole_groups = config.barrier != "snapshot"
     plain = config.order == "official" or not whole_groups
     for name, options in config.components.items():
@@ -167,7 +166,7 @@ def _check_components(config: RunConfig) -> None:
 
 
 def _check_memory(config: RunConfig) -> None:
-    """Refuse what a memory cannot be under the config's order or barrier."""
+    """Refuse options of the memory that do not work with the config's order or barrier."""
     memory, wrong = config.memory, None
     if config.order == "official" and memory != MemoryQuality():
         wrong = "memory cannot be curated under an official preset, which remembers as the released code does."
@@ -182,7 +181,7 @@ def _check_memory(config: RunConfig) -> None:
 
 
 def spelled_out(encoder: str) -> dict[str, dict[str, Any]]:
-    """Every preset as the whole config it stands for (`GET /presets`)."""
+    """Every preset with all fields of its config (`GET /presets`)."""
     return {name: resolve(RunConfig(preset=name), name, encoder).model_dump(mode="json") for name in PRESETS}
 
 

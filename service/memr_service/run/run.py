@@ -1,9 +1,9 @@
-"""One training run: its state, its journal, and the one path by which either changes."""
+"""One training run: its config, journal and state, and the one method that changes them, `Run.reward`."""
 
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from concurrent.futures import Executor
 from dataclasses import dataclass, field, replace
 from itertools import islice
@@ -11,119 +11,147 @@ from itertools import islice
 import numpy as np
 import orjson
 from memr_client.errors import InvalidRequest
-from memr_client.schemas import HistoryRow, MemorySize, MemorySizes, RunInfo, WindowState
+from memr_client.schemas import HistoryRow, MemorySize, MemorySizes, RunConfig, RunInfo, WindowState
 
 from memr_service.rewards.score import score
 from memr_service.rewards.shaping import rejection_warnings
 from memr_service.run import history
+from memr_service.run.journal import RunJournal
 from memr_service.run.live_state import Limits, LiveState
-from memr_service.run.response import timed, untimed
-from memr_service.state.record import Batch, Effects, Record, Seat, seal
-from memr_service.store.base import AlreadyAnswered, Moved, NewResponse, Store, StoredRecord, StoredResponse, StoredRun
-from memr_service.store.lineage import clipped
+from memr_service.run.response import Draft, Response, drafts, to_store
+from memr_service.state.codec import seal
+from memr_service.state.record import Batch, Effects, Record, Seat
+from memr_service.state.state import State
+from memr_service.store.base import AlreadyAnswered, Moved, StoredRun
+from memr_service.store.capabilities import Store
 
 
 @dataclass(frozen=True)
 class Submission:
-    """What comes with a batch and does not bear on its rewards."""
+    """One request of a batch: everything about it that has no influence on rewards."""
 
     request_id: str | None = None
     body_digest: bytes = b""
     warnings: list[str] = field(default_factory=list)
     timing_ms: dict[str, float] = field(default_factory=dict)
     started: float = 0.0
-    """`time.perf_counter()` when the request came."""
+    """`time.perf_counter()` when the request arrived."""
     items: np.ndarray | None = None
     """Which items of the batch are this request's; None: all."""
 
     def all_timings(self, timing_ms: dict[str, float]) -> dict[str, float]:
-        """Its own timings, those of its batch, and the time since it came."""
+        """The request's own timings, those of its batch, and the total since it arrived."""
         return {**self.timing_ms, **timing_ms, "total": 1e3 * (time.perf_counter() - self.started)}
 
 
-class Run(LiveState):
-    """A run in memory. Every method is called by one thread, the engine's, so requests are ordered and atomic."""
+@dataclass(frozen=True)
+class Committed:
+    """The responses to the requests of a batch, and the record that they are durable with.
+
+    `record`: None if the (only) request already had a response.
+    """
+
+    responses: list[Response]
+    record: Record | None
+
+
+class Run:
+    """A run in memory. All methods are called by one thread, the run thread, so requests are ordered and atomic.
+
+    `live.settle()` has to be called before each of them: the newest record may not have been applied yet.
+    """
 
     def __init__(self, stored: StoredRun, store: Store, background: Executor, limits: Limits) -> None:
-        super().__init__(stored, store, background, limits)
+        self.stored = stored
+        self.uid = stored.uid
+        self.config = RunConfig.model_validate_json(stored.config)
+        self.journal = RunJournal(stored, store)
+        self.live = LiveState(stored, self.config, self.journal, store, background, limits)
         self.used_at = time.monotonic()
 
-    def reward(
-        self, batch: Batch, submissions: Sequence[Submission], expired: Sequence[bytes] = ()
-    ) -> tuple[list[bytes], Record]:
-        """Rewards for a batch, which is then part of the run: read, score, commit, apply.
+    @property
+    def state(self) -> State:
+        """What the run remembers at the end of its journal."""
+        return self.live.state
 
-        The record is applied by `settle`, or when the state is next asked for: the answer need not wait for that.
+    def reward(self, batch: Batch, submissions: Sequence[Submission], expired: Sequence[bytes] = ()) -> Committed:
+        """Score a batch and make it part of the run: read, score, commit, apply.
 
         Args:
-            submissions: the requests that make up the batch, each of which gets its answer.
-            expired: open groups whose time is up, to be written as they are (barrier `snapshot`).
+            submissions: the requests that make up the batch; each gets a response.
+            expired: open groups that have timed out and are written as they are (barrier `snapshot`).
 
         Raises:
             InvalidRequest: the batch's dimension is not the run's.
             StoreFull, Unavailable: the record could not be made durable. Nothing changed.
-            Moved: another process has brought the run where it cannot be followed, or (Answered) gave the answer.
+            Moved: another process has changed the run so that it has to be read again, or (AlreadyAnswered) has
+                answered one of the requests.
         """
         self.used_at = time.monotonic()
-        self._tend()
-        self.catch_up()
-        committed = False
-        while not committed:
+        self.live.tend()
+        self.live.catch_up()
+        while True:
             self.check_dimension(batch)
             started = time.perf_counter()
 
-            # Read and score: over views, so nothing is changed yet.
+            # Read and score: over views of the memories, so nothing is changed yet.
             effects = score(self.state, batch, write=True, expired=expired)
             scored = time.perf_counter()
 
-            # Commit: the record and the answers to its request ids, durable together or not at all.
+            # Commit: the record and the responses to its request ids, durable together or not at all.
             timing = {"score": 1e3 * (scored - started)}
-            record, payload = self._sealed(batch, effects, submissions, timing)
-            bodies = untimed_answers(self.stored.run_id, record)
-            committed = self._commit(record, payload, [*answers(record, bodies)])
+            record, payload = self._record(batch, effects, submissions, timing)
+            drafted = drafts(self.stored.run_id, record)
+            try:
+                self.journal.commit(record, payload, [*to_store(record, drafted)])
+                break
+            except AlreadyAnswered:
+                raise
+            except Moved:
+                if not self.live.catch_up():
+                    raise
+                # Another process committed first: score again, on the state that includes its record.
         timing["commit"] = 1e3 * (time.perf_counter() - scored)
 
-        # Apply: exactly what the record says, when the answer is on its way.
-        self._due = record, len(payload)
-        return [self._final(one, body, timing) for one, body in zip(submissions, bodies, strict=True)], record
+        # Apply: exactly what the record says, once the response was sent.
+        self.live.apply_later(record, len(payload))
+        return Committed([self._response(*one, timing) for one in zip(submissions, drafted, strict=True)], record)
 
     def expire(self, names: Sequence[bytes]) -> Record | None:
-        """Write what there is of open groups whose time is up (barrier `snapshot`); None if they are open no more."""
-        self.catch_up()
+        """Write open groups that have timed out with the items they have (barrier `snapshot`); None if none is open."""
+        self.live.catch_up()
         names = [name for name in names if name in self.state.open_groups]
         if not names or self.state.dimension is None:
             return None
-        return self.reward(Batch.of_nothing(self.state.dimension), [], names)[1]
+        return self.reward(Batch.empty(self.state.dimension), [], names).record
 
-    def evaluate(self, batch: Batch, submission: Submission) -> bytes:
-        """Rewards for a batch that leaves no trace (L10)."""
+    def evaluate(self, batch: Batch, submission: Submission) -> Response:
+        """Score a batch and change nothing (L10).
+
+        Raises:
+            InvalidRequest: the batch's dimension is not the run's.
+        """
         self.used_at = time.monotonic()
         self.check_dimension(batch)
         started = time.perf_counter()
-        effects = score(self.state, batch, write=False)
+        state, effects = self.state, score(self.state, batch, write=False)
         warnings = [*submission.warnings, *rejection_warnings(self.config, batch, effects.rejected)]
         effects = replace(effects, warnings=warnings)
         timing = submission.all_timings({"score": 1e3 * (time.perf_counter() - started)})
-        state = self.state
-        return timed(untimed(self.stored.run_id, state.branch, state.position, state.chain, effects), timing)
+        return Draft.of(self.stored.run_id, state.branch, state.position, state.chain, effects).response(timing)
 
-    def nothing(self) -> bytes:
-        """The answer to a request of no items: empty lists, no record."""
-        return self.evaluate(Batch.of_nothing(self.state.dimension or 1), Submission(started=time.perf_counter()))
+    def empty_response(self) -> Response:
+        """The response to a request without items: empty lists. It makes no record."""
+        return self.evaluate(Batch.empty(self.state.dimension or 1), Submission(started=time.perf_counter()))
 
-    def answered(self, request_id: str) -> StoredResponse | None:
-        """What a request id was answered with on this run's own history (L12)."""
-        found = self._store.answers(self.uid, request_id)
-        return next((one for one in found if self._holds(one.branch, one.position)), None)
-
-    def info(self, *, digest: bool = False) -> RunInfo:
-        """What `GET /runs/{id}` says."""
+    def info(self, digest: bool = False) -> RunInfo:
+        """The run's description, as `GET /runs/{id}` returns it. `digest`: also compute the digest of its state."""
         state = self.state
         sizes = {side: MemorySize(prompts=size[0], completions=size[1]) for side, size in state.sizes().items()}
         return RunInfo(
             run_id=self.stored.run_id,
             config=self.config,
-            branch=self.branch,
+            branch=self.journal.branch,
             position=state.position,
             chain=state.chain.hex(),
             digest=state.digest() if digest else None,
@@ -135,41 +163,9 @@ class Run(LiveState):
             dimension=state.dimension,
         )
 
-    def history(self, after: int, limit: int) -> list[HistoryRow]:
-        """Statistics of the steps whose records come after position `after`, at most `limit` of them."""
-        unpacked = (
-            history.unpack(columns, span[0])
-            for span in clipped(self.lineage, max(after, self._base))
-            for columns in self._store.columns(self.uid, [span])
-        )
-        return list(islice(history.rows(unpacked, self.config.weights), limit))
-
-    def _sealed(
-        self, batch: Batch, effects: Effects, submissions: Sequence[Submission], timing_ms: dict[str, float]
-    ) -> tuple[Record, bytes]:
-        """The record of what a batch does, and its bytes."""
-        warnings = list(dict.fromkeys(text for one in submissions for text in one.warnings))
-        warnings += rejection_warnings(self.config, batch, effects.rejected)
-        return seal(
-            Record(
-                branch=self.branch,
-                position=self.state.position + 1,
-                batch=batch,
-                effects=replace(effects, warnings=warnings, index=self.graphs.changes(self.state)),
-                first_serial=self.state.serial,
-                parent=self.state.chain,
-                seats=[Seat(one.request_id, one.body_digest, one.items) for one in submissions],
-                at=time.time(),
-                timing_ms=dict(timing_ms),
-            )
-        )
-
-    def _final(self, one: Submission, body: bytes, timing_ms: dict[str, float]) -> bytes:
-        """A request's answer with all its timings, in place of the one that was committed without."""
-        final = timed(body, one.all_timings(timing_ms))
-        if one.request_id is not None:
-            self._store.amend_answer(self.uid, one.request_id, final)
-        return final
+    def history(self, after: int = 0, limit: int = 1000) -> list[HistoryRow]:
+        """Statistics of the steps whose records come after position `after`, at most `limit` rows."""
+        return list(islice(history.rows(self.journal.columns(after), self.config.weights), limit))
 
     def check_dimension(self, batch: Batch) -> None:
         """Raise `InvalidRequest` unless the batch's dimension is the run's."""
@@ -182,35 +178,32 @@ class Run(LiveState):
                 remedy="Send embeddings of the model the run was begun with, or begin another run.",
             )
 
-    def _commit(self, record: Record, payload: bytes, given: Sequence[NewResponse]) -> bool:
-        """Make a record durable; False if another process came first, so that it has to be made anew."""
-        try:
-            self._store.commit(self.uid, stored_record(record, payload), given)
-        except AlreadyAnswered:
-            raise
-        except Moved:
-            if not self.catch_up():
-                raise
-            return False
-        return True
+    def _record(
+        self, batch: Batch, effects: Effects, submissions: Sequence[Submission], timing_ms: dict[str, float]
+    ) -> tuple[Record, bytes]:
+        """The record of a batch and its effects, and the record's bytes."""
+        warnings = list(dict.fromkeys(text for one in submissions for text in one.warnings))
+        warnings += rejection_warnings(self.config, batch, effects.rejected)
+        return seal(
+            Record(
+                branch=self.journal.branch,
+                position=self.state.position + 1,
+                batch=batch,
+                effects=replace(effects, warnings=warnings, index_changes=self.live.index_changes()),
+                first_serial=self.state.serial,
+                parent=self.state.chain,
+                seats=[Seat(one.request_id, one.body_digest, one.items) for one in submissions],
+                at=time.time(),
+                timing_ms=dict(timing_ms),
+            )
+        )
 
-
-def untimed_answers(run_id: str, record: Record) -> list[bytes]:
-    """What a record answers each of its requests, but for the timings."""
-    where = (run_id, record.branch, record.position, record.chain)
-    return [untimed(*where, record.effects, seat.items) for seat in record.seats]
-
-
-def stored_record(record: Record, payload: bytes) -> StoredRecord:
-    """A record as the store takes it; `payload` as `seal` gave it."""
-    return StoredRecord(*record.where, payload, history.columns(record), record.parent, record.chain)
-
-
-def answers(record: Record, bodies: list[bytes]) -> Iterator[NewResponse]:
-    """What a record answers each request id with; `bodies` as `untimed_answers` gives them."""
-    for seat, body in zip(record.seats, bodies, strict=True):
-        if seat.request_id is not None:
-            yield NewResponse(seat.request_id, seat.body_digest, timed(body, record.timing_ms))
+    def _response(self, submission: Submission, draft: Draft, timing_ms: dict[str, float]) -> Response:
+        """A request's response with all its timings, which also replaces the stored one that lacks them."""
+        response = draft.response(submission.all_timings(timing_ms))
+        if submission.request_id is not None:
+            self.journal.amend(submission.request_id, response.body)
+        return response
 
 
 def _window_state(values: np.ndarray) -> WindowState:

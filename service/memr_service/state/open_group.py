@@ -7,21 +7,21 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from memr_service.memory import View
+from memr_service.memory.reading import read
 
 
 @dataclass(frozen=True)
 class FrozenRead:
     """What a prompt reads at one position, kept so that items that come later read the same.
 
-    `total` (d,) and `count` are the sum and number of the successes read, `failures` (m, d) the failures; `waits` is
-    what explore still waited for then (0: it was on). `units` (m,): how many completions each failure stands for, where
-    the run merges them.
+    `total` (d,) and `count`: sum and number of the successes. `failures` (m, d). `warmup_left`: what explore still
+    waited for (0: it was on). `units` (m,): how many completions each failure stands for, where the run merges them.
     """
 
     total: np.ndarray
     count: int
     failures: np.ndarray
-    waits: int
+    warmup_left: int
     units: np.ndarray | None = None
 
     @property
@@ -36,7 +36,7 @@ class OpenGroup:
 
     key: bytes
     prompt: np.ndarray
-    pin: FrozenRead
+    read: FrozenRead
     stepless: bool
     """Whether its first item named no step."""
     completions: list[np.ndarray] = field(default_factory=list)
@@ -48,13 +48,13 @@ class OpenGroup:
 
     def freeze(self) -> dict[str, np.ndarray]:
         """The group as named arrays."""
-        units = {} if self.pin.units is None else {"units": self.pin.units}
+        units = {} if self.read.units is None else {"units": self.read.units}
         return {
             "key": np.frombuffer(self.key, np.uint8),
             "prompt": self.prompt,
-            "total": self.pin.total,
-            "failures": self.pin.failures,
-            "numbers": np.array([self.pin.count, self.pin.waits, self.stepless], np.int64),
+            "total": self.read.total,
+            "failures": self.read.failures,
+            "numbers": np.array([self.read.count, self.read.warmup_left, self.stepless], np.int64),
             "completions": np.stack(self.completions),
             "outcomes": np.array(self.outcomes),
             "serials": np.array(self.serials, np.int64),
@@ -63,12 +63,12 @@ class OpenGroup:
 
     @classmethod
     def restore(cls, frozen: dict[str, np.ndarray]) -> OpenGroup:
-        """The group `freeze` saw."""
-        count, waits, stepless = frozen["numbers"].tolist()
+        """The group that `freeze` saw."""
+        count, warmup_left, stepless = frozen["numbers"].tolist()
         return cls(
             key=frozen["key"].tobytes(),
             prompt=frozen["prompt"],
-            pin=FrozenRead(frozen["total"], count, frozen["failures"], waits, frozen.get("units")),
+            read=FrozenRead(frozen["total"], count, frozen["failures"], warmup_left, frozen.get("units")),
             stepless=bool(stepless),
             completions=list(frozen["completions"]),
             outcomes=frozen["outcomes"].tolist(),
@@ -76,10 +76,19 @@ class OpenGroup:
         )
 
 
-def pin(
-    success: View, failure: View, key: bytes, prompt: np.ndarray, k: int, least: float | None, waits: int
+def freeze_read(
+    success: View,
+    failure: View,
+    key: bytes,
+    prompt: np.ndarray,
+    k: int,
+    min_similarity: float | None,
+    warmup_left: int,
 ) -> FrozenRead:
     """What a prompt (d,) reads in both memories as they are."""
-    won, lost = (view.read([key], prompt[None], np.zeros(1, np.int64), k, least)[0] for view in (success, failure))
-    total = np.sum([np.zeros(len(prompt)), *(success.sum(number) for number in won.prompts)], axis=0)
-    return FrozenRead(total, int(won.counts[0]), failure.vectors(lost.entries), waits, lost.units)
+    successes, failures = (
+        read(view, [key], prompt[None], np.zeros(1, np.int64), k, min_similarity)[0] for view in (success, failure)
+    )
+    total = np.sum([np.zeros(len(prompt)), *(success.sum(number) for number in successes.prompts)], axis=0)
+    count = int(successes.counts[0])
+    return FrozenRead(total, count, failure.vectors(failures.entries), warmup_left, failures.units)

@@ -3,10 +3,17 @@
 from __future__ import annotations
 
 import numpy as np
+from memr_client.schemas import Contrast, RunConfig
 
 EPSILON = 1e-8
 FLAT = 1e-6
-"""Windows whose values differ by less than this say nothing; everything in them scales to 0."""
+"""If the values of a window differ by less than this, all of them scale to 0."""
+
+
+def window_size(config: RunConfig, name: str) -> int:
+    """How many past raw values a component is scaled by."""
+    options = config.components.get(name)  # type: ignore[call-overload]
+    return options.window if isinstance(options, Contrast) else config.window
 
 
 def window_bounds(window: np.ndarray, values: np.ndarray, size: int) -> tuple[np.ndarray, np.ndarray]:
@@ -47,9 +54,9 @@ def scale(window: np.ndarray, raw: np.ndarray, size: int, scaling: str) -> np.nd
 
     Args:
         window: the values before this request, oldest first.
-        raw: this request's values (n,), NaN for none; those neither enter the window nor move it.
-        scaling: "item" takes for each value the window that ends with it; "request" one window that ends with the last,
-            and holds at least all of the request.
+        raw: this request's values (n,), NaN for none; a NaN does not enter the window.
+        scaling: "item" scales each value by the window that ends with it; "request" scales all by one window, which
+            ends with the last value and holds at least all values of the request.
 
     Returns:
         (n,) in [0, 1].

@@ -1,4 +1,13 @@
-"""Where records are made durable."""
+"""Where records are made durable.
+
+capabilities.py    what a store can do, one protocol for each capability
+base.py            what a store keeps
+sqlite/            one process, a data directory or memory
+redis/             any number of processes over one Redis or Valkey
+texts.py           prompts and completions for people to read: a side store that may forget
+lineage.py         which records, on which branches, led to a position
+arrays.py          named arrays as one file
+"""
 
 from __future__ import annotations
 
@@ -6,14 +15,14 @@ from pathlib import Path
 
 from memr_client.errors import InvalidRequest
 
-from memr_service.store.base import Store
+from memr_service.store.capabilities import Store
 from memr_service.store.sqlite import SqliteStore
 
 FORMS = "sqlite:///relative/dir, sqlite:////absolute/dir or memory:"
 
 
-def open_store(url: str, answer_hours: float = 48) -> Store:
-    """The store at `url`; answers to request ids are kept for `answer_hours`.
+def open_store(url: str, response_hours: float = 48) -> Store:
+    """Open the store at `url`; responses to request ids are kept for `response_hours`.
 
     open_store("sqlite:///memr-data")      # a directory below the current one
     open_store("sqlite:////var/lib/memr")  # an absolute one
@@ -21,29 +30,29 @@ def open_store(url: str, answer_hours: float = 48) -> Store:
     open_store("redis://host:6379/0")      # shared with other processes; `memr_service.store.redis` has all forms
 
     Raises:
-        InvalidRequest: not one of these forms, or redis is not installed.
+        InvalidRequest: the URL has none of these forms, or redis is not installed.
         StoreFull, Unavailable: the store cannot be used.
     """
     kind, _, path = url.partition(":///")
     if url == "memory:":
-        return SqliteStore(None, answer_hours)
+        return SqliteStore(None, response_hours)
     if kind == "sqlite" and path:
-        return SqliteStore(Path(path), answer_hours)
+        return SqliteStore(Path(path), response_hours)
     if url.startswith(("redis:", "rediss:", "redis+", "rediss+")):
-        return _redis(url, answer_hours)
+        return _redis(url, response_hours)
     raise InvalidRequest(
-        f"the store {url!r} is none that memr knows.",
+        f"the store {url!r} has no form that memr knows.",
         value=url,
         limit=f"{FORMS}, or redis://host:6379/0",
         remedy=f"Give one of: {FORMS}; or redis://host:6379/0.",
     )
 
 
-def _redis(url: str, answer_hours: float) -> Store:
+def _redis(url: str, response_hours: float) -> Store:
     try:
         from memr_service.store.redis import RedisStore
     except ModuleNotFoundError as error:
         raise InvalidRequest(
-            "the library redis is not installed.", value=error.name, remedy="pip install 'memr[redis]'"
+            "the library redis is not installed.", value=error.name, remedy="pip install '.[redis]' in a clone of memr"
         ) from error
-    return RedisStore(url, answer_hours)
+    return RedisStore(url, response_hours)

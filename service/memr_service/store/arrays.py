@@ -1,7 +1,8 @@
-"""Named arrays as one file: their bytes one after another, then what they are, then how long that is and its CRC-32.
+"""Named arrays as one file.
 
-Every array has a checksum of its own, so that reading one and checking another go on at the same time. Gigabytes of
-vectors are read in about the time that it takes to copy them.
+The file holds the bytes of each array, then a table of contents (MessagePack), then that table's length and CRC-32.
+Every array has a checksum of its own, so that one array is checked while the next is read: gigabytes of vectors are
+read in about the time it takes to copy them.
 """
 
 from __future__ import annotations
@@ -21,7 +22,7 @@ _END = struct.Struct("<QI")
 
 
 def write(file: BinaryIO, arrays: Mapping[str, np.ndarray]) -> None:
-    """Write arrays to an empty file that can be read back."""
+    """Write arrays to an empty file."""
     contents = []
     for name, array in arrays.items():
         data = _bytes(np.ascontiguousarray(array))
@@ -33,7 +34,7 @@ def write(file: BinaryIO, arrays: Mapping[str, np.ndarray]) -> None:
 
 
 def read(file: BufferedIOBase) -> dict[str, np.ndarray]:
-    """The arrays behind what `write` wrote; they can be written to, and nobody else has them.
+    """Read the arrays that `write` wrote. They may be written to, and nobody else has them.
 
     Raises:
         ValueError: the file is damaged.
@@ -53,7 +54,7 @@ def read(file: BufferedIOBase) -> dict[str, np.ndarray]:
 
 
 def _contents(file: BufferedIOBase) -> list[tuple[str, str, list[int], int]]:
-    """For each array its name, type, shape and checksum; together they are as long as the file."""
+    """For each array its name, type, shape and checksum."""
     size = file.seek(0, os.SEEK_END)
     file.seek(max(0, size - _END.size))
     end = file.read()
@@ -71,5 +72,5 @@ def _contents(file: BufferedIOBase) -> list[tuple[str, str, list[int], int]]:
 
 
 def _bytes(array: np.ndarray) -> memoryview:
-    """The bytes of a contiguous array, without copying it. `TypeError` where it holds objects."""
+    """The bytes of a contiguous array, without copying it. `TypeError` if it holds objects."""
     return array.reshape(-1).view(np.uint8).data

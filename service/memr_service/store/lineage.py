@@ -1,4 +1,4 @@
-"""Which of a run's records, on which of its branches, led to where it is."""
+"""Which of a run's records, on which of its branches, led to a position."""
 
 from __future__ import annotations
 
@@ -7,11 +7,11 @@ from collections.abc import Sequence
 from memr_service.store.base import Branch
 
 Span = tuple[int, int, int]
-"""(branch, after, upto): the records of a branch behind one position and up to another."""
+"""(branch, after, upto): the records of a branch with after < position <= upto."""
 
 
 def lineage(branches: Sequence[Branch], branch: int | None = None, position: int = 2**62) -> list[Span]:
-    """The history up to a position of a branch (None: the newest), the first branch first."""
+    """The history up to a position of a branch (None: the newest), the oldest branch first."""
     by_number = {one.branch: one for one in branches}
     one = branches[-1] if branch is None else by_number[branch]
     spans = [(one.branch, one.start, position)]
@@ -22,7 +22,7 @@ def lineage(branches: Sequence[Branch], branch: int | None = None, position: int
 
 
 def clipped(spans: Sequence[Span], after: int, upto: int = 2**62) -> list[Span]:
-    """The part of a lineage behind position `after` and up to `upto`."""
+    """The part of a lineage after position `after` and up to `upto`."""
     cut = [(branch, max(start, after), min(end, upto)) for branch, start, end in spans]
     return [span for span in cut if span[1] < span[2]]
 

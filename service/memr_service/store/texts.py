@@ -1,4 +1,4 @@
-"""The texts of what was scored, for people to read: a side store that may forget, and never holds anything up."""
+"""Prompts and completions for people to read: a side store that may forget, and that nothing waits for."""
 
 from __future__ import annotations
 
@@ -27,33 +27,41 @@ CREATE INDEX IF NOT EXISTS texts_by_serial ON texts (uid, serial);
 CREATE INDEX IF NOT EXISTS texts_by_age ON texts (at);
 """
 
-ROW_ITEMS = 64  # compressed together, so that a group's prompts cost little more than one of them
+ROW_ITEMS = 64
+"""Items that are compressed together, so that the equal prompts of a group take little more room than one."""
 WAITING_CHARS = 64 << 20
 PRUNING_S = 3600.0
 PATIENCE_S = 60.0
+"""How long a caller waits for the thread."""
 
 
 @dataclass(frozen=True)
 class _Job:
     do: Callable[[sqlite3.Connection], Any]
-    items: int = 0  # lost if it fails
-    chars: int = 0  # of the room for what waits
+    items: int = 0
+    """Items that are lost if it fails."""
+    chars: int = 0
+    """Characters of the room for waiting texts that it takes."""
     reply: Future[Any] = field(default_factory=Future)
 
 
 class Texts:
     """Prompts and completions by run (uid) and serial number, in a SQLite file of their own (None: in memory).
 
-    One thread does all the work. What it cannot do (a full disk, a damaged file) is logged and forgotten: no reward
-    depends on a text. `quota_bytes` bounds what is stored (compressed; the oldest go first; 0 keeps nothing),
-    `max_age_days` how long, `waiting_chars` what may wait for the thread.
+    One thread does all the work. A failure (a full disk, a damaged file) is logged, and its texts are lost: no reward
+    depends on a text.
+
+    Args:
+        quota_bytes: most that is stored (compressed); the oldest texts go first. 0 keeps nothing.
+        max_age_days: older texts are removed.
+        waiting_chars: most characters that may wait for the thread.
     """
 
     def __init__(
         self, path: Path | None, quota_bytes: int, max_age_days: float, waiting_chars: int = WAITING_CHARS
     ) -> None:
         self.dropped = 0
-        """Items not stored, because too much was waiting or storing failed."""
+        """Items that were not stored, because too much was waiting or because storing failed."""
         self._path = path
         self._quota = quota_bytes
         self._max_age_s = max_age_days * 86400
@@ -66,7 +74,7 @@ class Texts:
         self._thread.start()
 
     def put(self, uid: int, serial: int, prompts: Sequence[str], completions: Sequence[str]) -> None:
-        """Keep the texts of a record, item j under `serial` + j. Returns at once; drops them when too much waits."""
+        """Keep the texts of a record, item j under `serial` + j. Return at once; drop them if too much is waiting."""
         if self._quota == 0:
             return
         items = list(zip(prompts, completions, strict=True))
@@ -79,11 +87,11 @@ class Texts:
         self._jobs.put(_Job(lambda database: self._store(database, uid, serial, items), len(items), chars))
 
     def get(self, uid: int, serials: Sequence[int]) -> dict[int, tuple[str, str]]:
-        """serial -> (prompt, completion), for those that are still kept."""
+        """serial -> (prompt, completion), for the items that are still kept."""
         return self._ask(lambda database: dict(_kept(database, uid, serials)), {})
 
     def search(self, uid: int, serials: Sequence[int], text: str) -> set[int]:
-        """Those whose prompt or completion holds a text, in upper or lower case, and is still kept."""
+        """Serial numbers of the kept items whose prompt or completion contains a text; case does not count."""
         wanted = text.casefold()
         return self._ask(
             lambda database: {
@@ -95,31 +103,25 @@ class Texts:
         )
 
     def delete(self, uid: int) -> None:
-        """Forget a run's texts. Returns at once."""
-        self._change("DELETE FROM texts WHERE uid = ?", uid)
+        """Forget a run's texts. Return at once."""
 
-    def copy(self, uid: int, new_uid: int) -> None:
-        """Let another run have this one's texts as well. Returns at once."""
-        self._change("INSERT INTO texts SELECT ?, serial, at, bytes, items FROM texts WHERE uid = ?", new_uid, uid)
+        def do(database: sqlite3.Connection) -> None:
+            database.execute("DELETE FROM texts WHERE uid = ?", (uid,))
+            self._used = _total(database)
+
+        self._jobs.put(_Job(do))
 
     def flush(self) -> None:
         """Return once everything asked so far is done."""
         self._ask(_nothing, None)
 
     def close(self) -> None:
-        """Finish what waits, and stop. Again: does nothing."""
+        """Finish what is waiting, and stop. A second call does nothing."""
         self._jobs.put(None)
         self._thread.join()
 
-    def _change(self, statement: str, *values: int) -> None:
-        def do(database: sqlite3.Connection) -> None:
-            database.execute(statement, values)
-            self._used = _total(database)
-
-        self._jobs.put(_Job(do))
-
     def _ask(self, question: Callable[[sqlite3.Connection], T], otherwise: T) -> T:
-        """The thread's answer to a question, or `otherwise` if it has none (closed, forked away, stuck or failed)."""
+        """The thread's reply to a question; `otherwise` if it gives none (closed, forked away, stuck or failed)."""
         if not self._thread.is_alive():
             return otherwise
         job = _Job(question)
@@ -159,18 +161,18 @@ class Texts:
     def _open(self) -> sqlite3.Connection:
         if self._database is None:
             self._database = sqlite3.connect(self._path or ":memory:")
-            # No waiting for the disk: a power cut may take the latest texts, but leaves the file whole.
+            # It does not wait for the disk: a power cut may lose the newest texts, but leaves the file whole.
             self._database.executescript(f"PRAGMA journal_mode = WAL; PRAGMA synchronous = NORMAL; {SCHEMA}")
             self._used = _total(self._database)
         return self._database
 
     def _start_over(self, error: Exception) -> None:
-        """Open the file again for the next job; a damaged one is begun anew."""
+        """Open the file again for the next job; delete it if it is damaged."""
         if self._database is not None:
             self._database.close()
             self._database = None
         if self._path is not None and ("malformed" in str(error) or "not a database" in str(error)):
-            logger.warning("texts: %s is damaged and begun anew", self._path)
+            logger.warning("texts: %s is damaged; it is deleted, and a new one begun", self._path)
             for suffix in ("", "-wal", "-shm"):
                 with suppress(OSError):
                     self._path.with_name(self._path.name + suffix).unlink()
@@ -201,7 +203,7 @@ def _total(database: sqlite3.Connection) -> int:
 
 
 def _kept(database: sqlite3.Connection, uid: int, serials: Sequence[int]) -> Iterator[tuple[int, tuple[str, str]]]:
-    """(serial, (prompt, completion)) of those that are still kept, in order; each row is unpacked once."""
+    """(serial, (prompt, completion)) of the items that are still kept, in order. Each row is unpacked once."""
     newest = "SELECT rowid, serial FROM texts WHERE uid = ? AND serial <= ? ORDER BY serial DESC, rowid DESC LIMIT 1"
     last, items = None, []
     for serial in sorted(serials):

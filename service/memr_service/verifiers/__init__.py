@@ -1,1 +1,35 @@
-"""Verifiers: is an answer right, and are two answers equal?"""
+"""Verifiers: is a completion right? Pure functions of a completion and the right answer, which return 1.0 or 0.0.
+
+exact.py     the same text
+numeric.py   the same final number
+math.py      the same mathematics, by the package math-verify
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from memr_client.errors import InvalidRequest
+
+from memr_service.verifiers import exact, math, numeric
+
+Verifier = Callable[[str, str], float]
+"""(completion, answer) -> outcome."""
+
+VERIFIERS: dict[str, Verifier] = {"exact": exact.exact, "numeric": numeric.numeric, "math": math.math}
+"""By the name that a run's config gives them."""
+
+
+def require(verifier: str | None) -> None:
+    """Refuse a verifier that does not work here.
+
+    Raises:
+        InvalidRequest: the package it needs is not installed.
+    """
+    if verifier == "math" and not math.installed():
+        raise InvalidRequest(
+            "The verifier 'math' needs the package math-verify, which this server does not have.",
+            value=verifier,
+            limit=["exact", "numeric"],
+            remedy="Run pip install '.[math]' in a clone of memr and start it again, or choose another verifier.",
+        )

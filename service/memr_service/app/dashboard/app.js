@@ -1,4 +1,4 @@
-/** The page: what stands behind the hash of its address, and the theme. */
+/** The page: shows the view that the address's hash names, and sets the theme. */
 
 import { compare } from "./compare.js";
 import { element } from "./element.js";

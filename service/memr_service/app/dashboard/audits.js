@@ -1,4 +1,4 @@
-/** A run's audits: what may be going wrong, and what to do about it. */
+/** A run's audits: signs of collapse, and what to do. */
 
 import { element, table } from "./element.js";
 import { short } from "./number.js";
@@ -7,19 +7,19 @@ import { at, get } from "./server.js";
 const WORST_FIRST = ["alarm", "warn", "unknown", "ok"];
 
 export async function audits(run, signal) {
-  const told = await get(at(run, "/audits"), signal);
-  if (!told.recent) return element("p", {}, "Nothing to audit yet.");
-  const { recent } = told;
-  const sorted = [...told.audits].sort((a, b) => WORST_FIRST.indexOf(a.state) - WORST_FIRST.indexOf(b.state));
+  const found = await get(at(run, "/audits"), signal);
+  if (!found.recent) return element("p", {}, "No completions to audit yet.");
+  const { recent } = found;
+  const sorted = [...found.audits].sort((a, b) => WORST_FIRST.indexOf(a.state) - WORST_FIRST.indexOf(b.state));
   return element(
     "section",
     {},
     element(
       "p",
       {},
-      `The newest ${short(recent.completions)} completions (records ${recent.first_position} to ${recent.position}) `,
-      `beside the run's first ${short(told.baseline.completions)}. `,
-      "An audit is a reason to read samples, not a verdict. ",
+      `The newest ${short(recent.completions)} completions (records ${recent.first_position} to ${recent.position}), `,
+      `compared with the run's first ${short(found.baseline.completions)}. `,
+      "An alarm is a reason to read completions, not proof of a collapse. ",
       "Unknown: too few completions, or nothing to compare with.",
     ),
     table(
@@ -30,7 +30,7 @@ export async function audits(run, signal) {
         { title: "Now", number: true, cell: (one) => short(one.value) },
         { title: "At first", number: true, cell: (one) => short(one.baseline) },
         { title: "Alarm beyond", number: true, cell: (one) => short(one.limit) },
-        { title: "What it is, and what to do", prose: true, cell: advice },
+        { title: "What it measures, and what to do", prose: true, cell: advice },
       ],
       sorted,
     ),

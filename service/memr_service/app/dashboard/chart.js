@@ -1,15 +1,16 @@
-/** A chart over steps: lines and bands, a cursor that keys move too, and its figures as PNG and CSV. */
+/** A chart over steps: lines, bands, a cursor for mouse and keyboard, and buttons that save PNG and CSV. */
 
 import uPlot from "./uPlot.js";
 import { element } from "./element.js";
 import { short } from "./number.js";
-import { stroke, theme, veil } from "./palette.js";
+import { stroke, theme, translucent } from "./palette.js";
 import { savePicture, saveTable } from "./save.js";
 
 /** A figure with lines.
  *
- * `lines`: [{ label, value(row), width?, colour? (number), upTo? (number of the line up to which it is filled) }].
- * `update(rows, x, across)` draws rows at x, ascending, of which `across` is the name. The chart ends with the signal.
+ * `lines`: [{ label, value(row), width?, colour? (a number), upTo? (number of the line that bounds the filled band) }].
+ * `update(rows, x, across)` draws the rows at ascending `x`; `across` names the x axis. The chart is destroyed when the
+ * signal aborts.
  */
 export class Chart {
   constructor(title, note, lines, { signal, range, height = 190 }) {
@@ -44,7 +45,7 @@ export class Chart {
     const latest = this.lines.map((line, number) => `${line.label} ${short(this.data[number + 1].at(-1))}`);
     this.box.setAttribute(
       "aria-label",
-      `${this.title} over ${this.across}s. Latest: ${latest.join(", ")}. Left and right move the cursor.`,
+      `${this.title} over ${this.across}s. Latest: ${latest.join(", ")}. Left and right arrow keys move the cursor.`,
     );
     if (this.plot) this.plot.setData(this.data);
     else if (x.length && this.box.clientWidth) this.plot = new uPlot(this.#options(), this.data, this.box);
@@ -85,7 +86,7 @@ export class Chart {
       bands: this.lines.flatMap((line, number) =>
         line.upTo === undefined
           ? []
-          : [{ series: [line.upTo + 1, number + 1], fill: veil(style(line, number).stroke, 0.15) }],
+          : [{ series: [line.upTo + 1, number + 1], fill: translucent(style(line, number).stroke, 0.15) }],
       ),
     };
   }
@@ -102,7 +103,7 @@ export class Chart {
   #png() {
     if (!this.plot) return;
     const named = this.lines.map((line, number) => ({ ...line, ...stroke(line.colour ?? number) }));
-    const legend = named.filter((line) => line.width === undefined || line.width >= 2); // a band's edges need no name
+    const legend = named.filter((line) => line.width === undefined || line.width >= 2); // without a band's edges
     savePicture(this.title, `${this.note}, over ${this.across}s`, this.plot.ctx.canvas, legend, theme());
   }
 
@@ -111,7 +112,7 @@ export class Chart {
   }
 }
 
-/** Lines for a distribution: five quantiles around their median, the outer and the inner ones as bands. */
+/** Lines of a distribution: its median, and bands for the middle 50 % and 90 %. */
 export function quantileLines(of, colour) {
   const line = (label, quantile, more) => ({ label, value: (row) => of(row)?.[quantile], width: 0.5, colour, ...more });
   return [

@@ -1,4 +1,4 @@
-/** Several runs on one chart. */
+/** Compares several runs on one chart. */
 
 import { Chart } from "./chart.js";
 import { choice, element } from "./element.js";
@@ -33,7 +33,7 @@ export async function compare(main, signal, list) {
   let chart = null;
   function begin() {
     const lines = names.map((name, number) => ({ label: name, value: (row) => row[number] }));
-    chart = new Chart(measures[chosen].title, "of each step", lines, { signal, height: 420 });
+    chart = new Chart(measures[chosen].title, "per step", lines, { signal, height: 420 });
     charts.replaceChildren(chart.figure);
     draw();
   }
@@ -64,7 +64,7 @@ function measuresOf(infos) {
     outcome: { title: "Outcome", value: (row) => row.outcome_mean },
     reward: { title: "Reward", value: (row) => row.reward_mean },
     length: { title: "Length, characters", value: (row) => row.length_mean },
-    variance: { title: "Groups without variance", value: (row) => row.zero_variance_share },
+    variance: { title: "Groups with equal outcomes", value: (row) => row.zero_variance_share },
   };
   for (const name of new Set(infos.flatMap((info) => Object.keys(info.config.components)))) {
     measures[`${name} raw`] = { title: `${name}, raw median`, value: (row) => row.components[name]?.raw?.p50 };

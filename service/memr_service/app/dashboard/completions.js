@@ -1,4 +1,4 @@
-/** A run's completions: sorted, filtered and cut into pages by the service. */
+/** A run's completions, sorted, filtered and paged by the service. */
 
 import { choice, element, table } from "./element.js";
 import { short } from "./number.js";
@@ -9,24 +9,24 @@ const SORTED = { true: "descending", false: "ascending" };
 
 export async function completions(run, info, signal) {
   const names = Object.keys(info.config.components);
-  const asked = { sort: "position", ascending: false, right: "", step: "", text: "", offset: 0 };
+  const query = { sort: "position", ascending: false, right: "", step: "", text: "", offset: 0 };
   const box = element("div", { "aria-live": "polite" });
   let calls = 0;
   const step = element("input", { type: "number", min: "0", size: "8" });
   const text = element("input", { type: "search", maxlength: "1000", size: "24" });
-  const asks = (event) => (event.preventDefault(), change({ step: step.value, text: text.value }));
+  const submit = (event) => (event.preventDefault(), change({ step: step.value, text: text.value }));
   const bar = element(
     "form",
-    { class: "bar", submit: asks },
+    { class: "bar", submit },
     choice("Outcome", { "": "all", true: "right", false: "wrong" }, "", (right) => change({ right })),
     element("label", {}, "Step", step),
     element("label", {}, "Text", text),
     element("button", { type: "submit" }, "Show"),
   );
 
-  /** Ask for something else; what has the keyboard's focus keeps it, though the table is made anew. */
+  /** Change the query and show its result. The focused control keeps the focus, although the table is replaced. */
   async function change(more) {
-    Object.assign(asked, { offset: 0, ...more });
+    Object.assign(query, { offset: 0, ...more });
     const focused = document.activeElement?.dataset.name;
     try {
       await show();
@@ -38,17 +38,17 @@ export async function completions(run, info, signal) {
 
   async function show() {
     const mine = ++calls;
-    const told = await get(at(run, "/completions", { ...asked, limit: PAGE }), signal);
-    const { rows, matching, searched, first_position } = told;
-    if (mine !== calls) return; // something else was asked for meanwhile
-    const last = Math.min(asked.offset + PAGE, matching);
-    const turn = (title, offset, possible) =>
+    const found = await get(at(run, "/completions", { ...query, limit: PAGE }), signal);
+    const { rows, matching, searched, first_position } = found;
+    if (mine !== calls) return; // the query has changed since
+    const last = Math.min(query.offset + PAGE, matching);
+    const pageButton = (title, offset, possible) =>
       element(
         "button",
         { type: "button", "data-name": title, disabled: !possible, click: () => change({ offset }) },
         title,
       );
-    const shown = matching ? `${short(asked.offset + 1)} to ${short(last)} of ${short(matching)}` : "none";
+    const shown = matching ? `${short(query.offset + 1)} to ${short(last)} of ${short(matching)}` : "none";
     const from = first_position > 1 ? `, from record ${short(first_position)} on` : "";
     const among = searched === null ? "" : `, among the first ${short(searched)} in this order`;
     box.replaceChildren(
@@ -56,9 +56,9 @@ export async function completions(run, info, signal) {
       element(
         "p",
         {},
-        turn("Earlier page", Math.max(0, asked.offset - PAGE), asked.offset > 0),
+        pageButton("Previous page", Math.max(0, query.offset - PAGE), query.offset > 0),
         " ",
-        turn("Next page", asked.offset + PAGE, last < matching),
+        pageButton("Next page", query.offset + PAGE, last < matching),
       ),
     );
   }
@@ -66,7 +66,7 @@ export async function completions(run, info, signal) {
   function columns() {
     const sortable = (title, sort, cell) => ({
       title: sorter(title, sort),
-      head: { "aria-sort": asked.sort === sort ? SORTED[!asked.ascending] : null },
+      head: { "aria-sort": query.sort === sort ? SORTED[!query.ascending] : null },
       number: true,
       cell,
     });
@@ -95,11 +95,11 @@ export async function completions(run, info, signal) {
   }
 
   function sorter(title, sort) {
-    const mark = asked.sort === sort ? (asked.ascending ? " ▲" : " ▼") : "";
-    const turned = asked.sort === sort && !asked.ascending;
+    const mark = query.sort === sort ? (query.ascending ? " ▲" : " ▼") : "";
+    const ascending = query.sort === sort && !query.ascending;
     return element(
       "button",
-      { type: "button", "data-name": sort, click: () => change({ sort, ascending: turned }) },
+      { type: "button", "data-name": sort, click: () => change({ sort, ascending }) },
       title + mark,
     );
   }

@@ -1,24 +1,24 @@
-/** A run's curves. */
+/** A run's curves over its steps. */
 
 import { Chart, quantileLines } from "./chart.js";
 import { element } from "./element.js";
 
-/** A box with all charts of a run, and `update(history)`. */
+/** An element with all charts of a run, and a function `update(history)`. */
 export function curves(info, signal) {
   const names = Object.keys(info.config.components);
   const each = (value) => names.map((name) => ({ label: name, value: (row) => value(row.components[name]) }));
   const sides = (value) => ["success", "failure"].map((side) => ({ label: side, value: (row) => value(row, side) }));
   const share = { range: (_, low, high) => [0, Math.max(1, high ?? 1)] };
   const charts = [
-    chart("Outcome", "mean of a step", [{ label: "outcome", value: (row) => row.outcome_mean }]),
-    chart("Reward", "mean and spread", [
+    chart("Outcome", "mean per step", [{ label: "outcome", value: (row) => row.outcome_mean }]),
+    chart("Reward", "mean and standard deviation", [
       { label: "mean", value: (row) => row.reward_mean },
       { label: "standard deviation", value: (row) => row.reward_std },
     ]),
     ...names.map((name, number) =>
       chart(
         `${name}, raw`,
-        "median, 50 % and 90 %",
+        "median, middle 50 % and 90 %",
         quantileLines((row) => row.components[name].raw, number),
       ),
     ),
@@ -28,8 +28,8 @@ export function curves(info, signal) {
       each((one) => one.scaled_mean),
     ),
     chart(
-      "Weight share",
-      "of what is paid",
+      "Share of the reward",
+      "by component",
       each((one) => one.share),
       share,
     ),
@@ -45,21 +45,21 @@ export function curves(info, signal) {
     ),
     chart(
       "Support",
-      "completions read, per item",
+      "completions read per item",
       sides((row, side) => row.support[side]),
     ),
     chart(
       "Length",
-      "characters: median, 50 % and 90 %",
+      "characters: median, middle 50 % and 90 %",
       quantileLines((row) => row.length, 2),
     ),
     chart(
-      "Groups without variance",
-      "share whose outcomes are all equal",
+      "Groups with equal outcomes",
+      "share of groups",
       [{ label: "share", value: (row) => row.zero_variance_share }],
       share,
     ),
-    chart("Diversity", "1 - mean cosine of siblings", [{ label: "diversity", value: (row) => row.diversity }]),
+    chart("Diversity", "1 - mean cosine between siblings", [{ label: "diversity", value: (row) => row.diversity }]),
   ];
   const box = element(
     "div",
@@ -68,15 +68,15 @@ export function curves(info, signal) {
   );
   const counted = [
     counts("Rejected", "share of completions, by reason", (row) => row.rejected),
-    counts("Merged", "share of completions that raised an entry's count", (row) => row.merged),
-    counts("Evicted", "per completion, by the limit that was reached", (row) => row.evicted),
+    counts("Merged", "share of completions merged into an entry", (row) => row.merged),
+    counts("Evicted", "entries or prompts per completion, by limit", (row) => row.evicted),
   ];
 
   function chart(title, note, lines, options) {
     return new Chart(title, note, lines, { ...options, signal });
   }
 
-  /** A chart of what is counted by name, once there is something; a name that is new makes it anew. */
+  /** A chart of counts by name. It appears with the first count, and is replaced when a new name appears. */
   function counts(title, note, of) {
     let made = null;
     return {
@@ -84,10 +84,10 @@ export function curves(info, signal) {
         const labels = [...new Set(rows.flatMap((row) => Object.keys(of(row))))].sort();
         if (labels.length !== (made?.lines.length ?? 0)) {
           const lines = labels.map((label) => ({ label, value: (row) => (of(row)[label] ?? 0) / row.items }));
-          const anew = chart(title, note, lines, { range: (_, low, high) => [0, 1.05 * high || 1] });
-          if (made) made.figure.replaceWith(anew.figure);
-          else box.append(anew.figure);
-          made = anew;
+          const next = chart(title, note, lines, { range: (_, low, high) => [0, 1.05 * high || 1] });
+          if (made) made.figure.replaceWith(next.figure);
+          else box.append(next.figure);
+          made = next;
         }
         made?.update(rows, x, across);
       },

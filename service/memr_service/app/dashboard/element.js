@@ -1,6 +1,6 @@
-/** Elements of the page. Text goes in as text: whatever a completion holds, it is never read as markup. */
+/** Elements of the page. Text is inserted as text, so markup in a completion is never interpreted. */
 
-/** An element; attributes that are functions are listeners, those that are null or false are left out. */
+/** An element. Attributes that are functions become listeners; null and false ones are left out. */
 export function element(tag, attributes = {}, ...children) {
   const made = document.createElement(tag);
   for (const [name, value] of Object.entries(attributes)) {
@@ -12,8 +12,8 @@ export function element(tag, attributes = {}, ...children) {
   return made;
 }
 
-/** A table in a box that scrolls. A column: { title, cell(row), and number, text (long ones are cut), prose or
- *  brief if it is }, with attributes of its head under `head`; a title may be an element. */
+/** A table in a scrolling box. A column has a `title` (text or element), a function `cell(row)`, optionally attributes
+ *  of its head (`head`), and one of the flags `number`, `text` (long texts are cut), `prose` and `brief`. */
 export function table(caption, columns, rows) {
   const classes = (column) => ({ class: ["number", "text", "prose", "brief"].find((kind) => column[kind]) });
   const head = columns.map((column) =>
@@ -41,10 +41,10 @@ export function table(caption, columns, rows) {
 
 function cell(column, row) {
   const made = column.cell(row) ?? "–";
-  return column.text ? element("div", {}, made) : made; // which shows the first lines of long ones
+  return column.text ? element("div", {}, made) : made; // the style sheet cuts it after some lines
 }
 
-/** Names and values beside each other. */
+/** A list of names and values. */
 export function facts(pairs) {
   return element(
     "dl",
@@ -53,7 +53,7 @@ export function facts(pairs) {
   );
 }
 
-/** A choice of some values: { value: title }. */
+/** A drop-down list of values: { value: title }. */
 export function choice(label, values, chosen, change) {
   const options = Object.entries(values).map(([value, title]) =>
     element("option", { value, selected: value === chosen }, title),

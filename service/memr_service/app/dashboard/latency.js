@@ -1,4 +1,4 @@
-/** Where the server's time goes, hop by hop, from its metrics. */
+/** The duration of each hop of a reward, from the server's metrics. */
 
 import { element, table } from "./element.js";
 import { short } from "./number.js";
@@ -8,16 +8,16 @@ import { text } from "./server.js";
 const EVERY_S = 10;
 const HOPS = {
   "encode: texts to vectors": ["memr_encode_seconds"],
-  "score: two reads, and the rewards": ["memr_score_seconds"],
-  "commit: the record is durable": ["memr_commit_seconds"],
-  "POST /reward in all": ["memr_request_seconds", 'route="/reward"'],
+  "score: read the memories, compute rewards": ["memr_score_seconds"],
+  "commit: make the record durable": ["memr_commit_seconds"],
+  "POST /reward in total": ["memr_request_seconds", 'route="/reward"'],
 };
 
 export async function latency(main, signal) {
   const box = element("div");
   main.replaceChildren(
     element("h1", {}, "Latency"),
-    element("p", { class: "note" }, "Milliseconds. A percentile is the upper end of the bucket in which it lies."),
+    element("p", { class: "note" }, "In milliseconds. Percentiles are upper bounds of the metrics' buckets."),
     box,
   );
   let before = null;
@@ -27,7 +27,7 @@ export async function latency(main, signal) {
     const rows = Object.keys(HOPS).map((hop, number) => ({
       hop,
       all: now[number],
-      late: since(now[number], before?.[number]),
+      recent: since(now[number], before?.[number]),
     }));
     before = now;
     box.replaceChildren(table("Hops of a reward", columns(), rows));
@@ -38,17 +38,17 @@ function columns() {
   const of = (which, title, value) => ({ title, number: true, cell: (row) => short(value(row[which]), 1) });
   return [
     { title: "Hop", cell: (row) => row.hop },
-    of("all", "Times", (one) => one.count),
+    of("all", "Count", (one) => one.count),
     of("all", "Mean", mean),
     of("all", "Median", (one) => quantile(one, 0.5)),
     of("all", "95 %", (one) => quantile(one, 0.95)),
-    of("late", `Times, last ${EVERY_S} s`, (one) => one.count),
-    of("late", `Mean, last ${EVERY_S} s`, mean),
-    of("late", `95 %, last ${EVERY_S} s`, (one) => quantile(one, 0.95)),
+    of("recent", `Count, last ${EVERY_S} s`, (one) => one.count),
+    of("recent", `Mean, last ${EVERY_S} s`, mean),
+    of("recent", `95 %, last ${EVERY_S} s`, (one) => quantile(one, 0.95)),
   ];
 }
 
-/** A histogram in Prometheus' text format: how many, their sum in seconds, and how many up to each bound. */
+/** A histogram of Prometheus' text format: its count, its sum in seconds, and the cumulative count of each bucket. */
 function histogram(metrics, name, label = "") {
   const read = (kind) =>
     metrics.split("\n").filter((line) => line.startsWith(`${name}_${kind}`) && line.includes(label));

@@ -1,4 +1,4 @@
-/** A sample of both memories on the plane in which its embeddings differ most. */
+/** A sample of both memories, projected on the embeddings' first two principal components. */
 
 import { choice, element, facts } from "./element.js";
 import { percent, short } from "./number.js";
@@ -14,7 +14,7 @@ export async function map(run, signal) {
   const { points, explained, memory } = await get(at(run, "/map", { most: 1200 }), signal);
   if (!points.length) return element("p", {}, "Both memories are empty.");
   points.sort((a, b) => a.serial - b.serial);
-  const places = laidOut(points);
+  const positions = laidOut(points);
   const canvas = element("canvas", {
     width: WIDTH,
     height: HEIGHT,
@@ -22,15 +22,15 @@ export async function map(run, signal) {
     role: "img",
     "aria-label":
       `Map of ${points.length} stored completions. ` +
-      "Left and right go from the oldest to the newest, Enter explains the one that is read.",
+      "The arrow keys move from the oldest to the newest; Enter explains the selected one.",
   });
-  const told = element(
+  const selected = element(
     "div",
-    { class: "told", "aria-live": "polite" },
+    { class: "selected", "aria-live": "polite" },
     element(
       "p",
       { class: "note" },
-      "Point at a completion, or use the arrow keys, to read it. A click, or Enter, explains its reward.",
+      "Point at a completion or use the arrow keys to read it. Click or press Enter to explain its reward.",
     ),
   );
   let chosen = -1;
@@ -45,12 +45,12 @@ export async function map(run, signal) {
   function draw() {
     const brush = canvas.getContext("2d");
     brush.clearRect(0, 0, WIDTH, HEIGHT);
-    points.forEach((point, number) => mark(brush, places[number], point.memory, colour(number)));
+    points.forEach((point, number) => mark(brush, positions[number], point.memory, colour(number)));
     if (chosen < 0) return;
     brush.strokeStyle = theme().ink;
     brush.lineWidth = 3;
     brush.beginPath();
-    brush.arc(...places[chosen], 11, 0, 2 * Math.PI);
+    brush.arc(...positions[chosen], 11, 0, 2 * Math.PI);
     brush.stroke();
   }
 
@@ -59,8 +59,8 @@ export async function map(run, signal) {
     chosen = number;
     draw();
     const point = points[number];
-    told.replaceChildren(
-      facts({ Memory: point.memory, Outcome: short(point.outcome), "Completion number": short(point.serial) }),
+    selected.replaceChildren(
+      facts({ Memory: point.memory, Outcome: short(point.outcome), "Serial number": short(point.serial) }),
       element("p", {}, element("b", {}, "Prompt: "), point.prompt ?? "not kept"),
       element("p", {}, element("b", {}, "Completion: "), point.completion ?? "not kept"),
     );
@@ -74,7 +74,7 @@ export async function map(run, signal) {
     const box = canvas.getBoundingClientRect();
     choose(
       nearest(
-        places,
+        positions,
         ((event.clientX - box.left) * WIDTH) / box.width,
         ((event.clientY - box.top) * HEIGHT) / box.height,
       ),
@@ -102,8 +102,8 @@ export async function map(run, signal) {
         ];
   const note =
     `${short(points.length)} of ${short(memory.success.completions + memory.failure.completions)} completions; ` +
-    "discs are successes, crosses failures; " +
-    `the plane holds ${percent(explained[0] + explained[1])} of their variance`;
+    "discs: successes, crosses: failures; " +
+    `the plane shows ${percent(explained[0] + explained[1])} of their variance`;
   const save = () => savePicture(`${run} memories`, note, canvas, legend(), theme());
   const columns = ["memory", "serial", "x", "y", "outcome"];
   return element(
@@ -141,11 +141,11 @@ export async function map(run, signal) {
       ),
     ),
     canvas,
-    told,
+    selected,
   );
 }
 
-/** Where points lie on the canvas, one unit as long across as up. */
+/** Positions of the points on the canvas, with the same scale along both axes. */
 function laidOut(points) {
   const bounds = (values) => [Math.min(...values), Math.max(...values)];
   const [left, right] = bounds(points.map((point) => point.x));
@@ -173,7 +173,7 @@ function mark(brush, [x, y], memory, colour) {
   }
 }
 
-function nearest(places, x, y) {
-  const distances = places.map(([px, py]) => (px - x) ** 2 + (py - y) ** 2);
+function nearest(positions, x, y) {
+  const distances = positions.map(([px, py]) => (px - x) ** 2 + (py - y) ** 2);
   return distances.indexOf(Math.min(...distances));
 }

@@ -1,7 +1,7 @@
-/** Work that is done again and again while somebody looks. */
+/** Repeated updates of a view. */
 
-/** Call `work` now and then every so many seconds, not while the tab is hidden, until the signal says stop.
- *  What goes wrong the first time is thrown; later it is shown, and tried again. */
+/** Call `work` now and then every `seconds`, except while the tab is hidden, until the signal aborts.
+ *  An error of the first call is thrown. A later error is shown, and `work` is called again. */
 export async function poll(seconds, signal, work) {
   await work();
   const status = document.getElementById("status");
@@ -13,7 +13,7 @@ export async function poll(seconds, signal, work) {
         status.textContent = "";
       } catch (error) {
         if (signal.aborted) return;
-        status.textContent = `No news: ${error.message}`;
+        status.textContent = `Update failed: ${error.message}`;
       }
     }
     setTimeout(again, 1000 * seconds);

@@ -1,4 +1,4 @@
-/** One run: its facts, and its curves, completions, map, explanations and audits under tabs. */
+/** One run: its facts, and tabs for curves, completions, map, explanations and audits. */
 
 import { audits } from "./audits.js";
 import { completions } from "./completions.js";
@@ -37,7 +37,7 @@ export async function run(main, signal, name, tab = "curves", ...rest) {
   else body.append(await audits(name, signal));
 }
 
-/** Curves, and the run's facts above them, for as long as somebody looks. */
+/** Curves and the run's facts, updated while the view is open. */
 async function live(name, first, head, body, signal) {
   const history = new History(name);
   const shown = curves(first, signal);
@@ -77,8 +77,8 @@ function windowsOf(info) {
     [
       { title: "Component", cell: (row) => row.name },
       { title: "Values", number: true, cell: (row) => short(row.count) },
-      { title: "Least", number: true, cell: (row) => short(row.min) },
-      { title: "Most", number: true, cell: (row) => short(row.max) },
+      { title: "Minimum", number: true, cell: (row) => short(row.min) },
+      { title: "Maximum", number: true, cell: (row) => short(row.max) },
     ],
     rows,
   );

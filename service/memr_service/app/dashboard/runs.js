@@ -1,4 +1,4 @@
-/** All runs of the server. */
+/** The list of the server's runs. */
 
 import { element, table } from "./element.js";
 import { short } from "./number.js";
@@ -45,19 +45,19 @@ export async function runs(main, signal) {
   ];
   main.replaceChildren(
     element("h1", {}, "Runs"),
-    element("p", {}, compare, " ", element("span", { class: "note" }, "Choose two or more.")),
+    element("p", {}, compare, " ", element("span", { class: "note" }, "Choose two or more runs.")),
     box,
   );
   let shown = "";
   await poll(EVERY_S, signal, async () => {
     const found = (await get("runs", signal)).runs;
     const state = JSON.stringify(found.map((run) => [run.run_id, run.branch, run.position]));
-    if (state === shown) return; // what has the keyboard's focus stays where it is
+    if (state === shown) return; // unchanged: the focused control keeps the focus
     shown = state;
     box.replaceChildren(
       found.length
-        ? table("Runs of this server", columns, found)
-        : element("p", {}, "No run yet. The first POST /reward makes one."),
+        ? table("Runs on this server", columns, found)
+        : element("p", {}, "No runs yet. The first POST /reward creates one."),
     );
   });
 }

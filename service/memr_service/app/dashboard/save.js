@@ -1,4 +1,4 @@
-/** What is shown, as files. */
+/** Saves charts and tables as files. */
 
 /** Let the browser save a blob. */
 function save(blob, name) {
@@ -9,14 +9,14 @@ function save(blob, name) {
   setTimeout(() => URL.revokeObjectURL(link.href), 10_000);
 }
 
-/** Columns under their names; what is not there is an empty field. */
+/** Save columns as CSV. Missing values are empty fields. */
 export function saveTable(name, titles, columns) {
   const quoted = (value) => (/[",\n]/.test(value) ? `"${String(value).replaceAll('"', '""')}"` : value);
   const lines = columns[0].map((_, row) => columns.map((column) => quoted(column[row] ?? "")).join(","));
   save(new Blob([[titles.map(quoted).join(","), ...lines, ""].join("\n")], { type: "text/csv" }), `${name}.csv`);
 }
 
-/** A canvas on the page's paper, under its title and a note, above what its colours mean: [{ label, stroke, dash }]. */
+/** Save a canvas as PNG with its title, a note, the page's background and a legend ([{ label, stroke, dash }]). */
 export function savePicture(name, note, canvas, legend, { ink, paper }) {
   const scale = devicePixelRatio;
   const line = 22 * scale;

@@ -1,9 +1,9 @@
-/** The service, as the page calls it. Addresses are relative, so that it may lie behind a proxy's prefix. */
+/** Calls of the service. Addresses are relative, so that the page works behind a proxy's path prefix. */
 
 const KEY = "memr-key";
 
-/** A problem document (RFC 9457) that the service answered with. */
-export class Refusal extends Error {
+/** An error response of the service: a problem document (RFC 9457). */
+export class Problem extends Error {
   constructor(problem) {
     super([problem.detail ?? problem.title, problem.remedy].filter(Boolean).join(" "));
     this.status = problem.status;
@@ -22,7 +22,7 @@ export const post = async (path, body, signal) =>
     })
   ).json();
 
-/** Address of a run, or of what belongs to it. */
+/** The address of a run or of one of its routes. */
 export function at(run, rest = "", parameters = {}) {
   const given = Object.entries(parameters).filter(([, value]) => value !== null && value !== undefined && value !== "");
   return `runs/${encodeURIComponent(run)}${rest}${given.length ? `?${new URLSearchParams(given)}` : ""}`;
@@ -35,7 +35,7 @@ async function call(path, options) {
     const response = await fetch(path, { ...options, headers, cache: "no-store" });
     if (response.ok) return response;
     const problem = await response.json().catch(() => ({ title: response.statusText, status: response.status }));
-    if (response.status !== 401) throw new Refusal(problem);
+    if (response.status !== 401) throw new Problem(problem);
     if (key === sessionStorage.getItem(KEY)) await askForKey(key ? problem.detail : "");
     options.signal?.throwIfAborted();
   }
@@ -44,11 +44,11 @@ async function call(path, options) {
 let asking = null;
 
 /** Ask for a key, once for all calls that wait for it. */
-function askForKey(says) {
+function askForKey(message) {
   asking ??= new Promise((resolve) => {
     const dialog = document.getElementById("key");
     const field = document.getElementById("key-field");
-    document.getElementById("key-says").textContent = says;
+    document.getElementById("key-message").textContent = message;
     dialog.addEventListener("cancel", (event) => event.preventDefault());
     dialog.querySelector("form").addEventListener(
       "submit",

@@ -1,4 +1,4 @@
-"""OpenRLHF's remote-reward protocol: what it sends as a reward request, and the answer as it reads it."""
+"""OpenRLHF's remote-reward protocol: its requests as reward requests, and the responses that it expects."""
 
 from __future__ import annotations
 

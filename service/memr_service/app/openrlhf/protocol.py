@@ -1,7 +1,7 @@
-"""Samples on their way through: out of OpenRLHF's request, and into the answer it reads.
+"""Translation between OpenRLHF's protocol and reward requests.
 
-It sends `query` (a prompt with its completion), `prompts` (in the chat template's dress) and `labels` (whatever the
-data set says). It trains on `rewards`, filters groups by `scores`, and averages `extra_logs`.
+OpenRLHF sends `query` (a prompt with its completion), `prompts` (rendered by the chat template) and `labels` (from the
+data set). It trains on `rewards`, filters groups by `scores`, and averages `extra_logs`.
 """
 
 from __future__ import annotations
@@ -10,31 +10,33 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
-import orjson
+import numpy as np
 from memr_client.errors import InvalidRequest
 from memr_client.schemas import OpenRLHFRequest, OpenRLHFResponse, RewardRequest, RunConfig
 
 from memr_service.app.openrlhf.texts import completion_of, question_of
+from memr_service.run.response import Response
 
 Mode = Literal["train", "eval"]
 
 EVALUATION = ("eval", "test", "validation")
-"""Splits whose samples leave the memory as it is."""
+"""Values of `split` in a label that mark evaluation."""
 
 
 @dataclass(frozen=True)
 class Samples:
-    """What a request holds: n samples, and how far they could be read."""
+    """The n samples of a request."""
 
     prompts: list[str]
     completions: list[str]
     answers: list[str]
-    """What a verifier holds the completions against; empty where outcomes were sent."""
+    """Right answers from the labels, for the verifier; empty if outcomes were sent."""
     mode: Mode
     logs: dict[str, list[float]]
+    """Name -> whether each sample's prompt was cut, was not found, or did not match the pattern (n, 0 or 1)."""
 
     def request(self, run_id: str, outcomes: list[float], request_id: str | None) -> RewardRequest:
-        """The samples as `POST /reward` takes them."""
+        """The samples as a reward request."""
         return RewardRequest(
             run_id=run_id,
             prompts=list(self.prompts),
@@ -49,101 +51,109 @@ def read(body: OpenRLHFRequest, config: RunConfig, mode: Mode) -> Samples:
     """The samples of a request.
 
     Args:
-        mode: "eval" where all of it is an evaluation; in "train" the labels may say so.
+        mode: "eval" marks all samples as evaluation; with "train", the labels decide.
 
     Raises:
-        InvalidRequest: outcomes or rewards cannot come of it, or training and evaluation are mixed.
+        InvalidRequest: outcomes cannot be computed, the run's barrier does not fit, or training and evaluation are
+            mixed.
     """
     if body.query:
         _check(body, config)
     answers = [] if body.outcomes is not None else [_answer(label, item) for item, label in enumerate(body.labels)]
     cut = [completion_of(query, prompt) for query, prompt in zip(body.query, body.prompts, strict=True)]
-    asked = [question_of(prompt, config.prompt_pattern) for prompt in body.prompts]
+    questions = [question_of(prompt, config.prompt_pattern) for prompt in body.prompts]
     return Samples(
-        prompts=[prompt for prompt, _ in asked],
+        prompts=[prompt for prompt, _ in questions],
         completions=[completion for completion, _ in cut],
         answers=answers,
         mode="eval" if mode == "eval" else _mode(body.labels),
         logs={
             "prompt_cut": [float(found == "cut") for _, found in cut],
             "prompt_lost": [float(found == "lost") for _, found in cut],
-            "pattern_unmatched": [float(not found) for _, found in asked],
+            "pattern_unmatched": [float(not found) for _, found in questions],
         },
     )
 
 
-def response(samples: Samples, outcomes: Sequence[float], answer: bytes, config: RunConfig) -> OpenRLHFResponse:
-    """The answer to n samples, of lists alone and with the same logs whatever happened.
+def response(samples: Samples, outcomes: Sequence[float], rewarded: Response, config: RunConfig) -> OpenRLHFResponse:
+    """The response to n samples: every field is a list (n), and the logs have the same names in every response.
 
     Args:
-        answer: the `RewardResponse` as JSON.
+        outcomes: each sample's outcome (n).
+        rewarded: the response to `Samples.request`.
     """
-    scored = orjson.loads(answer)
-    memory: list[float] = scored["rewards"]
-    logs: dict[str, list[Any]] = {"outcome": [*outcomes], "memory_reward": memory}
+    fields = rewarded.fields
+    memory = _numbers(fields["rewards"])
+    logs = {"outcome": _numbers(outcomes), "memory_reward": memory}
     for name in config.weights:
-        values = scored["components"][name]
-        logs[name] = [raw or 0.0 for raw in values["raw"]]
-        logs[f"{name}_scaled"] = values["scaled"]
-        logs[f"{name}_defined"] = [raw is not None for raw in values["raw"]]
-    logs |= {f"support_{side}": counts for side, counts in scored["support"].items()}
-    logs["rejected"] = [bool(reasons) for reasons in scored["guards"]["rejected"]]
+        values = fields["components"][name]
+        raw = np.array(values["raw"], np.float64)  # a null of a stored response becomes NaN
+        logs[name] = _numbers(np.where(np.isnan(raw), 0.0, raw) + 0.0)  # `+ 0.0` makes -0.0 into 0.0
+        logs[f"{name}_scaled"] = _numbers(values["scaled"])
+        logs[f"{name}_defined"] = _numbers(~np.isnan(raw))
+    logs |= {f"support_{side}": _numbers(counts) for side, counts in fields["support"].items()}
+    logs["rejected"] = _numbers([bool(reasons) for reasons in fields["guards"]["rejected"]])
     return OpenRLHFResponse(
         rewards=[outcome + config.memory_weight * reward for outcome, reward in zip(outcomes, memory, strict=True)],
         scores=[*outcomes],
-        # Numbers of one type: what it does with them is not told for any other.
-        extra_logs={name: [float(value) for value in values] for name, values in {**logs, **samples.logs}.items()},
+        # All of one type: what OpenRLHF does with logs of other types is not documented.
+        extra_logs={**logs, **samples.logs},
     )
+
+
+def _numbers(column: Sequence[float] | np.ndarray) -> list[float]:
+    numbers: list[float] = np.asarray(column, np.float64).tolist()
+    return numbers
 
 
 def _check(body: OpenRLHFRequest, config: RunConfig) -> None:
     if body.outcomes is None and config.verifier is None:
         raise InvalidRequest(
-            "The run has no verifier and the request no outcomes: nobody says which completions are right.",
+            "The run has no verifier and the request no outcomes, so it is unknown which completions are right.",
             limit=["exact", "numeric", "math"],
             remedy='Create the run with {"verifier": "numeric"} (PUT /runs/{id}) before training.',
         )
     if config.barrier == "step":
         raise InvalidRequest(
-            "A run with barrier 'step' waits for the parts of a step, and OpenRLHF tells neither.",
+            "A run with barrier 'step' waits for the parts of a step, but OpenRLHF sends neither step nor part.",
             value="step",
             limit=["group", "snapshot", "none"],
-            remedy='Create the run with {"barrier": "group", "group_size": G}, G being --rollout.n_samples_per_prompt.',
+            remedy='Create the run with {"barrier": "group", "group_size": G}; G is --rollout.n_samples_per_prompt.',
         )
 
 
 def _answer(label: Any, item: int) -> str:
-    """A label's answer as the text a verifier reads."""
+    """A label's answer as text for the verifier."""
     answer = label.get("answer") if isinstance(label, dict) else label
     if isinstance(answer, str) and answer.strip():
         return answer
     if isinstance(answer, int | float) and not isinstance(answer, bool):
         return str(answer)
     raise InvalidRequest(
-        f"labels[{item}] holds no answer to judge by.",
+        f"labels[{item}] has no answer that the verifier could compare with.",
         value="" if answer == "" else f"a value of type {type(answer).__name__}",
         limit="a text that is not empty, a number, or {answer, split}",
-        remedy="Name the data set's column of answers with --data.label_key.",
+        remedy="Set --data.label_key to the data set's column of answers.",
     )
 
 
 def _mode(labels: Sequence[Any]) -> Mode:
-    """Whether the labels are of training or of evaluation."""
+    """Whether the labels mark training or evaluation."""
     splits = [label.get("split", "train") if isinstance(label, dict) else "train" for label in labels]
     for item, split in enumerate(splits):
         if split not in ("train", *EVALUATION):
             raise InvalidRequest(
-                f"labels[{item}].split is none that is known.",
+                f"labels[{item}].split is unknown.",
                 value=split[:80] if isinstance(split, str) else f"a value of type {type(split).__name__}",
                 limit=["train", *EVALUATION],
-                remedy="Say 'train' where the memory shall remember the sample, 'test' where it shall not.",
+                remedy="Use 'train' for samples to remember, 'test' for samples of evaluation.",
             )
     evaluations = sum(split in EVALUATION for split in splits)
     if 0 < evaluations < len(splits):
         raise InvalidRequest(
-            "The request mixes samples of training with samples of evaluation.",
+            "The request mixes samples of training and of evaluation.",
             value=f"{evaluations} of {len(splits)} are evaluation",
             limit="all or none",
             remedy="Send them in two requests.",
         )
-    return "eval" if evaluations == len(splits) else "train"  # nothing at all is nothing to remember
+    return "eval" if evaluations == len(splits) else "train"  # n = 0 is "eval": there is nothing to remember

@@ -1,4 +1,4 @@
-"""OpenRLHF's texts taken apart: its `query` into prompt and completion, and a prompt out of its chat template."""
+"""OpenRLHF's texts: separates the completion from the prompt in a `query`, and the question from its chat template."""
 
 from __future__ import annotations
 
@@ -9,28 +9,28 @@ import regex
 from memr_client.errors import InvalidRequest
 
 PATTERN_S = 0.1
-"""A `prompt_pattern` that has not found its place by then is refused: while it searches, nobody else is served."""
+"""Seconds after which the search for a `prompt_pattern` is aborted, because it blocks all other requests."""
 
 _FINAL_TOKEN = re.compile(
     r"(<\|[^<>|\s]{1,40}\|>|<\uff5c[^<>\uff5c\s]{1,40}\uff5c>|</?s>|<(eos|pad|end_of_turn)>|\[PAD\])\s*\Z"
 )
-"""A special token at a text's end: <|im_end|>, <|eot_id|>, </s> and their like."""
+"""A special token at the end of a text: <|im_end|>, <|eot_id|>, </s> and similar."""
 _LONGEST_TOKEN = 64
 
 
 Found = Literal["whole", "cut", "lost"]
-"""What a query begins with: the prompt, the end of one that OpenRLHF cut from the left, or neither of them."""
+"""What a query begins with: the whole prompt, the end of a prompt that OpenRLHF cut from the left, or neither."""
 
 
 def completion_of(query: str, prompt: str) -> tuple[str, Found]:
-    """The completion in a query, without the special tokens it ends with, and what was found of the prompt before it.
+    """The completion in a query, without the special tokens at its end, and how much of the prompt was found.
 
-    A cut prompt is known by the longest end of it that the query begins with. Where there is none, tokens did not
-    decode to the text they came from, and the whole query is taken.
+    A cut prompt is recognised by the longest end of the prompt that the query begins with. If there is none (the tokens
+    did not decode to the original text), the whole query is the completion.
     """
     if query.startswith(prompt):
         return without_final_tokens(query[len(prompt) :]), "whole"
-    shown = query.lstrip("\ufffd")  # the cut may have gone through a character
+    shown = query.lstrip("\ufffd")  # the cut may have split a character
     if length := _overlap(prompt, shown):
         return without_final_tokens(shown[length:]), "cut"
     return without_final_tokens(query), "lost"
@@ -45,7 +45,7 @@ def without_final_tokens(text: str) -> str:
 
 
 def question_of(prompt: str, pattern: str | None) -> tuple[str, bool]:
-    """What the pattern's group finds last in a prompt, and whether it does; the whole prompt where it does not.
+    """The last match of the pattern's group in a prompt, and whether there is one; the whole prompt if there is none.
 
     Raises:
         InvalidRequest: the pattern takes too long.
@@ -58,19 +58,19 @@ def question_of(prompt: str, pattern: str | None) -> tuple[str, bool]:
             question = found[1]
     except TimeoutError:
         raise InvalidRequest(
-            "The run's prompt_pattern takes too long to search a prompt.",
+            "The run's prompt_pattern takes too long to match a prompt.",
             value=f"more than {PATTERN_S:g} s for {len(prompt)} characters",
             limit=f"{PATTERN_S:g} s",
-            remedy="Write it without repeats inside repeats, such as (.*)*, in a new run.",
+            remedy="Create a new run with a pattern that has no nested repeats such as (.*)*.",
         ) from None
     return (prompt, False) if question is None else (question, True)
 
 
 def check_pattern(pattern: str | None) -> None:
-    """Refuse a `prompt_pattern` that this server cannot use.
+    """Check that this server can use a `prompt_pattern`.
 
     Raises:
-        InvalidRequest: it is no regular expression of the `regex` package, which keeps time where `re` does not.
+        InvalidRequest: it is not a regular expression of the package `regex`, which can limit the time of a search.
     """
     try:
         regex.compile(pattern or "", regex.DOTALL)
@@ -79,7 +79,7 @@ def check_pattern(pattern: str | None) -> None:
             f"prompt_pattern is not a regular expression: {error}.",
             value=pattern,
             limit="a regular expression with one group",
-            remedy="Escape what stands for itself, as in <\\|im_start\\|>.",
+            remedy="Escape special characters, as in <\\|im_start\\|>.",
         ) from None
 
 
@@ -88,8 +88,8 @@ def _overlap(prompt: str, query: str) -> int:
     if not query:
         return 0
     borders = [0]
-    for place in range(1, min(len(query), len(prompt))):
-        borders.append(_longer(query, borders, borders[-1], query[place]))
+    for index in range(1, min(len(query), len(prompt))):
+        borders.append(_longer(query, borders, borders[-1], query[index]))
     length = 0
     for character in prompt:
         if length == len(borders):
@@ -99,7 +99,7 @@ def _overlap(prompt: str, query: str) -> int:
 
 
 def _longer(query: str, borders: list[int], length: int, character: str) -> int:
-    """How much of the query's beginning is matched when `length` of it were and this character comes."""
+    """Length of the query's beginning that matches after one more character, if `length` characters matched before."""
     while length and character != query[length]:
         length = borders[length - 1]
     return length + (character == query[length])

@@ -1,4 +1,4 @@
-"""Outcomes of completions by a run's verifier. `math` may take long or for ever, so it runs in processes of its own."""
+"""`VerifierPool`: outcomes by a run's verifier. `math` may hang, so it runs in separate processes with a time limit."""
 
 from __future__ import annotations
 
@@ -11,28 +11,35 @@ from collections.abc import Sequence
 
 from memr_client.errors import InvalidRequest
 
-from memr_service.verifiers.verifiers import VERIFIERS, math, unreadable
+from memr_service.verifiers import VERIFIERS
+from memr_service.verifiers.math import math
+from memr_service.verifiers.unreadable import unreadable
 
 logger = logging.getLogger("memr.app")
 
 PROCESSES = 4
-"""At most so many at once; a verdict takes one some milliseconds."""
-LONGEST_S = 15.0
-"""Then a process is ended and its completion is not right; math-verify itself gives up sooner, if it can."""
+"""Most processes. One verification takes some milliseconds."""
+TIMEOUT_S = 15.0
+"""Seconds after which a process is killed and its completion counts as wrong. math-verify's own limit is shorter."""
 
 
 class VerifierPool:
-    """Judges completions, from one event loop; close it in the end."""
+    """Verifies completions for one event loop. Close it at the end."""
 
     def __init__(self) -> None:
-        self._turn = asyncio.Semaphore(PROCESSES)
+        self._slots = asyncio.Semaphore(PROCESSES)
         self._idle: list[Process] = []
 
     async def outcomes(self, verifier: str, completions: Sequence[str], answers: Sequence[str]) -> list[float]:
-        """The outcome of each completion (n): 1.0 where it is right, else 0.0.
+        """The outcome of each completion (n): 1.0 if it is right, otherwise 0.0.
+
+        Args:
+            verifier: "exact", "numeric" or "math".
+            completions: the completions (n).
+            answers: the right answers (n).
 
         Raises:
-            InvalidRequest: an answer is not one.
+            InvalidRequest: the verifier cannot read an answer.
         """
         pairs = zip(completions, answers, strict=True)
         if verifier == "math":
@@ -40,34 +47,34 @@ class VerifierPool:
         return [VERIFIERS[verifier](completion, answer) for completion, answer in pairs]
 
     async def close(self) -> None:
-        """End the processes."""
+        """Stop the processes."""
         while self._idle:
-            await _end(self._idle.pop())
+            await _stop(self._idle.pop())
 
     async def _math(self, completion: str, answer: str) -> float:
-        async with self._turn:
+        async with self._slots:
             process = self._idle.pop() if self._idle else await _start()
             try:
-                verdict = await asyncio.wait_for(_ask(process, completion, answer), LONGEST_S)
+                outcome = await asyncio.wait_for(_verify(process, completion, answer), TIMEOUT_S)
             except (asyncio.TimeoutError, ConnectionError, EOFError) as error:
-                logger.warning("a completion could not be verified (%s): it counts as wrong", type(error).__name__)
-                await _end(process)
+                logger.warning("a completion could not be verified (%s) and counts as wrong", type(error).__name__)
+                await _stop(process)
                 return 0.0
             except BaseException:
-                await _end(process)
+                await _stop(process)
                 raise
             self._idle.append(process)
-        if verdict is None:
+        if outcome is None:
             raise unreadable("math")
-        return verdict
+        return outcome
 
 
 async def _start() -> Process:
     return await asyncio.create_subprocess_exec(sys.executable, "-m", __name__, stdin=PIPE, stdout=PIPE, stderr=DEVNULL)
 
 
-async def _ask(process: Process, completion: str, answer: str) -> float | None:
-    """The process's verdict; None where the answer is unreadable."""
+async def _verify(process: Process, completion: str, answer: str) -> float | None:
+    """The outcome that the process computes; None if it cannot read the answer."""
     assert process.stdin is not None
     assert process.stdout is not None
     process.stdin.write(json.dumps([completion, answer]).encode() + b"\n")
@@ -75,25 +82,25 @@ async def _ask(process: Process, completion: str, answer: str) -> float | None:
     line = await process.stdout.readline()
     if not line:
         raise EOFError
-    verdict: float | None = json.loads(line)
-    return verdict
+    outcome: float | None = json.loads(line)
+    return outcome
 
 
-async def _end(process: Process) -> None:
+async def _stop(process: Process) -> None:
     if process.returncode is None:
         process.kill()
     await process.communicate()
 
 
 def _work() -> None:
-    """What such a process does: a line [completion, answer] in, a verdict out, until nobody is there any more."""
+    """The process: read lines [completion, answer], write the outcome of each, until the input ends."""
     logging.disable()  # math-verify logs the texts it cannot read
     for line in sys.stdin:
         try:
-            verdict = math(*json.loads(line))
+            outcome = math(*json.loads(line))
         except InvalidRequest:
-            verdict = None
-        print(json.dumps(verdict), flush=True)
+            outcome = None
+        print(json.dumps(outcome), flush=True)
 
 
 if __name__ == "__main__":

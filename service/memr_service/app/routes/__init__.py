@@ -1,4 +1,4 @@
-"""The routes, one file for each kind. A new route also needs its line in `guard.ROUTES`, or it does not exist."""
+"""The routes, one file for each topic. A new route also needs a line in `memr_service.app.auth.ROUTES`."""
 
 from memr_service.app.routes import checkpoints, dashboard, health, insight, openrlhf, reward, runs
 

@@ -1,4 +1,4 @@
-"""Checkpoints: names for positions of a run's history, and what can be done with them."""
+"""Routes of checkpoints: create, list, delete, restore, fork."""
 
 from __future__ import annotations
 
@@ -18,69 +18,74 @@ from memr_client.schemas import Checkpoint, CheckpointList, Fork, Name, NewCheck
 
 from memr_service.app.body import parse
 from memr_service.app.context import Caller, InContext, RunId
-from memr_service.app.openapi import GUARDED, body_of, problems
+from memr_service.app.openapi import COMMON, body_of, problems
 
 router = APIRouter(prefix="/runs/{run_id}", tags=["checkpoints"])
 
 CheckpointName = Annotated[Name, Path(description="The checkpoint's name.")]
-BODY = (*GUARDED, MalformedBody, UnknownRun, TooLarge, UnsupportedMedia)
+BODY = (*COMMON, MalformedBody, UnknownRun, TooLarge, UnsupportedMedia)
 
 
 @router.post(
     "/checkpoints",
-    summary="Name the run's present position",
+    summary="Name the run's current position",
     status_code=201,
     responses={201: {"description": "The checkpoint."}, **problems(*BODY, StoreFull)},
     openapi_extra=body_of("NewCheckpoint"),
 )
 async def create_checkpoint(run_id: RunId, request: Request, context: InContext) -> Checkpoint:
-    """Instant: a position is named, nothing is copied. A name that exists moves."""
-    wanted = await parse(request, NewCheckpoint, context.settings)
-    return await context.service.create_checkpoint(run_id, wanted.name, wanted.step)
+    """Takes no time, because nothing is copied. An existing checkpoint of this name moves."""
+    body = await parse(request, NewCheckpoint, context.settings)
+    runs = context.service.runs
+    return await runs.on_run(run_id, runs.checkpoints.create, body.name, body.step)
 
 
-@router.get("/checkpoints", summary="List the checkpoints", responses=problems(*GUARDED, UnknownRun))
+@router.get("/checkpoints", summary="List the checkpoints", responses=problems(*COMMON, UnknownRun))
 async def list_checkpoints(run_id: RunId, context: InContext) -> CheckpointList:
-    """All checkpoints of the run on all its branches, the oldest first."""
-    return CheckpointList(checkpoints=await context.service.checkpoints(run_id))
+    """All checkpoints of the run on all branches, oldest first."""
+    runs = context.service.runs
+    return CheckpointList(checkpoints=await runs.on_run(run_id, runs.checkpoints.all))
 
 
 @router.delete(
     "/checkpoints/{name}",
-    summary="Remove a checkpoint",
+    summary="Delete a checkpoint",
     status_code=204,
-    responses=problems(*GUARDED, UnknownRun, UnknownCheckpoint),
+    responses=problems(*COMMON, UnknownRun, UnknownCheckpoint),
 )
 async def delete_checkpoint(run_id: RunId, name: CheckpointName, context: InContext) -> None:
-    """Remove the name; the history it named stays."""
-    await context.service.delete_checkpoint(run_id, name)
+    """Delete the checkpoint. The run's records stay."""
+    runs = context.service.runs
+    await runs.on_run(run_id, runs.checkpoints.delete, name)
 
 
 @router.post(
     "/restore",
-    summary="Bring the run back to a checkpoint",
+    summary="Restore the run to a checkpoint",
     responses=problems(*BODY, UnknownCheckpoint, StoreFull),
     openapi_extra=body_of("Restore"),
 )
 async def restore(run_id: RunId, request: Request, context: InContext) -> RunInfo:
-    """Memories, windows, counters and request ids become what they were, on a new branch.
+    """Set memories, windows, counters and request ids back to what they were, on a new branch.
 
-    The abandoned branch stays readable and its checkpoints can be restored. Requests that wait at the run's barrier are
-    sent away with 503, and form again when they are retried.
+    The old branch stays readable, and its checkpoints can be restored. Requests waiting at the run's barrier get a 503
+    and may be sent again.
     """
-    wanted = await parse(request, Restore, context.settings)
-    return await context.service.restore(run_id, wanted.checkpoint)
+    body = await parse(request, Restore, context.settings)
+    runs = context.service.runs
+    return await runs.on_run(run_id, runs.checkpoints.restore, body.checkpoint)
 
 
 @router.post(
     "/fork",
-    summary="Copy the run under another name",
+    summary="Copy the run under a new name",
     status_code=201,
     responses={201: {"description": "The copy."}, **problems(*BODY, UnknownCheckpoint, Conflict, StoreFull)},
     openapi_extra=body_of("Fork"),
 )
 async def fork(run_id: RunId, request: Request, context: InContext, caller: Caller) -> RunInfo:
-    """The run as it was at the checkpoint, or as it is, request ids included; both go on by themselves."""
-    wanted = await parse(request, Fork, context.settings)
-    caller.require_run(wanted.run_id)
-    return await context.service.fork(run_id, wanted.run_id, wanted.checkpoint)
+    """Copy the run as it was at the checkpoint, or as it is now, with its request ids. Both continue independently."""
+    body = await parse(request, Fork, context.settings)
+    caller.require_run(body.run_id)
+    runs = context.service.runs
+    return await runs.on_run(run_id, runs.checkpoints.fork, body.run_id, body.checkpoint)

@@ -1,4 +1,4 @@
-"""The dashboard: a page, its style and its modules. They hold nothing of any run, so they need no key."""
+"""Routes of the dashboard's files: page, style sheet and modules. They contain no data of runs and need no API key."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ router = APIRouter(include_in_schema=False)
 
 FOLDER = Path(__file__).parents[1] / "dashboard"
 HEADERS = {
-    # Nothing from elsewhere, nothing inline: a completion that got past `textContent` could still not run.
+    # Nothing from other hosts, nothing inline: a completion inserted as HTML by mistake could still not run scripts.
     "Content-Security-Policy": "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; "
     "img-src 'self' data: blob:; base-uri 'none'; form-action 'none'; frame-ancestors 'none'",
     "X-Content-Type-Options": "nosniff",
     "Referrer-Policy": "no-referrer",
-    "Cache-Control": "no-cache",  # modules of two versions must not meet
+    "Cache-Control": "no-cache",  # modules of two versions must not be mixed
 }
 
 
@@ -30,13 +30,13 @@ async def page() -> FileResponse:
 
 @router.get("/dashboard/{name}")
 async def part(name: str) -> FileResponse:
-    """A module, or the style.
+    """A module or the style sheet.
 
     Raises:
-        UnknownRoute: there is none of that name.
+        UnknownRoute: no file has this name.
     """
     if re.fullmatch(r"[A-Za-z]+\.(js|css)", name):
         for folder in (FOLDER, FOLDER / "vendor"):
             if (folder / name).is_file():
                 return FileResponse(folder / name, headers=HEADERS)
-    raise UnknownRoute("The dashboard has no such part.", value=name[:64], remedy="GET / leads to all of them.")
+    raise UnknownRoute("The dashboard has no such file.", value=name[:64], remedy="GET / loads all of them.")

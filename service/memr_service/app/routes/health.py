@@ -1,4 +1,4 @@
-"""The server itself: is it alive, is it ready, what is it, what has it done."""
+"""Routes of the server itself: health checks, presets, versions, metrics."""
 
 from __future__ import annotations
 
@@ -10,27 +10,30 @@ from memr_client.schemas import Version
 
 from memr_service.app.context import Caller, InContext
 from memr_service.app.metrics import CONTENT_TYPE
-from memr_service.app.openapi import GUARDED, problems
+from memr_service.app.openapi import COMMON, problems
 from memr_service.run.presets import spelled_out
 
 router = APIRouter(tags=["server"])
 
 
-@router.get("/livez", summary="Is the process alive?")
+@router.get("/livez", summary="Check that the process is alive")
 async def livez() -> dict[str, str]:
-    """200 as long as the process answers at all; restart it when it does not."""
+    """Always 200. Restart the process if it does not respond."""
     return {"status": "alive"}
 
 
-@router.get("/readyz", summary="Does it take requests?", responses=problems(Unavailable, InternalError))
+@router.get("/readyz", summary="Check that the server accepts requests", responses=problems(Unavailable, InternalError))
 async def readyz(context: InContext) -> dict[str, Any]:
-    """200 when requests are taken, else 503 naming what fails. The encoder loads on demand and does not count."""
+    """200 if the server accepts requests, otherwise 503 with the failing checks.
+
+    The encoder is not checked, because it is loaded when it is first needed.
+    """
     failing = await context.readiness.failing()
     encoder = context.service.encoder_state()
     if failing:
         raise Unavailable(
             f"Not ready: {', '.join(failing)}.",
-            remedy="Wait, or look at what `failing` says.",
+            remedy="Wait, or fix what `failing` describes.",
             retry_after=1,
             failing=failing,
             encoder=encoder,
@@ -38,21 +41,21 @@ async def readyz(context: InContext) -> dict[str, Any]:
     return {"status": "ready", "encoder": encoder}
 
 
-@router.get("/presets", summary="The presets spelled out", responses=problems(*GUARDED))
+@router.get("/presets", summary="List the presets", responses=problems(*COMMON))
 async def presets(context: InContext) -> dict[str, dict[str, Any]]:
-    """Every preset as the whole config it stands for on this server."""
+    """Every preset with all fields of its config on this server."""
     return spelled_out(context.settings.encoder)
 
 
-@router.get("/version", summary="Versions of what takes part in a reward", responses=problems(*GUARDED))
+@router.get("/version", summary="Versions of the service and its libraries", responses=problems(*COMMON))
 async def version(context: InContext) -> Version:
-    """memr's version and law, the default encoder's fingerprint once it is loaded, and the libraries' versions."""
+    """memr's version and law, the fingerprint of the default encoder (null until it is loaded), library versions."""
     return await context.service.version()
 
 
-@router.get("/metrics", summary="Prometheus metrics", response_class=Response, responses=problems(*GUARDED))
+@router.get("/metrics", summary="Prometheus metrics", response_class=Response, responses=problems(*COMMON))
 async def metrics(context: InContext, caller: Caller) -> Response:
-    """What the server has done, in Prometheus' text format."""
+    """The server's metrics in Prometheus' text format."""
     if context.settings.run_label:
-        caller.require_run("")  # A key bound to some runs must not learn the names of the others.
+        caller.require_run("")  # A key for some runs must not learn the names of others.
     return Response(await context.metrics.exposition(), media_type=CONTENT_TYPE)

@@ -1,4 +1,4 @@
-"""Questions about a run: why this reward, what if, is it collapsing, what to cite."""
+"""Routes of insight into a run: audits, completions, map, provenance, explanations, replays."""
 
 from __future__ import annotations
 
@@ -28,34 +28,37 @@ from starlette.responses import StreamingResponse
 
 from memr_service.app.body import parse
 from memr_service.app.context import InContext, RunId
-from memr_service.app.openapi import GUARDED, body_of, lines_of, problems
+from memr_service.app.openapi import COMMON, body_of, lines_of, problems
 
 router = APIRouter(prefix="/runs/{run_id}", tags=["insight"])
 
-BODY = (*GUARDED, MalformedBody, UnknownRun, TooLarge, UnsupportedMedia)
+BODY = (*COMMON, MalformedBody, UnknownRun, TooLarge, UnsupportedMedia)
 
 
-At = Annotated[int | None, Query(ge=1, lt=2**62, description="As of this position instead of now.")]
-After = Annotated[int, Query(ge=0, lt=2**62, description="Only completions whose records come after this position.")]
-Offset = Annotated[int, Query(ge=0, lt=2**62, description="Pass over so many.")]
-Limit = Annotated[int, Query(ge=1, le=200, description="At most so many.")]
-Sort = Annotated[str, Query(description="`position`, `outcome`, `reward`, `length`, or a component, by its raw value.")]
-Ascending = Annotated[bool, Query(description="The least first.")]
-Right = Annotated[bool | None, Query(description="Only right ones, or only wrong ones.")]
-Step = Annotated[int | None, Query(ge=0, lt=2**62, description="Only those of this step.")]
-Text = Annotated[
-    str, Query(max_length=1000, description="Only those whose prompt or completion holds it, in any case.")
+At = Annotated[int | None, Query(ge=1, lt=2**62, description="Audit the run at this position. Default: now.")]
+After = Annotated[int, Query(ge=0, lt=2**62, description="Only completions whose record comes after this position.")]
+Offset = Annotated[int, Query(ge=0, lt=2**62, description="Number of completions to skip.")]
+Limit = Annotated[int, Query(ge=1, le=200, description="Most completions on the page.")]
+Sort = Annotated[
+    str, Query(description="`position`, `outcome`, `reward`, `length`, or a component (sorts by its raw value).")
 ]
-Most = Annotated[int, Query(ge=2, le=2000, description="At most so many, evenly over the memories' ages.")]
+Ascending = Annotated[bool, Query(description="Smallest first.")]
+Right = Annotated[bool | None, Query(description="True: only right completions. False: only wrong ones.")]
+Step = Annotated[int | None, Query(ge=0, lt=2**62, description="Only completions of this step.")]
+Text = Annotated[
+    str,
+    Query(max_length=1000, description="Only completions whose prompt or completion contains this text, in any case."),
+]
+Most = Annotated[int, Query(ge=2, le=2000, description="Most points, sampled evenly over the memories' ages.")]
 
 
-@router.get("/audits", summary="Is it collapsing?", responses=problems(*GUARDED, UnknownRun))
+@router.get("/audits", summary="Check a run for collapse", responses=problems(*COMMON, UnknownRun))
 async def audits(run_id: RunId, context: InContext, at: At = None) -> Audits:
-    """The newest completions measured beside the run's first ones: collapse, leaks, drift, and what to do about it."""
-    return await context.desk.audits(run_id, at)
+    """Figures of the newest completions compared with the run's first ones (collapse, leaks, drift), with remedies."""
+    return await context.insight.audits(run_id, at)
 
 
-@router.get("/completions", summary="Completions with their rewards", responses=problems(*GUARDED, UnknownRun))
+@router.get("/completions", summary="List completions with their rewards", responses=problems(*COMMON, UnknownRun))
 async def completions(
     run_id: RunId,
     context: InContext,
@@ -68,8 +71,8 @@ async def completions(
     step: Step = None,
     text: Text = "",
 ) -> Completions:
-    """A page of the run's completions as they were scored, with the beginnings of their texts where these are kept."""
-    return await context.desk.gallery.completions(
+    """One page of the run's completions as they were scored, with the beginnings of their texts if they are kept."""
+    return await context.insight.dashboard.completions(
         run_id,
         after=after,
         offset=offset,
@@ -82,31 +85,31 @@ async def completions(
     )
 
 
-@router.get("/map", summary="Both memories on a plane", responses=problems(*GUARDED, UnknownRun))
+@router.get("/map", summary="Project both memories on a plane", responses=problems(*COMMON, UnknownRun))
 async def map_memories(run_id: RunId, context: InContext, most: Most = 1000) -> Map:
-    """A sample of what both memories hold, projected on its two principal components."""
-    return await context.desk.gallery.map(run_id, most)
+    """A sample of both memories, projected on its first two principal components."""
+    return await context.insight.dashboard.map(run_id, most)
 
 
-@router.get("/provenance", summary="What a paper must cite", responses=problems(*GUARDED, UnknownRun))
+@router.get("/provenance", summary="What a paper must cite", responses=problems(*COMMON, UnknownRun))
 async def provenance(run_id: RunId, context: InContext) -> Provenance:
-    """The resolved config, the encoder's fingerprint, versions, and the hash in which the run's history ends."""
-    return await context.desk.provenance(run_id)
+    """The run's resolved config, its encoder's fingerprint, library versions, and the chain of its records."""
+    return await context.insight.provenance(run_id)
 
 
 @router.post(
     "/explain",
-    summary="How a reward comes about",
+    summary="Explain a reward",
     responses=problems(*BODY, Conflict, Overloaded, DeadlineExceeded),
     openapi_extra=body_of("Explain"),
 )
 async def explain(run_id: RunId, request: Request, context: InContext) -> Explanation:
-    """What a completion reads, where its values lie in the windows, which guards fired, and the sum; nothing changes.
+    """What a completion read, where its values lie in the windows, which guards rejected it, and the sum.
 
-    Either a prompt and a completion, as they would be scored now and without being remembered; or a stored item, by its
-    record or its serial number, as it was scored: its neighbours are then those of that time.
+    Explains a new prompt and completion as they would be scored now, or an item of the run as it was scored, with the
+    neighbours of that time. The item is named by record and position in it, or by serial number. Nothing changes.
     """
-    return await context.desk.explain(run_id, await parse(request, Explain, context.settings))
+    return await context.insight.explain(run_id, await parse(request, Explain, context.settings))
 
 
 @router.post(
@@ -117,11 +120,11 @@ async def explain(run_id: RunId, request: Request, context: InContext) -> Explan
     openapi_extra=body_of("ReplayRequest"),
 )
 async def replay(run_id: RunId, request: Request, context: InContext) -> StreamingResponse:
-    """What would have been paid with another K, another preset, other guards: no encoder, no training, no change.
+    """The rewards under another K, another preset or other guards. Needs no encoder and changes nothing.
 
-    The answer is a line of JSON for each bit of progress, and a last one with the result (or a problem). A setting that
-    leaves everything as it is (the default) reproduces every reward exactly, or says where it does not.
+    The response has one JSON object per line: progress, then the result or a problem. A setting without changes (the
+    default) must reproduce every reward exactly; the result tells where it does not.
     """
-    wanted = await parse(request, ReplayRequest, context.settings)
-    lines = await context.desk.replay(run_id, wanted.settings)
+    body = await parse(request, ReplayRequest, context.settings)
+    lines = await context.insight.replay(run_id, body.settings)
     return StreamingResponse(lines, media_type="application/x-ndjson")

@@ -1,4 +1,4 @@
-"""`POST /openrlhf/{run_id}`: the address for `--reward.remote_url`."""
+"""`POST /openrlhf/{run_id}`, the address for OpenRLHF's `--reward.remote_url`."""
 
 from __future__ import annotations
 
@@ -29,17 +29,18 @@ from starlette.requests import ClientDisconnect
 from memr_service.app import openrlhf
 from memr_service.app.body import parse
 from memr_service.app.context import Context, InContext, RunId
-from memr_service.app.disconnect import waited_for
-from memr_service.app.openapi import GUARDED, body_of, problems
+from memr_service.app.disconnect import unless_disconnected
+from memr_service.app.openapi import COMMON, body_of, problems
 from memr_service.engine.barriers import HeldElsewhere
 
 router = APIRouter(tags=["reward"])
 logger = logging.getLogger("memr.app")
 
 PATIENCE_S = 150.0
-"""A busy service is waited for so long; OpenRLHF hangs up after 180 s, and gives up after five refusals in a row."""
+"""Seconds for which a busy service is tried again. OpenRLHF disconnects after 180 s and gives up after five errors in a
+row."""
 
-Mode = Annotated[Literal["train", "eval"], Query(description="`eval` leaves the run as it is, whatever labels say.")]
+Mode = Annotated[Literal["train", "eval"], Query(description="`eval` does not change the run, whatever labels say.")]
 
 
 @router.post(
@@ -47,7 +48,7 @@ Mode = Annotated[Literal["train", "eval"], Query(description="`eval` leaves the 
     summary="Rewards for OpenRLHF",
     response_model=OpenRLHFResponse,
     responses=problems(
-        *GUARDED,
+        *COMMON,
         MalformedBody,
         UnknownRun,
         Conflict,
@@ -62,59 +63,60 @@ Mode = Annotated[Literal["train", "eval"], Query(description="`eval` leaves the 
 async def openrlhf_reward(run_id: RunId, request: Request, context: InContext, mode: Mode = "train") -> Response:
     """OpenRLHF's remote-reward protocol, for `--reward.remote_url http://HOST:PORT/openrlhf/RUN?key=KEY`.
 
-    The run's verifier judges the completions by their labels; a reward is that outcome + memory_weight * the memory's
-    reward. Samples come one by one and wait at the run's barrier for the others of their group. Whoever sends a body
-    again because its connection was closed without an answer takes the seat of the first; else an equal body is another
-    sample.
+    The run's verifier compares the completions with their labels. A reward is that outcome + memory_weight * the
+    memory's reward. Samples come one by one and wait at the run's barrier for the others of their group.
+
+    OpenRLHF sends no request ids. If a connection was closed without a response, the next request with the same body is
+    its retry; otherwise an equal body is another sample.
     """
     body = await parse(request, OpenRLHFRequest, context.settings)
     request.state.n = len(body.query)
     arrived = time.monotonic()
     while True:
         try:
-            await context.service.require_barrier(run_id)
-            return await _seated(run_id, body, mode, request, context)
-        except HeldElsewhere as elsewhere:  # and so are the seats that were left
+            await context.service.barriers.of(await context.service.runs.get(run_id))
+            return await _respond(run_id, body, mode, request, context)
+        except HeldElsewhere as elsewhere:  # the holder of the barrier also keeps the abandoned requests
             with contextlib.suppress(HeldElsewhere):
-                return await context.relay(request, elsewhere)
+                return await context.forward(request, elsewhere)
             if time.monotonic() - arrived > PATIENCE_S:
                 raise
             await asyncio.sleep(1)
-        except ProblemError as refusal:
-            # OpenRLHF shows its user the status and no more.
-            logger.warning("OpenRLHF is refused: %s", refusal)
+        except ProblemError as problem:
+            # OpenRLHF shows its user only the status.
+            logger.warning("OpenRLHF's request was refused: %s", problem)
             raise
 
 
-async def _seated(
+async def _respond(
     run_id: str, body: OpenRLHFRequest, mode: Literal["train", "eval"], request: Request, context: Context
 ) -> Response:
-    """The answer at the seat that was left with this body, or at a new one."""
+    """The response of the abandoned request with this body, or of a new one."""
     digest = hashlib.sha256(orjson.dumps([run_id, mode, body.model_dump()], option=orjson.OPT_SORT_KEYS)).digest()
-    work = context.seats.take(digest)
+    work = context.abandoned.take(digest)
     if work is None:
         work = asyncio.create_task(_reward(run_id, body, mode, context))
-        work.add_done_callback(_heard)
+        work.add_done_callback(_mark_retrieved)
     try:
-        answer = await waited_for(request, work)
+        content = await unless_disconnected(request, work)
     except ClientDisconnect:
-        context.seats.leave(digest, work)
+        context.abandoned.add(digest, work)
         raise
-    return Response(answer, media_type="application/json")
+    return Response(content, media_type="application/json")
 
 
 async def _reward(run_id: str, body: OpenRLHFRequest, mode: Literal["train", "eval"], context: Context) -> bytes:
-    """The answer's JSON."""
+    """The response's JSON."""
     arrived = time.monotonic()
-    config = await context.service.config(run_id)
+    config = (await context.service.runs.get(run_id)).config
     samples = openrlhf.read(body, config, mode)
     outcomes = body.outcomes or []
-    if body.outcomes is None and config.verifier is not None:  # without one, `read` has refused all but nothing
-        outcomes = await context.judge.outcomes(config.verifier, samples.completions, samples.answers)
-    scored = samples.request(run_id, outcomes, body.request_id)
+    if body.outcomes is None and config.verifier is not None:  # without a verifier, `read` has refused any sample
+        outcomes = await context.verifier_pool.outcomes(config.verifier, samples.completions, samples.answers)
+    reward_request = samples.request(run_id, outcomes, body.request_id)
     while True:
         try:
-            answer, _ = await context.service.reward(scored, time.monotonic() + context.settings.deadline_s)
+            rewarded = await context.service.reward(reward_request, time.monotonic() + context.settings.deadline_s)
         except HeldElsewhere:
             raise
         except (Overloaded, Unavailable) as busy:
@@ -122,10 +124,10 @@ async def _reward(run_id: str, body: OpenRLHFRequest, mode: Literal["train", "ev
                 raise
             await asyncio.sleep(busy.retry_after or 1)
         else:
-            return openrlhf.response(samples, outcomes, answer, config).model_dump_json().encode()
+            return openrlhf.response(samples, outcomes, rewarded, config).model_dump_json().encode()
 
 
-def _heard(work: asyncio.Task[bytes]) -> None:
-    """Nobody need be there any more to hear that the work failed."""
+def _mark_retrieved(work: asyncio.Task[bytes]) -> None:
+    """Mark the exception as retrieved, so that asyncio does not log it if nobody awaits the work any more."""
     if not work.cancelled():
         work.exception()

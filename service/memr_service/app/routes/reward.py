@@ -22,7 +22,7 @@ from memr_client.schemas import RewardRequest, RewardResponse
 from memr_service.app.body import parse
 from memr_service.app.context import Context
 from memr_service.app.disconnect import while_connected
-from memr_service.app.openapi import GUARDED, body_of, problems
+from memr_service.app.openapi import COMMON, body_of, problems
 from memr_service.engine.barriers import HeldElsewhere
 
 router = APIRouter(tags=["reward"])
@@ -52,7 +52,7 @@ def _header(description: str) -> dict[str, Any]:
             }
         },
         **problems(
-            *GUARDED,
+            *COMMON,
             MalformedBody,
             UnknownRun,
             Conflict,
@@ -81,13 +81,13 @@ async def reward(request: Request) -> Response:
     parsed = time.monotonic()
     work = context.service.reward(body, arrived + patience, parsed - arrived)
     try:
-        answer, replayed = await while_connected(request, work)
+        rewarded = await while_connected(request, work)
     except HeldElsewhere as elsewhere:
-        return await context.relay(request, elsewhere)
+        return await context.forward(request, elsewhere)
     headers = {"Server-Timing": _timing(body=parsed - arrived, service=time.monotonic() - parsed)}
-    if replayed:
+    if rewarded.replayed:
         headers["Idempotency-Replayed"] = "true"
-    return Response(answer, headers=headers, media_type="application/json")
+    return Response(rewarded.body, headers=headers, media_type="application/json")
 
 
 def _patience(request: Request, most_s: float) -> float:

@@ -1,4 +1,4 @@
-"""Runs: create, describe, list, remove, and carry from one server to another."""
+"""Routes of runs: create, describe, list, delete, export, import, history, calibrate."""
 
 from __future__ import annotations
 
@@ -12,25 +12,25 @@ from starlette.responses import StreamingResponse
 
 from memr_service.app.body import parse, require_media
 from memr_service.app.context import Caller, InContext, RunId
-from memr_service.app.openapi import FILE, GUARDED, body_of, file_body, problems
+from memr_service.app.openapi import COMMON, FILE, body_of, file_body, problems
 from memr_service.app.openrlhf import check_pattern
-from memr_service.insight.calibration import calibrate
-from memr_service.verifiers.verifiers import require
+from memr_service.run.run import Run
+from memr_service.verifiers import require
 
 router = APIRouter(prefix="/runs", tags=["runs"])
 
-After = Annotated[int, Query(ge=0, lt=2**62, description="Only steps whose records come after this position.")]
-Limit = Annotated[int, Query(ge=1, le=10_000, description="At most so many steps.")]
+After = Annotated[int, Query(ge=0, lt=2**62, description="Only steps after this position.")]
+Limit = Annotated[int, Query(ge=1, le=10_000, description="Most steps to return.")]
 Points = Annotated[
-    int | None, Query(ge=1, le=2000, description="All steps in at most so many rows, each of neighbouring steps.")
+    int | None, Query(ge=1, le=2000, description="Return all steps in at most this many rows, merging adjacent steps.")
 ]
 Digest = Annotated[bool, Query(description="Also compute SHA-256 over memories, windows and counters.")]
 
 
-@router.get("", summary="List the runs", responses=problems(*GUARDED))
+@router.get("", summary="List the runs", responses=problems(*COMMON))
 async def list_runs(context: InContext, caller: Caller) -> RunList:
-    """All runs that the key may see, by name."""
-    return RunList(runs=[run for run in await context.service.runs() if caller.sees(run.run_id)])
+    """All runs that the API key may see, sorted by name."""
+    return RunList(runs=[run for run in await context.service.runs.describe_all() if caller.sees(run.run_id)])
 
 
 @router.put(
@@ -38,80 +38,79 @@ async def list_runs(context: InContext, caller: Caller) -> RunList:
     summary="Create a run",
     responses={
         201: {"model": RunInfo, "description": "The run was created."},
-        200: {"description": "The run existed with this config."},
-        **problems(*GUARDED, MalformedBody, Conflict, TooLarge, UnsupportedMedia, StoreFull),
+        200: {"description": "The run exists with this config."},
+        **problems(*COMMON, MalformedBody, Conflict, TooLarge, UnsupportedMedia, StoreFull),
     },
     openapi_extra=body_of("RunConfig"),
 )
 async def create_run(run_id: RunId, request: Request, response: Response, context: InContext) -> RunInfo:
-    """Create a run with this config; fields left out come from the preset.
+    """Create a run with this config. Unset fields come from the preset.
 
-    The same config again changes nothing; another one is refused with 409, naming the fields that differ, unless
-    nothing was committed yet.
+    If the run exists with the same config, nothing changes. Another config is refused with a 409 that names the
+    differing fields, unless the run has no records yet.
     """
     config = await parse(request, RunConfig, context.settings)
     require(config.verifier)
     check_pattern(config.prompt_pattern)
-    run, created = await context.service.create_run(run_id, config)
+    run, created = await context.service.runs.create(run_id, config)
     response.status_code = 201 if created else 200
     return run
 
 
-@router.get("/{run_id}", summary="Describe a run", responses=problems(*GUARDED, UnknownRun))
+@router.get("/{run_id}", summary="Describe a run", responses=problems(*COMMON, UnknownRun))
 async def describe_run(run_id: RunId, context: InContext, digest: Digest = False) -> RunInfo:
-    """The run's resolved config, position, chain, sizes of its memories, windows, and the encoder it is bound to."""
-    return await context.service.run(run_id, digest)
+    """The run's resolved config, position, chain, windows, encoder, and the sizes of its memories."""
+    return await context.service.runs.describe(run_id, digest)
 
 
-@router.get("/{run_id}/history", summary="A run step by step", responses=problems(*GUARDED, UnknownRun))
+@router.get("/{run_id}/history", summary="Statistics of a run's steps", responses=problems(*COMMON, UnknownRun))
 async def read_history(
     run_id: RunId, context: InContext, after: After = 0, limit: Limit = 1000, points: Points = None
 ) -> History:
-    """Per step: outcomes, rewards, each component raw and scaled, support, lengths, sizes. Poll with `after`."""
+    """For each step: outcomes, rewards, components raw and scaled, support, lengths, sizes. Poll with `after`."""
     if points is not None:
-        return History(rows=await context.desk.gallery.curve(run_id, after, points))
-    return History(rows=await context.service.history(run_id, after, limit))
+        return History(rows=await context.insight.dashboard.curve(run_id, after, points))
+    return History(rows=await context.service.runs.on_run(run_id, Run.history, after, limit))
 
 
 @router.get(
     "/{run_id}/calibrate",
-    summary="Propose limits for the run's guards",
-    responses=problems(*GUARDED, UnknownRun, Conflict),
+    summary="Propose limits for guards",
+    responses=problems(*COMMON, UnknownRun, Conflict),
 )
 async def calibrate_run(run_id: RunId, context: InContext) -> Calibration:
-    """What each guard's limit might be, by quantiles of the run's own records, and whom it would have rejected.
+    """A limit for each guard from quantiles of the run's own records, and how many completions it would have rejected.
 
-    The whole journal is read, beside the rewards that the run goes on giving. 409 while there are too few right
-    completions to tell.
+    Reads the whole journal while the run continues to serve rewards. 409 if there are too few right completions.
     """
-    return await calibrate(context.service, run_id)
+    return await context.insight.calibrate(run_id)
 
 
-@router.delete("/{run_id}", summary="Remove a run", status_code=204, responses=problems(*GUARDED, UnknownRun))
+@router.delete("/{run_id}", summary="Delete a run", status_code=204, responses=problems(*COMMON, UnknownRun))
 async def delete_run(run_id: RunId, context: InContext) -> None:
-    """Remove the run with everything it has. This cannot be taken back; export it first."""
-    await context.service.delete_run(run_id)
+    """Delete the run and everything stored for it. This cannot be undone; export the run first if you may need it."""
+    await context.service.runs.delete(run_id)
 
 
 @router.get(
     "/{run_id}/export",
-    summary="Download a run as one file",
+    summary="Export a run as one file",
     response_class=StreamingResponse,
-    responses={200: {"description": "The run.", "content": FILE}, **problems(*GUARDED, UnknownRun)},
+    responses={200: {"description": "The run.", "content": FILE}, **problems(*COMMON, UnknownRun)},
 )
 async def export_run(run_id: RunId, context: InContext) -> StreamingResponse:
-    """The whole run - config, journal, memories - for `POST /runs/{run_id}/import` of this or another server."""
-    chunks = context.service.export_run(run_id)
+    """The whole run (config, journal, memories) as a file that `POST /runs/{run_id}/import` reads on any server."""
+    chunks = context.service.runs.export(run_id)
     # The first chunk is awaited here, so that an unknown run is a 404 and not a broken download.
     first = await anext(chunks, b"")
     return StreamingResponse(
-        _resumed(first, chunks),
+        _chained(first, chunks),
         media_type="application/octet-stream",
         headers={"Content-Disposition": f'attachment; filename="{run_id}.memr"'},
     )
 
 
-async def _resumed(first: bytes, rest: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
+async def _chained(first: bytes, rest: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
     yield first
     async for chunk in rest:
         yield chunk
@@ -119,18 +118,18 @@ async def _resumed(first: bytes, rest: AsyncIterator[bytes]) -> AsyncIterator[by
 
 @router.post(
     "/{run_id}/import",
-    summary="Create a run from a file",
+    summary="Import a run from a file",
     status_code=201,
     responses={
         201: {"description": "The run was created."},
-        **problems(*GUARDED, MalformedBody, Conflict, UnsupportedMedia, StoreFull),
+        **problems(*COMMON, MalformedBody, Conflict, UnsupportedMedia, StoreFull),
     },
     openapi_extra=file_body(),
 )
 async def import_run(run_id: RunId, request: Request, context: InContext) -> RunInfo:
-    """Create a run under this name from what `GET /runs/{run_id}/export` gave; 409 if the name is taken.
+    """Create a run under this name from a file of `GET /runs/{run_id}/export`. 409 if the name is taken.
 
-    The file is read as it comes and never held in memory, so that the limit on bodies does not apply to it.
+    The file is processed while it arrives, so the limit on body sizes does not apply.
     """
     require_media(request, "application/octet-stream")
-    return await context.service.import_run(run_id, request.stream())
+    return await context.service.runs.import_file(run_id, request.stream())

@@ -1,4 +1,4 @@
-"""Requests that belong together wait for each other here and become one batch (L11)."""
+"""Barriers (L11): requests that belong together wait for each other and become one batch."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from collections.abc import Iterable
 
 from memr_client.schemas import RunConfig
 
-from memr_service.engine.barriers.base import Barrier, Item, Member, Settle, merged, texts_of
+from memr_service.engine.barriers.base import Barrier, Item, Member, Respond, merged, texts_of
 from memr_service.engine.barriers.group import GroupBarrier
 from memr_service.engine.barriers.lease import BarrierLease, HeldElsewhere
 from memr_service.engine.barriers.rolling import Expire, RollingBarrier
@@ -15,17 +15,17 @@ from memr_service.engine.barriers.step import StepBarrier
 __all__ = ["Barrier", "BarrierLease", "HeldElsewhere", "Item", "Member", "merged", "new_barrier", "texts_of"]
 
 
-def new_barrier(config: RunConfig, settle: Settle, expire: Expire, still_open: Iterable[bytes]) -> Barrier:
-    """The barrier a run's config asks for, which is not `none`.
+def new_barrier(config: RunConfig, respond: Respond, expire: Expire, still_open: Iterable[bytes]) -> Barrier:
+    """The barrier that a run's config asks for, which is not `none`.
 
     Args:
-        settle: scores, commits and answers requests as one.
-        expire: writes what there is of groups whose time is up.
+        respond: scores and commits requests as one batch, and sets their responses.
+        expire: writes groups that have timed out with the items that they have.
         still_open: groups that were open when the run was read (`snapshot`).
     """
     if config.barrier == "step":
-        return StepBarrier(settle, config.barrier_timeout_s)
+        return StepBarrier(respond, config.barrier_timeout_s)
     if config.barrier == "group":
         assert config.group_size is not None
-        return GroupBarrier(settle, config.barrier_timeout_s, config.group_size)
-    return RollingBarrier(settle, config.barrier_timeout_s, expire, still_open)
+        return GroupBarrier(respond, config.barrier_timeout_s, config.group_size)
+    return RollingBarrier(respond, config.barrier_timeout_s, expire, still_open)

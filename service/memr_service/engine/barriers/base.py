@@ -1,68 +1,73 @@
-"""What every barrier has in common.
+"""What all barriers have in common.
 
-A `Member` is one request, encoded, with a future that will hold its answer. A barrier decides who belongs together and
-when they are complete; `settle` (the service's) then scores and commits them as one and answers all of them. Everything
-here happens in the event loop's thread, and all of it is volatile: a crash or restore drops those who wait.
+A `Member` is one request, already encoded, with a future for its response. A barrier decides which requests belong
+together and when they are complete; `respond` (the manager's) then scores and commits them as one batch and sets their
+responses. Everything here happens in the event loop's thread and is volatile: a crash or restore drops what waits.
 """
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Iterable, Sequence
+from collections.abc import Awaitable, Callable, Coroutine, Iterable, Sequence
 from dataclasses import dataclass, field
-from typing import Protocol
+from typing import Any, Protocol
 
 import numpy as np
 from memr_client.errors import ProblemError
 
 from memr_service.engine.inputs import Items
 from memr_service.rewards.guards import foreign_stretches
+from memr_service.run.response import Response
 from memr_service.run.run import Submission
 from memr_service.state.record import Batch, Record
 
 
 @dataclass(eq=False)
 class Member:
-    """One request at a barrier: its items, their batch, and the answer it waits for."""
+    """One request at a barrier: its items, their batch, and the response it waits for."""
 
     items: Items
     batch: Batch
     submission: Submission
-    answer: asyncio.Future[bytes] = field(default_factory=lambda: asyncio.get_running_loop().create_future())
+    response: asyncio.Future[Response] = field(default_factory=lambda: asyncio.get_running_loop().create_future())
 
 
 Item = tuple[Member, int]
-"""A member and one of its items."""
-Settle = Callable[[Sequence[Member], Sequence[Item], Sequence[str]], Awaitable[Record | None]]
-"""Answers members as one, their items in the order of the seats, with warnings for all; answers the record, if any."""
+"""A member and the number of one of its items."""
+Respond = Callable[[Sequence[Member], Sequence[Item], Sequence[str]], Awaitable[Record | None]]
+"""Commits the items of members as one batch, in this order, and sets the members' responses, with warnings for all.
+Returns the record; None if there are no items."""
 
 
 class Barrier(Protocol):
-    """Where requests wait for each other."""
+    """Where the requests of one run wait for each other."""
 
     timeouts: int
-    """Rounds and groups answered incomplete."""
+    """Rounds and groups that timed out incomplete."""
     late: int
-    """Parts and members that came after that and were answered alone."""
+    """Parts and members that came after that and were scored alone."""
 
     @property
     def waiting(self) -> int:
         """Requests that wait now."""
 
-    def join(self, member: Member) -> asyncio.Future[bytes]:
-        """Take a seat; the future of its answer. A retry of a waiting request gets that one's future."""
+    def join(self, member: Member) -> asyncio.Future[Response]:
+        """Wait with the requests that the member belongs to; the future of its response.
+
+        A retry of a request that waits gets that request's future.
+        """
 
     def drop(self, error: ProblemError) -> None:
-        """Send everybody away unanswered."""
+        """Refuse all that wait."""
 
 
 class Waiting:
-    """What barriers have in common: settle, give up on time, send away."""
+    """What barriers share: members that wait, timers, and tasks that respond."""
 
-    def __init__(self, settle: Settle, timeout_s: float) -> None:
+    def __init__(self, respond: Respond, timeout_s: float) -> None:
         self.timeouts = 0
         self.late = 0
-        self._settle = settle
+        self._respond = respond
         self._timeout_s = timeout_s
         self._members: dict[Member, None] = {}
         self._tasks: set[asyncio.Task[None]] = set()
@@ -74,17 +79,18 @@ class Waiting:
         return len(self._members)
 
     def drop(self, error: ProblemError) -> None:
-        """Send everybody away unanswered."""
+        """Refuse all that wait."""
         for timer in self._timers:
             timer.cancel()
         for member in self._members:
-            if not member.answer.done():
-                member.answer.set_exception(error)
-                member.answer.exception()  # whoever still listens raises it; nobody is no reason to complain
+            _fail(member, error)
         self._members.clear()
         self._timers.clear()
 
-    def _seated(self, member: Member) -> Member | None:
+    def committed(self, record: Record) -> None:
+        """Called with the record of each round."""
+
+    def _retried(self, member: Member) -> Member | None:
         """The waiting member that `member` is a retry of."""
         wanted = member.submission.request_id
         if wanted is None:
@@ -100,56 +106,59 @@ class Waiting:
         timer.cancel()
         self._timers.discard(timer)
 
-    def _answer(self, members: Iterable[Member], seats: Sequence[Item], warnings: Sequence[str] = ()) -> None:
+    def _complete(self, members: Iterable[Member], items: Sequence[Item], warnings: Sequence[str] = ()) -> None:
+        """Respond to members, which do not wait any more."""
         members = list(members)
         for member in members:
             self._members.pop(member, None)
-        self._keep(asyncio.get_running_loop().create_task(self._settle_all(members, seats, warnings)))
+        self._start(self._respond_to(members, items, warnings))
 
-    def _keep(self, task: asyncio.Task[None]) -> None:
+    def _start(self, work: Coroutine[Any, Any, None]) -> None:
+        task = asyncio.create_task(work)
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
 
-    async def _settle_all(self, members: list[Member], seats: Sequence[Item], warnings: Sequence[str]) -> None:
-        """Settle; a failure is everybody's answer."""
+    async def _respond_to(self, members: list[Member], items: Sequence[Item], warnings: Sequence[str]) -> None:
         try:
-            record = await self._settle(members, seats, warnings)
+            record = await self._respond(members, items, warnings)
             if record is not None:
-                self.settled(record)
+                self.committed(record)
         except BaseException as error:
             for member in members:
-                if not member.answer.done():
-                    member.answer.set_exception(error)
-                    member.answer.exception()
+                _fail(member, error)
             if not isinstance(error, Exception):
                 raise
 
-    def settled(self, record: Record) -> None:
-        """Told of each record that came of a round."""
+
+def _fail(member: Member, error: BaseException) -> None:
+    """Let a member's request fail, unless it has a response."""
+    if not member.response.done():
+        member.response.set_exception(error)
+        member.response.exception()  # marks it as retrieved, in case nobody waits for it any more
 
 
-def seats_of(member: Member) -> list[Item]:
+def items_of(member: Member) -> list[Item]:
     """A member's items in their order."""
     return [(member, item) for item in range(len(member.batch))]
 
 
-def group_name(seat: Item) -> bytes:
+def group_name(one: Item) -> bytes:
     """The id of the group an item belongs to."""
-    member, item = seat
+    member, item = one
     return member.batch.group_names[int(member.batch.group[item])]
 
 
-def texts_of(seats: Sequence[Item]) -> tuple[list[str], list[str]]:
-    """Whole completions and prompts of the seats' items, in their order."""
-    completions = [member.items.completions[item] for member, item in seats]
-    return completions, [member.items.prompts[item] for member, item in seats]
+def texts_of(items: Sequence[Item]) -> tuple[list[str], list[str]]:
+    """Prompts and whole completions of items (n), in their order."""
+    prompts = [member.items.prompts[item] for member, item in items]
+    return prompts, [member.items.completions[item] for member, item in items]
 
 
-def merged(seats: Sequence[Item]) -> Batch:
-    """One batch of the seats' items, in their order."""
-    batches = [(member.batch, item) for member, item in seats]
+def merged(items: Sequence[Item]) -> Batch:
+    """One batch of items, in their order."""
+    batches = [(member.batch, item) for member, item in items]
     names: dict[bytes, int] = {}
-    group = [names.setdefault(group_name(seat), len(names)) for seat in seats]
+    group = [names.setdefault(group_name(one), len(names)) for one in items]
     rows: dict[tuple[bytes, bytes], int] = {}
     prompts = [batch.prompts[batch.prompt_of[item]] for batch, item in batches]
     keys = [batch.keys[item] for batch, item in batches]
@@ -166,39 +175,40 @@ def merged(seats: Sequence[Item]) -> Batch:
         lengths=np.array([batch.lengths[item] for batch, item in batches], "<i4"),
         group_names=list(names),
         step=max(steps, default=None),
-        answers=_column([batch.answers for batch, _ in batches], seats),
-        labels=_column([batch.labels for batch, _ in batches], seats),
-        repeated=_numbers([batch.repeated for batch, _ in batches], seats),
-        copied=_numbers([batch.copied for batch, _ in batches], seats),
-        foreign=_foreign(seats, group) if all(batch.foreign is not None for batch, _ in batches) else None,
-        names_answer=_numbers([batch.names_answer for batch, _ in batches], seats),
-        truncated=_flags([batch.truncated for batch, _ in batches], seats),
-        sent=_flags([batch.sent for batch, _ in batches], seats),
+        answers=_column([batch.answers for batch, _ in batches], items),
+        labels=_column([batch.labels for batch, _ in batches], items),
+        repeated=_numbers([batch.repeated for batch, _ in batches], items),
+        copied=_numbers([batch.copied for batch, _ in batches], items),
+        foreign=_foreign(items, group) if all(batch.foreign is not None for batch, _ in batches) else None,
+        names_answer=_numbers([batch.names_answer for batch, _ in batches], items),
+        truncated=_flags([batch.truncated for batch, _ in batches], items),
+        sent=_flags([batch.sent for batch, _ in batches], items),
     )
 
 
-def _column(columns: list[list[str | None] | None], seats: Sequence[Item]) -> list[str | None] | None:
-    """An optional column over all seats; null for those whose request did not send it."""
+def _column(columns: list[list[str | None] | None], items: Sequence[Item]) -> list[str | None] | None:
+    """An optional column of all items; null for the items of requests that did not send it."""
     if all(column is None for column in columns):
         return None
-    return [None if column is None else column[item] for column, (_, item) in zip(columns, seats, strict=True)]
+    return [None if column is None else column[item] for column, (_, item) in zip(columns, items, strict=True)]
 
 
-def _flags(columns: list[np.ndarray | None], seats: Sequence[Item]) -> np.ndarray | None:
-    """A column of flags over all seats, False for those whose request has none; None where no request has any."""
+def _flags(columns: list[np.ndarray | None], items: Sequence[Item]) -> np.ndarray | None:
+    """A column of flags of all items, False for the items of requests that lack it; None if all requests lack it."""
     if all(column is None for column in columns):
         return None
     return np.array(
-        [column is not None and bool(column[item]) for column, (_, item) in zip(columns, seats, strict=True)]
+        [column is not None and bool(column[item]) for column, (_, item) in zip(columns, items, strict=True)]
     )
 
 
-def _foreign(seats: Sequence[Item], group: list[int]) -> np.ndarray:
-    """As `Batch.foreign`, now that all siblings are there."""
-    return foreign_stretches(*texts_of(seats), np.array(group))
+def _numbers(columns: list[np.ndarray | None], items: Sequence[Item]) -> np.ndarray | None:
+    """A column of numbers of all items; None if a request lacks it."""
+    numbers = [column[item] for column, (_, item) in zip(columns, items, strict=True) if column is not None]
+    return np.array(numbers) if len(numbers) == len(items) else None
 
 
-def _numbers(columns: list[np.ndarray | None], seats: Sequence[Item]) -> np.ndarray | None:
-    """A column of numbers over all seats; None where the requests have none."""
-    numbers = [column[item] for column, (_, item) in zip(columns, seats, strict=True) if column is not None]
-    return np.array(numbers) if len(numbers) == len(seats) else None
+def _foreign(items: Sequence[Item], group: list[int]) -> np.ndarray:
+    """`Batch.foreign` among all siblings, which may have come with different requests."""
+    prompts, completions = texts_of(items)
+    return foreign_stretches(completions, prompts, np.array(group))

@@ -1,4 +1,4 @@
-"""`group`: completions sent one by one, or in bursts, are answered group by group."""
+"""The barrier `group`: completions that are sent one by one, or a few at a time, are scored group by group."""
 
 from __future__ import annotations
 
@@ -11,27 +11,29 @@ from dataclasses import dataclass
 
 from memr_client.errors import ProblemError
 
-from memr_service.engine.barriers.base import Item, Member, Settle, Waiting, group_name, seats_of
+from memr_service.engine.barriers.base import Item, Member, Respond, Waiting, group_name, items_of
+from memr_service.run.response import Response
 
 REMEMBERED = 1024
 """Timed-out groups whose late members are still recognised."""
 LATE_S = 60.0
-"""A group that timed out waits this long (or its time-out, if longer) for late members; then its id means a new one."""
+"""Seconds for which a timed-out group waits for late members (or its time-out, if longer). After that, its id names a
+new group."""
 
 
 @dataclass(eq=False)
 class _Group:
     name: bytes
     number: int
-    seats: list[Item]
+    items: list[Item]
     timer: asyncio.TimerHandle | None = None
 
 
 class GroupBarrier(Waiting):
-    """A request is answered when each of its groups has `size` items, together with all that share a group with it."""
+    """Scores a request when each of its groups has `size` items, together with all requests that share a group."""
 
-    def __init__(self, settle: Settle, timeout_s: float, size: int) -> None:
-        super().__init__(settle, timeout_s)
+    def __init__(self, respond: Respond, timeout_s: float, size: int) -> None:
+        super().__init__(respond, timeout_s)
         self.size = size
         self._numbers = itertools.count()
         self._forming: dict[bytes, _Group] = {}
@@ -39,43 +41,43 @@ class GroupBarrier(Waiting):
         self._alone: dict[Member, list[Item]] = {}
         self._missed: OrderedDict[bytes, tuple[int, float]] = OrderedDict()
 
-    def join(self, member: Member) -> asyncio.Future[bytes]:
-        """Take a seat in the group of each item."""
-        if (seated := self._seated(member)) is not None:
-            return seated.answer
+    def join(self, member: Member) -> asyncio.Future[Response]:
+        """Put each item into its group, and wait until these groups are complete."""
+        if (waiting := self._retried(member)) is not None:
+            return waiting.response
         self._members[member] = None
         self._groups[member], self._alone[member] = [], []
-        for seat in seats_of(member):
-            name = group_name(seat)
+        for item in items_of(member):
+            name = group_name(item)
             if self._is_late(name):
-                self._alone[member].append(seat)
+                self._alone[member].append(item)
             else:
-                self._seat(member, seat, name)
+                self._add(member, item, name)
         self.late += bool(self._alone[member])
         members, groups = self._tied(member)
-        if all(len(group.seats) == self.size for group in groups):
+        if all(len(group.items) == self.size for group in groups):
             self._close(members, groups)
-        return member.answer
+        return member.response
 
     def drop(self, error: ProblemError) -> None:
-        """Send everybody away unanswered."""
+        """Refuse all that wait."""
         super().drop(error)
         for state in (self._forming, self._groups, self._alone):
             state.clear()
 
-    def _seat(self, member: Member, seat: Item, name: bytes) -> None:
+    def _add(self, member: Member, item: Item, name: bytes) -> None:
         group = self._forming.get(name)
         if group is None:
             group = self._forming[name] = _Group(name, next(self._numbers), [])
             group.timer = self._after_timeout(lambda: self._give_up(member))
-        group.seats.append(seat)
+        group.items.append(item)
         if group not in self._groups[member]:
             self._groups[member].append(group)
-        if len(group.seats) == self.size:
+        if len(group.items) == self.size:
             del self._forming[name]
 
     def _is_late(self, name: bytes) -> bool:
-        """Whether an item comes for a group that was answered without it."""
+        """Whether an item belongs to a group that was scored without it."""
         if name in self._forming or name not in self._missed:
             return False
         left, until = self._missed[name]
@@ -86,13 +88,13 @@ class GroupBarrier(Waiting):
         return False
 
     def _tied(self, member: Member) -> tuple[list[Member], list[_Group]]:
-        """All requests that share a group with it, or with one that does, and their groups, each in order of age."""
+        """All requests that share a group with a member, directly or through others, and their groups, oldest first."""
         members, groups = {member}, set(self._groups[member])
         grown = True
         while grown:
             grown = False
             for group in list(groups):
-                for other, _ in group.seats:
+                for other, _ in group.items:
                     if other not in members:
                         members.add(other)
                         groups |= set(self._groups[other])
@@ -102,31 +104,31 @@ class GroupBarrier(Waiting):
 
     def _give_up(self, member: Member) -> None:
         members, groups = self._tied(member)
-        short = [group for group in groups if len(group.seats) < self.size]
+        short = [group for group in groups if len(group.items) < self.size]
         self.timeouts += len(short)
         for group in short:
             until = time.monotonic() + max(LATE_S, self._timeout_s)
-            self._missed[group.name] = (self.size - len(group.seats), until)
+            self._missed[group.name] = (self.size - len(group.items), until)
         while len(self._missed) > REMEMBERED:
             self._missed.popitem(last=False)
-        there = ", ".join(f"{len(group.seats)} of {self.size}" for group in short)
+        there = ", ".join(f"{len(group.items)} of {self.size}" for group in short)
         self._close(members, groups, [f"barrier timed out after {self._timeout_s:g} s with groups of {there}"])
 
     def _close(self, members: list[Member], groups: list[_Group], warnings: Sequence[str] = ()) -> None:
-        seats = [seat for group in groups for seat in _by_index(group.seats)]
+        items = [item for group in groups for item in _by_index(group.items)]
         for group in groups:
             if group.timer is not None:
                 self._stop(group.timer)
             if self._forming.get(group.name) is group:
                 del self._forming[group.name]
         for member in members:
-            seats += self._alone.pop(member)
+            items += self._alone.pop(member)
             del self._groups[member]
-        self._answer(members, seats, warnings)
+        self._complete(members, items, warnings)
 
 
-def _by_index(seats: list[Item]) -> list[Item]:
-    """A group's items by `index` where all have one, else as they came."""
-    if any(member.items.request.index is None for member, _ in seats):
-        return seats
-    return sorted(seats, key=lambda seat: seat[0].items.request.index[seat[1]])  # type: ignore[index]
+def _by_index(items: list[Item]) -> list[Item]:
+    """A group's items by `index` if all have one, else in order of arrival."""
+    if any(member.items.request.index is None for member, _ in items):
+        return items
+    return sorted(items, key=lambda one: one[0].items.request.index[one[1]])  # type: ignore[index]

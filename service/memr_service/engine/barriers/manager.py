@@ -1,4 +1,4 @@
-"""The barriers of a service's runs: opened when they are needed, settled as one batch each, dropped with their run."""
+"""The barriers of a service's runs: opened when first needed, committed batch by batch, dropped with their run."""
 
 from __future__ import annotations
 
@@ -16,45 +16,55 @@ from memr_service.engine.run_registry import RunRegistry
 from memr_service.engine.run_thread import RunThread, shutting_down
 from memr_service.run.run import Run
 from memr_service.state.record import Record
-from memr_service.store.base import Store
+from memr_service.store.capabilities import Leases
 
-Written = Callable[[Run, int, Sequence[str], Sequence[str]], None]
-"""Called with a run's newest record: its first serial number, its items' prompts and their completions."""
+KeepTexts = Callable[[Run, Record, Sequence[str], Sequence[str]], None]
+"""Called with each record and the texts of its items: prompts and whole completions."""
 
 
 class BarrierManager:
-    """Where the requests of each run wait for each other. Used in the event loop's thread, but for `forget`."""
+    """Where the requests of each run wait for each other. Used in the event loop's thread, except `forget`."""
 
-    def __init__(self, store: Store, address: str, engine: RunThread, runs: RunRegistry, written: Written) -> None:
-        """`address`: where other services find this one."""
-        self.keeper = BarrierLease(store, address, self._drop)
-        self._engine = engine
-        self._runs = runs
-        self._written = written
+    def __init__(
+        self, leases: Leases | None, address: str, registry: RunRegistry, thread: RunThread, keep_texts: KeepTexts
+    ) -> None:
+        """Open no barrier yet.
+
+        Args:
+            leases: None if no other service shares the store.
+            address: where other services reach this one.
+        """
+        self.lease = BarrierLease(leases, address, self._drop)
+        self._registry = registry
+        self._thread = thread
+        self._keep_texts = keep_texts
         self._open: dict[int, Barrier] = {}
         self._gone = BarrierState(waiting=0, timeouts=0, late=0)
         self._loop: asyncio.AbstractEventLoop | None = None
+        registry.on_forget.append(self.forget)
 
     async def of(self, run: Run) -> Barrier | None:
-        """Where the run's requests wait for each other, if they do.
+        """The run's barrier; None if the run has none.
 
         Raises:
-            Elsewhere: another service keeps it.
+            HeldElsewhere: another service holds it. Unavailable: the run was changed meanwhile.
         """
         if run.config.barrier == "none":
             return None
-        await self.keeper.require(run.stored.run_id, run.uid)
+        await self.lease.require(run.stored.run_id, run.uid)
         if run.uid not in self._open:
-            settle, expire = partial(self._settle, run), partial(self._expire, run)
+            still_open = await self._thread.on_run(run, _open_groups)
             self._loop = asyncio.get_running_loop()
-            self._open[run.uid] = new_barrier(run.config, settle, expire, list(run.state.open_groups))
-            if not self._runs.holds(run):  # it has been read anew since it was opened
+            if run.uid not in self._open:
+                respond, expire = partial(self._respond, run), partial(self._thread.expire, run)
+                self._open[run.uid] = new_barrier(run.config, respond, expire, still_open)
+            if not self._registry.holds(run):  # it was forgotten meanwhile, and has to be read again
                 self._open.pop(run.uid, None)
                 raise _dropped()
         return self._open[run.uid]
 
     def state(self) -> BarrierState:
-        """All together: who waits now, and what went wrong since the service began."""
+        """All barriers together: requests that wait now, and time-outs since the service began."""
         return _together([self._gone, *self._open.values()])
 
     def state_of(self, run: Run) -> BarrierState | None:
@@ -64,56 +74,54 @@ class BarrierManager:
         return _together([self._open[run.uid]] if run.uid in self._open else [])
 
     def forget(self, run: Run) -> None:
-        """Send away who waits at the barrier of a run that is read anew (called in the engine's thread)."""
-        self.keeper.forget(run.uid)
+        """Refuse what waits at the barrier of a run that has to be read again (called in the run thread)."""
+        self.lease.forget(run.uid)
         if self._loop is not None:
             self._loop.call_soon_threadsafe(self._drop, run.uid)
 
-    async def leave(self) -> None:
-        """Send away who waits for others, and let another service keep the barriers: nobody new is to come here."""
+    async def close(self) -> None:
+        """Refuse what waits, and let other services hold the barriers. No new request may come."""
         for barrier in self._open.values():
             barrier.drop(shutting_down())
-        await self.keeper.close()
+        await self.lease.close()
 
     def _drop(self, uid: int) -> None:
-        """Send away who waits at a run's barrier."""
+        """Refuse what waits at a run's barrier, and forget the barrier."""
         if (barrier := self._open.pop(uid, None)) is not None:
             self._gone = _together([self._gone, barrier]).model_copy(update={"waiting": 0})
             barrier.drop(_dropped())
 
-    async def _settle(
-        self, run: Run, members: Sequence[Member], seats: Sequence[Item], warnings: Sequence[str]
+    async def _respond(
+        self, run: Run, members: Sequence[Member], items: Sequence[Item], warnings: Sequence[str]
     ) -> Record | None:
-        """Score and commit what waited at a barrier as one batch, and answer everybody."""
-        if not seats:
+        """Commit the items of members as one batch, and set the members' responses."""
+        if not items:
             for member in members:
-                member.answer.set_result(await self._engine.ask(run.nothing))
+                member.response.set_result(await self._thread.on_run(run, Run.empty_response))
             return None
-        places: dict[Member, list[tuple[int, int]]] = {member: [] for member in members}
-        for place, (member, item) in enumerate(seats):
-            places[member].append((item, place))
+        positions: dict[Member, list[tuple[int, int]]] = {member: [] for member in members}
+        for position, (member, item) in enumerate(items):
+            positions[member].append((item, position))
         submissions = [
             replace(
                 member.submission,
                 warnings=[*member.submission.warnings, *warnings],
-                items=np.array([place for _, place in sorted(places[member])], np.int64),
+                items=np.array([position for _, position in sorted(positions[member])], np.int64),
             )
             for member in members
         ]
-        done = await self._engine.ask(self._runs.commit, run, merged(seats), submissions)
-        if done is None:
+        committed = await self._thread.commit(run, merged(items), submissions)
+        if committed is None or committed.record is None:
             raise _dropped()
-        answers, record = done
-        for member, answered in zip(members, answers, strict=True):
-            if not member.answer.done():
-                member.answer.set_result(answered)
-        completions, prompts = texts_of(seats)
-        self._written(run, record.first_serial, prompts, completions)
-        return record
+        for member, response in zip(members, committed.responses, strict=True):
+            if not member.response.done():
+                member.response.set_result(response)
+        self._keep_texts(run, committed.record, *texts_of(items))
+        return committed.record
 
-    async def _expire(self, run: Run, names: list[bytes]) -> None:
-        """Write what there is of groups whose time is up (barrier `snapshot`)."""
-        await self._engine.ask(self._runs.expire, run, names)
+
+def _open_groups(run: Run) -> list[bytes]:
+    return list(run.state.open_groups)
 
 
 def _together(barriers: Sequence[Barrier | BarrierState]) -> BarrierState:

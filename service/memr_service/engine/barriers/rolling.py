@@ -1,4 +1,5 @@
-"""`snapshot`: nobody waits; only the writing of a group waits until it is complete or its time is up."""
+"""The rolling barrier, `snapshot` on the wire: every request gets its response at once, and a group is written when it
+is complete or has timed out."""
 
 from __future__ import annotations
 
@@ -7,30 +8,31 @@ from collections.abc import Awaitable, Callable, Iterable
 
 from memr_client.errors import ProblemError
 
-from memr_service.engine.barriers.base import Member, Settle, Waiting, seats_of
+from memr_service.engine.barriers.base import Member, Respond, Waiting, items_of
+from memr_service.run.response import Response
 from memr_service.state.record import Record
 
 Expire = Callable[[list[bytes]], Awaitable[None]]
-"""Writes what there is of groups whose time is up."""
+"""Writes groups that have timed out with the items that they have."""
 
 
 class RollingBarrier(Waiting):
-    """Answers each request by itself, and closes groups that are still open after the time-out."""
+    """Scores each request by itself, and closes groups that are still open after the time-out."""
 
-    def __init__(self, settle: Settle, timeout_s: float, expire: Expire, still_open: Iterable[bytes]) -> None:
-        super().__init__(settle, timeout_s)
+    def __init__(self, respond: Respond, timeout_s: float, expire: Expire, still_open: Iterable[bytes]) -> None:
+        super().__init__(respond, timeout_s)
         self._expire = expire
         self._open: dict[bytes, asyncio.TimerHandle] = {}
         for name in still_open:
             self._begin(name)
 
-    def join(self, member: Member) -> asyncio.Future[bytes]:
-        """Answer at once."""
-        self._answer([member], seats_of(member))
-        return member.answer
+    def join(self, member: Member) -> asyncio.Future[Response]:
+        """Respond without waiting for other requests."""
+        self._complete([member], items_of(member))
+        return member.response
 
-    def settled(self, record: Record) -> None:
-        """Begin to time the groups a record left open; forget those it closed."""
+    def committed(self, record: Record) -> None:
+        """Start the timers of groups that a record left open, and stop those of groups that it closed."""
         effects, batch = record.effects, record.batch
         for name in effects.closes:
             if (timer := self._open.pop(name, None)) is not None:
@@ -40,7 +42,7 @@ class RollingBarrier(Waiting):
             self._begin(name)
 
     def drop(self, error: ProblemError) -> None:
-        """Stop timing."""
+        """Stop all timers."""
         super().drop(error)
         self._open.clear()
 
@@ -50,10 +52,10 @@ class RollingBarrier(Waiting):
     def _give_up(self, name: bytes) -> None:
         del self._open[name]
         self.timeouts += 1
-        self._keep(asyncio.get_running_loop().create_task(self._expire_one(name)))
+        self._start(self._expire_one(name))
 
     async def _expire_one(self, name: bytes) -> None:
         try:
             await self._expire([name])
         except ProblemError:
-            self._begin(name)  # not durable yet: once more after another time-out
+            self._begin(name)  # nothing is durable yet: try again after another time-out

@@ -1,4 +1,4 @@
-"""`step`: the ranks of a step are answered together."""
+"""The barrier `step`: the parts of a training step, one per rank, are scored together."""
 
 from __future__ import annotations
 
@@ -10,7 +10,8 @@ from dataclasses import dataclass
 from memr_client.errors import InvalidRequest
 from memr_client.schemas import RewardRequest
 
-from memr_service.engine.barriers.base import Member, Settle, Waiting, seats_of
+from memr_service.engine.barriers.base import Member, Respond, Waiting, items_of
+from memr_service.run.response import Response
 
 REMEMBERED = 1024
 """Timed-out steps whose late parts are still recognised."""
@@ -24,28 +25,29 @@ class _Round:
 
 
 class StepBarrier(Waiting):
-    """`step`: the parts of a step, one per rank, answered when the last is in, ordered by part."""
+    """Scores the parts of a step when the last one has come, ordered by part."""
 
-    def __init__(self, settle: Settle, timeout_s: float) -> None:
-        super().__init__(settle, timeout_s)
+    def __init__(self, respond: Respond, timeout_s: float) -> None:
+        super().__init__(respond, timeout_s)
         self._rounds: dict[int, _Round] = {}
         self._missed: OrderedDict[int, set[int]] = OrderedDict()
 
-    def join(self, member: Member) -> asyncio.Future[bytes]:
-        """Take the part's seat in the step's round.
+    def join(self, member: Member) -> asyncio.Future[Response]:
+        """Wait for the other parts of the step.
 
         Raises:
-            InvalidRequest: no step, part or parts; other `parts` than the round's; the seat has another body.
+            InvalidRequest: step, part or parts is missing; `parts` differs from the round's; the part has come with
+                another body.
         """
         step, part, parts = _step_part_parts(member.items.request)
         missed = self._missed.get(step, set())
         if step not in self._rounds and part in missed:
             missed.discard(part)
             self.late += 1
-            self._answer(
-                [member], seats_of(member), [f"part {part} came after step {step} had timed out: answered alone"]
+            self._complete(
+                [member], items_of(member), [f"part {part} came after step {step} had timed out: answered alone"]
             )
-            return member.answer
+            return member.response
         if step not in self._rounds:
             self._missed.pop(step, None)
             self._rounds[step] = _Round(parts, {}, self._after_timeout(lambda: self._give_up(step)))
@@ -53,17 +55,17 @@ class StepBarrier(Waiting):
         if parts != round_.parts:
             raise _refused(f"step {step} waits for {round_.parts} parts, not {parts}", parts, round_.parts)
         if part in round_.members:
-            seated = round_.members[part]
-            if seated.submission.body_digest != member.submission.body_digest:
+            first = round_.members[part]
+            if first.submission.body_digest != member.submission.body_digest:
                 raise _refused(
                     f"part {part} of step {step} is there already, with another body", part, "one body a part"
                 )
-            return seated.answer
+            return first.response
         round_.members[part] = member
         self._members[member] = None
         if len(round_.members) == parts:
             self._close(step)
-        return member.answer
+        return member.response
 
     def _give_up(self, step: int) -> None:
         round_ = self._rounds[step]
@@ -79,7 +81,7 @@ class StepBarrier(Waiting):
         round_ = self._rounds.pop(step)
         self._stop(round_.timer)
         members = [round_.members[part] for part in sorted(round_.members)]
-        self._answer(members, [seat for member in members for seat in seats_of(member)], warnings)
+        self._complete(members, [item for member in members for item in items_of(member)], warnings)
 
 
 def _step_part_parts(request: RewardRequest) -> tuple[int, int, int]:

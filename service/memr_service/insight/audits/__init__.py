@@ -1,1 +1,1 @@
-"""Audits: does a run's reward still mean what it should?"""
+"""Audits: is a run collapsing, leaking the label, or drifting?"""

@@ -1,7 +1,7 @@
-"""Is a training collapsing? One function for each figure, of a stretch's columns; NaN means that it cannot be told.
+"""Is a training collapsing? One function for each figure of a stretch; NaN if the figure cannot be computed.
 
 Symbols: n items in groups of g completions each; a (n, d) completions and q (n, d) prompts, unit rows; R (n,) outcomes;
-m (n,) memory rewards. `group` (n,) numbers the groups from 0.
+m (n,) memory rewards; `group` (n,) the number of each item's group, from 0 without gaps.
 """
 
 from __future__ import annotations
@@ -12,32 +12,46 @@ from memr_service.insight.auc import auc_by_group
 from memr_service.rewards import groups
 
 REPEATED = 0.95
-"""Failures at least this similar say the same."""
+"""Failures with at least this cosine are the same mistake."""
 MOST_PROMPTS = 64
-"""Prompts among which a completion has to find its own."""
+"""Prompts among which `own_prompt` looks for a completion's own."""
 
 
 def zero_variance(outcomes: np.ndarray, group: np.ndarray) -> float:
-    """Share of groups whose outcomes are all equal: group-normalised advantages learn nothing of R there."""
+    """Share of groups whose outcomes are all equal, from which group-normalised advantages learn nothing of R.
+
+    Args:
+        outcomes: R (n,).
+    """
     lowest, highest = groups.extremes(outcomes, group)
     return float((lowest == highest).mean())
 
 
 def component_shares(scaled: dict[str, np.ndarray], weights: dict[str, float]) -> dict[str, float]:
-    """Component -> |weight * mean of scaled| / sum of that over all: one that has it all is the reward."""
-    paid = {name: abs(weight * float(scaled[name].mean())) for name, weight in weights.items()}
-    return {name: one / (sum(paid.values()) or 1.0) for name, one in paid.items()}
+    """Component c -> |weight_c * mean scaled_c| / sum over all components of the same, in [0, 1].
+
+    Args:
+        scaled: component -> scaled values (n,).
+        weights: component -> its weight.
+    """
+    means = {name: abs(weight * float(scaled[name].mean())) for name, weight in weights.items()}
+    return {name: one / (sum(means.values()) or 1.0) for name, one in means.items()}
 
 
 def memory_shares(outcomes: np.ndarray, rewards: np.ndarray, group: np.ndarray, right: np.ndarray) -> dict[str, float]:
-    """Kind of group -> share of all the advantages' variance that the memory brings in there.
+    """Kind of group -> share of the variance of all advantages that the memory contributes in groups of this kind.
 
-    A = (R + m) minus its group's mean = A_R + A_m; share of a kind = sum over its items of A_m A / sum over all of A A.
-    What is left to one is the outcomes'. In mixed groups it is negative where the memory opposes the verifier.
+    A = (R + m) minus its group's mean = A_R + A_m. The share of a kind is the sum of A_m A over its items, divided by
+    the sum of A A over all items. The rest to 1 is the share of the outcomes. In mixed groups the share is negative if
+    the memory opposes the verifier.
 
     Args:
-        rewards: m, already times what the trainer weighs it by.
+        outcomes: R (n,).
+        rewards: m (n,), multiplied by the trainer's weight of the memory.
         right: (n,) bool.
+
+    Returns:
+        "all_wrong", "mixed" and "all_right" -> the share.
     """
     total, memory = groups.center(outcomes + rewards, group), groups.center(rewards, group)
     correct = np.bincount(group, right) / np.bincount(group)
@@ -49,21 +63,26 @@ def memory_shares(outcomes: np.ndarray, rewards: np.ndarray, group: np.ndarray, 
 
 
 def auc(values: np.ndarray, right: np.ndarray, group: np.ndarray) -> float:
-    """How often a right completion has more of it than a wrong one of its group, mean over groups (see `ranking`)."""
+    """How often a right completion has a larger value than a wrong one of its group, mean over groups.
+
+    Args:
+        values: (n,), NaN for none (see `insight.auc.auc_by_group`).
+        right: (n,) bool.
+    """
     each = auc_by_group(values, right, group)
     return float(each.mean()) if len(each) else float("nan")
 
 
 def diversity(completions: np.ndarray, group: np.ndarray) -> float:
-    """Mean over groups of how unlike siblings are (see `memr_service.rewards.groups`)."""
+    """1 - mean cosine of two siblings, mean over groups (see `rewards.groups.diversity`)."""
     each = groups.diversity(completions, group)
     return float(each.mean()) if len(each) else float("nan")
 
 
 def vendi(completions: np.ndarray, group: np.ndarray) -> float:
-    """Mean over groups of the Vendi score, exp(-sum l ln l) over the eigenvalues l of K / g, K_ij = cos(a_i, a_j).
+    """The Vendi score, mean over groups: exp(-sum l ln l) over the eigenvalues l of K / g with K_ij = cos(a_i, a_j).
 
-    The effective number of different completions, from 1 to g (Friedman and Dieng, arXiv 2210.02410).
+    The effective number of different completions in a group, from 1 to g (Friedman and Dieng, arXiv 2210.02410).
     """
     count, order = np.bincount(group), np.argsort(group, kind="stable")
     begins, scores = np.cumsum(count) - count, []
@@ -78,11 +97,12 @@ def vendi(completions: np.ndarray, group: np.ndarray) -> float:
 def repeated_failures(
     completions: np.ndarray, group: np.ndarray, wrong: np.ndarray, explore: np.ndarray | None
 ) -> float:
-    """Share of the wrong completions with a cosine >= 0.95 to another failure: of a sibling's, or one they read.
+    """Share of the wrong completions with a cosine >= 0.95 to another failure, of a sibling or one that they read.
 
     Args:
+        completions: a (n, d).
         wrong: (n,) bool.
-        explore: raw explore (n,), which is 1 - the largest cosine to the failures read; None where the run has none.
+        explore: raw explore (n,), that is 1 - the largest cosine to the failures read; None if the run has no explore.
     """
     if not wrong.any():
         return float("nan")
@@ -98,18 +118,26 @@ def repeated_failures(
 def own_prompt(completions: np.ndarray, prompts: np.ndarray, keys: list[bytes]) -> float:
     """How often a completion's nearest prompt is its own, above chance: (hits - 1 / P) / (1 - 1 / P) among P prompts.
 
-    A template says the same whatever was asked: 0. Diversity need not show that (RAGEN-2, arXiv 2604.06268).
+    A template, the same text for every prompt, gives 0. Diversity need not show it (RAGEN-2, arXiv 2604.06268).
+
+    Args:
+        completions: a (n, d).
+        prompts: q (n, d).
+        keys: identity of each item's prompt (n); the first 64 distinct ones count.
     """
     number: dict[bytes, int] = {}
     of = np.array([number.setdefault(key, len(number)) for key in keys])
     first = np.unique(of, return_index=True)[1][:MOST_PROMPTS]
-    asked = of < len(first)
+    counted = of < len(first)
     if len(first) < 2:
         return float("nan")
-    hits = float((np.argmax(completions[asked] @ prompts[first].T, axis=1) == of[asked]).mean())
+    hits = float((np.argmax(completions[counted] @ prompts[first].T, axis=1) == of[counted]).mean())
     return (hits - 1 / len(first)) / (1 - 1 / len(first))
 
 
 def moved(now: tuple[float, float, float], before: tuple[float, float, float]) -> float:
-    """(median now - median before) / (p95 - p5 before), of raw values (p5, p50, p95); scaled ones hide it."""
+    """(median now - median before) / (p95 - p5 before), from the quantiles (p5, p50, p95) of raw values.
+
+    Scaled values hide such a drift, because the window moves along.
+    """
     return (now[1] - before[1]) / max(before[2] - before[0], 1e-9)

@@ -1,4 +1,4 @@
-"""A stretch measured, and held beside the run's first completions: which figures are out of bounds, and what to do."""
+"""Measures a stretch, compares it with the run's first completions, and judges which figures are out of bounds."""
 
 from __future__ import annotations
 
@@ -14,159 +14,182 @@ from memr_service.insight.audits.stretch import StretchColumns
 from memr_service.run.history import quantiles
 from memr_service.settings import Bounds, Thresholds
 
-TOLD: dict[AuditName, tuple[str, str]] = {
+TEXTS: dict[AuditName, tuple[str, str]] = {
     "reward_mode": (
-        "How far the closeness to earlier successes rose, in spreads of its first values.",
-        "Read samples: the policy has found what pays without being right. Lower the memory's weight, or guard it.",
+        "How far the median raw exploit rose since the first completions, in spreads of its first values.",
+        "Read samples: the policy may have found what pays without being right. Lower the memory's weight, or add "
+        "guards.",
     ),
     "length_short": (
-        "Median length beside what it was at first.",
-        "Read samples: short answers cost least. Lower explore's weight, set min_chars, or check the verifier.",
+        "Median length divided by the median length of the first completions.",
+        "Read samples: short answers may be the cheapest. Lower explore's weight, set min_chars, or check the "
+        "verifier.",
     ),
     "length_long": (
-        "Median length beside what it was at first.",
+        "Median length divided by the median length of the first completions.",
         "Read samples for padding. Set max_chars or max_repetition, or a length limit in the trainer.",
     ),
     "truncation": (
         "Share of completions that the trainer cut.",
-        "Raise the completion limit, or set drop_truncated: a cut answer cannot be right.",
+        "Raise the trainer's completion limit, or set drop_truncated: a cut completion has no answer.",
     ),
     "component_share": (
-        "Share of the reward that one component brings.",
-        "The others might as well be off: change the weights, or look at why they pay nothing.",
+        "Share of the reward that the largest component contributes.",
+        "The other components have almost no effect. Change the weights, or find out why the others pay so little.",
     ),
     "memory_share": (
-        "Share of the advantages' variance that comes from the memory instead of the verifier.",
-        "Training follows the memory. Set max_spread or mixed_groups_only, or lower its weight.",
+        "Share of the advantages' variance that comes from the memory and not from the verifier.",
+        "Training follows the memory more than the verifier. Set max_spread or mixed_groups_only, or lower the "
+        "memory's weight.",
     ),
     "auc_leak": (
-        "How well the raw component ranks right above wrong within groups, now and at first, whichever is less.",
-        "Near 1 it is the label itself: is the outcome in the text, or the order 'official'?",
+        "How well the raw component ranks right completions above wrong ones within groups (AUC), now or at first, "
+        "whichever is smaller.",
+        "Near 1 the component equals the label. Check whether the outcome is in the text, and whether the order is "
+        "'official'.",
     ),
     "auc_inverted": (
-        "How well the raw component ranks right above wrong within groups.",
-        "It pays wrong completions more: lower its weight, or look at what its memory holds (memr explain).",
+        "How well the raw component ranks right completions above wrong ones within groups (AUC).",
+        "The component pays wrong completions more than right ones. Lower its weight, or look at what its memory "
+        "holds (memr explain).",
     ),
     "diversity": (
-        "1 - mean cosine of siblings, beside what it was at first.",
-        "Samples grow alike: raise the temperature or the entropy bonus, add banded_novelty, or lower exploit.",
+        "1 - mean cosine of siblings, divided by its value for the first completions.",
+        "Samples are becoming alike. Raise the temperature or the entropy bonus, add banded_novelty, or lower "
+        "exploit's weight.",
     ),
     "repeated_failures": (
-        "Share of failures that repeat another failure, where it rose.",
-        "The same mistakes come again: add error_cluster, or raise explore's weight.",
+        "Share of failures that repeat another failure, if it rose.",
+        "The policy repeats the same mistakes. Add error_cluster, or raise explore's weight.",
     ),
     "template": (
-        "How often a completion's nearest prompt is its own, above chance, beside what it was at first.",
-        "Completions depend less on the question: look for a template in samples, and set topic_floor.",
+        "How often a completion's nearest prompt is its own, above chance, divided by its value for the first "
+        "completions.",
+        "Completions depend less on the prompt. Read samples for a template, and set topic_floor.",
     ),
     "explore_drift": (
-        "How far the median raw explore moved, in spreads of its first values.",
-        "Scaled values hide it: novelty has run out, or junk is flooding the window. Try bounds p5-p95 or guards.",
+        "How far the median raw explore moved since the first completions, in spreads of its first values.",
+        "Scaled values hide it: either there is no novelty left, or junk fills the window. Try the bounds p5-p95, "
+        "or guards.",
     ),
     "zero_variance": (
         "Share of groups whose outcomes are all equal.",
-        "The verifier teaches nothing there: easier or harder questions, more samples, or dynamic sampling.",
+        "The verifier teaches nothing in these groups. Use easier or harder prompts, more samples for each prompt, or "
+        "dynamic sampling.",
     ),
 }
-"""Audit -> what its figure is, and what to do when it fires."""
+"""Audit -> what its figure is, and what to do when it warns or alarms."""
 
 
-def measure(span: StretchColumns, config: RunConfig) -> Stretch:
+def measure(columns: StretchColumns, config: RunConfig) -> Stretch:
     """All figures of a stretch."""
-    right, wrong = span.outcomes > config.success_threshold, span.outcomes <= config.failure_threshold
-    weights, group = config.weights, span.group
-    told = ~np.isnan(span.truncated)
-    shares = diagnostics.memory_shares(span.outcomes, config.memory_weight * span.rewards, group, right)
-    repeated = diagnostics.repeated_failures(span.completions, group, wrong, span.raw.get("explore"))
+    right, wrong = columns.outcomes > config.success_threshold, columns.outcomes <= config.failure_threshold
+    weights, group = config.weights, columns.group
+    known = ~np.isnan(columns.truncated)
+    shares = diagnostics.memory_shares(columns.outcomes, config.memory_weight * columns.rewards, group, right)
+    repeated = diagnostics.repeated_failures(columns.completions, group, wrong, columns.raw.get("explore"))
     return Stretch(
-        first_position=span.first_position,
-        position=span.position,
-        first_step=span.first_step,
-        step=span.step,
-        completions=len(span),
+        first_position=columns.first_position,
+        position=columns.position,
+        first_step=columns.first_step,
+        step=columns.step,
+        completions=len(columns),
         groups=int(group.max()) + 1,
-        outcome=float(span.outcomes.mean()),
-        reward=float(span.rewards.mean()),
-        zero_variance=diagnostics.zero_variance(span.outcomes, group),
-        length=quantiles(span.lengths.astype(np.float64)),
-        truncated=float(span.truncated[told].mean()) if told.any() else None,
-        shares=diagnostics.component_shares({name: values[span.warm] for name, values in span.scaled.items()}, weights)
-        if span.warm.any()
+        outcome=float(columns.outcomes.mean()),
+        reward=float(columns.rewards.mean()),
+        zero_variance=diagnostics.zero_variance(columns.outcomes, group),
+        length=quantiles(columns.lengths.astype(np.float64)),
+        truncated=float(columns.truncated[known].mean()) if known.any() else None,
+        shares=diagnostics.component_shares(
+            {name: values[columns.warm] for name, values in columns.scaled.items()}, weights
+        )
+        if columns.warm.any()
         else {},
         memory_share={kind: share for kind, share in shares.items() if not np.isnan(share)},
-        auc={name: _known(diagnostics.auc(raw, right, group)) for name, raw in span.raw.items()},
-        raw={name: quantiles(raw[~np.isnan(raw)]) for name, raw in span.raw.items()},
-        diversity=_known(diagnostics.diversity(span.completions, group)),
-        vendi=_known(diagnostics.vendi(span.completions, group)),
-        repeated_failures=_known(repeated),
-        own_prompt=_known(diagnostics.own_prompt(span.completions, span.prompts, span.keys)),
+        auc={name: _or_none(diagnostics.auc(raw, right, group)) for name, raw in columns.raw.items()},
+        raw={name: quantiles(raw[~np.isnan(raw)]) for name, raw in columns.raw.items()},
+        diversity=_or_none(diagnostics.diversity(columns.completions, group)),
+        vendi=_or_none(diagnostics.vendi(columns.completions, group)),
+        repeated_failures=_or_none(repeated),
+        own_prompt=_or_none(diagnostics.own_prompt(columns.completions, columns.prompts, columns.keys)),
     )
 
 
 def audit(recent: Stretch, baseline: Stretch | None, limits: Thresholds) -> list[Audit]:
-    """Every audit of a stretch, beside the run's first one where there is one apart from it."""
+    """Every audit of a stretch.
+
+    Args:
+        baseline: the run's first stretch. Comparisons need one that does not overlap with `recent`.
+        limits: below `limits.least` completions every audit is `unknown`.
+    """
     compared = baseline if baseline is not None and baseline.position < recent.first_position else None
-    found = [*_absolute(recent), *_ranks(recent, baseline), *_compared(recent, compared, limits)]
+    figures = [*_absolute(recent), *_ranks(recent, baseline), *_compared(recent, compared, limits)]
     if recent.completions < limits.least:
-        found = [replace(one, value=None, before=None) for one in found]
-    return [_judged(one, getattr(limits, one.name)) for one in found]
+        figures = [replace(one, value=None, before=None) for one in figures]
+    return [_judged(one, getattr(limits, one.name)) for one in figures]
 
 
 @dataclass(frozen=True)
-class Found:
-    """What an audit looks at."""
+class Figure:
+    """The figure of one audit."""
 
     name: AuditName
     about: str
+    """The component, or empty."""
     value: float | None
+    """None if it cannot be measured."""
     before: float | None = None
-    """The figure it is compared with."""
+    """The figure of the baseline that it is compared with."""
     excused: bool = False
-    """Whether something else says that all is well."""
+    """Whether another figure shows that this one is harmless."""
 
 
-def _absolute(recent: Stretch) -> Iterator[Found]:
-    """Audits that need no comparison."""
-    yield Found("truncation", "", recent.truncated)
+def _absolute(recent: Stretch) -> Iterator[Figure]:
+    """Audits of the recent stretch alone."""
+    yield Figure("truncation", "", recent.truncated)
     if len(recent.raw) > 1:
         largest = max(recent.shares, key=lambda name: recent.shares[name], default="")
-        yield Found("component_share", largest, recent.shares.get(largest))
-    yield Found("memory_share", "", sum(recent.memory_share.values()) if recent.memory_share else None)
-    yield Found("zero_variance", "", recent.zero_variance)
+        yield Figure("component_share", largest, recent.shares.get(largest))
+    yield Figure("memory_share", "", sum(recent.memory_share.values()) if recent.memory_share else None)
+    yield Figure("zero_variance", "", recent.zero_variance)
 
 
-def _ranks(now: Stretch, begun: Stretch | None) -> Iterator[Found]:
-    """A leak is there from the first; later the right ones may well be known by their looks, for they are all alike."""
+def _ranks(now: Stretch, baseline: Stretch | None) -> Iterator[Figure]:
+    """Audits of how components rank right above wrong.
+
+    A leak exists from the start, so the smaller of the two figures counts. Later a high rank is no leak: right
+    completions that have become alike are easy to recognise.
+    """
     for name, value in now.auc.items():
-        first = begun.auc.get(name) if begun is not None else None
-        yield Found("auc_leak", name, value if value is None or first is None else min(value, first), first)
-        yield Found("auc_inverted", name, value)
+        first = baseline.auc.get(name) if baseline is not None else None
+        yield Figure("auc_leak", name, value if value is None or first is None else min(value, first), first)
+        yield Figure("auc_inverted", name, value)
 
 
-def _compared(now: Stretch, before: Stretch | None, limits: Thresholds) -> Iterator[Found]:
-    """Audits of a change since the run's first completions: none of them is a collapse where the outcome rose."""
+def _compared(now: Stretch, before: Stretch | None, limits: Thresholds) -> Iterator[Figure]:
+    """Audits of a change since the run's first completions. If the outcome rose, the change is no collapse."""
     learned = before is not None and now.outcome - before.outcome >= limits.outcome_gain
     lengths, diversity, repeated, own_prompt = (
         (before.length.p50, before.diversity, before.repeated_failures, before.own_prompt) if before else (None,) * 4
     )
-    yield Found("length_short", "", _ratio(now.length.p50, lengths), lengths, learned)
-    yield Found("length_long", "", _ratio(now.length.p50, lengths), lengths, learned)
-    yield Found("diversity", "", _ratio(now.diversity, diversity), diversity, learned)
+    yield Figure("length_short", "", _ratio(now.length.p50, lengths), lengths, learned)
+    yield Figure("length_long", "", _ratio(now.length.p50, lengths), lengths, learned)
+    yield Figure("diversity", "", _ratio(now.diversity, diversity), diversity, learned)
     again = now.repeated_failures if repeated is not None else None
-    as_ever = again is not None and repeated is not None and again - repeated < limits.repeats_gain
-    yield Found("repeated_failures", "", again, repeated, learned or as_ever)
+    unchanged = again is not None and repeated is not None and again - repeated < limits.repeats_gain
+    yield Figure("repeated_failures", "", again, repeated, learned or unchanged)
     recognised = own_prompt is not None and own_prompt >= limits.recognised
-    yield Found("template", "", _ratio(now.own_prompt, own_prompt) if recognised else None, own_prompt, learned)
+    yield Figure("template", "", _ratio(now.own_prompt, own_prompt) if recognised else None, own_prompt, learned)
     if "explore" in now.raw:
         drift = _moved(now, before, "explore")
-        yield Found("explore_drift", "explore", drift and abs(drift), _median(before, "explore"), learned)
+        yield Figure("explore_drift", "explore", drift and abs(drift), _median(before, "explore"), learned)
     if "exploit" in now.raw:
         closer = _moved(now, before, "exploit")
-        yield Found("reward_mode", "exploit", closer and max(0.0, closer), _median(before, "exploit"), learned)
+        yield Figure("reward_mode", "exploit", closer and max(0.0, closer), _median(before, "exploit"), learned)
 
 
 def _moved(now: Stretch, before: Stretch | None, name: str) -> float | None:
-    """How far a component's median raw value moved, in spreads of its first ones."""
+    """How far a component's median raw value moved, in spreads of its first values; None if either is missing."""
     one, other = now.raw.get(name), before.raw.get(name) if before else None
     if one is None or other is None:
         return None
@@ -178,22 +201,23 @@ def _median(stretch: Stretch | None, name: str) -> float | None:
     return None if values is None else values.p50
 
 
-def _judged(found: Found, bounds: Bounds) -> Audit:
+def _judged(figure: Figure, bounds: Bounds) -> Audit:
+    """The audit of a figure: `warn` beyond the first bound, `alarm` beyond the second."""
     warn, alarm = bounds
     state: Literal["ok", "warn", "alarm", "unknown"] = "unknown"
-    if found.value is not None:
+    if figure.value is not None:
         sign = 1 if alarm >= warn else -1
-        if found.excused or sign * found.value <= sign * warn:
+        if figure.excused or sign * figure.value <= sign * warn:
             state = "ok"
         else:
-            state = "alarm" if sign * found.value > sign * alarm else "warn"
-    says, remedy = TOLD[found.name]
+            state = "alarm" if sign * figure.value > sign * alarm else "warn"
+    says, remedy = TEXTS[figure.name]
     return Audit(
-        name=found.name,
+        name=figure.name,
         state=state,
-        about=found.about,
-        value=found.value,
-        baseline=found.before,
+        about=figure.about,
+        value=figure.value,
+        baseline=figure.before,
         limit=alarm,
         says=says,
         remedy=remedy,
@@ -204,5 +228,5 @@ def _ratio(now: float | None, before: float | None) -> float | None:
     return now / before if now is not None and before is not None and before > 0 else None
 
 
-def _known(value: float) -> float | None:
+def _or_none(value: float) -> float | None:
     return None if np.isnan(value) else value

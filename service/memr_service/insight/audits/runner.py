@@ -1,4 +1,4 @@
-"""The audits of a service's runs: measured where they are asked for, on bounded stretches, beside the engine."""
+"""Runs the audits of a service's runs, when they are asked for, on bounded stretches of the journal."""
 
 from __future__ import annotations
 
@@ -12,22 +12,24 @@ from memr_client.schemas import Audits, RunConfig, Stretch
 from memr_service.engine.service import Service
 from memr_service.insight.audits.rules import audit, measure
 from memr_service.insight.audits.stretch import StretchColumns
-from memr_service.insight.journal_reader import AT_ONCE, JournalReader
+from memr_service.insight.journal_reader import AT_ONCE, JournalReader, RunFacts
 from memr_service.settings import Thresholds
 from memr_service.state.record import Record
 
-AFRESH = 4
-"""The audits behind the metrics are made anew when a run has taken a quarter of a stretch since."""
+PER_WINDOW = 4
+"""The audits behind the metrics are repeated after every quarter of a stretch that a run has taken."""
 
 
 class AuditRunner:
-    """Audits runs. What a run began with is measured once."""
+    """Audits runs. The first stretch of a run, its baseline, is measured once."""
 
     def __init__(self, service: Service, thresholds: Thresholds) -> None:
         self._service = service
         self._thresholds = thresholds
         self._baselines: dict[tuple[int, int], Stretch] = {}
+        """(uid, branch) -> the run's baseline."""
         self._firing: dict[str, tuple[tuple[int, int, int], int]] = {}
+        """Run -> (uid, branch, quarters of a stretch taken) at the last audit, and how many alarmed then."""
 
     async def audits(self, run_id: str, at: int | None = None) -> Audits:
         """A run's audits as of a position (None: now).
@@ -35,81 +37,82 @@ class AuditRunner:
         Raises:
             UnknownRun.
         """
-        uid, branch, config, base, last = await self._service.ask(
-            run_id, lambda run: (run.uid, run.branch, run.config, run.base, run.state.position)
-        )
-        ledger = JournalReader(self._service, run_id)
-        recent = await self._measured(await self._upto(ledger, base, last if at is None else min(at, last)), config)
+        journal = JournalReader(self._service, run_id)
+        facts = await journal.facts()
+        last = facts.position if at is None else min(at, facts.position)
+        recent = await _measured(await self._newest(journal, facts.base, last), facts.config)
         if recent is None:
             return Audits(run_id=run_id, baseline=None, recent=None, audits=[])
-        baseline = self._baselines.get((uid, branch))
+        baseline = self._baselines.get((facts.uid, facts.branch))
         if baseline is None:
-            baseline = await self._begun(ledger, base, last, config)
+            baseline = await self._baseline(journal, facts)
             if baseline.completions >= self._thresholds.window and None not in baseline.raw.values():
-                self._baselines[uid, branch] = baseline
+                self._baselines[facts.uid, facts.branch] = baseline
         return Audits(run_id=run_id, baseline=baseline, recent=recent, audits=audit(recent, baseline, self._thresholds))
 
     async def firing(self) -> dict[str, int]:
-        """Run -> audits that alarm, of the runs that are open."""
+        """Open run -> how many of its audits are in the state `alarm`."""
         firing = {}
-        for run_id in self._service.open_runs():
-            with suppress(ProblemError):  # deleted meanwhile, or its journal cannot be read: the others are told
-                if run_id in self._service.open_runs():  # it may have left memory meanwhile
+        for run_id in self._service.runs.open_names():
+            with suppress(ProblemError):  # it was deleted, or its journal cannot be read: the others are still reported
+                if run_id in self._service.runs.open_names():  # it may have left memory since
                     firing[run_id] = await self._alarms(run_id)
         return firing
 
     async def _alarms(self, run_id: str) -> int:
-        uid, branch, taken = await self._service.ask(run_id, lambda run: (run.uid, run.branch, run.state.serial))
-        when = uid, branch, taken * AFRESH // self._thresholds.window
+        facts = await JournalReader(self._service, run_id).facts()
+        when = facts.uid, facts.branch, facts.completions * PER_WINDOW // self._thresholds.window
         if run_id not in self._firing or self._firing[run_id][0] != when:
             found = await self.audits(run_id)
             self._firing[run_id] = when, sum(one.state == "alarm" for one in found.audits)
         return self._firing[run_id][1]
 
-    async def _begun(self, ledger: JournalReader, base: int, last: int, config: RunConfig) -> Stretch:
-        """The run's first completions; of a component that warmed up later, its first raw values."""
-        first = await self._measured(await self._from(ledger, base, last), config)
+    async def _baseline(self, journal: JournalReader, facts: RunFacts) -> Stretch:
+        """The run's first completions; for a component that warmed up later, its first raw values."""
+        first = await _measured(await self._oldest(journal, facts.base, facts.position), facts.config)
         assert first is not None
         late = [name for name, raw in first.raw.items() if raw is None]
         if late:
-            warm = await self._measured(await self._from(ledger, await _warmed_up(ledger, base, last), last), config)
+            after = await _warmed_up(journal, facts.base, facts.position)
+            warm = await _measured(await self._oldest(journal, after, facts.position), facts.config)
             if warm is not None:
                 first = first.model_copy(update={"raw": first.raw | {name: warm.raw[name] for name in late}})
         return first
 
-    async def _from(self, ledger: JournalReader, after: int, last: int) -> list[Record]:
-        """The records that hold a stretch's completions from a position on."""
+    async def _oldest(self, journal: JournalReader, after: int, last: int) -> list[Record]:
+        """The records after a position that hold the completions of one stretch."""
         found, count = [], 0
-        async for record in ledger.records(after, last):
+        async for record in journal.records(after, last):
             found.append(record)
             count += len(record.batch)
             if count >= self._thresholds.window:
                 break
         return found
 
-    async def _upto(self, ledger: JournalReader, base: int, last: int) -> list[Record]:
-        """The records that hold a stretch's completions up to a position."""
+    async def _newest(self, journal: JournalReader, base: int, last: int) -> list[Record]:
+        """The records up to a position that hold the completions of one stretch."""
         found: list[Record] = []
         while last > base and sum(len(one.batch) for one in found) < self._thresholds.window:
             begin = max(base, last - AT_ONCE)
-            found = [record async for record in ledger.records(begin, last)] + found
+            found = [record async for record in journal.records(begin, last)] + found
             last = begin
-        newer = np.cumsum([len(one.batch) for one in found[::-1]])[::-1]  # of each record and those behind it
+        newer = np.cumsum([len(one.batch) for one in found[::-1]])[::-1]  # of each record and those after it
         return found[max(0, int(np.count_nonzero(newer >= self._thresholds.window)) - 1) :]
 
-    async def _measured(self, records: list[Record], config: RunConfig) -> Stretch | None:
-        return await asyncio.to_thread(_measure, records, config)
+
+async def _measured(records: list[Record], config: RunConfig) -> Stretch | None:
+    return await asyncio.to_thread(_measure, records, config)
 
 
 def _measure(records: list[Record], config: RunConfig) -> Stretch | None:
-    span = StretchColumns.of(records)
-    return None if span is None else measure(span, config)
+    columns = StretchColumns.of(records)
+    return None if columns is None else measure(columns, config)
 
 
-async def _warmed_up(ledger: JournalReader, low: int, high: int) -> int:
-    """The last position at whose record something still warmed up: the search halves what is left."""
+async def _warmed_up(journal: JournalReader, low: int, high: int) -> int:
+    """The last position whose record had a component in warm-up, found by bisection; `low` if there is none."""
     while low < high:
         middle = (low + high + 1) // 2
-        record = await ledger.record(middle)
+        record = await journal.record(middle)
         low, high = (middle, high) if any(record.effects.warmup.values()) else (low, middle - 1)
     return low

@@ -1,4 +1,4 @@
-"""A stretch of a run's completions as columns: what the diagnostics look at."""
+"""A stretch of a run's completions as columns, from which the diagnostics are computed."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from memr_service.state.record import Record
 
 @dataclass(frozen=True)
 class StretchColumns:
-    """The n items of some neighbouring records. Embeddings are (n, d), everything else (n,)."""
+    """The n items of some consecutive records. Embeddings are (n, d), everything else (n,)."""
 
     first_position: int
     position: int
@@ -24,13 +24,13 @@ class StretchColumns:
     completions: np.ndarray
     outcomes: np.ndarray
     group: np.ndarray
-    """Number of each item's group, from 0 without gaps; a group lies within one record."""
+    """Number of each item's group, from 0 without gaps. A group does not cross records."""
     lengths: np.ndarray
     """Characters of the encoded text."""
     truncated: np.ndarray
-    """1 where the trainer cut the completion, NaN where it did not say."""
+    """1 where the trainer cut the completion, 0 where it did not, NaN where it did not say."""
     warm: np.ndarray
-    """Whether every component had warmed up (bool)."""
+    """Whether no component was in warm-up (bool)."""
     rewards: np.ndarray
     raw: dict[str, np.ndarray]
     scaled: dict[str, np.ndarray]
@@ -40,7 +40,7 @@ class StretchColumns:
 
     @classmethod
     def of(cls, records: Sequence[Record]) -> StretchColumns | None:
-        """The items of records in order; None where there are none."""
+        """The items of records in order; None if there are none."""
         records = [record for record in records if len(record.batch)]
         if not records:
             return None

@@ -1,10 +1,10 @@
-"""Floors for a run's guards, proposed from its own records.
+"""Limits for a run's guards, proposed from its own records.
 
-tally.py         counts of a quantity's values, exact to a bin, however many there are
+calibrate.py     reads a run's journal while it goes on giving rewards
+survey.py        counts what the guards look at, record by record
 neighbours.py    how near the prompts are that an item would read
-survey.py        everything that is counted, record by record
+histogram.py     counts of a quantity's values, in bins
 rules.py         one rule for each guard: which quantile, which margin, and why
-reading.py       a run's journal, read beside the rewards it goes on giving
 """
 
 from memr_service.insight.calibration.calibrate import calibrate

@@ -1,4 +1,4 @@
-"""A run's journal, read for its calibration while the run goes on."""
+"""Reads a run's journal for its calibration, while the run goes on."""
 
 from __future__ import annotations
 
@@ -11,30 +11,32 @@ from memr_client.schemas import Calibration
 from memr_service.engine.service import Service
 from memr_service.insight.calibration.rules import NEEDED, propose
 from memr_service.insight.calibration.survey import Survey
-from memr_service.state.record import unseal
+from memr_service.insight.journal_reader import JournalReader
+from memr_service.state.codec import unseal
 
 
 async def calibrate(service: Service, run_id: str) -> Calibration:
-    """Limits for a run's guards, from its records up to now as far as they are kept.
+    """Limits for a run's guards, from its records up to now, as far as they are kept.
 
-    The engine's thread reads one record at a time, so that rewards wait no longer than for each other; counting is done
-    in another thread.
+    The run thread reads one record at a time, so that rewards wait no longer for it than for each other. Another thread
+    counts.
 
     Raises:
-        UnknownRun. Conflict: the run has too few right completions, or a preset that takes no guards.
+        UnknownRun.
+        Conflict: the run has too few right completions, or a preset without guards.
     """
-    run = await service.ask(run_id, lambda run: run)
-    position, completions = await service.ask(run_id, lambda run: (run.state.position, run.state.serial))
-    if run.config.order == "official":
+    journal = JournalReader(service, run_id)
+    facts = await journal.facts()
+    config = facts.config
+    if config.order == "official":
         raise Conflict(
-            f"Run {run_id!r} has the preset {run.config.preset!r}, which scores as the released code does: unguarded.",
-            value=run.config.preset,
+            f"Run {run_id!r} has the preset {config.preset!r}, which scores as the released code does, without guards.",
+            value=config.preset,
             remedy="Calibrate a run of another preset on the same task.",
         )
-    survey, records = Survey(run.config, completions), run.records(position)
-    texts = partial(service.texts.get, run.uid)
-    while (stored := await service.ask(run_id, lambda _: next(records, None))) is not None:
-        await asyncio.to_thread(lambda payload: survey.add(unseal(payload), texts), stored.payload)
+    survey, texts = Survey(config, facts.completions), partial(service.texts.get, facts.uid)
+    async for payload in journal.payloads(facts.position):
+        await asyncio.to_thread(lambda one: survey.add(unseal(one), texts), payload)
     survey.finish()
     right = survey.topic.seen().right
     if right < NEEDED:
@@ -42,6 +44,6 @@ async def calibrate(service: Service, run_id: str) -> Calibration:
             f"Run {run_id!r} has {right} right completions so far, too few to calibrate on.",
             value=right,
             limit=NEEDED,
-            remedy=f"Ask again when it has {NEEDED} (right: above success_threshold {run.config.success_threshold:g}).",
+            remedy=f"Ask again when it has {NEEDED} (right: above success_threshold {config.success_threshold:g}).",
         )
-    return propose(survey, run_id, position)
+    return propose(survey, run_id, facts.position)

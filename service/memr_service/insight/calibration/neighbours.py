@@ -1,4 +1,4 @@
-"""How near the prompts are that an item would read, told from a run's records alone."""
+"""How near the prompts are that an item would read, computed from a run's records."""
 
 from __future__ import annotations
 
@@ -9,24 +9,24 @@ from memr_service.insight.calibration.histogram import Histogram
 from memr_service.rewards.staging import sides
 from memr_service.state.record import Batch
 
-TABLE_BYTES = 64 << 20
-"""Room for prompts' embeddings; beyond it (44,000 prompts at d = 384) neighbours are not looked for any more."""
+PROMPT_BYTES = 64 << 20
+"""Memory for prompts' embeddings. When it is full (44,000 prompts at d = 384) no more records are counted."""
 PAIRED = 1024
-"""Of so many distinct prompts each is compared with every other one."""
+"""The first PAIRED distinct prompts are all compared with each other."""
 STEP = 0.001
 
 
 class Neighbours:
-    """The prompts a run has stored on either side, and the similarity of the nearest one at each read.
+    """The prompts of a run's two memories, and how similar the nearest one was at each read.
 
-    What leaves a memory because it is full is taken to be there still.
+    Simplification: a prompt that left a full memory counts as still stored.
     """
 
     def __init__(self, config: RunConfig) -> None:
         self.pairs = Histogram(STEP, ceiling=True)
-        """Cosines between two different prompts (all of them counted as of wrong completions)."""
+        """Cosines of two different prompts, all counted on the wrong side."""
         self.nearest = {"exploit": Histogram(STEP), "explore": Histogram(STEP)}
-        """Cosine of the nearest prompt that an item reads for the component, 1 where it reads its own."""
+        """Component -> cosine of the nearest prompt that an item reads for it, 1 where it reads its own."""
         self._config = config
         self._row: dict[bytes, int] = {}
         self._full = False
@@ -34,7 +34,7 @@ class Neighbours:
         self._stored = np.zeros((2, 0), np.int64)  # completions ever stored under each prompt: successes, failures
 
     def add(self, batch: Batch) -> None:
-        """Take a record's reads and writes into account, in the order of the run's config."""
+        """Count a record's reads and writes, in the order that the run's config names (L9)."""
         if self._full or not len(batch):
             return
         rows = self._rows(batch)
@@ -44,35 +44,35 @@ class Neighbours:
         right = batch.outcomes > self._config.success_threshold
         similar = batch.prompts @ self._prompts[: len(self._row)].T  # (u, prompts)
         hold = self._config.order == "hold_one_out"
-        for tally, stored, written in zip(
+        for histogram, stored, written in zip(
             self.nearest.values(), self._stored, sides(self._config, batch.outcomes), strict=True
         ):
-            came = np.bincount(rows[written], minlength=len(stored))
+            added = np.bincount(rows[written], minlength=len(stored))
             if hold:
-                stored += came
-            # One entry is held out for every item of a prompt that the request stored something under.
-            own = (stored - (came > 0) * hold)[rows] > 0
-            tally.add(np.where(own, 1.0, self._others(similar, stored, rows, batch.prompt_of)), right)
+                stored += added
+            # One entry is held out for each item of a prompt under which the request stored something.
+            own = (stored - (added > 0) * hold)[rows] > 0
+            histogram.add(np.where(own, 1.0, self._others(similar, stored, rows, batch.prompt_of)), right)
             if not hold:
-                stored += came
+                stored += added
 
     def _others(self, similar: np.ndarray, stored: np.ndarray, rows: np.ndarray, prompt_of: np.ndarray) -> np.ndarray:
-        """Cosine (n,) to the nearest stored prompt but the item's own, NaN for none that the run reads."""
-        there = np.where(stored[: similar.shape[1]] > 0, similar, -np.inf)[prompt_of]
-        there[np.arange(len(rows)), rows] = -np.inf
-        nearest = there.max(axis=1).astype(np.float64)
+        """Cosine (n,) to the nearest stored prompt other than the item's own; NaN if the run would read none."""
+        cosines = np.where(stored[: similar.shape[1]] > 0, similar, -np.inf)[prompt_of]
+        cosines[np.arange(len(rows)), rows] = -np.inf
+        nearest = cosines.max(axis=1).astype(np.float64)
         least = self._config.min_similarity
         return np.where(nearest < (-1.1 if least is None else least), np.nan, nearest)
 
     def _rows(self, batch: Batch) -> np.ndarray | None:
-        """The place of each item's prompt in the table (n,), where there is room for all of them."""
-        fresh: dict[bytes, int] = {}
+        """Row of each item's prompt in `_prompts` (n,); None if there is no room for all of them."""
+        new: dict[bytes, int] = {}
         for key, prompt in zip(batch.keys, batch.prompt_of.tolist(), strict=True):
             if key not in self._row:
-                fresh.setdefault(key, prompt)
-        if (len(self._row) + len(fresh)) * batch.dimension * 4 > TABLE_BYTES:
+                new.setdefault(key, prompt)
+        if (len(self._row) + len(new)) * batch.dimension * 4 > PROMPT_BYTES:
             return None
-        for key, prompt in fresh.items():
+        for key, prompt in new.items():
             self._append(key, batch.prompts[prompt])
         return np.array([self._row[key] for key in batch.keys], np.int64)
 

@@ -1,7 +1,7 @@
-"""One rule for each guard: which quantile of the run's own values its limit rests on, and with which margin.
+"""One rule for each guard: from which quantile of the run's own values its limit comes, and with which margin.
 
-Where a limit is to tell attempts from junk it rests on right completions alone. A right answer is an attempt, whatever
-else it is, while junk may be any share of the wrong ones: a quantile over both would sink to where the junk lies.
+A limit that separates attempts from junk comes from right completions only. A right completion is an attempt, while any
+share of the wrong ones may be junk: a quantile over both would move to where the junk is.
 """
 
 from __future__ import annotations
@@ -16,13 +16,17 @@ from memr_service.insight.calibration.histogram import Histogram
 from memr_service.insight.calibration.survey import Survey
 
 RARE = 0.005
-"""Of right completions so many may lie beyond a limit before its margin is added."""
+"""The share of right completions that lies beyond a limit before its margin is added."""
 NEEDED = 200
-"""Right completions, so that at least one lies beyond that quantile."""
+"""Right completions that a proposal needs, so that at least one lies beyond the quantile."""
 STRANGERS = 0.999
+"""Quantile of the cosines of two different prompts for `neighbour_floor`."""
 PAIRS_NEEDED = 1000
+"""Pairs of prompts that it needs."""
 UNLIKE = 0.995
+"""Quantile of the cosines of a right and a wrong completion of one prompt for `merge_similarity`."""
 WORST_READ = 0.1
+"""Quantile of the number of failures that a completion is compared with, for `explore_warmup_steps`."""
 
 TOPIC_MARGIN = 0.05
 REPETITION_MARGIN = 0.15
@@ -30,7 +34,7 @@ LENGTH_FACTOR = 2
 
 
 def propose(survey: Survey, run_id: str, position: int) -> Calibration:
-    """The proposals for a run whose records were all counted, `finish` included."""
+    """The proposals for a run from a survey of its records that is finished."""
     proposals = list(_proposals(survey))
     completions, config = survey.topic.seen(), _config(survey, proposals)
     return Calibration(run_id=run_id, position=position, completions=completions, proposals=proposals, config=config)
@@ -50,7 +54,7 @@ def _proposals(survey: Survey) -> Iterator[Proposal]:
 
 
 def topic_floor(topic: Histogram) -> Proposal:
-    """0.05 under the 0.5 % quantile of cos(q, a), rounded down: refusals and noise lie 0.3 and more under it."""
+    """0.05 below the 0.5 % quantile of cos(q, a), rounded down; refusals and noise are 0.3 and more below it."""
     at = topic.quantile(RARE, right_only=True)
     floor = math.floor(round(100 * (at - TOPIC_MARGIN), 6)) / 100
     return _of_right(
@@ -60,14 +64,14 @@ def topic_floor(topic: Histogram) -> Proposal:
         floor if floor > 0 else None,
         topic.below(floor),
         of="cosine of right completions to their prompt",
-        why=f"{TOPIC_MARGIN} under it. Refusals, noise and answers to something else lie far below."
+        why=f"{TOPIC_MARGIN} below the quantile. Refusals, noise and answers to something else are far lower."
         if floor > 0
-        else "Right completions lie as far from their prompts as noise does: cosines cannot tell them apart.",
+        else "Right completions are as far from their prompts as noise is: cosines cannot distinguish them.",
     )
 
 
 def length_limits(chars: Histogram) -> Iterator[Proposal]:
-    """Half the 0.5 % quantile of lengths and twice the 99.5 % one: lengths change while a policy learns."""
+    """min_chars is half the 0.5 % quantile of lengths, max_chars twice the 99.5 % one: lengths change in training."""
     short, long = chars.quantile(RARE, right_only=True), chars.quantile(1 - RARE, right_only=True)
     least, most = int(short) // LENGTH_FACTOR, int(long) * LENGTH_FACTOR
     of = "characters of right completions"
@@ -78,14 +82,14 @@ def length_limits(chars: Histogram) -> Iterator[Proposal]:
         least or None,
         chars.below(least),
         of=of,
-        why="Half of it." if least else "Right completions may be as short as can be.",
+        why="Half of the quantile." if least else "Some right completions have hardly any characters.",
     )
-    why = "Twice that: completions may grow while the policy learns, padding is longer still."
+    why = "Twice the quantile: completions may grow while the policy learns, and padding is longer still."
     yield _of_right("max_chars", chars, 1 - RARE, most, chars.above(most), of=of, why=why)
 
 
 def max_repetition(repeated: Histogram) -> Proposal:
-    """0.15 over the 99.5 % quantile, rounded up: a text said twice over repeats half of itself."""
+    """0.15 above the 99.5 % quantile, rounded up; a text that is said twice has a share of 0.5."""
     at = repeated.quantile(1 - RARE, right_only=True)
     most = 1.0 if math.isnan(at) else math.ceil(round(100 * (at + REPETITION_MARGIN), 6)) / 100
     return _of_right(
@@ -95,27 +99,27 @@ def max_repetition(repeated: Histogram) -> Proposal:
         most if most < 1 else None,
         repeated.above(most),
         of="share of right completions that is repeated",
-        why=f"{REPETITION_MARGIN} over it. What is said twice over scores 0.5, a loop more."
+        why=f"{REPETITION_MARGIN} above the quantile. A text that is said twice has 0.5, a loop has more."
         if most < 1
-        else "Right completions repeat themselves as loops do.",
+        else "Right completions repeat themselves as much as loops do.",
     )
 
 
 def drop_truncated(truncated: Histogram) -> Proposal:
-    """Where at most 0.5 % of the right completions were cut: the others then reach their end before the limit."""
+    """On if at most 0.5 % of the right completions were cut: the others end before the trainer's limit."""
     cut, seen = truncated.above(0), truncated.seen()
     fits = cut.right <= RARE * seen.right
-    why = "Right completions end by themselves." if fits else "Too many right completions were cut."
+    why = "Right completions end before the trainer's limit." if fits else "Too many right completions were cut."
     of = "right completions, 1 where truncated"
     return _of_right("drop_truncated", truncated, 1 - RARE, True if fits else None, cut, of=of, why=why)
 
 
 def neighbour_floor(pairs: Histogram, nearest: Histogram, component: str) -> Proposal:
-    """The 99.9 % quantile of cosines between two prompts of the run, rounded up: nearer than a stranger by chance."""
+    """The 99.9 % quantile of the cosines of two prompts of the run, rounded up."""
     at = pairs.quantile(STRANGERS)
     enough = pairs.seen().wrong >= PAIRS_NEEDED
     floor = math.ceil(round(100 * at, 6)) / 100 if enough else None
-    why = "Nearer than 999 of 1,000 pairs: completions for other prompts say nothing of this one."
+    why = "Above 999 of 1,000 pairs of prompts: completions for less similar prompts say nothing about this one."
     return Proposal(
         setting="neighbour_floor",
         component=component,
@@ -125,21 +129,21 @@ def neighbour_floor(pairs: Histogram, nearest: Histogram, component: str) -> Pro
         values=pairs.seen().wrong,
         quantile=STRANGERS,
         at=_number(at),
-        rejected=_NOBODY if floor is None else nearest.below(floor),
+        rejected=_NONE if floor is None else nearest.below(floor),
         seen=nearest.seen(),
     )
 
 
 def merge_similarity(unlike: Histogram, alike: Histogram) -> Proposal:
-    """The 99.5 % quantile of cosines between a right and a wrong completion of one prompt.
+    """The 99.5 % quantile of the cosines of a right and a wrong completion of one prompt.
 
-    What is more alike than those differs in nothing that a verifier sees. A quantile over all pairs would rise with a
-    policy that collapses, and merge nothing just then.
+    Completions that are more alike differ in nothing that a verifier sees. A quantile over all pairs would rise when a
+    policy collapses, so that nothing would be merged when it is needed most.
     """
     at = unlike.quantile(UNLIKE)
     enough = unlike.seen().wrong >= NEEDED
     seen, below = alike.seen(), alike.below(at) if enough else alike.seen()
-    why = "More alike than nearly all pairs that a verifier tells apart: repetitions of one completion."
+    why = "More alike than nearly all pairs that a verifier distinguishes: repetitions of one completion."
     return Proposal(
         setting="merge_similarity",
         value=at if enough else None,
@@ -154,19 +158,19 @@ def merge_similarity(unlike: Histogram, alike: Histogram) -> Proposal:
 
 
 def explore_warmup(survey: Survey) -> Proposal:
-    """The steps before the first one whose median item reads as many failures as the worst tenth of the run does.
+    """The first step whose median item reads at least the 10 % quantile of the failures that an item reads, and one.
 
-    Novelty is a distance to the nearest failure read: with fewer of them it is larger, for no merit of the completion.
+    Novelty is a distance to the nearest failure read: with fewer failures it is larger, whatever the completion says.
     """
     at = survey.read.quantile(WORST_READ)
     warm = next((step for step, (median, _, _) in enumerate(survey.steps) if median >= max(1, at)), len(survey.steps))
     never = warm == len(survey.steps)
     early = [] if never else survey.steps[:warm]
-    why = "So many steps pass until the median completion is compared with as many failures as the worst tenth is."
+    why = "In the first step after these the median completion is compared with at least as many failures as that."
     return Proposal(
         setting="explore_warmup_steps",
         value=None if never else warm,
-        why="The median completion has had no failure to be compared with." if never else why,
+        why="In no step was the median completion compared with as many failures as that." if never else why,
         of="failures that a completion is compared with",
         values=sum(right + wrong for _, right, wrong in survey.steps),
         quantile=WORST_READ,
@@ -176,25 +180,24 @@ def explore_warmup(survey: Survey) -> Proposal:
     )
 
 
-_NOBODY = Sides(right=0, wrong=0)
+_NONE = Sides(right=0, wrong=0)
 
 
 def _of_right(
-    setting: str, tally: Histogram, share: float, value: float | None, rejected: Sides, *, of: str, why: str
+    setting: str, histogram: Histogram, share: float, value: float | None, rejected: Sides, *, of: str, why: str
 ) -> Proposal:
-    """A proposal that rests on right completions, unless there are too few."""
-    values = tally.seen().right
+    """A proposal that comes from right completions; without a value if there are too few."""
+    values = histogram.seen().right
     if values < NEEDED:
-        return _proposal(
-            setting, tally, share, None, _NOBODY, of, _too_few(values, NEEDED, "right completions of which it is known")
-        )
-    return _proposal(setting, tally, share, value, _NOBODY if value is None else rejected, of, why)
+        why = _too_few(values, NEEDED, "right completions for which it is known")
+        return _proposal(setting, histogram, share, None, _NONE, of, why)
+    return _proposal(setting, histogram, share, value, _NONE if value is None else rejected, of, why)
 
 
 def _proposal(
-    setting: str, tally: Histogram, share: float, value: float | None, rejected: Sides, of: str, why: str
+    setting: str, histogram: Histogram, share: float, value: float | None, rejected: Sides, of: str, why: str
 ) -> Proposal:
-    seen, at = tally.seen(), _number(tally.quantile(share, right_only=True))
+    seen, at = histogram.seen(), _number(histogram.quantile(share, right_only=True))
     return Proposal(
         setting=setting, value=value, why=why, of=of, values=seen.right, quantile=share, at=at, rejected=rejected,
         seen=seen,
@@ -210,7 +213,7 @@ def _number(at: float) -> float | None:
 
 
 def _config(survey: Survey, proposals: list[Proposal]) -> dict[str, Any]:
-    """The proposals as fields of a `RunConfig`; whatever else the run's components have stays."""
+    """The proposals as fields of a `RunConfig`, added to the options of the run's components."""
     given = {(one.component, one.setting): one.value for one in proposals if one.value is not None}
     components = {}
     for name, options in survey.config.components.items():

@@ -1,4 +1,4 @@
-"""What a run's records say about its completions, counted one record at a time."""
+"""Counts what the guards look at, over a run's records, one at a time."""
 
 from __future__ import annotations
 
@@ -15,25 +15,26 @@ from memr_service.rewards.guards import repeated_share
 from memr_service.state.record import Record
 
 SAMPLED = 4096
-"""About so many completions have their repetition measured on their texts, where no guard has had it recorded."""
+"""If the records have no repetition, it is measured on the texts of about SAMPLED completions."""
 COMPARED = 64
-"""Of one prompt in one record so many completions are compared with each other."""
+"""The first COMPARED completions of one prompt in one record are compared with each other."""
 
 FindTexts = Callable[[Sequence[int]], dict[int, tuple[str, str]]]
-"""Serial numbers -> (prompt, completion) of those that are still kept."""
+"""Serial numbers -> (prompt, completion) by serial number, of the completions whose texts are kept."""
 
 
 class Survey:
-    """Counts of everything a guard looks at.
+    """Histograms of everything that a guard looks at.
 
     survey = Survey(config, completions=run.state.serial)
     for record in records:
         survey.add(record, texts)
-    propose(survey)
+    survey.finish()
+    propose(survey, run_id, position)
     """
 
     def __init__(self, config: RunConfig, completions: int) -> None:
-        """`completions`: how many the run has taken in all."""
+        """Make an empty survey of a run that has taken so many completions."""
         self.config = config
         self.neighbours = Neighbours(config)
         self.topic = Histogram(STEP)
@@ -41,22 +42,22 @@ class Survey:
         self.chars = Histogram(1)
         """Characters of the encoded text."""
         self.repeated = Histogram(STEP, ceiling=True)
-        """Share of a completion that repeats what was said earlier in it."""
+        """Share of a completion that repeats itself (`repeated_share`)."""
         self.truncated = Histogram(1)
-        """1 where the trainer cut the completion, 0 where it did not; nothing where it does not say."""
+        """1 where the trainer cut the completion, 0 where it did not; not counted where it does not say."""
         self.unlike = Histogram(STEP, ceiling=True)
-        """Cosines between a right and a wrong completion of one prompt (all counted as of wrong ones)."""
+        """Cosines of a right and a wrong completion of one prompt, all counted on the wrong side."""
         self.alike = Histogram(STEP)
-        """Each completion's cosine to the most similar one before it, of its prompt, record and side."""
+        """Each completion's cosine to the most similar earlier one of the same prompt, record and side."""
         self.read = Histogram(1)
-        """Failures that each completion was compared with."""
+        """How many failures each completion was compared with."""
         self.steps: list[tuple[float, int, int]] = []
-        """Of each step the median of `read`, and how many right and wrong completions it had."""
+        """(median of `read`, right completions, wrong completions) of each step."""
         self._stride = max(1, completions // SAMPLED)
         self._step: tuple[int | None, list[np.ndarray], list[np.ndarray]] = (None, [], [])
 
     def add(self, record: Record, texts: FindTexts) -> None:
-        """Count a record's items; `texts` are asked for where repetition was not recorded."""
+        """Count a record's items. `texts` is called if repetition was not recorded."""
         batch = record.batch
         if not len(batch):
             return
@@ -67,7 +68,7 @@ class Survey:
             self.truncated.add(batch.truncated.astype(np.float64), right)
         self.repeated.add(self._repetition(record, texts), right)
         self._compare_siblings(record, right)
-        if self.config.barrier != "snapshot":  # whose items are read before their group is written
+        if self.config.barrier != "snapshot":  # its items read before their group is written
             self.neighbours.add(batch)
         self._follow(batch.step, record.effects.support["failure"], right)
 
@@ -80,7 +81,7 @@ class Survey:
         self._step = (None, [], [])
 
     def _follow(self, step: int | None, read: np.ndarray, right: np.ndarray) -> None:
-        """Records that name the same step, one after another, are one; a record without a step is one."""
+        """Count the failures read. Consecutive records of one step are one step; so is a record without a step."""
         self.read.add(read.astype(np.float64), right)
         if step is None or step != self._step[0]:
             self.finish()
@@ -89,7 +90,7 @@ class Survey:
         self._step[2].append(right)
 
     def _repetition(self, record: Record, texts: FindTexts) -> np.ndarray:
-        """Repeated share of each item (n,), NaN where it is not known."""
+        """Repeated share of each item (n,), NaN where it is unknown."""
         if record.batch.repeated is not None:
             return record.batch.repeated
         serials = record.first_serial + np.arange(len(record.batch))

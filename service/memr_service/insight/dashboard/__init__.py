@@ -1,1 +1,1 @@
-"""What the dashboard asks about a run."""
+"""What the dashboard shows of a run."""

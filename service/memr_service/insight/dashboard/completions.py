@@ -1,4 +1,4 @@
-"""A run's completions as a table: which of them are asked for, and in which order."""
+"""The completions of a run for the dashboard: filtered, sorted, a page at a time."""
 
 from __future__ import annotations
 
@@ -12,21 +12,21 @@ from memr_service.run.history import Columns
 
 
 @dataclass(frozen=True)
-class Table:
-    """n completions, the newest first. Every column is (n,)."""
+class CompletionList:
+    """n completions, the newest first. Every array is (n,)."""
 
     position: np.ndarray
     item: np.ndarray
     serial: np.ndarray
-    """Which of all completions the run ever took, from 0."""
+    """The serial number of each: how many completions the run had taken before it."""
     step: np.ndarray
-    """-1 where there is none."""
+    """-1 for none."""
     sortable: dict[str, np.ndarray]
     """`position`, `outcome`, `reward`, `length`, and the raw values of each component by its name."""
 
     @classmethod
-    def of(cls, records: Sequence[Columns], components: Sequence[str], taken: int) -> Table:
-        """The items of neighbouring records in order, the last of which is the run's completion number `taken` - 1."""
+    def of(cls, records: Sequence[Columns], components: Sequence[str], taken: int) -> CompletionList:
+        """The items of consecutive records, the last of which is the run's completion number `taken` - 1."""
         sizes = [len(one.outcomes) for one in records]
         position = np.repeat(np.array([one.position for one in records], np.int64), sizes)[::-1]
         steps = np.array([-1 if one.step is None else one.step for one in records], np.int64)
@@ -37,31 +37,31 @@ class Table:
             step=np.repeat(steps, sizes)[::-1],
             sortable={
                 "position": position,
-                "outcome": _column([one.outcomes for one in records]),
-                "reward": _column([one.rewards for one in records]),
-                "length": _column([one.lengths for one in records]),
-                **{name: _column([one.raw[name] for one in records]) for name in components},
+                "outcome": _newest_first([one.outcomes for one in records]),
+                "reward": _newest_first([one.rewards for one in records]),
+                "length": _newest_first([one.lengths for one in records]),
+                **{name: _newest_first([one.raw[name] for one in records]) for name in components},
             },
         )
 
     def find(self, sort: str, *, ascending: bool, right: bool | None, step: int | None, threshold: float) -> np.ndarray:
-        """Numbers of the rows asked for, in order; equals the newest first, and what has no value last.
+        """Indices of the completions that match, in order: equal values newest first, undefined values last.
 
         Args:
-            sort: the column to sort by.
-            right: only completions whose outcome lies above the threshold, or only the others; None: all.
-            step: only those of this step.
+            sort: the array of `sortable` to sort by.
+            right: only completions whose outcome is above the threshold, or only the others; None for all.
+            step: only completions of this step; None for all.
             threshold: the run's `success_threshold`.
 
         Raises:
-            InvalidRequest: there is no such column.
+            InvalidRequest: `sort` is not in `sortable`.
         """
         if sort not in self.sortable:
             raise InvalidRequest(
                 f"Completions cannot be sorted by {sort[:64]!r}.",
                 value=sort[:64],
                 limit=list(self.sortable),
-                remedy="Name one of these columns.",
+                remedy="Name one of these.",
             )
         wanted = np.ones(len(self.position), bool)
         if right is not None:
@@ -73,5 +73,5 @@ class Table:
         return rows[np.argsort(values if ascending else -values, kind="stable")]
 
 
-def _column(parts: list[np.ndarray]) -> np.ndarray:
+def _newest_first(parts: list[np.ndarray]) -> np.ndarray:
     return np.concatenate(parts or [np.empty(0, np.float32)])[::-1]

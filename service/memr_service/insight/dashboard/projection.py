@@ -1,4 +1,4 @@
-"""A sample of both memories laid out on a plane: the two principal components of its embeddings."""
+"""A sample of both memories on a plane: the first two principal components of its embeddings (PCA)."""
 
 from __future__ import annotations
 
@@ -10,15 +10,15 @@ from memr_service.run.run import Run
 from memr_service.state.state import SIDES
 
 NO_AXIS = 1e-6
-"""Of the longest axis: what is shorter is rounding, and points nowhere."""
+"""An axis shorter than this share of the longest one is a rounding error and has no direction."""
 
 
 @dataclass(frozen=True)
 class Sample:
-    """m stored completions: a copy that the run does not change any more."""
+    """A copy of m stored completions, which the run no longer changes."""
 
     memories: np.ndarray
-    """Their names."""
+    """"success" or "failure" (m,)."""
     serials: np.ndarray
     outcomes: np.ndarray
     vectors: np.ndarray
@@ -26,7 +26,10 @@ class Sample:
 
 
 def sample(run: Run, most: int) -> Sample | None:
-    """At most `most` stored completions, evenly over each memory's ages; half from either, more where one has less."""
+    """At most `most` stored completions, evenly spaced by age in each memory; None if there are none.
+
+    Half come from each memory, and more from one if the other has fewer. In the run thread.
+    """
     memories = run.state.memories
     counts = {side: memories[side].completion_count for side in memories}
     if not sum(counts.values()):
@@ -45,26 +48,26 @@ def sample(run: Run, most: int) -> Sample | None:
 
 
 def project(vectors: np.ndarray) -> tuple[np.ndarray, tuple[float, float]]:
-    """Principal component analysis.
+    """Coordinates along the first two principal components.
 
     Args:
         vectors: (m, d).
 
     Returns:
-        (m, 2) coordinates, and the share of the variance along each. An axis points to where its largest loading is
-        positive, so that a map does not turn over from one look to the next; axes that there are not are 0.
+        Coordinates (m, 2) and the share of the variance along each axis. The largest loading of an axis is positive, so
+        that two maps of the same memory are not mirrored. A missing axis has coordinates 0.
     """
     centred = (vectors - vectors.mean(axis=0, dtype=np.float64)).astype(np.float64)
-    wide = len(centred) < centred.shape[1]  # whichever of the two matrices is the smaller one has the same spectrum
-    lengths, ways = np.linalg.eigh(centred @ centred.T if wide else centred.T @ centred)
-    lengths, axes = np.maximum(lengths[::-1], 0), ways[:, :-3:-1].T
+    wide = len(centred) < centred.shape[1]  # X X^T and X^T X have the same spectrum: take the smaller one
+    lengths, directions = np.linalg.eigh(centred @ centred.T if wide else centred.T @ centred)
+    lengths, axes = np.maximum(lengths[::-1], 0), directions[:, :-3:-1].T
     if wide:
         axes = axes @ centred
         norms = np.linalg.norm(axes, axis=1, keepdims=True)
         axes /= np.where(norms > NO_AXIS * norms.max(), norms, np.inf)
     axes = axes * np.sign(axes[np.arange(len(axes)), np.abs(axes).argmax(axis=1)])[:, None]
-    at, spread = np.zeros((len(vectors), 2)), np.zeros(2)
-    at[:, : len(axes)] = centred @ axes.T
+    points, spread = np.zeros((len(vectors), 2)), np.zeros(2)
+    points[:, : len(axes)] = centred @ axes.T
     spread[: len(axes)] = lengths[:2]
     shares = spread / (float(lengths.sum()) or 1.0)
-    return at, (float(shares[0]), float(shares[1]))
+    return points, (float(shares[0]), float(shares[1]))

@@ -1,51 +1,48 @@
-"""What a dashboard shows of a run - curves, a table, a map - reduced where it is kept, so that little is sent."""
+"""What the dashboard shows of a run: curves, a list of completions, a map. Reduced here, so that little is sent."""
 
 from __future__ import annotations
 
 import asyncio
 from collections.abc import Sequence
-from functools import partial
 from weakref import WeakKeyDictionary
 
 import numpy as np
 from memr_client.schemas import Completion, Completions, HistoryRow, Map, MapPoint, MemorySize, MemorySizes
 
 from memr_service.engine.service import Service
-from memr_service.insight.dashboard.completions import Table
-from memr_service.insight.dashboard.projection import project, sample
+from memr_service.insight.dashboard.completions import CompletionList
+from memr_service.insight.dashboard.projection import Sample, project, sample
 from memr_service.insight.journal_reader import JournalReader
 from memr_service.run import history
 from memr_service.run.run import Run
 from memr_service.state.record import Record
-from memr_service.store.lineage import Span, clipped
+from memr_service.store.lineage import Span
 
 AT_ONCE = 64
-"""Records whose columns one visit to the engine reads: some milliseconds in which rewards wait."""
+"""Records whose columns are read in one visit to the run thread: rewards wait some milliseconds for it."""
 KEPT, KEPT_RUNS = 2048, 4
-"""Newest records of so many runs whose columns are kept unpacked, some 8 kB each, until another run is looked at."""
+"""The columns of the newest KEPT records of KEPT_RUNS runs stay unpacked, about 8 kB each."""
 NEWEST = 20_000
-"""Records that a table looks at."""
+"""Records whose completions are listed."""
 SEARCHED = 12_000
-"""Completions whose texts a search looks through, at most."""
+"""Completions whose texts are searched, at most."""
 SHOWN_CHARS = 400
-"""Of a text; `explain` shows the whole."""
+"""Characters of a text that are shown; `explain` shows the whole text."""
 
 
 class DashboardQueries:
-    """Curves, tables and maps of a service's runs. The engine only reads or copies; all else is done beside it."""
+    """Curves, lists and maps of a service's runs. The run thread only reads or copies; the rest is done elsewhere."""
 
     def __init__(self, service: Service) -> None:
         self._service = service
         self._kept: WeakKeyDictionary[Run, tuple[list[Span], dict[int, history.Columns]]] = WeakKeyDictionary()
-        """Run -> its history, and the columns along it by position: a record's never change."""
+        """Run -> its lineage, and the columns of its records by position, which never change on one lineage."""
 
     async def curve(self, run_id: str, after: int, points: int) -> list[HistoryRow]:
-        """The run's steps behind a position in at most so many rows."""
-        weights, first, last = await self._service.ask(
-            run_id, lambda run: (run.config.weights, max(after, run.base), run.state.position)
-        )
-        records = await self._columns(run_id, first, last)
-        return await asyncio.to_thread(history.curve, records, weights, points)
+        """The run's steps after a position, in at most `points` rows."""
+        facts = await JournalReader(self._service, run_id).facts()
+        records = await self._columns(run_id, max(after, facts.base), facts.position)
+        return await asyncio.to_thread(history.curve, records, facts.config.weights, points)
 
     async def completions(
         self,
@@ -60,97 +57,108 @@ class DashboardQueries:
         step: int | None,
         text: str,
     ) -> Completions:
-        """A page of the run's completions behind a position (see `Table.find`) that hold a text, if one is given.
+        """A page of the run's completions after a position, filtered and sorted as by `CompletionList.find`.
+
+        Args:
+            text: only completions whose prompt or completion contains it; empty for all.
 
         Raises:
-            UnknownRun. InvalidRequest: there is no such column to sort by.
+            UnknownRun.
+            InvalidRequest: completions cannot be sorted by `sort`.
         """
-        uid, config, first, last, taken = await self._service.ask(
-            run_id,
-            lambda run: (
-                *(run.uid, run.config, max(after, run.base, run.state.position - NEWEST)),
-                *(run.state.position, run.state.serial),
-            ),
-        )
-        columns = await self._columns(run_id, first, last)
-        table = await asyncio.to_thread(Table.of, columns, list(config.components), taken)
-        found = table.find(sort, ascending=ascending, right=right, step=step, threshold=config.success_threshold)
+        journal = JournalReader(self._service, run_id)
+        facts = await journal.facts()
+        config, first = facts.config, max(after, facts.base, facts.position - NEWEST)
+        columns = await self._columns(run_id, first, facts.position)
+        listed = await asyncio.to_thread(CompletionList.of, columns, list(config.components), facts.completions)
+        found = listed.find(sort, ascending=ascending, right=right, step=step, threshold=config.success_threshold)
         searched = None
         if text:
             found = found[:SEARCHED]
             searched = len(found)
-            holding = await asyncio.to_thread(self._service.texts.search, uid, table.serial[found].tolist(), text)
-            found = found[[serial in holding for serial in table.serial[found].tolist()]]
+            serials = listed.serial[found].tolist()
+            matching = await asyncio.to_thread(self._service.texts.search, facts.uid, serials, text)
+            found = found[[serial in matching for serial in serials]]
         page = found[offset : offset + limit]
-        places = [*zip(table.position[page].tolist(), table.item[page].tolist(), strict=True)]
-        ledger = JournalReader(self._service, run_id)
-        records = await ledger.records_at({position for position, _ in places})
-        serials = table.serial[page].tolist()
-        texts = await self._texts(uid, serials)
+        positions, items = listed.position[page].tolist(), listed.item[page].tolist()
+        records, serials = await journal.records_at({*positions}), listed.serial[page].tolist()
+        texts = await self._texts(facts.uid, serials)
         rows = [
             _row(records[position], item, *texts[serial])
-            for (position, item), serial in zip(places, serials, strict=True)
+            for position, item, serial in zip(positions, items, serials, strict=True)
         ]
-        return Completions(rows=rows, matching=len(found), searched=searched, first_position=first + 1, position=last)
+        return Completions(
+            rows=rows, matching=len(found), searched=searched, first_position=first + 1, position=facts.position
+        )
 
     async def map(self, run_id: str, most: int) -> Map:
-        """At most so many stored completions on a plane."""
-        uid, taken, sizes = await self._service.ask(run_id, lambda run: (run.uid, sample(run, most), run.state.sizes()))
-        memory = MemorySizes(**{side: MemorySize(prompts=a, completions=b) for side, (a, b) in sizes.items()})
+        """At most `most` stored completions on a plane."""
+        uid, taken, sizes = await self._service.runs.on_run(run_id, _sample, most)
+        memory = MemorySizes(**{side: MemorySize(prompts=size[0], completions=size[1]) for side, size in sizes.items()})
         if taken is None:
             return Map(points=[], explained=(0.0, 0.0), memory=memory)
-        at, explained = await asyncio.to_thread(project, taken.vectors)
+        points, explained = await asyncio.to_thread(project, taken.vectors)
         serials = taken.serials.tolist()
         texts = await self._texts(uid, serials)
-        columns = taken.memories.tolist(), serials, at.tolist(), taken.outcomes.tolist()
-        points = [
-            MapPoint(memory=side, serial=serial, x=x, y=y, outcome=outcome, prompt=prompt, completion=completion)
-            for side, serial, (x, y), outcome in zip(*columns, strict=True)
-            for prompt, completion in (texts[serial],)
-        ]
-        return Map(points=points, explained=explained, memory=memory)
+        columns = taken.memories.tolist(), serials, points.tolist(), taken.outcomes.tolist()
+        return Map(
+            points=[
+                MapPoint(memory=side, serial=serial, x=x, y=y, outcome=outcome, prompt=prompt, completion=completion)
+                for side, serial, (x, y), outcome in zip(*columns, strict=True)
+                for prompt, completion in (texts[serial],)
+            ],
+            explained=explained,
+            memory=memory,
+        )
 
-    async def _columns(self, run_id: str, start: int, last: int) -> list[history.Columns]:
-        """The columns of the records behind a position and up to another."""
-        run, lineage = await self._service.ask(run_id, lambda run: (run, run.lineage))
+    async def _columns(self, run_id: str, after: int, upto: int) -> list[history.Columns]:
+        """The columns of the records after a position and up to another."""
+        run, lineage = await self._service.runs.on_run(run_id, _lineage)
         known, kept = self._kept.pop(run, (lineage, {}))
         if known != lineage:
             kept = {}
         self._kept[run] = lineage, kept
-        for looked_at in [*self._kept][:-KEPT_RUNS]:
-            del self._kept[looked_at]
+        for another in [*self._kept][:-KEPT_RUNS]:
+            del self._kept[another]
         found: list[history.Columns] = []
-        while start < last:
-            if (one := kept.get(start + 1)) is not None:
+        while after < upto:
+            if (one := kept.get(after + 1)) is not None:
                 found.append(one)
-                start += 1
+                after += 1
                 continue
-            upto = min(start + AT_ONCE, last)
-            read = await self._service.ask(run_id, partial(self._read, after=start, upto=upto))
+            until = min(after + AT_ONCE, upto)
+            read = await self._service.runs.on_run(run_id, _columns, after, until)
             kept |= {one.position: one for one in read}
             found += read
-            start = upto
+            after = until
         for position in sorted(kept)[:-KEPT]:
             del kept[position]
         return found
 
-    def _read(self, run: Run, after: int, upto: int) -> list[history.Columns]:
-        """Columns from the store (called in the engine's thread)."""
-        return [
-            history.unpack(packed, span[0])
-            for span in clipped(run.lineage, max(after, run.base), upto)
-            for packed in self._service.store.columns(run.uid, [span])
-        ]
-
     async def _texts(self, uid: int, serials: Sequence[int]) -> dict[int, tuple[str | None, str | None]]:
-        """Beginnings of texts by serial number, None where they are not kept."""
+        """Serial number -> the beginnings of (prompt, completion), None if they are not kept."""
         kept = await asyncio.to_thread(self._service.texts.get, uid, serials)
-        short = {serial: (_begun(prompt), _begun(text)) for serial, (prompt, text) in kept.items()}
+        short = {serial: (_beginning(prompt), _beginning(text)) for serial, (prompt, text) in kept.items()}
         return {serial: short.get(serial, (None, None)) for serial in serials}
 
 
-def _begun(text: str) -> str:
-    """The beginning of a text, with an ellipsis where there is more."""
+def _columns(run: Run, after: int, upto: int) -> list[history.Columns]:
+    """In the run thread: columns from the store."""
+    return list(run.journal.columns(after, upto))
+
+
+def _lineage(run: Run) -> tuple[Run, list[Span]]:
+    """In the run thread."""
+    return run, run.journal.lineage
+
+
+def _sample(run: Run, most: int) -> tuple[int, Sample | None, dict[str, list[int]]]:
+    """In the run thread."""
+    return run.uid, sample(run, most), run.state.sizes()
+
+
+def _beginning(text: str) -> str:
+    """The first SHOWN_CHARS characters of a text, with an ellipsis if there are more."""
     return text if len(text) <= SHOWN_CHARS else text[: SHOWN_CHARS - 1] + "…"
 
 

@@ -1,4 +1,4 @@
-"""What a replay made of a journal beside what was recorded: columns of both, and what they add up to."""
+"""Compares the rewards of a replay with the recorded ones, and summarises both."""
 
 from __future__ import annotations
 
@@ -18,12 +18,12 @@ from memr_service.run.presets import differences
 from memr_service.state.record import Batch, Effects
 
 
-class Items:
-    """The columns of a journal's items that do not depend on how they are scored, and their groups' numbers."""
+class JournalItems:
+    """What does not depend on the config a journal is scored under: which items are right, and their groups."""
 
     def __init__(self, config: RunConfig) -> None:
         self._threshold = config.success_threshold
-        self._in_pieces = config.barrier == "snapshot"
+        self._across_records = config.barrier == "snapshot"
         self._numbers: dict[Any, int] = {}
         self._right: list[np.ndarray] = []
         self._group: list[np.ndarray] = []
@@ -31,11 +31,14 @@ class Items:
         self.position = 0
 
     def add(self, batch: Batch, position: int) -> None:
-        """Take a record's items. Those of one group come in one record but under `snapshot`, where its step tells."""
+        """Add a record's items.
+
+        A group is in one record, except under the barrier `snapshot`: there it has one id and one step.
+        """
         self.first_position, self.position = self.first_position or position, position
-        where = batch.step if self._in_pieces else position
-        names = batch.group_names if self._in_pieces else range(len(batch))
-        numbers = np.array([self._numbers.setdefault((where, one), len(self._numbers)) for one in names], np.int64)
+        visit = batch.step if self._across_records else position
+        names = batch.group_names if self._across_records else range(len(batch))
+        numbers = np.array([self._numbers.setdefault((visit, one), len(self._numbers)) for one in names], np.int64)
         self._right.append(batch.outcomes > self._threshold)
         self._group.append(numbers[batch.group])
 
@@ -51,8 +54,8 @@ class Items:
         return np.unique(numbers, return_inverse=True)[1]
 
 
-class Columns:
-    """The columns that one scoring of a journal gave."""
+class ScoredColumns:
+    """The rewards and values of all items of a journal, as scored under one config."""
 
     def __init__(self) -> None:
         self._columns: dict[str, list[np.ndarray]] = {"reward": []}
@@ -61,22 +64,22 @@ class Columns:
         self.count = 0
 
     def add(self, effects: Effects) -> None:
-        """Take a record's effects."""
+        """Add a record's effects."""
         self.count += len(effects.rewards)
         self._columns["reward"].append(effects.rewards)
         for part, columns in (("raw", effects.raw), ("scaled", effects.scaled)):
             for name, values in columns.items():
                 self._columns.setdefault(f"{part} {name}", []).append(values)
         self._rejected.update(reason for reasons in effects.rejected for reason in reasons)
-        self._items_rejected += sum(not all(map(_kept_out, reasons)) for reasons in effects.rejected)
+        self._items_rejected += sum(not all(map(_of_write_gate, reasons)) for reasons in effects.rejected)
 
     @property
     def rewards(self) -> np.ndarray:
-        """(n,)."""
+        """The reward of each item (n,)."""
         return np.concatenate(self._columns["reward"]) if self.count else np.empty(0)
 
-    def scored(self, items: Items) -> Scored:
-        """What they add up to; a scaled value without a raw one is left out, for it says nothing."""
+    def scored(self, items: JournalItems) -> Scored:
+        """The summary. A scaled value without a raw value does not count."""
         right, group, found = items.right, items.group, {}
         columns = {name: np.concatenate(parts) for name, parts in self._columns.items() if parts}
         for name, values in columns.items():
@@ -92,18 +95,18 @@ class Columns:
 
 
 class Comparison:
-    """A replay's settings, one after the other, beside what the journal says."""
+    """The results of a replay's settings, one after the other, next to what the journal recorded."""
 
     def __init__(self, run_id: str, recorded: RunConfig) -> None:
         self._run_id = run_id
         self._config = recorded
-        self._items = Items(recorded)
-        self._recorded = Columns()
+        self._items = JournalItems(recorded)
+        self._recorded = ScoredColumns()
         self._results: list[SettingResult] = []
 
     def take(self, config: RunConfig, records: Iterable[Replayed]) -> Iterable[int]:
-        """Go through a setting's replay; yields how many completions are done after each record."""
-        started, columns, first = time.process_time(), Columns(), not self._results
+        """Take in the replay of one setting; yields the number of completions done after each record."""
+        started, columns, first = time.process_time(), ScoredColumns(), not self._results
         own, chain = config == self._config, bytes(32)
         difference: Difference | None = None
         for one in records:
@@ -129,7 +132,7 @@ class Comparison:
         )
 
     def result(self) -> ReplayResult:
-        """All of it."""
+        """The results of all settings."""
         items = self._items
         right, group = items.right, items.group
         return ReplayResult(
@@ -143,13 +146,13 @@ class Comparison:
             settings=self._results,
         )
 
-    def _in_groups(self, columns: Columns) -> float | None:
+    def _in_groups(self, columns: ScoredColumns) -> float | None:
         group = self._items.group
         return correlation(center(columns.rewards, group), center(self._recorded.rewards, group))
 
 
-def _kept_out(reason: str) -> bool:
-    """Whether a gate kept the item out of a memory, which its reward does not suffer from."""
+def _of_write_gate(reason: str) -> bool:
+    """Whether the reason is a write gate's, which does not affect the item's reward."""
     return reason.startswith("memory:")
 
 

@@ -1,4 +1,4 @@
-"""Where a replay and the record part ways: the first value that is not the same, bit for bit."""
+"""The first value of a record that its replay does not reproduce bit for bit."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ from memr_service.state.record import Effects
 
 
 def first_difference(replayed: Replayed) -> Difference | None:
-    """The first field and item of a record that its replay does not reproduce; None: all is the same.
+    """The first field and item of a record that its replay does not reproduce; None if all values are equal.
 
-    Equal effects on equal inputs make an equal chain, so None for every record is the whole chain reproduced.
+    Equal effects of equal inputs make an equal chain. None for every record means that the whole chain is reproduced.
     """
     recorded, again = _fields(replayed.record.effects), _fields(replayed.effects)
     for (field, one), (_, other) in zip(recorded, again, strict=True):
@@ -29,7 +29,7 @@ def first_difference(replayed: Replayed) -> Difference | None:
 
 
 def _fields(effects: Effects) -> Iterator[tuple[str, Any]]:
-    """An effect's parts by name, causes before what follows from them."""
+    """The parts of an effect by name, each after those it follows from."""
     for name in sorted(effects.raw):
         yield f"{name}.raw", effects.raw[name]
     yield "rejected", effects.rejected
@@ -55,15 +55,15 @@ def _same(one: Any, other: Any) -> bool:
 
 
 def _first_item(one: Any, other: Any) -> int | None:
-    """The first place at which two columns of equal length differ."""
+    """The first item at which two columns of equal length differ; None if their lengths differ."""
     if isinstance(one, dict | np.generic) or not hasattr(one, "__len__") or not hasattr(other, "__len__"):
         return None
-    places = (place for place, pair in enumerate(zip(one, other, strict=False)) if not _same(*map(np.asarray, pair)))
-    return next(places, None) if len(one) == len(other) else None
+    items = (item for item, pair in enumerate(zip(one, other, strict=False)) if not _same(*map(np.asarray, pair)))
+    return next(items, None) if len(one) == len(other) else None
 
 
 def _shown(value: Any, item: int | None) -> Any:
-    """A value as JSON can carry it; NaN is null."""
+    """A value, of one item if it is a column, as JSON; NaN becomes null."""
     if item is not None:
         value = value[item]
     if isinstance(value, np.ndarray | np.generic):

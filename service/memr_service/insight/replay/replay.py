@@ -1,4 +1,4 @@
-"""A run's records scored again: their inputs alone, on a fresh state, by the very function that scored them first."""
+"""Scores a run's records again: only their inputs, on a new state, by the function that scored them first."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ RECORDED = {
     "prompt_pattern",
     "store_text",
 }
-"""Fields whose work was done before the record was made: they are in its embeddings, outcomes and items."""
+"""Fields that cannot change: they took effect before the record was made, in its embeddings, outcomes and items."""
 
 READ = {
     "k",
@@ -45,19 +45,19 @@ READ = {
     "max_spread",
     "equal_spread",
 }
-"""Fields that no snapshot has anything of: all that can change where a journal begins with one."""
+"""Fields that a snapshot does not depend on: only these can change if the journal begins with one."""
 
 
 @dataclass(frozen=True)
 class Replayed:
-    """A record, and what it does when it is scored again."""
+    """A record, and its effects when it is scored again."""
 
     record: Record
     effects: Effects
 
 
 def what_if(recorded: RunConfig, given: RunConfig, *, bounded: bool) -> RunConfig:
-    """The config that a replay is asked for: the fields that were given on top of the preset's or the run's own.
+    """The config of a replay: the fields that were given, and the preset's or else the run's own for the others.
 
     Args:
         recorded: the run's config.
@@ -65,21 +65,25 @@ def what_if(recorded: RunConfig, given: RunConfig, *, bounded: bool) -> RunConfi
         bounded: whether the journal begins with a snapshot.
 
     Raises:
-        InvalidRequest: a field was given another value that cannot be changed after the fact.
+        InvalidRequest: a field was given a new value that a replay cannot give it.
     """
     fixed = set(RunConfig.model_fields) - READ if bounded else RECORDED
-    asked = {name: getattr(given, name) for name in given.model_fields_set}
-    wrong = sorted(name for name in asked.keys() & fixed if asked[name] != getattr(recorded, name))
+    changed = {name: getattr(given, name) for name in given.model_fields_set}
+    wrong = sorted(name for name in changed.keys() & fixed if changed[name] != getattr(recorded, name))
     if wrong:
         raise InvalidRequest(
             f"A replay of this run cannot change {', '.join(wrong)}: "
-            + ("its bounded journal begins with a memory." if bounded else "its journal was made with what it has."),
-            value={name: asked[name] for name in wrong},
+            + (
+                "its bounded journal begins with a snapshot, which depends on them."
+                if bounded
+                else "its records were made with their values."
+            ),
+            value={name: changed[name] for name in wrong},
             limit={name: getattr(recorded, name) for name in wrong},
-            remedy="Leave these out; what they change needs another run over the same completions.",
+            remedy="Leave them out. To see their effect, score the same completions in another run.",
         )
-    kept = set(RunConfig.model_fields) if "preset" not in asked else fixed
-    fields = {name: getattr(recorded, name) for name in kept} | asked
+    kept = set(RunConfig.model_fields) if "preset" not in changed else fixed
+    fields = {name: getattr(recorded, name) for name in kept} | changed
     assert recorded.encoder is not None
     return resolve(RunConfig(**fields), recorded.preset, recorded.encoder)
 
@@ -87,11 +91,11 @@ def what_if(recorded: RunConfig, given: RunConfig, *, bounded: bool) -> RunConfi
 def replay(
     recorded: RunConfig, config: RunConfig, records: Iterable[Record], base: Snapshot | None = None
 ) -> Iterator[Replayed]:
-    """Each record with what it does under `config`, in order; a record's own effects play no part in the next one's.
+    """Each record with its effects under `config`, in order. Its recorded effects do not influence the next record.
 
     Args:
-        recorded: the run's config; with the same one every effect comes out bit for bit.
-        base: the state that the records follow, where they do not begin at 1.
+        recorded: the run's config. With the same config every effect is reproduced bit for bit.
+        base: the state that the records follow, if they do not begin at position 1.
     """
     state = State(config)
     if base is not None:
@@ -99,15 +103,15 @@ def replay(
     own = not differences(recorded, config)
     for record in records:
         scored = score(state, record.batch, write=True, expired=_expired(state, record))
-        # The run took its graphs into use when they were built, which the record tells; any other state has its own.
-        index = record.effects.index if own else [*_index_changes(state)]
-        effects = replace(scored, index=index, warnings=record.effects.warnings)
+        # The record says when the run began to use an index graph. A state of another config has graphs of its own.
+        changes = record.effects.index_changes if own else [*_index_changes(state)]
+        effects = replace(scored, index_changes=changes, warnings=record.effects.warnings)
         yield Replayed(record, effects)
         state.apply(replace(record, effects=effects, first_serial=state.serial))
 
 
 def _expired(state: State, record: Record) -> list[bytes]:
-    """Groups that the record closed because their time was up: those it names after the ones its items completed."""
+    """Ids of the groups that the record closed because their time was up: they come after those its items completed."""
     size, batch = state.config.group_size, record.batch
     if not record.effects.closes or size is None:
         return []
@@ -117,8 +121,8 @@ def _expired(state: State, record: Record) -> list[bytes]:
 
 
 def _index_changes(state: State) -> Iterator[IndexChange]:
-    """A graph that is due is built on the spot."""
-    for name, index in state.indices().items():
+    """Builds every graph that is due, and uses it from this record on."""
+    for name, index in state.indexes.all().items():
         if wanted := index.next_graph():
             yield IndexChange(name, "build", *wanted)
             yield IndexChange(name, "swap", *wanted)

@@ -1,4 +1,4 @@
-"""A replay at work, in a process of its own: it takes minutes of a processor, which rewards must not wait for."""
+"""Runs a replay in a process of its own: it takes minutes of processor time, and rewards must not wait for it."""
 
 from __future__ import annotations
 
@@ -24,6 +24,7 @@ logger = logging.getLogger("memr.insight")
 PROGRESS_ITEMS = 5_000
 """Completions between two lines of progress."""
 LONGEST_LINE = 64 << 20
+"""Bytes; the line with the result is the longest."""
 
 _SETTINGS = TypeAdapter(list[RunConfig])
 
@@ -32,10 +33,10 @@ def compare(file: BinaryIO, run_id: str, settings: Sequence[RunConfig], completi
     """Score a run's file (`archive.write`) under each of some resolved configs: lines of progress, then the result.
 
     Args:
-        completions: how many the file holds, for the progress.
+        completions: how many completions the file has, for the progress.
 
     Raises:
-        MalformedBody: the file is damaged; the record is named.
+        MalformedBody: the file is damaged; the message names the record.
     """
     file.seek(0)
     recorded = RunConfig.model_validate_json(archive.read_header(file).config)
@@ -44,10 +45,10 @@ def compare(file: BinaryIO, run_id: str, settings: Sequence[RunConfig], completi
         file.seek(0)
         base = archive.read_base(file, archive.read_header(file))
         records = (record for record, _ in archive.read_records(file, base))
-        told = 0
+        reported = 0
         for done in comparison.take(config, replay(recorded, config, records, base)):
-            if done - told >= PROGRESS_ITEMS:
-                told = done
+            if done - reported >= PROGRESS_ITEMS:
+                reported = done
                 yield _progress(number, len(settings), done, completions)
         yield _progress(number, len(settings), completions, completions)
     yield ReplayLine(result=comparison.result())
@@ -56,7 +57,7 @@ def compare(file: BinaryIO, run_id: str, settings: Sequence[RunConfig], completi
 async def work(
     pieces: AsyncIterator[bytes], run_id: str, settings: Sequence[RunConfig], completions: int
 ) -> AsyncIterator[bytes]:
-    """`compare` as lines of JSON, by a process that takes one core and ends with whoever listens.
+    """`compare` as lines of JSON, from a process that uses one core. It is killed when the caller stops reading.
 
     Args:
         pieces: the run's file.
@@ -81,7 +82,7 @@ async def work(
                 yield line
             if await process.wait():
                 logger.error("a replay ended with %s: %s", process.returncode, (await process.stderr.read()).decode())
-                yield _line(_problem(InternalError("The replay failed.", remedy="The server's log says why.")))
+                yield _line(_problem(InternalError("The replay failed.", remedy="See the server's log.")))
         finally:
             if process.returncode is None:
                 process.kill()
@@ -101,8 +102,8 @@ def _line(line: ReplayLine) -> bytes:
 
 
 def main(run_id: str, completions: str, settings: str) -> None:
-    """What such a process does: the file on stdin, lines on stdout."""
-    os.nice(10)  # rewards go first
+    """The process itself: the run's file on stdin, lines on stdout."""
+    os.nice(10)  # rewards have priority
     try:
         for line in compare(sys.stdin.buffer, run_id, _SETTINGS.validate_json(settings), int(completions)):
             sys.stdout.buffer.write(_line(line))

@@ -21,7 +21,7 @@ CHUNK = 128
 def exploit_by_centroids(
     a: np.ndarray, b: np.ndarray, count: np.ndarray, fade: np.ndarray, held: np.ndarray, centroids: int = 1
 ) -> np.ndarray:
-    """-min_j ||a - c_j||_2 with c_j the weighted mean of cluster j of what is read.
+    """-min_j ||a - c_j||_2: minus the distance to the nearest centroid, the weighted mean of cluster j of what is read.
 
     With one centroid, counts of 1 and no fading this is equation 4. The entries are clustered once for all items; each
     item then leaves out its own completion from the cluster that has it, and skips a cluster of which nothing is left.
@@ -51,7 +51,7 @@ def exploit_by_centroids(
 
 
 def nearest_entry(explored: np.ndarray) -> np.ndarray:
-    """-||a - b||_2 to the nearest entry (n,) = -sqrt(2 - 2 max cos(a, b)), for unit vectors.
+    """-sqrt(2 - 2 max cos(a, b)): minus the distance to the nearest entry (n,), for unit vectors.
 
     Args:
         explored: 1 - max cos(a, b) (n,), as `explore` gives it; NaN for none.

@@ -28,12 +28,13 @@ def error_cluster(
     beta: float = 0.2,
     similarity: float = 0.9,
 ) -> np.ndarray:
-    """-min(alpha * log(|C| + 1), beta) with C = {b in failures of the prompt: cos(a, b) >= similarity}; 0 if right.
+    """-min(alpha * log(|C| + 1), beta): the penalty of a wrong completion for repeating a mistake; 0 for a right one.
 
-    The penalty of MEDS (arXiv 2604.11297; alpha and beta as in its code) on other features. MEDS clusters the logits of
-    the policy's last layers with HDBSCAN and takes the cluster of the nearest stored errors. Here a sentence encoder
-    replaces the logits, and the ball of cosine `similarity` around the completion replaces the cluster: nothing has to
-    be clustered again as the memory grows, and noise points are not counted as one big cluster.
+    C = {b in the failures stored under the prompt: cos(a, b) >= similarity} are the failures that made the mistake
+    before. The penalty is that of MEDS (arXiv 2604.11297; alpha and beta as in its code) on other features. MEDS
+    clusters the logits of the policy's last layers with HDBSCAN and takes the cluster of the nearest stored errors.
+    Here a sentence encoder replaces the logits, and the ball of cosine `similarity` around the completion replaces the
+    cluster: nothing has to be clustered again as the memory grows, and noise points are not counted as one big cluster.
 
     Args:
         a: completions of one prompt (n, d).

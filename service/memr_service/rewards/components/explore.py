@@ -30,9 +30,9 @@ class Part(NamedTuple):
 
 
 def explore(a: np.ndarray, b: Vectors, held: np.ndarray, margin: float) -> np.ndarray:
-    """R_explore = 1 - max_{b in B(M_f, q)} cos(a, b), for items that all read the same failures (equation 5, law L5).
+    """1 - max_{b in B(M_f, q)} cos(a, b): the cosine distance to the nearest known failure (equation 5, law L5).
 
-    Memory-R+ (arXiv 2504.02273).
+    R_explore of Memory-R+ (arXiv 2504.02273). The items all read the same failures; see `novelty` for others.
 
     Args:
         a: completions (g, d).

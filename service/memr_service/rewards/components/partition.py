@@ -18,12 +18,13 @@ def partition(
     similarity: float = 0.9,
     floor: float = 0.0,
 ) -> np.ndarray:
-    """R * max(floor, (G - |class|) / (G - 1)), the class being the completions of the group that have the same idea.
+    """R * max(floor, (G - |class|) / (G - 1)): the outcome, times the share of the siblings that have another idea.
 
-    DARLING (arXiv 2509.02534; its code has a floor of 0.1). There a trained classifier decides which completions mean
-    the same, and union-find joins them into classes. Here the caller's labels decide; without labels, cosines of at
-    least `similarity` do, joined by union-find too, which find equal wording rather than equal ideas. Outcomes must not
-    be negative: being different would then cost more.
+    The class of a completion are the completions of its group that have the same idea, itself included; G is the size
+    of the group. DARLING (arXiv 2509.02534; its code has a floor of 0.1). There a trained classifier decides which
+    completions mean the same, and union-find joins them into classes. Here the caller's labels decide; without labels,
+    cosines of at least `similarity` do, joined by union-find too, which find equal wording rather than equal ideas.
+    Outcomes must not be negative: being different would then cost more.
 
     Args:
         label: number of each item's class (n,), the same within a group for the same idea, negative if the caller gave
@@ -38,15 +39,15 @@ def partition(
         (n,); NaN for an item without siblings (the quotient is 0 / 0) and for an item without a label if others have
         one: if it counted as unique, sending no label would pay most.
     """
-    paid = np.full(len(a), np.nan)
+    raw = np.full(len(a), np.nan)
     for number in np.unique(group):
         members = np.flatnonzero(group == number)
         if len(members) > 1:
             own = alike(a[members], similarity) if label is None else label[members]
             size = (own[:, None] == own).sum(axis=-1)
             different = np.maximum((len(members) - size) / (len(members) - 1), floor)
-            paid[members] = np.where(own >= 0, outcome[members] * different, np.nan)
-    return paid
+            raw[members] = np.where(own >= 0, outcome[members] * different, np.nan)
+    return raw
 
 
 def alike(a: np.ndarray, similarity: float) -> np.ndarray:

@@ -8,9 +8,10 @@ import numpy as np
 
 
 def value(similarity: np.ndarray, outcome: np.ndarray, *, temperature: float = 0.05) -> np.ndarray:
-    """sum_i kappa_i R_i with kappa = softmax(cos(a, a_i) / temperature) over the j nearest stored completions a_i.
+    """sum_i kappa_i R_i: the outcome to expect, from the j stored completions a_i that are most similar to a.
 
-    Neural Episodic Control (Pritzel et al., 2017, arXiv 1703.01988), with a softmax of cosines as the kernel.
+    kappa = softmax(cos(a, a_i) / temperature). Neural Episodic Control (Pritzel et al., 2017, arXiv 1703.01988), with a
+    softmax of cosines as the kernel.
 
     Args:
         similarity: cosines to the neighbours, nearest first (n, j). -inf stands for no neighbour: its outcome is

@@ -19,7 +19,7 @@ def trimmed(window: np.ndarray, raw: np.ndarray, tails: float = 0.0) -> np.ndarr
 
     Without tails y is cut to [0, 1]. With tails t in (0, 0.5), values between the bounds get t + (1 - 2 t) y, values
     below them t / (1 - y) in (0, t), and values above them 1 - t / y in (1 - t, 1): no two values tie, and all of them
-    stay above 0, which is what a rejected item gets.
+    are above 0, which is what a rejected item gets.
 
     Args:
         window: finite values, in any order, those of this request included.
@@ -44,9 +44,10 @@ def trimmed(window: np.ndarray, raw: np.ndarray, tails: float = 0.0) -> np.ndarr
 
 
 def rank(window: np.ndarray, raw: np.ndarray) -> np.ndarray:
-    """(values of the window < x + 0.5 * values = x) / values of the window: no value can squeeze the others.
+    """(below + 0.5 * equal) / size: the rank of a value in the window, so that no value can squeeze the others.
 
-    It makes small differences as large as big ones. Arguments and result are those of `trimmed`.
+    `below` and `equal` are the numbers of values in the window that are smaller than it and equal to it, `size` is that
+    of all. Small differences become as large as big ones. Arguments and result are those of `trimmed`.
     """
     if not len(window) or np.ptp(window) < FLAT:
         return np.zeros(len(raw))

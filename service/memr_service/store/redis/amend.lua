@@ -1,7 +1,7 @@
--- Put final answers in place of those that were committed, where these are still kept.
+-- Replace the newest responses to some request ids, where these are still kept.
 --
--- KEYS  a key for each answer
--- ARGV  the answers
+-- KEYS  a key for each response
+-- ARGV  the responses
 
 for i, key in ipairs(KEYS) do
   local latest = redis.call('HGET', key, 'latest')

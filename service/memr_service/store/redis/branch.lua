@@ -1,8 +1,8 @@
--- Begin a branch, the current one from now on.
+-- Begin a branch, which is the current one from now on.
 --
 -- KEYS  run, branches
 -- ARGV  token of this call, parent, start, chain of the record at start ('': not known)
--- gives its number; or -1 where the parent has no such record, -2 where there is no run
+-- gives its number; or -1 if the parent has no such record, -2 if there is no run
 
 local tip = redis.call('HMGET', KEYS[1], 'branch', 'position', 'branched', 'end:' .. ARGV[2])
 if not tip[1] then

@@ -1,10 +1,10 @@
--- One record with the answers that it led to, all or nothing; refused unless it follows the run's last one.
+-- Write a record and the responses that it led to, all or nothing; refuse it unless it follows the run's last one.
 --
--- KEYS  run, turn, keeper, segments, log and columns of the segment in use, log and columns of the one this record may
---       begin, then a key for each answer, then one for each answer to amend
+-- KEYS  run, turn, keeper, segments, log and columns of the segment in use, log and columns of the segment that this
+--       record may begin, then a key for each response, then one for each response to amend
 -- ARGV  commit id, branch, position, parent, chain, segment in use, payload, columns, token, bytes of a segment,
---       seconds to keep answers, number of answers, then digest and answer of each, then each amended answer
--- gives ok and the segment it is in; or gone, kept, answered, moved, wait
+--       seconds to keep responses, number of responses, then digest and response of each, then each amended response
+-- gives ok and the segment it is in; or gone, kept (another process holds the lease), answered, moved, wait
 
 local commit, branch, position, parent, chain, segment = ARGV[1], ARGV[2], ARGV[3], ARGV[4], ARGV[5], ARGV[6]
 local payload, columns, token, count = ARGV[7], ARGV[8], ARGV[9], tonumber(ARGV[12])
@@ -16,7 +16,7 @@ if not tip[1] or tonumber(branch) > tonumber(tip[1]) then
 end
 
 if tonumber(position) >= 1 and tonumber(position) <= tonumber(tip[2]) then
-  -- The same commit again, perhaps: its first answer was lost on the way.
+  -- Perhaps the same commit again, whose first reply was lost on the way.
   for at, name in pairs({[5] = segment, [7] = position}) do
     local entry = redis.call('XRANGE', KEYS[at], id, id)[1]
     if entry and entry[2][2] == commit then
@@ -25,8 +25,8 @@ if tonumber(position) >= 1 and tonumber(position) <= tonumber(tip[2]) then
   end
 end
 
-local keeper = redis.call('GET', KEYS[3])
-if keeper and keeper:sub(1, #token) ~= token then
+local holder = redis.call('GET', KEYS[3])
+if holder and holder:sub(1, #token) ~= token then
   return {'kept'}
 end
 for i = 1, count do

@@ -1,9 +1,9 @@
--- Give a run another config before its first record. The longer name of the segment in use makes every commit fail that
--- was prepared under the old one.
+-- Give a run another config before its first record. The segment in use gets a longer name, so that every commit fails
+-- that was prepared under the old config.
 --
 -- KEYS  run, segments
 -- ARGV  config, encoder ('': none)
--- gives 1; or 0 once the run has a record (or is gone)
+-- gives 1; or 0 if the run has a record or is gone
 
 local segment = redis.call('HGET', KEYS[1], 'segment')
 if not segment or redis.call('ZCARD', KEYS[2]) > 0 then

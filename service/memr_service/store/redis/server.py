@@ -1,4 +1,4 @@
-"""The Redis or Valkey behind a store: reached by URL, checked at start, and its errors in memr's words."""
+"""The connection to a Redis or Valkey: opened by URL, checked at start, its errors translated."""
 
 from __future__ import annotations
 
@@ -24,12 +24,13 @@ Value = bytes | str | int
 
 
 class Server:
-    """A connection to what a URL names; every key begins with its `prefix`.
+    """A connection to the server at a URL. Every key begins with `prefix`.
 
     ?prefix=NAME keeps several stores apart on one server (default memr); ?wait=N makes a commit wait for N replicas.
 
     Raises:
-        InvalidRequest: not such a URL. Unavailable: not reached, too old, or allowed to evict keys.
+        InvalidRequest: the URL has another form.
+        Unavailable: the server cannot be reached, is too old, or may evict keys.
     """
 
     def __init__(self, url: str) -> None:
@@ -45,7 +46,7 @@ class Server:
                 self.client = _connect(parts)
         except ValueError:
             raise InvalidRequest(
-                f"the store {_without_password(parts)!r} is none that memr knows.",
+                f"the store {_without_password(parts)!r} has no form that memr knows.",
                 value=_without_password(parts),
                 limit=f"{FORMS}, with ?prefix=NAME and ?wait=N",
                 remedy=f"Give one of: {FORMS}.",
@@ -57,14 +58,14 @@ class Server:
         return f"{self.prefix}:{{{uid}}}:{name}"
 
     def script(self, name: str) -> Any:
-        """The Lua script in NAME.lua, to be called with keys and args."""
+        """The Lua script in NAME.lua; call it with keys and arguments."""
         return self.client.register_script(Path(__file__).with_name(f"{name}.lua").read_text("ascii"))
 
     def confirm(self, uid: int) -> None:
-        """Where the URL says ?wait=N: return once N replicas have all that was written for a run.
+        """If the URL says ?wait=N, return once N replicas have everything that was written for a run.
 
         Raises:
-            Unavailable: they have not in time. What was written stays, and a retry finds it by its request id.
+            Unavailable: they do not have it in time. What was written stays, and a retry finds it by its request id.
         """
         if not self.replicas:
             return
@@ -74,12 +75,12 @@ class Server:
             if isinstance(self.client, RedisCluster):
                 node = node.get_redis_connection(node.get_node_from_key(key))
             pipe = node.pipeline(transaction=False)
-            pipe.hincrby(key, "confirmed", 1)  # WAIT is about writes of its own connection
+            pipe.hincrby(key, "confirmed", 1)  # WAIT concerns the writes of its own connection only
             pipe.execute_command("WAIT", self.replicas, WAIT_MS)
             reached = pipe.execute()[-1]
         if reached < self.replicas:
             raise Unavailable(
-                f"{reached} replicas of {self.where} have the record, not the {self.replicas} that it is to wait for.",
+                f"{reached} replicas of {self.where} have the record; {self.replicas} were asked for.",
                 value=reached,
                 limit=self.replicas,
                 remedy="Send it again with the same request_id once they are back.",
@@ -87,7 +88,7 @@ class Server:
             )
 
     def close(self) -> None:
-        """Hang up."""
+        """Close the connections."""
         self.client.close()
 
     def _require_safety(self) -> None:
@@ -119,7 +120,7 @@ class Server:
 
 @contextmanager
 def translated(where: str) -> Iterator[None]:
-    """Turn what the client library raises into what a store promises."""
+    """Turn errors of the client library into those that a store promises."""
     try:
         yield
     except (RedisError, RedisClusterException, OSError) as error:
@@ -138,10 +139,10 @@ def translated(where: str) -> Iterator[None]:
 
 
 def _options() -> dict[str, Any]:
-    """How every connection is made. A commit that is sent again is known by its id, so the library may retry."""
+    """Options of every connection. The library may retry: a commit that is sent again is recognised by its id."""
     retry = Retry(ExponentialBackoff(cap=0.5, base=0.01), 2)
     return {
-        "protocol": 2,  # what every version speaks
+        "protocol": 2,  # the one that every version has
         "socket_timeout": 3,
         "socket_connect_timeout": 2,
         "retry": retry,

@@ -1,7 +1,7 @@
 """Snapshots in Redis.
 
-They save time: what they hold follows from the journal. Only the one where a bounded journal begins stands for records
-that are gone.
+They save time: what they hold follows from the journal. Only the one where a bounded journal begins replaces records
+that were dropped.
 """
 
 from __future__ import annotations
@@ -19,20 +19,20 @@ logger = logging.getLogger("memr.store")
 
 KEPT = 2
 SAVING_S = 120
-"""After this time whoever keeps a snapshot is taken for dead."""
+"""A process that has been writing a snapshot for longer than this is assumed to be dead."""
 
 
-class Snapshots:
-    """The snapshots of all runs on a server. Safe to call from several threads."""
+class RedisSnapshots:
+    """The snapshots of all runs on a server. Methods may be called from any thread."""
 
     def __init__(self, server: Server) -> None:
         self._server = server
-        self._pieces = Blobs(server, "snapshot")
+        self._blobs = Blobs(server, "snapshot")
 
     def save(self, uid: int, snapshot: Snapshot) -> None:
         """Keep a snapshot, the one before it, and the one where the journal begins; it counts once it is whole.
 
-        Does nothing while another process keeps one of this run: a second would save nobody time.
+        Do nothing while another process writes one of this run: a second would save nobody time.
         """
         name, claim = f"{snapshot.branch}-{snapshot.position}", self._server.key(uid, "saving")
         with translated(self._server.where):
@@ -40,23 +40,23 @@ class Snapshots:
                 return
         with tempfile.TemporaryFile() as file:
             arrays.write(file, snapshot.arrays)
-            self._pieces.put(uid, {name: file})
+            self._blobs.put(uid, {name: file})
         with translated(self._server.where):
             self._server.client.delete(claim)
             base = self._server.client.hget(self._server.key(uid, "run"), "base")
         for branch, position in self.kept(uid)[KEPT:]:
             if position == 0 or position != int(base or 0):
-                self._pieces.discard(uid, f"{branch}-{position}")
+                self._blobs.discard(uid, f"{branch}-{position}")
 
     def kept(self, uid: int) -> list[tuple[int, int]]:
-        """(branch, position) of a run's snapshots, newest first."""
-        pairs = (name.split("-") for name in self._pieces.names(uid))
+        """(branch, position) of the snapshots kept, newest first."""
+        pairs = (name.split("-") for name in self._blobs.names(uid))
         return sorted(((int(branch), int(position)) for branch, position in pairs), reverse=True)
 
     def load(self, uid: int, branch: int, position: int) -> Snapshot | None:
-        """A snapshot, or None when it is damaged or gone."""
+        """A snapshot, or None if it is damaged or gone."""
         name, file = f"{branch}-{position}", io.BytesIO()
-        self._pieces.get(uid, name, file)
+        self._blobs.get(uid, name, file)
         try:
             return Snapshot(branch, position, arrays.read(file))
         except ValueError as error:
@@ -65,8 +65,8 @@ class Snapshots:
 
     def size(self, uid: int) -> int:
         """Bytes of a run's snapshots, about."""
-        return self._pieces.size(uid)
+        return self._blobs.size(uid)
 
     def delete(self, uid: int) -> None:
-        """Remove all of a run's."""
-        self._pieces.discard(uid, *self._pieces.names(uid))
+        """Remove all snapshots of a run."""
+        self._blobs.delete(uid)

@@ -1,0 +1,91 @@
+"""Copies of whole runs: forked under another name, or exported to a file and imported from one. Called by the run
+thread."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from dataclasses import replace
+from typing import BinaryIO
+
+from memr_client.errors import Unavailable
+from memr_client.schemas import RunInfo
+
+from memr_service.engine.run_registry import RunRegistry, now
+from memr_service.run import archive
+from memr_service.run.journal import stored_record
+from memr_service.run.presets import LAW
+from memr_service.run.response import drafts, to_store
+from memr_service.run.run import Run
+from memr_service.state.codec import unseal
+from memr_service.state.record import Record
+from memr_service.store.base import Snapshot
+from memr_service.store.capabilities import Store
+from memr_service.store.lineage import Span, clipped
+
+
+class RunCopies:
+    """Copies runs of a store. A copy is made whole or not at all."""
+
+    def __init__(self, store: Store, registry: RunRegistry) -> None:
+        self._store = store
+        self._registry = registry
+
+    def fork(self, run: Run, run_id: str, spans: list[Span]) -> RunInfo:
+        """Copy the records of these spans of a run, and their responses, into a new run.
+
+        Raises:
+            Conflict: the name is taken.
+        """
+        records = (
+            (replace(unseal(stored.payload), branch=0), stored.payload)
+            for stored in self._store.journal.records(run.uid, clipped(spans, run.journal.base))
+        )
+        return self._copy(run_id, run.stored.config, run.stored.encoder, now(), records, self._base(run))
+
+    def export(self, run: Run) -> Iterator[bytes]:
+        """The whole run as one file, piece by piece: its records up to now."""
+        return archive.write(run.stored, run.journal.records(run.state.position), self._base(run))
+
+    def import_file(self, run_id: str, file: BinaryIO) -> RunInfo:
+        """Create a run from a file that `export` wrote.
+
+        Raises:
+            MalformedBody: the file is damaged. Conflict: the name is taken, or the file is of another law.
+        """
+        header = archive.read_header(file)
+        base = archive.read_base(file, header)
+        records = archive.read_records(file, base)
+        return self._copy(run_id, header.config, header.encoder, header.created_at, records, base)
+
+    def _copy(
+        self,
+        run_id: str,
+        config: str,
+        encoder: str | None,
+        created_at: str,
+        records: Iterable[tuple[Record, bytes]],
+        base: Snapshot | None,
+    ) -> RunInfo:
+        stored = (
+            (stored_record(replace(one, branch=0), payload), [*to_store(one, drafts(run_id, one))])
+            for one, payload in records
+        )
+        self._store.runs.restore(run_id, config, LAW, encoder, created_at, stored, base)
+        return self._registry.get(run_id).info()
+
+    def _base(self, run: Run) -> Snapshot | None:
+        """The state that the first record of a bounded journal follows; None if the journal is whole."""
+        base = run.journal.base
+        if not base:
+            return None
+        snapshots = self._store.snapshots
+        assert snapshots is not None, "a journal is bounded only where snapshots are kept"
+        branch = next(branch for branch, position in snapshots.kept(run.uid) if position == base)
+        found = snapshots.load(run.uid, branch, base)
+        if found is None:
+            raise Unavailable(
+                f"The snapshot where the journal of run {run.stored.run_id!r} begins is damaged.",
+                value=base,
+                remedy="The run still works, but cannot be copied.",
+            )
+        return replace(found, branch=0)
