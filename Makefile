@@ -9,7 +9,7 @@ READY_DEV := $(VENV)/.ready-dev
 # PIP_FIND_LINKS at a folder that holds the wheel.
 PIP_INSTALL = $(BIN)/python -m pip install --quiet -c constraints.txt $(if $(TORCH_INDEX_URL),--extra-index-url $(TORCH_INDEX_URL))
 
-.PHONY: help setup setup-dev serve demo check test bench profile hackbench crash chaos trl audits browser docker-check lint openapi docs docs-reference docs-tables experiment
+.PHONY: help setup setup-dev serve demo check test bench profile hackbench crash chaos trl audits browser docker-check lint openapi docs docs-reference docs-tables docs-drawing experiment
 
 help:  ## show the commands
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -84,7 +84,10 @@ docs-reference: $(READY)  ## write the parts of the reference that the code deci
 docs-tables: $(READY)  ## write the measured tables into the pages, from docs/results
 	$(BIN)/python -m docs.generate tables
 
-openapi: $(READY)  ## write openapi.json anew
+docs-drawing: $(READY)  ## draw the imports between the rooms
+	$(BIN)/python -m docs.generate drawing
+
+openapi: $(READY)  ## write openapi.json again
 	$(BIN)/python tests/unit/test_openapi.py
 
 define MAKE_VENV

@@ -6,7 +6,19 @@ from collections.abc import Callable, Mapping
 from functools import cache
 from pathlib import Path
 
-from docs.generate import cli, client, components, http_api, metrics, presets, problems, results, run_config, settings
+from docs.generate import (
+    cli,
+    client,
+    components,
+    http_api,
+    imports,
+    metrics,
+    presets,
+    problems,
+    results,
+    run_config,
+    settings,
+)
 from docs.generate.markdown import fill
 
 ROOT = Path(__file__).parents[2]
@@ -59,5 +71,10 @@ def tables() -> dict[Path, str]:
     return {path: fill(path.read_text("utf-8"), "table", results.render) for path in pages()}
 
 
-PARTS: Mapping[str, Callable[[], dict[Path, str]]] = {"reference": reference, "tables": tables}
+def drawing() -> dict[Path, str]:
+    """The drawing of the imports between rooms."""
+    return {ROOT / "docs/images/imports.svg": imports.drawing(ROOT)}
+
+
+PARTS: Mapping[str, Callable[[], dict[Path, str]]] = {"reference": reference, "tables": tables, "drawing": drawing}
 """What `python -m docs.generate` writes, by name."""
