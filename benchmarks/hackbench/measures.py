@@ -43,7 +43,7 @@ def right_first(rewards: np.ndarray, outcomes: np.ndarray) -> float:
 
 
 def spread_shares(rewards: np.ndarray, outcomes: np.ndarray) -> tuple[float, float]:
-    """The largest spread of rewards: in mixed groups as a share of that of the outcomes, and in groups of equal ones."""
+    """The largest spread of rewards: in mixed groups as a share of the outcomes' spread, and with equal outcomes."""
     spread, of_outcomes = np.ptp(rewards, axis=1), np.ptp(outcomes, axis=1)
     mixed = of_outcomes > TIE
     return float((spread[mixed] / of_outcomes[mixed]).max(initial=0.0)), float(spread[~mixed].max(initial=0.0))

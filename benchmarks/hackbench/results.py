@@ -72,7 +72,7 @@ class Result:
     right_first: float = float("nan")
     """Share of mixed groups in which outcome + reward puts every right attempt above every wrong one."""
     spreads: tuple[float, float] = (float("nan"), float("nan"))
-    """Largest spread of rewards: in mixed groups as a share of the outcomes' spread, and in groups of equal outcomes."""
+    """Largest spread of rewards: in mixed groups as a share of the outcomes' spread, and with equal outcomes."""
     rejected: float = float("nan")
     """Share of real attempts that a guard or gate rejected."""
 

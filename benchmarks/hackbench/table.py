@@ -76,7 +76,7 @@ def ablation(preset: str, parts: Sequence[tuple[str, dict[str, float]]]) -> Iter
 
 
 def beginnings(found: Mapping[str, Beginning]) -> Iterator[str]:
-    """The first steps of runs: share of groups whose rewards differ, and mean rewards of right and wrong completions."""
+    """The first steps of runs: share of groups whose rewards differ, mean reward of right and wrong completions."""
     for name, run in found.items():
         steps = [f"{one.first}-{one.last}" for one in run.stretches]
         yield _line(f"{name}: steps", [*steps, "all"])

@@ -10,6 +10,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 from memr_client import RewardClient, RewardResponse
+from memr_service.encoder.hashed import hashed_vectors
 from memr_service.verifiers.numeric import final_number
 from support.real_data import Question
 
@@ -137,6 +138,20 @@ class Bench:
             found[dose] = self.real(run, self.cases[:shown])
         self.client.delete_run(run)
         return found
+
+    def rejected_if_sent(self, preset: str, questions: Sequence[Question]) -> float:
+        """Share of real attempts that a preset rejects if their embeddings are sent, and are another encoder's."""
+        found = []
+        with self.run({"preset": preset}) as run:
+            for part in chunks(questions, GROUPS):
+                items = [item for question in part for item in solved(question)]
+                vectors = {
+                    "prompts": hashed_vectors([item.question for item in items]),
+                    "completions": hashed_vectors([item.completion for item in items]),
+                }
+                reasons = self.ask(run, items, embeddings=vectors).guards.rejected or [[]] * len(items)
+                found += [bool(one) for one in reasons]
+        return sum(found) / len(found)
 
     def _copy(self, base: str) -> str:
         run = f"run-{next(self._numbers)}"
