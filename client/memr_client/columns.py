@@ -50,6 +50,7 @@ class Columns(TypedDict, total=False):
     answers: Sequence[str | None] | Array | None
     labels: Sequence[str | None] | Array | None
     truncated: Sequence[bool] | Array | None
+    equal_spread: float | None
     request_id: str | None
     mode: Literal["train", "eval"]
     embeddings: Embeddings | EmbeddingsByName | None

@@ -113,7 +113,7 @@ class Explanation(ResponseModel):
     reward: float
     components: dict[str, ComponentTerm]
     held_to_spread: float
-    """Sum of the contributions minus the reward: what `max_spread` took off."""
+    """Sum of the contributions minus the reward: what `max_spread` and `equal_spread` took off."""
     success: MemoryRead
     failure: MemoryRead
     warmup: dict[str, int]

@@ -6,7 +6,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field, model_validator
 
-from memr_client.schemas.wire import Count, Finite, Matrix, Name, RequestId, ResponseModel, Text, Wire
+from memr_client.schemas.wire import Count, Finite, Matrix, Name, RequestId, ResponseModel, Spread, Text, Wire
 
 
 class Embeddings(Wire):
@@ -45,6 +45,9 @@ class RewardRequest(Wire):
     """Class of each completion, for components that compare classes."""
     truncated: list[Annotated[bool, Field(strict=True)]] | None = None
     """Whether the trainer cut the completion at its length limit."""
+    equal_spread: Spread | None = None
+    """Used in place of the run's `equal_spread`: 0 for a trainer that divides rewards by their deviation in the group,
+    which would enlarge them to the whole advantage where all outcomes are equal."""
     request_id: RequestId | None = None
     """A second request with the same id and body gets the stored response and changes nothing."""
     mode: Literal["train", "eval"] = "train"

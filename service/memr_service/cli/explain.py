@@ -70,7 +70,7 @@ def _terms(found: Explanation) -> Table:
         numbers = [_number(one.raw), _window(one), f"{one.scaled:.4f}", f"{one.weight:g}", f"{one.contribution:.4f}"]
         shown.add_row(name, *numbers, guards)
     if found.held_to_spread:
-        shown.add_row("max_spread", "", "", "", "", f"{-found.held_to_spread:.4f}", "")
+        shown.add_row("spread limits", "", "", "", "", f"{-found.held_to_spread:.4f}", "")
     return shown
 
 

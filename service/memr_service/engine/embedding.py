@@ -91,6 +91,7 @@ class EmbeddingStage:
             answers=request.answers,
             labels=request.labels,
             truncated=None if request.truncated is None else np.array(request.truncated),
+            equal_spread=request.equal_spread,
             **_text_measures(config, items, completion_texts),
         )
         return Embedded(batch, encoded, truncated)

@@ -65,9 +65,10 @@ def held_to_spread(config: RunConfig, rewards: np.ndarray, batch: Batch) -> np.n
     held = rewards
     if config.max_spread is not None:
         held = guards.spread_cap(rewards, batch.outcomes, batch.group, config.max_spread)
-    if config.equal_spread is not None:
+    most = config.equal_spread if batch.equal_spread is None else batch.equal_spread
+    if most is not None:
         equal = guards.equal_outcomes(batch.outcomes, batch.group)
-        held = np.where(equal, guards.spread_limit(rewards, batch.group, config.equal_spread), held)
+        held = np.where(equal, guards.spread_limit(rewards, batch.group, most), held)
     return held
 
 

@@ -48,6 +48,8 @@ class Batch:
     """Whether each completion names an answer of its own (n,) bool, where a guard needs it."""
     sent: np.ndarray | None = None
     """Whether each item's embeddings were sent by the caller (n,) bool, where a guard needs it; None: none were."""
+    equal_spread: float | None = None
+    """What the request sent in place of the config's `equal_spread`."""
 
     @classmethod
     def empty(cls, dimension: int) -> Batch:

@@ -41,6 +41,10 @@ PATIENCE_S = 150.0
 row."""
 
 Mode = Annotated[Literal["train", "eval"], Query(description="`eval` does not change the run, whatever labels say.")]
+EqualSpread = Annotated[
+    float | None,
+    Query(ge=0, allow_inf_nan=False, description="Used in place of the run's `equal_spread`. Default: 0."),
+]
 
 
 @router.post(
@@ -60,16 +64,23 @@ Mode = Annotated[Literal["train", "eval"], Query(description="`eval` does not ch
     ),
     openapi_extra=body_of("OpenRLHFRequest"),
 )
-async def openrlhf_reward(run_id: RunId, request: Request, context: InContext, mode: Mode = "train") -> Response:
+async def openrlhf_reward(
+    run_id: RunId, request: Request, context: InContext, mode: Mode = "train", equal_spread: EqualSpread = None
+) -> Response:
     """OpenRLHF's remote-reward protocol, for `--reward.remote_url http://HOST:PORT/openrlhf/RUN?key=KEY`.
 
     The run's verifier compares the completions with their labels. A reward is that outcome + memory_weight * the
     memory's reward. Samples come one by one and wait at the run's barrier for the others of their group.
 
+    In groups whose outcomes are all equal the memory's rewards are 0 unless `equal_spread` says otherwise: OpenRLHF does
+    not say whether its estimator is `group_norm`, which would enlarge them to the whole advantage.
+
     OpenRLHF sends no request ids. If a connection was closed without a response, the next request with the same body is
     its retry; otherwise an equal body is another sample.
     """
     body = await parse(request, OpenRLHFRequest, context.settings)
+    if body.equal_spread is None:
+        body = body.model_copy(update={"equal_spread": equal_spread})
     request.state.n = len(body.query)
     arrived = time.monotonic()
     while True:
@@ -110,10 +121,11 @@ async def _reward(run_id: str, body: OpenRLHFRequest, mode: Literal["train", "ev
     arrived = time.monotonic()
     config = (await context.service.runs.get(run_id)).config
     samples = openrlhf.read(body, config, mode)
+    equal_spread = context.equal_groups.spread(run_id, body.equal_spread, config)
     outcomes = body.outcomes or []
     if body.outcomes is None and config.verifier is not None:  # without a verifier, `read` has refused any sample
         outcomes = await context.verifier_pool.outcomes(config.verifier, samples.completions, samples.answers)
-    reward_request = samples.request(run_id, outcomes, body.request_id)
+    reward_request = samples.request(run_id, outcomes, body.request_id, equal_spread)
     while True:
         try:
             rewarded = await context.service.reward(reward_request, time.monotonic() + context.settings.deadline_s)

@@ -165,6 +165,7 @@ def merged(items: Sequence[Item]) -> Batch:
     prompt_of = [rows.setdefault((key, row.tobytes()), len(rows)) for key, row in zip(keys, prompts, strict=True)]
     first = np.unique(np.array(prompt_of), return_index=True)[1]
     steps = {batch.step for batch, _ in batches if batch.step is not None}
+    spreads = {batch.equal_spread for batch, _ in batches if batch.equal_spread is not None}
     return Batch(
         keys=keys,
         prompts=np.stack(prompts)[first],
@@ -183,6 +184,7 @@ def merged(items: Sequence[Item]) -> Batch:
         names_answer=_numbers([batch.names_answer for batch, _ in batches], items),
         truncated=_flags([batch.truncated for batch, _ in batches], items),
         sent=_flags([batch.sent for batch, _ in batches], items),
+        equal_spread=min(spreads, default=None),
     )
 
 

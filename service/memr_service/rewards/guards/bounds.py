@@ -50,20 +50,19 @@ def equal_outcomes(outcome: np.ndarray, group: np.ndarray) -> np.ndarray:
 
 
 def spread_limit(bonus: np.ndarray, group: np.ndarray, most: float) -> np.ndarray:
-    """Shrink each group's bonuses towards their least until max - min <= most.
+    """Scale each group's bonuses towards 0 until max - min <= most: bonus * min(1, most / (max - min)).
 
-    bonus' = least + (bonus - least) * min(1, most / (max - min)). The order of siblings stays, and so does the least,
-    which is what completions that are no attempt get.
+    The order of siblings stays. With most = 0 the bonuses of groups with siblings are 0.
 
     Args:
         bonus: the weighted sum of the components (n,).
         group: number of each item's group (n,).
         most: largest spread.
     """
-    lowest, spread = extremes(bonus, group)[0][group], _spread(bonus, group)
-    too_far = spread > most
-    factor = most / np.where(too_far, spread, 1.0)
-    return np.asarray(np.where(too_far, lowest + (bonus - lowest) * factor, bonus))
+    if most == 0:
+        return np.where(np.bincount(group)[group] > 1, 0.0, bonus)
+    spread = _spread(bonus, group)
+    return np.asarray(bonus * np.where(spread > most, most / np.where(spread > 0, spread, 1.0), 1.0))
 
 
 def anneal(step: int, start: int, end: int) -> float:
