@@ -42,9 +42,9 @@ class RewardFunction(RewardClient):
         run: an existing run. Its barrier must not be "group": OpenRLHF has few threads for reward functions, and if all
             of them wait for other members of their groups, those members have no thread. "snapshot" never waits.
         outcome: a verifier. Default: the run's verifier compares with the labels.
-        equal_spread: largest spread of the memory's rewards in a group whose outcomes are all equal. Default: 0, because
-            OpenRLHF does not say whether its estimator is `group_norm`, which would enlarge them to the whole
-            advantage. Not known under the barrier "snapshot", so such a run gives one warning.
+        equal_spread: largest spread of the memory's rewards in a group whose outcomes are all equal. Default: 0,
+            because OpenRLHF does not say whether its estimator is `group_norm`, which would enlarge them to the whole
+            advantage. Under the barrier "snapshot" such groups are not known, and there is one warning.
         timeout: seconds for one try.
         patience: seconds for all tries. Then the error is raised; OpenRLHF logs it and its training ends.
         options: other arguments of `RewardClient`.

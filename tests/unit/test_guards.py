@@ -134,18 +134,23 @@ def test_a_group_of_equal_outcomes_gets_no_spread_and_a_small_bonus_is_not_chang
     assert spread_cap(bonus, np.zeros(4), np.arange(4), 0.5).tolist() == bonus.tolist()
 
 
-def test_a_group_of_equal_outcomes_spreads_by_at_most_the_limit_and_keeps_its_order_and_its_least() -> None:
+def test_a_group_of_equal_outcomes_spreads_by_at_most_the_limit_and_keeps_its_order() -> None:
     for request in requests(500):
         bonus = request.column()
         held = spread_limit(bonus, request.group, 0.25)
         for number in range(5):
             own = request.group == number
             assert np.ptp(held[own]) <= 0.25 + 1e-12
-            assert held[own].min() == bonus[own].min()
+            assert (np.abs(held[own]) <= np.abs(bonus[own])).all()
             assert np.argsort(held[own]).tolist() == np.argsort(bonus[own]).tolist()
             if np.ptp(bonus[own]) <= 0.25:
                 assert held[own].tolist() == bonus[own].tolist()
-    assert spread_limit(np.array([0.1, 0.4, 0.2]), np.array([0, 0, 1]), 0.0).tolist() == [0.1, 0.1, 0.2]
+    assert spread_limit(np.array([0.1, 0.6, 0.0, 0.2]), np.array([0, 0, 1, 1]), 0.25).tolist() == [0.05, 0.3, 0, 0.2]
+
+
+def test_where_no_spread_is_allowed_siblings_get_nothing_and_a_completion_without_siblings_keeps_its_own() -> None:
+    bonus, group = np.array([0.1, 0.4, 0.2, 0.3, 0.3]), np.array([0, 0, 1, 2, 2])
+    assert spread_limit(bonus, group, 0.0).tolist() == [0, 0, 0.2, 0, 0]
 
 
 def test_outcomes_are_equal_if_rounding_alone_separates_them() -> None:

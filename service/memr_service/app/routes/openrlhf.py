@@ -72,8 +72,8 @@ async def openrlhf_reward(
     The run's verifier compares the completions with their labels. A reward is that outcome + memory_weight * the
     memory's reward. Samples come one by one and wait at the run's barrier for the others of their group.
 
-    In groups whose outcomes are all equal the memory's rewards are 0 unless `equal_spread` says otherwise: OpenRLHF does
-    not say whether its estimator is `group_norm`, which would enlarge them to the whole advantage.
+    In groups whose outcomes are all equal the memory's rewards are 0 unless `equal_spread` says otherwise: OpenRLHF
+    does not say whether its estimator is `group_norm`, which would enlarge them to the whole advantage.
 
     OpenRLHF sends no request ids. If a connection was closed without a response, the next request with the same body is
     its retry; otherwise an equal body is another sample.
