@@ -6,8 +6,8 @@ import asyncio
 import importlib.metadata
 import subprocess
 import sys
-import warnings
 import threading
+import warnings
 from concurrent.futures import ThreadPoolExecutor
 from types import SimpleNamespace
 
@@ -219,9 +219,9 @@ def test_a_barrier_that_knows_no_groups_is_warned_of_once_because_nothing_can_be
         with warnings.catch_warnings():
             warnings.simplefilter("error")
             function([PROMPT + "13"], [PROMPT], ["12"])
-    with RewardFunction(server, run="unknown-groups", equal_spread=0.25) as function:
-        with pytest.raises(InvalidRequest, match="equal_spread needs whole groups"):
-            function([PROMPT + "12"], [PROMPT], ["12"])
+    asking = RewardFunction(server, run="unknown-groups", equal_spread=0.25)
+    with asking, pytest.raises(InvalidRequest, match="equal_spread needs whole groups"):
+        asking([PROMPT + "12"], [PROMPT], ["12"])
 
 
 def test_a_failure_is_raised_and_never_a_number():

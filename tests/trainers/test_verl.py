@@ -231,8 +231,9 @@ def test_a_function_that_cannot_know_how_verl_divides_holds_equal_groups_to_0(cl
     client.create_run(preset="memory-r+", **NOW, max_spread=0.5, equal_spread=0.25, barrier="group", group_size=2)
 
     async def group(step, **options):
-        calls = [compute_score_async("mine", f"{text} {step}", "2", TRAINED, outcome=says(0), url=client.url,
-                                     run=client.run_id, group_size=2, **options) for text in ("a", "of two words")]  # fmt: skip
+        said = {"url": client.url, "run": client.run_id, "group_size": 2, **options}
+        texts = (f"a {step}", f"of two words {step}")
+        calls = [compute_score_async("mine", text, "2", TRAINED, outcome=says(0), **said) for text in texts]
         return [one["memory_reward"] for one in await asyncio.gather(*calls)]
 
     with pytest.warns(UserWarning, match="verl may use norm_adv_by_std_in_grpo"):
