@@ -40,14 +40,14 @@ def rejected(bench: Bench, preset: str) -> dict[tuple[str, str], float]:
     counts: dict[tuple[str, str], list[bool]] = {}
     with bench.run({"preset": preset}) as run:
         for ask, a, b in product(PROMPTS, DIGITS, DIGITS):
-            items, about = _group(ask(a, b), a, b)
+            items, about = group(ask(a, b), a, b)
             reasons = bench.ask(run, items).guards.rejected
             for one, found in zip(about, reasons or [[]] * len(items), strict=True):
                 counts.setdefault(one, []).append(any(not reason.startswith("memory:") for reason in found))
     return {one: sum(found) / len(found) for one, found in counts.items()}
 
 
-def _group(prompt: str, a: int, b: int) -> tuple[Sequence[Item], list[tuple[str, str]]]:
+def group(prompt: str, a: int, b: int) -> tuple[Sequence[Item], list[tuple[str, str]]]:
     """The completions of a sum, and (wording, side) of each."""
     wrong = a + b + 1 + (3 * a + b) % 3
     said = {
