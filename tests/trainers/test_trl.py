@@ -399,7 +399,7 @@ def test_group_normalisation_without_a_limit_gives_one_warning_with_the_remedy(c
 
 
 ALL_WRONG = [0.0, 0.0, 0.0, 0.0]
-PAYS = RunConfig(preset="memory-r+", explore_warmup_steps=0, max_spread=0.5, equal_spread=0.25)
+PAYS = RunConfig(preset="memory-r+", scaling="request", explore_warmup_steps=0, max_spread=0.5, equal_spread=0.25)
 """Pays a little where all outcomes are equal, as the default preset does."""
 
 
@@ -425,9 +425,10 @@ def test_equal_groups_are_held_to_0_where_the_trainer_divides_by_their_deviation
     prompts = [PROMPTS[0]] * 4
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
-        equal = [Trainer(step, **args).call(memory, prompts, right=ALL_WRONG) for step in range(3)]
-        mixed = Trainer(3, **args).call(memory, prompts, right=[1.0, 0.0, 1.0, 0.0])
-    assert all((rewards == [0.0] * 4) is held for rewards in equal[1:])
+        equal = Trainer(0, **args).call(memory, prompts, right=ALL_WRONG)
+        mixed = Trainer(1, **args).call(memory, prompts, [f"{text} or so" for text in COMPLETIONS], right=OUTCOMES)
+    assert (equal == [0.0] * 4) is held
+    assert 0 <= max(equal) - min(equal) <= 0.25 + 1e-9
     assert max(mixed) > min(mixed)
     said = [str(warning.message) for warning in caught]
     assert len(said) == (remedy is not None)
