@@ -23,7 +23,7 @@ _DECLINES = re.compile(
 
 
 def names_answer(text: str, prompt: str) -> bool:
-    """Whether a completion names an answer of its own.
+    """Whether a completion names an answer of its own, which exempts a short one from `topic_floor` and `max_copied`.
 
     True if, outside of what it copies from its prompt, it names a number (in digits of any script, with a unit of up to
     three letters, or in English words) or ends in "yes", "no", "true", "false" or an option's letter that the prompt

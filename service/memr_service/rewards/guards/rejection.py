@@ -83,7 +83,7 @@ def topic_floor(topic: np.ndarray, floor: float) -> np.ndarray:
     """Reject completions that have little to do with their prompt: cos(q, a) < floor.
 
     The only guard that stops refusals, empty answers and noise. A copied or padded prompt passes it. Short answers
-    (`short_answer`) are exempt, and with `topic_for: "encoded"` items whose embeddings were sent.
+    (`answer_chars`) are exempt, and with `topic_for: "encoded"` items whose embeddings were sent.
 
     Args:
         topic: cos(q, a) (n,).

@@ -15,7 +15,7 @@ fewer than 20. The bounds are values of the window, not interpolated, so the siz
 
 
 def trimmed(window: np.ndarray, raw: np.ndarray, tails: float = 0.0) -> np.ndarray:
-    """y = (x - low) / (high - low + 1e-8), between the window's 5th and 95th percentile, mapped to [0, 1].
+    """y = (x - low) / (high - low + 1e-8), where low and high are the window's 5th and 95th percentile.
 
     Without tails y is cut to [0, 1]. With tails t in (0, 0.5), values between the bounds get t + (1 - 2 t) y, values
     below them t / (1 - y) in (0, t), and values above them 1 - t / y in (1 - t, 1): no two values tie, and all of them
