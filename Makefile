@@ -1,6 +1,9 @@
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
+# Modules are compiled once and kept, so that the next run of the tests starts seconds earlier.
+unexport PYTHONDONTWRITEBYTECODE
+
 READY := $(VENV)/.ready
 READY_DEV := $(VENV)/.ready-dev
 
@@ -98,7 +101,7 @@ endef
 
 $(READY_DEV): pyproject.toml constraints.txt
 	$(MAKE_VENV)
-	@$(PIP_INSTALL) -e '.[dev]'
+	@$(PIP_INSTALL) --no-compile -e '.[dev]'
 	@touch $@
 
 $(READY): pyproject.toml constraints.txt

@@ -4,6 +4,7 @@ import importlib.util
 import time
 from decimal import Decimal
 
+import math_verify  # noqa: F401 - here, so that no test is charged for the seconds that its import takes
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
