@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from typing import Literal
 
-from memr_client.schemas import Component, RunConfig
-from memr_client.schemas.components import Gates
+from memr_client.schemas import Component, ComponentGuards, RunConfig, WriteGates
 
 TextMeasure = Literal["repeated", "copied", "foreign", "names_answer"]
 """A measure of each completion's text, and the field of `Batch` that holds it: `repeated_share`, `copied_share`,
@@ -37,6 +36,6 @@ def needs(config: RunConfig) -> frozenset[TextMeasure]:
     )
 
 
-def _limits(config: RunConfig) -> list[Gates]:
+def _limits(config: RunConfig) -> list[ComponentGuards | WriteGates]:
     """The memory's write gates, and the guards of every component."""
     return [config.memory.gates, *(one.guards for one in config.components.values() if isinstance(one, Component))]

@@ -40,8 +40,8 @@ def without_copies(text: str, prompt: str) -> str:
     at = np.searchsorted(asked, own)
     shared = asked.take(at, mode="clip") == own
     left = np.convolve(shared, np.ones(REACH, np.int64)) == 0
-    data = np.frombuffer(text.encode("utf-8", "surrogatepass"), np.uint8)
-    return data[left].tobytes().decode("utf-8", "replace")
+    kept: bytes = np.frombuffer(text.encode("utf-8", "surrogatepass"), np.uint8)[left].tobytes()
+    return kept.decode("utf-8", "replace")
 
 
 def foreign_stretches(texts: Sequence[str], prompts: Sequence[str], group: np.ndarray) -> np.ndarray:
