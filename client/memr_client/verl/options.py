@@ -25,6 +25,12 @@ class Options(Wire):
     """The run's name (`MEMR_RUN`)."""
     weight: float = Field(default=1.0, allow_inf_nan=False)
     """Factor of the memory's reward, which is added to verl's score."""
+    equal_spread: float | None = Field(default=None, ge=0, allow_inf_nan=False)
+    """Largest spread of the memory's rewards in a group whose outcomes are all equal, before `weight`.
+
+    None: 0 if verl divides rewards by their deviation in the group (GRPO with `norm_adv_by_std_in_grpo`), or may do so,
+    because that would enlarge them to the whole advantage; otherwise the run's.
+    """
     group_size: int | None = Field(default=None, ge=1)
     """Completions per prompt and step, verl's `rollout.n`. Needed to create a run."""
     preset: PresetName | None = None
