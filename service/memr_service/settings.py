@@ -16,7 +16,7 @@ from memr_client.schemas import PresetName, nearest
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, ValidationInfo, field_validator, model_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
-CLIENT_VARIABLES = ("API_KEY", "GROUP_SIZE", "PATIENCE_S", "RUN", "TIMEOUT", "URL", "WEIGHT")
+CLIENT_VARIABLES = ("API_KEY", "EQUAL_SPREAD", "GROUP_SIZE", "PATIENCE_S", "RUN", "TIMEOUT", "URL", "WEIGHT")
 """Variables that begin with MEMR_ and belong to clients and trainers. `MEMR_PRESET`, an option under verl, is left out:
 who sets it for a service means `MEMR_DEFAULT_PRESET`."""
 
