@@ -6,6 +6,7 @@ import logging
 import math
 import os
 import re
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -16,6 +17,7 @@ import httpx
 from memr_client.address import Proxy, checked_url, proxy_for, without_password
 from memr_client.advice import FirstSteps
 from memr_client.calls import Call
+from memr_client.columns import checked
 from memr_client.errors import InvalidRequest, MemrError, ServiceUnreachable
 from memr_client.plain import plain
 from memr_client.responses import error_from
@@ -29,6 +31,7 @@ log = logging.getLogger("memr_client")
 
 CHUNK_BYTES = 1 << 20
 PROBE_S = 10.0
+QUIET_S = 30.0
 
 LIMITS = httpx.Limits(max_connections=None, max_keepalive_connections=20)
 """Connections are unbounded: the members of a group wait at the service for each other, each on its own connection, and
@@ -70,6 +73,7 @@ class BaseClient(Generic[Transport]):
         self._wait_s = wait
         self._transport: Transport | None = transport
         self._proxy: Proxy | None = None
+        self._quiet_until = 0.0
         self._pools: dict[Any, Any] = {}
         self._first_steps: dict[str, FirstSteps] = {}
 
@@ -97,7 +101,7 @@ class BaseClient(Generic[Transport]):
 
         name = None if run is None else checked_name(run)
         if preset is not None:
-            settings = {"default_preset": preset, **settings}
+            settings = {"default_preset": checked(RunConfig, preset=preset).preset, **settings}
         transport: Any = EmbeddedTransport(store, **settings)
         return cls("http://embedded", run=name, api_key="", transport=transport)
 
@@ -180,8 +184,10 @@ class BaseClient(Generic[Transport]):
         return f"{without_password(self.url)}{'' if call is None else call.path}"
 
     def _say_pause(self, call: Call[Any], tries: Tries, failure: httpx.Response | httpx.RequestError) -> None:
-        """Log a call's first failure, so that nobody waits in silence."""
-        if tries.made == 2:
+        """Log a call's first failure, so that nobody waits in silence; of many calls, one in `QUIET_S` seconds."""
+        now = time.monotonic()
+        if tries.made == 2 and now >= self._quiet_until:
+            self._quiet_until = now + QUIET_S
             what = str(error_from(failure, self._proxy)) if isinstance(failure, httpx.Response) else _cause(failure)
             log.warning(
                 "memr: %s %s failed (%s). It is sent again %s. %s",

@@ -17,7 +17,8 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, ValidationIn
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 CLIENT_VARIABLES = ("API_KEY", "GROUP_SIZE", "PATIENCE_S", "RUN", "TIMEOUT", "URL", "WEIGHT")
-"""Variables that begin with MEMR_ and belong to clients and trainers."""
+"""Variables that begin with MEMR_ and belong to clients and trainers. `MEMR_PRESET`, an option under verl, is left out:
+who sets it for a service means `MEMR_DEFAULT_PRESET`."""
 
 Bounds = tuple[float, float]
 """An audit warns beyond the first and alarms beyond the second. Beyond means below if the second is smaller."""
@@ -200,7 +201,7 @@ def unknown_variables(environment: Iterable[str]) -> Iterator[str]:
     for variable in sorted(environment):
         prefix, _, name = variable.upper().partition("_")
         if prefix == "MEMR" and name not in known:
-            yield f"{variable} is ignored: memr has no such setting.{did_you_mean(name, known, 'MEMR_')}"
+            yield f"{variable} is ignored: the service has no such setting.{did_you_mean(name, known, 'MEMR_')}"
 
 
 def did_you_mean(name: str, known: Iterable[str], prefix: str = "") -> str:

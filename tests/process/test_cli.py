@@ -132,7 +132,7 @@ def test_score_names_a_bad_line_before_it_scores_any(memr, rollouts, tmp_path):
     ("arguments", "complaint"),
     [
         (["score", "nothing.jsonl"], "cannot read nothing.jsonl"),
-        (["score", "nothing.jsonl", "--k", "0"], "k: Input should be greater than or equal to 1"),
+        (["score", "nothing.jsonl", "--k", "0"], "k is 0, but must be at least 1"),
         (["score", "nothing.jsonl", "--config", "nothing.json"], "cannot read nothing.json: No such file"),
         (["serve", "--host", "0.0.0.0"], "without API keys"),
         (["serve", "--port", "70000"], "port is 70000: it should be less than or equal to 65535"),

@@ -205,6 +205,30 @@ def test_a_caller_may_send_outcomes(client):
     assert ask(client, body("a", "b", label="", outcomes=[0.25, 1]), "mine")["scores"] == [0.25, 1.0]
 
 
+@pytest.mark.parametrize(
+    ("params", "fields", "most"),
+    [({}, {}, 0.0), ({"equal_spread": 0.2}, {}, 0.2), ({}, {"equal_spread": 0.1}, 0.1)],
+)
+def test_equal_groups_are_held_to_0_unless_asked_and_the_log_says_so_once(client, caplog, params, fields, most):
+    client.put("/runs/spread", json=CONFIG | {"max_spread": 0.5, "equal_spread": 0.25})
+    wrong = ["Is it 13?", "11", "Seven and five make a large number, 14", "It might be 99, or so I think"]
+    with caplog.at_level(logging.WARNING, "memr.app"):
+        found = [ask(client, body(*wrong, **fields), "spread", **params) for _ in range(3)]
+    spreads = [max(one["extra_logs"]["memory_reward"]) - min(one["extra_logs"]["memory_reward"]) for one in found]
+    assert max(spreads) == pytest.approx(most, abs=1e-9)
+    said = [record.message for record in caplog.records if "equal_spread=0.25" in record.message]
+    assert len(said) == (0 if most else 1)
+    mixed = ask(client, body("It is 12", "7 + 5 is 12, I think", "Is it 13?", "11"), "spread")["extra_logs"]
+    assert len(set(mixed["memory_reward"])) > 1
+
+
+@pytest.mark.parametrize("wrong", ["-1", "nan", "much"])
+def test_a_spread_in_the_address_that_is_no_spread_is_refused(client, wrong):
+    response = client.post("/openrlhf/run", json=body("12"), params={"equal_spread": wrong})
+    assert response.status_code == 422
+    assert "equal_spread" in response.json()["detail"]
+
+
 def test_an_id_of_the_callers_own_counts_once(client):
     first = ask(client, body("12", request_id="r1"))
     assert ask(client, body("12", request_id="r1")) == first

@@ -177,7 +177,7 @@ def _unreadable(path: Path, error: ValidationError) -> InvalidRequest:
     elif field == "sha256":
         wrong = f"the sha256 of {entry} should be the key's SHA-256, 64 hexadecimal digits, and not the key"
     else:
-        wrong = f"{entry}: {f'{field}: ' if field else ''}{words}"
+        wrong = f"{entry}: {field}: {words}" if field else f"{entry}: {words}"
     return InvalidRequest(
         f"the keys file {path} cannot be used: {wrong}.",
         value=str(path),

@@ -38,7 +38,9 @@ class Samples:
     logs: dict[str, list[float]]
     """Name -> whether each sample's prompt was cut, was not found, or did not match the pattern (n, 0 or 1)."""
 
-    def request(self, run_id: str, outcomes: list[float], request_id: str | None) -> RewardRequest:
+    def request(
+        self, run_id: str, outcomes: list[float], request_id: str | None, equal_spread: float | None
+    ) -> RewardRequest:
         """The samples as a reward request."""
         return RewardRequest(
             run_id=run_id,
@@ -46,6 +48,7 @@ class Samples:
             completions=list(self.completions),
             outcomes=outcomes,
             mode=self.mode,
+            equal_spread=equal_spread,
             request_id=request_id,
         )
 

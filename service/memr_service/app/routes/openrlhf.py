@@ -44,6 +44,10 @@ PATIENCE_S = 150.0
 row."""
 
 Mode = Annotated[Literal["train", "eval"], Query(description="`eval` does not change the run, whatever labels say.")]
+EqualSpread = Annotated[
+    float | None,
+    Query(ge=0, allow_inf_nan=False, description="Used in place of the run's `equal_spread`. Default: 0."),
+]
 
 
 @router.post(
@@ -64,16 +68,23 @@ Mode = Annotated[Literal["train", "eval"], Query(description="`eval` does not ch
     ),
     openapi_extra=body_of("OpenRLHFRequest"),
 )
-async def openrlhf_reward(run_id: RunId, request: Request, context: InContext, mode: Mode = "train") -> Response:
+async def openrlhf_reward(
+    run_id: RunId, request: Request, context: InContext, mode: Mode = "train", equal_spread: EqualSpread = None
+) -> Response:
     """OpenRLHF's remote-reward protocol, for `--reward.remote_url http://HOST:PORT/openrlhf/RUN?key=KEY`.
 
     The run's verifier compares the completions with their labels. A reward is that outcome + memory_weight * the
     memory's reward. Samples come one by one and wait at the run's barrier for the others of their group.
 
+    In groups whose outcomes are all equal the memory's rewards are 0 unless `equal_spread` says otherwise: OpenRLHF
+    does not say whether its estimator is `group_norm`, which would enlarge them to the whole advantage.
+
     OpenRLHF sends no request ids. If a connection was closed without a response, the next request with the same body is
     its retry; otherwise an equal body is another sample.
     """
     body = await parse(request, OpenRLHFRequest, context.settings)
+    if body.equal_spread is None:
+        body = body.model_copy(update={"equal_spread": equal_spread})
     request.state.n = len(body.query)
     arrived = time.monotonic()
     while True:
@@ -122,12 +133,13 @@ async def _reward(
     arrived = time.monotonic()
     config = (await context.service.runs.get(run_id)).config
     samples = openrlhf.read(body, config, mode)
+    equal_spread = context.equal_groups.spread(run_id, body.equal_spread, config)
     judged = await _judged(body, config, samples, context)
     if late := judged.warning(context.settings.verifier_s):
         context.metrics.count_unjudged(sum(judged.unjudged))
         logger.warning("OpenRLHF's request to run %s: %s", run_id, late)
         warnings = [*warnings, late]
-    reward_request = samples.request(run_id, judged.outcomes, body.request_id)
+    reward_request = samples.request(run_id, judged.outcomes, body.request_id, equal_spread)
     while True:
         try:
             deadline = time.monotonic() + context.settings.deadline_s
