@@ -12,20 +12,26 @@ READY_DEV := $(VENV)/.ready-dev
 # PIP_FIND_LINKS at a folder that holds the wheel.
 PIP_INSTALL = $(BIN)/python -m pip install --quiet -c constraints.txt $(if $(TORCH_INDEX_URL),--extra-index-url $(TORCH_INDEX_URL))
 
-.PHONY: help setup setup-dev serve demo check test bench profile hackbench crash chaos trl audits browser docker-check lint openapi docs docs-reference docs-tables docs-drawing experiment
+.PHONY: help setup setup-dev serve demo check test bench profile hackbench crash chaos trl audits browser docker-check lint openapi docs docs-reference docs-tables docs-drawing experiment dist api
 
 help:  ## show the commands
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^##@/ {print "\n" substr($$0, 5)} /^[a-z-]+:.*## / {printf "  make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+##@ Set up
+
+setup-dev: $(READY_DEV)  ## make .venv with what `make check` needs: no torch, no trainer; under a minute
 
 setup: $(READY)  ## make .venv with everything in it; instant when nothing changed (PYTHON=python3.12 picks another)
 
-setup-dev: $(READY_DEV)  ## make .venv with what `make check` needs: no torch, no trainer; under a minute
+##@ Use
 
 serve: $(READY)  ## serve rewards on 127.0.0.1:8000 (MEMR_PORT, MEMR_STORE, ... change what)
 	$(BIN)/memr serve
 
 demo: $(READY)  ## play real completions through the service and show their rewards
 	$(BIN)/memr demo
+
+##@ Change
 
 check:  ## lint, types, import rules and the fast tests, in whichever environment is there: about a minute
 	@test -x $(BIN)/lint-imports || $(MAKE) setup-dev
@@ -38,44 +44,18 @@ check:  ## lint, types, import rules and the fast tests, in whichever environmen
 test: $(READY)  ## run all tests; several minutes
 	$(BIN)/python -m pytest -q -n 2 --dist loadfile --durations 15
 
-hackbench: $(READY)  ## what junk earns beside real solutions, under every preset and component (QUICK=1: smaller)
-	$(BIN)/python -m benchmarks.hackbench
-
-bench: $(READY)  ## how fast, how small, how large, beside what one would use otherwise (QUICK=1: minutes)
-	@$(PIP_INSTALL) chromadb==1.5.9
-	$(BIN)/python -m benchmarks.bench
-
-profile: $(READY)  ## where the time of a service under load goes, hop by hop
-	@$(PIP_INSTALL) py-spy==0.4.3
-	$(BIN)/python -m benchmarks.hops
-
-crash: $(READY)  ## kill the server 50 times under load: nothing acknowledged may be lost or doubled
-	$(BIN)/python benchmarks/crash.py
-
-chaos: $(READY)  ## break replicas, Redis, network, Sentinel and cluster under load: the log must hold (QUICK=1: minutes)
-	$(BIN)/python -m benchmarks.chaos
-
-trl: $(READY)  ## train with TRL, kill and resume it, spread it over two ranks: the memory must be exact
-	$(BIN)/python benchmarks/trl_resume.py
-	$(BIN)/python benchmarks/trl_ranks.py
-
-experiment: $(READY)  ## train a tiny model with every memory reward and every control, and compare them (QUICK=1: minutes)
-	$(BIN)/python -m benchmarks.experiment $(if $(processes),--processes $(processes))
-
-audits: $(READY)  ## which audits fire when a training is trapped, and which when it learns (QUICK=1: two seeds)
-	$(BIN)/python -m benchmarks.audits $(if $(processes),--processes $(processes))
-
-browser: $(READY)  ## click through the dashboard in Chromium (apt-get install chromium; SHOTS=FOLDER leaves pictures)
-	@$(PIP_INSTALL) playwright==1.65.2 axe-playwright-python==0.1.8
-	$(BIN)/python -m pytest -q tests/browser/dashboard.py
-
-docker-check: $(READY)  ## build the image without an engine, start it and ask it for a reward (root, Debian; minutes)
-	$(BIN)/python -m benchmarks.docker_check
-
 lint: $(READY)  ## ruff, its formatter, and mypy --strict
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
+
+openapi: $(READY)  ## write openapi.json again
+	$(BIN)/python tests/unit/test_openapi.py
+
+api: $(READY)  ## write the list of the client's public names again
+	$(BIN)/python tests/process/test_api.py
+
+##@ Write
 
 docs: $(READY)  ## build the documentation as HTML; a warning is an error
 	$(BIN)/python -m sphinx -q -n -W --keep-going -b html docs docs/_build/html
@@ -90,8 +70,52 @@ docs-tables: $(READY)  ## write the measured tables into the pages, from docs/re
 docs-drawing: $(READY)  ## draw the imports between the rooms
 	$(BIN)/python -m docs.generate drawing
 
-openapi: $(READY)  ## write openapi.json again
-	$(BIN)/python tests/unit/test_openapi.py
+##@ Measure (minutes to hours)
+
+bench: $(READY)  ## how fast, how small, how large, beside what one would use otherwise (QUICK=1: minutes)
+	@$(PIP_INSTALL) chromadb==1.5.9
+	$(BIN)/python -m benchmarks.bench
+
+profile: $(READY)  ## where the time of a service under load goes, hop by hop
+	@$(PIP_INSTALL) py-spy==0.4.3
+	$(BIN)/python -m benchmarks.hops
+
+hackbench: $(READY)  ## what junk earns beside real solutions, under every preset and component (QUICK=1: smaller)
+	$(BIN)/python -m benchmarks.hackbench
+
+experiment: $(READY)  ## train a tiny model with every memory reward and every control, and compare them (QUICK=1: minutes)
+	$(BIN)/python -m benchmarks.experiment $(if $(processes),--processes $(processes))
+
+audits: $(READY)  ## which audits fire when a training is trapped, and which when it learns (QUICK=1: two seeds)
+	$(BIN)/python -m benchmarks.audits $(if $(processes),--processes $(processes))
+
+##@ Try to break (minutes)
+
+crash: $(READY)  ## kill the server 50 times under load: nothing acknowledged may be lost or doubled
+	$(BIN)/python benchmarks/crash.py
+
+chaos: $(READY)  ## break replicas, Redis, network, Sentinel and cluster under load: the log must hold (QUICK=1: minutes)
+	$(BIN)/python -m benchmarks.chaos
+
+trl: $(READY)  ## train with TRL, kill and resume it, spread it over two ranks: the memory must be exact
+	$(BIN)/python benchmarks/trl_resume.py
+	$(BIN)/python benchmarks/trl_ranks.py
+
+browser: $(READY)  ## click through the dashboard in Chromium (apt-get install chromium; SHOTS=FOLDER leaves pictures)
+	@$(PIP_INSTALL) playwright==1.65.2 axe-playwright-python==0.1.8
+	$(BIN)/python -m pytest -q tests/browser/dashboard.py
+
+docker-check: $(READY)  ## build the image without an engine, start it and ask it for a reward (root, Debian; minutes)
+	$(BIN)/python -m benchmarks.docker_check
+
+##@ Release
+
+dist: $(READY)  ## build the wheel and the source distribution, check them, try the wheel in two clean environments
+	@$(PIP_INSTALL) build==1.6.1 twine==7.0.0 'readme-renderer[md]==46.0'
+	rm -rf dist
+	$(BIN)/python -m build --quiet
+	$(BIN)/python -m twine check --strict dist/*
+	$(BIN)/python -m benchmarks.dist_check $(if $(TORCH_INDEX_URL),--index $(TORCH_INDEX_URL)) dist/*.whl
 
 define MAKE_VENV
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 10))' || { echo 'memr needs Python 3.10 or newer: make PYTHON=python3.12 setup'; exit 1; }

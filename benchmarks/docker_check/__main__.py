@@ -5,8 +5,8 @@
 It reads the compose files with `docker compose config`, reads alerts and dashboard with promtool, lints the Dockerfile,
 builds it unmodified with buildah in chroot isolation, starts the image as its own user, requests rewards, stops it,
 restarts it on the same data, and runs two of it with nginx and Redis like compose's profile `scale`. pip's settings of
-this machine (indexes, folders of wheels, certificates) are mounted into the build, and TORCH_INDEX_URL is passed on.
-Missing programs are installed (buildah, mmdebstrap, nginx-light, prometheus).
+this machine (indexes, folders of wheels, constraints, certificates) are mounted into the build, and TORCH_INDEX_URL is
+passed on. Missing programs are installed (buildah, mmdebstrap, nginx-light, prometheus).
 
 It prints what it did and what it does not cover, and writes `reports/docker-check.json`.
 """

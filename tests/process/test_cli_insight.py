@@ -142,9 +142,10 @@ def forge(folder, target) -> None:
 
 def test_wrong_settings_are_explained(memr, folder, tmp_path):
     for options, told in (
-        (("--k", "x"), "cannot read the settings"),
+        (("--k", "x"), "--k x is not a list of numbers"),
         (("--k", "0"), "k"),
-        (("--config", tmp_path / "none.json"), "cannot read the settings"),
+        (("--config", tmp_path / "none.json"), "cannot read"),
+        (("--preset", "memoryr"), "Did you mean memory-r?"),
     ):
         status, _, said = memr("replay", "run", "--data", folder, *options)
         assert status == 1

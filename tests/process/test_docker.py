@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import configparser
 import json
 import os
 import re
@@ -15,6 +16,8 @@ from typing import Any
 import yaml
 from memr_service.app.auth import ROUTES
 from memr_service.settings import Settings
+
+from benchmarks.docker_check.image import pip_settings
 
 ROOT = Path(__file__).parents[2]
 DOCKERFILE = (ROOT / "docker/Dockerfile").read_text()
@@ -163,6 +166,28 @@ def test_the_healthcheck_follows_readyz():
         server.shutdown()
     assert asked == ["/readyz", "/readyz"]
     assert codes == [0, 1]
+
+
+def test_what_pips_settings_name_is_mounted_into_the_build(tmp_path, monkeypatch):
+    constraints, wheels, index = tmp_path / "constraints.txt", tmp_path / "wheels", tmp_path / "index/simple"
+    constraints.write_text("numpy<3\n")
+    wheels.mkdir()
+    index.mkdir(parents=True)
+    (tmp_path / "pip.conf").write_text(
+        f"[global]\nfind-links = /elsewhere\nconstraint = {constraints}\nextra-index-url =\n  file://{index}\n  file:///none\n"
+    )
+    for name in [name for name in os.environ if name.startswith("PIP_")]:
+        monkeypatch.delenv(name)
+    monkeypatch.setenv("PIP_CONFIG_FILE", str(tmp_path / "pip.conf"))
+    monkeypatch.setenv("PIP_FIND_LINKS", str(wheels))
+    mounts = pip_settings(tmp_path / "build")[1::2]
+    for path in (constraints, wheels, index.parent):
+        assert f"{path}:{path}:ro" in mounts
+    written = configparser.ConfigParser()
+    written.read(tmp_path / "build/pip.conf")
+    assert written["global"]["constraint"] == str(constraints)
+    assert written["global"]["find-links"] == str(wheels)
+    assert written["global"]["extra-index-url"] == f"file://{index} file:///none"
 
 
 def test_docker_compose_reads_the_files_where_it_is_installed(tmp_path):

@@ -10,8 +10,8 @@ import sys
 
 import httpx
 import pytest
-from memr_client.errors import MemrError
-from memr_service.app.server import address_of, serve
+from memr_client.errors import InvalidRequest, MemrError, Unavailable
+from memr_service.app.server import address_of, listen, serve
 from memr_service.settings import Settings
 
 PROGRAM = "from memr_service.app.server import serve; from memr_service.settings import Settings; serve(Settings())"
@@ -34,6 +34,29 @@ def test_a_server_without_keys_is_not_opened_to_the_network(host):
 )
 def test_other_services_find_a_server_where_it_listens(host, address):
     assert address_of(Settings(host=host, port=9000)) == address
+
+
+def test_a_taken_port_is_named_with_what_to_do_and_no_store_is_opened(tmp_path):
+    with socket.create_server(("127.0.0.1", 0)) as other:
+        port = other.getsockname()[1]
+        with pytest.raises(Unavailable, match=f"port {port} on 127.0.0.1 is taken.*--port"):
+            serve(Settings(port=port, store=f"sqlite:///{tmp_path}/data", encoder="hashed"))
+    assert not (tmp_path / "data").exists()
+
+
+@pytest.mark.parametrize("host", ["http://127.0.0.1", "127.0.0.1:8000", "no.such.host.invalid", "192.0.2.1", "x" * 300])
+def test_a_host_that_is_not_this_machine_is_refused(host):
+    with pytest.raises(InvalidRequest, match="--host") as refused:
+        listen(host, 0)
+    assert refused.value.limit.endswith("of this machine")
+
+
+def test_every_address_of_a_name_is_listened_on_with_one_port():
+    sockets = listen("localhost", 0)
+    assert len({one.getsockname()[1] for one in sockets}) == 1
+    for one in sockets:
+        with socket.create_connection(one.getsockname()[:2], timeout=5):
+            one.close()
 
 
 class Server:
@@ -113,6 +136,7 @@ def test_a_request_that_does_not_end_is_waited_for_no_longer_than_drain_s():
 
 def test_every_line_a_server_writes_is_json_and_access_lines_carry_the_request_id():
     with Server("memory:") as server:
+        httpx.get(f"{server.url}/readyz")  # a probe that succeeds is not logged
         httpx.get(f"{server.url}/runs?key=secret", headers={"X-Request-Id": "id-1"})
         server.stop()
         assert server.exit_code() == 0

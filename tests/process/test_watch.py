@@ -289,7 +289,9 @@ def test_a_watcher_outlives_the_server(tmp_path: Path) -> None:
         until(lambda: len(lines(tmp_path, client)) == 2)
     try:
         assert watcher.stderr is not None
-        assert watcher.stderr.readline().startswith("waiting: ")
+        said = iter(watcher.stderr.readline, "")
+        assert next(said) == f"Writing the steps of run to {tmp_path}/run.jsonl. Ctrl-C stops.\n"
+        assert next(line for line in said if not line.startswith("Wrote ")).startswith("waiting: ")
         with serving("--store", store, port=port) as url, RewardClient(url, run="run") as client:
             train(client, 2)
             until(lambda: len(lines(tmp_path, client)) == 3)

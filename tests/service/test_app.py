@@ -11,7 +11,7 @@ import httpx
 import msgpack
 import numpy as np
 import pytest
-from memr_client.errors import Unavailable
+from memr_client.errors import EncoderUnusable, Unavailable
 from memr_client.schemas import RewardResponse, RunInfo, RunList, Version
 from memr_service.app import create_app
 from memr_service.app.auth import ROUTES
@@ -161,6 +161,16 @@ def test_another_config_for_a_run_with_records_is_409_and_names_the_fields(clien
     refused = client.put("/runs/run", json={"k": 3, "window": 5})
     assert refused.status_code == 409
     assert refused.json()["fields"] == ["k", "window"]
+    assert "another config: k is 1, not 3; window is 100, not 5." in refused.json()["detail"]
+
+
+def test_a_run_without_records_takes_another_config_and_the_response_says_so(client):
+    assert client.put("/runs/run", json={"k": 3}).json()["warnings"] == []
+    assert client.put("/runs/run", json={"k": 3}).json()["warnings"] == []
+    replaced = client.put("/runs/run", json={"k": 5})
+    assert (replaced.status_code, replaced.json()["config"]["k"]) == (200, 5)
+    assert replaced.json()["warnings"] == ["The run had no records, so its config was replaced: k was 3, now 5."]
+    assert client.get("/runs/run").json()["warnings"] == []
 
 
 def test_an_exported_run_can_be_imported_under_another_name(client):
@@ -253,6 +263,38 @@ def test_the_frameworks_own_errors_are_problem_documents_too(client):
     assert refused.headers["allow"] == "DELETE, GET, PUT"
 
 
+@pytest.mark.parametrize("path", ["/", "/livez", "/readyz", "/metrics"])
+def test_a_probe_may_ask_by_head(client, path):
+    asked, got = client.head(path), client.get(path)
+    assert (asked.status_code, asked.content) == (got.status_code, b"") == (200, b"")
+    assert asked.headers["content-type"] == got.headers["content-type"]
+
+
+def test_head_is_answered_by_nothing_else(client):
+    assert client.head("/runs").status_code == 405
+
+
+@pytest.mark.parametrize(
+    ("path", "says"),
+    [
+        ("/reward/reward", "/reward is a route, but not under /reward: the service's address ends before /reward"),
+        ("/reward/runs/r/history", "/runs/r/history is a route, but not under /reward"),
+        ("/memr/v1/reward", "/reward is a route, but not under /memr/v1"),
+        ("/runs/my/run/reward", "has no slash, so 'my/run' is none"),
+        ("/runs/my/run/reward", "POST /reward, with the run's name in the body"),
+        ("/runs/r/", "Write it as /runs/r, without other slashes"),
+        ("//reward", "Write it as /reward, without other slashes"),
+        ("/healthz", "GET /livez and GET /readyz"),
+        ("/rewards", "Did you mean /reward?"),
+        ("/", ""),
+    ],
+)
+def test_a_path_that_is_no_route_is_told_what_is_wrong_with_it(client, path, says):
+    refused = client.post(path if path != "//reward" else "http://testserver//reward", json={})
+    assert refused.json()["status"] == (405 if path == "/" else 404)
+    assert says in refused.json()["remedy"]
+
+
 def test_a_defect_is_500_with_an_id_and_its_trace_is_in_the_log_alone(caplog):
     class Broken(Service):
         async def reward(self, *args):
@@ -284,7 +326,7 @@ def test_the_deadline_is_the_callers_or_the_servers_whichever_is_nearer(asked_ms
     left = []
 
     class Patient(Service):
-        async def reward(self, request, deadline, queued_s):
+        async def reward(self, request, deadline, queued_s, warnings):
             left.append(deadline - time.monotonic() + queued_s)
             return await super().reward(request, deadline, queued_s)
 
@@ -386,6 +428,33 @@ def test_a_server_that_has_not_started_is_alive_but_not_ready():
             assert (await client.get("/runs")).status_code == 200
 
     asyncio.run(scenario())
+
+
+def test_an_encoder_that_cannot_be_loaded_is_said_at_once_and_not_tried_again(monkeypatch, caplog):
+    tries = []
+
+    def refuse(name, device):
+        tries.append(name)
+        raise EncoderUnusable(f"the encoder {name!r} cannot be loaded", value=name, remedy="name another")
+
+    monkeypatch.setattr("memr_service.encoder.registry.SentenceEncoder", refuse)
+    monkeypatch.setattr("memr_service.app.readiness.FRESH_S", 0)
+    settings = {**SETTINGS, "encoder": "all-MiniLM-L6-v3", "preload": True}
+    with caplog.at_level(logging.ERROR, "memr"), TestClient(create_app(Settings(**settings))) as client:
+        ends = time.monotonic() + 10
+        while (ready := client.get("/readyz")).status_code == 200 and time.monotonic() < ends:
+            time.sleep(0.01)
+        assert_problem(ready, 503)
+        assert ready.json()["encoder"] == "cannot be loaded"
+        assert "'all-MiniLM-L6-v3' cannot be loaded" in ready.json()["failing"]["encoder"]
+        assert "'all-MiniLM-L6-v3' cannot be loaded name another" in caplog.text
+        for refused in (client.post("/reward", json=body()), client.put("/runs/run", json={})):
+            assert_problem(refused, 500)
+            assert refused.json()["type"] == "urn:memr:problem:encoder-unusable"
+            assert "Retry-After" not in refused.headers
+        rows = [[1.0, 0.0]] * 2
+        assert client.post("/reward", json=body(embeddings={"prompts": rows, "completions": rows})).status_code == 200
+    assert tries == ["all-MiniLM-L6-v3"]
 
 
 def test_a_failing_store_makes_the_server_not_ready_and_is_named():

@@ -9,6 +9,7 @@ from memr_client.schemas import RunConfig
 from memr_service.cli.rollouts import Rollout, requests
 from memr_service.cli.scoring import presets, score
 from memr_service.cli.summary import comparison
+from memr_service.cli.zeros import counted
 from memr_service.encoder import Encoders, HashedEncoder
 from memr_service.run.presets import PRESETS
 from rich.console import Console
@@ -89,21 +90,36 @@ def test_the_summary_leaves_out_placeholders_of_components_without_a_value(clien
 
 def test_it_says_when_explore_was_off_and_why(client):
     done, _, _ = run_score(client, logged(), explore_warmup_steps=3)
-    (remark,) = done.remarks()
+    remark = done.remarks()[0]
     assert "explore was off for the first 9 of 12 completions: it warms up until 3 steps" in remark
 
 
 def test_it_says_when_nearly_all_outcomes_are_on_one_side(client):
     rollouts = [Rollout(prompt=f"q {n}", completion="c", outcome=int(n == 0)) for n in range(30)]
     done, _, _ = run_score(client, rollouts)
-    (remark,) = done.remarks()
+    remark = done.remarks()[0]
     assert remark.startswith("96.7% of the outcomes are wrong")
     assert "success memory stays nearly empty" in remark
 
 
+def test_it_names_the_lines_with_half_a_surrogate_pair(client):
+    lines = [Rollout(line=n, prompt="q", completion=f"a {n}", outcome=n % 2) for n in range(4)]
+    done, _, _ = run_score(client, [*lines, lines[1].model_copy(update={"line": 7, "halves": ("completion",)})])
+    assert any("U+FFFD in line 7: completion:" in remark for remark in done.remarks())
+
+
 def test_it_says_nothing_where_there_is_nothing_to_say(client):
-    done, _, _ = run_score(client, logged())
+    done, _, _ = run_score(client, logged(each=5))
     assert done.remarks() == []
+
+
+def test_it_counts_the_causes_of_rewards_of_0(client):
+    done, _, _ = run_score(client, logged(), components={"exploit": 1.0})
+    done.zeros = counted(
+        ["exploit, 2 of 3: too short", "exploit, 3 of 3: too short; the longest has 4", "exploit: rare"]
+    )
+    zero = done.columns["reward"].count(0)
+    assert done.remarks() == [f"{zero} of 12 rewards are 0, because:\n  5 x exploit: too short\n  1 x exploit: rare"]
 
 
 # comparison of presets

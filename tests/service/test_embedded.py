@@ -9,6 +9,7 @@ import pickle
 import threading
 from concurrent.futures import ThreadPoolExecutor
 
+import numpy as np
 import pytest
 from memr_client import (
     AsyncRewardClient,
@@ -54,6 +55,19 @@ def test_four_lines_give_rewards(client):
     assert (first.position, second.position) == (1, 2)
     assert len(second.rewards) == 4
     assert client.run().memory.success.completions == 4
+
+
+@pytest.mark.parametrize("embedded", [False, True], ids=["texts", "embeddings"])
+def test_half_a_surrogate_pair_is_read_as_a_replacement_character_and_named(client, embedded):
+    rows = np.eye(4, dtype=np.float32)
+    columns = {"embeddings": {"prompts": rows, "completions": rows}} if embedded else {}
+    prompts, (first, *others), outcomes = BATCH
+    answer = client.reward(prompts, [f"{first} \ud83d", *others], outcomes, prompt_ids=["\ude00", *"bcd"], **columns)
+    assert "completions[0], prompt_ids[0]:" in answer.warnings[0]
+    assert client.completions(text="\ufffd").rows[0].completion == f"{first} \ufffd"
+    sent = {"embeddings": {"prompts": rows[:1], "completions": rows[:1]}} if embedded else {}
+    explained = client.explain(prompt="q", completion="\ud83d", **sent)
+    assert "completion:" in explained.warnings[0]
 
 
 def test_the_same_request_id_is_counted_once(client):

@@ -148,9 +148,11 @@ def test_keys_are_read_from_a_file(tmp_path):
         ("[", "Invalid JSON"),
         ([], "no key"),
         ({}, "array"),
-        ([{"name": "a", "scope": "root", "sha256": "0" * 64}], "0.scope"),
-        ([{"name": "a", "scope": "read", "sha256": "secret"}], "0.sha256"),
-        ([{"name": "a", "scope": "read", "sha256": "0" * 64, "run": "a"}], "0.run"),
+        (["secret"], "entry 1: it should be an object"),
+        ([{"scope": "read", "sha256": "secret"}], "entry 1 has no name"),
+        ([{"name": "a", "scope": "root", "sha256": "0" * 64}], "scope of entry 1 is 'root'"),
+        ([{"name": "a", "scope": "read", "sha256": "secret"}], "sha256 of entry 1 should be the key's SHA-256"),
+        ([{"name": "a", "scope": "read", "sha256": "0" * 64, "run": "a"}], "unknown field, 'run'"),
     ],
 )
 def test_a_wrong_keys_file_stops_the_start_and_says_where(tmp_path, content, told):
@@ -158,6 +160,17 @@ def test_a_wrong_keys_file_stops_the_start_and_says_where(tmp_path, content, tol
         Keys.read(write(tmp_path, content))
     assert "keys.json" in str(refused.value)
     assert "secret" not in str(refused.value)
+
+
+def test_a_keys_file_may_begin_with_a_byte_order_mark(tmp_path):
+    entry = {"name": "a", "scope": "write", "sha256": "0" * 64}
+    assert Keys.read(write(tmp_path, "\ufeff" + json.dumps([entry])))
+
+
+def test_a_key_of_other_runs_is_told_which_it_is_for():
+    with pytest.raises(Forbidden, match="start with 'alice-'") as refused:
+        Key(name="a", scope="write", sha256="0" * 64, runs="alice-").require_run("bob-1")
+    assert refused.value.value == "bob-1"
 
 
 def test_a_keys_file_that_is_missing_stops_the_start(tmp_path):

@@ -28,7 +28,7 @@ def fields(n=2, **more):
 def decode(raw, media=JSON, packed=False, model=RewardRequest, settings=SETTINGS):
     if not isinstance(raw, bytes):
         raw = json.dumps(raw).encode() if media == JSON else msgpack.packb(raw)
-    return body.decode(raw, media, packed, model, settings)
+    return body.decode(raw, media, packed, model, settings)[0]
 
 
 def request(chunks, content_type=JSON, **headers):
@@ -109,7 +109,7 @@ def test_a_client_that_disconnects_while_sending_its_body_is_not_an_error_of_the
 @pytest.mark.parametrize(("big", "encoding"), [(False, "identity"), (True, "identity"), (False, "gzip")])
 def test_large_and_gzipped_bodies_are_parsed_in_another_thread(parse, monkeypatch, big, encoding):
     threads = []
-    monkeypatch.setattr(body, "decode", lambda *args: threads.append(threading.current_thread()))
+    monkeypatch.setattr(body, "decode", lambda *args: (threads.append(threading.current_thread()), []))
     monkeypatch.setattr(body, "BIG", 1 if big else 1000)
     parse([b"{}"], content_encoding=encoding)
     assert (threads == [threading.main_thread()]) is not (big or encoding == "gzip")
@@ -142,7 +142,6 @@ def test_what_is_not_one_whole_gzip_member_is_422(raw):
         b"{",
         b"{'a': 1}",
         b"\xff",
-        b'"\\ud800"',
         b'{"outcomes": [NaN]}',
         b"[1e999]",
         b"[" * 2000 + b"]" * 2000,
@@ -161,6 +160,47 @@ def test_what_is_not_json_is_422_and_not_repeated(raw):
 def test_what_is_not_messagepack_is_422(raw):
     with pytest.raises(MalformedBody, match="not MessagePack"):
         decode(raw, MSGPACK)
+
+
+HALF = "\ud83d"
+
+
+@pytest.mark.parametrize("form", ["escape", "bytes", "gzip", "msgpack"])
+def test_half_a_surrogate_pair_is_read_as_a_replacement_character_and_its_text_is_named(form):
+    sent = fields(
+        completions=["whole", [{"role": "assistant", "content": f"cut {HALF}"}]],
+        labels=[f"{HALF}a", "b"],
+        prompt_ids=["a", f"{HALF}\ude00"],
+        embeddings={"prompts": [[1.0]] * 2, "completions": [[1.0]] * 2},
+    )
+    raw = {
+        "escape": lambda: json.dumps(sent).encode(),
+        "bytes": lambda: json.dumps(sent, ensure_ascii=False).encode("utf-8", "surrogatepass"),
+        "gzip": lambda: gzip.compress(json.dumps(sent).encode()),
+        "msgpack": lambda: msgpack.packb(sent, unicode_errors="surrogatepass"),
+    }[form]()
+    media = MSGPACK if form == "msgpack" else JSON
+    read, (warning,) = body.decode(raw, media, form == "gzip", RewardRequest, SETTINGS)
+    assert read.completions[1][0].content == "cut \ufffd"
+    assert read.labels == ["\ufffda", "b"]
+    assert read.prompt_ids == ["a", "\U0001f600"], "both halves side by side are a character"
+    assert "completions[1][0].content, labels[0]:" in warning
+
+
+def test_many_texts_with_a_half_are_counted():
+    _, (warning,) = body.decode(
+        json.dumps(fields(4, labels=[HALF] * 4, answers=[HALF] * 4)).encode(), JSON, False, RewardRequest, SETTINGS
+    )
+    assert "answers[0] and 3 more" in warning
+
+
+@pytest.mark.parametrize(
+    "raw",
+    [b'{"a": "\\ud83d"', b'{"a": "\\ud83d", "b": NaN}', b'{"a": "\xed\xa0\xbd\xff"}', b"[" * 5000 + b'"\\ud83d"'],
+)
+def test_halves_excuse_nothing_else(raw):
+    with pytest.raises(MalformedBody, match="not JSON"):
+        decode(raw)
 
 
 @pytest.mark.parametrize("raw", [b"null", b"[]", b'"text"', b"3"])

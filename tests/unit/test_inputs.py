@@ -9,6 +9,7 @@ import pytest
 from memr_client.errors import InvalidRequest
 from memr_client.schemas import Message, RewardRequest, RunConfig
 from memr_service.engine import inputs
+from memr_service.run.presets import LAW
 
 TAGS = ("<think>", "</think>")
 
@@ -99,6 +100,75 @@ def test_with_reasoning_tags_only_what_stands_between_them_is_encoded(
     assert inputs.completion_text(completion, TAGS, official=True) == official
 
 
+SEARCH = {"type": "function", "function": {"name": "search", "arguments": {"q": "weather", "n": 2}}}
+SEARCHED = 'search({"n": 2, "q": "weather"})'
+
+
+@pytest.mark.parametrize("field", ["reasoning_content", "reasoning", "thinking"])
+@pytest.mark.parametrize("official", [False, True])
+def test_reasoning_in_a_field_of_its_own_is_read_as_if_it_stood_between_the_tags(field: str, official: bool) -> None:
+    apart = [said("assistant", "5", **{field: "two plus three"})]
+    assert inputs.whole_text(apart, TAGS) == "<think>two plus three</think>5"
+    assert inputs.completion_text(apart, TAGS, official=official) == "two plus three"
+    assert inputs.completion_text(apart) == "two plus three\n5"
+    tagged = [said("assistant", "5", **{field: "<think>\ntwo plus three\n</think>\n"})]
+    assert inputs.completion_text(tagged, TAGS, official=official) == "two plus three"
+
+
+def test_of_several_turns_all_reasoning_is_read() -> None:
+    turns = [said("assistant", None, thinking="one"), said("tool", "42"), said("assistant", "two", thinking="three")]
+    assert inputs.completion_text(turns, TAGS) == "one\nthree"
+    assert inputs.completion_text(turns) == "one\nthree\ntwo"
+
+
+@pytest.mark.parametrize(
+    ("message", "text"),
+    [
+        (said("assistant", None, tool_calls=[SEARCH]), SEARCHED),
+        (said("assistant", "", tool_calls=[{"id": "call_7", **SEARCH}]), SEARCHED),
+        (said("assistant", "I look.", tool_calls=[SEARCH, {"name": "stop"}]), f"I look.\n{SEARCHED}\nstop()"),
+        (
+            said("assistant", None, tool_calls=[{"function": {"name": "f", "arguments": '{"b": 1, "a": "ä"}'}}]),
+            'f({"a": "ä", "b": 1})',
+        ),
+        (said("assistant", None, tool_calls=[{"function": {"name": "f", "arguments": "cut {"}}]), "f(cut {)"),
+        (said("assistant", None, tool_calls={"name": "f", "parameters": {}}), "f({})"),
+        (said("assistant", None, tool_calls=[{"type": "custom", "custom": {"name": "sh", "input": "ls"}}]), "sh(ls)"),
+        (said("assistant", None, tool_calls=["unusual", {"nameless": 1}]), 'unusual\n{"nameless": 1}'),
+        (said("assistant", None, function_call={"name": "f", "arguments": "{}"}), "f({})"),
+        (
+            said("assistant", [{"type": "text", "text": "a"}, {"type": "tool_use", "name": "f", "input": {"x": 1}}]),
+            'a\nf({"x": 1})',
+        ),
+        (said("assistant", [{"type": "thinking", "thinking": "hm"}, {"type": "text", "text": "a"}]), "hm\na"),
+        (said("assistant", "a", tool_calls=None, reasoning_content=None), "a"),
+        (said("assistant", "a", reasoning={"effort": "high"}, tool_calls=[]), "a"),
+    ],
+)
+def test_tool_calls_and_reasoning_are_part_of_what_was_said(message: Message, text: str) -> None:
+    assert inputs.completion_text([message]) == text
+    assert inputs.completion_text([message], law=1) == message.text
+
+
+def test_equal_calls_read_equal_whatever_their_ids_and_the_form_of_their_arguments() -> None:
+    packed = {**SEARCH, "id": "other", "function": {"name": "search", "arguments": '{"q":"weather","n":2}'}}
+    one, other = said("assistant", None, tool_calls=[SEARCH]), said("assistant", None, tool_calls=[packed])
+    assert inputs.completion_text([one]) == inputs.completion_text([other])
+
+
+def test_a_completion_of_which_nothing_is_read_is_named() -> None:
+    silent = [said("tool", "42")]
+    pictured = [said("assistant", [{"type": "image_url", "image_url": {"url": "x"}}])]
+    empty, calling = [said("assistant", "")], [said("assistant", None, tool_calls=[SEARCH])]
+    asked = request(prompts=["q"] * 6, completions=["", silent, empty, pictured, calling, []])
+    items = inputs.read(asked)
+    (warning,) = items.unread(items.completions(RunConfig(), LAW), LAW)
+    assert "completions[1], completions[3]," in warning
+    (warning,) = items.unread(items.completions(RunConfig(), 1), 1)
+    assert "completions[1], completions[3], completions[4]," in warning
+    assert "new run" in warning
+
+
 # Identities and groups
 
 
@@ -156,14 +226,14 @@ def test_a_request_is_read_once_and_its_texts_are_those_that_are_encoded_and_kep
     asked = request(prompts=["q", chat, "q"], completions=["a", answer, "<think>b</think>c"], group_ids=["x", "y", "x"])
     items = inputs.read(asked, deadline=7.0)
     assert items.prompts == ["q", "one", "q"]
-    assert items.completions == ["a", "<think>why</think>\n42", "<think>b</think>c"]
+    whole = ["a", "<think>why</think>\n42", "<think>b</think>c"]
+    assert items.completions(RunConfig(), 1) == items.completions(RunConfig(reasoning_tags=TAGS), LAW) == whole
     assert items.keys == inputs.identities(asked)
     assert (items.group.tolist(), len(items), items.deadline, items.sent) == ([0, 1, 0], 3, 7.0, None)
     assert items.digest == inputs.body_digest(asked, ())
-    assert items.encoded_completions(RunConfig()) == items.completions
-    assert items.encoded_completions(RunConfig(reasoning_tags=TAGS)) == ["a", "why", "b"]
-    official = RunConfig(reasoning_tags=TAGS, order="official", preset="official-memory-r")
-    assert items.encoded_completions(official) == ["a", "why", "b"]
+    for official in (False, True):
+        assert [inputs.read_between(text, TAGS, official=official) for text in whole] == ["a", "why", "b"]
+    assert items.unread(whole, LAW) == []
 
 
 @pytest.mark.parametrize(

@@ -76,3 +76,40 @@ def test_a_key_in_the_query_is_redacted(query, shown):
 
 def test_a_path_is_cut():
     assert len(logs.path({"path": "/" + "x" * 10_000, "query_string": b""})) == 512
+
+
+@pytest.fixture
+def seen(monkeypatch):
+    """What a person sees at a terminal."""
+    root, stream = logging.getLogger(), io.StringIO()
+    handlers, level = root.handlers[:], root.level
+    monkeypatch.setattr(logs.sys, "stderr", stream)
+    root.handlers.clear()
+    logs.configure(on_terminal=True)
+    yield lambda: stream.getvalue().splitlines()
+    root.handlers[:] = handlers
+    root.setLevel(level)
+    logging.getLogger("uvicorn").setLevel(logging.INFO)
+
+
+def test_a_terminal_shows_three_lines_then_requests_and_warnings(seen):
+    logging.getLogger("uvicorn.error").info("Started server process", extra={"color_message": "\x1b[36m"})
+    logs.started("sqlite:///memr-data", "hashed", "http://127.0.0.1:8000")
+    line = {"method": "POST", "path": "/reward", "status": 422, "ms": 1.5, "run_id": "r", "problem": "invalid-request"}
+    logs.access.info("request", extra=line)
+    logging.getLogger("memr.app").warning("careful")
+    store, encoder, dashboard, request, warning = seen()
+    assert store.split() == ["store", "sqlite:///memr-data"]
+    assert encoder.split() == ["encoder", "hashed"]
+    assert dashboard.split() == ["dashboard", "http://127.0.0.1:8000/"]
+    assert request.split()[1:] == ["POST", "/reward", "422", "1.5", "ms", "r", "invalid-request"]
+    assert warning == "warning: careful"
+
+
+def test_json_has_the_address_and_no_colours(written):
+    logging.getLogger("uvicorn.error").info("Started", extra={"color_message": "\x1b[36m"})
+    logs.started("sqlite:///memr-data", "hashed", "http://127.0.0.1:8000")
+    first, second = written()
+    assert "color_message" not in first
+    assert second["message"] == "serving at http://127.0.0.1:8000/"
+    assert (second["store"], second["encoder"]) == ("sqlite:///memr-data", "hashed")

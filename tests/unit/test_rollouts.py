@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import gzip
+import io
 import json
 
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 from memr_client import InvalidRequest
 from memr_client.schemas import Message
@@ -37,6 +41,13 @@ def test_texts_may_be_chat_messages(tmp_path):
     path = write(tmp_path, rollout([{"role": "user", "content": "q"}]))
     (line,) = read(path)
     assert line.prompt == [Message(role="user", content="q")]
+
+
+def test_half_a_surrogate_pair_is_read_as_a_replacement_character_and_its_field_is_named(tmp_path):
+    path = write(tmp_path, rollout(), rollout("cut \ud83d", prompt_id="\ude00"))
+    whole, mended = read(path)
+    assert whole.halves == ()
+    assert (mended.prompt, mended.prompt_id, mended.halves) == ("cut \ufffd", "\ufffd", ("prompt", "prompt_id"))
 
 
 def test_a_line_feed_inside_a_text_does_not_end_the_line(tmp_path):
@@ -95,3 +106,54 @@ def test_by_step_one_request_holds_all_groups_of_a_step():
 
 def test_by_step_lines_without_a_step_fall_back_to_their_prompt():
     assert cut([{"prompt": "x"}, {"prompt": "x"}, {"prompt": "y"}], "step") == [2, 1]
+
+
+FORMS = {
+    "list.json": lambda rows: json.dumps(rows, indent=1).encode(),
+    "mark.jsonl": lambda rows: b"\xef\xbb\xbf" + lines_of(rows),
+    "mark.json": lambda rows: b"\xef\xbb\xbf\r\n " + json.dumps(rows).encode(),
+    "packed.jsonl.gz": lambda rows: gzip.compress(lines_of(rows)),
+    "windows.jsonl": lambda rows: lines_of(rows).replace(b"\n", b"\r\n\r\n"),
+    "table.parquet": lambda rows: in_parquet(rows),
+}
+
+
+def lines_of(rows):
+    return "\n".join(json.dumps(row) for row in rows).encode()
+
+
+def in_parquet(rows):
+    file = io.BytesIO()
+    pq.write_table(pa.Table.from_pylist(rows), file)
+    return file.getvalue()
+
+
+@pytest.mark.parametrize("name", FORMS)
+def test_other_forms_of_a_file_give_the_same_rollouts(tmp_path, name):
+    rows = [rollout(f"q{n // 4}", outcome=n % 2, step=None, prompt_id=n // 4, group_id=f"g{n}") for n in range(8)]
+    path = tmp_path / name
+    path.write_bytes(FORMS[name](rows))
+    found = list(read(path))
+    assert [(one.prompt, one.outcome, one.prompt_id, one.group_id) for one in found] == [
+        (row["prompt"], row["outcome"], str(row["prompt_id"]), row["group_id"]) for row in rows
+    ]
+
+
+@pytest.mark.parametrize(
+    ("content", "says"),
+    [
+        (gzip.compress(b"{}" * 99, mtime=0)[:-9], "cannot read"),
+        (b"PAR1 and nothing of it", "is not a whole Parquet file"),
+        (b"[" * 100_000, "is not JSON"),
+        (b'{"prompt":' * 100_000, "line 1 of"),
+        (b'[{"prompt": "q"}]', "item 1 of"),
+        (b"[7]", "item 1 of .* is not an object"),
+        ('{"prompt": "é"}'.encode("latin-1"), "line 1 of .* is not JSON"),
+        (b'{"prompt": "q", "response": "a", "reward": 1}', "has no completion. Rename 'response' to 'completion'"),
+    ],
+)
+def test_what_is_no_file_of_rollouts_is_refused_in_words(tmp_path, content, says):
+    path = tmp_path / "rollouts"
+    path.write_bytes(content)
+    with pytest.raises(InvalidRequest, match=says):
+        list(read(path))

@@ -42,6 +42,6 @@ def test_null_values_are_left_out_of_everything():
 
 def test_the_table_shows_a_dash_where_there_is_no_value():
     console = Console(width=120, record=True, file=io.StringIO())
-    console.print(table(summarise({"explore raw": [None, None]}, [True, False], "aa")))
+    console.print(table(summarise({"explore raw": [None, None]}, [True, False], "aa"), "guarded"))
     assert "explore raw" in (shown := console.export_text())
     assert "nan" not in shown

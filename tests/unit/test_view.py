@@ -8,6 +8,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 from memr_service.memory import GraphSizes, Memory, View, Writes, reading
+from memr_service.memory.cosine import Vectors, pair_cosines
 from memr_service.memory.hnsw import build
 from memr_service.state.record import Batch
 from support.batches import DIMENSION, PlainMemory, key, make_batch, random_batch, unit_rows
@@ -97,6 +98,29 @@ def test_every_item_reads_what_the_law_says(max_prompts: int, max_completions: i
         held = [held_out(stored, batch, item, first) for item in range(len(batch))]
         after = [both.plain.read(p, row, k, least, out) for (p, row), out in zip(asked, held, strict=True)]
         assert read(view, batch, k, least, first, hold=True) == after
+
+
+@pytest.mark.parametrize("k", [1, 3, 20])
+def test_equal_embeddings_are_compared_once_and_read_as_the_law_says(k: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Prompts that begin alike may have equal embeddings: 400 prompts have four of them here."""
+    rng, both = np.random.default_rng(3), Written(500, 2)
+    for _ in range(10):
+        batch = hostile_batch(rng, 400, 80)
+        both.write(batch, np.arange(80))
+    compared: list[int] = []
+
+    def counted(a: np.ndarray, item: np.ndarray, b: Vectors, entry: np.ndarray) -> np.ndarray:
+        compared.append(len(item))
+        return pair_cosines(a, item, b, entry)
+
+    monkeypatch.setattr(reading, "pair_cosines", counted)
+    batch = hostile_batch(rng, 400, 60)
+    for least in (None, 0.9):
+        asked = zip(batch.keys, batch.prompts[batch.prompt_of], strict=True)
+        expected = [both.plain.read(prompt, row, k, least) for prompt, row in asked]
+        found = read(View(both.memory, batch.completions), batch, k, least, both.serial, hold=False)
+        assert found == expected
+    assert max(compared) <= 4 * 4
 
 
 def test_reads_are_the_same_with_graphs() -> None:

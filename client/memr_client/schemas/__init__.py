@@ -57,6 +57,7 @@ from memr_client.schemas.runs import (
 )
 from memr_client.schemas.server import Problem, Version
 from memr_client.schemas.splits import phase_of, unknown_split
+from memr_client.schemas.surrogates import halves_warning, without_halves
 from memr_client.schemas.wire import (
     NAME,
     NAME_RULE,
@@ -161,9 +162,11 @@ __all__ = [
     "WindowState",
     "Wire",
     "WriteGates",
+    "halves_warning",
     "name_like",
     "nearest",
     "phase_of",
     "refusal",
     "unknown_split",
+    "without_halves",
 ]

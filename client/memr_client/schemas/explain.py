@@ -99,6 +99,8 @@ class ComponentTerm(ResponseModel):
     """Null if the component has no window or the item no raw value."""
     rejected: list[str]
     """Guards that rejected the item."""
+    why_zero: str | None = None
+    """Why it contributed 0, in words; null if it contributed something."""
 
 
 class Explanation(ResponseModel):
@@ -112,10 +114,14 @@ class Explanation(ResponseModel):
     completion: str | None
     outcome: float
     reward: float
+    why_zero: list[str] = Field(default_factory=list)
+    """Why the reward is 0, in words; empty if it is not."""
     components: dict[str, ComponentTerm]
     held_to_spread: float
-    """Sum of the contributions minus the reward: what `max_spread` took off."""
+    """Sum of the contributions minus the reward: what `max_spread` and `equal_spread` took off."""
     success: MemoryRead
     failure: MemoryRead
     warmup: dict[str, int]
     """Component -> how many steps it still waited for, then how many failure prompts; 0: it was on."""
+    warnings: list[str] = Field(default_factory=list)
+    """What the caller should know about the texts that were sent, for example that they were cut."""

@@ -7,7 +7,7 @@ from typing import Annotated, Any
 from pydantic import ConfigDict, Field, model_validator
 
 from memr_client.schemas.reward import Outcomes
-from memr_client.schemas.wire import RequestId, ResponseModel, Wire
+from memr_client.schemas.wire import RequestId, ResponseModel, Spread, Wire
 
 
 class OpenRLHFRequest(Wire):
@@ -20,10 +20,12 @@ class OpenRLHFRequest(Wire):
     prompts: list[Annotated[str, Field(strict=True)]]
     """Prompt of each sample, rendered by the chat template."""
     labels: list[Any]
-    """Right answer of each sample: a text, a number, or `{"answer": ..., "split": ...}`. A sample whose split is not
-    training ("train") is scored and not remembered."""
+    """Right answer of each sample: a text, a number, a list of one of them, or `{"answer": ..., "split": ...}`.
+    A sample whose split is not training ("train") is scored and not remembered."""
     outcomes: Outcomes | None = None
     """An addition of memr: the outcome of each sample. Without it, the run's verifier compares with the labels."""
+    equal_spread: Spread | None = None
+    """An addition of memr: used in place of the run's `equal_spread`. Default: 0, see the route."""
     request_id: RequestId | None = None
     """An addition of memr: a second request with the same id and body gets the stored response."""
 
@@ -46,3 +48,5 @@ class OpenRLHFResponse(ResponseModel):
     extra_logs: dict[str, list[float]]
     """The reward's parts, under the same names in every response. A raw value that does not exist is 0, with
     `NAME_defined` 0."""
+    warnings: list[str] = Field(default_factory=list)
+    """An addition of memr, as in the response of `POST /reward`. OpenRLHF ignores it; the service's log has it too."""

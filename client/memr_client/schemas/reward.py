@@ -23,6 +23,7 @@ from memr_client.schemas.wire import (
     RequestId,
     ResponseModel,
     Row,
+    Spread,
     Text,
     Whole,
     Wire,
@@ -82,6 +83,9 @@ class RewardRequest(Wire):
     """Class of each completion, for components that compare classes."""
     truncated: Flags | None = None
     """Whether the trainer cut the completion at its length limit."""
+    equal_spread: Spread | None = None
+    """Used in place of the run's `equal_spread`: 0 for a trainer that divides rewards by their deviation in the group,
+    which would enlarge them to the whole advantage where all outcomes are equal."""
     request_id: RequestId | None = None
     """A second request with the same id and body gets the stored response and changes nothing."""
     mode: Literal["train", "eval"] = "train"
@@ -170,6 +174,9 @@ class RewardResponse(ResponseModel):
     """Component -> how many steps it still waits for, then how many failure prompts; 0: it is on."""
     warnings: list[str]
     """What the caller should know about this request, for example texts that were cut or a barrier that timed out."""
+    why_zero: list[str] = Field(default_factory=list)
+    """Why rewards are 0: for each cause the components, how many completions it holds for, and the cause in words.
+    Empty if no reward is 0."""
     memory: MemorySizes
     """Sizes after this request."""
     timing_ms: Timing

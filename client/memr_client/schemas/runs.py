@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
+from pydantic import Field
+
 from memr_client.schemas.config import RunConfig
 from memr_client.schemas.reward import MemorySizes
 from memr_client.schemas.wire import Count, Name, ResponseModel, Wire
@@ -50,6 +52,8 @@ class RunInfo(ResponseModel):
     """d, fixed by the run's first request."""
     barrier: BarrierState | None = None
     """Null where the run has no barrier."""
+    warnings: list[str] = Field(default_factory=list)
+    """What the caller of `PUT` should know: that the run existed without records, and its config was replaced."""
 
 
 class RunList(ResponseModel):

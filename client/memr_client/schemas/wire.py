@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -80,6 +81,11 @@ Matrix = Annotated[
 """Embeddings on the wire. The service checks them when it makes the array."""
 
 Share = Annotated[float, Field(ge=0, le=1, strict=True)]
+Spread = Annotated[float, Field(ge=0, allow_inf_nan=False, strict=True)]
+
+
+REASONING = ("reasoning_content", "reasoning", "thinking")
+"""Fields of a message in which servers and trainers keep the thoughts apart from the content."""
 
 
 class Wire(BaseModel):
@@ -131,7 +137,8 @@ class Message(BaseModel):
 
     role: Annotated[str, Field(strict=True)]
     content: Annotated[str, Field(strict=True)] | list[Part] | None = None
-    """A text, or a list of parts. Parts with a `text` are joined without a separator; other parts are ignored."""
+    """A text, or a list of parts. Parts with a `text` are joined without a separator. Other parts of a prompt are
+    ignored."""
 
     @model_validator(mode="before")
     @classmethod
@@ -141,9 +148,54 @@ class Message(BaseModel):
     @property
     def text(self) -> str:
         """The message's text: its content, or its text parts joined."""
-        if isinstance(self.content, list):
-            return "".join(part["text"] for part in self.content if isinstance(part.get("text"), str))
-        return self.content or ""
+        if isinstance(self.content, str):
+            return self.content
+        return "".join(part["text"] for part in self._parts if isinstance(part.get("text"), str))
+
+    @property
+    def reasoning(self) -> str:
+        """The thoughts that are kept apart from the content: the first of REASONING that has a text, or the parts of
+        the content that have a `thinking`; empty if there are none."""
+        fields = self.model_extra or {}
+        apart = (said for name in REASONING if isinstance(said := fields.get(name), str) and said)
+        thought = (part["thinking"] for part in self._parts if isinstance(part.get("thinking"), str))
+        return next(apart, "") or "".join(thought)
+
+    @property
+    def calls(self) -> str:
+        """The tool calls, one per line as `name({"argument": "value"})`: those of `tool_calls` and `function_call`, and
+        the content's parts of type `tool_use`. Ids are left out, since they differ between equal calls."""
+        fields = self.model_extra or {}
+        listed, single = fields.get("tool_calls"), fields.get("function_call")
+        calls = listed if isinstance(listed, list) else [listed]
+        calls = [*calls, single, *(part for part in self._parts if part.get("type") == "tool_use")]
+        return "\n".join(_call(one) for one in calls if one)
+
+    @property
+    def _parts(self) -> list[dict[str, Any]]:
+        return self.content if isinstance(self.content, list) else []
+
+
+def _call(call: Any) -> str:
+    """One tool call in words, whichever of the usual shapes it has."""
+    named = call
+    if isinstance(call, dict):
+        named = next((call[kind] for kind in ("function", "custom") if isinstance(call.get(kind), dict)), call)
+    if not isinstance(named, dict) or not isinstance(named.get("name"), str):
+        return _compact(call)
+    arguments = next((named[field] for field in ("arguments", "parameters", "input") if field in named), None)
+    return f"{named['name']}({'' if arguments is None else _compact(arguments)})"
+
+
+def _compact(value: Any) -> str:
+    """JSON with sorted keys. A text that holds JSON reads like what it holds; another text stays as it is."""
+    held = value
+    if isinstance(value, str):
+        try:
+            held = json.loads(value)
+        except (ValueError, RecursionError):
+            return value
+    return json.dumps(held, ensure_ascii=False, sort_keys=True)
 
 
 def _kind_of_text(given: Any) -> str | None:

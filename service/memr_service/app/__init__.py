@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import logging
+import os
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from functools import partial
@@ -22,7 +24,7 @@ from memr_service.app.forward import Forward
 from memr_service.app.lifecycle import Admit, Lifecycle
 from memr_service.app.metrics import Metrics
 from memr_service.app.openapi import describe
-from memr_service.app.openrlhf import AbandonedRequests
+from memr_service.app.openrlhf import AbandonedRequests, EqualGroups
 from memr_service.app.openrlhf.verifier_pool import VerifierPool
 from memr_service.app.problems import as_problem, problem_response
 from memr_service.app.readiness import Readiness
@@ -30,7 +32,9 @@ from memr_service.app.routes import ROUTERS
 from memr_service.app.routes.reward import reward
 from memr_service.engine.service import Service
 from memr_service.insight.service import InsightService
-from memr_service.settings import Settings
+from memr_service.settings import Settings, unknown_variables
+
+logger = logging.getLogger("memr.app")
 
 
 def create_app(settings: Settings, service: Service | None = None) -> FastAPI:
@@ -46,6 +50,8 @@ def create_app(settings: Settings, service: Service | None = None) -> FastAPI:
     Raises:
         MemrError: the keys file is wrong, or the store cannot be opened.
     """
+    for warning in unknown_variables(os.environ):
+        logger.warning(warning)
     keys = Keys.read(settings.keys_file)
     service = service or Service.open(settings)
     lifecycle, insight = Lifecycle(), InsightService(service)
@@ -67,9 +73,8 @@ def create_app(settings: Settings, service: Service | None = None) -> FastAPI:
         ],
     )
     readiness, forward = Readiness(service, lifecycle), Forward(service.barriers.lease)
-    app.state.context = Context(
-        settings, service, insight, lifecycle, readiness, metrics, forward, VerifierPool(), AbandonedRequests()
-    )
+    openrlhf = VerifierPool(), AbandonedRequests(), EqualGroups()
+    app.state.context = Context(settings, service, insight, lifecycle, readiness, metrics, forward, *openrlhf)
     for router in ROUTERS:
         app.include_router(router)
     app.openapi = partial(describe, app)  # type: ignore[method-assign]

@@ -13,6 +13,7 @@ from starlette.requests import ClientDisconnect
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from memr_service.app import logs
+from memr_service.app.lifecycle import ALWAYS_OPEN
 from memr_service.app.metrics import Metrics
 from memr_service.app.problems import as_problem, problem_response
 
@@ -78,7 +79,14 @@ class AccessLog:
             "ms": round(seconds * 1000, 3),
             **{name: value for name, value in known.items() if value is not None},
         }
-        logs.access.info("request", extra=line)
+        logs.access.log(_level(route, status), "request", extra=line)
+
+
+def _level(route: str, status: int) -> int:
+    """Probes come every few seconds: they are logged only if they fail."""
+    if route not in ALWAYS_OPEN:
+        return logging.INFO
+    return logging.DEBUG if status < 400 else logging.WARNING
 
 
 class _Response:

@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
+import difflib
 import hashlib
 import hmac
+from codecs import BOM_UTF8
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Literal
 
-from memr_client.errors import Forbidden, MemrError, Unauthorized, UnknownRoute, WrongMethod
+from memr_client.errors import Forbidden, InvalidRequest, Unauthorized, UnknownRoute, WrongMethod
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
 from starlette.datastructures import Headers, QueryParams
 from starlette.routing import compile_path
-from starlette.types import ASGIApp, Receive, Scope, Send
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 KeyScope = Literal["read", "write", "admin"]
 _RANK: dict[KeyScope, int] = {"read": 0, "write": 1, "admin": 2}
@@ -52,6 +54,10 @@ KEY_IN_QUERY = frozenset({"/openrlhf/{run_id}"})
 """Routes that also accept the key as `?key=`, because OpenRLHF sends no headers."""
 
 
+HEAD_TOO = frozenset({"/", "/livez", "/readyz", "/metrics"})
+"""Routes that also answer HEAD, as load balancers and monitors ask: like GET, without the body."""
+
+
 class Key(BaseModel):
     """An API key. The server stores only its hash."""
 
@@ -69,7 +75,7 @@ class Key(BaseModel):
         """Raise `Forbidden` unless this key's scope includes `scope`."""
         if _RANK[self.scope] < _RANK[scope]:
             raise Forbidden(
-                "This key's scope does not allow this request.",
+                f"This request needs a key of scope {scope!r}, and this key's is {self.scope!r}.",
                 value=self.scope,
                 limit=scope,
                 remedy=f"Use a key of scope {scope!r}.",
@@ -79,7 +85,7 @@ class Key(BaseModel):
         """Raise `Forbidden` unless this key may use the run, whether it exists or not."""
         if not self.sees(run_id):
             raise Forbidden(
-                "This key may not use this run.",
+                f"This key is for runs whose names start with {self.runs!r}, and this one's does not.",
                 value=run_id[:128],
                 limit=f"names that start with {self.runs!r}",
                 remedy="Choose such a name, or use another key.",
@@ -105,20 +111,27 @@ class Keys:
         """The keys in a JSON file, [{"name", "scope", "sha256", "runs"?}]; without a path, no keys.
 
         Raises:
-            MemrError: the file cannot be read, is not valid, or has no key. A server never opens by mistake.
+            InvalidRequest: the file cannot be read, is not valid, or has no key. A server never opens by mistake.
         """
         if path is None:
             return cls()
         try:
-            keys = TypeAdapter(list[Key]).validate_json(path.read_bytes())
+            keys = TypeAdapter(list[Key]).validate_json(path.read_bytes().removeprefix(BOM_UTF8))
         except OSError as error:
-            raise MemrError(f"The keys file {path} cannot be read: {error.strerror}.") from error
+            raise InvalidRequest(
+                f"the keys file {path} cannot be read: {error.strerror}.",
+                value=str(path),
+                remedy="Correct --keys-file (MEMR_KEYS_FILE); `memr key` makes the file's entries.",
+            ) from error
         except ValidationError as error:
-            first = error.errors(include_input=False)[0]
-            where = ".".join(str(part) for part in first["loc"]) or "the file"
-            raise MemrError(f"The keys file {path} is wrong at {where}: {first['msg']}.") from None
+            raise _unreadable(path, error) from None
         if not keys:
-            raise MemrError(f"The keys file {path} has no key. Add one, or serve without a keys file.")
+            raise InvalidRequest(
+                f"the keys file {path} has no key.",
+                value=str(path),
+                limit="one key or more",
+                remedy="Add an entry that `memr key` prints, or serve without a keys file.",
+            )
         return cls(keys)
 
     def __bool__(self) -> bool:
@@ -139,12 +152,47 @@ class Keys:
         found = [key for key in self._keys if hmac.compare_digest(digest, key.sha256)]
         if not found:
             raise Unauthorized(
-                "This server does not know the API key." if presented else "This server needs an API key.",
+                "This server does not know the API key that was sent."
+                if presented
+                else "This server needs an API key, and none was sent.",
                 limit="a key in the server's keys file",
                 remedy="Send it as `Authorization: Bearer KEY` or `X-API-Key: KEY`; in Python pass api_key=..., or set "
                 "MEMR_API_KEY.",
             )
         return found[0]
+
+
+def _unreadable(path: Path, error: ValidationError) -> InvalidRequest:
+    """What is wrong in a keys file. A value is shown only if it cannot be a key."""
+    first = error.errors(include_url=False)[0]
+    at, field = (*first["loc"], None, None)[:2]
+    entry = f"entry {at + 1}" if isinstance(at, int) else "the file"
+    words = first["msg"].replace("Input should", "it should")
+    if first["type"] == "missing":
+        wrong = f"{entry} has no {field}"
+    elif first["type"] == "extra_forbidden":
+        wrong = f"{entry} has an unknown field, {field!r:.40}"
+    elif field == "scope":
+        wrong = f"the scope of {entry} is {first['input']!r:.12}: {words}"
+    elif field == "sha256":
+        wrong = f"the sha256 of {entry} should be the key's SHA-256, 64 hexadecimal digits, and not the key"
+    else:
+        wrong = f"{entry}: {field}: {words}" if field else f"{entry}: {words}"
+    return InvalidRequest(
+        f"the keys file {path} cannot be used: {wrong}.",
+        value=str(path),
+        limit='[{"name": ..., "scope": "read", "write" or "admin", "sha256": ..., "runs": prefix}, ...]',
+        remedy="Put the entries that `memr key` prints into one JSON list, separated by commas.",
+    )
+
+
+def _without_body(send: Send) -> Send:
+    """Send a response's status and headers, and an empty body."""
+
+    async def sent(message: Message) -> None:
+        await send({**message, "body": b""} if message["type"] == "http.response.body" else message)
+
+    return sent
 
 
 class Authorise:
@@ -159,6 +207,8 @@ class Authorise:
         """Pass the request on, with `route` and, where known, `caller` and `run_id` in its state."""
         if scope["type"] == "http":
             self.check(scope)
+            if scope["method"] == "HEAD":
+                scope, send = {**scope, "method": "GET"}, _without_body(send)
         await self.app(scope, receive, send)
 
     def check(self, scope: Scope) -> None:
@@ -171,8 +221,10 @@ class Authorise:
         state, method = scope["state"], scope["method"]
         state["route"], run_id = self._find(scope["path"].removeprefix(scope.get("root_path", "")))
         if state["route"] is None:
-            raise UnknownRoute("No route has this path.", remedy="GET /openapi.json lists the routes.")
+            raise self._unknown(scope["path"])
         methods = ROUTES[state["route"]]
+        if "GET" in methods and state["route"] in HEAD_TOO:
+            methods = methods | {"HEAD": methods["GET"]}
         if method not in methods:
             raise WrongMethod(
                 f"{state['route']} does not have this method.",
@@ -189,6 +241,28 @@ class Authorise:
         caller.require(needed)
         if run_id is not None:
             caller.require_run(run_id)
+
+    def _unknown(self, path: str) -> UnknownRoute:
+        """The error for a path that is no route; it says what is wrong with the path, as far as that can be seen."""
+        parts = [part for part in path.split("/") if part]
+        named, remedy = "/" + "/".join(parts), "GET /openapi.json lists the routes."
+        under = next((at for at in range(1, len(parts)) if self._find("/" + "/".join(parts[at:]))[0]), None)
+        if parts and self._find(named)[0] is not None:
+            remedy = f"Write it as {named}, without other slashes."
+        elif parts[:1] == ["runs"] and len(parts) > 3:
+            name = "/".join(parts[1:-1])
+            remedy = (
+                f"A run's name has no slash, so {name!r} is none: use letters, digits, '.', '_' and '-'. Rewards are "
+                "asked of POST /reward, with the run's name in the body."
+            )
+        elif under is not None:
+            base = "/" + "/".join(parts[:under])
+            remedy = f"{named[len(base) :]} is a route, but not under {base}: the service's address ends before {base}."
+        elif "health" in named:
+            remedy = "The health checks are GET /livez and GET /readyz."
+        elif near := difflib.get_close_matches(named, ROUTES, 1):
+            remedy = f"Did you mean {near[0]}? {remedy}"
+        return UnknownRoute(f"There is no route {path[:128]!r}.", value=path[:128], remedy=remedy)
 
     def _find(self, path: str) -> tuple[str | None, str | None]:
         """The route of a path and the run's name in the path."""

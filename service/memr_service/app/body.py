@@ -1,20 +1,22 @@
 """Request bodies: read, decompressed, parsed and validated.
 
 A body is JSON (the default content type) or MessagePack, plain or gzip. An empty body is an empty object. An
-unsupported content type or encoding is a 415, a body over a limit a 413, an invalid body or field a 422.
+unsupported content type or encoding is a 415, a body over a limit a 413, an invalid body or field a 422. Half of a
+surrogate pair is no error: it is read as U+FFFD, with a warning.
 """
 
 from __future__ import annotations
 
 import asyncio
+import json
 import zlib
-from collections.abc import Mapping, Sequence
-from typing import Any, TypeVar
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, NoReturn, TypeVar
 
 import msgpack
 import orjson
 from memr_client.errors import InvalidRequest, MalformedBody, TooLarge, UnsupportedMedia
-from memr_client.schemas import Message, OpenRLHFRequest, RewardRequest
+from memr_client.schemas import Message, OpenRLHFRequest, RewardRequest, halves_warning, without_halves
 from pydantic import BaseModel, ValidationError
 from starlette.requests import Request
 
@@ -28,7 +30,8 @@ Model = TypeVar("Model", bound=BaseModel)
 
 
 async def parse(request: Request, model: type[Model], settings: Settings) -> Model:
-    """Read the request's body as a `model`. The raw bytes are kept in the request's state.
+    """Read the request's body as a `model`. The request's state keeps the raw bytes (`body`), and what the caller
+    should know about them (`warnings`).
 
     Raises:
         MalformedBody: the body is not valid JSON, MessagePack or gzip.
@@ -39,12 +42,15 @@ async def parse(request: Request, model: type[Model], settings: Settings) -> Mod
     media, gzipped = _media(request), _is_gzipped(request)
     raw = request.state.body = await _read(request, settings.max_body_bytes)
     if gzipped or len(raw) > BIG:
-        return await asyncio.to_thread(decode, raw, media, gzipped, model, settings)
-    return decode(raw, media, gzipped, model, settings)
+        body, warnings = await asyncio.to_thread(decode, raw, media, gzipped, model, settings)
+    else:
+        body, warnings = decode(raw, media, gzipped, model, settings)
+    request.state.warnings = warnings
+    return body
 
 
-def decode(raw: bytes, media: str, gzipped: bool, model: type[Model], settings: Settings) -> Model:
-    """Decompress, parse and validate a body; see `parse` for the errors.
+def decode(raw: bytes, media: str, gzipped: bool, model: type[Model], settings: Settings) -> tuple[Model, list[str]]:
+    """Decompress, parse and validate a body, and say what the caller should know; see `parse` for the errors.
 
     Args:
         raw: the body as it was sent.
@@ -53,7 +59,7 @@ def decode(raw: bytes, media: str, gzipped: bool, model: type[Model], settings: 
     """
     if gzipped:
         raw = _decompress(raw, settings.max_body_bytes)
-    document = _from_json(raw or b"{}") if media == "application/json" else _from_msgpack(raw)
+    document, warnings = _from_json(raw or b"{}") if media == "application/json" else _from_msgpack(raw)
     _check_plain(document)
     try:
         body = model.model_validate(document)
@@ -63,7 +69,7 @@ def decode(raw: bytes, media: str, gzipped: bool, model: type[Model], settings: 
         _check_size({"prompts": body.prompts, "completions": body.completions}, settings)
     elif isinstance(body, OpenRLHFRequest):
         _check_size({"query": body.query, "prompts": body.prompts}, settings)
-    return body
+    return body, warnings
 
 
 def require_media(request: Request, *accepted: str) -> str:
@@ -120,19 +126,44 @@ def _decompress(raw: bytes, limit: int) -> bytes:
     return body
 
 
-def _from_json(raw: bytes) -> Any:
+def _from_json(raw: bytes) -> tuple[Any, list[str]]:
     try:
-        return orjson.loads(raw)
+        return orjson.loads(raw), []
     except orjson.JSONDecodeError as error:
         # Only the message: the error's `doc` is the body.
-        raise _malformed("JSON", f"{error.msg} at character {error.pos}") from None
+        malformed = _malformed("JSON", f"{error.msg} at character {error.pos}")
+    return _without_halves(
+        lambda: json.loads(raw.decode("utf-8", "surrogatepass"), parse_constant=_no_number), malformed
+    )
 
 
-def _from_msgpack(raw: bytes) -> Any:
+def _from_msgpack(raw: bytes) -> tuple[Any, list[str]]:
     try:
-        return msgpack.unpackb(raw)
+        return msgpack.unpackb(raw), []
+    except UnicodeDecodeError:
+        return _without_halves(lambda: msgpack.unpackb(raw, unicode_errors="surrogatepass"), _malformed("MessagePack"))
     except (ValueError, TypeError, msgpack.UnpackException):
         raise _malformed("MessagePack") from None
+
+
+def _without_halves(parse: Callable[[], Any], malformed: MalformedBody) -> tuple[Any, list[str]]:
+    """What a lenient parser reads, with halves of surrogate pairs replaced, and a warning.
+
+    Raises:
+        MalformedBody: halves are not all that is wrong.
+    """
+    try:
+        document, halves = without_halves(parse())
+    except (ValueError, TypeError, RecursionError, msgpack.UnpackException):
+        raise malformed from None
+    if not halves:
+        raise malformed
+    return document, halves_warning(halves)
+
+
+def _no_number(constant: str) -> NoReturn:
+    """Refuse the NaN and Infinity that Python's parser would accept."""
+    raise ValueError(constant)
 
 
 def _check_plain(document: Any) -> None:
@@ -163,7 +194,7 @@ def _check_size(columns: Mapping[str, Sequence[str | list[Message]]], settings: 
             remedy="Send it in several requests, or raise MEMR_MAX_ITEMS on the server.",
         )
     for name, column in columns.items():
-        lengths = [len(text) if isinstance(text, str) else sum(len(one.text) for one in text) for text in column]
+        lengths = [len(text) if isinstance(text, str) else sum(map(_characters, text)) for text in column]
         if (most := max(lengths, default=0)) > settings.max_text_chars:
             raise TooLarge(
                 f"{name}[{lengths.index(most)}] has too many characters.",
@@ -171,6 +202,10 @@ def _check_size(columns: Mapping[str, Sequence[str | list[Message]]], settings: 
                 limit=settings.max_text_chars,
                 remedy="Shorten the text, or raise MEMR_MAX_TEXT_CHARS on the server.",
             )
+
+
+def _characters(message: Message) -> int:
+    return len(message.text) + len(message.reasoning) + len(message.calls)
 
 
 def _too_many_bytes(limit: int) -> TooLarge:

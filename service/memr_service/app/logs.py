@@ -1,4 +1,6 @@
-"""JSON logs: one access line per request; other lines carry the id of the request that they belong to.
+"""Logs: one access line per request; other lines carry the id of the request that they belong to.
+
+They are JSON lines, and short lines for people where standard error is a terminal.
 
 Logs contain neither texts nor API keys.
 """
@@ -12,11 +14,13 @@ import sys
 from contextvars import ContextVar
 from urllib.parse import parse_qsl, urlencode
 
+from pythonjsonlogger.core import RESERVED_ATTRS
 from pythonjsonlogger.json import JsonFormatter
 from starlette.datastructures import Headers
 from starlette.types import Scope
 
 access = logging.getLogger("memr.access")
+server = logging.getLogger("memr.server")
 
 CURRENT: ContextVar[dict[str, str]] = ContextVar("current_request", default={})  # noqa: B039  (never modified)
 """Fields of the current request, which are added to every log line."""
@@ -26,20 +30,43 @@ _TRACEPARENT = re.compile(r"[0-9a-f]{2}(-[0-9a-f]{2,32}){3}[0-9a-z-]{0,64}")
 _LONGEST_PATH = 512
 
 
-def configure() -> None:
-    """Write this process's logs to standard error as JSON lines. Called by a server, not by an embedded service."""
+def configure(*, on_terminal: bool = False) -> None:
+    """Write this process's logs to standard error. Called by a server, not by an embedded service."""
     handler = logging.StreamHandler(sys.stderr)
-    handler.setFormatter(
-        JsonFormatter(
-            "%(asctime)s %(levelname)s %(name)s %(message)s",
-            rename_fields={"asctime": "time", "levelname": "level", "name": "logger"},
-            json_ensure_ascii=False,
-        )
-    )
+    handler.setFormatter(_Lines() if on_terminal else _json())
     handler.addFilter(_WithRequest())
     logging.basicConfig(handlers=[handler], level=logging.WARNING, force=True)
-    for name in ("memr", "uvicorn"):
-        logging.getLogger(name).setLevel(logging.INFO)
+    logging.getLogger("memr").setLevel(logging.INFO)
+    logging.getLogger("uvicorn").setLevel(logging.WARNING if on_terminal else logging.INFO)
+
+
+def started(store: str, encoder: str, address: str) -> None:
+    """Say where the runs are, what reads the texts, and where the server is reached."""
+    server.info("serving at %s/", address, extra={"store": store, "encoder": encoder, "dashboard": f"{address}/"})
+
+
+def _json() -> logging.Formatter:
+    return JsonFormatter(
+        "%(asctime)s %(levelname)s %(name)s %(message)s",
+        rename_fields={"asctime": "time", "levelname": "level", "name": "logger"},
+        reserved_attrs=[*RESERVED_ATTRS, "color_message"],  # uvicorn's message with colours
+        json_ensure_ascii=False,
+    )
+
+
+class _Lines(logging.Formatter):
+    """Lines for people: three at the start, then one per request; warnings and errors with their level."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        fields = vars(record)
+        if record.name == server.name:
+            return "\n".join(f"{name:10} {fields[name]}" for name in ("store", "encoder", "dashboard"))
+        if record.name == access.name:
+            parts = [self.formatTime(record, "%H:%M:%S"), *(fields[name] for name in ("method", "path", "status"))]
+            parts += [f"{fields['ms']:.1f} ms", *(fields[name] for name in ("run_id", "problem") if name in fields)]
+            return "  ".join(map(str, parts))
+        text = super().format(record)
+        return text if record.levelno <= logging.INFO else f"{record.levelname.lower()}: {text}"
 
 
 class _WithRequest(logging.Filter):

@@ -22,8 +22,9 @@ from ray.serve.handle import DeploymentHandle
 from memr_service.app import create_app
 from memr_service.encoder import Encoded, Encoder, Encoders
 from memr_service.engine.service import Service
-from memr_service.settings import Settings
+from memr_service.settings import Settings, load
 from memr_service.store import open_store
+from memr_service.store.address import shown
 
 PIECE = 64
 """Number of texts sent to one encoder replica at a time."""
@@ -54,7 +55,7 @@ def application(scale: Scale) -> Application:
     Raises:
         MemrError: the store cannot be shared by replicas, or there are no API keys and `insecure` is not set.
     """
-    settings = Settings()
+    settings = load()
     _check(settings)
 
     def app() -> object:
@@ -143,13 +144,8 @@ class RemoteEncoders(Encoders):
         """Like `Encoders.resolve`; a replica decides what `auto` means. It blocks, so call it in a thread."""
         return self.load(name).precision if precision == "auto" else precision
 
-    def load(self, name: str) -> Encoder:
-        """Like `Encoders.load`. It blocks, so call it in a thread."""
-        self.check(name)
-        with self._loading:
-            if name not in self._loaded:
-                self._loaded[name] = RemoteEncoder(name, self._encoding)
-            return self._loaded[name]
+    def _make(self, name: str) -> Encoder:
+        return RemoteEncoder(name, self._encoding)
 
 
 @contextmanager
@@ -172,7 +168,7 @@ def _as_problems() -> Iterator[None]:
 def _check(settings: Settings) -> None:
     if not settings.store.startswith("redis"):
         raise MemrError(
-            f"Under Ray Serve replicas run on any machine, but {settings.store!r} is a store of one machine. "
+            f"Under Ray Serve replicas run on any machine, but {shown(settings.store)!r} is a store of one machine. "
             "Set MEMR_STORE to a Redis or Valkey server: redis://HOST:6379/0."
         )
     if settings.keys_file is None and not settings.insecure:

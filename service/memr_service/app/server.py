@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
+import errno
 import ipaddress
+import os
 import socket
+import sys
 import time
+from contextlib import ExitStack, suppress
 from types import FrameType
 
 import uvicorn
-from memr_client.errors import MemrError
+from memr_client.errors import InvalidRequest, MemrError, Unavailable
 from threadpoolctl import threadpool_limits
 
 from memr_service.app import create_app, logs
-from memr_service.app.lifecycle import Lifecycle
-from memr_service.engine.service import Service
+from memr_service.app.context import Context
 from memr_service.run import malloc
 from memr_service.settings import Settings
 
@@ -27,36 +30,118 @@ def serve(settings: Settings) -> None:
     """Serve until SIGTERM or SIGINT. Then requests in progress get `drain_s` to finish, and the store is closed.
 
     Raises:
-        MemrError: the server would be open to the network without keys, or its store cannot be opened.
+        MemrError: the server would be open to the network without keys, it cannot listen on its address, or its store
+            cannot be opened.
     """
     _require_keys(settings)
-    logs.configure()
+    logs.configure(on_terminal=sys.stderr.isatty())
     malloc.keep()
     threadpool_limits(1, user_api="blas")  # matrix products are small here, and more threads would only wait
-    app = create_app(settings.model_copy(update={"address": settings.address or address_of(settings)}))
-    lifecycle: Lifecycle = app.state.context.lifecycle
-    config = uvicorn.Config(
-        app,
-        host=settings.host,
-        port=settings.port,
-        log_config=None,
-        access_log=False,
-        server_header=False,
-        ws="none",
-        timeout_keep_alive=KEEP_ALIVE_S,
-        timeout_graceful_shutdown=SHUTDOWN_S,
+    with ExitStack() as opened:
+        sockets = [opened.enter_context(one) for one in listen(settings.host, settings.port)]
+        settings = settings.model_copy(update={"port": sockets[0].getsockname()[1]})
+        app = create_app(settings.model_copy(update={"address": settings.address or address_of(settings)}))
+        config = uvicorn.Config(
+            app,
+            log_config=None,
+            access_log=False,
+            server_header=False,
+            ws="none",
+            timeout_keep_alive=KEEP_ALIVE_S,
+            timeout_graceful_shutdown=SHUTDOWN_S,
+        )
+        _Server(config, app.state.context, address_of(settings)).run(sockets)
+
+
+def listen(host: str, port: int) -> list[socket.socket]:
+    """Listening sockets, one for each address that the host's name stands for. Port 0 takes a free port.
+
+    The port is taken before the store is opened, so that a second server on it ends at once and changes nothing.
+
+    Raises:
+        InvalidRequest: there is no such host, or it is another machine.
+        Unavailable: the port is taken or may not be used.
+    """
+    try:
+        found = socket.getaddrinfo(host or None, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
+    except (socket.gaierror, UnicodeError) as error:
+        raise InvalidRequest(
+            f"there is no host {host!r} to listen on ({error}).",
+            value=host,
+            limit="an address or name of this machine",
+            remedy="Give --host as 127.0.0.1, ::1 or 0.0.0.0, without http://, and the port with --port.",
+        ) from None
+    with ExitStack() as opened:
+        sockets: list[socket.socket] = []
+        for family, kind, protocol, _, address in dict.fromkeys(found):
+            with suppress(_NoSuchFamily):
+                where = (address[0], sockets[0].getsockname()[1] if sockets else port, *address[2:])
+                sockets.append(opened.enter_context(_listening(family, kind, protocol, where)))
+        if not sockets:
+            raise Unavailable(f"this machine has no network of the kind that {host!r} needs.", value=host)
+        opened.pop_all()
+    return sockets
+
+
+class _NoSuchFamily(Exception):
+    """This machine has no IPv6, or no IPv4."""
+
+
+def _listening(family: int, kind: int, protocol: int, address: tuple[object, ...]) -> socket.socket:
+    try:
+        made = socket.socket(family, kind, protocol)
+    except OSError as error:
+        raise _NoSuchFamily from error
+    try:
+        if os.name == "posix":  # elsewhere it would let two servers share the port
+            made.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        if family == socket.AF_INET6:
+            made.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
+        made.bind(address)
+        made.listen(2048)
+    except OSError as error:
+        made.close()
+        raise _cannot_listen(str(address[0]), address[1], error) from None
+    return made
+
+
+def _cannot_listen(host: str, port: object, error: OSError) -> MemrError:
+    if error.errno == errno.EADDRINUSE:
+        return Unavailable(
+            f"port {port} on {host} is taken by another program.",
+            value=port,
+            limit="a free port",
+            remedy="Stop that program, or give another port with --port (MEMR_PORT); 0 finds a free one.",
+        )
+    if error.errno == errno.EADDRNOTAVAIL:
+        return InvalidRequest(
+            f"{host} is not an address of this machine.",
+            value=host,
+            limit="an address of this machine",
+            remedy="Give --host as 127.0.0.1, ::1 or 0.0.0.0.",
+        )
+    return Unavailable(
+        f"cannot listen on port {port} of {host}: {error.strerror}.",
+        value=port,
+        remedy="Give another port with --port (MEMR_PORT). Ports below 1024 need the rights of root.",
     )
-    _Server(config, lifecycle, app.state.context.service, settings.drain_s).run()
 
 
 class _Server(uvicorn.Server):
     """A uvicorn server that drains after a signal before it shuts down."""
 
-    def __init__(self, config: uvicorn.Config, lifecycle: Lifecycle, service: Service, drain_s: float) -> None:
+    def __init__(self, config: uvicorn.Config, context: Context, address: str) -> None:
         super().__init__(config)
-        self.lifecycle = lifecycle
-        self.service = service
-        self.drain_s = drain_s
+        self.address = address
+        self.encoder = context.settings.encoder
+        self.lifecycle = context.lifecycle
+        self.service = context.service
+        self.drain_s = context.settings.drain_s
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        """Start the app and accept connections, then say where."""
+        await super().startup(sockets)
+        logs.started(self.service.store.url, self.encoder, self.address)
 
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:
         """The first signal starts draining, the second ends it at once. The process exits with status 0."""
@@ -82,10 +167,13 @@ def address_of(settings: Settings) -> str:
 def _require_keys(settings: Settings) -> None:
     if settings.insecure or settings.keys_file is not None or _is_loopback(settings.host):
         return
-    raise MemrError(
-        f"Serving on {settings.host} without API keys would give everyone who reaches the port access to all runs. "
-        "Make a key with `memr key` and set MEMR_KEYS_FILE to its file, serve on 127.0.0.1, or allow it with "
-        "MEMR_INSECURE=1."
+    raise InvalidRequest(
+        f"serving on {settings.host or 'all addresses'} without API keys would give everyone who reaches the port "
+        "access to all runs.",
+        value=settings.host,
+        limit="127.0.0.1 or ::1 without keys",
+        remedy="Make a key with `memr key` and give its file with --keys-file (MEMR_KEYS_FILE), serve on 127.0.0.1, or "
+        "allow it with --insecure (MEMR_INSECURE=1).",
     )
 
 

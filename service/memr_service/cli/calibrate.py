@@ -6,12 +6,11 @@ import json
 from typing import Annotated
 
 import typer
-from memr_client import RewardClient
 from memr_client.schemas import Calibration, Proposal, Sides
-from rich.table import Table
 
-from memr_service.cli.options import DEFAULT_URL, ApiKey, RunName, Url
-from memr_service.cli.terminal import out
+from memr_service.cli.options import DEFAULT_URL, ApiKey, RunName, Url, connect
+from memr_service.cli.sheet import Sheet
+from memr_service.cli.terminal import out, say_json
 
 HOW_TO_READ = """\
 How to read the table. A limit is computed from a quantile of this run's own completions, mostly of right ones, because
@@ -41,33 +40,31 @@ def calibrate(
     memr calibrate gsm8k-seed0 --json | jq .config > guards.json
     ```
     """
-    with RewardClient(url, api_key=api_key, retries=0) as client:
+    with connect(url, api_key) as client:
         found = client.calibrate(run)
     if as_json:
-        print(found.model_dump_json(indent=2))
+        say_json(found.model_dump_json(indent=2))
         return
     out.print(table(found))
     out.print(HOW_TO_READ, highlight=False, markup=False)
     for proposal in found.proposals:
         out.print(f"- {_name(proposal)}: {proposal.why}", highlight=False, markup=False)
     out.print("\nFor the config of another run:", highlight=False)
-    print(json.dumps(found.config, indent=2))
+    say_json(json.dumps(found.config, indent=2, ensure_ascii=False))
 
 
-def table(found: Calibration) -> Table:
+def table(found: Calibration) -> Sheet:
     """One line per proposal."""
     sides = found.completions
     title = f"{found.run_id} up to record {found.position}: {sides.right} right and {sides.wrong} wrong completions"
-    shown = Table("limit", title=title)
-    shown.add_column("proposed", justify="right", style="bold")
-    shown.add_column("from")
-    for heading in ("at", "rejects\nright", "rejects\nwrong"):
-        shown.add_column(heading, justify="right")
+    shown = Sheet("limit", title=title)
+    shown.block("proposed", "at", "rejects\nright", "rejects\nwrong")
+    shown.block("from", figures=False)
     for one in found.proposals:
         proposed = "none" if one.value is None else f"{one.value}".lower()
         basis = f"{one.quantile:.1%} quantile of {one.values:,}: {one.of}"
         at = "-" if one.at is None else f"{one.at:g}"
-        shown.add_row(_name(one), proposed, basis, at, *_shares(one.rejected, one.seen))
+        shown.row(_name(one), [proposed, at, *_shares(one.rejected, one.seen)], [basis])
     return shown
 
 

@@ -5,11 +5,10 @@ from __future__ import annotations
 from typing import Annotated
 
 import typer
-from memr_client import RewardClient
-from rich.table import Table
 
-from memr_service.cli.options import DEFAULT_URL, ApiKey, RunName, Url
-from memr_service.cli.terminal import out, say
+from memr_service.cli.options import DEFAULT_URL, ApiKey, RunName, Url, connect
+from memr_service.cli.sheet import Sheet
+from memr_service.cli.terminal import minute, out, say
 
 app = typer.Typer(
     name="checkpoint", no_args_is_help=True, help="Create, list and delete checkpoints, which a run can be restored to."
@@ -33,7 +32,7 @@ def create(
     memr runs checkpoint create gsm8k-seed0 best --step 1200
     ```
     """
-    with RewardClient(url, api_key=api_key, retries=0) as client:
+    with connect(url, api_key) as client:
         made = client.create_checkpoint(run, name, step)
     say(f"Checkpoint {made.name} of {run} is position {made.position} on branch {made.branch}.")
 
@@ -46,16 +45,15 @@ def list_checkpoints(run: RunName, url: Url = DEFAULT_URL, api_key: ApiKey = Non
     memr runs checkpoint list gsm8k-seed0
     ```
     """
-    with RewardClient(url, api_key=api_key, retries=0) as client:
+    with connect(url, api_key) as client:
         checkpoints = client.checkpoints(run)
     caption = None if checkpoints else "No checkpoints yet: memr runs checkpoint create makes one."
-    table = Table("checkpoint", caption=caption)
-    for heading in ("step", "branch", "position"):
-        table.add_column(heading, justify="right")
-    table.add_column("created")
+    table = Sheet("checkpoint", caption=caption)
+    table.block("step", "branch", "position")
+    table.block("created (UTC)")
     for one in checkpoints:
         step = "-" if one.step is None else str(one.step)
-        table.add_row(one.name, step, str(one.branch), str(one.position), one.created_at)
+        table.row(one.name, [step, str(one.branch), str(one.position)], [minute(one.created_at)])
     out.print(table)
 
 
@@ -67,6 +65,6 @@ def delete(run: RunName, name: CheckpointName, url: Url = DEFAULT_URL, api_key: 
     memr runs checkpoint delete gsm8k-seed0 step-500
     ```
     """
-    with RewardClient(url, api_key=api_key, retries=0) as client:
+    with connect(url, api_key) as client:
         client.delete_checkpoint(run, name)
     say(f"Deleted checkpoint {name} of {run}.")

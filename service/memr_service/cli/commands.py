@@ -4,26 +4,30 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 import secrets
 import sys
+from contextlib import suppress
+from importlib.metadata import version
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 import typer
 from memr_client import RewardClient
-from memr_client.errors import MemrError
+from memr_client.columns import checked
+from memr_client.errors import InvalidRequest, MemrError
 from pydantic import ValidationError
 
 from memr_service.cli import runs, terminal
 from memr_service.cli.calibrate import calibrate
 from memr_service.cli.explain import explain
-from memr_service.cli.options import DeviceName, EncoderName, given
+from memr_service.cli.options import DeviceName, EncoderName, default, given, home
 from memr_service.cli.replay import replay, verify
 from memr_service.cli.report import report
 from memr_service.cli.score import score
-from memr_service.cli.terminal import err, out
+from memr_service.cli.terminal import err, out, say
 from memr_service.cli.watch import watch
-from memr_service.settings import Settings
+from memr_service.settings import load
 
 app = typer.Typer(
     name="memr",
@@ -39,60 +43,87 @@ for command in (score, watch, calibrate, explain, replay, verify, report):
 
 
 def run() -> None:
-    """Run the command line, then exit."""
+    """Run the command line, then exit: 0 done, 1 could not be done, 2 wrongly called."""
+    terminal.prepare()
+    failed: OSError | None = None
+    status: Any = 0
     try:
-        app()
+        app(prog_name="memr")
+    except SystemExit as ended:
+        status = ended.code
     except (MemrError, ValidationError) as error:
-        terminal.show_error(error)
-        sys.exit(1)
+        status = 1
+        with suppress(OSError):
+            terminal.show_error(error)
+    except OSError as error:
+        failed = error
+    sys.exit(terminal.finish(failed) or status)
+
+
+def _version(asked: bool) -> None:
+    if asked:
+        say(f"memr {version('memr')}")
+        raise typer.Exit
 
 
 @app.callback()
-def memr() -> None:
+def memr(
+    show_version: Annotated[
+        bool, typer.Option("--version", help="Show the version and exit.", callback=_version, is_eager=True)
+    ] = False,
+) -> None:
     """Episodic-memory rewards for RL post-training of language models (Memory-R+).
 
     ```
     memr demo                      show the rewards of real completions
     memr score rollouts.jsonl      compute rewards for your logged rollouts
     memr serve                     serve rewards to a trainer over HTTP
-    memr watch RUN --to wandb      send a run's statistics to an experiment tracker
-    memr calibrate RUN             propose limits for guards, from a run's completions
+    memr watch RUN --to wandb      send a run's statistics to a tracker
+    memr calibrate RUN             propose limits for guards, from a run
     memr explain RUN ...           explain one reward
     memr replay RUN --k 1,5,20     compute a run's rewards under other settings
     memr verify RUN                check that the journal reproduces its rewards
     memr report RUN                write a page: is the run collapsing?
+    memr runs list                 show the runs of a server
+    memr key --name alice          make an API key
     memr doctor                    check that everything needed is installed
     ```
+
+    `memr COMMAND --help` explains a command, with examples.
     """
 
 
 @app.command()
 def serve(
-    host: Annotated[str | None, typer.Option(help="Address to listen on.", show_default="127.0.0.1")] = None,
-    port: Annotated[int | None, typer.Option(help="Port to listen on.", show_default="8000")] = None,
+    host: Annotated[str | None, typer.Option(help="Address to listen on.", show_default=default("host"))] = None,
+    port: Annotated[int | None, typer.Option(help="Port to listen on.", show_default=default("port"))] = None,
     store: Annotated[
         str | None,
         typer.Option(
-            help="Where runs are stored: sqlite:///DIR, redis://HOST, or memory: (lost when the server stops).",
-            show_default="sqlite:///memr-data",
+            help="Where runs are stored: sqlite:///DIR (a folder); redis://HOST:6379/0 (Redis or Valkey, which several "
+            "servers share); memory: (lost when the server stops).",
+            show_default=default("store"),
         ),
     ] = None,
     insecure: Annotated[
         bool | None,
         typer.Option("--insecure", help="Serve other machines without API keys: every caller has full access."),
     ] = None,
-    keys_file: Annotated[Path | None, typer.Option(help="JSON file of API keys; `memr key` makes its entries.")] = None,
+    keys_file: Annotated[
+        Path | None, typer.Option(help="JSON file of API keys; `memr key` makes its entries.", callback=home)
+    ] = None,
     encoder: EncoderName = None,
     device: DeviceName = None,
 ) -> None:
     """Serve rewards over HTTP.
 
     All other settings are environment variables: MEMR_ and the setting's name, for example MEMR_MAX_QUEUE_TEXTS. The
-    file settings.py of memr_service lists them.
+    page docs/reference/settings.md lists them. An option counts more than its variable.
 
     ```
     memr serve
     memr serve --store sqlite:////var/lib/memr --port 9000
+    memr serve --store redis://redis-host:6379/0
     memr serve --host 0.0.0.0 --keys-file keys.json
     ```
     """
@@ -101,7 +132,7 @@ def serve(
     options = given(
         host=host, port=port, store=store, insecure=insecure, keys_file=keys_file, encoder=encoder, device=device
     )
-    serve_until_stopped(Settings(**options))
+    serve_until_stopped(load(**options))
 
 
 @app.command()
@@ -130,7 +161,7 @@ def doctor(encoder: EncoderName = None, device: DeviceName = None) -> None:
     """
     from memr_service.cli.doctor import examine
 
-    raise typer.Exit(0 if examine(Settings(**given(encoder=encoder, device=device)), out) else 1)
+    raise typer.Exit(0 if examine(load(**given(encoder=encoder, device=device)), out) else 1)
 
 
 @app.command()
@@ -149,8 +180,18 @@ def key(
     memr key --name alice --scope write --runs alice-
     ```
     """
+    from memr_service.app.auth import Key
+
     secret = "memr_" + secrets.token_urlsafe(32)
     entry = {"name": name, "scope": scope, "sha256": hashlib.sha256(secret.encode()).hexdigest(), "runs": runs}
+    checked(Key, **entry)
+    if not re.fullmatch(r"([A-Za-z0-9][A-Za-z0-9._-]{0,127})?", runs):
+        raise InvalidRequest(
+            f"no run's name starts with {runs!r}.",
+            value=runs,
+            limit="a letter or digit, then letters, digits, dots, underscores or hyphens",
+            remedy="Correct --runs.",
+        )
     err.print("The key, which its owner sets as MEMR_API_KEY. It is not shown again:")
     print(secret)
     err.print("Its entry for the JSON list in the server's keys file (memr serve --keys-file):")

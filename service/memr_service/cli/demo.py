@@ -70,7 +70,7 @@ def _columns(group: list[Rollout]) -> tuple[list[str], list[float]]:
 def _table(last: list[Rollout], response: RewardResponse, junk: RewardResponse) -> Table:
     table = Table("completion (last line)", "outcome", title="Completions of the last question")
     for heading in ("exploit", "scaled", "explore", "scaled", "reward"):
-        table.add_column(heading, justify="right")
+        table.add_column(heading, justify="right", no_wrap=True)
     for i, rollout in enumerate(last):
         table.add_row(str(rollout.completion).splitlines()[-1], _outcome(rollout.outcome), *_numbers(response, i))
     table.add_section()

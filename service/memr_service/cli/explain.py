@@ -5,13 +5,11 @@ from __future__ import annotations
 from typing import Annotated, Any
 
 import typer
-from memr_client import RewardClient
 from memr_client.schemas import ComponentTerm, Explanation, MemoryRead
-from rich.table import Table
-from rich.text import Text
 
-from memr_service.cli.options import DEFAULT_URL, ApiKey, RunName, Url
-from memr_service.cli.terminal import out, say
+from memr_service.cli.options import DEFAULT_URL, ApiKey, RunName, Url, connect
+from memr_service.cli.sheet import Sheet
+from memr_service.cli.terminal import out, say, say_json
 
 SHOWN_CHARS = 160
 
@@ -45,49 +43,51 @@ def explain(
     memr explain gsm8k-seed0 --position 120 --item 3
     ```
     """
+    if None in (prompt, completion) and None in (position, item) and serial is None:
+        raise typer.BadParameter("give --prompt and --completion, or --position and --item, or --serial.")
     texts = {"prompt": prompt, "completion": completion, "prompt_id": prompt_id}
     given = {**texts, "position": position, "item": item, "serial": serial}
     fields: dict[str, Any] = {name: value for name, value in given.items() if value is not None}
-    with RewardClient(url, api_key=api_key, retries=0) as client:
+    with connect(url, api_key) as client:
         found = client.explain(run, outcome=outcome, neighbours=neighbours, **fields)
     if as_json:
-        print(found.model_dump_json(indent=2))
+        say_json(found.model_dump_json(indent=2))
         return
     say(f"reward {found.reward:.4f} (outcome {found.outcome:g}) after record {found.position} of {found.run_id}")
+    for line in found.why_zero:
+        say(f"It is 0 because of {line}")
     out.print(_terms(found))
     for memory, reading in (("success", found.success), ("failure", found.failure)):
+        out.print()
         out.print(_neighbours(memory, reading))
 
 
-def _terms(found: Explanation) -> Table:
-    shown = Table("component")
-    for heading in ("raw", "window", "scaled", "weight", "adds"):
-        shown.add_column(heading, justify="right")
-    shown.add_column("guards")
+def _terms(found: Explanation) -> Sheet:
+    shown = Sheet("component")
+    shown.block("raw", "window", "scaled", "weight", "adds")
+    shown.block("guards and why nothing", figures=False)
     for name, one in found.components.items():
         remaining = found.warmup.get(name, 0)
-        guards = ", ".join(one.rejected) or (f"warms up: {remaining} to go" if remaining else "")
+        guards = ", ".join(one.rejected) or (f"warms up: {remaining} to go" if remaining else "") or one.why_zero or ""
         numbers = [_number(one.raw), _window(one), f"{one.scaled:.4f}", f"{one.weight:g}", f"{one.contribution:.4f}"]
-        shown.add_row(name, *numbers, guards)
+        shown.row(name, numbers, [guards])
     if found.held_to_spread:
-        shown.add_row("max_spread", "", "", "", "", f"{-found.held_to_spread:.4f}", "")
+        shown.row("spread limits", ["", "", "", "", f"{-found.held_to_spread:.4f}"], [""])
     return shown
 
 
-def _neighbours(memory: str, reading: MemoryRead) -> Table:
+def _neighbours(memory: str, reading: MemoryRead) -> Sheet:
     merged = f" ({reading.entries} entries)" if reading.entries < reading.completions else ""
     read = f"{reading.completions} completions{merged} of {reading.prompts} prompts"
     distance = "" if reading.centroid_distance is None else f", distance to their mean {reading.centroid_distance:.4f}"
-    shown = Table(title=f"{memory} memory: {read}{distance}", title_justify="left")
-    for heading in ("cosine", "outcome", "step", "count"):
-        shown.add_column(heading, justify="right")
-    shown.add_column("prompt")
-    shown.add_column("completion")
+    shown = Sheet("cosine", title=f"{memory} memory: {read}{distance}")
+    shown.block("outcome", "step", "count")
+    shown.block("prompt", "completion", figures=False)
     for one in reading.neighbours:
         step = "-" if one.step is None else str(one.step)
         prompt = "(the same)" if one.own_prompt else _shortened(one.prompt)
-        numbers = [f"{one.similarity:.4f}", f"{one.outcome:g}", step, str(one.count)]
-        shown.add_row(*numbers, Text(prompt), Text(_shortened(one.completion)))
+        texts = [prompt, _shortened(one.completion)]
+        shown.row(f"{one.similarity:.4f}", [f"{one.outcome:g}", step, str(one.count)], texts)
     return shown
 
 

@@ -6,7 +6,8 @@ from collections.abc import Iterator, Sequence
 
 from memr_client import RewardClient
 from memr_client.schemas import HistoryRow, Quantiles
-from rich.table import Table
+
+from memr_service.cli.sheet import Sheet
 
 PAGE = 1000
 
@@ -49,24 +50,25 @@ def metrics(row: HistoryRow) -> dict[str, float]:
     return named
 
 
-def table(rows: Sequence[HistoryRow]) -> Table:
+def table(rows: Sequence[HistoryRow]) -> Sheet:
     """One line per step, with each component's median raw value, mean scaled value and share of the reward."""
     components = list(rows[-1].components) if rows else []
-    shown = Table(caption=None if rows else "No steps yet: the first training request makes one.")
-    for heading in ("step", "position", "items", "outcome", "reward"):
-        shown.add_column(heading, justify="right")
+    shown = Sheet("step", caption=None if rows else "No steps yet: the first training request makes one.")
+    shown.block("position", "items", "outcome", "reward")
     for name in components:
-        for heading in ("raw", "scaled", "share"):
-            shown.add_column(f"{name}\n{heading}", justify="right")
+        shown.block(f"{name}\nraw", "scaled", "share")
     for row in rows:
-        cells = ["-" if row.step is None else str(row.step), str(row.position), str(row.items)]
-        cells += [f"{row.outcome_mean:.2f}", f"{row.reward_mean:.2f}"]
-        for name in components:
-            one = row.components[name]
-            median = "-" if one.raw is None else f"{one.raw.p50:.3f}"
-            cells += [median, f"{one.scaled_mean:.2f}", f"{one.share:.0%}"]
-        shown.add_row(*cells)
+        figures = [str(row.position), str(row.items), f"{row.outcome_mean:.2f}", f"{row.reward_mean:.2f}"]
+        shown.row("-" if row.step is None else str(row.step), figures, *(_cells(row, name) for name in components))
     return shown
+
+
+def _cells(row: HistoryRow, component: str) -> list[str]:
+    one = row.components.get(component)
+    if one is None:
+        return ["-"] * 3
+    median = "-" if one.raw is None else f"{one.raw.p50:.3f}"
+    return [median, f"{one.scaled_mean:.2f}", f"{one.share:.0%}"]
 
 
 def _quantiles(name: str, found: Quantiles | None) -> dict[str, float]:

@@ -11,6 +11,7 @@ from typing import IO, TYPE_CHECKING
 
 from memr_client.errors import InvalidRequest
 
+from memr_service.cli.options import require_writable
 from memr_service.cli.scoring import Row
 
 if TYPE_CHECKING:
@@ -35,8 +36,7 @@ def check(path: Path, source: Path) -> None:
             limit=[".jsonl", ".parquet"],
             remedy="Use a name that ends in .jsonl or .parquet.",
         )
-    if not path.parent.is_dir():
-        raise InvalidRequest(f"the folder {path.parent} does not exist.", value=str(path), remedy="Create it first.")
+    require_writable(path)
     if path.resolve() == source.resolve():
         raise InvalidRequest(f"{path} is the input file.", value=str(path), remedy="Choose another --out.")
 
@@ -47,11 +47,12 @@ def writing(path: Path | None) -> Iterator[Callable[[list[Row]], None]]:
     if path is None:
         yield lambda rows: None
         return
-    partial = path.with_name(path.name + ".partial")
+    target = path.resolve()  # a link stays one
+    partial = target.with_name(target.name + ".partial")
     try:
         with partial.open("wb") as file, _parquet(file) if path.suffix == ".parquet" else _jsonl(file) as write:
             yield write
-        os.replace(partial, path)
+        os.replace(partial, target)
     finally:
         partial.unlink(missing_ok=True)
 

@@ -12,18 +12,28 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import typer
-from memr_client import RewardClient
+from memr_client.columns import checked
 from memr_client.errors import InvalidRequest, UnknownRun
-from memr_client.schemas import Quantity, ReplayProgress, ReplayResult, RunConfig, Scored
-from rich.table import Table
+from memr_client.schemas import Quantity, ReplayProgress, ReplayResult, RunConfig
 
 from memr_service.cli import figures
-from memr_service.cli.options import DEFAULT_URL, ApiKey, RunName, Url
-from memr_service.cli.terminal import out, progress, say
+from memr_service.cli.options import (
+    DEFAULT_URL,
+    ApiKey,
+    RunName,
+    Url,
+    connect,
+    home,
+    listed_presets,
+    read_json,
+    require_writable,
+)
+from memr_service.cli.sheet import Sheet
+from memr_service.cli.terminal import out, progress, say, say_json
 
 StoreFolder = Annotated[
     Path | None,
-    typer.Option(help="Read the run from this store's folder instead of a server.", show_default=False),
+    typer.Option(help="Read the run from this store's folder instead of a server.", show_default=False, callback=home),
 ]
 Settings = Sequence[dict[str, Any]]
 
@@ -37,9 +47,10 @@ def replay(
         str, typer.Option(help="Presets, separated by commas, that unset fields come from instead of the run's config.")
     ] = "",
     config: Annotated[
-        Path | None, typer.Option(help="JSON file with other RunConfig fields: one object, or a list of them.")
+        Path | None,
+        typer.Option(help="JSON file with other RunConfig fields: one object, or a list of them.", callback=home),
     ] = None,
-    figure: Annotated[Path | None, typer.Option(help="Draw the comparison into this PNG file.")] = None,
+    figure: Annotated[Path | None, typer.Option(help="Draw the comparison into this PNG file.", callback=home)] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print the whole result as JSON.")] = False,
     data: StoreFolder = None,
     url: Url = DEFAULT_URL,
@@ -60,10 +71,12 @@ def replay(
     ```
     """
     settings = _settings(k, preset, config)
+    if figure is not None:
+        require_writable(figure)
     result = _replayed(run, settings, data, url, api_key)
     labels = [_label(one) for one in settings]
     if as_json:
-        print(result.model_dump_json(indent=2))
+        say_json(result.model_dump_json(indent=2))
     else:
         out.print(table(result, labels))
     if figure is not None:
@@ -97,22 +110,22 @@ def verify(run: RunName, data: StoreFolder = None, url: Url = DEFAULT_URL, api_k
     raise typer.Exit(1)
 
 
-def table(result: ReplayResult, labels: Sequence[str]) -> Table:
+def table(result: ReplayResult, labels: Sequence[str]) -> Sheet:
     """One line for the recorded rewards and one for each setting."""
-    shown = Table("setting", title=f"{result.run_id}: {result.completions:,} completions, {result.groups:,} groups")
+    shown = Sheet("setting", title=f"{result.run_id}: {result.completions:,} completions, {result.groups:,} groups")
     scored = [result.recorded, *(one.scored for one in result.settings)]
     components = list(dict.fromkeys(name for one in scored for name in one.raw))
-    for heading in ("r", "r in\ngroups", "reward\nmean", "sd", "AUC"):
-        shown.add_column(heading, justify="right")
+    shown.block("r", "r in\ngroups", "reward\nmean", "sd", "AUC")
     for name in components:
-        for heading in (f"{name}\nraw", "sd", "AUC"):
-            shown.add_column(heading, justify="right")
-    for heading in ("rejected", "s"):
-        shown.add_column(heading, justify="right")
-    shown.add_row("as recorded", "", "", *_cells(result.recorded, components), "")
+        shown.block(f"{name}\nraw", "sd", "AUC")
+    shown.block("rejected", "s")
+    rows = [("as recorded", result.recorded, ["", ""], "")]
     for label, one in zip(labels, result.settings, strict=True):
         correlations = [_number(one.correlation), _number(one.correlation_in_groups)]
-        shown.add_row(label, *correlations, *_cells(one.scored, components), f"{one.seconds:.1f}")
+        rows.append((label, one.scored, correlations, f"{one.seconds:.1f}"))
+    for label, of, correlations, seconds in rows:
+        parts = [_quantity(of.raw.get(name)) for name in components]
+        shown.row(label, correlations + _quantity(of.reward), *parts, [f"{of.rejected_share:.1%}", seconds])
     shown.caption = (
         "r: correlation with the recorded rewards; r in groups: the same after each group's mean is subtracted. AUC: "
         "how often a right completion has a higher value than a wrong one of its group "
@@ -127,17 +140,22 @@ def _settings(k: str, preset: str, config: Path | None) -> Settings:
     Raises:
         InvalidRequest: the file cannot be read, or a K is not a number.
     """
+    example = '{"window": 50}, or a list of such objects'
+    fields = {} if config is None else read_json(config, example)
+    each = fields if isinstance(fields, list) else [fields]
+    if not each or not all(isinstance(one, dict) for one in each):
+        raise InvalidRequest(f"{config} has no settings.", value=str(config), remedy=f"Write {example}.")
     try:
-        fields = [{}] if config is None else json.loads(config.read_bytes())
         ks = [{"k": int(one)} for one in k.split(",")] if k else [{}]
-    except (OSError, ValueError) as error:
+    except ValueError:
         raise InvalidRequest(
-            f"cannot read the settings: {error}",
-            remedy='Give --k as numbers (1,5,20) and --config as a file such as {"window": 50}.',
+            f"--k {k} is not a list of numbers.",
+            value=k,
+            limit="numbers, separated by commas",
+            remedy="Give --k 1,5,20.",
         ) from None
-    presets = [{"preset": one.strip()} for one in preset.split(",")] if preset else [{}]
-    given = fields if isinstance(fields, list) else [fields]
-    return [{**a, **b, **c} for a, b, c in product(given, presets, ks)]
+    presets = [{"preset": one} for one in listed_presets(preset)] or [{}]
+    return [{**a, **b, **c} for a, b, c in product(each, presets, ks)]
 
 
 def _label(setting: dict[str, Any]) -> str:
@@ -154,8 +172,8 @@ def _replayed(run_id: str, settings: Settings, data: Path | None, url: str, api_
             bar.update(task, completed=done, total=how_far.settings * how_far.of)
 
         if data is not None:
-            return _from_folder(data, run_id, [RunConfig(**one) for one in settings], advance)
-        with RewardClient(url, api_key=api_key, retries=0) as client:
+            return _from_folder(data, run_id, [checked(RunConfig, **one) for one in settings], advance)
+        with connect(url, api_key) as client:
             return client.replay(run_id, settings, advance)
 
 
@@ -188,13 +206,6 @@ def _from_folder(
             if line.result is not None:
                 return line.result
     raise AssertionError("a replay's last line is its result")
-
-
-def _cells(scored: Scored, components: Sequence[str]) -> list[str]:
-    cells = _quantity(scored.reward)
-    for name in components:
-        cells += _quantity(scored.raw.get(name))
-    return [*cells, f"{scored.rejected_share:.1%}"]
 
 
 def _quantity(one: Quantity | None) -> list[str]:

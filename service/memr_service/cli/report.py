@@ -12,17 +12,22 @@ from memr_client.errors import InvalidRequest
 from memr_client.schemas import Audit, Audits, HistoryRow, Provenance
 
 from memr_service.cli import figures, history
-from memr_service.cli.options import DEFAULT_URL, ApiKey, RunName, Url
+from memr_service.cli.options import DEFAULT_URL, ApiKey, RunName, Url, connect, home
 from memr_service.cli.terminal import progress, say
+from memr_service.cli.zeros import counted
 
 AUDITED_POSITIONS = 16
 """Number of positions along the run at which it is audited."""
+EXPLAINED = 8
+"""Most rewards of 0 that are explained."""
 MARKS = {"alarm": "**ALARM**", "warn": "warn", "ok": "ok", "unknown": "-"}
 
 
 def report(
     run: RunName,
-    folder: Annotated[Path, typer.Option("--dir", help="Folder for RUN.md and its figures.")] = Path("memr-report"),
+    folder: Annotated[Path, typer.Option("--dir", help="Folder for RUN.md and its figures.", callback=home)] = Path(
+        "memr-report"
+    ),
     url: Url = DEFAULT_URL,
     api_key: ApiKey = None,
 ) -> None:
@@ -35,10 +40,11 @@ def report(
     memr report gsm8k-seed0 --dir reports --url http://gpu-box:8000
     ```
     """
-    with RewardClient(url, api_key=api_key, retries=0) as client, progress() as bar:
+    with connect(url, api_key) as client, progress() as bar:
         rows = list(history.steps(client, run))
         if not rows:
             raise InvalidRequest(f"run {run!r} has no steps yet.", value=run, remedy="Wait until it has some.")
+        folder.mkdir(parents=True, exist_ok=True)
         last = AUDITED_POSITIONS - 1
         positions = sorted({rows[(len(rows) - 1) * n // last].position for n in range(AUDITED_POSITIONS)})
         task = bar.add_task("auditing", total=len(positions))
@@ -47,16 +53,36 @@ def report(
             looks.append(client.audits(run, at=position))
             bar.advance(task)
         provenance = client.provenance(run)
-    folder.mkdir(parents=True, exist_ok=True)
+        zeros = _why_zero(client, run)
     curves, health = folder / f"{run}-curves.png", folder / f"{run}-health.png"
     figures.curves(rows, run, curves)
     figures.health(looks, run, health)
     page = folder / f"{run}.md"
-    page.write_text(_page(rows, looks, provenance, curves.name, health.name), "utf-8")
+    page.write_text(_page(rows, looks, provenance, zeros, curves.name, health.name), "utf-8")
     say(f"Wrote {page}, {curves.name} and {health.name}.")
 
 
-def _page(rows: Sequence[HistoryRow], looks: Sequence[Audits], provenance: Provenance, curves: str, health: str) -> str:
+def _why_zero(client: RewardClient, run: str) -> str:
+    """How many of the newest rewards are 0, and why some of them are."""
+    newest = client.completions(run, limit=200).rows
+    zero = [row for row in newest if row.reward == 0]
+    said = f"{len(zero)} of the newest {len(newest)} rewards are 0."
+    looked = [client.explain(run, position=row.position, item=row.item) for row in zero[:EXPLAINED]]
+    causes = counted(line for one in looked for line in one.why_zero)
+    if not causes:
+        return said
+    lines = [f"- {count} of {len(looked)}: {cause}" for cause, count in causes.most_common()]
+    return "\n".join([f"{said} Why the newest {len(looked)} of them are:\n", *lines])
+
+
+def _page(
+    rows: Sequence[HistoryRow],
+    looks: Sequence[Audits],
+    provenance: Provenance,
+    zeros: str,
+    curves: str,
+    health: str,
+) -> str:
     items = sum(row.items for row in rows)
     parts = [
         f"# {provenance.run_id}",
@@ -66,6 +92,8 @@ def _page(rows: Sequence[HistoryRow], looks: Sequence[Audits], provenance: Prove
         "## Audits",
         _audits(looks),
         f"![The figures that the audits check, along the run]({health})",
+        "## Why rewards are 0",
+        zeros,
         "## Curves",
         f"![Outcome, reward, components, lengths, memories]({curves})",
         "## Methods",

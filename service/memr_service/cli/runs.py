@@ -7,13 +7,12 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
-from memr_client import RewardClient
 from memr_client.schemas import RunInfo
-from rich.table import Table
 
 from memr_service.cli import checkpoints, history
-from memr_service.cli.options import DEFAULT_URL, ApiKey, RunName, Url
-from memr_service.cli.terminal import out, say
+from memr_service.cli.options import DEFAULT_URL, ApiKey, RunName, Url, connect, home, require_writable
+from memr_service.cli.sheet import Sheet
+from memr_service.cli.terminal import minute, out, say, say_json
 
 app = typer.Typer(name="runs", no_args_is_help=True, help="Manage the runs of a server.")
 app.add_typer(checkpoints.app, name="checkpoint")
@@ -28,16 +27,16 @@ def list_runs(url: Url = DEFAULT_URL, api_key: ApiKey = None) -> None:
     memr runs list --url http://gpu-box:8000
     ```
     """
-    with RewardClient(url, api_key=api_key, retries=0) as client:
+    with connect(url, api_key) as client:
         runs = client.runs()
-    table = Table("run", "preset", caption=None if runs else "No runs yet: the first POST /reward creates one.")
-    for heading in ("records", "step", "success", "failure"):
-        table.add_column(heading, justify="right")
-    table.add_column("created")
+    table = Sheet("run", caption=None if runs else "No runs yet: the first POST /reward creates one.")
+    table.block("records", "step", "success", "failure")
+    table.block("created (UTC)")
+    table.block("preset", figures=False)
     for run in runs:
         success, failure = run.memory.success.completions, run.memory.failure.completions
         numbers = [str(run.position), "-" if run.step is None else str(run.step), str(success), str(failure)]
-        table.add_row(run.run_id, run.config.preset, *numbers, run.created_at)
+        table.row(run.run_id, numbers, [minute(run.created_at)], [run.config.preset])
     out.print(table)
 
 
@@ -55,7 +54,7 @@ def show(
     memr runs show gsm8k-seed0 --digest
     ```
     """
-    with RewardClient(url, api_key=api_key, retries=0) as client:
+    with connect(url, api_key) as client:
         _print(client.run(run, digest=digest))
 
 
@@ -73,7 +72,7 @@ def delete(
     memr runs delete gsm8k-seed0 --yes
     ```
     """
-    with RewardClient(url, api_key=api_key, retries=0) as client:
+    with connect(url, api_key) as client:
         info = client.run(run)
         stored = info.memory.success.completions + info.memory.failure.completions
         if not yes:
@@ -85,7 +84,7 @@ def delete(
 @app.command()
 def export(
     run: RunName,
-    file: Annotated[Path, typer.Argument(help="The file to write.", metavar="FILE")],
+    file: Annotated[Path, typer.Argument(help="The file to write.", metavar="FILE", callback=home)],
     url: Url = DEFAULT_URL,
     api_key: ApiKey = None,
 ) -> None:
@@ -95,7 +94,8 @@ def export(
     memr runs export gsm8k-seed0 gsm8k-seed0.memr
     ```
     """
-    with RewardClient(url, api_key=api_key, retries=0) as client:
+    require_writable(file)
+    with connect(url, api_key) as client:
         client.export_run(run, file)
     say(f"Wrote {run} to {file} ({file.stat().st_size:,} bytes).")
 
@@ -115,7 +115,7 @@ def import_run(
     memr runs import gsm8k-seed0.memr gsm8k-seed0-copy
     ```
     """
-    with RewardClient(url, api_key=api_key, retries=0) as client:
+    with connect(url, api_key) as client:
         _print(client.import_run(run, file))
 
 
@@ -137,7 +137,7 @@ def restore(
     memr runs restore gsm8k-seed0 step-500
     ```
     """
-    with RewardClient(url, api_key=api_key, retries=0) as client:
+    with connect(url, api_key) as client:
         before = client.run(run)
         after = client.restore(run, checkpoint)
     say(
@@ -163,7 +163,7 @@ def fork(
     memr runs fork gsm8k-seed0 gsm8k-ablation --checkpoint step-500
     ```
     """
-    with RewardClient(url, api_key=api_key, retries=0) as client:
+    with connect(url, api_key) as client:
         copy = client.fork(run, new, checkpoint)
     say(f"{new} is a copy of {run} at position {copy.position}.")
 
@@ -187,14 +187,14 @@ def show_history(
     memr runs history gsm8k-seed0 --last 0 --json > steps.jsonl
     ```
     """
-    with RewardClient(url, api_key=api_key, retries=0) as client:
+    with connect(url, api_key) as client:
         rows = deque(history.steps(client, run), maxlen=last or None)
     if as_json:
         for row in rows:
-            print(row.model_dump_json())
+            say_json(row.model_dump_json())
     else:
         out.print(history.table(rows))
 
 
 def _print(info: RunInfo) -> None:
-    print(info.model_dump_json(indent=2))
+    say_json(info.model_dump_json(indent=2))

@@ -10,17 +10,21 @@ from dataclasses import dataclass, field
 import numpy as np
 from memr_client import RewardClient
 from memr_client.errors import InvalidRequest
-from memr_client.schemas import RewardResponse, RunConfig
+from memr_client.schemas import RewardResponse, RunConfig, halves_warning
 
+from memr_service.cli.options import listed_presets
 from memr_service.cli.rollouts import Rollout, as_text
 from memr_service.cli.summary import PresetLine, SummaryLine, spread, summarise
 from memr_service.cli.vectors import Column, Vectors
+from memr_service.cli.zeros import counted
 from memr_service.encoder import Encoders
 from memr_service.run.presets import PRESETS, resolve
 
 Row = dict[str, str | int | float | None]
 """One rollout with its reward, as it is written to a file; see `rows`."""
 
+MANY_ZEROS = 0.25
+"""Share of rewards of 0 from which on their causes are listed."""
 ONE_SIDED = 0.95
 """Share of right, or of wrong, outcomes above which a remark is made."""
 
@@ -46,12 +50,17 @@ class Score:
     """Reason -> rollouts that a guard of any component rejected for it."""
     paid: dict[str, float] = field(default_factory=dict)
     """Component -> sum of weight * scaled value."""
+    zeros: Counter[str] = field(default_factory=Counter)
+    """Cause of rewards of 0 -> number of completions."""
     warnings: Counter[str] = field(default_factory=Counter)
     """Warning of the service -> number of requests that had it."""
+    halves: list[str] = field(default_factory=list)
+    """Texts in which half of a surrogate pair was read as U+FFFD."""
 
     def add(self, rollouts: list[Rollout], vectors: Vectors, response: RewardResponse) -> None:
         """Add one request's rollouts and their rewards."""
         self.requests += 1
+        self.halves += [f"line {rollout.line}: {path}" for rollout in rollouts for path in rollout.halves]
         self.outcomes += [rollout.outcome for rollout in rollouts]
         self.right += [rollout.outcome > self.config.success_threshold for rollout in rollouts]
         self.groups += [(self.requests, rollout.group) for rollout in rollouts]
@@ -67,6 +76,7 @@ class Score:
         texts, cut = vectors.count(self.config)
         self.texts += texts
         self.cut += cut
+        self.zeros += counted(response.why_zero)
         self.warnings.update(response.warnings)
 
     def _extend(self, name: str, values: Iterable[float | None], raw: Iterable[float | None]) -> None:
@@ -96,9 +106,9 @@ class Score:
 
     def remarks(self) -> list[str]:
         """What a reader must know to interpret the summary, one or two sentences each."""
-        remarks = [self._one_sided(), self._explore_off(), self._texts_cut()]
+        remarks = [self._one_sided(), self._explore_off(), self._texts_cut(), self._zeros()]
         remarks += [f"In {n} of {self.requests} requests: {warning}" for warning, n in self.warnings.most_common()]
-        return [remark for remark in remarks if remark]
+        return [remark for remark in (*remarks, *halves_warning(self.halves)) if remark]
 
     def _one_sided(self) -> str:
         share = sum(self.right) / max(1, len(self.right))
@@ -124,6 +134,13 @@ class Score:
             "start."
         )
 
+    def _zeros(self) -> str:
+        zero = self.columns.get("reward", []).count(0)
+        if zero < MANY_ZEROS * len(self.right) or not self.zeros:
+            return ""
+        causes = "".join(f"\n  {count} x {cause}" for cause, count in self.zeros.most_common())
+        return f"{zero} of {len(self.right)} rewards are 0, because:{causes}"
+
     def _texts_cut(self) -> str:
         if not self.cut:
             return ""
@@ -140,7 +157,8 @@ def presets(base: RunConfig, asked: str | None, encoder: str) -> tuple[dict[str,
 
     Args:
         base: fields that all configs share.
-        asked: preset names, separated by commas. None: all presets that fit, or none if `base` names a preset.
+        asked: preset names, separated by commas, or "all": all that fit. None: all that fit, or none if `base` names a
+            preset.
         encoder: the default encoder.
 
     Raises:
@@ -148,17 +166,15 @@ def presets(base: RunConfig, asked: str | None, encoder: str) -> tuple[dict[str,
     """
     if asked is None and "preset" in base.model_fields_set:
         return {}, []
-    names = list(PRESETS) if asked is None else [name.strip() for name in asked.split(",") if name.strip()]
+    names = list(PRESETS) if asked in (None, "all") else listed_presets(asked)
     fitting: dict[str, RunConfig] = {}
     remarks = []
     for name in names:
-        if name not in PRESETS:
-            raise InvalidRequest(f"There is no preset {name!r}.", value=name, limit=list(PRESETS))
         config = base.model_copy(update={"preset": name})
         try:
             resolve(config, name, encoder)
         except InvalidRequest as error:
-            if asked is not None:
+            if asked not in (None, "all"):
                 raise
             remarks.append(f"{name} does not fit these settings: {error.detail}")
         else:

@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import json
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from importlib import import_module
 from pathlib import Path
 from typing import Any, Literal, NamedTuple, Protocol
@@ -32,6 +34,8 @@ class Sink(Protocol):
 
     written: RunPosition | None
     """Position of the last step written; None if there is none."""
+    where: str
+    """Where the steps are written, for people."""
 
     def write(self, row: HistoryRow) -> None:
         """Write one step."""
@@ -46,11 +50,13 @@ class JsonLines:
     def __init__(self, folder: Path, run_id: str) -> None:
         self.written: RunPosition | None = None
         path = folder / f"{run_id}.jsonl"
+        self.where = str(path)
         content = path.read_bytes() if path.exists() else b""
         complete = content[: content.rfind(b"\n") + 1]  # a crash may have left half a line
         if complete:
-            last = json.loads(complete.splitlines()[-1])
-            self.written = RunPosition(last["branch"], last["position"])
+            with _understood(path):
+                last = json.loads(complete.splitlines()[-1])
+                self.written = RunPosition(last["branch"], last["position"])
         self._file = path.open("ab")
         self._file.truncate(len(complete))
 
@@ -71,9 +77,12 @@ class _Tracker:
 
     def __init__(self, folder: Path, run_id: str, kind: SinkKind) -> None:
         self._path = folder / f"{run_id}.{kind}.json"
-        state: dict[str, Any] = json.loads(self._path.read_bytes()) if self._path.exists() else {}
-        self.written = RunPosition(*state["place"]) if state else None
-        self._id: str | None = state.get("id")
+        self.written: RunPosition | None = None
+        self._id: str | None = None
+        if self._path.exists():
+            with _understood(self._path):
+                state = json.loads(self._path.read_bytes())
+                self.written, self._id = RunPosition(*state["place"]), state["id"]
 
     def _save(self, row: HistoryRow) -> None:
         """Record that the step is written."""
@@ -89,6 +98,7 @@ class TensorBoard(_Tracker):
     def __init__(self, folder: Path, run_id: str) -> None:
         summary = _library("tensorboard", "tensorboard.summary")
         super().__init__(folder, run_id, "tensorboard")
+        self.where = f"event files in {folder / run_id}"
         self._writer = summary.Writer(str(folder / run_id))
 
     def write(self, row: HistoryRow) -> None:
@@ -112,6 +122,7 @@ class Wandb(_Tracker):
         project = os.environ.get("WANDB_PROJECT", "memr")
         self._run = wandb.init(project=project, name=run_id, id=self._id, resume="allow", dir=str(folder))
         self._id = self._run.id
+        self.where = f"Weights & Biases, run {self._id}"
         # A separate axis: the library's own may never go back, but a restored run does.
         self._run.define_metric("memr/step")
         self._run.define_metric("memr/*", step_metric="memr/step")
@@ -133,6 +144,7 @@ class Mlflow(_Tracker):
         self._mlflow = _library("mlflow-skinny", "mlflow")
         super().__init__(folder, run_id, "mlflow")
         self._id = self._mlflow.start_run(run_id=self._id, run_name=run_id).info.run_id
+        self.where = f"MLflow, run {self._id}"
 
     def write(self, row: HistoryRow) -> None:
         """Log all metrics of the step together."""
@@ -155,6 +167,17 @@ def open_sink(kind: SinkKind, folder: Path, run_id: str) -> Sink:
     """
     folder.mkdir(parents=True, exist_ok=True)
     return SINKS[kind](folder, run_id)  # type: ignore[call-arg]
+
+
+@contextmanager
+def _understood(path: Path) -> Iterator[None]:
+    """Translate what goes wrong when a file is not one that `memr watch` wrote."""
+    try:
+        yield
+    except (ValueError, TypeError, KeyError) as error:
+        raise MemrError(
+            f"{path} is not a file of `memr watch`, so it cannot be continued. Choose another folder with --dir."
+        ) from error
 
 
 def _axis(row: HistoryRow) -> int:

@@ -6,8 +6,8 @@ from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
-from rich.table import Table
 
+from memr_service.cli.sheet import Sheet
 from memr_service.insight.auc import auc_by_group
 
 
@@ -95,14 +95,14 @@ def _numbers(groups: Sequence[Hashable]) -> np.ndarray:
     return np.array([known.setdefault(group, len(known)) for group in groups], np.int64)
 
 
-def table(lines: Sequence[SummaryLine]) -> Table:
-    """The summary as a table for the terminal."""
-    shown = Table("", title="Right and wrong completions")
-    for heading in ("right", "mean", "sd", "wrong", "mean", "sd", "AUC", "groups"):
-        shown.add_column(heading, justify="right")
+def table(lines: Sequence[SummaryLine], preset: str) -> Sheet:
+    """The summary as a table for the terminal, with the preset's name."""
+    shown = Sheet("", title=f"Right and wrong completions under {preset}")
+    shown.block("right", "mean", "sd")
+    shown.block("wrong", "mean", "sd")
+    shown.block("AUC", "groups")
     for line in lines:
-        right, wrong = _cells(line.right), _cells(line.wrong)
-        shown.add_row(line.name, *right, *wrong, _number(line.auc), str(line.groups))
+        shown.row(line.name, _cells(line.right), _cells(line.wrong), [_number(line.auc), str(line.groups)])
     shown.caption = (
         "AUC: how often a right completion has a higher value than a wrong one of its group (ties count half), "
         "averaged over groups that have both. 0.5: no information. 1.0: the label itself."
@@ -110,18 +110,17 @@ def table(lines: Sequence[SummaryLine]) -> Table:
     return shown
 
 
-def comparison(outcomes: PresetLine, presets: Sequence[PresetLine]) -> Table:
+def comparison(outcomes: PresetLine, presets: Sequence[PresetLine]) -> Sheet:
     """The comparison of presets as a table for the terminal, with the outcomes as the last line."""
-    shown = Table("preset", title="Rewards under each preset")
-    for heading in ("right", "wrong", "AUC", "spread"):
-        shown.add_column(heading, justify="right")
-    shown.add_column("rejected by guards")
-    shown.add_column("share of the reward")
+    shown = Sheet("preset", title="Rewards under each preset")
+    shown.block("right", "wrong", "AUC", "spread")
+    shown.block("rejected by guards", "share of the reward", figures=False)
     for one in [*presets, outcomes]:
         if one is outcomes:
-            shown.add_section()
+            shown.section()
         numbers = (one.reward.right.mean, one.reward.wrong.mean, one.reward.auc, one.spread)
-        shown.add_row(one.reward.name, *map(_number, numbers), _listed(one.rejected, ".2%"), _listed(one.shares, ".0%"))
+        texts = [_listed(one.rejected, ".2%"), _listed(one.shares, ".0%")]
+        shown.row(one.reward.name, [_number(number) for number in numbers], texts)
     shown.caption = (
         "right, wrong: mean reward. AUC: of the reward, as above. spread: largest minus smallest reward of a group, "
         "averaged over groups; compare it with the spread of your outcomes. The table does not tell which preset "

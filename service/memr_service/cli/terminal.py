@@ -2,7 +2,14 @@
 
 from __future__ import annotations
 
-from memr_client.errors import MemrError, ProblemError
+import errno
+import io
+import json
+import os
+import sys
+from contextlib import suppress
+
+from memr_client.errors import MemrError, ProblemError, Unauthorized, UnknownRun
 from pydantic import ValidationError
 from rich.console import Console
 from rich.progress import BarColumn, Progress, ProgressColumn, Task, TextColumn, TimeRemainingColumn
@@ -11,10 +18,60 @@ from rich.text import Text
 out = Console()
 err = Console(stderr=True)
 
+REMEDIES: dict[type[MemrError], str] = {
+    UnknownRun: "`memr runs list` shows the runs of a server.",
+    Unauthorized: "Pass --api-key, or set MEMR_API_KEY.",
+}
+"""What to do about an error, where the command line has another way than the wire."""
+
+
+def prepare() -> None:
+    """Let no character end a command: what the terminal's encoding lacks is escaped."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
+
+
+def finish(error: OSError | None = None) -> int:
+    """Write what is buffered; the exit status is 1 if that, or `error` before, failed.
+
+    A reader that closed the pipe has read enough, so nothing is said about it. What is left is discarded: the
+    interpreter would fail at writing it, too.
+    """
+    try:
+        for stream in (sys.stdout, sys.stderr):
+            if stream is not None:
+                stream.flush()
+    except OSError as failed:
+        error = error or failed
+        for stream in (sys.stdout, sys.stderr):
+            with suppress(OSError, ValueError, AttributeError):
+                os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
+    if error is None:
+        return 0
+    if error.errno != errno.EPIPE:
+        with suppress(OSError):
+            _print_labelled("error", _in_words(error))
+    return 1
+
 
 def say(text: str) -> None:
     """Print a one-line result without markup and wrapping."""
     out.print(text, highlight=False, markup=False, soft_wrap=True)
+
+
+def say_json(document: str) -> None:
+    """Print a JSON document. What the output's encoding lacks is escaped as JSON does it."""
+    try:
+        document.encode(getattr(sys.stdout, "encoding", None) or "utf-8")
+    except UnicodeEncodeError:
+        document = json.dumps(json.loads(document), indent=2)
+    print(document)
+
+
+def minute(moment: str) -> str:
+    """A moment in UTC (ISO 8601) to the minute, as a table shows it."""
+    return moment[:16].replace("T", " ")
 
 
 def remark(text: str) -> None:
@@ -24,8 +81,15 @@ def remark(text: str) -> None:
 
 def progress() -> Progress:
     """A progress bar with count, rate and remaining time."""
-    done = TextColumn("{task.completed} of {task.total}")
-    return Progress(BarColumn(), done, _Rate(), TextColumn("left:"), TimeRemainingColumn(), console=err)
+    return Progress(BarColumn(), _Count(), _Rate(), TextColumn("left:"), TimeRemainingColumn(), console=err)
+
+
+class _Count(ProgressColumn):
+    """What is done, of how much."""
+
+    def render(self, task: Task) -> Text:
+        """Nothing before the total is known."""
+        return Text("" if task.total is None else f"{task.completed:.0f} of {task.total:.0f}")
 
 
 class _Rate(ProgressColumn):
@@ -45,9 +109,16 @@ def show_error(error: MemrError | ValidationError) -> None:
             _print_labelled("error", f"{where}: {wrong['msg']} (it is {wrong['input']!r})")
         return
     _print_labelled("error", error.detail if isinstance(error, ProblemError) else str(error))
-    for label in ("value", "limit", "remedy"):
-        if (text := getattr(error, label, None)) is not None:
+    members = {name: getattr(error, name, None) for name in ("value", "limit", "remedy")}
+    members["remedy"] = REMEDIES.get(type(error)) or members["remedy"]
+    for label, text in members.items():
+        if text is not None:
             _print_labelled(label, str(text))
+
+
+def _in_words(error: OSError) -> str:
+    reason = error.strerror or str(error) or type(error).__name__
+    return f"{error.filename}: {reason}" if error.filename is not None else f"the output cannot be written: {reason}"
 
 
 def _print_labelled(label: str, text: str) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import closing, suppress
 from pathlib import Path
 from typing import Annotated, TypeVar
@@ -13,7 +13,7 @@ from memr_client import RewardClient
 from memr_client.errors import BadResponse, DeadlineExceeded, Overloaded, ServiceUnreachable, Unavailable, UnknownRun
 from memr_client.schemas import HistoryRow
 
-from memr_service.cli.options import DEFAULT_URL, ApiKey, RunName, Url
+from memr_service.cli.options import DEFAULT_URL, ApiKey, RunName, Url, connect, home
 from memr_service.cli.sinks import RunPosition, Sink, SinkKind, open_sink
 from memr_service.cli.tail import Say, Tail
 from memr_service.cli.terminal import remark
@@ -30,7 +30,10 @@ def watch(
         SinkKind, typer.Option(help="Output. The library of a tracker is needed only if you choose it.")
     ] = "jsonl",
     folder: Annotated[
-        Path, typer.Option("--dir", help="Folder for RUN.jsonl, event files and the state that a restart reads.")
+        Path,
+        typer.Option(
+            "--dir", help="Folder for RUN.jsonl, event files and the state that a restart reads.", callback=home
+        ),
     ] = Path("memr-watch"),
     every: Annotated[float, typer.Option(min=0.1, help="Seconds between two requests to the server.")] = 10,
     once: Annotated[bool, typer.Option("--once", help="Write the existing steps, then exit.")] = False,
@@ -71,8 +74,9 @@ def watch(
     memr watch gsm8k-seed0 --once
     ```
     """
-    client = RewardClient(url, api_key=api_key, retries=0)
+    client = connect(url, api_key)
     with suppress(KeyboardInterrupt), client, closing(open_sink(to, folder, run)) as sink:
+        remark(f"Writing the steps of {run} to {sink.where}.{'' if once else ' Ctrl-C stops.'}")
         follow(client, run, sink, every, once=once, from_now=from_now, say=remark)
 
 
@@ -105,9 +109,19 @@ def follow(
         for row in complete:
             sink.write(row)
             tail.wrote(row)
+        if complete or once:
+            say(_written(complete))
         if once:
             return
         time.sleep(every)
+
+
+def _written(rows: Sequence[HistoryRow]) -> str:
+    if not rows:
+        return "No new steps."
+    first, last = (row.position if row.step is None else row.step for row in (rows[0], rows[-1]))
+    steps = f"step {last}" if len(rows) == 1 else f"{len(rows)} steps, {first} to {last}"
+    return f"Wrote {steps}: outcome {rows[-1].outcome_mean:.3f}, reward {rows[-1].reward_mean:.3f}."
 
 
 def _patiently(look: Callable[[], Result], every: float, say: Say, *, once: bool) -> Result:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Protocol
 
 import numpy as np
-from memr_client.errors import Unavailable
+from memr_client.errors import EncoderUnusable
 
 
 @dataclass(frozen=True)
@@ -53,16 +53,16 @@ def unit_rows(vectors: np.ndarray) -> np.ndarray:
     A row of zeros (a text without a token that the model knows) has no direction; it becomes (1, ..., 1) / sqrt(d).
 
     Raises:
-        Unavailable: a row is not finite. If it were stored, it would spoil the memory and the windows permanently.
+        EncoderUnusable: a row is not finite. If it were stored, it would spoil the memory and the windows permanently.
     """
     norms = np.linalg.norm(vectors, axis=1, keepdims=True)
     if not np.isfinite(norms).all():
         count = int(np.count_nonzero(~np.isfinite(norms)))
-        raise Unavailable(
-            f"the encoder made {count} of {len(norms)} vectors that are not finite",
+        raise EncoderUnusable(
+            f"The encoder made {count} of {len(norms)} vectors that are not finite.",
             value=count,
             limit=0,
-            remedy="take precision float32 or another encoder; `memr doctor` tests this one",
+            remedy="Take precision float32 or another encoder; `memr doctor` tests this one.",
         )
     known = norms > 1e-12
     rows: np.ndarray = np.where(known, vectors, 1.0) / np.where(known, norms, vectors.shape[1] ** 0.5)

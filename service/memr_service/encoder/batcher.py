@@ -103,7 +103,7 @@ class Batcher:
         Raises:
             Overloaded: the queue has no room. A request of any size is accepted while nothing is waiting.
             DeadlineExceeded: encoding had not begun in time.
-            Unavailable: the batcher is closed, or the encoder cannot be loaded.
+            Unavailable: the batcher is closed. EncoderUnusable: the encoder cannot be loaded.
         """
         row_of = {text: row for row, text in enumerate(dict.fromkeys(texts))}
         work = _Work(name, list(row_of), precision, long_text, deadline, alone)
@@ -145,10 +145,10 @@ class Batcher:
             if self._waiting and wanted > self._limit:
                 seconds = math.ceil(self.queued_texts * self._seconds_per_text)
                 raise Overloaded(
-                    f"{self.queued_texts} texts are waiting for the encoder; {len(work.texts)} more are too many",
+                    f"{self.queued_texts} texts are waiting for the encoder; {len(work.texts)} more are too many.",
                     value=wanted,
                     limit=self._limit,
-                    remedy="send it again after the seconds given in Retry-After",
+                    remedy="Send it again after the seconds given in Retry-After.",
                     retry_after=min(max(seconds, 1), _LONGEST_RETRY_S),
                 )
             self._waiting.append(work)
@@ -249,10 +249,10 @@ class Batcher:
 
 def _too_late() -> DeadlineExceeded:
     return DeadlineExceeded(
-        "the encoder was busy until the deadline had passed; nothing changed",
-        remedy="send it again, allow more time (X-Request-Timeout-Ms), or send fewer texts at once",
+        "The encoder was busy until the deadline had passed; nothing changed.",
+        remedy="Send it again, allow more time (X-Request-Timeout-Ms), or send fewer texts at once.",
     )
 
 
 def _closing() -> Unavailable:
-    return Unavailable("the service is shutting down", remedy="send it again once the service is back", retry_after=1)
+    return Unavailable("The service is shutting down.", remedy="Send it again once the service is back.", retry_after=1)

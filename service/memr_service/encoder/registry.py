@@ -3,17 +3,24 @@
 from __future__ import annotations
 
 import hashlib
+import logging
 import threading
+import time
 from collections.abc import Sequence
 from typing import Any
 
-from memr_client.errors import InvalidRequest
+from memr_client.errors import EncoderUnusable, InvalidRequest, ProblemError
 
 from memr_service.encoder import model_files
 from memr_service.encoder import precision as trial
 from memr_service.encoder.base import Encoder
 from memr_service.encoder.hashed import SCHEME, HashedEncoder
 from memr_service.encoder.sentence_transformer import SentenceEncoder
+
+logger = logging.getLogger("memr.encoder")
+
+AGAIN_S = 60.0
+"""Seconds after which an encoder that could not be loaded is tried again; until then its error is raised at once."""
 
 
 class Encoders:
@@ -28,23 +35,24 @@ class Encoders:
         self.default = self.allowed[0]
         self._device = device
         self._loaded: dict[str, Encoder] = {}
+        self._failed: dict[str, tuple[EncoderUnusable, float]] = {}
         self._loading = threading.Lock()
 
     def check(self, name: str) -> None:
         """Raise `InvalidRequest` unless the server offers this encoder."""
         if name not in self.allowed:
             raise InvalidRequest(
-                f"the server does not offer the encoder {name!r}",
+                f"The server does not offer the encoder {name!r}, only {', '.join(self.allowed)}.",
                 value=name,
                 limit=list(self.allowed),
-                remedy="use one that it offers, send embeddings, or name it in MEMR_ENCODERS and restart the server",
+                remedy="Use one that it offers, send embeddings, or name it in MEMR_ENCODERS and restart the server.",
             )
 
     def resolve(self, name: str, precision: str) -> str:
         """The precision that `auto` means for an encoder: what its trial found, or before the trial, will likely find.
 
         Raises:
-            InvalidRequest, Unavailable: as from `load`.
+            InvalidRequest, EncoderUnusable, Unavailable: as from `load`.
         """
         self.check(name)
         if precision != "auto":
@@ -57,14 +65,40 @@ class Encoders:
 
         Raises:
             InvalidRequest: the server does not offer it.
-            Unavailable: it cannot be loaded; the error says why, and what helps.
+            EncoderUnusable: it cannot be loaded; the error says why, and what helps. Unavailable: memory is short.
         """
         self.check(name)
         with self._loading:
             if name not in self._loaded:
-                hashed = name == HashedEncoder.name
-                self._loaded[name] = HashedEncoder() if hashed else SentenceEncoder(name, self._device)
+                self._loaded[name] = self._load(name)
             return self._loaded[name]
+
+    def _load(self, name: str) -> Encoder:
+        """Make an encoder, or raise the error of a try that failed a short while ago."""
+        error, since = self._failed.get(name, (None, 0.0))
+        if error is not None and time.monotonic() - since < AGAIN_S:
+            raise error
+        try:
+            made = self._make(name)
+        except ProblemError as error:
+            logger.error("%s", error)
+            if isinstance(error, EncoderUnusable):
+                self._failed[name] = error, time.monotonic()
+            raise
+        self._failed.pop(name, None)
+        return made
+
+    def _make(self, name: str) -> Encoder:
+        return HashedEncoder() if name == HashedEncoder.name else SentenceEncoder(name, self._device)
+
+    def failure(self, name: str) -> EncoderUnusable | None:
+        """Why the encoder could not be loaded, if that was tried and failed."""
+        error, _ = self._failed.get(name, (None, 0.0))
+        return error
+
+    def is_here(self, name: str) -> bool:
+        """Whether an encoder's files are on this machine, so that loading it is likely to succeed."""
+        return name == HashedEncoder.name or model_files.is_here(name)
 
     def loaded(self, name: str) -> bool:
         """Whether `load` would return at once."""
@@ -76,7 +110,7 @@ class Encoders:
         A model in a folder is identified by its files, without torch; a model from the hub is loaded first.
 
         Raises:
-            InvalidRequest, Unavailable: as from `load`.
+            InvalidRequest, EncoderUnusable, Unavailable: as from `load`.
         """
         self.check(name)
         if name == HashedEncoder.name:

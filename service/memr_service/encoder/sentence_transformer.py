@@ -39,7 +39,7 @@ class SentenceEncoder:
     known which texts are truncated.
 
     Raises:
-        Unavailable: it cannot be loaded; the error says why, and what helps.
+        EncoderUnusable: it cannot be loaded; the error says why, and what helps. Unavailable: memory is short.
     """
 
     def __init__(self, name: str, device: str = "auto") -> None:
@@ -157,10 +157,10 @@ class SentenceEncoder:
         for option, value, limit in (("precision", precision, "float32"), ("long_text", long_text, "truncate")):
             if value != limit:
                 raise InvalidRequest(
-                    f"the encoder {self.name!r} is no transformer with a Hugging Face tokenizer",
+                    f"The encoder {self.name!r} is no transformer with a Hugging Face tokenizer.",
                     value={option: value},
                     limit={option: limit},
-                    remedy=f"leave {option} at {limit}, or use another encoder",
+                    remedy=f"Leave {option} at {limit}, or use another encoder.",
                 )
         return unit_rows(self._model.encode(list(texts), show_progress_bar=False))
 

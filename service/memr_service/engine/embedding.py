@@ -8,35 +8,38 @@ from typing import Any
 
 import numpy as np
 import orjson
-from memr_client.errors import Conflict, Unavailable
+from memr_client.errors import Conflict, EncoderUnusable, Unavailable
 from memr_client.schemas import RunConfig
 
 from memr_service.encoder import Encoders
 from memr_service.encoder.batcher import Batcher
-from memr_service.engine.inputs import Items
+from memr_service.engine.inputs import Items, read_between
 from memr_service.engine.sent_embeddings import distinct_prompts
-from memr_service.rewards.guards import copied_share, foreign_stretches, needs, repeated_share
+from memr_service.rewards.guards import (
+    copied_share,
+    foreign_stretches,
+    names_answer,
+    needs,
+    repeated_share,
+    tells_sent_apart,
+)
 from memr_service.run.run import Run
 from memr_service.state.record import Batch
 
 
 @dataclass(frozen=True)
 class Embedded:
-    """A batch, how many texts were encoded for it, and how many of those were truncated."""
+    """A batch, and what became of the texts of its items."""
 
     batch: Batch
-    encoded: int = 0
-    truncated: int = 0
-
-    def warnings(self, config: RunConfig) -> list[str]:
-        """A warning to the caller if texts were truncated."""
-        if not self.truncated:
-            return []
-        reads = "two of the encoder's windows" if config.long_text == "auto" else "the encoder reads"
-        return [
-            f"{self.truncated} of {self.encoded} texts ({self.truncated / self.encoded:.0%}) are longer than {reads} "
-            "and were cut; a run with long_text='windows' reads them whole."
-        ]
+    completions: list[str]
+    """The whole text of each completion (n)."""
+    encoded: int
+    """How many distinct texts were encoded."""
+    truncated: int
+    """How many of those were truncated."""
+    warnings: list[str]
+    """What the caller should know about its texts."""
 
 
 class EmbeddingStage:
@@ -53,10 +56,12 @@ class EmbeddingStage:
         nearer, because that decides whose completions are read.
 
         Raises:
-            Conflict: the run is bound to another encoder. DeadlineExceeded, Overloaded, Unavailable: see `Batcher`.
+            Conflict: the run is bound to another encoder. DeadlineExceeded, EncoderUnusable, Overloaded,
+                Unavailable: see `Batcher`.
         """
         config, request = run.config, items.request
-        completion_texts = items.encoded_completions(config)
+        whole = items.completions(config, run.law)
+        completion_texts = _encoded_parts(whole, config)
         encoded = truncated = 0
         if items.sent is not None:
             prompts, prompt_of, completions = items.sent.prompts, items.sent.prompt_of, items.sent.completions
@@ -84,9 +89,11 @@ class EmbeddingStage:
             answers=request.answers,
             labels=request.labels,
             truncated=None if request.truncated is None else np.array(request.truncated),
-            **_text_measures(config, items, completion_texts),
+            equal_spread=request.equal_spread,
+            **_text_measures(config, items, whole, completion_texts),
         )
-        return Embedded(batch, encoded, truncated)
+        warnings = [*items.warnings, *items.unread(whole, run.law), *_cut(truncated, encoded, config)]
+        return Embedded(batch, whole, encoded, truncated, warnings)
 
     async def _encode(
         self, bound: dict[str, Any], config: RunConfig, deadline: float | None, texts: list[str], prompts: int
@@ -110,7 +117,7 @@ class EmbeddingStage:
         """
         try:
             return await asyncio.to_thread(self._fingerprint, config)
-        except Unavailable:
+        except (EncoderUnusable, Unavailable):
             if needed:
                 raise
             return None
@@ -144,11 +151,29 @@ def rounded(vectors: np.ndarray, storage: str) -> np.ndarray:
     return vectors.astype(np.float16).astype(np.float32) if storage == "float16" else vectors
 
 
-def _text_measures(config: RunConfig, items: Items, encoded: list[str]) -> dict[str, np.ndarray]:
+def _cut(truncated: int, encoded: int, config: RunConfig) -> list[str]:
+    """A warning if some of the encoded texts were truncated."""
+    if not truncated:
+        return []
+    reads = "two of the encoder's windows" if config.long_text == "auto" else "the encoder reads"
+    return [
+        f"{truncated} of {encoded} texts ({truncated / encoded:.0%}) are longer than {reads} and were cut; a run with "
+        "long_text='windows' reads them whole."
+    ]
+
+
+def _encoded_parts(whole: list[str], config: RunConfig) -> list[str]:
+    """What is encoded of each completion's whole text (n)."""
+    if config.reasoning_tags is None:
+        return whole
+    return [read_between(text, config.reasoning_tags, official=config.order == "official") for text in whole]
+
+
+def _text_measures(config: RunConfig, items: Items, whole: list[str], encoded: list[str]) -> dict[str, np.ndarray]:
     """The measures of the texts that the run's guards need: columns of a batch (n,), by name.
 
     Args:
-        encoded: the text of each completion that is encoded (n).
+        whole: the whole text of each completion (n). encoded: the part of it that is encoded (n).
     """
     found, wanted = {}, needs(config)
     if "repeated" in wanted:
@@ -157,5 +182,10 @@ def _text_measures(config: RunConfig, items: Items, encoded: list[str]) -> dict[
         pairs = zip(encoded, items.prompts, strict=True)
         found["copied"] = np.array([copied_share(text, prompt) for text, prompt in pairs])
     if "foreign" in wanted:
-        found["foreign"] = foreign_stretches(items.completions, items.prompts, items.group)
+        found["foreign"] = foreign_stretches(whole, items.prompts, items.group)
+    if "names_answer" in wanted:
+        pairs = zip(encoded, items.prompts, strict=True)
+        found["names_answer"] = np.array([names_answer(text, prompt) for text, prompt in pairs], bool)
+    if items.sent is not None and tells_sent_apart(config):
+        found["sent"] = np.ones(len(items), bool)
     return found

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -13,22 +14,25 @@ from memr_client.errors import InvalidRequest
 from memr_client.schemas import Message, RewardRequest, RunConfig
 
 from memr_service.engine.sent_embeddings import SentEmbeddings, sent_embeddings
+from memr_service.run.presets import LAW
 
 Text = str | list[Message]
+
+MOST_NAMED = 5
+"""Items that one warning names."""
 
 
 @dataclass(frozen=True, eq=False)
 class Items:
     """One request with everything that is read from its n items, and its time limits.
 
-    `prompts` (n): the text of each prompt that is encoded. `completions` (n): the whole text of each completion.
-    `keys` (n): the identity of each item's prompt. `group` (n,): the number of each item's group, from 0 in order of
-    appearance. `group_names`: the groups' ids, by number. `sent`: the embeddings, if the request carries them.
+    `prompts` (n): the text of each prompt that is encoded. `keys` (n): the identity of each item's prompt. `group`
+    (n,): the number of each item's group, from 0 in order of appearance. `group_names`: the groups' ids, by number.
+    `sent`: the embeddings, if the request carries them.
     """
 
     request: RewardRequest
     prompts: list[str]
-    completions: list[str]
     keys: list[bytes]
     group: np.ndarray
     group_names: list[bytes]
@@ -37,6 +41,8 @@ class Items:
     """`time.perf_counter()` when the request arrived."""
     deadline: float | None
     """`time.monotonic()` by which encoding, or scoring of sent embeddings, must have begun."""
+    warnings: Sequence[str] = ()
+    """What the caller should know about the body that the request was read from."""
 
     def __len__(self) -> int:
         return len(self.keys)
@@ -53,20 +59,37 @@ class Items:
         except orjson.JSONEncodeError:
             raise _lone_surrogate() from None
 
-    def encoded_completions(self, config: RunConfig) -> list[str]:
-        """The text of each completion that is encoded under a run's config (n)."""
-        if config.reasoning_tags is None:
-            return self.completions
-        official = config.order == "official"
-        return [completion_text(one, config.reasoning_tags, official=official) for one in self.completions]
+    def completions(self, config: RunConfig, law: int) -> list[str]:
+        """The whole text of each completion under a run's config and law (n)."""
+        return [whole_text(one, config.reasoning_tags, law) for one in self.request.completions]
+
+    def unread(self, completions: list[str], law: int) -> list[str]:
+        """A warning if completions say something of which nothing is read under a run's law.
+
+        Args:
+            completions: the whole text of each completion (n).
+        """
+        pairs = zip(self.request.completions, completions, strict=True)
+        silent = [item for item, (sent, text) in enumerate(pairs) if not text and _says_something(sent)]
+        if not silent:
+            return []
+        named = ", ".join(f"completions[{item}]" for item in silent[:MOST_NAMED])
+        more = f" and {len(silent) - MOST_NAMED} more" if len(silent) > MOST_NAMED else ""
+        reads, remedy = "the assistant's content", "a new run also reads reasoning and tool calls"
+        if law > 1:
+            reads, remedy = "the assistant's content, reasoning and tool calls", "send the text as content"
+        return [f"Nothing was read of {named}{more}, so an empty text was scored. Only {reads} count; {remedy}."]
 
 
-def read(request: RewardRequest, deadline: float | None = None, queued_s: float = 0.0) -> Items:
+def read(
+    request: RewardRequest, deadline: float | None = None, queued_s: float = 0.0, warnings: Sequence[str] = ()
+) -> Items:
     """Everything the service needs of a request, taken from it once.
 
     Args:
         deadline: `time.monotonic()` by which encoding, or scoring of sent embeddings, must have begun.
         queued_s: seconds the request has waited already.
+        warnings: what the caller should know about the body that the request was read from.
 
     Raises:
         InvalidRequest: a prompt has no text, a text is not valid Unicode, or the embeddings are wrong.
@@ -81,14 +104,29 @@ def read(request: RewardRequest, deadline: float | None = None, queued_s: float 
     return Items(
         request=request,
         prompts=prompts,
-        completions=[completion_text(completion) for completion in request.completions],
         keys=keys,
         group=group,
         group_names=group_names,
         sent=sent_embeddings(request, keys),
         started=started,
         deadline=deadline,
+        warnings=warnings,
     )
+
+
+def check_spread(request: RewardRequest, config: RunConfig) -> None:
+    """Refuse a request's `equal_spread` if the run's order or barrier does not know whole groups.
+
+    Raises:
+        InvalidRequest: they do not.
+    """
+    if request.equal_spread is not None and (config.order == "official" or config.barrier == "snapshot"):
+        raise InvalidRequest(
+            "equal_spread needs whole groups and an order that is not official.",
+            value=request.equal_spread,
+            limit={"order": config.order, "barrier": config.barrier},
+            remedy="Leave it out, or create a run with another preset or barrier.",
+        )
 
 
 # Texts (L1)
@@ -113,13 +151,41 @@ def prompt_text(prompt: Text, item: int = 0) -> str:
     )
 
 
-def completion_text(completion: Text, tags: tuple[str, str] | None = None, *, official: bool = False) -> str:
-    """The text of a completion that is encoded: all of it, or the text between the reasoning tags."""
-    if not isinstance(completion, str):
-        completion = "\n".join(message.text for message in completion if message.role == "assistant")
-    if tags is None:
+def whole_text(completion: Text, tags: tuple[str, str] | None = None, law: int = LAW) -> str:
+    """The whole text of a completion: the string, or what the assistant's messages say, joined by newlines.
+
+    Under law 1 a message says its content; from law 2 on its reasoning, its content and its tool calls. With reasoning
+    tags, the reasoning stands between them, as if the policy had written them.
+    """
+    if isinstance(completion, str):
         return completion
-    return _last_reasoning(completion, *tags) if official else _reasoning(completion, *tags)
+    spoken = [message for message in completion if message.role == "assistant"]
+    if law == 1:
+        return "\n".join(message.text for message in spoken)
+    return "\n".join(_all_that_is_said(message, tags) for message in spoken)
+
+
+def _all_that_is_said(message: Message, tags: tuple[str, str] | None) -> str:
+    thoughts, text = message.reasoning, message.text
+    if thoughts and tags is not None:
+        opening, closing = tags
+        text = opening + _reasoning(thoughts, opening, closing) + closing + text
+    elif thoughts:
+        text = f"{thoughts}\n{text}" if text else thoughts
+    return "\n".join(said for said in (text, message.calls) if said)
+
+
+def completion_text(
+    completion: Text, tags: tuple[str, str] | None = None, *, official: bool = False, law: int = LAW
+) -> str:
+    """The text of a completion that is encoded: all of it, or the text between the reasoning tags."""
+    whole = whole_text(completion, tags, law)
+    return whole if tags is None else read_between(whole, tags, official=official)
+
+
+def read_between(whole: str, tags: tuple[str, str], *, official: bool = False) -> str:
+    """The part of a completion's whole text that stands between the reasoning tags; all of it if there are no tags."""
+    return _last_reasoning(whole, *tags) if official else _reasoning(whole, *tags)
 
 
 def _reasoning(text: str, opening: str, closing: str) -> str:
@@ -140,6 +206,14 @@ def _reasoning(text: str, opening: str, closing: str) -> str:
 def _last_reasoning(text: str, opening: str, closing: str) -> str:
     """The text between the last open tag and the next close tag, as the released code extracts it."""
     return text.split(opening)[-1].split(closing)[0].strip()
+
+
+def _says_something(completion: Text) -> bool:
+    """Whether a completion of messages has more than an empty text of the assistant."""
+    return not isinstance(completion, str) and any(
+        message.role != "assistant" or message.content or any((message.model_extra or {}).values())
+        for message in completion
+    )
 
 
 # Identities and groups (L3)
@@ -182,6 +256,8 @@ def body_digest(request: RewardRequest, embeddings: tuple[np.ndarray, ...]) -> b
         embeddings: arrays that hold everything that was sent of them.
     """
     said = {name: value for name, value in request if name not in ("run_id", "request_id", "embeddings")}
+    if said["equal_spread"] is None:  # bodies without it keep the digest that they had before the field existed
+        del said["equal_spread"]
     digest = hashlib.sha256(orjson.dumps(said, default=Message.model_dump, option=orjson.OPT_SORT_KEYS))
     with np.errstate(over="ignore"):
         for sent in embeddings:

@@ -8,12 +8,11 @@ from dataclasses import replace
 from typing import BinaryIO
 
 from memr_client.errors import Unavailable
-from memr_client.schemas import RunInfo
+from memr_client.schemas import RunConfig, RunInfo
 
 from memr_service.engine.run_registry import RunRegistry, now
 from memr_service.run import archive
 from memr_service.run.journal import stored_record
-from memr_service.run.presets import LAW
 from memr_service.run.response import drafts, to_store
 from memr_service.run.run import Run
 from memr_service.state.codec import unseal
@@ -40,7 +39,7 @@ class RunCopies:
             (replace(unseal(stored.payload), branch=0), stored.payload)
             for stored in self._store.journal.records(run.uid, clipped(spans, run.journal.base))
         )
-        return self._copy(run_id, run.stored.config, run.stored.encoder, now(), records, self._base(run))
+        return self._copy(run_id, run.law, run.stored.config, run.stored.encoder, now(), records, self._base(run))
 
     def export(self, run: Run) -> Iterator[bytes]:
         """The whole run as one file, piece by piece: its records up to now."""
@@ -50,27 +49,29 @@ class RunCopies:
         """Create a run from a file that `export` wrote.
 
         Raises:
-            MalformedBody: the file is damaged. Conflict: the name is taken, or the file is of another law.
+            MalformedBody: the file is damaged. Conflict: the name is taken, or the run's law is not known here.
         """
         header = archive.read_header(file)
         base = archive.read_base(file, header)
         records = archive.read_records(file, base)
-        return self._copy(run_id, header.config, header.encoder, header.created_at, records, base)
+        return self._copy(run_id, header.law, header.config, header.encoder, header.created_at, records, base)
 
     def _copy(
         self,
         run_id: str,
+        law: int,
         config: str,
         encoder: str | None,
         created_at: str,
         records: Iterable[tuple[Record, bytes]],
         base: Snapshot | None,
     ) -> RunInfo:
+        known = RunConfig.model_validate_json(config)
         stored = (
-            (stored_record(replace(one, branch=0), payload), [*to_store(one, drafts(run_id, one))])
+            (stored_record(replace(one, branch=0), payload), [*to_store(one, drafts(run_id, known, one))])
             for one, payload in records
         )
-        self._store.runs.restore(run_id, config, LAW, encoder, created_at, stored, base)
+        self._store.runs.restore(run_id, config, law, encoder, created_at, stored, base)
         return self._registry.get(run_id).info()
 
     def _base(self, run: Run) -> Snapshot | None:

@@ -15,10 +15,13 @@ from memr_client.errors import Conflict, ProblemError, UnknownRun
 from memr_client.schemas import RunConfig, RunInfo
 
 from memr_service.run.live_state import Limits, Rewound
-from memr_service.run.presets import LAW, differences
+from memr_service.run.presets import LAW, LAWS, differences
 from memr_service.run.run import Run
 from memr_service.store.base import AlreadyAnswered, Moved, StoredRun
 from memr_service.store.capabilities import Store
+
+MOST_SHOWN = 120
+"""Characters that an error shows of one field of a config."""
 
 logger = logging.getLogger("memr.engine")
 
@@ -52,7 +55,7 @@ class RunRegistry:
         """The run as it is in the store, read from there if necessary; None if there is none of that name.
 
         Raises:
-            Conflict: it was created under another law.
+            Conflict: it was created under a law that this release does not know.
         """
         self._close_idle(run_id)
         if (run := self._open.get(run_id)) is not None:
@@ -90,22 +93,20 @@ class RunRegistry:
             run = self.get(run_id)
         if run.config == config:
             return run.info(), created
-        if run.state.position == 0:
-            self._store.runs.replace(run.uid, config.model_dump_json(), _packed(encoder))
-            self.forget(run)
-        else:
-            fields = differences(run.config, config)
-            asked = config.model_dump(mode="json", include=set(fields))
-            has = run.config.model_dump(mode="json", include=set(fields))
-            both = "; ".join(f"{name} is {has[name]!r}, not {asked[name]!r}" for name in fields)
+        fields = differences(run.config, config)
+        if run.state.position > 0:
             raise Conflict(
-                f"Run {run_id!r} exists with another config: {both}.",
-                value=asked,
-                limit=has,
+                f"Run {run_id!r} exists with another config: {_compared(run.config, config, fields, 'is', 'not')}.",
+                value=config.model_dump(mode="json", include=set(fields)),
+                limit=run.config.model_dump(mode="json", include=set(fields)),
                 remedy="Use another name, or delete the run first.",
                 fields=fields,
             )
-        return self.get(run_id).info(), False
+        self._store.runs.replace(run.uid, config.model_dump_json(), _packed(encoder))
+        self.forget(run)
+        changes = _compared(run.config, config, fields, "was", "now")
+        told = f"The run had no records, so its config was replaced: {changes}."
+        return self.get(run_id).info().model_copy(update={"warnings": [told]}), False
 
     def find_or_create(self, run_id: str, config: RunConfig, encoder: dict[str, Any] | None) -> Run:
         """The run of that name, created with this config if there is none."""
@@ -168,11 +169,11 @@ class RunRegistry:
         return True
 
     def _read(self, stored: StoredRun) -> Run:
-        if stored.law != LAW:
+        if stored.law not in LAWS:
             raise Conflict(
-                f"Run {stored.run_id!r} was created under law {stored.law}, this server follows law {LAW}.",
+                f"Run {stored.run_id!r} was created under law {stored.law}, this server follows laws up to {LAW}.",
                 value=stored.law,
-                limit=LAW,
+                limit=[*LAWS],
                 remedy="Serve it with the release it was created by.",
             )
         return Run(stored, self._store, self._background, self._limits)
@@ -191,6 +192,17 @@ class RunRegistry:
 def now() -> str:
     """The time as runs and checkpoints record it: UTC, ISO 8601, in milliseconds."""
     return datetime.now(timezone.utc).isoformat(timespec="milliseconds")
+
+
+def _compared(have: RunConfig, given: RunConfig, fields: list[str], verb: str, other: str) -> str:
+    """What two configs have in the fields in which they differ: "k is 1, not 5; window is 100, not 50"."""
+    one, two = have.model_dump(mode="json"), given.model_dump(mode="json")
+    return "; ".join(f"{name} {verb} {_short(one[name])}, {other} {_short(two[name])}" for name in fields)
+
+
+def _short(value: Any) -> str:
+    text = orjson.dumps(value).decode()
+    return text if len(text) <= MOST_SHOWN else f"{text[:MOST_SHOWN]}..."
 
 
 def _packed(encoder: dict[str, Any] | None) -> str | None:

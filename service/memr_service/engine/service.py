@@ -39,7 +39,8 @@ from memr_service.store.texts import Texts
 
 PRELOAD_AFTER_S = 2.0
 """Seconds after the start at which the default encoder is loaded. Loading takes seconds of processor time, which
-callers that send embeddings to a restarted server need not wait for."""
+callers that send embeddings to a restarted server need not wait for. An encoder whose files are not on this machine is
+loaded at once, because it may turn out that it cannot be."""
 
 ENCODER_END_S = 10.0
 """Seconds that closing waits for the encoder's thread: it may be loading a model."""
@@ -78,7 +79,8 @@ class Service:
         self.barriers = BarrierManager(store.leases, settings.address, self.registry, self.thread, self._keep_texts)
         self.runs = RunApi(settings, store, self.embedding, self.registry, self.thread, self.barriers, self.texts)
         self._in_flight: SingleFlight[Response] = SingleFlight()
-        self._preload = threading.Timer(PRELOAD_AFTER_S, self._load_default_encoder)
+        here = self.encoders.is_here(self.encoders.default)
+        self._preload = threading.Timer(PRELOAD_AFTER_S if here else 0, self._load_default_encoder)
         self._preload.daemon = True
         self._draining = False
 
@@ -113,16 +115,23 @@ class Service:
 
     # The main path: reward > _once > _at_barrier > _five_hops
 
-    async def reward(self, request: RewardRequest, deadline: float | None = None, queued_s: float = 0.0) -> Response:
+    async def reward(
+        self,
+        request: RewardRequest,
+        deadline: float | None = None,
+        queued_s: float = 0.0,
+        warnings: Sequence[str] = (),
+    ) -> Response:
         """The response to `POST /reward`.
 
         Args:
             deadline: `time.monotonic()` by which encoding, or scoring of sent embeddings, must have begun.
             queued_s: seconds the request has waited already.
+            warnings: what the caller should know about the body that the request was read from.
         """
         if self._draining:
             raise shutting_down()
-        items = inputs.read(request, deadline, queued_s)  # hop 1: schema
+        items = inputs.read(request, deadline, queued_s, warnings)  # hop 1: schema
         return await self._once(items)
 
     async def _once(self, items: Items) -> Response:
@@ -140,6 +149,7 @@ class Service:
         """Wait at the run's barrier, if it has one; begin again if the run was changed meanwhile."""
         while True:
             run = await self.runs.open(items.request)
+            inputs.check_spread(items.request, run.config)
             barrier = None if items.request.mode == "eval" else await self.barriers.of(run)
             if barrier is not None:
                 return await self._joined(run, barrier, items)
@@ -165,7 +175,7 @@ class Service:
         if committed is None:
             return None
         if committed.record is not None:
-            self._keep_texts(run, committed.record, items.prompts, items.completions)
+            self._keep_texts(run, committed.record, items.prompts, embedded.completions)
         return self._observed(items, committed.responses[0], embedded)
 
     async def _joined(self, run: Run, barrier: Barrier, items: Items) -> Response:
@@ -174,7 +184,7 @@ class Service:
         if (known := await self._known(run, items, submission)) is not None:
             return known
         embedded, submission = await self._embedded(run, items, submission)
-        response = await _uncancelled(barrier.join(Member(items, embedded.batch, submission)))
+        response = await _uncancelled(barrier.join(Member(items, embedded.batch, embedded.completions, submission)))
         return self._observed(items, response, embedded)
 
     async def _known(self, run: Run, items: Items, submission: Submission) -> Response | None:
@@ -187,7 +197,7 @@ class Service:
         begun = time.perf_counter()
         embedded = await self.embedding.batch(run, items)
         timing = {"queue": 1e3 * (begun - items.started), "encode": 1e3 * (time.perf_counter() - begun)}
-        return embedded, replace(submission, warnings=embedded.warnings(run.config), timing_ms=timing)
+        return embedded, replace(submission, warnings=embedded.warnings, timing_ms=timing)
 
     def _observed(self, items: Items, response: Response, embedded: Embedded | None = None) -> Response:
         """The response, once the observers have seen it."""
@@ -209,11 +219,14 @@ class Service:
         """Failing check -> reason; empty if the service can answer."""
         if self._draining:
             return {"service": "shutting down"}
+        failing = {}
         try:
             await self.thread.ask(self.store.check)
         except ProblemError as error:
-            return {"store": str(error)}
-        return {}
+            failing["store"] = str(error)
+        if self.settings.preload and (failure := self.encoders.failure(self.encoders.default)) is not None:
+            failing["encoder"] = str(failure)
+        return failing
 
     async def store_bytes(self) -> int:
         """Size of the store, for metrics."""
@@ -224,8 +237,10 @@ class Service:
         return sum(damage.records for damage in await self.thread.ask(self.store.journal.damages))
 
     def encoder_state(self) -> str:
-        """Whether the default encoder is "loaded", or will be when it is needed ("not loaded")."""
-        return "loaded" if self.encoders.loaded(self.encoders.default) else "not loaded"
+        """Whether the default encoder is "loaded", "cannot be loaded", or will be when it is needed ("not loaded")."""
+        if self.encoders.loaded(self.encoders.default):
+            return "loaded"
+        return "not loaded" if self.encoders.failure(self.encoders.default) is None else "cannot be loaded"
 
     async def version(self) -> Version:
         """The versions of everything that affects rewards: the law, the encoder, the libraries."""
@@ -235,7 +250,7 @@ class Service:
         return Version(version=metadata.version("memr"), law=LAW, encoder=fingerprint, versions=library_versions())
 
     def _load_default_encoder(self) -> None:
-        with contextlib.suppress(ProblemError):  # a request that needs the encoder reports it
+        with contextlib.suppress(ProblemError):  # it was logged, and `ready` and requests that need it report it
             self.encoders.load(self.encoders.default)
 
 

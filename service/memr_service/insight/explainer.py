@@ -26,8 +26,11 @@ class Explainer:
     def __init__(self, service: Service) -> None:
         self._service = service
 
-    async def explain(self, run_id: str, question: Explain) -> Explanation:
+    async def explain(self, run_id: str, question: Explain, warnings: Sequence[str] = ()) -> Explanation:
         """How the reward of a prompt and completion would come about now, or how that of a stored item did.
+
+        Args:
+            warnings: what the caller should know about the body that the question was read from.
 
         Raises:
             UnknownRun.
@@ -40,12 +43,12 @@ class Explainer:
             item = record.serials.index(question.serial)
             question = Explain(position=record.position, item=item, neighbours=question.neighbours)
         if question.position is None:
-            explanation = await self._of_given(run_id, question)
+            explanation = await self._of_given(run_id, question, warnings)
         else:
             explanation = await self._of_stored(journal, run_id, question)
         return await self._with_neighbours(journal, explanation)
 
-    async def _of_given(self, run_id: str, question: Explain) -> Explanation:
+    async def _of_given(self, run_id: str, question: Explain, warnings: Sequence[str]) -> Explanation:
         """Of a prompt and completion, scored as `mode="eval"` would."""
         assert question.prompt is not None
         assert question.completion is not None
@@ -58,13 +61,14 @@ class Explainer:
             prompt_ids=None if question.prompt_id is None else [question.prompt_id],
             embeddings=question.embeddings,
         )
-        items = inputs.read(request, time.monotonic() + self._service.settings.deadline_s)
+        items = inputs.read(request, time.monotonic() + self._service.settings.deadline_s, warnings=warnings)
         run = await self._service.runs.get(run_id)
-        batch = (await self._service.embedding.batch(run, items)).batch
+        embedded = await self._service.embedding.batch(run, items)
         explanation = await self._service.runs.on_run(
-            run_id, partial(_explain_now, batch=batch, most=question.neighbours)
+            run_id, partial(_explain_now, batch=embedded.batch, most=question.neighbours)
         )
-        return explanation.model_copy(update={"prompt": items.prompts[0], "completion": items.completions[0]})
+        texts = {"prompt": items.prompts[0], "completion": embedded.completions[0]}
+        return explanation.model_copy(update={**texts, "warnings": embedded.warnings})
 
     async def _of_stored(self, journal: JournalReader, run_id: str, question: Explain) -> Explanation:
         """Of an item of a record, on the state before that record."""

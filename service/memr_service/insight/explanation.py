@@ -12,6 +12,7 @@ from memr_service.memory.cosine import exact_cosines
 from memr_service.rewards import shaping, staging, write_gates
 from memr_service.rewards.components import exploit
 from memr_service.rewards.guards.scaling import TRIMMED
+from memr_service.rewards.zeros import causes, why_zero
 from memr_service.state.record import Batch, Effects, Record
 from memr_service.state.state import SIDES, State
 from memr_service.state.window import slide, window_size
@@ -34,7 +35,7 @@ def explain(
     """
     terms = {name: _term(state, batch, item, effects, name) for name in effects.raw}
     reward = float(effects.rewards[item])
-    limited = state.config.max_spread is not None
+    limited = {state.config.max_spread, state.config.equal_spread, batch.equal_spread} != {None}
     return Explanation(
         run_id=run_id,
         branch=state.branch,
@@ -43,6 +44,7 @@ def explain(
         completion=None,
         outcome=float(batch.outcomes[item]),
         reward=reward,
+        why_zero=why_zero(state.config, batch, effects, np.array([item])),
         components=terms,
         held_to_spread=sum(term.contribution for term in terms.values()) - reward if limited else 0.0,
         warmup=effects.warmup,
@@ -133,14 +135,22 @@ def _term(state: State, batch: Batch, item: int, effects: Effects, name: str) ->
     assert isinstance(options, Component)
     raw, prefix = float(effects.raw[name][item]), f"{name}:"
     reasons = effects.rejected[item] if effects.rejected else []
+    contribution = float(shaping.contribution(state, options, effects.scaled[name], batch)[item])
     return ComponentTerm(
         raw=None if np.isnan(raw) else raw,
         scaled=float(effects.scaled[name][item]),
         weight=options.weight,
-        contribution=float(shaping.contribution(state, options, effects.scaled[name], batch)[item]),
+        contribution=contribution,
         window=None if np.isnan(raw) else _window(state, options, name, effects.raw[name], item),
         rejected=[reason.removeprefix(prefix) for reason in reasons if reason.startswith(prefix)],
+        why_zero=None if contribution else _why_zero(state.config, batch, item, effects, name),
     )
+
+
+def _why_zero(config: RunConfig, batch: Batch, item: int, effects: Effects, name: str) -> str | None:
+    """The first cause of a component's paying an item nothing."""
+    asked = np.arange(len(batch)) == item
+    return next((cause for cause, mask in causes(config, batch, effects, name, asked) if mask[item]), None)
 
 
 def _window(state: State, options: Component, name: str, raw: np.ndarray, item: int) -> WindowPlace | None:

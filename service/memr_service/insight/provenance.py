@@ -22,7 +22,7 @@ def provenance(run: Run) -> Provenance:
     return Provenance(
         run_id=info.run_id,
         memr=metadata.version("memr"),
-        law=run.stored.law,
+        law=run.law,
         config=info.config,
         config_sha256=hashlib.sha256(config).hexdigest(),
         encoder=info.encoder,

@@ -50,15 +50,18 @@ class InsightService:
         """What a paper must cite of a run."""
         return await self._service.runs.on_run(run_id, provenance)
 
-    async def explain(self, run_id: str, question: Explain) -> Explanation:
+    async def explain(self, run_id: str, question: Explain, warnings: Sequence[str] = ()) -> Explanation:
         """How the reward of a prompt and completion would come about now, or how that of a stored item did.
+
+        Args:
+            warnings: what the caller should know about the body that the question was read from.
 
         Raises:
             UnknownRun.
             InvalidRequest: there is no such record or item.
             Conflict: the run is bound to another encoder.
         """
-        return await self._explainer.explain(run_id, question)
+        return await self._explainer.explain(run_id, question, warnings)
 
     async def replay(self, run_id: str, given: Sequence[RunConfig]) -> AsyncIterator[bytes]:
         """Lines of `ReplayLine`: the run's journal up to now, scored again under each of these settings.

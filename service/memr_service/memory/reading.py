@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 
 import numpy as np
 
 from memr_service.memory.cosine import exact_cosines, pair_cosines
+from memr_service.memory.distinct import distinct_rows
 from memr_service.memory.view import View
+
+CROWDED = 4
+"""Many prompts are equally near if there are so many times more candidates than are wanted."""
 
 
 @dataclass(frozen=True)
@@ -174,19 +178,35 @@ def _nearest(
 ) -> list[list[int]]:
     """For each query (u, d) numbers of the nearest prompts but `own`, nearest first, equally near ones by age."""
     most = max(count + (mine is not None) for count, mine in zip(wanted, own, strict=True))  # its own is among them
+    asked, which = distinct_rows(queries)  # prompts that begin alike may have equal embeddings
     staged = view.staged_prompts()
     coming = [(staged, view.embeddings(staged))] if len(staged) else []
-    candidates = view.memory.prompts.candidates(queries, most, view.leaving_prompts(), coming)
-    numbers = np.concatenate(candidates)
-    asking = np.repeat(np.arange(len(queries)), [len(one) for one in candidates])
-    other = numbers != np.array([-1 if mine is None else mine for mine in own])[asking]
-    numbers, asking = numbers[other], asking[other]
+    candidates = view.memory.prompts.candidates(asked, most, view.leaving_prompts(), coming)
+    ranked = [
+        [number for number, cosine in one if min_similarity is None or cosine >= min_similarity]
+        for one in _ranked(view, asked, candidates, most)
+    ]
+    return [
+        [number for number in ranked[query] if number != mine][:count]
+        for query, mine, count in zip(which.tolist(), own, wanted, strict=True)
+    ]
+
+
+def _ranked(
+    view: View, queries: np.ndarray, candidates: list[np.ndarray], most: int
+) -> Iterator[list[tuple[int, float]]]:
+    """For each query (u, d) its `most` nearest candidates, with their exact cosines, equally near ones by age."""
+    numbers, counts = np.concatenate(candidates), [len(one) for one in candidates]
+    asking = np.repeat(np.arange(len(queries)), counts)
     involved, row = np.unique(numbers, return_inverse=True)
-    cosines = pair_cosines(queries, asking, view.embeddings(involved), row)
+    vectors = view.embeddings(involved)
+    if len(numbers) > CROWDED * most * len(queries):  # many are equally near: equal vectors are compared once
+        vectors, kind = distinct_rows(vectors)
+        pairs, pair = np.unique(asking * len(vectors) + kind[row], return_inverse=True)
+        cosines = pair_cosines(queries, pairs // len(vectors), vectors, pairs % len(vectors))[pair]
+    else:
+        cosines = pair_cosines(queries, asking, vectors, row)
     order = np.lexsort((numbers, -cosines, asking))
-    ordered = (column[order].tolist() for column in (asking, numbers, cosines))
-    found: list[list[int]] = [[] for _ in wanted]
-    for query, number, cosine in zip(*ordered, strict=True):
-        if len(found[query]) < wanted[query] and (min_similarity is None or cosine >= min_similarity):
-            found[query].append(number)
-    return found
+    for begin, count in zip(np.cumsum([0, *counts]).tolist(), counts, strict=False):
+        first = order[begin : begin + min(count, most)]
+        yield list(zip(numbers[first].tolist(), cosines[first].tolist(), strict=True))

@@ -8,4 +8,5 @@ components/      one equation to a file
 guards/          what rejects items, and what bounds and scales their rewards
 shaping.py       guards, windows, weights and the sum (L6, L8)
 groups.py        statistics of groups
+zeros.py         why rewards are 0, in words
 """

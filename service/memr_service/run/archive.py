@@ -19,7 +19,7 @@ from memr_client.errors import Conflict, InvalidRequest, MalformedBody
 from memr_client.schemas import RunConfig
 from pydantic import ValidationError
 
-from memr_service.run.presets import LAW
+from memr_service.run.presets import LAW, LAWS
 from memr_service.state.codec import unseal
 from memr_service.state.record import GENESIS, Record
 from memr_service.store.base import Snapshot, StoredRecord, StoredRun
@@ -33,6 +33,7 @@ LARGEST = 1 << 31
 class Header:
     """What a run was created with."""
 
+    law: int
     config: str
     encoder: str | None
     created_at: str
@@ -65,22 +66,23 @@ def read_header(file: BinaryIO) -> Header:
     """The first frame.
 
     Raises:
-        MalformedBody: the file is not a run. Conflict: the run has another law. InvalidRequest: this release does not
-            know its config.
+        MalformedBody: the file is not a run. Conflict: the run's law is not known here. InvalidRequest: its
+            config is not.
     """
     if file.read(len(MAGIC)) != MAGIC:
         raise _damaged("it does not begin like one")
     fields = _json(_next_frame(file))
-    if fields.get("law") != LAW:
+    law = fields.get("law")
+    if not isinstance(law, int) or law not in LAWS:
         raise Conflict(
-            f"The file holds a run of law {fields.get('law')}, this server follows law {LAW}.",
-            value=fields.get("law"),
-            limit=LAW,
+            f"The file holds a run of law {law}, this server follows laws up to {LAW}.",
+            value=law,
+            limit=[*LAWS],
             remedy="Import it with the release it was exported by.",
         )
     try:
         RunConfig.model_validate_json(fields["config"])
-        return Header(fields["config"], fields["encoder"], fields["created_at"], fields["base"])
+        return Header(law, fields["config"], fields["encoder"], fields["created_at"], fields["base"])
     except (KeyError, ValidationError) as error:
         raise InvalidRequest(
             "The file's config is not one this server knows.", remedy="Use the release that wrote it."

@@ -19,6 +19,8 @@ from memr_service.memory import CuratedWrites, Writes
 from memr_service.rewards.groups import diversity, extremes
 from memr_service.state.record import Record
 
+LARGEST = np.finfo(np.float32).max
+"""Columns are kept in float32; larger values are kept as this."""
 QUANTILES = np.array([0.05, 0.25, 0.5, 0.75, 0.95])
 
 
@@ -87,7 +89,8 @@ def _evicted(writes: Writes) -> dict[str, int]:
 
 
 def _packed(column: np.ndarray) -> bytes:
-    return column.astype("<f4").tobytes()
+    packed: bytes = np.clip(column, -LARGEST, LARGEST).astype("<f4").tobytes()
+    return packed
 
 
 def unpack(packed: bytes, branch: int) -> Columns:
@@ -97,7 +100,9 @@ def unpack(packed: bytes, branch: int) -> Columns:
 
 def _arrays(value: Any) -> Any:
     if isinstance(value, bytes):
-        return np.frombuffer(value, "<f4")
+        column = np.frombuffer(value, "<f4")
+        # An earlier version wrote larger values as infinite.
+        return np.clip(column, -LARGEST, LARGEST) if np.isinf(column).any() else column
     if isinstance(value, dict):
         return {key: _arrays(one) for key, one in value.items()}
     return value
@@ -136,7 +141,7 @@ def _row(records: list[Columns], weights: dict[str, float]) -> HistoryRow:
     )
     raw = {name: np.concatenate([one.raw[name] for one in records]) for name in weights}
     scaled = {name: np.concatenate([one.scaled[name] for one in records]) for name in weights}
-    paid = {name: abs(weight * float(scaled[name].mean())) for name, weight in weights.items()}
+    paid = {name: abs(weight * _average(scaled[name])) for name, weight in weights.items()}
     lowest, highest = _ends(records)
     return HistoryRow(
         step=last.step,
@@ -146,10 +151,10 @@ def _row(records: list[Columns], weights: dict[str, float]) -> HistoryRow:
         at=last.at,
         items=len(outcomes),
         groups=len(lowest),
-        outcome_mean=float(outcomes.mean()),
+        outcome_mean=_average(outcomes),
         zero_variance_share=float((lowest == highest).mean()),
-        reward_mean=float(rewards.mean()),
-        reward_std=float(rewards.std()),
+        reward_mean=_average(rewards),
+        reward_std=_deviation(rewards),
         length_mean=float(lengths.mean()),
         length=quantiles(lengths),
         rejected=_added(one.rejected for one in records),
@@ -167,8 +172,8 @@ def _component(raw: np.ndarray, scaled: np.ndarray, paid: float, paid_by_all: fl
     return ComponentHistory(
         defined=len(defined),
         raw=quantiles(defined),
-        scaled_mean=float(scaled.mean()),
-        scaled_std=float(scaled.std()),
+        scaled_mean=_average(scaled),
+        scaled_std=_deviation(scaled),
         share=paid / paid_by_all if paid_by_all else 0.0,
     )
 
@@ -188,6 +193,20 @@ def _added(counts: Iterable[dict[str, int]]) -> dict[str, int]:
     for one in counts:
         total.update(one)
     return {name: count for name, count in total.items() if count}
+
+
+@np.errstate(over="ignore", invalid="ignore")
+def _average(values: np.ndarray) -> float:
+    """The mean of float32 values; in float64 if their sum overflows."""
+    mean = float(values.mean())
+    return mean if np.isfinite(mean) else float(values.mean(dtype=np.float64))
+
+
+@np.errstate(over="ignore", invalid="ignore")
+def _deviation(values: np.ndarray) -> float:
+    """The standard deviation of float32 values; in float64 if their squares overflow."""
+    deviation = float(values.std())
+    return deviation if np.isfinite(deviation) else float(values.std(dtype=np.float64))
 
 
 def _mean(values: np.ndarray) -> float | None:

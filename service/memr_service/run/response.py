@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
 
 import numpy as np
 import orjson
+from memr_client.schemas import RunConfig
 
+from memr_service.rewards.zeros import why_zero
 from memr_service.state.record import Effects, Record
 from memr_service.store.base import NewResponse
 
@@ -58,7 +60,14 @@ class Draft:
 
     @classmethod
     def of(
-        cls, run_id: str, branch: int, position: int, chain: bytes, effects: Effects, items: np.ndarray | None = None
+        cls,
+        run_id: str,
+        branch: int,
+        position: int,
+        chain: bytes,
+        effects: Effects,
+        items: np.ndarray | None = None,
+        why_zero: Sequence[str] = (),
     ) -> Draft:
         """What some items of a batch get (None: all). Undefined raw values are NaN in the arrays, null in the JSON."""
 
@@ -79,6 +88,7 @@ class Draft:
             "guards": {"rejected": rejected if items is None else [rejected[item] for item in items.tolist()]},
             "warmup": effects.warmup,
             "warnings": effects.warnings,
+            "why_zero": list(why_zero),
             "memory": {side: {"prompts": size[0], "completions": size[1]} for side, size in effects.sizes.items()},
         }
         return cls(fields, orjson.dumps(fields, option=orjson.OPT_SERIALIZE_NUMPY)[:-1])
@@ -90,10 +100,13 @@ class Draft:
         return Response(body, written={**self.fields, "timing_ms": timings})
 
 
-def drafts(run_id: str, record: Record) -> list[Draft]:
+def drafts(run_id: str, config: RunConfig, record: Record) -> list[Draft]:
     """The response to each request that makes up a record, without timings."""
     where = (run_id, record.branch, record.position, record.chain)
-    return [Draft.of(*where, record.effects, seat.items) for seat in record.seats]
+    batch, effects = record.batch, record.effects
+    return [
+        Draft.of(*where, effects, seat.items, why_zero(config, batch, effects, seat.items)) for seat in record.seats
+    ]
 
 
 def to_store(record: Record, drafted: list[Draft]) -> Iterator[NewResponse]:

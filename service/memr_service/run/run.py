@@ -15,6 +15,7 @@ from memr_client.schemas import HistoryRow, MemorySize, MemorySizes, RunConfig, 
 
 from memr_service.rewards.score import score
 from memr_service.rewards.shaping import rejection_warnings
+from memr_service.rewards.zeros import why_zero
 from memr_service.run import history
 from memr_service.run.journal import RunJournal
 from memr_service.run.live_state import Limits, LiveState
@@ -64,6 +65,7 @@ class Run:
     def __init__(self, stored: StoredRun, store: Store, background: Executor, limits: Limits) -> None:
         self.stored = stored
         self.uid = stored.uid
+        self.law = stored.law
         self.config = RunConfig.model_validate_json(stored.config)
         self.journal = RunJournal(stored, store)
         self.live = LiveState(stored, self.config, self.journal, store, background, limits)
@@ -101,7 +103,7 @@ class Run:
             # Commit: the record and the responses to its request ids, durable together or not at all.
             timing = {"score": 1e3 * (scored - started)}
             record, payload = self._record(batch, effects, submissions, timing)
-            drafted = drafts(self.stored.run_id, record)
+            drafted = drafts(self.stored.run_id, self.config, record)
             try:
                 self.journal.commit(record, payload, [*to_store(record, drafted)])
                 break
@@ -138,7 +140,10 @@ class Run:
         warnings = [*submission.warnings, *rejection_warnings(self.config, batch, effects.rejected)]
         effects = replace(effects, warnings=warnings)
         timing = submission.all_timings({"score": 1e3 * (time.perf_counter() - started)})
-        return Draft.of(self.stored.run_id, state.branch, state.position, state.chain, effects).response(timing)
+        zeros = why_zero(self.config, batch, effects)
+        return Draft.of(self.stored.run_id, state.branch, state.position, state.chain, effects, None, zeros).response(
+            timing
+        )
 
     def empty_response(self) -> Response:
         """The response to a request without items: empty lists. It makes no record."""

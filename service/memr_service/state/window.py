@@ -71,6 +71,18 @@ def scale(window: np.ndarray, raw: np.ndarray, size: int, scaling: str) -> np.nd
         lowest, highest = np.full(len(values), last.min()), np.full(len(values), last.max())
     else:
         lowest, highest = window_bounds(window, values, size)
-    spread = highest - lowest
-    scaled[defined] = np.where(spread < FLAT, 0.0, (values - lowest) / (spread + EPSILON))
+    scaled[defined] = np.where(spread_of(lowest, highest) < FLAT, 0.0, between(values, lowest, highest))
     return scaled
+
+
+@np.errstate(over="ignore")
+def spread_of(lowest: np.ndarray, highest: np.ndarray) -> np.ndarray:
+    """highest - lowest; infinite if that is too large for a float64."""
+    return np.asarray(highest - lowest)
+
+
+@np.errstate(over="ignore", invalid="ignore")
+def between(values: np.ndarray, lowest: np.ndarray, highest: np.ndarray) -> np.ndarray:
+    """(x - lowest) / (highest - lowest + 1e-8), also where the differences are too large for a float64."""
+    half = np.where(np.isinf(highest - lowest), 0.5, 1.0)
+    return np.asarray((half * values - half * lowest) / (half * highest - half * lowest + EPSILON))

@@ -2,6 +2,7 @@
 
 capabilities.py    what a store can do, one protocol for each capability
 base.py            what a store keeps
+address.py         a store's URL as it may be shown
 sqlite/            one process, a data directory or memory
 redis/             any number of processes over one Redis or Valkey
 texts.py           prompts and completions for people to read: a side store that may forget
@@ -15,6 +16,7 @@ from pathlib import Path
 
 from memr_client.errors import InvalidRequest
 
+from memr_service.store.address import shown
 from memr_service.store.capabilities import Store
 from memr_service.store.sqlite import SqliteStore
 
@@ -26,6 +28,7 @@ def open_store(url: str, response_hours: float = 48) -> Store:
 
     open_store("sqlite:///memr-data")      # a directory below the current one
     open_store("sqlite:////var/lib/memr")  # an absolute one
+    open_store("sqlite:///~/memr-data")    # one in the home directory
     open_store("memory:")                  # nothing outlives the process
     open_store("redis://host:6379/0")      # shared with other processes; `memr_service.store.redis` has all forms
 
@@ -37,15 +40,25 @@ def open_store(url: str, response_hours: float = 48) -> Store:
     if url == "memory:":
         return SqliteStore(None, response_hours)
     if kind == "sqlite" and path:
-        return SqliteStore(Path(path), response_hours)
+        return SqliteStore(_folder(path), response_hours)
     if url.startswith(("redis:", "rediss:", "redis+", "rediss+")):
         return _redis(url, response_hours)
+    folder = "" if ":" in url or url == "memory" else f"For the folder {url}: sqlite:///{url}."
     raise InvalidRequest(
-        f"the store {url!r} has no form that memr knows.",
-        value=url,
+        f"the store {shown(url)!r} has no form that memr knows.",
+        value=shown(url),
         limit=f"{FORMS}, or redis://host:6379/0",
-        remedy=f"Give one of: {FORMS}; or redis://host:6379/0.",
+        remedy=folder or f"Give one of: {FORMS}; or redis://host:6379/0.",
     )
+
+
+def _folder(path: str) -> Path:
+    try:
+        return Path(path).expanduser()
+    except RuntimeError as error:  # ~ stands for nobody's home
+        raise InvalidRequest(
+            f"the store's folder {path} cannot be found ({error}).", value=path, remedy="Give the folder without ~."
+        ) from None
 
 
 def _redis(url: str, response_hours: float) -> Store:

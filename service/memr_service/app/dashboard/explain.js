@@ -82,11 +82,15 @@ function explanation(run, found) {
         { title: "Scaled", number: true, cell: (term) => short(term.scaled) },
         { title: "Weight", number: true, cell: (term) => short(term.weight) },
         { title: "Contribution", number: true, cell: (term) => short(term.contribution) },
+        { title: "Why it is 0", text: true, cell: (term) => term.why_zero ?? "" },
         { title: "Rejected by", cell: (term) => term.rejected.join(", ") || "none" },
         { title: "Warm-up", cell: (term) => (found.warmup[term.name] ? `${found.warmup[term.name]} to go` : "over") },
       ],
       terms,
     ),
+    found.why_zero.length
+      ? element("p", {}, "The reward is 0. ", found.why_zero.join(". "), ".")
+      : null,
     found.held_to_spread ? element("p", {}, `max_spread subtracted ${short(found.held_to_spread)}.`) : null,
     memory(run, "Successes read", found.success),
     memory(run, "Failures read", found.failure),

@@ -26,7 +26,7 @@ async def livez() -> dict[str, str]:
 async def readyz(context: InContext) -> dict[str, Any]:
     """200 if the server accepts requests, otherwise 503 with the failing checks.
 
-    The encoder is not checked, because it is loaded when it is first needed.
+    An encoder that is not loaded yet is no failure; one that could not be loaded is, unless `MEMR_PRELOAD` is off.
     """
     failing = await context.readiness.failing()
     encoder = context.service.encoder_state()

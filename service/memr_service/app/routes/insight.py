@@ -8,6 +8,7 @@ from fastapi import APIRouter, Query, Request
 from memr_client.errors import (
     Conflict,
     DeadlineExceeded,
+    EncoderUnusable,
     MalformedBody,
     Overloaded,
     TooLarge,
@@ -100,7 +101,7 @@ async def provenance(run_id: RunId, context: InContext) -> Provenance:
 @router.post(
     "/explain",
     summary="Explain a reward",
-    responses=problems(*BODY, Conflict, Overloaded, DeadlineExceeded),
+    responses=problems(*BODY, Conflict, Overloaded, DeadlineExceeded, EncoderUnusable),
     openapi_extra=body_of("Explain"),
 )
 async def explain(run_id: RunId, request: Request, context: InContext) -> Explanation:
@@ -109,7 +110,8 @@ async def explain(run_id: RunId, request: Request, context: InContext) -> Explan
     Explains a new prompt and completion as they would be scored now, or an item of the run as it was scored, with the
     neighbours of that time. The item is named by record and position in it, or by serial number. Nothing changes.
     """
-    return await context.insight.explain(run_id, await parse(request, Explain, context.settings))
+    question = await parse(request, Explain, context.settings)
+    return await context.insight.explain(run_id, question, request.state.warnings)
 
 
 @router.post(

@@ -9,6 +9,7 @@ from fastapi import APIRouter, Request, Response
 from memr_client.errors import (
     Conflict,
     DeadlineExceeded,
+    EncoderUnusable,
     InvalidRequest,
     MalformedBody,
     Overloaded,
@@ -60,6 +61,7 @@ def _header(description: str) -> dict[str, Any]:
             UnsupportedMedia,
             Overloaded,
             DeadlineExceeded,
+            EncoderUnusable,
             StoreFull,
         ),
     },
@@ -79,7 +81,7 @@ async def reward(request: Request) -> Response:
     request.state.run_id, request.state.n = body.run_id, len(body.prompts)
     request.state.caller.require_run(body.run_id)
     parsed = time.monotonic()
-    work = context.service.reward(body, arrived + patience, parsed - arrived)
+    work = context.service.reward(body, arrived + patience, parsed - arrived, request.state.warnings)
     try:
         rewarded = await while_connected(request, work)
     except HeldElsewhere as elsewhere:

@@ -6,7 +6,15 @@ from collections.abc import AsyncIterator
 from typing import Annotated
 
 from fastapi import APIRouter, Query, Request, Response
-from memr_client.errors import Conflict, MalformedBody, StoreFull, TooLarge, UnknownRun, UnsupportedMedia
+from memr_client.errors import (
+    Conflict,
+    EncoderUnusable,
+    MalformedBody,
+    StoreFull,
+    TooLarge,
+    UnknownRun,
+    UnsupportedMedia,
+)
 from memr_client.schemas import Calibration, History, RunConfig, RunInfo, RunList
 from starlette.responses import StreamingResponse
 
@@ -39,22 +47,22 @@ async def list_runs(context: InContext, caller: Caller) -> RunList:
     responses={
         201: {"model": RunInfo, "description": "The run was created."},
         200: {"description": "The run exists with this config."},
-        **problems(*COMMON, MalformedBody, Conflict, TooLarge, UnsupportedMedia, StoreFull),
+        **problems(*COMMON, MalformedBody, Conflict, TooLarge, UnsupportedMedia, StoreFull, EncoderUnusable),
     },
     openapi_extra=body_of("RunConfig"),
 )
 async def create_run(run_id: RunId, request: Request, response: Response, context: InContext) -> RunInfo:
     """Create a run with this config. Unset fields come from the preset.
 
-    If the run exists with the same config, nothing changes. Another config is refused with a 409 that names the
-    differing fields, unless the run has no records yet.
+    If the run exists with the same config, nothing changes. Another config is refused with a 409 that names both values
+    of the differing fields. A run without records takes the new config, and `warnings` says so.
     """
     config = await parse(request, RunConfig, context.settings)
     require(config.verifier)
     check_pattern(config.prompt_pattern)
     run, created = await context.service.runs.create(run_id, config)
     response.status_code = 201 if created else 200
-    return run
+    return run.model_copy(update={"warnings": [*request.state.warnings, *run.warnings]})
 
 
 @router.get("/{run_id}", summary="Describe a run", responses=problems(*COMMON, UnknownRun))

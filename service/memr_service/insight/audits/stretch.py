@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
 from memr_service.state.record import Record
+
+HUGE = 1e100
+"""Outcomes, rewards and their parts are cut to +-HUGE, so that sums of their squares do not overflow."""
 
 
 @dataclass(frozen=True)
@@ -59,12 +62,17 @@ class StretchColumns:
             keys=[key for one in batches for key in one.keys],
             prompts=np.concatenate([one.prompts[one.prompt_of] for one in batches]),
             completions=np.concatenate([one.completions for one in batches]),
-            outcomes=np.concatenate([one.outcomes for one in batches]),
+            outcomes=_column(one.outcomes for one in batches),
             group=np.concatenate(groups),
             lengths=np.concatenate([one.lengths for one in batches]),
             truncated=np.concatenate(cut).astype(np.float64),
             warm=np.concatenate([np.full(len(one.rewards), not any(one.warmup.values())) for one in effects]),
-            rewards=np.concatenate([one.rewards for one in effects]),
-            raw={name: np.concatenate([one.raw[name] for one in effects]) for name in effects[0].raw},
-            scaled={name: np.concatenate([one.scaled[name] for one in effects]) for name in effects[0].scaled},
+            rewards=_column(one.rewards for one in effects),
+            raw={name: _column(one.raw[name] for one in effects) for name in effects[0].raw},
+            scaled={name: _column(one.scaled[name] for one in effects) for name in effects[0].scaled},
         )
+
+
+def _column(parts: Iterable[np.ndarray]) -> np.ndarray:
+    """One column of several, cut to +-HUGE."""
+    return np.asarray(np.clip(np.concatenate(list(parts)), -HUGE, HUGE))

@@ -6,6 +6,9 @@ import math
 
 import numpy as np
 
+HUGE = 2.0**900
+"""Sums of larger outcomes may overflow."""
+
 
 def value(similarity: np.ndarray, outcome: np.ndarray, *, temperature: float = 0.05) -> np.ndarray:
     """sum_i kappa_i R_i: the outcome to expect, from the j stored completions a_i that are most similar to a.
@@ -29,6 +32,7 @@ def value(similarity: np.ndarray, outcome: np.ndarray, *, temperature: float = 0
         nearest = max(cosines)
         kernel = [math.exp((cosine - nearest) / temperature) for cosine in cosines]
         outcomes = outcome[item, there[item]].tolist()
-        weighted = math.fsum(weight * r for weight, r in zip(kernel, outcomes, strict=True))
-        estimate[item] = weighted / math.fsum(kernel)
+        unit = HUGE if max(map(abs, outcomes)) > HUGE else 1.0  # a power of two, and the sum does not overflow
+        weighted = math.fsum(weight * (r / unit) for weight, r in zip(kernel, outcomes, strict=True))
+        estimate[item] = weighted / math.fsum(kernel) * unit
     return estimate

@@ -5,6 +5,10 @@ from __future__ import annotations
 import numpy as np
 
 from memr_service.rewards.groups import extremes, means
+from memr_service.state.window import spread_of
+
+EQUAL = 1e-6
+"""Outcomes that differ by less are equal."""
 
 
 def cap(bonus: np.ndarray, outcome: np.ndarray, share: float) -> np.ndarray:
@@ -36,12 +40,37 @@ def spread_cap(bonus: np.ndarray, outcome: np.ndarray, group: np.ndarray, share:
     return np.asarray(np.where(factor < 1.0, mean + (bonus - mean) * factor, bonus))
 
 
+def equal_outcomes(outcome: np.ndarray, group: np.ndarray) -> np.ndarray:
+    """Items of groups whose outcomes are all equal, max R - min R < 1e-6 (n,) bool.
+
+    Args:
+        outcome: R (n,).
+        group: number of each item's group (n,).
+    """
+    return np.asarray(_spread(outcome, group) < EQUAL)
+
+
+def spread_limit(bonus: np.ndarray, group: np.ndarray, most: float) -> np.ndarray:
+    """Scale each group's bonuses towards 0 until max - min <= most: bonus * min(1, most / (max - min)).
+
+    The order of siblings stays. With most = 0 the bonuses of groups with siblings are 0.
+
+    Args:
+        bonus: the weighted sum of the components (n,).
+        group: number of each item's group (n,).
+        most: largest spread.
+    """
+    if most == 0:
+        return np.where(np.bincount(group)[group] > 1, 0.0, bonus)
+    spread = _spread(bonus, group)
+    return np.asarray(bonus * np.where(spread > most, most / np.where(spread > 0, spread, 1.0), 1.0))
+
+
 def anneal(step: int, start: int, end: int) -> float:
     """The factor of a bonus at a step: 1 until `start`, 0 from `end` on (start < end), linear in between."""
     return min(1.0, max(0.0, (end - step) / (end - start)))
 
 
 def _spread(values: np.ndarray, group: np.ndarray) -> np.ndarray:
-    """max - min of each item's group (n,)."""
-    lowest, highest = extremes(values, group)
-    return np.asarray((highest - lowest)[group])
+    """max - min of each item's group (n,), at most the largest float64."""
+    return np.asarray(np.minimum(spread_of(*extremes(values, group)), np.finfo(np.float64).max)[group])

@@ -16,6 +16,8 @@ from redis.exceptions import RedisClusterException
 from redis.retry import Retry
 from redis.sentinel import Sentinel
 
+from memr_service.store.address import shown
+
 FORMS = "redis://host:6379/0, redis+cluster://host:6379 or redis+sentinel://host:26379,host:26379/name (rediss: TLS)"
 OLDEST = (6, 2)
 WAIT_MS = 1000
@@ -34,24 +36,25 @@ class Server:
     """
 
     def __init__(self, url: str) -> None:
-        parts = urlsplit(url)
-        options = parse_qs(parts.query, keep_blank_values=True)
+        self.where = shown(url)
         try:
+            parts = urlsplit(url)
+            options = parse_qs(parts.query, keep_blank_values=True)
             self.prefix = options.pop("prefix", ["memr"])[-1]
             self.replicas = int(options.pop("wait", ["0"])[-1])
             if options or not parts.netloc or not self.prefix or self.replicas < 0 or set("{}") & set(self.prefix):
                 raise ValueError(url)
-            self.where = _without_password(parts)
-            with translated(self.where):
+            with _at_start(self.where):
                 self.client = _connect(parts)
+                infos = self._infos()
         except ValueError:
             raise InvalidRequest(
-                f"the store {_without_password(parts)!r} has no form that memr knows.",
-                value=_without_password(parts),
+                f"the store {self.where!r} has no form that memr knows.",
+                value=self.where,
                 limit=f"{FORMS}, with ?prefix=NAME and ?wait=N",
-                remedy=f"Give one of: {FORMS}.",
+                remedy=f"Give one of: {FORMS}. Write / # ? @ in a password as %2F %23 %3F %40.",
             ) from None
-        self._require_safety()
+        self._require_safety(infos)
 
     def key(self, uid: int, name: str) -> str:
         """A key of a run. The braces keep all of a run's keys in one slot of a cluster."""
@@ -91,8 +94,8 @@ class Server:
         """Close the connections."""
         self.client.close()
 
-    def _require_safety(self) -> None:
-        for info in self._infos():
+    def _require_safety(self, infos: list[dict[str, Any]]) -> None:
+        for info in infos:
             version = tuple(int(part) for part in str(info["redis_version"]).split(".")[:2])
             policy = str(info.get("maxmemory_policy", "noeviction"))
             if version < OLDEST:
@@ -111,11 +114,10 @@ class Server:
                 )
 
     def _infos(self) -> list[dict[str, Any]]:
-        with translated(self.where):
-            if isinstance(self.client, RedisCluster):
-                found = self.client.info(target_nodes=RedisCluster.PRIMARIES)
-                return list(found.values()) if "redis_version" not in found else [found]
-            return [dict(self.client.info())]
+        if isinstance(self.client, RedisCluster):
+            found = self.client.info(target_nodes=RedisCluster.PRIMARIES)
+            return list(found.values()) if "redis_version" not in found else [found]
+        return [dict(self.client.info())]
 
 
 @contextmanager
@@ -135,6 +137,18 @@ def translated(where: str) -> Iterator[None]:
             value=where,
             remedy="Check that it runs and takes writes; then send the request again with the same request_id.",
             retry_after=1,
+        ) from error
+
+
+@contextmanager
+def _at_start(where: str) -> Iterator[None]:
+    """Like `translated`, for somebody who has just named the server."""
+    try:
+        with translated(where):
+            yield
+    except Unavailable as error:
+        raise Unavailable(
+            error.detail, value=where, remedy="Start it, or correct its address and login in --store (MEMR_STORE)."
         ) from error
 
 
@@ -176,7 +190,3 @@ def _behind_sentinel(parts: SplitResult, *, tls: bool) -> Redis:
 def _hosts(netloc: str) -> Sequence[tuple[str, int]]:
     each = [urlsplit(f"//{one}") for one in netloc.split(",")]
     return [(one.hostname or "", one.port or 26379) for one in each]
-
-
-def _without_password(parts: SplitResult) -> str:
-    return parts._replace(netloc=parts.netloc.rpartition("@")[2]).geturl()

@@ -1,0 +1,15 @@
+"""A store's URL as it may be shown: without its login."""
+
+from __future__ import annotations
+
+import re
+
+
+def shown(url: str) -> str:
+    """The URL without user name, password and query, also where it is malformed.
+
+    shown("redis://user:secret@host:6379/0?wait=1")     # redis://host:6379/0
+    shown("redis://:half/of#a@secret@host:6379")        # redis://host:6379
+    """
+    without_login = re.sub(r"^([a-z+]*:?/*).*@", r"\1", url, flags=re.DOTALL | re.IGNORECASE)
+    return without_login.partition("?")[0]
