@@ -55,7 +55,7 @@ def main() -> None:
             print(f"{name} done", file=sys.stderr)
             results[name] = result
         components = {} if quick() else of_components(bench, questions[:asked])
-        parts = {} if quick() else {name: list(without_each_guard(bench, name)) for name in (DEFAULT, "guarded")}
+        parts = [] if quick() else list(without_each_guard(bench, DEFAULT))
         begun = {
             DEFAULT: first_steps.beginning(bench, DEFAULT, questions, GROUPS),
             "all wrong": first_steps.beginning(bench, DEFAULT, first_steps.all_wrong(questions), GROUPS),
@@ -64,8 +64,8 @@ def main() -> None:
         sums = {name: short_answers.rejected(bench, name) for name in (DEFAULT, "guarded")}
         sent = bench.rejected_if_sent(DEFAULT, questions[:asked])
     print("\n".join([*table.table({**results, **components}), "", *table.leaks(results)]))
-    for preset, without in parts.items():
-        print("\n" + "\n".join(table.ablation(preset, without)))
+    if parts:
+        print("\n" + "\n".join(table.ablation(DEFAULT, parts)))
     print("\n" + "\n".join(table.beginnings(begun)))
     print("\n" + "\n".join(table.short_answers(sums)))
     report.rows = [

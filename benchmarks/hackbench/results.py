@@ -107,12 +107,17 @@ def of_components(bench: Bench, questions: Sequence[Question]) -> dict[str, Resu
 
 
 def without_each_guard(bench: Bench, preset: PresetName) -> Iterator[tuple[str, dict[str, float]]]:
-    """Guard of a preset -> for each side (`SIDES`), the largest share of junk above the median without that guard."""
+    """Guard of a preset -> for each side (`SIDES`), the largest share of junk above the median without that guard.
+
+    The first is "none": all guards are on.
+    """
     config = resolve(RunConfig(preset=preset), preset, FLOORED)
     options = config.components["exploit"]
     assert isinstance(options, Component)
-    for guard in ("none", *(name for name in options.guards.model_dump() if name not in EXEMPTIONS)):
-        off = {guard: ComponentGuards.model_fields[guard].get_default()} if guard != "none" else {}
+    defaults = {name: one.get_default() for name, one in ComponentGuards.model_fields.items() if name not in EXEMPTIONS}
+    used = [guard for guard, default in defaults.items() if getattr(options.guards, guard) != default]
+    for guard in ("none", *used):
+        off = {} if guard == "none" else {guard: defaults[guard]}
         less = options.model_copy(update={"guards": options.guards.model_copy(update=off)})
         fields = {"preset": preset, "components": dict.fromkeys(config.components, less.model_dump())}
         base = bench.begin(fields, filled=True)
