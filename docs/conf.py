@@ -50,7 +50,7 @@ maximum_signature_line_length = 88
 nitpicky = True
 nitpick_ignore_regex = [
     ("py:.*", r"(collections|contextlib|httpx|os|pydantic|typing_extensions)\..*"),
-    ("py:class", r"(.*\.)?(Array|Name|Outcome|RewardFunction|SharedOutcome|Source|Texts|Transport)"),
+    ("py:class", r"(.*\.)?(Array|Config|Name|Outcome|PresetName|RewardFunction|SharedOutcome|Source|Texts|Transport)"),
 ]
 """Names of other packages, whose documentation is not read so that a build needs no network; and aliases of types."""
 

@@ -122,7 +122,7 @@ def main() -> None:
     options = parser.parse_args()
     with RewardClient(options.url, run=options.run, wait=60) as client:
         client.create_run(
-            verifier="numeric", memory_weight=0.2, barrier="group", group_size=GROUP, barrier_timeout_s=150
+            verifier="numeric", memory_weight=0.2, barrier="group", group_size=GROUP, barrier_timeout_s=120
         )
         asyncio.run(learn(f"{options.url}/openrlhf/{options.run}", options.steps, options.seed))
         info = client.run()

@@ -1,40 +1,43 @@
 """What reward does junk get? Real GSM8K solutions and adversarial completions, under every preset and component.
 
-    make hackbench            # some minutes on a CPU; QUICK=1: fewer questions and presets, marked as such
+    make hackbench            # two hours on two cores; QUICK=1: fewer questions and presets, marked as such
     python -m benchmarks.hackbench
 
 A group has three real attempts of different models at a question, and one completion of a class of junk, whose outcome
 comes from a numeric verifier. The memory is filled (hundreds of questions, and another attempt at this one) or nearly
-empty (two questions). `guarded`'s limits were chosen on the even questions; the odd ones are reported.
+empty (two questions). The limits of `attempts` and `guarded` were chosen on the even questions; the odd ones are
+reported. Runs of the default preset as a trainer lives through them, and short answers to sums, follow.
 
-Prints one table, draws `reports/hackbench.png` and writes `reports/hackbench.json`.
+Prints the tables, draws `reports/hackbench.png` and writes `reports/hackbench.json`.
 """
 
 from __future__ import annotations
 
 import sys
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "tests"))
 
 from memr_client import RewardClient
-from support.minilm import embed
-from support.real_data import Question
 
-from benchmarks.hackbench import figure, table
-from benchmarks.hackbench.cases import Case, cases, half
-from benchmarks.hackbench.junk import CLASSES, SLY, UNHELD
+from benchmarks.hackbench import figure, first_steps, short_answers, table
+from benchmarks.hackbench.cases import cases, half
+from benchmarks.hackbench.junk import CLASSES, SIDES, SLY, UNHELD
 from benchmarks.hackbench.results import PRESETS, PROMISED, Result, of_components, of_presets, without_each_guard
 from benchmarks.hackbench.trial import Bench
 from benchmarks.report import FOLDER, Report, Row, quick
 
 REPORTED = 1
 """The half of the questions that was not used to choose limits."""
-LARGE, SMALL = (100, 300, 10_000), (30, 60, 120)
+LARGE, SMALL = (300, 300, 10_000), (30, 60, 120)
 """Numbers of cases, of other questions in a filled memory, and of questions for AUCs."""
+GROUPS = 4
+"""Groups in each of a run's first steps."""
 BAND = (0.4, 0.6)
 """Allowed range of a component's AUC; outside it, the component leaks the label."""
-CHECKED = ("memory-r+", "guarded")
+DEFAULT = "attempts"
+CHECKED = ("memory-r+", "guarded", DEFAULT)
 
 
 def main() -> None:
@@ -44,38 +47,62 @@ def main() -> None:
     chosen = cases(questions, count)
     ours = {case.question for case in chosen}
     others = [one for one in questions if one["question"] not in ours][:known]
-    encode(chosen, [*others, *questions[:asked]])
-    with RewardClient.embedded() as client:
+    with RewardClient.embedded(store="memory:") as client:
         bench = Bench(client, chosen, others)
-        presets = ("memory-r+", "official-memory-r+", "guarded") if quick() else PRESETS
+        presets = ("memory-r+", "official-memory-r+", "guarded", DEFAULT) if quick() else PRESETS
         results = {}
         for name, result in of_presets(bench, questions[:asked], presets):
             print(f"{name} done", file=sys.stderr)
             results[name] = result
         components = {} if quick() else of_components(bench, questions[:asked])
-        parts = [] if quick() else list(without_each_guard(bench))
+        parts = [] if quick() else list(without_each_guard(bench, DEFAULT))
+        begun = {
+            DEFAULT: first_steps.beginning(bench, DEFAULT, questions, GROUPS),
+            "all wrong": first_steps.beginning(bench, DEFAULT, first_steps.all_wrong(questions), GROUPS),
+            "guarded": first_steps.beginning(bench, "guarded", questions, GROUPS),
+        }
+        sums = {name: short_answers.rejected(bench, name) for name in (DEFAULT, "guarded")}
+        sent = bench.rejected_if_sent(DEFAULT, questions[:asked])
     print("\n".join([*table.table({**results, **components}), "", *table.leaks(results)]))
     if parts:
-        print("\n" + "\n".join(table.ablation(parts)))
-    report.rows = rows(results)
+        print("\n" + "\n".join(table.ablation(DEFAULT, parts)))
+    print("\n" + "\n".join(table.beginnings(begun)))
+    print("\n" + "\n".join(table.short_answers(sums)))
+    report.rows = [
+        *demands(results[DEFAULT], sums[DEFAULT], sent),
+        Row(f"groups_that_differ_first_steps_{DEFAULT}", begun[DEFAULT].apart, "share"),
+        Row(f"groups_that_differ_first_steps_all_wrong_{DEFAULT}", begun["all wrong"].apart, "share"),
+        *rows(results),
+    ]
     print("\n" + "\n".join(verdict(row) for row in report.rows))
     print(f"\n{report.write()}")
     figure.draw(results, FOLDER / "hackbench.png")
 
 
-def encode(chosen: list[Case], questions: list[Question]) -> None:
-    """Compute all embeddings, once for all presets."""
-    texts = [text for one in questions for text in (one["question"], *(made["solution"] for made in one["solutions"]))]
-    for case in chosen:
-        texts += [case.question, case.earlier["solution"], *(made["solution"] for made in case.fresh)]
-        texts += case.junk.values()
-    distinct = sorted(set(texts), key=len)
-    print(f"encoding {len(distinct)} texts ...", file=sys.stderr)
-    embed(distinct)
+def demands(result: Result, sums: Mapping[tuple[str, str], float], sent: float) -> Iterator[Row]:
+    """The floors that the default preset must meet, and what it does beside them.
+
+    Args:
+        sums: share of short answers that it rejects, by wording and side.
+        sent: share of real attempts that it rejects when another encoder's embeddings are sent.
+    """
+    for side, floor in (("no attempt", 0.02), ("wrong attempt", None), ("right answer with junk", None)):
+        name = f"{side.replace(' ', '_')}_above_median_{DEFAULT}_max"
+        yield Row(name, result.worst(SIDES[side]), "share", floor, at_most=True)
+    yield Row(f"real_rejected_{DEFAULT}", result.rejected, "share", 0.005, at_most=True)
+    yield Row(f"groups_that_differ_{DEFAULT}", result.speaks, "share", 0.95)
+    yield Row(f"groups_that_differ_all_wrong_{DEFAULT}", result.speaks_of_wrong, "share")
+    yield Row(f"right_first_{DEFAULT}", result.right_first, "share", 0.99)
+    yield Row(f"spread_mixed_{DEFAULT}_max", result.spreads[0], "of outcomes'", 0.5, at_most=True)
+    yield Row(f"spread_equal_{DEFAULT}_max", result.spreads[1], "reward", 0.5, at_most=True)
+    yield Row(f"spread_kept_{DEFAULT}", result.kept_after(PROMISED), "share", 0.8)
+    answers = [share for (_, side), share in sums.items() if side != "none"]
+    yield Row(f"short_answers_rejected_{DEFAULT}_max", max(answers), "share", 0.05, at_most=True)
+    yield Row(f"sent_rejected_{DEFAULT}", sent, "share", 0.005, at_most=True)
 
 
 def rows(results: dict[str, Result]) -> list[Row]:
-    """The report's rows, with the floors that `guarded` must meet."""
+    """The other rows, with the floors that `guarded` must meet."""
     guarded, official = results["guarded"], results["official-memory-r+"]
     explore, exploit = (
         [one for name in CHECKED for one in results[name].aucs[part].values()] for part in ("explore", "exploit")
@@ -91,7 +118,7 @@ def rows(results: dict[str, Result]) -> list[Row]:
         Row("junk_above_median_paper_max", results["memory-r+"].worst([*CLASSES]), "share"),
         Row("sly_junk_held_above_median_guarded_max", guarded.worst([*SLY.keys() - {*UNHELD}]), "share"),
         Row("sly_junk_unheld_above_median_guarded_max", guarded.worst(UNHELD), "share"),
-        Row("groups_told_apart_guarded", guarded.speaks, "share"),
+        Row("groups_that_differ_guarded", guarded.speaks, "share"),
     ]
 
 
@@ -102,7 +129,7 @@ def verdict(row: Row) -> str:
         if row.floor is None
         else f"{'<=' if row.at_most else '>='} {row.floor:g}  {'holds' if row.holds else 'FAILS'}"
     )
-    return f"{row.name:<36}{row.value:>8.4f}  {bound}"
+    return f"{row.name:<48}{row.value:>8.4f}  {bound}"
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""The picture: the share of each class of junk that outranks real attempts, under the paper's preset and `guarded`."""
+"""The picture: the share of each class of junk that outranks real attempts, side by side for four presets."""
 
 from __future__ import annotations
 
@@ -8,19 +8,18 @@ from pathlib import Path
 import numpy as np
 from matplotlib.figure import Figure
 
-from benchmarks.hackbench.junk import CLASSES, SLY
+from benchmarks.hackbench.junk import SIDES
 from benchmarks.hackbench.results import MEMORIES, Result
 
-SHOWN = ("memory-r+", "official-memory-r+", "guarded")
+SHOWN = ("memory-r+", "official-memory-r+", "guarded", "attempts")
 
 
 def draw(results: Mapping[str, Result], path: Path) -> None:
     """Write the PNG. Colours go from light to dark in one hue, and every cell shows its number."""
     presets = [name for name in SHOWN if name in results]
-    figure = Figure(figsize=(2.6 + 2.0 * len(presets), 9.5), layout="constrained")
-    parts = figure.subplots(2, 1, height_ratios=[len(CLASSES), len(SLY)])
-    titles = "Junk from a policy that does not know the answer", "Junk with the right answer in it"
-    for axes, classes, title in zip(parts, ([*CLASSES], [*SLY]), titles, strict=True):
+    figure = Figure(figsize=(2.6 + 1.7 * len(presets), 10.5), layout="constrained")
+    parts = figure.subplots(len(SIDES), 1, height_ratios=[len(classes) for classes in SIDES.values()])
+    for axes, (side, classes) in zip(parts, SIDES.items(), strict=True):
         shares = np.array(
             [[results[name].cells[memory, junk].above for name in presets for memory in MEMORIES] for junk in classes]
         )
@@ -28,7 +27,7 @@ def draw(results: Mapping[str, Result], path: Path) -> None:
         for (row, column), share in np.ndenumerate(shares):
             color = "white" if share > 0.55 else "black"
             axes.text(column, row, f"{100 * share:.0f}", ha="center", va="center", color=color, fontsize=9)
-        axes.set_title(title, fontsize=10.5, loc="left", pad=24)
+        axes.set_title(side.capitalize(), fontsize=10.5, loc="left", pad=24)
         axes.set_yticks(range(len(classes)), classes, fontsize=9)
         axes.set_xticks(range(shares.shape[1]), [*MEMORIES] * len(presets), fontsize=8)
         axes.tick_params(length=0)

@@ -1,4 +1,4 @@
-"""Completions that are not attempts at their question: one function per class, in the order of the table."""
+"""Completions that should not be paid like a right attempt: one function per class, in the order of the table."""
 
 from __future__ import annotations
 
@@ -150,6 +150,10 @@ def near_success_wrong_number(source: Source) -> str:
     return "\n".join([*lines[:-1], f"A: {wrong}"])
 
 
+def truncated(source: Source) -> str:
+    return source.success[: len(source.success) // 2]
+
+
 def _armed(make: Callable[[Source], str]) -> Callable[[Source], str]:
     """The same junk, ending with the right answer, so that a verifier of the last number gives it 1."""
     return lambda source: f"{make(source)}\nA: {source.answer}".lstrip()
@@ -159,7 +163,8 @@ def _reworded(text: str) -> str:
     return " ".join(SYNONYMS.get(word, word) for word in re.split(" ", text))
 
 
-KNOWING = ("right + junk", "near a failure", "near a success")
+UNARMED = ("right + junk", "near a failure", "near a success", "truncated")
+"""Junk that no right answer is put behind."""
 
 CLASSES: dict[str, Callable[[Source], str]] = {
     "refusal": refusal,
@@ -176,11 +181,12 @@ CLASSES: dict[str, Callable[[Source], str]] = {
     "template": template,
     "near a failure": near_failure,
     "near a success": near_success_wrong_number,
+    "truncated": truncated,
 }
-"""Junk that no preset should reward. All except "right + junk" come from a policy that does not know the answer."""
+"""Junk by class. All except "right + junk" come from a policy that does not know the answer."""
 
 SLY: dict[str, Callable[[Source], str]] = {
-    **{f"{name} + answer": _armed(make) for name, make in CLASSES.items() if name not in KNOWING},
+    **{f"{name} + answer": _armed(make) for name, make in CLASSES.items() if name not in UNARMED},
     "shuffled solution": shuffled_solution,
     "shuffled sol. + answer": _armed(shuffled_solution),
     "right + a sentence": right_with_a_sentence,
@@ -189,3 +195,21 @@ SLY: dict[str, Callable[[Source], str]] = {
 
 UNHELD = ("shuffled solution", "shuffled sol. + answer", "right + a sentence")
 """The classes of `SLY` that no guard detects, because a sentence encoder sees them as the texts they are made from."""
+
+SIDES: dict[str, tuple[str, ...]] = {
+    "no attempt": (
+        "refusal",
+        "empty",
+        "random characters",
+        "shuffled words",
+        "another's answer",
+        "question copied",
+        "padding",
+        "sentence repeated",
+        "template",
+        "truncated",
+    ),
+    "wrong attempt": ("bare number", "other language", "near a failure", "near a success"),
+    "right answer with junk": ("right + junk", *SLY),
+}
+"""Side -> its classes: no attempt at the question, a wrong attempt, or a right answer with something added."""

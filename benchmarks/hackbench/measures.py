@@ -29,6 +29,26 @@ def above_alike(rewards: np.ndarray, outcomes: np.ndarray) -> float:
     return float(np.mean(won)) if won else float("nan")
 
 
+def told_apart(rewards: np.ndarray) -> float:
+    """Share of groups (g, n) in which rewards differ; NaN without a group."""
+    return float(np.mean(np.ptp(rewards, axis=1) > TIE)) if len(rewards) else float("nan")
+
+
+def right_first(rewards: np.ndarray, outcomes: np.ndarray) -> float:
+    """Share of mixed groups (g, n) in which outcome + reward puts every right answer above every wrong one."""
+    total, right = outcomes + rewards, outcomes > 0.5
+    lowest, highest = (np.where(right, total, np.inf).min(axis=1), np.where(right, -np.inf, total).max(axis=1))
+    mixed = right.any(axis=1) & ~right.all(axis=1)
+    return float(np.mean(lowest[mixed] > highest[mixed] + TIE)) if mixed.any() else float("nan")
+
+
+def spread_shares(rewards: np.ndarray, outcomes: np.ndarray) -> tuple[float, float]:
+    """The largest spread of rewards: in mixed groups as a share of the outcomes' spread, and with equal outcomes."""
+    spread, of_outcomes = np.ptp(rewards, axis=1), np.ptp(outcomes, axis=1)
+    mixed = of_outcomes > TIE
+    return float((spread[mixed] / of_outcomes[mixed]).max(initial=0.0)), float(spread[~mixed].max(initial=0.0))
+
+
 def auc(values: np.ndarray, outcomes: np.ndarray) -> float:
     """P(value of a right item > value of a wrong one of its group), ties half; groups are (g, n). NaN without a pair.
 

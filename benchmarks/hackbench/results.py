@@ -7,15 +7,24 @@ from dataclasses import dataclass, field
 from typing import Any, get_args
 
 import numpy as np
-from memr_client.schemas import Component, ComponentName, RunConfig
+from memr_client.schemas import Component, ComponentGuards, ComponentName, PresetName, RunConfig
 from memr_service.run.presets import FLOORED, resolve
 from support.real_data import Question
 
 from benchmarks.hackbench import measures
-from benchmarks.hackbench.junk import CLASSES, SLY, UNHELD
+from benchmarks.hackbench.junk import CLASSES, SIDES, SLY, UNHELD
 from benchmarks.hackbench.trial import Bench, Played
 
-PRESETS = ("memory-r+", "memory-r", "official-memory-r+", "official-memory-r", "guarded", "random", "shuffled")
+PRESETS = (
+    "attempts",
+    "guarded",
+    "memory-r+",
+    "memory-r",
+    "official-memory-r+",
+    "official-memory-r",
+    "random",
+    "shuffled",
+)
 COMPONENTS: tuple[str, ...] = get_args(ComponentName)
 TOGETHER = {"preset": "memory-r+", "components": dict.fromkeys(COMPONENTS, 1.0)}
 """All components in one run. Each is scaled separately, so one run shows all of them."""
@@ -24,6 +33,8 @@ DOSES = (0, 1, 2, 5, 10, 20, 50, 100)
 """Numbers of consecutive junk completions that enter a window of 100 that was full of real ones."""
 PROMISED = 5
 """Doses after which the spread has a floor."""
+EXEMPTIONS = ("topic_for", "answer_chars")
+"""Options of guards that let completions through."""
 
 
 @dataclass(frozen=True)
@@ -56,6 +67,12 @@ class Result:
     """Class -> dose -> share of that spread that is left."""
     speaks: float = float("nan")
     """Share of groups of real attempts whose rewards differ."""
+    speaks_of_wrong: float = float("nan")
+    """The same for groups in which all attempts are wrong."""
+    right_first: float = float("nan")
+    """Share of mixed groups in which outcome + reward puts every right attempt above every wrong one."""
+    spreads: tuple[float, float] = (float("nan"), float("nan"))
+    """Largest spread of rewards: in mixed groups as a share of the outcomes' spread, and with equal outcomes."""
     rejected: float = float("nan")
     """Share of real attempts that a guard or gate rejected."""
 
@@ -89,19 +106,23 @@ def of_components(bench: Bench, questions: Sequence[Question]) -> dict[str, Resu
     return {name: found[name] for name in COMPONENTS}
 
 
-def without_each_guard(bench: Bench) -> Iterator[tuple[str, float, float]]:
-    """Guard of `guarded` -> the largest shares of junk above the median without it, for `CLASSES` and for `SLY`."""
-    config = resolve(RunConfig(preset="guarded"), "guarded", FLOORED)
+def without_each_guard(bench: Bench, preset: PresetName) -> Iterator[tuple[str, dict[str, float]]]:
+    """Guard of a preset -> for each side (`SIDES`), the largest share of junk above the median without that guard.
+
+    The first is "none": all guards are on.
+    """
+    config = resolve(RunConfig(preset=preset), preset, FLOORED)
     options = config.components["exploit"]
     assert isinstance(options, Component)
-    for guard in ("none", *options.guards.model_dump()):
-        if guard == "drop_truncated":
-            continue  # nothing here is sent as truncated
-        less = options.model_copy(update={"guards": options.guards.model_copy(update={guard: None})})
-        fields = {"preset": "guarded", "components": dict.fromkeys(config.components, less.model_dump())}
+    defaults = {name: one.get_default() for name, one in ComponentGuards.model_fields.items() if name not in EXEMPTIONS}
+    used = [guard for guard, default in defaults.items() if getattr(options.guards, guard) != default]
+    for guard in ("none", *used):
+        off = {} if guard == "none" else {guard: defaults[guard]}
+        less = options.model_copy(update={"guards": options.guards.model_copy(update=off)})
+        fields = {"preset": preset, "components": dict.fromkeys(config.components, less.model_dump())}
         base = bench.begin(fields, filled=True)
         above = {name: measures.above_median(bench.play(base, name, fresh=False).rewards) for name in (*CLASSES, *SLY)}
-        yield guard, max(above[name] for name in CLASSES), max(above[name] for name in SLY if name not in UNHELD)
+        yield guard, {side: max(above[one] for one in names if one not in UNHELD) for side, names in SIDES.items()}
 
 
 def _result(bench: Bench, questions: Sequence[Question], config: dict[str, Any]) -> dict[str, Result]:
@@ -123,7 +144,11 @@ def _result(bench: Bench, questions: Sequence[Question], config: dict[str, Any])
     for name, rewards in _columns(alone).items():
         own = alone.raw if name == "rewards" else {name: alone.raw[name]}
         results[name].aucs = {one: measures.auc_by_rights(raw, alone.outcomes) for one, raw in own.items()}
-        results[name].speaks = float(np.mean(np.ptp(rewards, axis=1) > measures.TIE))
+        wrong = ~(alone.outcomes > 0.5).any(axis=1)
+        results[name].speaks = measures.told_apart(rewards)
+        results[name].speaks_of_wrong = measures.told_apart(rewards[wrong])
+        results[name].right_first = measures.right_first(rewards, alone.outcomes)
+        results[name].spreads = measures.spread_shares(rewards, alone.outcomes)
         results[name].rejected = float(alone.rejected.mean())
     return results
 

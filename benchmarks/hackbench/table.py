@@ -5,7 +5,8 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 
-from benchmarks.hackbench.junk import CLASSES, SLY
+from benchmarks.hackbench.first_steps import Beginning
+from benchmarks.hackbench.junk import CLASSES, SIDES, SLY
 from benchmarks.hackbench.results import DOSES, MEMORIES, PROMISED, Cell, Result
 
 SHORT = {
@@ -19,17 +20,19 @@ WIDTH = 14
 
 def table(results: Mapping[str, Result]) -> Iterator[str]:
     """The table's lines. Two figures in a cell are for a filled and for a nearly empty memory."""
-    yield "Share (%) of junk that earns more than the median of three real attempts at the question."
-    yield from _block(results, [*CLASSES], lambda cell: f"{100 * cell.above:.0f}")
+    for side, classes in SIDES.items():
+        yield f"Share (%) of junk that earns more than the median of three real attempts at the question: {side}."
+        yield from _block(results, classes, lambda cell: f"{100 * cell.above:.0f}")
+        yield ""
+    yield "Right answers with junk, compared with real attempts of the same outcome only."
+    yield from _block(
+        results,
+        SIDES["right answer with junk"],
+        lambda cell: "-" if math.isnan(cell.alike) else f"{100 * cell.alike:.0f}",
+    )
     yield ""
-    yield "The same for a policy that knows the answer and appends it, so that the verifier takes its side."
-    yield from _block(results, [*SLY], lambda cell: f"{100 * cell.above:.0f}")
-    yield ""
-    yield "The same as the block before, compared with real attempts of the same outcome only."
-    yield from _block(results, [*SLY], lambda cell: "-" if math.isnan(cell.alike) else f"{100 * cell.alike:.0f}")
-    yield ""
-    yield "The first block by what a trainer sees, outcome + reward."
-    yield from _block(results, [*CLASSES], lambda cell: f"{100 * cell.total:.0f}")
+    yield "The first two blocks by what a trainer sees, outcome + reward."
+    yield from _block(results, [*SIDES["no attempt"], *SIDES["wrong attempt"]], lambda cell: f"{100 * cell.total:.0f}")
     yield ""
     yield "Mean reward."
     for side in ("right", "wrong"):
@@ -47,8 +50,14 @@ def table(results: Mapping[str, Result]) -> Iterator[str]:
     yield _line(f"kept (%), worst of {DOSES[-1]}", [f"{100 * one.kept_at_worst():.0f}" for one in results.values()])
     doses = [one.flattened_by() for one in results.values()]
     yield _line("junk that halves it", [f">{DOSES[-1]}" if dose is None else str(dose) for dose in doses])
-    yield _line("groups it tells apart %", [f"{100 * one.speaks:.0f}" for one in results.values()])
-    yield _line("real rejected (%)", [f"{100 * one.rejected:.2f}" for one in results.values()])
+    yield _line("mixed, of outcomes' (%)", [f"{100 * one.spreads[0]:.0f}" for one in results.values()])
+    yield _line("where outcomes are equal", [f"{one.spreads[1]:.2f}" for one in results.values()])
+    yield ""
+    yield "Groups of four fresh attempts (%)."
+    yield _line("told apart", [f"{100 * one.speaks:.0f}" for one in results.values()])
+    yield _line("all wrong: told apart", [f"{100 * one.speaks_of_wrong:.0f}" for one in results.values()])
+    yield _line("mixed: right ones first", [f"{100 * one.right_first:.1f}" for one in results.values()])
+    yield _line("attempts rejected", [f"{100 * one.rejected:.2f}" for one in results.values()])
 
 
 def leaks(results: Mapping[str, Result]) -> Iterator[str]:
@@ -59,11 +68,32 @@ def leaks(results: Mapping[str, Result]) -> Iterator[str]:
             yield _line(f"{SHORT.get(name, name)} {component}"[:24], [f"{value:.2f}" for value in aucs.values()])
 
 
-def ablation(parts: Sequence[tuple[str, float, float]]) -> Iterator[str]:
-    """The effect of each guard of `guarded`: the largest shares (%) above the median without it (filled memory)."""
-    yield _line("guarded without", ["junk", "with the answer"])
-    for guard, plain, sly in parts:
-        yield _line(guard, [f"{100 * plain:.0f}", f"{100 * sly:.0f}"])
+def ablation(preset: str, parts: Sequence[tuple[str, dict[str, float]]]) -> Iterator[str]:
+    """The effect of each guard of a preset: the largest shares (%) above the median without it (filled memory)."""
+    yield _line(f"{preset} without", [*SIDES])
+    for guard, sides in parts:
+        yield _line(guard, [f"{100 * share:.0f}" for share in sides.values()])
+
+
+def beginnings(found: Mapping[str, Beginning]) -> Iterator[str]:
+    """The first steps of runs: share of groups whose rewards differ, mean reward of right and wrong completions."""
+    for name, run in found.items():
+        steps = [f"{one.first}-{one.last}" for one in run.stretches]
+        yield _line(f"{name}: steps", [*steps, "all"])
+        apart = [*(one.apart for one in run.stretches), run.apart]
+        yield _line("  groups that differ (%)", [f"{100 * share:.0f}" for share in apart])
+        for side in ("right", "wrong"):
+            values = [getattr(one, side) for one in run.stretches]
+            yield _line(f"  mean reward, {side}", ["-" if math.isnan(value) else f"{value:.2f}" for value in values])
+        for line in run.told:
+            yield f"  is told at {line}"
+
+
+def short_answers(rejected: Mapping[str, Mapping[tuple[str, str], float]]) -> Iterator[str]:
+    """Share (%) of short completions that presets reject, by wording and side."""
+    yield _line("one-digit sums", [*rejected])
+    for one in next(iter(rejected.values())):
+        yield _line(f"{one[0]} ({one[1]})", [f"{100 * found[one]:.1f}" for found in rejected.values()])
 
 
 def _block(results: Mapping[str, Result], classes: Sequence[str], shown: Callable[[Cell], str]) -> Iterator[str]:

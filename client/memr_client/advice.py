@@ -8,16 +8,17 @@ from dataclasses import dataclass, field
 
 from memr_client.schemas import Component, RewardResponse, RunConfig
 
-FEW_REQUESTS = 3
+FEW_STEPS = 3
 FEW_COMPLETIONS = 8
-"""The verdict falls after this many requests and completions."""
+"""The verdict falls after this many steps and completions."""
 
 
 @dataclass
 class FirstSteps:
     """The first training requests of a run, as one client sends them."""
 
-    requests: int = 0
+    steps: set[int] = field(default_factory=set)
+    """Steps that the requests named, otherwise positions: members of one group or step count together."""
     completions: int = 0
     largest: float = float("-inf")
     smallest: float = float("inf")
@@ -26,17 +27,17 @@ class FirstSteps:
     over: bool = False
     """Whether the verdict has fallen."""
 
-    def add(self, outcomes: Sequence[float], response: RewardResponse) -> bool:
+    def add(self, step: int | None, outcomes: Sequence[float], response: RewardResponse) -> bool:
         """Count a request. True once: if the caller should be told why the rewards say nothing."""
         if self.over or not outcomes:
             return False
-        self.requests += 1
+        self.steps.add(response.position if step is None else step)
         self.completions += len(outcomes)
         self.largest = max(self.largest, *outcomes)
         self.smallest = min(self.smallest, *outcomes)
         self.paid = self.paid or any(response.rewards)
         self.rejected.update(reason for reasons in response.guards.rejected for reason in reasons)
-        if self.requests < FEW_REQUESTS or self.completions < FEW_COMPLETIONS:
+        if len(self.steps) < FEW_STEPS or self.completions < FEW_COMPLETIONS:
             return False
         self.over = True
         return not self.paid or (_no_success(response) and self.largest > self.smallest)
@@ -73,13 +74,10 @@ class FirstSteps:
         said = []
         if not _no_success(response) and not any(response.support.success):
             said.append("No completion had an earlier success to be compared with (support is 0).")
-        raw = {
-            name: [value for value in values.raw if value is not None] for name, values in response.components.items()
-        }
-        if equal := [name for name, values in raw.items() if values and not any(response.components[name].scaled)]:
-            said.append(
-                f"The window scales all values of {', '.join(equal)} to 0: they are equal or the lowest so far."
-            )
+        parts = response.components.items()
+        flat = [name for name, part in parts if not any(part.scaled) and any(raw is not None for raw in part.raw)]
+        if flat:
+            said.append(f"The window scales all values of {', '.join(flat)} to 0: they are equal or the lowest so far.")
         if waiting := {name: left for name, left in response.warmup.items() if left > 0}:
             listed = ", ".join(f"{name} ({left} to go)" for name, left in waiting.items())
             said.append(f"Still in warm-up: {listed}; see explore_warmup_steps.")

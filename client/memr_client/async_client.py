@@ -17,7 +17,6 @@ from memr_client.base import CHUNK_BYTES, PROBE_S, BaseClient, complete_file
 from memr_client.calls import Call, Config, Result
 from memr_client.columns import Array, Columns, Texts
 from memr_client.errors import BadResponse, MemrError
-from memr_client.plain import plain
 from memr_client.responses import error_from
 from memr_client.schemas import (
     Audits,
@@ -71,9 +70,9 @@ class AsyncRewardClient(BaseClient[httpx.AsyncBaseTransport]):
         """Like `RewardClient.reward`."""
         run_id = columns["run_id"] = self._name(columns.get("run_id"))
         response = await self._do(calls.reward(prompts, completions, outcomes, **columns))
-        if columns.get("mode") != "eval" and (steps := self._first(run_id)).add(plain(outcomes), response):
+        if columns.get("mode") != "eval" and self._says_nothing(columns.get("step"), outcomes, response):
             with suppress(MemrError):
-                warnings.warn(f"memr: {steps.says((await self.run(run_id)).config, response)}", stacklevel=2)
+                warnings.warn(self._why((await self.run(run_id)).config, response), stacklevel=2)
         return response
 
     async def create_run(self, run_id: str | None = None, config: Config = None, **fields: Any) -> RunInfo:

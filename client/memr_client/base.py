@@ -6,6 +6,7 @@ import logging
 import math
 import os
 import re
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -16,9 +17,11 @@ import httpx
 from memr_client.address import Proxy, checked_url, proxy_for, without_password
 from memr_client.advice import FirstSteps
 from memr_client.calls import Call
+from memr_client.columns import checked
 from memr_client.errors import InvalidRequest, MemrError, ServiceUnreachable
+from memr_client.plain import plain
 from memr_client.responses import error_from
-from memr_client.schemas import NAME, NAME_RULE, PresetName, RunConfig, name_like, nearest
+from memr_client.schemas import NAME, NAME_RULE, PresetName, RewardResponse, RunConfig, name_like, nearest
 from memr_client.tries import Tries
 
 if TYPE_CHECKING:
@@ -28,6 +31,7 @@ log = logging.getLogger("memr_client")
 
 CHUNK_BYTES = 1 << 20
 PROBE_S = 10.0
+QUIET_S = 30.0
 
 LIMITS = httpx.Limits(max_connections=None, max_keepalive_connections=20)
 """Connections are unbounded: the members of a group wait at the service for each other, each on its own connection, and
@@ -69,6 +73,7 @@ class BaseClient(Generic[Transport]):
         self._wait_s = wait
         self._transport: Transport | None = transport
         self._proxy: Proxy | None = None
+        self._quiet_until = 0.0
         self._pools: dict[Any, Any] = {}
         self._first_steps: dict[str, FirstSteps] = {}
 
@@ -96,7 +101,7 @@ class BaseClient(Generic[Transport]):
 
         name = None if run is None else checked_name(run)
         if preset is not None:
-            settings = {"default_preset": preset, **settings}
+            settings = {"default_preset": checked(RunConfig, preset=preset).preset, **settings}
         transport: Any = EmbeddedTransport(store, **settings)
         return cls("http://embedded", run=name, api_key="", transport=transport)
 
@@ -112,8 +117,12 @@ class BaseClient(Generic[Transport]):
             raise InvalidRequest("no run is named.", remedy="Pass run_id=..., or create the client with run=...")
         return checked_name(name)
 
-    def _first(self, run_id: str) -> FirstSteps:
-        return self._first_steps.setdefault(run_id, FirstSteps())
+    def _says_nothing(self, step: int | None, outcomes: Any, response: RewardResponse) -> bool:
+        """Whether to tell the caller now why the run's rewards say nothing so far."""
+        return self._first_steps.setdefault(response.run_id, FirstSteps()).add(step, plain(outcomes), response)
+
+    def _why(self, config: RunConfig, response: RewardResponse) -> str:
+        return f"memr: {self._first_steps[response.run_id].says(config, response)}"
 
     def _options(self) -> dict[str, Any]:
         headers = {} if self._api_key is None else {"authorization": f"Bearer {self._api_key}"}
@@ -175,8 +184,10 @@ class BaseClient(Generic[Transport]):
         return f"{without_password(self.url)}{'' if call is None else call.path}"
 
     def _say_pause(self, call: Call[Any], tries: Tries, failure: httpx.Response | httpx.RequestError) -> None:
-        """Log a call's first failure, so that nobody waits in silence."""
-        if tries.made == 2:
+        """Log a call's first failure, so that nobody waits in silence; of many calls, one in `QUIET_S` seconds."""
+        now = time.monotonic()
+        if tries.made == 2 and now >= self._quiet_until:
+            self._quiet_until = now + QUIET_S
             what = str(error_from(failure, self._proxy)) if isinstance(failure, httpx.Response) else _cause(failure)
             log.warning(
                 "memr: %s %s failed (%s). It is sent again %s. %s",

@@ -18,7 +18,6 @@ from memr_client.base import CHUNK_BYTES, PROBE_S, BaseClient, complete_file
 from memr_client.calls import Call, Config, Result
 from memr_client.columns import Array, Columns, Texts
 from memr_client.errors import BadResponse, MemrError
-from memr_client.plain import plain
 from memr_client.responses import error_from
 from memr_client.schemas import (
     Audits,
@@ -107,9 +106,9 @@ class RewardClient(BaseClient[httpx.BaseTransport]):
         """
         run_id = columns["run_id"] = self._name(columns.get("run_id"))
         response = self._do(calls.reward(prompts, completions, outcomes, **columns))
-        if columns.get("mode") != "eval" and (steps := self._first(run_id)).add(plain(outcomes), response):
+        if columns.get("mode") != "eval" and self._says_nothing(columns.get("step"), outcomes, response):
             with suppress(MemrError):
-                warnings.warn(f"memr: {steps.says(self.run(run_id).config, response)}", stacklevel=2)
+                warnings.warn(self._why(self.run(run_id).config, response), stacklevel=2)
         return response
 
     def create_run(self, run_id: str | None = None, config: Config = None, **fields: Any) -> RunInfo:

@@ -52,6 +52,7 @@ class Columns(TypedDict, total=False):
     answers: Sequence[str | float | None] | Array | None
     labels: Sequence[str | float | None] | Array | None
     truncated: Sequence[bool] | Array | None
+    equal_spread: float | None
     request_id: str | None
     mode: Literal["train", "eval"]
     embeddings: Embeddings | EmbeddingsByName | None

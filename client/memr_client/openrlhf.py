@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import os
 import time
+import warnings
 from collections.abc import Callable, Sequence
 from functools import cache
 from typing import Any
@@ -43,6 +44,9 @@ class RewardFunction(RewardClient):
         run: an existing run. Its barrier must not be "group": OpenRLHF has few threads for reward functions, and if all
             of them wait for other members of their groups, those members have no thread. "snapshot" never waits.
         outcome: a verifier. Default: the run's verifier compares with the labels.
+        equal_spread: largest spread of the memory's rewards in a group whose outcomes are all equal. Default: 0,
+            because OpenRLHF does not say whether its estimator is `group_norm`, which would enlarge them to the whole
+            advantage. Under the barrier "snapshot" such groups are not known, and there is one warning.
         timeout: seconds for one try.
         patience: seconds for all tries. Then the error is raised; OpenRLHF logs it and its training ends.
         options: other arguments of `RewardClient`.
@@ -54,12 +58,14 @@ class RewardFunction(RewardClient):
         *,
         run: str,
         outcome: Outcome | None = None,
+        equal_spread: float | None = None,
         timeout: float = 60.0,
         patience: float = 600.0,
         **options: Any,
     ) -> None:
         super().__init__(url, run=run, timeout=timeout, **options)
         self._outcome = outcome
+        self._equal_spread = equal_spread
         self._patience_s = patience
         self._barrier: str | None = None
 
@@ -75,6 +81,8 @@ class RewardFunction(RewardClient):
         columns: dict[str, Any] = {"query": list(queries), "prompts": list(prompts), "labels": list(labels)}
         if self._outcome is not None:
             columns["outcomes"] = plain(settled(self._outcome(queries, prompts, labels)))
+        if self._equal_spread is not None:
+            columns["equal_spread"] = self._equal_spread
         # All tries carry one request id, so that the samples are remembered once.
         body = checked(OpenRLHFRequest, **columns, request_id=uuid4().hex)
         path = f"/openrlhf/{quote(self._name(None), safe='')}"
@@ -84,7 +92,7 @@ class RewardFunction(RewardClient):
         while True:
             try:
                 if self._barrier is None:
-                    self._barrier = self._require_no_wait()
+                    self._barrier = self._checked_barrier()
                 return self._do(call).model_dump(exclude={"warnings"})
             except MemrError as error:
                 refused = isinstance(error, ProblemError) and error.status < 500
@@ -92,7 +100,7 @@ class RewardFunction(RewardClient):
                     raise
                 time.sleep(PAUSE_S)
 
-    def _require_no_wait(self) -> str:
+    def _checked_barrier(self) -> str:
         barrier = self.run().config.barrier
         if barrier == "group":
             raise ValueError(
@@ -101,15 +109,27 @@ class RewardFunction(RewardClient):
                 "with barrier='snapshot', or let OpenRLHF call the service itself: "
                 f"--reward.remote_url {self.url}/openrlhf/{self.run_id}"
             )
+        if barrier == "snapshot":
+            warnings.warn(
+                f"memr: run {self.run_id!r} has barrier 'snapshot', under which no group is known as a whole. With "
+                "--algo.advantage.estimator group_norm, the memory's rewards are the whole advantage of groups whose "
+                "outcomes are all equal, however small they are. Choose another estimator, or let OpenRLHF call the "
+                f"service itself with barrier='group': --reward.remote_url {self.url}/openrlhf/{self.run_id}",
+                stacklevel=2,
+            )
         return barrier
 
 
 def reward_func(queries: Sequence[str], prompts: Sequence[str], labels: Sequence[Any], **kwargs: Any) -> dict[str, Any]:
     """A `RewardFunction` configured by MEMR_URL (default http://127.0.0.1:8000), MEMR_RUN and MEMR_API_KEY."""
+    return _from_environment()(queries, prompts, labels)
+
+
+def _from_environment() -> RewardFunction:
     if not (run := os.environ.get("MEMR_RUN", "").strip()):
         raise ValueError("MEMR_RUN is not set: set it to the run's name in the environment of OpenRLHF's workers")
     url = os.environ.get("MEMR_URL", "").strip() or "http://127.0.0.1:8000"
-    return _function(url, run, os.environ.get("MEMR_API_KEY", ""))(queries, prompts, labels)
+    return _function(url, run, os.environ.get("MEMR_API_KEY", ""))
 
 
 @cache

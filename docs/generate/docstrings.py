@@ -42,8 +42,8 @@ def summary(thing: Any) -> str:
 
 
 def prose(thing: Any) -> str:
-    """Its docstring up to the sections for arguments, results and errors."""
-    return re.split(r"\n\n(?:Args|Returns|Raises|Yields):\n", of(thing))[0]
+    """Its docstring up to examples and the sections for arguments, results and errors."""
+    return re.split(r"\n\n(?:(?:Args|Returns|Raises|Yields):\n|>>> )", of(thing))[0]
 
 
 def one_line(text: str) -> str:

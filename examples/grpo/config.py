@@ -105,7 +105,8 @@ class Config(BaseModel):
     length_weight: float = 0.0
     """Weight of the cosine length reward (-1 to 1), which prefers short right and long wrong completions."""
     memory: str | dict[str, Any] | None = "memory-r+"
-    """A preset, or fields of `RunConfig`. None: no memory."""
+    """A preset, or fields of `RunConfig`. None: no memory. With `variant="grpo"` the preset `attempts` pays nothing
+    where a group's outcomes are all equal; {"equal_spread": 0.25} pays there."""
     memory_weight: float = 1.0
     """Weight of the memory's reward, in addition to the weights of its components."""
     memory_anneal: tuple[int, int] | None = None

@@ -15,6 +15,9 @@ from examples.grpo.config import Config
 from examples.grpo.rollout import Rollout
 from examples.grpo.tasks.task import Task
 
+DEFAULT = "attempts"
+"""The service's default preset. It pays a little where a group's outcomes are all equal."""
+
 
 @dataclass(frozen=True)
 class Rewards:
@@ -98,6 +101,9 @@ def memory_config(config: Config, task: Task) -> RunConfig:
     # Deterministic, so that a resumed training equals an uninterrupted one bit for bit. Not on a GPU, where it would be
     # slow and the policy is not deterministic anyway.
     deterministic = config.encoder != "hashed" and not torch.cuda.is_available()
+    if config.variant == "grpo" and given.get("preset", DEFAULT) == DEFAULT:
+        # `grpo` divides by the group's deviation: where outcomes are equal, the memory would be the whole advantage.
+        given = {"equal_spread": 0.0, **given}
     defaults = {"reasoning_tags": task.reasoning_tags, "encoder": config.encoder, "seed": config.seed}
     return RunConfig(**{**defaults, "deterministic": deterministic, **given})
 

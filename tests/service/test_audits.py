@@ -218,6 +218,7 @@ def test_provenance_names_config_encoder_versions_and_chain() -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.filterwarnings("ignore:memr. run 'bad'. all rewards")
 @pytest.mark.parametrize("label", [False, True])
 def test_the_metrics_count_the_alarms_of_open_runs(label: bool) -> None:
     policy = Policy(8)

@@ -102,6 +102,12 @@ def test_it_says_when_nearly_all_outcomes_are_on_one_side(client):
     assert "success memory stays nearly empty" in remark
 
 
+def test_it_names_the_lines_with_half_a_surrogate_pair(client):
+    lines = [Rollout(line=n, prompt="q", completion=f"a {n}", outcome=n % 2) for n in range(4)]
+    done, _, _ = run_score(client, [*lines, lines[1].model_copy(update={"line": 7, "halves": ("completion",)})])
+    assert any("U+FFFD in line 7: completion:" in remark for remark in done.remarks())
+
+
 def test_it_says_nothing_where_there_is_nothing_to_say(client):
     done, _, _ = run_score(client, logged(each=5))
     assert done.remarks() == []

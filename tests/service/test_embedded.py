@@ -11,7 +11,15 @@ from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
-from memr_client import AsyncRewardClient, InternalError, MemrError, RewardClient, ServiceUnreachable, embedded
+from memr_client import (
+    AsyncRewardClient,
+    InternalError,
+    InvalidRequest,
+    MemrError,
+    RewardClient,
+    ServiceUnreachable,
+    embedded,
+)
 from starlette.applications import Starlette
 from starlette.responses import JSONResponse
 from starlette.routing import Route
@@ -66,6 +74,38 @@ def test_the_same_request_id_is_counted_once(client):
     first = client.reward(*BATCH, request_id="once")
     assert client.reward(*BATCH, request_id="once") == first
     assert client.run().position == 1
+
+
+@pytest.mark.parametrize("name", ["preset", "default_preset"])
+def test_the_preset_of_new_runs_is_an_argument(name):
+    with RewardClient.embedded(run="r", encoder="hashed", **{name: "memory-r"}) as client:
+        client.reward(*BATCH)
+        assert client.run().config.preset == "memory-r"
+        assert client.create_run("other", preset="random").config.preset == "random"
+
+
+@pytest.mark.parametrize(
+    ("settings", "says"),
+    [
+        ({"k": 5}, r"no setting 'k'.*create_run\(run, k=...\)"),
+        ({"encodr": "hashed"}, "Did you mean 'encoder'"),
+        ({"preset": "memory_r+"}, r"^preset is 'memory_r\+', .*Did you mean 'memory-r\+'"),
+        ({"max_items": "many"}, "max_items is a text, but must be a whole number.*MEMR_"),
+        ({"run": "my run"}, "'my run' is not the name of a run"),
+    ],
+)
+def test_a_setting_that_does_not_fit_is_refused_in_words(settings, says):
+    others = threads()
+    with pytest.raises(InvalidRequest, match=says) as caught:
+        RewardClient.embedded(**settings)
+    assert "errors.pydantic.dev" not in str(caught.value)
+    assert threads() <= others
+
+
+def test_an_embedded_service_has_no_keys_and_reads_none(monkeypatch):
+    monkeypatch.setenv("MEMR_API_KEY", "not a header\n")
+    with RewardClient.embedded(run="r", encoder="hashed") as client:
+        assert len(client.reward(*BATCH).rewards) == 4
 
 
 def test_it_works_inside_a_running_event_loop(client):

@@ -16,6 +16,7 @@ D = 8
 CONFIGS: list[dict[str, Any]] = [
     {"preset": "memory-r+", "explore_warmup_steps": 0},
     {"preset": "guarded"},
+    {"preset": "attempts"},
     {"components": {"value": 1.0, "partition": 2.0}},
     {"components": {"value": {"bounds": "p5-p95"}}, "scaling": "request", "max_spread": 0.0},
     {"components": {"value": {"bounds": "rank"}, "partition": {"guards": {"cap": 3.0}}}, "center": "group"},

@@ -8,6 +8,7 @@ import threading
 import pytest
 from memr_client.errors import Overloaded, Unavailable
 from memr_service.app import create_app
+from memr_service.app.openrlhf.verifier_pool import Outcomes, VerifierPool
 from memr_service.app.routes import openrlhf as route
 from memr_service.engine.service import Service
 from memr_service.settings import Settings
@@ -117,9 +118,10 @@ def test_prompts_that_were_cut_or_lost_are_counted(client):
 
 
 @pytest.mark.parametrize(
-    "label", ["12", "7 + 5 = 12\n#### 12", 12, 12.0, {"answer": "12"}, {"answer": 12, "split": "train"}]
+    "label",
+    ["12", "7 + 5 = 12\n#### 12", 12, 12.0, ["12"], [12, 12], {"answer": "12"}, {"answer": ["12"], "split": "train"}],
 )
-def test_a_label_is_a_text_a_number_or_an_answer_with_its_split(client, label):
+def test_a_label_is_a_text_a_number_a_list_of_one_or_an_answer_with_its_split(client, label):
     assert ask(client, body("It is 12", label=label))["scores"] == [1.0]
     assert state(client)["position"] == 1
 
@@ -135,6 +137,59 @@ def test_samples_of_other_splits_are_read_and_not_remembered(client, split):
     assert state(client) == before
 
 
+def test_whole_numbers_as_labels_have_no_fraction(client):
+    client.put("/runs/exact", json=CONFIG | {"verifier": "exact"})
+    assert ask(client, body("12", label=12.0), "exact")["scores"] == [1.0]
+    assert ask(client, body("12.5", label=12.5), "exact")["scores"] == [1.0]
+
+
+def test_an_object_without_an_answer_is_refused_by_its_keys(client):
+    refused = client.post("/openrlhf/run", json=body("12", label={"target": "12", "split": "train"}))
+    assert refused.json()["value"] == "an object with the keys ['target', 'split']"
+
+
+@pytest.mark.parametrize("text", ["12 \0", "\0", "after\0all 12"])
+def test_nul_bytes_in_a_query_and_a_label_are_characters_like_others(client, text):
+    client.put("/runs/exact", json=CONFIG | {"verifier": "exact"})
+    assert ask(client, body(text, label=text), "exact")["scores"] == [1.0]
+    assert ask(client, body(text, label="12"))["scores"] == [float("12" in text)]
+
+
+@pytest.mark.parametrize("verifier", ["exact", "numeric"])
+def test_half_a_surrogate_pair_in_a_query_or_a_label_is_read_with_a_warning(client, caplog, verifier):
+    client.put("/runs/broken", json=CONFIG | {"verifier": verifier})
+    sent = body("12", "12", "12")
+    sent["query"][1] += " \ud83d"
+    sent["labels"][2] = {"answer": "12", "note": "\udc00"}
+    with caplog.at_level(logging.WARNING, "memr"):
+        raw = json.dumps(sent)  # as aiohttp writes it: an escape, which UTF-8 could not carry
+        answer = client.post("/openrlhf/broken", content=raw, headers={"Content-Type": "application/json"}).json()
+    assert answer["scores"] == [1.0, float(verifier == "numeric"), 1.0]
+    (warning,) = answer["warnings"]
+    assert "query[1]" in warning
+    assert "labels[2].note" in warning
+    assert warning in caplog.text
+
+
+def test_what_is_not_judged_in_time_counts_as_wrong_and_is_said(client, caplog, monkeypatch):
+    async def late(pool, verifier, completions, answers, seconds):
+        assert seconds == 30
+        return Outcomes([1.0, 0.0, 0.0], [False, False, True])
+
+    monkeypatch.setattr(VerifierPool, "outcomes", late)
+    with caplog.at_level(logging.WARNING, "memr"):
+        answer = ask(client, body("12", "13", "14"))
+    assert answer["extra_logs"]["unjudged"] == [0, 0, 1]
+    assert answer["scores"] == [1, 0, 0]
+    (warning,) = answer["warnings"]
+    assert "1 of 3 completions" in warning
+    assert "query[2]" in warning
+    assert "MEMR_VERIFIER_S" in warning
+    assert warning in caplog.text
+    assert "memr_unjudged_completions_total 1.0" in client.get("/metrics").text
+    assert state(client)["memory"]["failure"]["completions"] == 2
+
+
 def test_an_unknown_split_is_read_logged_and_not_remembered(client, caplog):
     for _ in range(2):
         answer = ask(client, body("It is 12", label={"answer": "12", "split": "aime-of-this-day"}))
@@ -148,6 +203,30 @@ def test_an_unknown_split_is_read_logged_and_not_remembered(client, caplog):
 def test_a_caller_may_send_outcomes(client):
     client.put("/runs/mine", json={})
     assert ask(client, body("a", "b", label="", outcomes=[0.25, 1]), "mine")["scores"] == [0.25, 1.0]
+
+
+@pytest.mark.parametrize(
+    ("params", "fields", "most"),
+    [({}, {}, 0.0), ({"equal_spread": 0.2}, {}, 0.2), ({}, {"equal_spread": 0.1}, 0.1)],
+)
+def test_equal_groups_are_held_to_0_unless_asked_and_the_log_says_so_once(client, caplog, params, fields, most):
+    client.put("/runs/spread", json=CONFIG | {"max_spread": 0.5, "equal_spread": 0.25})
+    wrong = ["Is it 13?", "11", "Seven and five make a large number, 14", "It might be 99, or so I think"]
+    with caplog.at_level(logging.WARNING, "memr.app"):
+        found = [ask(client, body(*wrong, **fields), "spread", **params) for _ in range(3)]
+    spreads = [max(one["extra_logs"]["memory_reward"]) - min(one["extra_logs"]["memory_reward"]) for one in found]
+    assert max(spreads) == pytest.approx(most, abs=1e-9)
+    said = [record.message for record in caplog.records if "equal_spread=0.25" in record.message]
+    assert len(said) == (0 if most else 1)
+    mixed = ask(client, body("It is 12", "7 + 5 is 12, I think", "Is it 13?", "11"), "spread")["extra_logs"]
+    assert len(set(mixed["memory_reward"])) > 1
+
+
+@pytest.mark.parametrize("wrong", ["-1", "nan", "much"])
+def test_a_spread_in_the_address_that_is_no_spread_is_refused(client, wrong):
+    response = client.post("/openrlhf/run", json=body("12"), params={"equal_spread": wrong})
+    assert response.status_code == 422
+    assert "equal_spread" in response.json()["detail"]
 
 
 def test_an_id_of_the_callers_own_counts_once(client):
@@ -192,6 +271,9 @@ REFUSED = [
     (422, CONFIG, body("12", label=None), "--data.label_key"),
     (422, CONFIG, body("12", label={"split": "train"}), "--data.label_key"),
     (422, CONFIG, body("12", label=True), "--data.label_key"),
+    (422, CONFIG, body("12", label=[]), "--data.label_key"),
+    (422, CONFIG, body("12", label=["12", "13"]), "Choose one"),
+    (422, CONFIG, body("12", label={"target": "12"}), "--data.label_key"),
     (422, CONFIG, body("12", label="twelve"), "label"),
     (422, CONFIG, body("12", "12") | {"labels": ["12", {"answer": "12", "split": "test"}]}, "two requests"),
     (422, CONFIG, body("12") | {"labels": []}, "errors"),
@@ -254,7 +336,7 @@ def test_a_pattern_that_takes_too_long_is_refused(client):
 
 
 def test_a_run_whose_verifier_is_not_installed_is_not_created(client, monkeypatch):
-    monkeypatch.setattr("memr_service.verifiers.math.find_spec", lambda name: None)
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
     refused = client.put("/runs/other", json={"verifier": "math"})
     assert refused.status_code == 422
     assert "pip install '.[math]' in a clone of memr" in refused.json()["remedy"]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from pathlib import Path
 
 import pytest
 from memr_client.errors import Conflict, UnknownRun
@@ -64,6 +65,28 @@ def test_a_server_that_is_told_nothing_guards(monkeypatch: pytest.MonkeyPatch) -
             )
 
     story(told)
+
+
+def test_a_run_with_records_keeps_its_preset_when_the_servers_default_changes(tmp_path: Path) -> None:
+    async def before() -> None:
+        async with serving(store=f"sqlite:///{tmp_path}", default_preset="memory-r") as service:
+            await service.runs.create("run", RunConfig(k=2))
+            await service.runs.create("empty", RunConfig(k=2))
+            await ask(service, rows())
+
+    async def after() -> None:
+        async with serving(store=f"sqlite:///{tmp_path}", default_preset="attempts") as service:
+            found, created = await service.runs.create("run", RunConfig(k=2))
+            assert (found.config.preset, created) == ("memory-r", False)
+            assert (await ask(service, rows()))["position"] == 2
+            with pytest.raises(Conflict) as caught:
+                await service.runs.create("run", RunConfig(k=2, preset="attempts"))
+            assert "preset" in caught.value.extra["fields"]
+            found, _ = await service.runs.create("empty", RunConfig(k=2))
+            assert found.config.preset == "attempts"
+
+    story(before)
+    story(after)
 
 
 def test_a_config_may_be_replaced_until_the_first_record_and_then_is_409_by_field() -> None:

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from io import BytesIO
 from typing import Any
 
 import numpy as np
 import pytest
+from memr_client.errors import InvalidRequest
+from memr_service.run import archive
 from support.in_process import InProcess
 
 D = 16
@@ -163,6 +166,41 @@ def test_within_each_group_the_spread_is_at_most_a_share_of_that_of_the_outcomes
             for start in (0, 4):
                 rewards, outcomes = answer["rewards"][start : start + 4], asked["outcomes"][start : start + 4]
                 assert np.ptp(rewards) <= 0.5 * np.ptp(outcomes) + 1e-9
+
+
+@pytest.mark.parametrize(("of_run", "of_request", "most"), [(0.1, None, 0.1), (0.1, 0.0, 0.0), (None, 0.2, 0.2)])
+def test_equal_outcomes_spread_by_at_most_what_the_run_or_the_request_allows(
+    of_run: float | None, of_request: float | None, most: float
+) -> None:
+    with InProcess("memory:") as service:
+        service.create("run", explore_warmup_steps=0, max_spread=0.5, equal_spread=of_run)
+        spreads = []
+        for seed in range(12):
+            asked = request(seed) | {"outcomes": [0.0] * 4 + [1.0, 0.0, 1.0, 0.0], "equal_spread": of_request}
+            rewards = np.array(service.reward(**asked)["rewards"])
+            spreads.append(np.ptp(rewards[:4]))
+            assert np.ptp(rewards[4:]) <= 0.5 + 1e-9
+        assert max(spreads) == pytest.approx(most, abs=1e-9)
+
+
+def test_a_requests_spread_is_kept_with_its_record() -> None:
+    with InProcess("memory:") as service:
+        service.create("run", explore_warmup_steps=0, max_spread=0.5, equal_spread=0.2)
+        asked = request(0) | {"outcomes": [0.0] * 8}
+        assert service.reward(**asked, equal_spread=0.0)["rewards"] == [0.0] * 8
+        assert np.ptp(service.reward(**request(1) | {"outcomes": [0.0] * 8})["rewards"]) > 0
+        file = BytesIO(service.export("run"))
+    archive.read_base(file, archive.read_header(file))
+    assert [record.batch.equal_spread for record, _ in archive.read_records(file)] == [0.0, None]
+
+
+@pytest.mark.parametrize("given", [{"preset": "official-memory-r+"}, {"barrier": "snapshot", "group_size": 4}])
+def test_a_requests_spread_is_refused_where_groups_are_not_known(given: dict[str, Any]) -> None:
+    with InProcess("memory:") as service:
+        service.create("run", **given)
+        with pytest.raises(InvalidRequest, match="equal_spread needs whole groups"):
+            service.reward(**request(0), equal_spread=0.0)
+        assert service.info("run").position == 0
 
 
 @pytest.mark.parametrize(("bounds", "least"), [("min-max", 0.0), ("p5-p95", 0.5), ("rank", 0.5)])

@@ -107,7 +107,10 @@ def test_a_sum_that_its_parts_or_its_group_hold_at_0_says_so(client: RewardClien
     client.create_run(components={"exploit": 1.0, "random": 1.0}, max_spread=0.5, center="group")
     answer = client.reward(**batch(1.0, 1.0, 1.0))
     assert answer.rewards == pytest.approx([0, 0, 0], abs=1e-12)
-    assert all("max_spread" in why for why in answer.why_zero)
+    assert all("max_spread=0.5" in why for why in answer.why_zero)
+    (why,) = client.reward(**batch(1.0, 1.0, 1.0), equal_spread=0.0).why_zero
+    assert why.startswith("the sum, 3 of 3: ")
+    assert "(max_spread=0.5, equal_spread=0)" in why
 
 
 def test_a_retry_is_told_the_same_also_of_a_copy(client: RewardClient, tmp_path: Any) -> None:

@@ -7,6 +7,7 @@ import importlib.metadata
 import subprocess
 import sys
 import threading
+import warnings
 from concurrent.futures import ThreadPoolExecutor
 from types import SimpleNamespace
 
@@ -23,6 +24,10 @@ from support.unreliable import FAULTS, unreliable
 TEMPLATE = "<|im_start|>user\n{}<|im_end|>\n<|im_start|>assistant\n"
 PROMPT = TEMPLATE.format("What is 7 + 5?")
 CONFIG = {"verifier": "numeric", "explore_warmup_steps": 0, "prompt_pattern": r"<\|im_start\|>user\n(.*?)<\|im_end\|>"}
+
+
+pytestmark = pytest.mark.filterwarnings("ignore:.*under which no group is known as a whole:UserWarning")
+"""A warning of every run with the barrier `snapshot`, which has a test of its own."""
 
 
 @pytest.fixture(scope="module")
@@ -183,7 +188,7 @@ def test_without_a_file_the_environment_says_which_run(server, monkeypatch):
         monkeypatch.setenv("MEMR_RUN", run)
         (made,) = asyncio.run(rollouts(real, PROMPT, "12", saying("12"), 1))
         assert made["scores"] == scores
-    real.reward_func.__globals__["_from_environment"]().close()
+    real.reward_func.__globals__["_function"](server, "environment", "").close()
 
 
 def test_samples_from_many_threads_count_once_through_an_unreliable_network(server):
@@ -204,6 +209,19 @@ def test_the_barrier_group_is_refused_because_a_file_has_too_few_threads(server)
     create(server, "threads", barrier="group", group_size=16)
     with RewardFunction(server, run="threads") as function, pytest.raises(ValueError, match="snapshot"):
         function([PROMPT + "12"], [PROMPT], ["12"])
+
+
+def test_a_barrier_that_knows_no_groups_is_warned_of_once_because_nothing_can_be_held_to_0(server):
+    create(server, "unknown-groups", barrier="snapshot", group_size=2)
+    with RewardFunction(server, run="unknown-groups") as function:
+        with pytest.warns(UserWarning, match="estimator group_norm"):
+            function([PROMPT + "12"], [PROMPT], ["12"])
+        with warnings.catch_warnings():
+            warnings.simplefilter("error")
+            function([PROMPT + "13"], [PROMPT], ["12"])
+    asking = RewardFunction(server, run="unknown-groups", equal_spread=0.25)
+    with asking, pytest.raises(InvalidRequest, match="equal_spread needs whole groups"):
+        asking([PROMPT + "12"], [PROMPT], ["12"])
 
 
 def test_a_failure_is_raised_and_never_a_number():

@@ -525,7 +525,7 @@ def test_zeros_are_explained_after_the_first_steps(client, run):
         ({"scale_rewards": "none"}, False),
     ],
 )
-def test_group_normalisation_gives_one_warning_with_the_remedy(client, run, args, warned):
+def test_group_normalisation_without_a_limit_gives_one_warning_with_the_remedy(client, run, args, warned):
     config = RunConfig(max_spread=args.get("max_spread"))
     memory = memory_reward(client, run=run, outcome=correctness, config=config)
     with warnings.catch_warnings(record=True) as caught:
@@ -535,3 +535,40 @@ def test_group_normalisation_gives_one_warning_with_the_remedy(client, run, args
     said = [str(warning.message) for warning in caught]
     assert len(said) == warned
     assert all("scale_rewards='batch' or 'none'" in text for text in said)
+
+
+ALL_WRONG = [0.0, 0.0, 0.0, 0.0]
+PAYS = RunConfig(preset="memory-r+", scaling="request", explore_warmup_steps=0, max_spread=0.5, equal_spread=0.25)
+"""Pays a little where all outcomes are equal, as the default preset does."""
+
+
+@pytest.mark.parametrize(
+    ("args", "asked", "held", "remedy"),
+    [
+        ({"scale_rewards": "group"}, None, True, "scale_rewards='batch' or 'none'"),
+        ({"scale_rewards": True}, None, True, "scale_rewards='batch' or 'none'"),
+        ({"multi_objective_aggregation": "normalize_then_sum"}, None, True, "'sum_then_normalize'"),
+        ({"scale_rewards": "group"}, 0.25, False, None),
+        ({"scale_rewards": "batch"}, None, False, None),
+        ({"scale_rewards": "none"}, None, False, None),
+        ({"scale_rewards": "none"}, 0.0, True, None),
+    ],
+)
+@pytest.mark.parametrize("exists", [False, True])
+def test_equal_groups_are_held_to_0_where_the_trainer_divides_by_their_deviation(
+    client, run, args, asked, held, remedy, exists
+):
+    if exists:
+        client.create_run(run, PAYS, barrier="step")
+    memory = memory_reward(client, run=run, outcome="right", equal_spread=asked, config=None if exists else PAYS)
+    prompts = [PROMPTS[0]] * 4
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        equal = Trainer(0, **args).call(memory, prompts, right=ALL_WRONG)
+        mixed = Trainer(1, **args).call(memory, prompts, [f"{text} or so" for text in COMPLETIONS], right=OUTCOMES)
+    assert (equal == [0.0] * 4) is held
+    assert 0 <= max(equal) - min(equal) <= 0.25 + 1e-9
+    assert max(mixed) > min(mixed)
+    said = [str(warning.message) for warning in caught]
+    assert len(said) == (remedy is not None)
+    assert all(remedy in text and "equal_spread=0.25" in text for text in said)

@@ -23,8 +23,10 @@ from trl import GRPOConfig, GRPOTrainer, RLOOConfig, RLOOTrainer
 EXAMPLES = Path(__file__).parents[2] / "examples"
 BENCHMARKS = Path(__file__).parents[2] / "benchmarks"
 
-# The installed versions of transformers and trl warn about each other.
-pytestmark = pytest.mark.filterwarnings("ignore::FutureWarning", "ignore::UserWarning:torch.*")
+# The installed versions of transformers and trl warn about each other. The tiny models succeed too rarely for rewards.
+pytestmark = pytest.mark.filterwarnings(
+    "ignore::FutureWarning", "ignore::UserWarning:torch.*", "ignore:memr. run .* are 0:UserWarning"
+)
 
 
 def example() -> Any:

@@ -101,6 +101,13 @@ def says(outcome):
     return lambda data_source, solution_str, ground_truth, extra_info: outcome
 
 
+class AllWrong(Rollouts):
+    """Groups in which every completion is wrong."""
+
+    def completion(self, group, place):
+        return super().completion(group, place).rpartition("####")[0] + "#### 100000"
+
+
 def one(client, outcome=1.0, completion="2", extra_info=TRAINED, **said):
     said = {"url": client.url, "run": client.run_id, "group_size": 2, **said}
     return compute_score("mine", completion, "2", extra_info, outcome=says(outcome), **said)
@@ -195,6 +202,45 @@ def test_the_manager_refuses_to_add_the_memory_twice(client, actors, tokenizer):
     worker = agent_loop(actors(1, *twice, *inner))
     with pytest.raises(ValueError, match="leave memr out"):
         asyncio.run(play(worker, tokenizer, Rollouts(1, SIZE)))
+
+
+@pytest.mark.parametrize(
+    ("overrides", "asked", "held"),
+    [
+        (["algorithm.adv_estimator=grpo"], None, True),
+        (["algorithm.adv_estimator=grpo", "algorithm.norm_adv_by_std_in_grpo=False"], None, False),
+        (["algorithm.adv_estimator=rloo"], None, False),
+        (["algorithm.adv_estimator=grpo"], 0.25, False),
+    ],
+)
+def test_equal_groups_are_held_to_0_where_verl_divides_by_their_deviation(
+    client, actors, tokenizer, overrides, asked, held
+):
+    client.create_run(preset="memory-r+", **NOW, max_spread=0.5, equal_spread=0.25, barrier="group", group_size=SIZE)
+    said = {"url": client.url, "run": client.run_id, **({} if asked is None else {"equal_spread": asked})}
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        worker = agent_loop(actors(1, *MANAGER, *overrides, *options("reward.reward_kwargs.memr", **said)))
+        kept = asyncio.run(play(worker, tokenizer, AllWrong(3, SIZE)))
+    warned = [str(one.message) for one in caught if "norm_adv_by_std_in_grpo" in str(one.message)]
+    assert len(warned) == held
+    assert all("equal_spread=0.25" in text for text in warned)
+    assert ({parts["memory_reward"] for parts in kept.values()} == {0.0}) is held
+
+
+def test_a_function_that_cannot_know_how_verl_divides_holds_equal_groups_to_0(client):
+    client.create_run(preset="memory-r+", **NOW, max_spread=0.5, equal_spread=0.25, barrier="group", group_size=2)
+
+    async def group(step, **options):
+        said = {"url": client.url, "run": client.run_id, "group_size": 2, **options}
+        texts = (f"a {step}", f"of two words {step}")
+        calls = [compute_score_async("mine", text, "2", TRAINED, outcome=says(0), **said) for text in texts]
+        return [one["memory_reward"] for one in await asyncio.gather(*calls)]
+
+    with pytest.warns(UserWarning, match="verl may use norm_adv_by_std_in_grpo"):
+        first = asyncio.run(group(0))
+    assert first == asyncio.run(group(1)) == [0.0, 0.0]
+    assert len(set(asyncio.run(group(2, equal_spread=0.25)))) == 2
 
 
 def test_evaluation_leaves_the_memory_as_it_is_even_before_training(client):
@@ -354,16 +400,6 @@ def test_the_outcome_is_any_reward_function_of_verl(client, tmp_path):
     for wrong, error in (("rewards.py", ValueError), ("pkg://nowhere.at.all:it", ImportError)):
         with pytest.raises(error):
             compute_score("mine", "", "", TRAINED, outcome=wrong, **said)
-
-
-def test_an_asynchronous_outcome_is_awaited_or_refused(client):
-    async def judged(data_source, solution_str, ground_truth, extra_info):
-        return 0.75
-
-    said = {"outcome": judged, "url": client.url, "run": client.run_id, "group_size": 1}
-    assert asyncio.run(compute_score_async("mine", "x", "", TRAINED, **said))["outcome"] == 0.75
-    with pytest.raises(TypeError, match="compute_score_async"):
-        compute_score("mine", "x", "", TRAINED, **said)
 
 
 def test_the_prompt_is_the_chat_that_the_policy_saw_or_the_question(client):

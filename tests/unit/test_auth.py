@@ -49,8 +49,8 @@ def test_a_key_is_taken_from_either_header(headers):
         {"X-API-Key": "ÿ"},
     ],
 )
-def test_no_key_and_a_wrong_key_are_401(headers):
-    with pytest.raises(Unauthorized):
+def test_no_key_and_a_wrong_key_are_401_and_python_is_told_what_to_pass(headers):
+    with pytest.raises(Unauthorized, match=r"api_key=.*MEMR_API_KEY"):
         call(Keys([key("s")]), "GET", "/runs", headers)
 
 

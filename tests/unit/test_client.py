@@ -227,6 +227,8 @@ def test_a_preset_has_one_name():
 def test_the_first_failure_of_a_call_is_logged_with_what_is_tried_and_for_how_long(scripted, caplog):
     client = scripted(httpx.ConnectError("refused"), answer(503), answer(200, json=ACCEPTED), timeout=60)
     client.reward(*BATCH)
+    client.requests.clear()
+    client.reward(*BATCH)  # fails in the same way, at once
     (record,) = caplog.records
     assert record.name == "memr_client"
     assert record.levelname == "WARNING"
@@ -291,35 +293,40 @@ RUN = {
         (
             paid([0.0] * 4),
             [0] * 4,
-            r"12 completions are 0.*largest outcome is 0, .*threshold=0.5.*explore \(50",
+            r"20 completions are 0.*largest outcome is 0, .*threshold=0.5.*explore \(50",
         ),
         (paid([0.0] * 4), [0.1, 0.4, 0, 0.2], r"largest outcome is 0.4, .*success_threshold=0.5.*lower success_thre"),
         (paid([0.1] * 4, warmup=0), [0.1, 0.4, 0, 0.2], r"largest outcome is 0.4, .*lower success_threshold"),
-        (paid([0.0] * 4, 2, 0, ["exploit:topic_floor"]), [1, 0, 0, 1], r"Guards rejected .*exploit:topic_floor 12"),
+        (paid([0.0] * 4, 2, 0, ["exploit:topic_floor"]), [1, 0, 0, 1], r"Guards rejected .*exploit:topic_floor 20"),
     ],
     ids=["no success", "shaped", "shaped and paid", "rejected"],
 )
 def test_rewards_that_say_nothing_give_one_warning_after_the_first_steps(scripted, response, outcomes, says):
-    client = scripted(*[response] * 3, answer(200, json=RUN), response)
+    client = scripted(*[response] * 5, answer(200, json=RUN), response)
     batch = (["q"] * 4, list("abcd"), outcomes)
-    client.reward(*batch)
-    client.reward(*batch)
+    for step in (0, 0, 0, 1):  # the members of a step count together
+        client.reward(*batch, step=step)
     with pytest.warns(UserWarning, match=says):
+        client.reward(*batch, step=2)
+    client.reward(*batch, step=3)
+
+
+def test_without_steps_each_record_counts(scripted):
+    client = scripted(*[paid([0.0] * 4, position=position) for position in (1, 2, 3)], answer(200, json=RUN))
+    batch = (["q"] * 4, list("abcd"), [0] * 4)
+    client.reward(*batch)
+    client.reward(*batch)
+    with pytest.warns(UserWarning, match="12 completions are 0"):
         client.reward(*batch)
-    client.reward(*batch)
-    client.reward(*batch)
 
 
 def test_rewards_that_say_something_give_no_warning(scripted):
     client = scripted(paid([0.0] * 4), paid([0.0] * 4), paid([0.0, 0.0, 0.3, 0.0], successes=1), paid([0.0] * 4))
-    for _ in range(6):
-        client.reward(["q"] * 4, list("abcd"), [0, 1, 0, 0])
-    untold = scripted(paid([0.0]))
-    for _ in range(7):
-        untold.reward(["q"], ["a"], [0])
-    evaluated = scripted(paid([0.0] * 4))
-    for _ in range(6):
-        evaluated.reward(["q"] * 4, list("abcd"), [0] * 4, mode="eval")
+    untold, evaluated = scripted(paid([0.0])), scripted(paid([0.0] * 4))
+    for step in range(6):
+        client.reward(["q"] * 4, list("abcd"), [0, 1, 0, 0], step=step)
+        untold.reward(["q"], ["a"], [0], step=step)
+        evaluated.reward(["q"] * 4, list("abcd"), [0] * 4, mode="eval", step=step)
 
 
 def test_the_run_of_a_reward_is_sent_in_a_header_for_proxies_that_route_by_run(scripted):

@@ -15,16 +15,21 @@ from memr_service.rewards.guards import (
     cap,
     copied,
     copied_share,
+    equal_outcomes,
     foreign,
     foreign_stretches,
     mixed_groups_only,
+    names_answer,
     needs,
     neighbour_floor,
     only_if,
     rank,
     repeated_share,
     repetition,
+    short_answer,
     spread_cap,
+    spread_limit,
+    tells_sent_apart,
     too_long,
     too_short,
     topic_floor,
@@ -53,10 +58,21 @@ def test_every_rejecting_guard_has_a_reason_of_its_own() -> None:
         ({"components": {"exploit": 1.0, "explore": {"guards": {"max_repetition": 0.5}}}}, {"repeated"}),
         ({"components": {"exploit": {"guards": {"max_copied": 0.0, "max_foreign": 0}}}}, {"copied", "foreign"}),
         ({"memory": {"gates": {"max_repetition": 0.5, "max_foreign": 200}}}, {"repeated", "foreign"}),
+        ({"components": {"exploit": {"guards": {"answer_chars": 20}}}}, {"names_answer"}),
     ],
 )
 def test_texts_are_measured_for_the_guards_and_write_gates_that_are_on(given: dict[str, Any], measures: set) -> None:
     assert needs(RunConfig(**given)) == measures
+
+
+def test_embeddings_that_were_sent_are_told_apart_for_a_floor_that_is_only_for_encoded_ones() -> None:
+    for guards_of, apart in (
+        ({"topic_floor": 0.5}, False),
+        ({"topic_for": "encoded"}, False),
+        ({"topic_floor": 0.5, "topic_for": "encoded"}, True),
+    ):
+        assert tells_sent_apart(RunConfig(components={"exploit": {"guards": guards_of}})) is apart
+        assert tells_sent_apart(RunConfig(memory={"gates": guards_of})) is apart
 
 
 def test_floors_reject_what_lies_below_them_and_nothing_undefined() -> None:
@@ -118,6 +134,30 @@ def test_a_group_of_equal_outcomes_gets_no_spread_and_a_small_bonus_is_not_chang
     assert spread_cap(bonus, np.zeros(4), np.arange(4), 0.5).tolist() == bonus.tolist()
 
 
+def test_a_group_of_equal_outcomes_spreads_by_at_most_the_limit_and_keeps_its_order() -> None:
+    for request in requests(500):
+        bonus = request.column()
+        held = spread_limit(bonus, request.group, 0.25)
+        for number in range(5):
+            own = request.group == number
+            assert np.ptp(held[own]) <= 0.25 + 1e-12
+            assert (np.abs(held[own]) <= np.abs(bonus[own])).all()
+            assert np.argsort(held[own]).tolist() == np.argsort(bonus[own]).tolist()
+            if np.ptp(bonus[own]) <= 0.25:
+                assert held[own].tolist() == bonus[own].tolist()
+    assert spread_limit(np.array([0.1, 0.6, 0.0, 0.2]), np.array([0, 0, 1, 1]), 0.25).tolist() == [0.05, 0.3, 0, 0.2]
+
+
+def test_where_no_spread_is_allowed_siblings_get_nothing_and_a_completion_without_siblings_keeps_its_own() -> None:
+    bonus, group = np.array([0.1, 0.4, 0.2, 0.3, 0.3]), np.array([0, 0, 1, 2, 2])
+    assert spread_limit(bonus, group, 0.0).tolist() == [0, 0, 0.2, 0, 0]
+
+
+def test_outcomes_are_equal_if_rounding_alone_separates_them() -> None:
+    outcome, group = np.array([1, 1 + 1e-9, 0.5, 0.5001, 0.0]), np.array([0, 0, 1, 1, 2])
+    assert equal_outcomes(outcome, group).tolist() == [True, True, False, False, True]
+
+
 def test_annealing_falls_from_one_to_zero() -> None:
     assert [anneal(step, 10, 20) for step in (0, 10, 15, 20, 99)] == [1, 1, 0.5, 0, 0]
 
@@ -130,6 +170,21 @@ def test_five_junk_values_in_a_hundred_do_not_flatten_the_others() -> None:
     assert spoilt.std() > 0.9 * clean.std()
     assert rank(window, real).std() > 0.9 * rank(real, real).std()
     assert scale(window, real, 1000, "request").std() < 0.3 * clean.std()
+
+
+def test_with_tails_no_two_values_tie_and_every_value_stays_above_what_a_rejected_one_gets() -> None:
+    rng = np.random.default_rng(2)
+    window = rng.normal(size=100)
+    raw = np.sort(np.concatenate([window, [-1e6, -9.0, 9.0, 1e6]]))
+    scaled = trimmed(window, raw, 0.1)
+    assert (np.diff(scaled) > 0).all()
+    assert scaled[0] > 0
+    assert scaled[-1] < 1
+    inside = trimmed(window, raw)
+    between = (inside > 0) & (inside < 1)
+    np.testing.assert_allclose(scaled[between], 0.1 + 0.8 * inside[between], rtol=0, atol=1e-12)
+    assert trimmed(window, np.array([math.nan]), 0.1).tolist() == [0]
+    assert trimmed(np.ones(50), np.ones(2), 0.1).tolist() == [0, 0]
 
 
 def test_trimming_fewer_than_twenty_values_equals_min_max() -> None:
@@ -169,6 +224,40 @@ def test_repetition_is_detected_in_any_script_with_and_without_spaces() -> None:
         assert repeated_share(text) > 0.85
     assert repeated_share(sentence) == repeated_share("") == 0
     assert repeated_share(sentence * 3) == pytest.approx(2 / 3, abs=0.04)
+
+
+SUM, PLANETS, PRIME = "What is 7 + 5?", "Which planet is red? A) Venus B) Mars", "Is 17 a prime? Answer yes or no."
+
+
+@pytest.mark.parametrize(
+    ("prompt", "answers"),
+    [
+        (SUM, ["12", "#### 12", "The answer is 12.", "A: 3", "\\boxed{12}", "12 km", "12km", "7 + 5 = 12", "7", "٧"]),
+        (SUM, ["twelve", "One", "Seven and five is 12", "What is 7 + 5? 12"]),
+        (PLANETS, ["B", "(B)", "The answer is B.", "A"]),
+        (PRIME, ["yes", "No.", "It is true", "17"]),
+    ],
+)
+def test_a_short_answer_names_a_number_or_an_option(prompt: str, answers: list[str]) -> None:
+    assert [text for text in answers if not names_answer(text, prompt)] == []
+
+
+@pytest.mark.parametrize(
+    ("prompt", "others"),
+    [
+        (SUM, ["", "  ", "?", "xq;# f", "quick brown fox", "B", SUM, "7 + 5"]),
+        (SUM, ["idk", "I do not know.", "I can't say, 7 maybe", "No one knows.", "I cannot answer this one."]),
+        (PLANETS, ["C", "I", "Plan D", "A plan", "I do not know."]),
+        (PRIME, ["maybe", "yesterday", "Not sure, no"]),
+    ],
+)
+def test_noise_refusals_and_copies_of_the_prompt_name_no_answer(prompt: str, others: list[str]) -> None:
+    assert [text for text in others if names_answer(text, prompt)] == []
+
+
+def test_only_short_texts_are_short_answers() -> None:
+    named = np.array([True, True, True, False])
+    assert short_answer(np.array([1, 8, 9, 1]), named, 8).tolist() == [True, True, False, False]
 
 
 def test_a_copied_prompt_is_detected_and_real_solutions_pass() -> None:

@@ -25,6 +25,7 @@ MEMORY_R_PLUS: dict[str, Any] = {
     "explore_warmup_prompts": 0,
     "explore_warmup_steps": 50,
     "max_spread": None,
+    "equal_spread": None,
     "min_similarity": None,
     "order": "hold_one_out",
     "barrier": "none",
@@ -168,22 +169,46 @@ def test_guarded_pays_right_answers_within_limits_and_at_most_half_of_what_the_v
     assert resolved(preset="guarded", max_spread=None, components={"exploit": 2}).max_spread is None
 
 
+def test_attempts_pays_right_and_wrong_attempts_within_limits_and_never_outbids_the_verifier() -> None:
+    config = resolved(preset="attempts", encoder="all-MiniLM-L6-v2")
+    assert list(config.components) == ["exploit", "explore"]
+    gates = config.memory.gates.model_dump()
+    for component in config.components.values():
+        assert isinstance(component, Component)
+        guards = component.guards.model_dump()
+        assert (guards.pop("topic_floor"), guards.pop("topic_for")) == (0.5, "encoded")
+        assert guards == gates
+        assert "earned_by" not in guards
+        assert component.bounds == "p5-p95"
+        assert component.tails > 0
+    assert sum(config.weights.values()) == config.max_spread == 0.5
+    assert config.equal_spread is not None
+    assert 0 < config.equal_spread <= 0.5
+    assert config.explore_warmup_steps == 0
+
+
+@pytest.mark.parametrize("preset", ["attempts", "guarded"])
 @pytest.mark.parametrize("encoder", ["hashed", "models/other", None])
-def test_guarded_has_no_topic_floor_for_encoders_whose_cosines_it_does_not_know(encoder: str | None) -> None:
-    known = resolved(preset="guarded", encoder="sentence-transformers/all-MiniLM-L6-v2")
-    other = resolved(preset="guarded", encoder=encoder)
+def test_presets_have_no_topic_floor_for_encoders_whose_cosines_they_do_not_know(
+    preset: PresetName, encoder: str | None
+) -> None:
+    known = resolved(preset=preset, encoder="sentence-transformers/all-MiniLM-L6-v2")
+    other = resolved(preset=preset, encoder=encoder)
     for one, less in zip(known.components.values(), other.components.values(), strict=True):
         assert isinstance(one, Component)
         assert isinstance(less, Component)
-        assert less.guards == one.guards.model_copy(update={"topic_floor": None})
+        assert less.guards == one.guards.model_copy(update={"topic_floor": None, "topic_for": "all"})
     assert differences(known, other) == ["components", "encoder"]
 
 
-def test_guarded_does_without_what_needs_whole_groups_where_there_are_none() -> None:
-    config = resolved(preset="guarded", barrier="snapshot", group_size=8)
+@pytest.mark.parametrize("preset", ["attempts", "guarded"])
+def test_presets_do_without_what_needs_whole_groups_where_there_are_none(preset: PresetName) -> None:
+    config = resolved(preset=preset, barrier="snapshot", group_size=8)
     assert config.max_spread is None
+    assert config.equal_spread is None
     assert config.memory == MemoryQuality()
-    assert config.components == resolved(preset="guarded").components
+    assert config.components == resolved(preset=preset).components
     assert resolve(config, "memory-r", "another") == config
-    with pytest.raises(InvalidRequest, match="max_spread"):
-        resolved(preset="guarded", barrier="snapshot", group_size=8, max_spread=0.5)
+    for field in ("max_spread", "equal_spread"):
+        with pytest.raises(InvalidRequest, match=field):
+            resolved(preset=preset, barrier="snapshot", group_size=8, **{field: 0.5})

@@ -43,6 +43,13 @@ def test_texts_may_be_chat_messages(tmp_path):
     assert line.prompt == [Message(role="user", content="q")]
 
 
+def test_half_a_surrogate_pair_is_read_as_a_replacement_character_and_its_field_is_named(tmp_path):
+    path = write(tmp_path, rollout(), rollout("cut \ud83d", prompt_id="\ude00"))
+    whole, mended = read(path)
+    assert whole.halves == ()
+    assert (mended.prompt, mended.prompt_id, mended.halves) == ("cut \ufffd", "\ufffd", ("prompt", "prompt_id"))
+
+
 def test_a_line_feed_inside_a_text_does_not_end_the_line(tmp_path):
     path = write(tmp_path, rollout("a\u2028b\u0085c"))
     assert [line.prompt for line in read(path)] == ["a\u2028b\u0085c"]
@@ -135,7 +142,7 @@ def test_other_forms_of_a_file_give_the_same_rollouts(tmp_path, name):
 @pytest.mark.parametrize(
     ("content", "says"),
     [
-        (gzip.compress(b"{}" * 99)[:-9], "cannot read"),
+        (gzip.compress(b"{}" * 99, mtime=0)[:-9], "cannot read"),
         (b"PAR1 and nothing of it", "is not a whole Parquet file"),
         (b"[" * 100_000, "is not JSON"),
         (b'{"prompt":' * 100_000, "line 1 of"),

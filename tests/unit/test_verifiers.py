@@ -23,7 +23,6 @@ from support.real_data import solutions
         ("It is 18.", "18"),
         ("She pays $1,234.50 in all.", "1234.50"),
         ("1,234,567 and no more", "1234567"),
-        ("first 3, then 1,2345", "2345"),
         ("work: 3 + 4\n#### 7", "7"),
         ("#### 7\n\nCheck: 3 + 4 = 7, in 2 steps", "7"),
         ("#### $1,000", "1000"),
@@ -32,14 +31,12 @@ from support.real_data import solutions
         (r"\boxed{12\,345}", "12345"),
         ("####", None),
         ("7 apples\n#### none", "7"),
-        ("10-5", "5"),
         ("it is -5", "-5"),
         ("it is −5", "-5"),
         ("a loss of -$1,000.5", "-1000.5"),
         ("(-3)", "-3"),
         (".5 of it", ".5"),
         ("about 3.0e2", "300"),
-        ("3e", "3"),
         ("A: 26", "26"),
         ("<<16-3=13>>13 eggs", "13"),
         ("no number at all", None),
@@ -77,6 +74,22 @@ def test_exact_means_the_same_text_but_for_white_space_around_it():
         (r"\boxed{\frac{3}{4}}", r"\frac{6}{8}", 1.0),
         ("the answer is 1,234", "1234", 1.0),
         ("#### 18", "She has 9 * 2\n#### 18", 1.0),
+        (r"It costs \boxed{\$18.90}.", r"\$18.90", 1.0),
+        (r"It costs \boxed{\$32,\!348}.", r"\$32,\!348", 1.0),
+        (r"\boxed{18.9}", r"\$18.90", 1.0),
+        (r"\boxed{\$19}", r"\$18.90", 0.0),
+        ("It costs $18.90.", "$18.90", 1.0),
+        (r"\boxed{5}", "US$5", 1.0),
+        (r"\boxed{-\$5}", "-$5", 1.0),
+        (r"\boxed{5}", r"-\$5", 0.0),
+        (r"\boxed{\text{\$}5}", r"\text{\$}5", 1.0),
+        (r"\boxed{5\$}", r"5\$", 1.0),
+        (r"\boxed{5\text{ dollars}}", "5 dollars", 1.0),
+        (r"\boxed{5}", "€5", 1.0),
+        (r"\boxed{\$10 \text{ million}}", r"\$10 \text{ million}", 1.0),
+        (r"$\boxed{\$5}$", r"$\$5$", 1.0),
+        (r"\boxed{5}", "$$5$$", 1.0),
+        ("they cost $5 and $6, so $11.", "$11", 1.0),
         ("I do not know", r"\frac{1}{2}", 0.0),
     ],
 )
@@ -113,7 +126,7 @@ def test_long_texts_take_time_in_proportion():
 
 
 def test_a_verifier_without_its_package_is_refused_with_the_line_that_installs_it(monkeypatch):
-    monkeypatch.setattr("memr_service.verifiers.math.find_spec", lambda name: None)
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
     with pytest.raises(InvalidRequest, match=r"pip install '\.\[math\]' in a clone of memr"):
         require("math")
     for other in (None, "exact", "numeric"):

@@ -27,6 +27,12 @@ class Gates(Options):
 
     topic_floor: Cosine | None = None
     """Reject completions whose cosine to their prompt is lower: refusals, noise, answers to another question."""
+    topic_for: Literal["all", "encoded"] = "all"
+    """Completions that `topic_floor` applies to: all of them, or only those that the service encoded, because a floor
+    chosen for one encoder says nothing about embeddings that were sent."""
+    answer_chars: Count | None = None
+    """Exempt short answers from `topic_floor` and `max_copied`: completions of at most so many characters that name a
+    number or an option. A sentence encoder finds little of the question in "7"."""
     min_chars: Count | None = None
     """Reject completions with fewer characters."""
     max_chars: Count | None = None
@@ -74,6 +80,9 @@ class Component(Options):
     bounds: Literal["min-max", "p5-p95", "rank"] = "min-max"
     """How the window scales a value: by its minimum and maximum (the paper), by its 5th and 95th percentiles, or by the
     value's rank in it."""
+    tails: Annotated[float, Field(ge=0, lt=0.5, strict=True)] = 0.0
+    """Part of the scale, at each end, for the values beyond the percentiles of `p5-p95`: they keep their order and stay
+    above what a rejected completion gets. 0 cuts them off at the bounds."""
     guards: ComponentGuards = ComponentGuards()
     """Which completions get no reward from this component."""
 

@@ -8,10 +8,10 @@ from typing import Annotated, Any, Literal
 from pydantic import Field, SerializeAsAny, field_validator, model_validator
 
 from memr_client.schemas.components import COMPONENTS, Component, ComponentName, Gates
-from memr_client.schemas.wire import Cosine, Count, Finite, Options, Whole, Wire
+from memr_client.schemas.wire import Cosine, Count, Finite, Options, Spread, Whole, Wire
 
 PresetName = Literal[
-    "memory-r+", "memory-r", "official-memory-r+", "official-memory-r", "guarded", "random", "shuffled"
+    "memory-r+", "memory-r", "official-memory-r+", "official-memory-r", "attempts", "guarded", "random", "shuffled"
 ]
 
 
@@ -88,9 +88,12 @@ class RunConfig(Wire):
     """explore is off while the failure memory holds fewer prompts."""
     explore_warmup_steps: Count = 50
     """explore is off until this many steps have been committed."""
-    max_spread: Annotated[float, Field(ge=0, allow_inf_nan=False, strict=True)] | None = None
+    max_spread: Spread | None = None
     """Largest spread of a group's rewards, as a share of the spread of its outcomes. Where all outcomes of a group are
-    equal, its rewards are equal too."""
+    equal, its rewards are equal too, unless `equal_spread` is set."""
+    equal_spread: Spread | None = None
+    """Largest spread of the rewards of a group whose outcomes are all equal, which scales them towards 0. Null: what
+    `max_spread` makes of them."""
     min_similarity: Cosine | None = None
     """Do not read prompts with a lower cosine. The same prompt is always read."""
     memory: MemoryQuality = MemoryQuality()
@@ -117,7 +120,8 @@ class RunConfig(Wire):
     seed: Annotated[int, Field(ge=0, lt=2**63, strict=True), Whole] = 0
     """Seed of all random numbers in the run."""
     verifier: Literal["exact", "numeric", "math"] | None = None
-    """Verifier that computes outcomes from labels (`POST /openrlhf/{run_id}`). Null: the caller sends outcomes."""
+    """Verifier that computes outcomes from labels (`POST /openrlhf/{run_id}`). Null: the caller sends outcomes. An
+    outcome is recorded when it is computed: replays and `memr verify` do not judge again."""
     memory_weight: Finite = 1.0
     """Factor of the memory's reward where the service returns outcome + memory_weight * reward."""
     prompt_pattern: Annotated[str, Field(min_length=1, max_length=500, strict=True)] | None = None

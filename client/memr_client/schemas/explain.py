@@ -118,7 +118,7 @@ class Explanation(ResponseModel):
     """Why the reward is 0, in words; empty if it is not."""
     components: dict[str, ComponentTerm]
     held_to_spread: float
-    """Sum of the contributions minus the reward: what `max_spread` took off."""
+    """Sum of the contributions minus the reward: what `max_spread` and `equal_spread` took off."""
     success: MemoryRead
     failure: MemoryRead
     warmup: dict[str, int]

@@ -7,7 +7,7 @@ from typing import Annotated, Any
 from pydantic import ConfigDict, Field, model_validator
 
 from memr_client.schemas.reward import Outcomes
-from memr_client.schemas.wire import RequestId, ResponseModel, Wire
+from memr_client.schemas.wire import RequestId, ResponseModel, Spread, Wire
 
 
 class OpenRLHFRequest(Wire):
@@ -20,10 +20,12 @@ class OpenRLHFRequest(Wire):
     prompts: list[Annotated[str, Field(strict=True)]]
     """Prompt of each sample, rendered by the chat template."""
     labels: list[Any]
-    """Right answer of each sample: a text, a number, or `{"answer": ..., "split": ...}`. A sample whose split is not
-    training ("train") is scored and not remembered."""
+    """Right answer of each sample: a text, a number, a list of one of them, or `{"answer": ..., "split": ...}`.
+    A sample whose split is not training ("train") is scored and not remembered."""
     outcomes: Outcomes | None = None
     """An addition of memr: the outcome of each sample. Without it, the run's verifier compares with the labels."""
+    equal_spread: Spread | None = None
+    """An addition of memr: used in place of the run's `equal_spread`. Default: 0, see the route."""
     request_id: RequestId | None = None
     """An addition of memr: a second request with the same id and body gets the stored response."""
 

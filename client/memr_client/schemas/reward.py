@@ -23,6 +23,7 @@ from memr_client.schemas.wire import (
     RequestId,
     ResponseModel,
     Row,
+    Spread,
     Text,
     Whole,
     Wire,
@@ -82,6 +83,9 @@ class RewardRequest(Wire):
     """Class of each completion, for components that compare classes."""
     truncated: Flags | None = None
     """Whether the trainer cut the completion at its length limit."""
+    equal_spread: Spread | None = None
+    """Used in place of the run's `equal_spread`: 0 for a trainer that divides rewards by their deviation in the group,
+    which would enlarge them to the whole advantage where all outcomes are equal."""
     request_id: RequestId | None = None
     """A second request with the same id and body gets the stored response and changes nothing."""
     mode: Literal["train", "eval"] = "train"

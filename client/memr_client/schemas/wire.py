@@ -81,6 +81,7 @@ Matrix = Annotated[
 """Embeddings on the wire. The service checks them when it makes the array."""
 
 Share = Annotated[float, Field(ge=0, le=1, strict=True)]
+Spread = Annotated[float, Field(ge=0, allow_inf_nan=False, strict=True)]
 
 
 REASONING = ("reasoning_content", "reasoning", "thinking")

@@ -12,6 +12,10 @@ MIN_OUTCOMES = 512
 """Number of outcomes before a warning about a one-sided verifier."""
 ONE_SIDED = 0.95
 """Share of successes, or of failures, that counts as one-sided."""
+ENLARGES = (
+    "divides rewards by their standard deviation in the group. If all completions of a group are right, or all are "
+    "wrong, only the memory's rewards differ, and they become the whole advantage"
+)
 
 
 class Advice:
@@ -50,18 +54,34 @@ class Advice:
                 "easier or harder prompts.",
             )
 
-    def on_trainer(self, args: Any, config: RunConfig) -> None:
-        """Check the trainer's arguments, if they are known."""
+    def equal_spread(self, args: Any, config: RunConfig) -> float | None:
+        """The `equal_spread` for a trainer with these arguments (None if unknown); None: the run's.
+
+        It is 0 if the trainer divides rewards by their deviation in the group and the run pays where outcomes are
+        equal. If the run does not limit the spread at all, a warning is all that is done.
+        """
         by_group = getattr(args, "scale_rewards", None) in ("group", True)
         summed = getattr(args, "multi_objective_aggregation", "sum_then_normalize") == "sum_then_normalize"
-        if by_group and summed and config.max_spread is None:
+        if config.equal_spread and (by_group or not summed):
+            setting, other = (
+                ("scale_rewards='group'", "scale_rewards='batch' or 'none' in the GRPOConfig")
+                if summed
+                else ("multi_objective_aggregation='normalize_then_sum'", "'sum_then_normalize' in the GRPOConfig")
+            )
             self.once(
                 "group-std",
-                "scale_rewards='group' divides rewards by their standard deviation in the group. If all completions of "
-                "a group are right, or all are wrong, only the memory's rewards differ, and they become the whole "
-                "advantage, however small its weight is. Set scale_rewards='batch' or 'none' in the GRPOConfig, or "
-                "max_spread=0.5 in the run's config, which makes the memory's rewards equal in such a group.",
+                f"{setting} {ENLARGES}, however small they are. So they are 0 in such a group. To have them, set "
+                f"{other}, or pass equal_spread={config.equal_spread:g} to memory_reward.",
             )
+            return 0.0
+        if by_group and summed and config.max_spread is None and config.equal_spread is None:
+            self.once(
+                "group-std",
+                f"scale_rewards='group' {ENLARGES}, however small its weight is. Set scale_rewards='batch' or 'none' "
+                "in the GRPOConfig, or max_spread=0.5 in the run's config, which makes the memory's rewards equal in "
+                "such a group.",
+            )
+        return None
 
     def on_barrier(self, config: RunConfig, parts: int) -> None:
         """Check that the run's barrier fits the number of ranks."""

@@ -49,6 +49,7 @@ def memory_reward(
     answers: Source | None = None,
     labels: Source | None = None,
     weight: float = 1.0,
+    equal_spread: float | None = None,
     preset: PresetName | None = None,
     config: Config = None,
     on_failure: Literal["raise", "drop"] = "raise",
@@ -77,7 +78,10 @@ def memory_reward(
             outcome is None or NaN is neither remembered nor rewarded.
         answers: the final answer of each completion, from a function or a column, for components that compare answers.
         labels: the class of each completion, from a function or a column, for components that compare classes.
-        weight: factor of every reward. TRL's `scale_rewards` may cancel it in groups with equal outcomes.
+        weight: factor of every reward.
+        equal_spread: largest spread of the rewards in a group whose outcomes are all equal, before `weight`. Default:
+            0 with a warning if the trainer divides rewards by their deviation in the group (`scale_rewards="group"`),
+            which would enlarge them to the whole advantage; otherwise the run's.
         preset: preset of the run, the same as `config=RunConfig(preset=...)`.
         config: config of the run, which is created if it does not exist. An existing run must have the same config.
             Neither preset nor config: use an existing run whatever its config.
@@ -102,7 +106,7 @@ def memory_reward(
         if not (isinstance(source, str) or callable(source)):
             raise ValueError(f"{column_name} is a function or the name of a column, not a {type(source).__name__}")
     chosen = run_config(config, preset)
-    return MemoryReward(client, run_id, given, weight, chosen, on_failure, patience_s, split_column, name)
+    return MemoryReward(client, run_id, given, weight, equal_spread, chosen, on_failure, patience_s, split_column, name)
 
 
 class MemoryReward:
@@ -114,6 +118,7 @@ class MemoryReward:
         run_id: str,
         sources: dict[str, Source],
         weight: float,
+        equal_spread: float | None,
         config: RunConfig | None,
         on_failure: Literal["raise", "drop"],
         patience_s: float,
@@ -124,6 +129,7 @@ class MemoryReward:
         self.client = client
         self.run_id = run_id
         self.weight = weight
+        self._equal_spread = equal_spread
         self._sources = sources
         self._config = config
         self._on_failure = on_failure
@@ -210,7 +216,8 @@ class MemoryReward:
         while True:
             try:
                 config = self._resolved or self.open(synchronous=state is not None)
-                response = self.client.reward(run_id=self.run_id, **batch)
+                spread = self._spread(config, self._phase.trainer(columns))
+                response = self.client.reward(run_id=self.run_id, equal_spread=spread, **batch)
             except FAILURES as error:
                 if time.monotonic() < ends:
                     time.sleep(PAUSE_S)
@@ -223,13 +230,19 @@ class MemoryReward:
                     return None
             else:
                 if training:
-                    self._advise(batch["outcomes"], config, self._phase.trainer(columns), parts)
+                    self._advise(batch["outcomes"], config, parts)
                 return response
 
-    def _advise(self, outcomes: Sequence[float], config: RunConfig, trainer: Any, parts: int) -> None:
+    def _spread(self, config: RunConfig, trainer: Any) -> float | None:
+        """The request's `equal_spread`; None: the run's."""
+        if self._equal_spread is not None:
+            return self._equal_spread
+        with self._lock:
+            return self._advice.equal_spread(getattr(trainer, "args", None), config)
+
+    def _advise(self, outcomes: Sequence[float], config: RunConfig, parts: int) -> None:
         with self._lock:
             self._advice.on_outcomes(outcomes, config)
-            self._advice.on_trainer(getattr(trainer, "args", None), config)
             self._advice.on_barrier(config, parts)
 
     def _log(

@@ -28,7 +28,8 @@ class MemoryRewardManager(NaiveRewardManager):  # type: ignore[misc]  # verl is 
     def __init__(self, config: Any, *args: Any, **kwargs: Any) -> None:
         super().__init__(config, *args, **kwargs)
         given = config.reward.get("reward_kwargs", {}).get("memr", {})
-        self._memory = memory_for(read_options({"group_size": config.actor_rollout_ref.rollout.n, **given}))
+        options = read_options({"group_size": config.actor_rollout_ref.rollout.n, **given})
+        self._memory = memory_for(options, divides=_divides(config.algorithm))
 
     async def run_single(self, data: DataProto) -> dict[str, Any]:
         """The reward of a trajectory (its last sequence) and its parts under the names of `scores`.
@@ -68,3 +69,9 @@ class MemoryRewardManager(NaiveRewardManager):  # type: ignore[misc]  # verl is 
         length = int(item.batch["attention_mask"][-response.shape[-1] :].sum())
         text: str = self.tokenizer.decode(response[:length], skip_special_tokens=True)
         return text
+
+
+def _divides(algorithm: Any) -> bool:
+    """Whether verl's advantage estimator divides rewards by their deviation in the group: GRPO's and its variants."""
+    estimator = getattr(algorithm.adv_estimator, "value", algorithm.adv_estimator)  # verl also has an enumeration
+    return estimator.startswith(("grpo", "gdpo")) and bool(algorithm.get("norm_adv_by_std_in_grpo", True))

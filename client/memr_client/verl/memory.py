@@ -21,27 +21,33 @@ Barrier = Literal["group", "snapshot"]
 PAUSE_S = 2.0
 """Seconds between a failed call, with all its tries, and the next call."""
 
-_memories: dict[str, Memory] = {}
+_memories: dict[tuple[str, bool | None], Memory] = {}
 _lock = threading.Lock()
 
 
-def memory_for(options: Options) -> Memory:
-    """This process's memory for these options. It is created once and kept, because verl calls a plain function."""
+def memory_for(options: Options, divides: bool | None = None) -> Memory:
+    """This process's memory for these options. It is created once and kept, because verl calls a plain function.
+
+    Args:
+        divides: whether verl divides rewards by their deviation in the group; None: unknown.
+    """
     # Of a config only the fields that were set: the others come from its preset.
     config = "" if options.config is None else options.config.model_dump_json(exclude_unset=True)
-    name = options.model_dump_json(exclude={"config"}) + config
+    name = (options.model_dump_json(exclude={"config"}) + config, divides)
     with _lock:
         if name not in _memories:
-            _memories[name] = Memory(options)
+            _memories[name] = Memory(options, divides)
         return _memories[name]
 
 
 class Memory:
     """A run of a service. Thread-safe. The first sample finds or creates the run."""
 
-    def __init__(self, options: Options) -> None:
+    def __init__(self, options: Options, divides: bool | None) -> None:
         self.weight = options.weight
         self._options = options
+        self._divides = divides
+        self._equal_spread = options.equal_spread
         self.client = RewardClient(options.url, run=options.run, timeout=options.timeout)
         self._async_client = AsyncRewardClient(options.url, run=options.run, timeout=options.timeout)
         self._opening = threading.Lock()
@@ -54,7 +60,7 @@ class Memory:
             MemrError: the service refused the request, or failed for longer than the option `patience_s`.
         """
         self.open("snapshot")
-        columns, patience = sample.columns(outcome), _Patience(self._options.patience_s)
+        columns, patience = self._columns(sample, outcome), _Patience(self._options.patience_s)
         while True:
             try:
                 return self.client.reward(**columns)
@@ -65,7 +71,7 @@ class Memory:
         """Like `reward`. Any number of samples can wait for their groups at the same time."""
         if not self._opened:
             await asyncio.to_thread(self.open, "group")
-        columns, patience = sample.columns(outcome), _Patience(self._options.patience_s)
+        columns, patience = self._columns(sample, outcome), _Patience(self._options.patience_s)
         while True:
             try:
                 return await self._async_client.reward(**columns)
@@ -87,7 +93,12 @@ class Memory:
                 config = self._find_or_create(barrier)
                 self._check_size(config)
                 _check_barrier(config, barrier)
+                if self._equal_spread is None and self._divides is not False:
+                    self._equal_spread = _held(config, self._divides)
                 self._opened = True
+
+    def _columns(self, sample: Sample, outcome: float) -> dict[str, Any]:
+        return {**sample.columns(outcome), "equal_spread": self._equal_spread}
 
     def _find_or_create(self, barrier: Barrier) -> RunConfig:
         size, config = self._options.group_size, run_config(self._options.config, self._options.preset)
@@ -148,3 +159,26 @@ def _check_barrier(config: RunConfig, barrier: Barrier) -> None:
             "manager, or create the run with barrier='snapshot'.",
             stacklevel=2,
         )
+
+
+def _held(config: RunConfig, divides: bool | None) -> float | None:
+    """The `equal_spread` of requests where verl divides by the group's deviation, or may do so, with a warning."""
+    enlarges = (
+        "divides rewards by their deviation in the group. If all completions of a group are right, or all are wrong, "
+        "the memory's rewards become the whole advantage, however small they are"
+    )
+    if config.equal_spread:
+        setting = "algorithm.norm_adv_by_std_in_grpo" if divides else "verl may use norm_adv_by_std_in_grpo, which"
+        warnings.warn(
+            f"memr: {setting} {enlarges}. So they are 0 in such a group. To have them, set "
+            f"algorithm.norm_adv_by_std_in_grpo=False, or memr's option equal_spread={config.equal_spread:g}.",
+            stacklevel=2,
+        )
+        return 0.0
+    if divides and config.max_spread is None and config.equal_spread is None:
+        warnings.warn(
+            f"memr: algorithm.norm_adv_by_std_in_grpo {enlarges}. Set it to False, or max_spread=0.5 in the run's "
+            "config, which makes them equal in such a group and needs another barrier than 'snapshot'.",
+            stacklevel=2,
+        )
+    return None

@@ -15,7 +15,7 @@ from memr_client.schemas import Name, PresetName, RunConfig, Wire
 
 class Options(Wire):
     """memr's options in verl's configuration. An option that is not set there comes from the environment variable
-    `MEMR_` + its name in capitals."""
+    `MEMR_` + its name in capitals; `config` and `preset` do not."""
 
     model_config = ConfigDict(coerce_numbers_to_str=True)
 
@@ -25,6 +25,12 @@ class Options(Wire):
     """The run's name (`MEMR_RUN`)."""
     weight: float = Field(default=1.0, allow_inf_nan=False)
     """Factor of the memory's reward, which is added to verl's score."""
+    equal_spread: float | None = Field(default=None, ge=0, allow_inf_nan=False)
+    """Largest spread of the memory's rewards in a group whose outcomes are all equal, before `weight`.
+
+    None: 0 if verl divides rewards by their deviation in the group (GRPO with `norm_adv_by_std_in_grpo`), or may do so,
+    because that would enlarge them to the whole advantage; otherwise the run's.
+    """
     group_size: int | None = Field(default=None, ge=1)
     """Completions per prompt and step, verl's `rollout.n`. Needed to create a run."""
     preset: PresetName | None = None
@@ -41,6 +47,8 @@ class Options(Wire):
 
 
 NAMES = frozenset(Options.model_fields)
+OF_THE_RUN = frozenset({"config", "preset"})
+"""Options that say what a run is. They come from the configuration only."""
 
 
 def read_options(given: Mapping[str, Any]) -> Options:
@@ -50,7 +58,7 @@ def read_options(given: Mapping[str, Any]) -> Options:
         InvalidRequest: an option is missing, unknown or does not fit.
     """
     fields = {name: _plain(value) for name, value in given.items() if value is not None}
-    for name in NAMES - fields.keys() - {"config"}:
+    for name in NAMES - fields.keys() - OF_THE_RUN:
         if value := os.environ.get(f"MEMR_{name.upper()}", "").strip():
             fields[name] = value
     for name in ("url", "run"):

@@ -24,7 +24,7 @@ from memr_service.app.forward import Forward
 from memr_service.app.lifecycle import Admit, Lifecycle
 from memr_service.app.metrics import Metrics
 from memr_service.app.openapi import describe
-from memr_service.app.openrlhf import AbandonedRequests
+from memr_service.app.openrlhf import AbandonedRequests, EqualGroups
 from memr_service.app.openrlhf.verifier_pool import VerifierPool
 from memr_service.app.problems import as_problem, problem_response
 from memr_service.app.readiness import Readiness
@@ -73,9 +73,8 @@ def create_app(settings: Settings, service: Service | None = None) -> FastAPI:
         ],
     )
     readiness, forward = Readiness(service, lifecycle), Forward(service.barriers.lease)
-    app.state.context = Context(
-        settings, service, insight, lifecycle, readiness, metrics, forward, VerifierPool(), AbandonedRequests()
-    )
+    openrlhf = VerifierPool(), AbandonedRequests(), EqualGroups()
+    app.state.context = Context(settings, service, insight, lifecycle, readiness, metrics, forward, *openrlhf)
     for router in ROUTERS:
         app.include_router(router)
     app.openapi = partial(describe, app)  # type: ignore[method-assign]

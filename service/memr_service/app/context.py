@@ -12,7 +12,7 @@ from memr_service.app.auth import Key
 from memr_service.app.forward import Forward
 from memr_service.app.lifecycle import Lifecycle
 from memr_service.app.metrics import Metrics
-from memr_service.app.openrlhf import AbandonedRequests
+from memr_service.app.openrlhf import AbandonedRequests, EqualGroups
 from memr_service.app.openrlhf.verifier_pool import VerifierPool
 from memr_service.app.readiness import Readiness
 from memr_service.engine.service import Service
@@ -33,6 +33,7 @@ class Context:
     forward: Forward
     verifier_pool: VerifierPool
     abandoned: AbandonedRequests
+    equal_groups: EqualGroups
 
 
 async def _context(request: Request) -> Context:

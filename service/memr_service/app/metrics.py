@@ -38,6 +38,9 @@ class Metrics:
         self._items = Counter("memr_items", "Completions scored.", ("mode", *run), registry=registry)
         self._replays = Counter("memr_idempotent_replays", "Stored responses sent again.", run, registry=registry)
         self._truncated = Counter("memr_truncated_texts", "Texts too long for the encoder.", run, registry=registry)
+        self._unjudged = Counter(
+            "memr_unjudged_completions", "Completions that a verifier did not judge in time.", registry=registry
+        )
         self._batch_texts = Histogram(
             "memr_batch_texts", "Texts encoded per request.", registry=registry, buckets=_TEXTS
         )
@@ -69,6 +72,10 @@ class Metrics:
         """Count one HTTP request."""
         self._requests.labels(route, str(status)).inc()
         self._request_seconds.labels(route).observe(seconds)
+
+    def count_unjudged(self, completions: int) -> None:
+        """Count completions that a verifier did not judge in time."""
+        self._unjudged.inc(completions)
 
     def observe(self, event: RewardEvent) -> None:
         """Count one successful `POST /reward`."""

@@ -72,7 +72,7 @@ def _terms(found: Explanation) -> Sheet:
         numbers = [_number(one.raw), _window(one), f"{one.scaled:.4f}", f"{one.weight:g}", f"{one.contribution:.4f}"]
         shown.row(name, numbers, [guards])
     if found.held_to_spread:
-        shown.row("max_spread", ["", "", "", "", f"{-found.held_to_spread:.4f}"], [""])
+        shown.row("spread limits", ["", "", "", "", f"{-found.held_to_spread:.4f}"], [""])
     return shown
 
 

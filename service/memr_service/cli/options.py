@@ -76,14 +76,15 @@ def known_preset(name: str) -> PresetName:
     Raises:
         InvalidRequest: there is no such preset.
     """
-    if name not in PRESETS:
-        raise InvalidRequest(
-            f"there is no preset {name!r}.",
-            value=name,
-            limit=list(PRESETS),
-            remedy=f"Choose one of these.{did_you_mean(name, PRESETS)}",
-        )
-    return name
+    for preset in PRESETS:
+        if preset == name:
+            return preset
+    raise InvalidRequest(
+        f"there is no preset {name!r}.",
+        value=name,
+        limit=list(PRESETS),
+        remedy=f"Choose one of these.{did_you_mean(name, PRESETS)}",
+    )
 
 
 def listed_presets(names: str) -> list[PresetName]:

@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import IO, Annotated, Any, Literal
 
 from memr_client.errors import InvalidRequest
-from memr_client.schemas import Count, Finite, Text
+from memr_client.schemas import Count, Finite, Text, without_halves
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
 
 REMEDY = 'Write one JSON object per line, for example {"prompt": "2 + 2 = ?", "completion": "4", "outcome": 1}.'
@@ -59,6 +59,8 @@ class Rollout(BaseModel):
     step: Count | None = None
     prompt_id: Identity | None = None
     group_id: Identity | None = None
+    halves: tuple[str, ...] = ()
+    """Fields in which half of a surrogate pair was read as U+FFFD."""
 
     @property
     def identity(self) -> str:
@@ -184,8 +186,9 @@ def _json(text: bytes, where: str) -> Any:
 def _parse(number: int, where: str, fields: Any) -> Rollout:
     if not isinstance(fields, dict):
         raise InvalidRequest(f"{where} is not an object.", value=_excerpt(json.dumps(fields).encode()), remedy=REMEDY)
+    fields, halves = without_halves(fields)
     try:
-        return Rollout.model_validate({**fields, "line": number})
+        return Rollout.model_validate({**fields, "line": number, "halves": halves})
     except (ValidationError, OverflowError) as error:
         raise _refused(where, fields, error) from error
 

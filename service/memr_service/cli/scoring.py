@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 import numpy as np
 from memr_client import RewardClient
 from memr_client.errors import InvalidRequest
-from memr_client.schemas import RewardResponse, RunConfig
+from memr_client.schemas import RewardResponse, RunConfig, halves_warning
 
 from memr_service.cli.options import listed_presets
 from memr_service.cli.rollouts import Rollout, as_text
@@ -54,10 +54,13 @@ class Score:
     """Cause of rewards of 0 -> number of completions."""
     warnings: Counter[str] = field(default_factory=Counter)
     """Warning of the service -> number of requests that had it."""
+    halves: list[str] = field(default_factory=list)
+    """Texts in which half of a surrogate pair was read as U+FFFD."""
 
     def add(self, rollouts: list[Rollout], vectors: Vectors, response: RewardResponse) -> None:
         """Add one request's rollouts and their rewards."""
         self.requests += 1
+        self.halves += [f"line {rollout.line}: {path}" for rollout in rollouts for path in rollout.halves]
         self.outcomes += [rollout.outcome for rollout in rollouts]
         self.right += [rollout.outcome > self.config.success_threshold for rollout in rollouts]
         self.groups += [(self.requests, rollout.group) for rollout in rollouts]
@@ -105,7 +108,7 @@ class Score:
         """What a reader must know to interpret the summary, one or two sentences each."""
         remarks = [self._one_sided(), self._explore_off(), self._texts_cut(), self._zeros()]
         remarks += [f"In {n} of {self.requests} requests: {warning}" for warning, n in self.warnings.most_common()]
-        return [remark for remark in remarks if remark]
+        return [remark for remark in (*remarks, *halves_warning(self.halves)) if remark]
 
     def _one_sided(self) -> str:
         share = sum(self.right) / max(1, len(self.right))

@@ -45,6 +45,8 @@ def choose_device(wanted: str, free_bytes: int | None) -> str:
 def load(name: str, device: str) -> Any:
     """Load the sentence-transformers model of that name: float32, in eval mode, on its device."""
     folder = model_files.find_model(name)
+    if folder is None and (why := model_files.why_absent(name)) is not None:  # before torch, whose import takes seconds
+        raise _cannot(name, f"there is no folder of that name, and {why}")
     try:
         import torch
         from sentence_transformers import SentenceTransformer
@@ -80,19 +82,13 @@ def refused(name: str) -> Iterator[None]:
                 value=name,
                 remedy="Free memory on the device, or set MEMR_DEVICE to cpu.",
             ) from error
-        raise EncoderUnusable(
-            f"The encoder {name!r} cannot be loaded: {_why(name)} ({type(error).__name__}).",
-            value=name,
-            limit=KNOWN,
-            remedy=model_files.remedy(name),
-        ) from error
+        raise _cannot(name, f"its files are damaged or of another kind ({type(error).__name__})") from error
 
 
-def _why(name: str) -> str:
-    if model_files.is_here(name):
-        return "its files are damaged or of another kind"
-    hub = "does not have it" if model_files.hub_answers() else "cannot be reached"
-    return f"there is no folder of that name, and the model hub {hub}"
+def _cannot(name: str, why: str) -> EncoderUnusable:
+    return EncoderUnusable(
+        f"The encoder {name!r} cannot be loaded: {why}.", value=name, limit=KNOWN, remedy=model_files.remedy(name)
+    )
 
 
 @contextmanager

@@ -8,6 +8,7 @@ import importlib.util
 import json
 import os
 from collections.abc import Iterable
+from contextlib import suppress
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
@@ -95,6 +96,30 @@ def hub_folder(name: str) -> Path:
             raise
         # sentence-transformers looks for a name without an organisation among its own models
         return Path(snapshot_download(f"sentence-transformers/{known}", cache_dir=cache, local_files_only=True))
+
+
+def why_absent(name: str) -> str | None:
+    """Why a model that is no folder cannot be had, found out in seconds; None if it is cached or the hub has it."""
+    try:
+        from huggingface_hub import HfApi
+        from huggingface_hub.errors import HFValidationError, RepositoryNotFoundError
+    except ImportError:  # so is the library that would load the model, which is the better reason
+        return None
+    with suppress(Exception):
+        hub_folder(name)
+        return None
+    if not hub_answers():
+        return "the model hub cannot be reached"
+    known = hub_name(name)
+    for candidate in (known, f"sentence-transformers/{known}"):
+        try:
+            HfApi().model_info(candidate, timeout=HUB_TIMEOUT_S)
+        except (HFValidationError, RepositoryNotFoundError):
+            continue
+        except Exception:  # whether the hub has it is not known; loading will tell
+            return None
+        return None
+    return "the model hub does not have it, or not for everybody"
 
 
 def remedy(name: str) -> str:

@@ -15,7 +15,14 @@ from memr_service.encoder import Encoders
 from memr_service.encoder.batcher import Batcher
 from memr_service.engine.inputs import Items, read_between
 from memr_service.engine.sent_embeddings import distinct_prompts
-from memr_service.rewards.guards import copied_share, foreign_stretches, needs, repeated_share
+from memr_service.rewards.guards import (
+    copied_share,
+    foreign_stretches,
+    names_answer,
+    needs,
+    repeated_share,
+    tells_sent_apart,
+)
 from memr_service.run.run import Run
 from memr_service.state.record import Batch
 
@@ -82,6 +89,7 @@ class EmbeddingStage:
             answers=request.answers,
             labels=request.labels,
             truncated=None if request.truncated is None else np.array(request.truncated),
+            equal_spread=request.equal_spread,
             **_text_measures(config, items, whole, completion_texts),
         )
         warnings = [*items.warnings, *items.unread(whole, run.law), *_cut(truncated, encoded, config)]
@@ -175,4 +183,9 @@ def _text_measures(config: RunConfig, items: Items, whole: list[str], encoded: l
         found["copied"] = np.array([copied_share(text, prompt) for text, prompt in pairs])
     if "foreign" in wanted:
         found["foreign"] = foreign_stretches(whole, items.prompts, items.group)
+    if "names_answer" in wanted:
+        pairs = zip(encoded, items.prompts, strict=True)
+        found["names_answer"] = np.array([names_answer(text, prompt) for text, prompt in pairs], bool)
+    if items.sent is not None and tells_sent_apart(config):
+        found["sent"] = np.ones(len(items), bool)
     return found

@@ -114,6 +114,21 @@ def read(
     )
 
 
+def check_spread(request: RewardRequest, config: RunConfig) -> None:
+    """Refuse a request's `equal_spread` if the run's order or barrier does not know whole groups.
+
+    Raises:
+        InvalidRequest: they do not.
+    """
+    if request.equal_spread is not None and (config.order == "official" or config.barrier == "snapshot"):
+        raise InvalidRequest(
+            "equal_spread needs whole groups and an order that is not official.",
+            value=request.equal_spread,
+            limit={"order": config.order, "barrier": config.barrier},
+            remedy="Leave it out, or create a run with another preset or barrier.",
+        )
+
+
 # Texts (L1)
 
 
@@ -241,6 +256,8 @@ def body_digest(request: RewardRequest, embeddings: tuple[np.ndarray, ...]) -> b
         embeddings: arrays that hold everything that was sent of them.
     """
     said = {name: value for name, value in request if name not in ("run_id", "request_id", "embeddings")}
+    if said["equal_spread"] is None:  # bodies without it keep the digest that they had before the field existed
+        del said["equal_spread"]
     digest = hashlib.sha256(orjson.dumps(said, default=Message.model_dump, option=orjson.OPT_SORT_KEYS))
     with np.errstate(over="ignore"):
         for sent in embeddings:

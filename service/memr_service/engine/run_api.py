@@ -8,7 +8,7 @@ from collections.abc import AsyncIterator, Callable
 from typing import Any, TypeVar
 
 from memr_client.errors import UnknownRun
-from memr_client.schemas import RewardRequest, RunConfig, RunInfo
+from memr_client.schemas import PresetName, RewardRequest, RunConfig, RunInfo
 
 from memr_service.engine.barriers.manager import BarrierManager
 from memr_service.engine.checkpoints import Checkpoints
@@ -94,10 +94,16 @@ class RunApi:
     async def create(self, run_id: str, config: RunConfig) -> tuple[RunInfo, bool]:
         """Create a run with this config, and return whether it is new; without records its config may be replaced.
 
+        A config that names no preset has the server's, but that of the run if it has records: a run keeps its preset
+        when the server's default changes.
+
         Raises:
             Conflict: the run has records and another config. InvalidRequest: the config cannot be served.
         """
-        resolved = self.resolve(config)
+        run, preset = await self._find(run_id), None
+        if run is not None:
+            preset = await self._thread.on_run(run, lambda run: run.config.preset if run.state.position else None)
+        resolved = self.resolve(config, preset)
         fingerprint = await self._embedding.fingerprint(resolved)
         return await self._thread.ask(self._registry.create, run_id, resolved, fingerprint)
 
@@ -151,14 +157,17 @@ class RunApi:
             file.seek(0)
             return await self._thread.ask(self._copies.import_file, run_id, file)
 
-    def resolve(self, config: RunConfig) -> RunConfig:
+    def resolve(self, config: RunConfig, preset: PresetName | None = None) -> RunConfig:
         """The config with every field set.
+
+        Args:
+            preset: the preset if the config names none; None: the server's default.
 
         Raises:
             InvalidRequest: its fields do not go together, or this server does not offer its encoder.
         """
         encoders = self._embedding.encoders
-        resolved = resolve(config, self._settings.default_preset, encoders.default)
+        resolved = resolve(config, preset or self._settings.default_preset, encoders.default)
         assert resolved.encoder is not None
         encoders.check(resolved.encoder)
         return resolved

@@ -149,6 +149,7 @@ class Service:
         """Wait at the run's barrier, if it has one; begin again if the run was changed meanwhile."""
         while True:
             run = await self.runs.open(items.request)
+            inputs.check_spread(items.request, run.config)
             barrier = None if items.request.mode == "eval" else await self.barriers.of(run)
             if barrier is not None:
                 return await self._joined(run, barrier, items)

@@ -35,7 +35,7 @@ def explain(
     """
     terms = {name: _term(state, batch, item, effects, name) for name in effects.raw}
     reward = float(effects.rewards[item])
-    limited = state.config.max_spread is not None
+    limited = {state.config.max_spread, state.config.equal_spread, batch.equal_spread} != {None}
     return Explanation(
         run_id=run_id,
         branch=state.branch,

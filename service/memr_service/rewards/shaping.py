@@ -39,7 +39,7 @@ def shape(state: State, batch: Batch, raw: dict[str, np.ndarray], nearest_prompt
     """R_mem = sum_c weight_c * scaled_c, after guards (equation 7, law L8).
 
     For each component: its guards reject items, its window scales the rest (L6), its weight, annealing and cap give its
-    contribution. The sum is then held to `max_spread` within each group.
+    contribution. The sum is then held to `max_spread` and `equal_spread` within each group.
 
     Args:
         raw: component -> raw values (n,), in the order of the config.
@@ -58,10 +58,21 @@ def shape(state: State, batch: Batch, raw: dict[str, np.ndarray], nearest_prompt
         kept[name] = np.where(rejected, np.nan, values)
         scaled[name] = _scaled(state, name, options, kept[name], rejected, batch)
         rewards = rewards + contribution(state, options, scaled[name], batch)
-    if config.max_spread is not None:
-        rewards = guards.spread_cap(rewards, batch.outcomes, batch.group, config.max_spread)
     finite = {name: np.nan_to_num(values) for name, values in scaled.items()}  # a sum of huge outcomes may overflow
-    return Shaped(kept, finite, np.nan_to_num(rewards), reasons if any(reasons) else [])
+    held = np.nan_to_num(held_to_spread(config, rewards, batch))
+    return Shaped(kept, finite, held, reasons if any(reasons) else [])
+
+
+def held_to_spread(config: RunConfig, rewards: np.ndarray, batch: Batch) -> np.ndarray:
+    """The rewards (n,) within the largest spread that a group of unequal or of equal outcomes may have."""
+    held = rewards
+    if config.max_spread is not None:
+        held = guards.spread_cap(rewards, batch.outcomes, batch.group, config.max_spread)
+    most = config.equal_spread if batch.equal_spread is None else batch.equal_spread
+    if most is not None:
+        equal = guards.equal_outcomes(batch.outcomes, batch.group)
+        held = np.where(equal, guards.spread_limit(rewards, batch.group, most), held)
+    return held
 
 
 @np.errstate(over="ignore", invalid="ignore")
@@ -124,7 +135,7 @@ def _scaled(
     elif options.bounds == "min-max":
         scaled = scale(state.windows[name], raw, size, config.scaling)
     else:
-        law = guards.trimmed if options.bounds == "p5-p95" else guards.rank
-        most = max(size, int(np.count_nonzero(~np.isnan(raw))))
-        scaled = law(slide(state.windows[name], raw, most), raw)
+        window = slide(state.windows[name], raw, max(size, int(np.count_nonzero(~np.isnan(raw)))))
+        trimmed = options.bounds == "p5-p95"
+        scaled = guards.trimmed(window, raw, options.tails) if trimmed else guards.rank(window, raw)
     return center(scaled, batch.group) if config.center == "group" else scaled

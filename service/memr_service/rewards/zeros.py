@@ -61,7 +61,7 @@ def why_zero(config: RunConfig, batch: Batch, effects: Effects, items: np.ndarra
                 holds[cause] = [*names, name], max(most, count)
         explained &= ~left
     if (other := int(np.count_nonzero(zero & ~explained))) > 0:
-        holds[_beyond(config)] = ["the sum"], other
+        holds[_beyond(config, batch)] = ["the sum"], other
     return [
         f"{' and '.join(names)}{f', {count} of {n}' if n > 1 else ''}: {cause}"
         for cause, (names, count) in holds.items()
@@ -137,13 +137,20 @@ def _lowest(options: Component, name: str) -> str:
     """What it means that a component's scaled value is 0."""
     if name not in WINDOWED:
         return "its value is 0"
+    if options.bounds == "p5-p95" and options.tails:
+        return "all values of the window are equal"
     if options.bounds == "p5-p95":
         return "in the lowest 5 % of the window, which is clipped to 0 (bounds p5-p95), or all values there are equal"
     return "the lowest value of the window, which is scaled to 0, or all values there are equal"
 
 
-def _beyond(config: RunConfig) -> str:
+def _beyond(config: RunConfig, batch: Batch) -> str:
     """Why a sum is 0 though components pay."""
-    limits = [name for name in ("max_spread", "equal_spread") if getattr(config, name, None) is not None]
+    equal = config.equal_spread if batch.equal_spread is None else batch.equal_spread
+    limits = [
+        f"{name}={value:g}"
+        for name, value in (("max_spread", config.max_spread), ("equal_spread", equal))
+        if value is not None
+    ]
     held = f", or are held to 0 by the largest spread that a group may have ({', '.join(limits)})" if limits else ""
     return f"the components cancel each other out{held}"

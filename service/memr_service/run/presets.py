@@ -29,9 +29,22 @@ _RELEASED = {"order": "official", "max_prompts": 10_000, "explore_warmup_prompts
 _LIMITS = {"max_repetition": 0.5, "max_copied": 0.7, "max_foreign": 225, "drop_truncated": True}
 _TOPIC = {"topic_floor": 0.5}
 FLOORED = "all-MiniLM-L6-v2"
-"""The encoder that the topic floor was chosen for. Cosines of others differ, so `guarded` has no floor there."""
+"""The encoder that the topic floor was chosen for. Cosines of others differ, so with them `guarded` and `attempts` have
+no floor. `attempts` does not apply it to embeddings that were sent either, because their encoder is not known."""
+_ANSWERS = {"answer_chars": 48}
 
 _EARNED = {"weight": 0.25, "bounds": "p5-p95", "guards": {**_LIMITS, **_TOPIC, "earned_by": "correct"}}
+_ATTEMPTED = {
+    "weight": 0.25,
+    "bounds": "p5-p95",
+    "tails": 0.1,
+    "guards": {**_LIMITS, **_ANSWERS, **_TOPIC, "topic_for": "encoded"},
+}
+
+LIMITED = ("attempts", "guarded")
+"""The presets with limits on completions."""
+NEED_WHOLE_GROUPS = ("max_spread", "equal_spread", "memory")
+"""What they set that the barrier `snapshot` cannot serve."""
 
 PAPER = {"exploit", "explore"}
 """The components of Memory-R+."""
@@ -46,6 +59,14 @@ PRESETS: dict[PresetName, dict[str, Any]] = {
         "components": {"exploit": 1.0},
         "max_completions": 1000,
     },
+    "attempts": {
+        "components": {"exploit": _ATTEMPTED, "explore": _ATTEMPTED},
+        "explore_warmup_steps": 0,
+        "max_spread": 0.5,
+        "equal_spread": 0.25,
+        "scaling": "request",
+        "memory": {"merge_similarity": 0.98, "gates": {**_LIMITS, **_ANSWERS}},
+    },
     "guarded": {
         "components": {"exploit": _EARNED, "explore": _EARNED},
         "max_spread": 0.5,
@@ -57,7 +78,7 @@ PRESETS: dict[PresetName, dict[str, Any]] = {
 }
 """What each preset sets differently from the defaults of `RunConfig`, which are Memory-R+ as the paper describes it.
 The official presets have the released code's numbers, order and quirks (`memr_service.rewards.official`). The limits of
-`guarded` were chosen on one half of GSM8K's test questions; `make hackbench` reports the other half."""
+`attempts` and `guarded` were chosen on one half of GSM8K's test questions; `make hackbench` reports the other half."""
 
 
 def resolve(given: RunConfig, default: PresetName, encoder: str) -> RunConfig:
@@ -103,15 +124,20 @@ def resolve(given: RunConfig, default: PresetName, encoder: str) -> RunConfig:
 def _fields(preset: PresetName, encoder: str, barrier: str | None) -> dict[str, Any]:
     """The fields that a preset sets, without those that do not work with this encoder or barrier."""
     fields = PRESETS[preset]
-    if preset == "guarded" and encoder.rpartition("/")[2] != FLOORED:
+    if preset not in LIMITED:
+        return fields
+    if encoder.rpartition("/")[2] != FLOORED:
         components = {
-            name: {**options, "guards": {key: limit for key, limit in options["guards"].items() if key not in _TOPIC}}
-            for name, options in fields["components"].items()
+            name: {**one, "guards": _without_floor(one["guards"])} for name, one in fields["components"].items()
         }
         fields = {**fields, "components": components}
-    if preset == "guarded" and barrier == "snapshot":  # the fields left out need whole groups
-        fields = {name: value for name, value in fields.items() if name not in ("max_spread", "memory")}
+    if barrier == "snapshot":
+        fields = {name: value for name, value in fields.items() if name not in NEED_WHOLE_GROUPS}
     return fields
+
+
+def _without_floor(guards: dict[str, Any]) -> dict[str, Any]:
+    return {name: limit for name, limit in guards.items() if name not in ("topic_floor", "topic_for")}
 
 
 def _check_components(config: RunConfig) -> None:
@@ -135,12 +161,13 @@ def _check_components(config: RunConfig) -> None:
             raise InvalidRequest(
                 f"Component {name!r} {wrong}.", value=name, remedy="Change the component or the preset."
             )
-    if config.max_spread is not None and plain:
-        raise InvalidRequest(
-            "max_spread needs whole groups and an order that is not official.",
-            value=config.max_spread,
-            remedy="Leave it out, or choose another preset or barrier.",
-        )
+    for field in ("max_spread", "equal_spread"):
+        if plain and getattr(config, field) is not None:
+            raise InvalidRequest(
+                f"{field} needs whole groups and an order that is not official.",
+                value=getattr(config, field),
+                remedy="Leave it out, or choose another preset or barrier.",
+            )
 
 
 def _check_memory(config: RunConfig) -> None:

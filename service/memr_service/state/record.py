@@ -44,6 +44,12 @@ class Batch:
     foreign: np.ndarray | None = None
     """Bytes of the longest stretch of each completion that its prompt and siblings have nothing of (n,), where a guard
     needs it."""
+    names_answer: np.ndarray | None = None
+    """Whether each completion names an answer of its own (n,) bool, where a guard needs it."""
+    sent: np.ndarray | None = None
+    """Whether each item's embeddings were sent by the caller (n,) bool, where a guard needs it; None: none were."""
+    equal_spread: float | None = None
+    """What the request sent in place of the config's `equal_spread`."""
 
     @classmethod
     def empty(cls, dimension: int) -> Batch:

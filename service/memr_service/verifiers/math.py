@@ -2,34 +2,100 @@
 
 from __future__ import annotations
 
-from importlib.util import find_spec
+import importlib.util
+import re
+import signal
+from functools import cache
+from types import FrameType
 
 from memr_service.verifiers.unreadable import unreadable
+
+LIMIT_S = 5.0
+"""Seconds of processor time after which a completion is not right."""
+
+_CURRENCY = re.compile(
+    r"\\text\{\s*\\?\$\s*\}|\\textdollar(?![A-Za-z])|(?:\b[A-Z]{1,2})?\\\$|[€£¥₹]"
+    r"|\\text\{\s*(?:dollars?|USD)\s*\}|(?<=\d)\s*(?:dollars?|USD)\b"
+)
+_AMOUNT = re.compile(r"(?:\b[A-Z]{1,2})?\$")
+_FORMULA = re.compile(r"(\$\$?)(?=\S)[^$]*?(?<=\S)\1(?!\d)")
+"""Dollars around a formula; those of an amount ($5, $5 and $6) are none."""
+
+
+class TooSlow(BaseException):
+    """A verification took too long. No `Exception`, because math-verify treats those as another reading that failed."""
 
 
 def installed() -> bool:
     """Whether the package math-verify is there."""
-    return find_spec("math_verify") is not None
+    return importlib.util.find_spec("math_verify") is not None
 
 
 def math(completion: str, answer: str) -> float:
     """1.0 if both mean the same to the package math-verify (1/2 is 0.5, x+1 is 1+x), else 0.0.
 
-    A completion that takes the package more than 5 s is not right. It measures the time with a signal, so `math` works
-    in a process's main thread only (`memr_service.app.openrlhf.verifier_pool` has processes for it).
+    A completion that takes more than `LIMIT_S` is not right. The time is measured with a signal, so `math` works in a
+    process's main thread only (`memr_service.app.openrlhf.math_process` is a process for it).
 
     Raises:
         InvalidRequest: the answer cannot be read.
     """
+    try:
+        return timed(completion, answer, LIMIT_S)
+    except TooSlow:
+        return 0.0
+
+
+def timed(completion: str, answer: str, seconds: float) -> float:
+    """Like `math`, with another limit.
+
+    Args:
+        completion: the completion.
+        answer: the right answer.
+        seconds: the limit, in seconds of processor time: a busy machine changes no outcome.
+
+    Raises:
+        InvalidRequest: the answer cannot be read.
+        TooSlow: it took longer.
+    """
     from math_verify import parse, verify
 
-    right = parse(_as_latex(answer))
-    if not right:
-        raise unreadable("math")
-    return float(verify(right, parse(completion)))
+    _be_quiet_about_time()
+    previous = signal.signal(signal.SIGVTALRM, _stop)
+    signal.setitimer(signal.ITIMER_VIRTUAL, seconds)
+    try:
+        right = parse(as_formula(answer), parsing_timeout=None)
+        if not right:
+            raise unreadable("math")
+        return float(verify(right, parse(without_currency(completion), parsing_timeout=None), timeout_seconds=None))
+    finally:
+        signal.setitimer(signal.ITIMER_VIRTUAL, 0)
+        signal.signal(signal.SIGVTALRM, previous)
 
 
-def _as_latex(answer: str) -> str:
-    """Put a bare answer between dollars; of a worked answer, take what follows its final mark."""
-    answer = answer.rpartition("####")[2].strip()
-    return answer if "$" in answer or "\\boxed" in answer else f"${answer}$"
+def as_formula(answer: str) -> str:
+    """An answer as a formula between dollars; of a worked answer, what follows its final mark.
+
+    Dollars that are a currency are no part of it: \\$18.90 and $18.90 are 18.90.
+    """
+    answer = without_currency(answer.rpartition("####")[2].strip())
+    if "\\boxed" in answer or _FORMULA.search(answer):
+        return answer
+    return f"${_AMOUNT.sub('', answer).strip()}$"
+
+
+def without_currency(text: str) -> str:
+    """The text without the signs and names of a currency. A dollar that may begin a formula stays."""
+    return _CURRENCY.sub("", text)
+
+
+def _stop(number: int, frame: FrameType | None) -> None:
+    raise TooSlow
+
+
+@cache
+def _be_quiet_about_time() -> None:
+    """math-verify warns once that its own limit of time is off. It would start another timer for each step."""
+    from math_verify import grader, parser
+
+    grader.TIMEOUT_WARNING_SHOWN = parser.TIMEOUT_WARNING_SHOWN = True

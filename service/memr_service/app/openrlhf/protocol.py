@@ -16,7 +16,9 @@ import numpy as np
 from memr_client.errors import InvalidRequest
 from memr_client.schemas import OpenRLHFRequest, OpenRLHFResponse, RewardRequest, RunConfig, phase_of, unknown_split
 
+from memr_service.app.openrlhf.labels import answer_of
 from memr_service.app.openrlhf.texts import completion_of, question_of
+from memr_service.app.openrlhf.verifier_pool import Outcomes
 from memr_service.run.response import Response
 
 Mode = Literal["train", "eval"]
@@ -36,7 +38,9 @@ class Samples:
     logs: dict[str, list[float]]
     """Name -> whether each sample's prompt was cut, was not found, or did not match the pattern (n, 0 or 1)."""
 
-    def request(self, run_id: str, outcomes: list[float], request_id: str | None) -> RewardRequest:
+    def request(
+        self, run_id: str, outcomes: list[float], request_id: str | None, equal_spread: float | None
+    ) -> RewardRequest:
         """The samples as a reward request."""
         return RewardRequest(
             run_id=run_id,
@@ -44,6 +48,7 @@ class Samples:
             completions=list(self.completions),
             outcomes=outcomes,
             mode=self.mode,
+            equal_spread=equal_spread,
             request_id=request_id,
         )
 
@@ -60,7 +65,7 @@ def read(body: OpenRLHFRequest, config: RunConfig, mode: Mode) -> Samples:
     """
     if body.query:
         _check(body, config)
-    answers = [] if body.outcomes is not None else [_answer(label, item) for item, label in enumerate(body.labels)]
+    answers = [] if body.outcomes is not None else [answer_of(label, item) for item, label in enumerate(body.labels)]
     cut = [completion_of(query, prompt) for query, prompt in zip(body.query, body.prompts, strict=True)]
     questions = [question_of(prompt, config.prompt_pattern) for prompt in body.prompts]
     return Samples(
@@ -77,16 +82,16 @@ def read(body: OpenRLHFRequest, config: RunConfig, mode: Mode) -> Samples:
     )
 
 
-def response(samples: Samples, outcomes: Sequence[float], rewarded: Response, config: RunConfig) -> OpenRLHFResponse:
+def response(samples: Samples, judged: Outcomes, rewarded: Response, config: RunConfig) -> OpenRLHFResponse:
     """The response to n samples: every field is a list (n), and the logs have the same names in every response.
 
     Args:
-        outcomes: each sample's outcome (n).
+        judged: each sample's outcome (n).
         rewarded: the response to `Samples.request`.
     """
     fields = rewarded.fields
-    memory = _numbers(fields["rewards"])
-    logs = {"outcome": _numbers(outcomes), "memory_reward": memory}
+    outcomes, memory = judged.outcomes, _numbers(fields["rewards"])
+    logs = {"outcome": _numbers(outcomes), "unjudged": _numbers(judged.unjudged), "memory_reward": memory}
     for name in config.weights:
         values = fields["components"][name]
         raw = np.array(values["raw"], np.float64)  # a null of a stored response becomes NaN
@@ -130,21 +135,6 @@ def _check(body: OpenRLHFRequest, config: RunConfig) -> None:
             limit=["group", "snapshot", "none"],
             remedy='Create the run with {"barrier": "group", "group_size": G}; G is --rollout.n_samples_per_prompt.',
         )
-
-
-def _answer(label: Any, item: int) -> str:
-    """A label's answer as text for the verifier."""
-    answer = label.get("answer") if isinstance(label, dict) else label
-    if isinstance(answer, str) and answer.strip():
-        return answer
-    if isinstance(answer, int | float) and not isinstance(answer, bool):
-        return str(answer)
-    raise InvalidRequest(
-        f"labels[{item}] has no answer that the verifier could compare with.",
-        value="" if answer == "" else f"a value of type {type(answer).__name__}",
-        limit="a text that is not empty, a number, or {answer, split}",
-        remedy="Set --data.label_key to the data set's column of answers.",
-    )
 
 
 def _mode(labels: Sequence[Any]) -> Mode:

@@ -25,7 +25,7 @@ from memr_client.errors import (
     UnknownRun,
     UnsupportedMedia,
 )
-from memr_client.schemas import OpenRLHFRequest, OpenRLHFResponse
+from memr_client.schemas import OpenRLHFRequest, OpenRLHFResponse, RunConfig
 from starlette.requests import ClientDisconnect
 
 from memr_service.app import openrlhf
@@ -33,6 +33,7 @@ from memr_service.app.body import parse
 from memr_service.app.context import Context, InContext, RunId
 from memr_service.app.disconnect import unless_disconnected
 from memr_service.app.openapi import COMMON, body_of, problems
+from memr_service.app.openrlhf.verifier_pool import Outcomes
 from memr_service.engine.barriers import HeldElsewhere
 
 router = APIRouter(tags=["reward"])
@@ -43,6 +44,10 @@ PATIENCE_S = 150.0
 row."""
 
 Mode = Annotated[Literal["train", "eval"], Query(description="`eval` does not change the run, whatever labels say.")]
+EqualSpread = Annotated[
+    float | None,
+    Query(ge=0, allow_inf_nan=False, description="Used in place of the run's `equal_spread`. Default: 0."),
+]
 
 
 @router.post(
@@ -63,16 +68,23 @@ Mode = Annotated[Literal["train", "eval"], Query(description="`eval` does not ch
     ),
     openapi_extra=body_of("OpenRLHFRequest"),
 )
-async def openrlhf_reward(run_id: RunId, request: Request, context: InContext, mode: Mode = "train") -> Response:
+async def openrlhf_reward(
+    run_id: RunId, request: Request, context: InContext, mode: Mode = "train", equal_spread: EqualSpread = None
+) -> Response:
     """OpenRLHF's remote-reward protocol, for `--reward.remote_url http://HOST:PORT/openrlhf/RUN?key=KEY`.
 
     The run's verifier compares the completions with their labels. A reward is that outcome + memory_weight * the
     memory's reward. Samples come one by one and wait at the run's barrier for the others of their group.
 
+    In groups whose outcomes are all equal the memory's rewards are 0 unless `equal_spread` says otherwise: OpenRLHF
+    does not say whether its estimator is `group_norm`, which would enlarge them to the whole advantage.
+
     OpenRLHF sends no request ids. If a connection was closed without a response, the next request with the same body is
     its retry; otherwise an equal body is another sample.
     """
     body = await parse(request, OpenRLHFRequest, context.settings)
+    if body.equal_spread is None:
+        body = body.model_copy(update={"equal_spread": equal_spread})
     request.state.n = len(body.query)
     arrived = time.monotonic()
     while True:
@@ -111,16 +123,23 @@ async def _respond(
 async def _reward(
     run_id: str, body: OpenRLHFRequest, mode: Literal["train", "eval"], context: Context, warnings: Sequence[str]
 ) -> bytes:
-    """The response's JSON. OpenRLHF does not show `warnings`, which are about the body; so the log has them too."""
+    """The response's JSON. OpenRLHF does not show warnings, so the log has them too.
+
+    Args:
+        warnings: about the body.
+    """
     for warning in warnings:
         logger.warning("OpenRLHF's request to run %s: %s", run_id, warning)
     arrived = time.monotonic()
     config = (await context.service.runs.get(run_id)).config
     samples = openrlhf.read(body, config, mode)
-    outcomes = body.outcomes or []
-    if body.outcomes is None and config.verifier is not None:  # without a verifier, `read` has refused any sample
-        outcomes = await context.verifier_pool.outcomes(config.verifier, samples.completions, samples.answers)
-    reward_request = samples.request(run_id, outcomes, body.request_id)
+    equal_spread = context.equal_groups.spread(run_id, body.equal_spread, config)
+    judged = await _judged(body, config, samples, context)
+    if late := judged.warning(context.settings.verifier_s):
+        context.metrics.count_unjudged(sum(judged.unjudged))
+        logger.warning("OpenRLHF's request to run %s: %s", run_id, late)
+        warnings = [*warnings, late]
+    reward_request = samples.request(run_id, judged.outcomes, body.request_id, equal_spread)
     while True:
         try:
             deadline = time.monotonic() + context.settings.deadline_s
@@ -132,7 +151,15 @@ async def _reward(
                 raise
             await asyncio.sleep(busy.retry_after or 1)
         else:
-            return openrlhf.response(samples, outcomes, rewarded, config).model_dump_json().encode()
+            return openrlhf.response(samples, judged, rewarded, config).model_dump_json().encode()
+
+
+async def _judged(body: OpenRLHFRequest, config: RunConfig, samples: openrlhf.Samples, context: Context) -> Outcomes:
+    """The outcomes that were sent, or those of the run's verifier."""
+    if body.outcomes is not None or config.verifier is None:  # without a verifier, `read` has refused any sample
+        return Outcomes(body.outcomes or [], [False] * len(body.outcomes or []))
+    seconds = context.settings.verifier_s
+    return await context.verifier_pool.outcomes(config.verifier, samples.completions, samples.answers, seconds)
 
 
 def _mark_retrieved(work: asyncio.Task[bytes]) -> None:

@@ -166,7 +166,7 @@ def merged(items: Sequence[Item]) -> Batch:
     prompt_of = [rows.setdefault((key, row.tobytes()), len(rows)) for key, row in zip(keys, prompts, strict=True)]
     first = np.unique(np.array(prompt_of), return_index=True)[1]
     steps = {batch.step for batch, _ in batches if batch.step is not None}
-    truncated = [batch.truncated is not None and bool(batch.truncated[item]) for batch, item in batches]
+    spreads = {batch.equal_spread for batch, _ in batches if batch.equal_spread is not None}
     return Batch(
         keys=keys,
         prompts=np.stack(prompts)[first],
@@ -182,7 +182,10 @@ def merged(items: Sequence[Item]) -> Batch:
         repeated=_numbers([batch.repeated for batch, _ in batches], items),
         copied=_numbers([batch.copied for batch, _ in batches], items),
         foreign=_foreign(items, group) if all(batch.foreign is not None for batch, _ in batches) else None,
-        truncated=np.array(truncated) if any(batch.truncated is not None for batch, _ in batches) else None,
+        names_answer=_numbers([batch.names_answer for batch, _ in batches], items),
+        truncated=_flags([batch.truncated for batch, _ in batches], items),
+        sent=_flags([batch.sent for batch, _ in batches], items),
+        equal_spread=min(spreads, default=None),
     )
 
 
@@ -191,6 +194,15 @@ def _column(columns: list[list[str | None] | None], items: Sequence[Item]) -> li
     if all(column is None for column in columns):
         return None
     return [None if column is None else column[item] for column, (_, item) in zip(columns, items, strict=True)]
+
+
+def _flags(columns: list[np.ndarray | None], items: Sequence[Item]) -> np.ndarray | None:
+    """A column of flags of all items, False for the items of requests that lack it; None if all requests lack it."""
+    if all(column is None for column in columns):
+        return None
+    return np.array(
+        [column is not None and bool(column[item]) for column, (_, item) in zip(columns, items, strict=True)]
+    )
 
 
 def _numbers(columns: list[np.ndarray | None], items: Sequence[Item]) -> np.ndarray | None:

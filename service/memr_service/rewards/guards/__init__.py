@@ -4,8 +4,9 @@ A rejected item has no raw value, so it never enters the window, where one outli
 together. It earns the least that the component can pay: 0 for a scaled component, otherwise its lower end.
 """
 
-from memr_service.rewards.guards.bounds import anneal, cap, spread_cap
-from memr_service.rewards.guards.needs import TextMeasure, needs
+from memr_service.rewards.guards.answers import names_answer
+from memr_service.rewards.guards.bounds import anneal, cap, equal_outcomes, spread_cap, spread_limit
+from memr_service.rewards.guards.needs import TextMeasure, needs, tells_sent_apart
 from memr_service.rewards.guards.overlap import copied_share, foreign_stretches
 from memr_service.rewards.guards.rejection import (
     REASONS,
@@ -16,6 +17,7 @@ from memr_service.rewards.guards.rejection import (
     only_if,
     rejections,
     repetition,
+    short_answer,
     too_long,
     too_short,
     topic_floor,
@@ -31,9 +33,11 @@ __all__ = [
     "cap",
     "copied",
     "copied_share",
+    "equal_outcomes",
     "foreign",
     "foreign_stretches",
     "mixed_groups_only",
+    "names_answer",
     "needs",
     "neighbour_floor",
     "only_if",
@@ -41,7 +45,10 @@ __all__ = [
     "rejections",
     "repeated_share",
     "repetition",
+    "short_answer",
     "spread_cap",
+    "spread_limit",
+    "tells_sent_apart",
     "too_long",
     "too_short",
     "topic_floor",

@@ -7,6 +7,9 @@ import numpy as np
 from memr_service.rewards.groups import extremes, means
 from memr_service.state.window import spread_of
 
+EQUAL = 1e-6
+"""Outcomes that differ by less are equal."""
+
 
 def cap(bonus: np.ndarray, outcome: np.ndarray, share: float) -> np.ndarray:
     """The weighted bonus (n,) cut to |bonus| <= share * |R|, so that it is 0 where R = 0 (CDE, arXiv 2509.09675).
@@ -35,6 +38,32 @@ def spread_cap(bonus: np.ndarray, outcome: np.ndarray, group: np.ndarray, share:
     spread, most = _spread(bonus, group), share * _spread(outcome, group)
     factor = np.where(spread > most, most / np.where(spread > 0, spread, 1.0), 1.0)
     return np.asarray(np.where(factor < 1.0, mean + (bonus - mean) * factor, bonus))
+
+
+def equal_outcomes(outcome: np.ndarray, group: np.ndarray) -> np.ndarray:
+    """Items of groups whose outcomes are all equal, max R - min R < 1e-6 (n,) bool.
+
+    Args:
+        outcome: R (n,).
+        group: number of each item's group (n,).
+    """
+    return np.asarray(_spread(outcome, group) < EQUAL)
+
+
+def spread_limit(bonus: np.ndarray, group: np.ndarray, most: float) -> np.ndarray:
+    """Scale each group's bonuses towards 0 until max - min <= most: bonus * min(1, most / (max - min)).
+
+    The order of siblings stays. With most = 0 the bonuses of groups with siblings are 0.
+
+    Args:
+        bonus: the weighted sum of the components (n,).
+        group: number of each item's group (n,).
+        most: largest spread.
+    """
+    if most == 0:
+        return np.where(np.bincount(group)[group] > 1, 0.0, bonus)
+    spread = _spread(bonus, group)
+    return np.asarray(bonus * np.where(spread > most, most / np.where(spread > 0, spread, 1.0), 1.0))
 
 
 def anneal(step: int, start: int, end: int) -> float:

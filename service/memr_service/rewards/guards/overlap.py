@@ -28,6 +28,22 @@ def copied_share(text: str, prompt: str) -> float:
     return float(np.count_nonzero(asked.take(at, mode="clip") == own) / len(own))
 
 
+def without_copies(text: str, prompt: str) -> str:
+    """The text without the bytes that its 8-byte sequences share with its prompt.
+
+    >>> without_copies("What is 3 + 4? 7", "What is 3 + 4?")
+    ' 7'
+    """
+    own, asked = _sequences(text), _distinct_sequences(prompt)
+    if not len(own) or not len(asked):
+        return text
+    at = np.searchsorted(asked, own)
+    shared = asked.take(at, mode="clip") == own
+    left = np.convolve(shared, np.ones(REACH, np.int64)) == 0
+    kept: bytes = np.frombuffer(text.encode("utf-8", "surrogatepass"), np.uint8)[left].tobytes()
+    return kept.decode("utf-8", "replace")
+
+
 def foreign_stretches(texts: Sequence[str], prompts: Sequence[str], group: np.ndarray) -> np.ndarray:
     """The longest stretch of each text that neither its prompt nor any sibling has, in bytes (n,).
 

@@ -37,9 +37,14 @@ def rejections(
         limits: the guards of a component, or a memory's write gates as such.
         nearest: cosine of the nearest prompt that each item read (n,), for `neighbour_floor`.
     """
+    answers = np.zeros(len(batch), bool)
+    if limits.answer_chars is not None and batch.names_answer is not None:
+        answers = short_answer(batch.lengths, batch.names_answer, limits.answer_chars)
     if limits.topic_floor is not None:
         topic = rowwise_cosines(batch.prompts[batch.prompt_of], batch.completions)
-        yield REASONS["topic_floor"], topic_floor(topic, limits.topic_floor)
+        foreign_encoder = limits.topic_for == "encoded" and batch.sent is not None
+        exempt = answers | batch.sent if foreign_encoder else answers
+        yield REASONS["topic_floor"], topic_floor(topic, limits.topic_floor) & ~exempt
     if limits.neighbour_floor is not None and nearest is not None:
         yield REASONS["neighbour_floor"], neighbour_floor(nearest, limits.neighbour_floor)
     if limits.min_chars is not None:
@@ -49,7 +54,7 @@ def rejections(
     if limits.max_repetition is not None and batch.repeated is not None:
         yield REASONS["repetition"], repetition(batch.repeated, limits.max_repetition)
     if limits.max_copied is not None and batch.copied is not None:
-        yield REASONS["copied"], copied(batch.copied, limits.max_copied)
+        yield REASONS["copied"], copied(batch.copied, limits.max_copied) & ~answers
     if limits.max_foreign is not None and batch.foreign is not None:
         yield REASONS["foreign"], foreign(batch.foreign, limits.max_foreign)
     if limits.drop_truncated and batch.truncated is not None:
@@ -61,10 +66,24 @@ def rejections(
         yield REASONS["mixed_groups_only"], unmixed
 
 
+def short_answer(characters: np.ndarray, names_answer: np.ndarray, most: int) -> np.ndarray:
+    """Completions of at most `most` characters that name an answer of their own (n,) bool.
+
+    They are exempt from `topic_floor`, because a sentence encoder finds little of the question in "7" or "The answer is
+    B.", and from `max_copied`, because "What is 3 + 4? 7" is an answer too.
+
+    Args:
+        characters: characters of the encoded text (n,).
+        names_answer: from `names_answer` (n,) bool.
+    """
+    return np.asarray((characters <= most) & names_answer)
+
+
 def topic_floor(topic: np.ndarray, floor: float) -> np.ndarray:
     """Reject completions that have little to do with their prompt: cos(q, a) < floor.
 
-    The only guard that stops refusals, empty answers and noise. A copied or padded prompt passes it.
+    The only guard that stops refusals, empty answers and noise. A copied or padded prompt passes it. Short answers
+    (`answer_chars`) are exempt, and with `topic_for: "encoded"` items whose embeddings were sent.
 
     Args:
         topic: cos(q, a) (n,).

@@ -14,12 +14,17 @@ TRIMMED = 20
 fewer than 20. The bounds are values of the window, not interpolated, so the size of an outlier does not affect them."""
 
 
-def trimmed(window: np.ndarray, raw: np.ndarray) -> np.ndarray:
-    """(x - low) / (high - low + 1e-8), cut to [0, 1]: min-max between the window's 5th and 95th percentile.
+def trimmed(window: np.ndarray, raw: np.ndarray, tails: float = 0.0) -> np.ndarray:
+    """y = (x - low) / (high - low + 1e-8), where low and high are the window's 5th and 95th percentile.
+
+    Without tails y is cut to [0, 1]. With tails t in (0, 0.5), values between the bounds get t + (1 - 2 t) y, values
+    below them t / (1 - y) in (0, t), and values above them 1 - t / y in (1 - t, 1): no two values tie, and all of them
+    are above 0, which is what a rejected item gets.
 
     Args:
         window: finite values, in any order, those of this request included.
         raw: the values to scale (n,), NaN for none.
+        tails: t.
 
     Returns:
         (n,) in [0, 1].
@@ -30,7 +35,12 @@ def trimmed(window: np.ndarray, raw: np.ndarray) -> np.ndarray:
     low, high = ordered[out], ordered[len(ordered) - 1 - out]
     if spread_of(low, high) < FLAT:
         return np.zeros(len(raw))
-    return np.where(np.isnan(raw), 0.0, np.clip(between(raw, low, high), 0.0, 1.0))
+    y = between(raw, low, high)
+    if not tails:
+        return np.where(np.isnan(raw), 0.0, np.clip(y, 0.0, 1.0))
+    below, above = tails / (1.0 - np.minimum(y, 0.0)), 1.0 - tails / np.maximum(y, 1.0)
+    scaled = np.where(y < 0.0, below, np.where(y > 1.0, above, tails + (1.0 - 2.0 * tails) * y))
+    return np.where(np.isnan(raw), 0.0, scaled)
 
 
 def rank(window: np.ndarray, raw: np.ndarray) -> np.ndarray:
