@@ -2,6 +2,7 @@
 
 import json
 import os
+import pty
 import re
 import signal
 import socket
@@ -132,6 +133,20 @@ def test_a_request_that_does_not_end_is_waited_for_no_longer_than_drain_s():
         server.stop()
         assert server.exit_code() == 0
         upload.close()
+
+
+def test_a_terminal_shows_where_the_runs_are_what_encodes_and_the_dashboard():
+    terminal, stderr = pty.openpty()
+    command = ["serve", "--host", "[::1]", "--port", "0", "--encoder", "hashed", "--store", "memory:"]
+    with subprocess.Popen([sys.executable, "-m", "memr_service", *command], stderr=stderr) as process:
+        os.close(stderr)
+        with open(terminal, encoding="utf-8") as shown:
+            lines = [shown.readline().split() for _ in range(3)]
+            process.terminate()
+            assert process.wait(30) == 0
+    assert lines[:2] == [["store", "memory:"], ["encoder", "hashed"]]
+    assert lines[2][0] == "dashboard"
+    assert re.fullmatch(r"http://\[::1\]:\d+/", lines[2][1])
 
 
 def test_every_line_a_server_writes_is_json_and_access_lines_carry_the_request_id():

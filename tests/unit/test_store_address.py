@@ -11,12 +11,13 @@ from memr_service.store.address import shown
 @pytest.mark.parametrize(
     ("url", "told"),
     [
-        ("redis://user:secret@host:6379/0?wait=1", "redis://host:6379/0"),
+        ("redis://user:secret@host:6379/0?wait=1", "redis://host:6379/0?wait=1"),
         ("redis://:sec/ret#of@secret@host:6379", "redis://host:6379"),
         ("redis://:sec?ret@host", "redis://host"),
         ("redis//:secret@host", "redis//host"),
         ("redis:secret@host", "redis:host"),
         ("redis://host?password=secret", "redis://host"),
+        ("redis://host?prefix=a&password=secret&wait=2", "redis://host?prefix=a&wait=2"),
         ("memr-data", "memr-data"),
         ("sqlite:////var/lib/memr", "sqlite:////var/lib/memr"),
     ],

@@ -46,8 +46,7 @@ EXPLANATION = (
     "unlike past mistakes is better. Each is scaled by a window over its last 100 values, and the reward is their sum. "
     "A completion is compared with its siblings, never with itself.\n",
     "[b]What to watch out for.[/] The last row is no answer at all, but its explore is the highest, because nothing in "
-    "memory resembles it. The preset `guarded` (the server's default) does not reward it, but it rewards right "
-    "completions only. So score your own rollouts before you train:\n",
+    "memory resembles it. The presets with guards pay it less. So score your own rollouts before you train:\n",
     "  memr score rollouts.jsonl    one {'prompt', 'completion', 'outcome'} per line",
     "  memr serve                   then POST /reward, or RewardClient in Python",
 )

@@ -148,7 +148,10 @@ def _at_start(where: str) -> Iterator[None]:
             yield
     except Unavailable as error:
         raise Unavailable(
-            error.detail, value=where, remedy="Start it, or correct its address and login in --store (MEMR_STORE)."
+            error.detail,
+            value=where,
+            remedy="Start it, or correct its address and login in --store (MEMR_STORE).",
+            retry_after=error.retry_after,
         ) from error
 
 
