@@ -206,10 +206,10 @@ def unknown_variables(environment: Iterable[str]) -> Iterator[str]:
 
 def did_you_mean(name: str, known: Iterable[str], prefix: str = "") -> str:
     """` Did you mean NEAREST?`, or nothing if no known name has this one as a part or resembles it."""
-    names = {one.lower(): one for one in known}
-    whole = (one for one in names if name.lower() in re.split("[-_]", one))
+    names = list(known)
+    whole = (one for one in names if name.lower() in re.split("[-_]", one.lower()))
     near = next(whole, None) or nearest(name, names)
-    return f" Did you mean {prefix}{names[near]}?" if near else ""
+    return f" Did you mean {prefix}{near}?" if near else ""
 
 
 def expanded(path: str) -> str:
@@ -232,7 +232,7 @@ def _refused(error: ValidationError, given: Mapping[str, Any]) -> InvalidRequest
         )
     limit = first["msg"].removeprefix("Value error, ").replace("Input should", "it should")
     wrong = f"{first['input']!r:.80}"
-    nearest = ""
+    meant = ""
     if first["type"] == "literal_error":
-        nearest = did_you_mean(str(first["input"]), first["ctx"]["expected"].split("'")[1::2])
-    return InvalidRequest(f"{where} is {wrong}: {limit}.", value=wrong, limit=limit, remedy=f"Correct {name}.{nearest}")
+        meant = did_you_mean(str(first["input"]), first["ctx"]["expected"].split("'")[1::2])
+    return InvalidRequest(f"{where} is {wrong}: {limit}.", value=wrong, limit=limit, remedy=f"Correct {name}.{meant}")

@@ -68,9 +68,10 @@ def role_and_content(message: Any) -> Any:
 
 
 def nearest(given: Any, known: Iterable[str]) -> str | None:
-    """The known name that is nearest to a given one; None if none is near."""
-    near = get_close_matches(str(given).lower(), list(known), n=1, cutoff=0.6)
-    return near[0] if near else None
+    """The known name that is nearest to a given one, whatever their case; None if none is near."""
+    names = {one.lower(): one for one in known}
+    near = get_close_matches(str(given).lower(), names, n=1, cutoff=0.6)
+    return names[near[0]] if near else None
 
 
 def nearest_choice(given: Any, expected: str) -> str | None:

