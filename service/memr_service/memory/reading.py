@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import cached_property
 
 import numpy as np
@@ -35,7 +35,7 @@ class Reading:
     @cached_property
     def entries(self) -> np.ndarray:
         """The entries of all the prompts (m,), part after part."""
-        return np.concatenate(self.parts) if self.parts else np.empty(0, np.int64)
+        return _joined(self.parts)
 
     @cached_property
     def counts(self) -> np.ndarray:
@@ -153,8 +153,12 @@ def _plans(view: View, keys: Sequence[bytes], prompt_of: np.ndarray, hold_one_ou
 def _reading(view: View, plan: _Plan, others: list[int]) -> Reading:
     prompts = others if plan.reads is None else [plan.reads, *others]
     held = np.full(len(plan.items), -1) if plan.reads is None else plan.held
-    reading = Reading(plan.items, prompts, [view.column(prompt) for prompt in prompts], held)
-    return replace(reading, units=view.units(reading.entries)) if view.merges else reading
+    parts = [view.column(prompt) for prompt in prompts]
+    return Reading(plan.items, prompts, parts, held, view.units(_joined(parts)) if view.merges else None)
+
+
+def _joined(parts: list[np.ndarray]) -> np.ndarray:
+    return np.concatenate(parts) if parts else np.empty(0, np.int64)
 
 
 def _others(
