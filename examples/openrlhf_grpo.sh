@@ -23,6 +23,7 @@ fi
 export MEMR_URL=${MEMR_URL:-http://127.0.0.1:8000} MEMR_RUN=${MEMR_RUN:-openrlhf-grpo}
 
 # Create the run. A waiting local reward file blocks one of few threads, so its barrier is snapshot, which never waits.
+# There no group is known as a whole: with group_norm, as in the paper, the memory decides groups of equal outcomes alone.
 curl --fail-with-body -sS -X PUT "$MEMR_URL/runs/$MEMR_RUN" -H 'Content-Type: application/json' \
     ${MEMR_API_KEY:+-H "Authorization: Bearer $MEMR_API_KEY"} --data-binary @- <<'JSON'
 {

@@ -1,6 +1,6 @@
 """What reward does junk get? Real GSM8K solutions and adversarial completions, under every preset and component.
 
-    make hackbench            # two hours on two cores; QUICK=1: fewer questions and presets, marked as such
+    make hackbench            # an hour or two on two cores; QUICK=1: fewer questions and presets, marked as such
     python -m benchmarks.hackbench
 
 A group has three real attempts of different models at a question, and one completion of a class of junk, whose outcome

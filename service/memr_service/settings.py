@@ -109,7 +109,7 @@ class Settings(BaseSettings):
     """Where encoders run. `auto` takes the GPU only if it has 4 GiB free, because a sampler may use it too."""
 
     # New runs
-    default_preset: PresetName = "guarded"
+    default_preset: PresetName = "attempts"
     """The preset of runs that name none."""
     auto_create: bool = True
     """Create an unknown run at its first training request; otherwise that request gets a 404."""

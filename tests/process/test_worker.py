@@ -84,11 +84,11 @@ def workers_of(server: str) -> list[int]:
 
 def test_a_replay_stops_when_its_caller_disconnects_and_blocks_nobody(server):
     with RewardClient(server) as client:
-        fill(client, "left-alone", 40)
+        fill(client, "left-alone", 200)
         sweep = {"settings": [{"k": 1 + number} for number in range(32)]}
         with httpx.stream("POST", f"{server}/runs/left-alone/replay", json=sweep, timeout=60) as answer:
             lines = answer.iter_lines()
-            assert json.loads(next(lines))["progress"]["of"] == 2560
+            assert json.loads(next(lines))["progress"]["of"] == 12_800
             assert len(workers_of(server)) == 1
             fill(client, "meanwhile", 5)
             assert len(workers_of(server)) == 1

@@ -54,14 +54,14 @@ def test_a_run_that_training_creates_has_the_servers_preset() -> None:
     story(told)
 
 
-def test_a_server_that_is_told_nothing_guards(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_server_that_is_told_nothing_pays_attempts(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("MEMR_DEFAULT_PRESET")
 
     async def told() -> None:
         async with serving() as service:
             await ask(service, rows())
             assert (await service.runs.describe("run")).config == resolve(
-                RunConfig(preset="guarded"), "memory-r", "hashed"
+                RunConfig(preset="attempts"), "memory-r", "hashed"
             )
 
     story(told)

@@ -59,7 +59,7 @@ class RunConfig(Wire):
     RunConfig(components={"exploit": 2.0})       # replaces all components of the preset
     """
 
-    preset: PresetName = "guarded"
+    preset: PresetName = "attempts"
     """Named settings that unset fields come from; `GET /presets` lists their values. Without a preset, the server's
     `MEMR_DEFAULT_PRESET` applies. The defaults below are those of `memory-r+`."""
     k: Annotated[int, Field(ge=1, le=10_000, strict=True), Whole] = 1
