@@ -16,8 +16,6 @@ HEADERS = {
     # Nothing from other hosts, nothing inline: a completion inserted as HTML by mistake could still not run scripts.
     "Content-Security-Policy": "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; "
     "img-src 'self' data: blob:; base-uri 'none'; form-action 'none'; frame-ancestors 'none'",
-    "X-Content-Type-Options": "nosniff",
-    "Referrer-Policy": "no-referrer",
     "Cache-Control": "no-cache",  # modules of two versions must not be mixed
 }
 
