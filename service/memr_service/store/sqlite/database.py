@@ -15,6 +15,8 @@ from typing import Any
 
 from memr_client.errors import InternalError, StoreFull, Unavailable
 
+from memr_service.store.private import private_database
+
 logger = logging.getLogger("memr.store")
 
 APPLICATION = 0x6D656D72  # "memr", in the file's header: other programs' files have another number
@@ -80,6 +82,8 @@ class Database:
         self._logged = 0
         with translated(file):
             written = 0 if file is None else _frames_written(file.with_name(file.name + "-wal"))
+            if file is not None:
+                private_database(file)
             self._connection = sqlite3.connect(file or ":memory:", isolation_level=None, check_same_thread=False)
             try:
                 _prepare(self._connection, file)
