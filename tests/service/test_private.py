@@ -41,7 +41,7 @@ def test_a_new_store_is_readable_by_nobody_else(tmp_path):
 def test_an_older_store_is_closed_to_others_and_its_group_stays(tmp_path):
     folder = tmp_path / "data"
     fill(folder)
-    databases = [path for path in folder.iterdir() if path.is_file() and path.stat().st_size > 1000]
+    databases = sorted(folder.glob("*.db"))
     for path in databases:
         path.chmod(0o644)
     fill(folder)

@@ -46,11 +46,11 @@ class DataDirectory:
         self._lock.release()
 
     def size(self) -> int:
-        """Bytes of all files in it."""
+        """Bytes of all files in it, without the reserve."""
         total = 0
         for file in self.path.rglob("*"):
             with suppress(FileNotFoundError):  # a temporary file may have been renamed meanwhile
-                total += file.stat().st_size if file.is_file() else 0
+                total += file.stat().st_size if file.is_file() and file.name != "reserve" else 0
         return total
 
     def _in_use(self) -> Unavailable:

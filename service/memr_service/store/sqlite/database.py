@@ -130,12 +130,13 @@ class Database:
             self.rows("PRAGMA wal_checkpoint(PASSIVE)")
 
     def reclaim(self) -> None:
-        """Give the space of deleted rows back to the disk, in steps that keep the log small."""
+        """Give the space of deleted rows back to the disk, in steps that need little room for the log."""
         free = self.rows("PRAGMA freelist_count")[0][0]
-        with translated(self.file):
-            for _ in range(0, free, WAL_PAGES):
-                self._connection.executescript(f"PRAGMA incremental_vacuum({WAL_PAGES})")  # `execute` frees one page
         self.rows("PRAGMA wal_checkpoint(TRUNCATE)")
+        for _ in range(0, free, TIDY_PAGES):
+            with translated(self.file):
+                self._connection.executescript(f"PRAGMA incremental_vacuum({TIDY_PAGES})")  # `execute` frees one page
+            self.rows("PRAGMA wal_checkpoint(TRUNCATE)")
 
     def close(self) -> None:
         """Write the log into the database and close both. A second call does nothing."""
@@ -160,6 +161,7 @@ def _prepare(db: sqlite3.Connection, file: Path | None) -> None:
         "journal_mode = WAL",
         "synchronous = FULL",
         "foreign_keys = ON",
+        "secure_delete = FAST",  # otherwise some builds of SQLite write every page of a deleted run, to blank it
         f"wal_autocheckpoint = {WAL_PAGES}",
         f"journal_size_limit = {WAL_BYTES}",
     ):
