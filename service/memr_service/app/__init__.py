@@ -64,8 +64,8 @@ def create_app(settings: Settings, service: Service | None = None) -> FastAPI:
         routes=[Route("/reward", reward, methods=["POST"])],
         redirect_slashes=False,
         generate_unique_id_function=lambda route: route.name,
+        docs_url=None,
         redoc_url=None,
-        swagger_ui_oauth2_redirect_url=None,
         exception_handlers={HTTPException: _respond, RequestValidationError: _respond},
         middleware=[
             Middleware(AccessLog, metrics=metrics),

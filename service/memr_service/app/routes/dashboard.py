@@ -1,4 +1,4 @@
-"""Routes of the dashboard's files: page, style sheet and modules. They contain no data of runs and need no API key."""
+"""Routes of the pages' files: the dashboard's, and those of `/docs`. They contain no data of runs."""
 
 from __future__ import annotations
 
@@ -24,6 +24,12 @@ HEADERS = {
 async def page() -> FileResponse:
     """The page."""
     return FileResponse(FOLDER / "index.html", headers=HEADERS)
+
+
+@router.get("/docs")
+async def docs() -> FileResponse:
+    """The page of the HTTP API."""
+    return FileResponse(FOLDER / "docs.html", headers=HEADERS)
 
 
 @router.get("/dashboard/{name}")
