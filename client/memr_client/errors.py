@@ -10,7 +10,7 @@ where they apply, `value`, `limit` and `remedy`). The client turns the document 
         ├── InvalidRequest     422  a field is wrong; nothing changed
         ├── MalformedBody      422  the body is not valid JSON, MessagePack or gzip; nothing changed
         ├── Unauthorized       401  the API key is missing or unknown
-        ├── Forbidden          403  the key's scope or run prefix does not allow this
+        ├── Forbidden          403  the key's scope or run prefix, the Host or the Origin does not allow this
         ├── UnknownRun         404  no run has this name
         ├── UnknownCheckpoint  404  no checkpoint has this name
         ├── UnknownRoute       404  no route has this path
@@ -119,7 +119,7 @@ class Unauthorized(ProblemError):
 
 
 class Forbidden(ProblemError):
-    """The API key's scope or run prefix does not allow this."""
+    """The API key's scope or run prefix, or the request's Host or Origin, does not allow this."""
 
     slug, title, status = "forbidden", "Forbidden", 403
 

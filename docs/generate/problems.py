@@ -16,7 +16,8 @@ REMEDIES = {
     "invalid-request": "Correct the field that `detail` names.",
     "malformed-body": "Send JSON or MessagePack, plain or gzip, with the matching `Content-Type`.",
     "unauthorized": "Send a key of the server's keys file as `Authorization: Bearer KEY`.",
-    "forbidden": "Use a key of the scope that `limit` names, or name the run by the key's prefix.",
+    "forbidden": "Use a key of the scope that `limit` names, or name the run by the key's prefix; for a Host or an "
+    "Origin, do what `remedy` says.",
     "unknown-run": "Create the run with `PUT /runs/{run_id}`, or check its name.",
     "unknown-checkpoint": "`GET /runs/{run_id}/checkpoints` lists the names.",
     "unknown-route": "`GET /openapi.json` lists the routes.",

@@ -74,6 +74,10 @@ class Settings(BaseSettings):
     """URL at which other services on the same store reach this one, http://host:port. `memr serve` fills it in."""
     insecure: bool = False
     """Listen beyond loopback without API keys. Everyone who reaches the port can then read and change every run."""
+    allowed_hosts: Annotated[tuple[str, ...], NoDecode] = ()
+    """More names by which the server is reached, separated by commas: `memr.example.org`, `.example.org` for all names
+    that end so, `*` for any. Without API keys only these are answered, and addresses, localhost and names without a
+    dot; with keys and an empty list, any name is."""
     keys_file: Path | None = None
     """JSON file of API keys: [{"name", "scope": read|write|admin, "sha256", "runs": prefix}] (`memr key` makes one)."""
 
@@ -149,6 +153,11 @@ class Settings(BaseSettings):
         """
         meant = ("encoders", "host", "keys_file")
         return {name: value for name, value in given.items() if value != "" or name in meant}
+
+    @field_validator("allowed_hosts", mode="before")
+    @classmethod
+    def _split_names(cls, value: Any) -> Any:
+        return tuple(filter(None, map(str.strip, value.split(",")))) if isinstance(value, str) else value
 
     @field_validator("host")
     @classmethod

@@ -106,3 +106,13 @@ def test_a_worker_that_dies_is_a_problem_and_not_a_short_response(monkeypatch):
         monkeypatch.setattr(worker, "__name__", "memr_service.no_such_module")
         with pytest.raises(InternalError, match="replay failed"):
             client.replay("run")
+
+
+def test_settings_may_be_longer_than_an_argument_of_a_process():
+    tags = ("<think>" * 400, "</think>" * 400)
+    with RewardClient.embedded(run="run") as client:
+        client.create_run("run", reasoning_tags=tags)
+        client.reward(["q"] * 2, ["a", "b"], [1, 0])
+        settings = [{"k": k} for k in range(1, 33)]
+        assert len(settings) * len(str(tags)) > 128 << 10
+        assert [one.changed.get("k", 1) for one in client.replay("run", settings).settings] == [*range(1, 33)]

@@ -225,8 +225,10 @@ REFUSED = [
     (422, {"content": b"\xc1", "headers": {"Content-Type": "application/msgpack"}}),
     (422, {"content": b"{}", "headers": {"Content-Type": "application/json", "Content-Encoding": "gzip"}}),
     (415, {"content": b"{}", "headers": {"Content-Type": "text/plain"}}),
+    (415, {"content": b"{}"}),
     (415, {"content": b"{}", "headers": {"Content-Type": "application/json", "Content-Encoding": "br"}}),
     (422, {"json": body(), "headers": {"X-Request-Timeout-Ms": "0"}}),
+    (422, {"json": body(), "headers": {"X-Request-Timeout-Ms": "0" * 5000}}),
     (422, {"json": body(), "headers": {"X-Request-Timeout-Ms": "soon"}}),
     (404, {"json": body(run_id="nobody", mode="eval")}),
 ]
@@ -234,7 +236,7 @@ REFUSED = [
 
 @pytest.mark.parametrize(("status", "sent"), REFUSED)
 def test_bad_input_gets_its_status_with_a_remedy_and_changes_nothing(client, status, sent):
-    client.post("/reward", json=body(), headers={"X-Request-Timeout-Ms": "9" * 30})
+    client.post("/reward", json=body(), headers={"X-Request-Timeout-Ms": "9" * 5000})
     before = client.get("/runs/run?digest=1").json()
     refused = client.post("/reward", **sent)
     assert_problem(refused, status)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import hashlib
 import re
 from pathlib import Path
 from typing import Any
@@ -59,9 +60,9 @@ def listed(client: TestClient, **asked: Any) -> Completions:
 # The page
 
 
-def test_every_file_that_the_page_loads_is_served_and_every_file_is_loaded(client):
-    page = client.get("/")
-    asked, seen = set(re.findall(r'(?:src|href)="dashboard/(.*?)"', page.text)), set()
+def test_every_file_that_the_pages_load_is_served_and_every_file_is_loaded(client):
+    pages = client.get("/").text + client.get("/docs").text
+    asked, seen = set(re.findall(r'(?:src|href)="dashboard/(.*?)"', pages)), set()
     while asked - seen:
         name = (asked - seen).pop()
         part = client.get(f"/dashboard/{name}")
@@ -70,11 +71,12 @@ def test_every_file_that_the_page_loads_is_served_and_every_file_is_loaded(clien
         asked |= set(re.findall(r'^import .*"\./(.*?)";$', part.text, re.MULTILINE))
         seen.add(name)
     parts = {path.name for path in (*FOLDER.iterdir(), *(FOLDER / "vendor").iterdir()) if path.is_file()}
-    assert seen == parts - {"index.html", "uPlot.LICENSE"}
+    assert seen == parts - {"index.html", "docs.html", "uPlot.LICENSE", "swagger.LICENSE"}
 
 
-def test_nothing_is_loaded_from_another_host_and_nothing_is_inline(client):
-    page = client.get("/")
+@pytest.mark.parametrize("path", ["/", "/docs"])
+def test_nothing_is_loaded_from_another_host_and_nothing_is_inline(client, path):
+    page = client.get(path)
     policy = dict(rule.split(" ", 1) for rule in page.headers["content-security-policy"].split("; "))
     assert policy["default-src"] == "'none'"
     assert policy["script-src"] == policy["connect-src"] == policy["style-src"] == "'self'"
@@ -84,10 +86,28 @@ def test_nothing_is_loaded_from_another_host_and_nothing_is_inline(client):
 
 
 @pytest.mark.parametrize(
-    "name", ["index.html", "uPlot.LICENSE", "none.js", "..%2Fsettings.py", "app.js%00", "%2e%2e", "app.js/"]
+    "name",
+    [
+        "index.html",
+        "docs.html",
+        "uPlot.LICENSE",
+        "swagger.LICENSE",
+        "none.js",
+        "..%2Fsettings.py",
+        "app.js%00",
+        "%2e%2e",
+        "app.js/",
+    ],
 )
 def test_nothing_else_is_served(client, name):
     assert client.get(f"/dashboard/{name}").status_code == 404
+
+
+@pytest.mark.parametrize("name", ["uPlot.js", "uPlot.css", "swagger.js", "swagger.css"])
+def test_code_of_others_is_what_the_notice_says(name):
+    notice = (Path(__file__).parents[2] / "NOTICE").read_text()
+    digest = hashlib.sha256((FOLDER / "vendor" / name).read_bytes()).hexdigest()
+    assert f"SHA-256 of {name}: {digest}" in notice
 
 
 def test_uplots_licence_is_in_the_notice():

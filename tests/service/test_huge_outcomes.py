@@ -22,6 +22,7 @@ CONFIGS: list[dict[str, Any]] = [
     {"components": {"value": {"bounds": "rank"}, "partition": {"guards": {"cap": 3.0}}}, "center": "group"},
     {"components": {"partition": 1.0}, "max_spread": 0.5},
     {"components": {"partition": 1e308, "exploit": -1e308}},
+    {"preset": "official-memory-r+", "explore_warmup_prompts": 0, "components": {"exploit": 1e308, "explore": 1e308}},
 ]
 
 

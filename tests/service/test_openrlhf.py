@@ -308,7 +308,8 @@ def test_a_refusal_is_in_the_log_because_openrlhf_shows_none(client, caplog):
 
 def test_half_a_surrogate_pair_is_named_in_the_response_and_in_the_log(client, caplog):
     with caplog.at_level(logging.WARNING, "memr"):
-        answer = client.post("/openrlhf/run", content=json.dumps(body("It is 12 \ud83d", "13"))).json()
+        sent = {"content": json.dumps(body("It is 12 \ud83d", "13")), "headers": {"Content-Type": "application/json"}}
+        answer = client.post("/openrlhf/run", **sent).json()
     assert answer["scores"] == [1, 0]
     assert "query[0]:" in answer["warnings"][0]
     assert "query[0]:" in caplog.text

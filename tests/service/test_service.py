@@ -398,16 +398,23 @@ def test_closing_finishes_what_is_in_flight_and_refuses_the_rest(tmp_path: Path)
     story(told)
 
 
-def test_ready_names_a_store_that_cannot_be_written_to(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_ready_names_a_store_that_cannot_be_used_and_only_the_log_says_where_it_is(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
     async def told() -> None:
         async with serving() as service:
             assert await service.ready() == {}
 
             def down() -> None:
-                raise Unavailable("the disk is gone")
+                raise Unavailable("redis://somewhere:6379 cannot be used", value="redis://somewhere:6379")
 
-            monkeypatch.setattr(service.store, "check", down)
-            assert await service.ready() == {"store": "the disk is gone"}
+            with monkeypatch.context() as broken, caplog.at_level("WARNING", "memr.engine"):
+                broken.setattr(service.store, "check", down)
+                failing = await service.ready(), await service.ready()
+            assert [[*one] for one in failing] == [["store"], ["store"]]
+            assert "somewhere" not in str(failing)
+            assert caplog.text.count("somewhere:6379 cannot be used") == 1
+            assert await service.ready() == {}
 
     story(told)
 

@@ -157,7 +157,8 @@ def test_a_request_that_cannot_be_passed_on_is_to_be_sent_again(lost: str) -> No
         app.state.context.lifecycle.open()
         body = half(1).model_dump_json(exclude_unset=True, exclude={"embeddings"})
         async with httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://other") as client:
-            headers = {FORWARDED: "1"} if lost == "passed on already" else {}
+            passed_on = {FORWARDED: "1"} if lost == "passed on already" else {}
+            headers = {"Content-Type": "application/json", **passed_on}
             refused = await client.post("/reward", content=body, headers=headers)
         assert (refused.status_code, refused.headers["retry-after"]) == (503, "1")
         assert "route requests by run" in refused.json()["remedy"].lower()

@@ -22,6 +22,7 @@ from support.redis_server import RedisServer
 
 EXPECTED = expected()
 ENCODED = ("guarded", "texts")
+OCTETS = {"Content-Type": "application/octet-stream"}
 """Runs whose texts the server encodes: their rewards are equal to rounding only."""
 EXPORTED = sorted(file.name.partition(".")[0] for file in OLD.glob("*.memr.xz"))
 
@@ -129,7 +130,7 @@ def test_a_branch_that_was_left_is_restored(client: httpx.Client, said: Said) ->
 def test_an_exported_run_is_imported_and_goes_on(name: str, tmp_path: Path) -> None:
     run, file = EXPECTED["sqlite"][name], lzma.decompress((OLD / f"{name}.memr.xz").read_bytes())
     with asked(f"sqlite:///{tmp_path}") as client:
-        client.post("/runs/copy/import", content=file).raise_for_status()
+        client.post("/runs/copy/import", content=file, headers=OCTETS).raise_for_status()
         info = info_as_then(client, "copy")
         same = ("position", "chain", "digest", "step", "memory", "windows", "created_at", "config", "encoder")
         assert {field: info[field] for field in same} == {field: run["info"][field] for field in same}

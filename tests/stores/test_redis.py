@@ -229,6 +229,21 @@ def test_a_full_server_refuses_whole_records_and_goes_on_when_there_is_room() ->
         assert positions(store, run.uid) == list(range(1, committed + 2))
 
 
+def test_a_run_can_be_deleted_from_a_full_server() -> None:
+    with RedisServer("--maxmemory", "8mb") as server, opened(server.url) as store:
+        run = make(store)
+        for position in range(1, 5):
+            store.journal.commit(run.uid, record(position, size=1 << 18), [response(f"id {position}")])
+        server.client().config_set("maxmemory", "1mb")
+        with pytest.raises(StoreFull):
+            store.journal.commit(run.uid, record(5, size=1 << 18), [response("id 5")])
+        store.runs.delete(run.uid)
+        assert store.runs.all() == []
+        server.client().config_set("maxmemory", "8mb")
+        again = make(store)
+        store.journal.commit(again.uid, record(1, size=1 << 18), [response("id 1")])
+
+
 # Kills and failover
 
 

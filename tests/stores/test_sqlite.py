@@ -13,7 +13,7 @@ import threading
 import tracemalloc
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import BinaryIO
+from typing import Any, BinaryIO
 
 import numpy as np
 import pytest
@@ -22,6 +22,7 @@ from memr_service.store import arrays
 from memr_service.store.base import Damage, NewResponse, Snapshot, StoredRecord
 from memr_service.store.sqlite import SqliteStore, database
 from memr_service.store.sqlite.journal import COMMITS_PER_PRUNING
+from memr_service.store.sqlite.reserve import RESERVE_BYTES, Reserve
 
 WHEN = "2025-11-21T08:00:00+00:00"
 TO_THE_END = 2**62
@@ -401,6 +402,37 @@ def test_a_full_disk_refuses_the_record_and_is_usable_again_with_room(store: Sql
     limit_pages(store, 1 << 30)
     fill(store, 4, after=3)
     assert positions(store) == [1, 2, 3, 4]
+
+
+def test_a_run_can_be_deleted_when_the_disk_is_full(
+    store: SqliteStore, data: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    uid, reserve, write = fill(store, 3), data / "reserve", store._database.write
+    assert reserve.stat().st_size == RESERVE_BYTES
+
+    def as_on_a_full_disk(statement: str, *values: object) -> Any:
+        if reserve.exists() and statement.startswith("DELETE"):
+            raise StoreFull("there is no room")
+        return write(statement, *values)
+
+    monkeypatch.setattr(store._database, "write", as_on_a_full_disk)
+    store.runs.delete(uid)
+    assert store.runs.all() == []
+    assert reserve.stat().st_size == RESERVE_BYTES
+    monkeypatch.undo()
+    fill(store, 3)
+
+
+def test_a_disk_without_room_for_the_reserve_has_none(tmp_path: Path) -> None:
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (1 << 20, limits[1]))
+    try:
+        reserve = Reserve(tmp_path / "reserve")
+        with reserve.used():
+            pass
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+    assert [*tmp_path.iterdir()] == []
 
 
 def test_a_file_size_limit_counts_as_no_room(store: SqliteStore) -> None:

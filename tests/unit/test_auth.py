@@ -3,6 +3,7 @@
 import hashlib
 import hmac
 import json
+import os
 
 import pytest
 from memr_client.errors import Forbidden, MemrError, Unauthorized, UnknownRoute, WrongMethod
@@ -160,6 +161,54 @@ def test_a_wrong_keys_file_stops_the_start_and_says_where(tmp_path, content, tol
         Keys.read(write(tmp_path, content))
     assert "keys.json" in str(refused.value)
     assert "secret" not in str(refused.value)
+
+
+SENT = Headers({"X-API-Key": "s"})
+ENTRY = {"name": "a", "scope": "write", "sha256": hashlib.sha256(b"s").hexdigest()}
+
+
+def test_a_revoked_key_stops_at_once_and_a_new_one_works(tmp_path):
+    other = {**ENTRY, "name": "b", "sha256": hashlib.sha256(b"t").hexdigest()}
+    keys = Keys.read(write(tmp_path, [ENTRY]))
+    assert keys.caller(SENT).name == "a"
+    write(tmp_path, [other])
+    with pytest.raises(Unauthorized):
+        keys.caller(SENT)
+    assert keys.caller(Headers({"X-API-Key": "t"})).name == "b"
+    write(tmp_path, [{**ENTRY, "scope": "read"}, other])
+    assert keys.caller(SENT).scope == "read"
+
+
+def test_a_file_without_keys_admits_nobody(tmp_path):
+    keys = Keys.read(write(tmp_path, [ENTRY]))
+    write(tmp_path, [])
+    for headers in (SENT, Headers()):
+        with pytest.raises(Unauthorized):
+            keys.caller(headers)
+    assert keys
+
+
+@pytest.mark.parametrize("change", [lambda path: path.write_text("["), lambda path: path.unlink()])
+def test_a_keys_file_that_breaks_leaves_the_keys_and_is_logged_once(tmp_path, caplog, change):
+    keys = Keys.read(write(tmp_path, [ENTRY]))
+    change(tmp_path / "keys.json")
+    with caplog.at_level("ERROR", "memr.app"):
+        assert keys.caller(SENT).name == keys.caller(SENT).name == "a"
+    assert caplog.text.count("keys stay as they were") == 1
+    write(tmp_path, [])
+    with pytest.raises(Unauthorized):
+        keys.caller(SENT)
+
+
+@pytest.mark.skipif(os.name != "posix", reason="permissions of POSIX")
+@pytest.mark.parametrize(("mode", "says"), [(0o600, ""), (0o640, ""), (0o644, "may read"), (0o666, "may write to")])
+def test_a_keys_file_that_others_can_read_is_warned_of(tmp_path, caplog, mode, says):
+    path = write(tmp_path, [ENTRY])
+    path.chmod(mode)
+    with caplog.at_level("WARNING", "memr.app"):
+        Keys.read(path)
+    assert says in caplog.text
+    assert bool(caplog.records) == bool(says)
 
 
 def test_a_keys_file_may_begin_with_a_byte_order_mark(tmp_path):

@@ -7,7 +7,7 @@ from typing import Any, get_args
 import pytest
 from memr_client.errors import InvalidRequest
 from memr_client.schemas import Component, MemoryQuality, PresetName, RunConfig
-from memr_service.run.presets import PRESETS, differences, resolve, spelled_out
+from memr_service.run.presets import PRESETS, combined, differences, resolve, spelled_out
 
 # What the law says of the defaults, written out once more; fields that it does not name are as the wire has them.
 MEMORY_R_PLUS: dict[str, Any] = {
@@ -212,3 +212,8 @@ def test_presets_do_without_what_needs_whole_groups_where_there_are_none(preset:
     for field in ("max_spread", "equal_spread"):
         with pytest.raises(InvalidRequest, match=field):
             resolved(preset=preset, barrier="snapshot", group_size=8, **{field: 0.5})
+
+
+def test_fields_that_do_not_go_together_are_named() -> None:
+    with pytest.raises(InvalidRequest, match=r"failure_threshold 0\.4 is above success_threshold 0\.3"):
+        combined({"success_threshold": 0.3, "failure_threshold": 0.4})

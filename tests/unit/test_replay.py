@@ -22,7 +22,7 @@ from memr_service.insight.replay.worker import compare
 from memr_service.memory.index import GraphSizes, Index
 from memr_service.run import archive
 from memr_service.run.live_state import Limits
-from memr_service.run.presets import LAW, PRESETS
+from memr_service.run.presets import LAW, PRESETS, resolve
 from memr_service.run.run import Run, Submission
 from memr_service.state.codec import seal, unseal
 from memr_service.state.record import Batch, Record
@@ -237,3 +237,9 @@ def test_settings_start_from_the_named_preset_or_else_from_the_run() -> None:
     with pytest.raises(InvalidRequest, match=r"storage.*") as refused:
         what_if(recorded, RunConfig(storage="float16", k=3), bounded=False)
     assert refused.value.value == {"storage": "float16"}
+
+
+def test_a_threshold_beyond_the_runs_other_is_refused() -> None:
+    recorded = resolve(RunConfig(success_threshold=0.3, failure_threshold=0.3), "memory-r+", "hashed")
+    with pytest.raises(InvalidRequest, match=r"failure_threshold 0\.4 is above success_threshold 0\.3"):
+        what_if(recorded, RunConfig(failure_threshold=0.4), bounded=False)

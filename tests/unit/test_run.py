@@ -418,6 +418,25 @@ def test_closing_leaves_a_snapshot_where_the_journal_has_grown(directory: Path) 
     store.close()
 
 
+def test_closing_on_a_full_disk_leaves_no_snapshot_and_loses_nothing(
+    directory: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    store = SqliteStore(directory)
+    run = open_run(store, snapshot_bytes=1_000_000)
+    for batch in batches(13, 100):
+        reward(run, batch)
+
+    def full(uid: int, snapshot: object) -> None:
+        raise StoreFull("no room")
+
+    monkeypatch.setattr(store.snapshots, "save", full)
+    run.live.close()
+    assert "no room" in caplog.text
+    again, store = restarted(run, store, directory)
+    assert again.state.digest() == run.state.digest()
+    store.close()
+
+
 def test_a_journal_whose_records_do_not_follow_each_other_is_not_applied(directory: Path) -> None:
     store = SqliteStore(directory)
     run = open_run(store)

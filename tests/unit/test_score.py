@@ -195,3 +195,9 @@ def test_the_reward_is_the_weighted_sum() -> None:
     assert weighted_sum(scaled, {"exploit": 2.0, "explore": -1.0}, 2).tolist() == [0.75, 2.0]
     assert weighted_sum(scaled, {"explore": 4.0}, 2).tolist() == [1.0, 0.0]
     assert weighted_sum({"exploit": np.empty(0)}, {"exploit": 1.0}, 0).tolist() == []
+
+
+def test_the_sum_of_huge_weights_is_finite() -> None:
+    scaled = {"exploit": np.array([1.0, 1.0, 3.0]), "explore": np.array([1.0, 0.0, 0.0])}
+    most = np.finfo(np.float64).max
+    assert weighted_sum(scaled, {"exploit": 1e308, "explore": 1.5e308}, 3).tolist() == [most, 1e308, most]

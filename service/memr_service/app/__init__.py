@@ -30,6 +30,7 @@ from memr_service.app.problems import as_problem, problem_response
 from memr_service.app.readiness import Readiness
 from memr_service.app.routes import ROUTERS
 from memr_service.app.routes.reward import reward
+from memr_service.app.same_origin import SameOrigin
 from memr_service.engine.service import Service
 from memr_service.insight.service import InsightService
 from memr_service.settings import Settings, unknown_variables
@@ -41,8 +42,8 @@ def create_app(settings: Settings, service: Service | None = None) -> FastAPI:
     """The whole HTTP service over a `Service`, which is made from the settings if none is given.
 
     A request goes through `AccessLog` (request id, access line, metrics; every exception becomes a problem document),
-    `Authorise` (the route exists, and the caller may use it) and `Admit` (the server takes requests) to its route. The
-    app's lifespan starts the service and closes it at the end.
+    `SameOrigin` (no page of another site sent it), `Authorise` (the route exists, and the caller may use it) and
+    `Admit` (the server takes requests) to its route. The app's lifespan starts the service and closes it at the end.
 
     `POST /reward` is a plain route before FastAPI's own, which is there for the OpenAPI document only. FastAPI's
     handling of a request costs nearly as much as a reward of sent embeddings.
@@ -63,11 +64,12 @@ def create_app(settings: Settings, service: Service | None = None) -> FastAPI:
         routes=[Route("/reward", reward, methods=["POST"])],
         redirect_slashes=False,
         generate_unique_id_function=lambda route: route.name,
+        docs_url=None,
         redoc_url=None,
-        swagger_ui_oauth2_redirect_url=None,
         exception_handlers={HTTPException: _respond, RequestValidationError: _respond},
         middleware=[
             Middleware(AccessLog, metrics=metrics),
+            Middleware(SameOrigin, settings=settings),
             Middleware(Authorise, keys=keys),
             Middleware(Admit, lifecycle=lifecycle),
         ],

@@ -21,6 +21,14 @@ logger = logging.getLogger("memr.app")
 
 CLIENT_LEFT = 499
 """Status in logs and metrics of a request whose caller disconnected."""
+SAFE = {
+    "Content-Security-Policy": "default-src 'none'; frame-ancestors 'none'",
+    "X-Content-Type-Options": "nosniff",
+    "Referrer-Policy": "no-referrer",
+    "Cross-Origin-Resource-Policy": "same-origin",
+}
+"""Headers of every response, unless it has its own: a browser runs nothing of it, shows it in no other page's frame,
+takes it for nothing but its content type, and gives it to no page of another origin."""
 
 
 class AccessLog:
@@ -90,7 +98,7 @@ def _level(route: str, status: int) -> int:
 
 
 class _Response:
-    """A `send` function that adds the request's id to the response and records its status."""
+    """A `send` function that adds the request's id and `SAFE` to the response, and records its status."""
 
     def __init__(self, send: Send, request_id: str) -> None:
         self.send = send
@@ -100,5 +108,8 @@ class _Response:
     async def __call__(self, message: Message) -> None:
         if message["type"] == "http.response.start":
             self.status = message["status"]
-            MutableHeaders(scope=message)["X-Request-Id"] = self.request_id
+            headers = MutableHeaders(scope=message)
+            headers["X-Request-Id"] = self.request_id
+            for name, value in SAFE.items():
+                headers.setdefault(name, value)
         await self.send(message)

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import hashlib
 import hmac
+import logging
+import os
+import stat
 from codecs import BOM_UTF8
 from collections.abc import Sequence
 from pathlib import Path
@@ -15,6 +18,10 @@ from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
 from starlette.datastructures import Headers, QueryParams
 from starlette.routing import compile_path
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+logger = logging.getLogger("memr.app")
+
+OTHERS = stat.S_IROTH | stat.S_IWOTH
 
 KeyScope = Literal["read", "write", "admin"]
 _RANK: dict[KeyScope, int] = {"read": 0, "write": 1, "admin": 2}
@@ -101,10 +108,17 @@ ANYBODY = Key(name="anybody", scope="admin", sha256="0" * 64)
 
 
 class Keys:
-    """The API keys of a server. Without any, every caller has full access."""
+    """The API keys of a server, read again when their file changes. Without any at first, every caller has full access.
+
+    A change to a file that cannot be used is logged and leaves the keys as they were. A file without any key admits
+    nobody.
+    """
 
     def __init__(self, keys: Sequence[Key] = ()) -> None:
         self._keys = tuple(keys)
+        self._open = not keys
+        self._file: Path | None = None
+        self._stamp: tuple[int, ...] | None = None
 
     @classmethod
     def read(cls, path: Path | None) -> Keys:
@@ -115,27 +129,32 @@ class Keys:
         """
         if path is None:
             return cls()
-        try:
-            keys = TypeAdapter(list[Key]).validate_json(path.read_bytes().removeprefix(BOM_UTF8))
-        except OSError as error:
-            raise InvalidRequest(
-                f"the keys file {path} cannot be read: {error.strerror}.",
-                value=str(path),
-                remedy="Correct --keys-file (MEMR_KEYS_FILE); `memr key` makes the file's entries.",
-            ) from error
-        except ValidationError as error:
-            raise _unreadable(path, error) from None
-        if not keys:
+        stamp = _stamp(path)  # before it is read, so that no change is missed
+        if not (found := _read(path)):
             raise InvalidRequest(
                 f"the keys file {path} has no key.",
                 value=str(path),
                 limit="one key or more",
                 remedy="Add an entry that `memr key` prints, or serve without a keys file.",
             )
-        return cls(keys)
+        keys = cls(found)
+        keys._file, keys._stamp = path, stamp
+        return keys
 
     def __bool__(self) -> bool:
-        return bool(self._keys)
+        return not self._open
+
+    def _reread(self) -> None:
+        """Take the keys of a file that has changed."""
+        if self._file is None or (stamp := _stamp(self._file)) == self._stamp:
+            return
+        self._stamp = stamp
+        try:
+            self._keys = _read(self._file)
+        except InvalidRequest as error:
+            logger.error("%s The keys stay as they were.", error.detail)
+        else:
+            logger.info("the keys file %s has changed: %d keys", self._file, len(self._keys))
 
     def caller(self, headers: Headers, in_query: str = "") -> Key:
         """The key of a request: `Authorization: Bearer KEY`, `X-API-Key: KEY`, or `in_query` without these headers.
@@ -143,8 +162,9 @@ class Keys:
         Raises:
             Unauthorized: the request has no key, or an unknown one.
         """
-        if not self._keys:
+        if self._open:
             return ANYBODY
+        self._reread()
         scheme, _, token = headers.get("authorization", "").partition(" ")
         presented = token.strip() if scheme.lower() == "bearer" else headers.get("x-api-key", in_query)
         digest = hashlib.sha256(presented.encode()).hexdigest()
@@ -160,6 +180,38 @@ class Keys:
                 "MEMR_API_KEY.",
             )
         return found[0]
+
+
+def _stamp(path: Path) -> tuple[int, ...] | None:
+    """What changes when the file does; None if it is not there."""
+    try:
+        found = path.stat()
+    except OSError:
+        return None
+    return found.st_mtime_ns, found.st_ctime_ns, found.st_size, found.st_ino
+
+
+def _read(path: Path) -> tuple[Key, ...]:
+    """The keys in a file. Warns if users other than its owner and group may read it or write to it.
+
+    Raises:
+        InvalidRequest: the file cannot be read or is not valid.
+    """
+    try:
+        content, mode = path.read_bytes(), path.stat().st_mode
+        keys = TypeAdapter(list[Key]).validate_json(content.removeprefix(BOM_UTF8))
+    except OSError as error:
+        raise InvalidRequest(
+            f"the keys file {path} cannot be read: {error.strerror}.",
+            value=str(path),
+            remedy="Correct --keys-file (MEMR_KEYS_FILE); `memr key` makes the file's entries.",
+        ) from error
+    except ValidationError as error:
+        raise _unreadable(path, error) from None
+    if os.name == "posix" and mode & OTHERS:
+        may = "write to" if mode & stat.S_IWOTH else "read"
+        logger.warning("every user of this machine may %s the keys file %s: chmod 600 %s", may, path, path)
+    return tuple(keys)
 
 
 def _unreadable(path: Path, error: ValidationError) -> InvalidRequest:

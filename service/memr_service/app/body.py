@@ -1,6 +1,6 @@
 """Request bodies: read, decompressed, parsed and validated.
 
-A body is JSON (the default content type) or MessagePack, plain or gzip. An empty body is an empty object. An
+A body is JSON or MessagePack, as its content type says, plain or gzip. No body is an empty object. A missing or
 unsupported content type or encoding is a 415, a body over a limit a 413, an invalid body or field a 422. Half of a
 surrogate pair is no error: it is read as U+FFFD, with a warning.
 """
@@ -18,6 +18,7 @@ import orjson
 from memr_client.errors import InvalidRequest, MalformedBody, TooLarge, UnsupportedMedia
 from memr_client.schemas import Message, OpenRLHFRequest, RewardRequest, halves_warning, without_halves
 from pydantic import BaseModel, ValidationError
+from starlette.datastructures import Headers
 from starlette.requests import Request
 
 from memr_service.app.problems import invalid
@@ -73,16 +74,29 @@ def decode(raw: bytes, media: str, gzipped: bool, model: type[Model], settings: 
 
 
 def require_media(request: Request, *accepted: str) -> str:
-    """The request's content type. Raises `UnsupportedMedia` unless it is one of `accepted`."""
-    media = request.headers.get("content-type", accepted[0]).partition(";")[0].strip().lower()
+    """The request's content type; the first of `accepted` if there is no body.
+
+    A body needs one: what a browser sends without any, a page of another site can send too.
+
+    Raises:
+        UnsupportedMedia: it is none of `accepted`.
+    """
+    headers = request.headers
+    if "content-type" not in headers and not _has_body(headers):
+        return accepted[0]
+    media = headers.get("content-type", "").partition(";")[0].strip().lower()
     if media not in accepted:
         raise UnsupportedMedia(
-            "This route does not read this content type.",
-            value=media[:80],
+            "This route does not read this content type." if media else "The body has no content type.",
+            value=media[:80] or None,
             limit=list(accepted),
             remedy=f"Send the header Content-Type: {accepted[0]}.",
         )
     return media
+
+
+def _has_body(headers: Headers) -> bool:
+    return "transfer-encoding" in headers or headers.get("content-length", "0").strip() != "0"
 
 
 def _media(request: Request) -> str:

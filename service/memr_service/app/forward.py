@@ -15,7 +15,7 @@ from memr_service.engine.barriers import BarrierLease, HeldElsewhere
 
 FORWARDED = "x-memr-relayed"
 """Header of a forwarded request. It is not forwarded again; otherwise two services could send it to and fro."""
-DROPPED = {"host", "content-length", "connection", "transfer-encoding", "accept-encoding"}
+DROPPED = {"host", "origin", "content-length", "connection", "transfer-encoding", "accept-encoding"}
 """Request headers that belong to one connection and are not forwarded."""
 KEPT = ("content-type", "retry-after", "idempotency-replayed", "server-timing")
 """Response headers that are passed to the caller."""

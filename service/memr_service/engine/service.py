@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import logging
 import threading
 import time
 from collections.abc import Callable, Sequence
@@ -36,6 +37,8 @@ from memr_service.state.record import Record
 from memr_service.store import open_store
 from memr_service.store.capabilities import Store
 from memr_service.store.texts import Texts
+
+logger = logging.getLogger("memr.engine")
 
 PRELOAD_AFTER_S = 2.0
 """Seconds after the start at which the default encoder is loaded. Loading takes seconds of processor time, which
@@ -83,6 +86,7 @@ class Service:
         self._preload = threading.Timer(PRELOAD_AFTER_S if here else 0, self._load_default_encoder)
         self._preload.daemon = True
         self._draining = False
+        self._store_fails = ""
 
     @classmethod
     def open(cls, settings: Settings) -> Service:
@@ -216,14 +220,22 @@ class Service:
     # For operators
 
     async def ready(self) -> dict[str, str]:
-        """Failing check -> reason; empty if the service can answer."""
+        """Failing check -> reason; empty if the service can answer.
+
+        Anybody may ask, so a store's reason, which has its address, is for the log only.
+        """
         if self._draining:
             return {"service": "shutting down"}
         failing = {}
         try:
             await self.thread.ask(self.store.check)
         except ProblemError as error:
-            failing["store"] = str(error)
+            failing["store"] = "it cannot be used now; the service's log has the reason"
+            if str(error) != self._store_fails:
+                logger.warning("not ready: %s", error)
+                self._store_fails = str(error)
+        else:
+            self._store_fails = ""
         if self.settings.preload and (failure := self.encoders.failure(self.encoders.default)) is not None:
             failing["encoder"] = str(failure)
         return failing

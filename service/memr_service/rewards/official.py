@@ -74,6 +74,7 @@ def score(state: State, batch: Batch, *, write: bool) -> Effects:
     )
 
 
+@np.errstate(over="ignore", invalid="ignore")
 def weighted_sum(scaled: dict[str, np.ndarray], weights: dict[str, float], n: int) -> np.ndarray:
     """R_mem = sum_c weight_c * scaled_c of n items (n,) (equation 7, law L8), added in the order of the components.
 
@@ -84,7 +85,7 @@ def weighted_sum(scaled: dict[str, np.ndarray], weights: dict[str, float], n: in
     reward = np.zeros(n)
     for name, weight in weights.items():
         reward = reward + weight * scaled[name]
-    return reward
+    return np.nan_to_num(reward)
 
 
 def _raw(

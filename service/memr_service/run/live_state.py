@@ -11,7 +11,7 @@ from concurrent.futures import Executor, Future
 from dataclasses import dataclass, replace
 from functools import partial
 
-from memr_client.errors import Unavailable
+from memr_client.errors import ProblemError, Unavailable
 from memr_client.schemas import RunConfig
 
 from memr_service.run.index_builds import IndexBuilds
@@ -133,7 +133,10 @@ class LiveState:
             self.tend()
         self._builds.close()
         if self._saved is not None and self._journal_bytes > self._limits.snapshot_bytes // 16:
-            self._saved.save(self._run.uid, self._frozen())
+            try:
+                self._saved.save(self._run.uid, self._frozen())
+            except ProblemError as error:  # a full disk, for example: the next start reads the journal instead
+                logger.warning("a snapshot of run %s failed: %s", self._run.run_id, error)
             self.state.thaw()
 
     # Recovery

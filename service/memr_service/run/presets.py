@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 from memr_client.errors import InvalidRequest
@@ -14,7 +15,9 @@ from memr_client.schemas import (
     PresetName,
     RunConfig,
     WriteGates,
+    refusal,
 )
+from pydantic import ValidationError
 
 LAW = 2
 """Version of the semantics that new runs get. A run keeps the one that it was created with.
@@ -90,13 +93,13 @@ def resolve(given: RunConfig, default: PresetName, encoder: str) -> RunConfig:
         encoder: the encoder if none is named.
 
     Raises:
-        InvalidRequest: the order does not belong to the preset.
+        InvalidRequest: fields do not go together.
     """
     preset = given.preset if "preset" in given.model_fields_set else default
     chosen = {name: getattr(given, name) for name in given.model_fields_set}
     chosen["encoder"] = chosen.get("encoder") or encoder
     fields = {**_fields(preset, chosen["encoder"], chosen.get("barrier")), **chosen, "preset": preset}
-    config = RunConfig.model_validate(RunConfig(**fields).model_dump())
+    config = RunConfig.model_validate(combined(fields).model_dump())
     components = {
         name: given if isinstance(given, Component) else COMPONENTS.get(name, Component)(weight=given)
         for name, given in config.components.items()
@@ -119,6 +122,20 @@ def resolve(given: RunConfig, default: PresetName, encoder: str) -> RunConfig:
             remedy="Choose another barrier, or another preset.",
         )
     return config
+
+
+def combined(fields: Mapping[str, Any]) -> RunConfig:
+    """A config of fields from several places, each valid by itself.
+
+    Raises:
+        InvalidRequest: they do not go together.
+    """
+    try:
+        return RunConfig(**fields)
+    except ValidationError as error:
+        wrong = refusal(error.errors(include_url=False)[0])
+        remedy = "Change one of them; the others come from the preset or from the run."
+        raise InvalidRequest(f"{wrong.says}.", value=wrong.value, limit=wrong.limit, remedy=remedy) from None
 
 
 def _fields(preset: PresetName, encoder: str, barrier: str | None) -> dict[str, Any]:

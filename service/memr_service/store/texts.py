@@ -16,6 +16,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TypeVar, cast
 
+from memr_service.store.private import private_database
+
 logger = logging.getLogger("memr.store")
 
 T = TypeVar("T")
@@ -160,6 +162,8 @@ class Texts:
 
     def _open(self) -> sqlite3.Connection:
         if self._database is None:
+            if self._path is not None:
+                private_database(self._path)
             self._database = sqlite3.connect(self._path or ":memory:")
             # It does not wait for the disk: a power cut may lose the newest texts, but leaves the file whole.
             self._database.executescript(f"PRAGMA journal_mode = WAL; PRAGMA synchronous = NORMAL; {SCHEMA}")

@@ -1,4 +1,4 @@
-"""Routes of the dashboard's files: page, style sheet and modules. They contain no data of runs and need no API key."""
+"""Routes of the pages' files: the dashboard's, and those of `/docs`. They contain no data of runs."""
 
 from __future__ import annotations
 
@@ -16,8 +16,6 @@ HEADERS = {
     # Nothing from other hosts, nothing inline: a completion inserted as HTML by mistake could still not run scripts.
     "Content-Security-Policy": "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; "
     "img-src 'self' data: blob:; base-uri 'none'; form-action 'none'; frame-ancestors 'none'",
-    "X-Content-Type-Options": "nosniff",
-    "Referrer-Policy": "no-referrer",
     "Cache-Control": "no-cache",  # modules of two versions must not be mixed
 }
 
@@ -26,6 +24,12 @@ HEADERS = {
 async def page() -> FileResponse:
     """The page."""
     return FileResponse(FOLDER / "index.html", headers=HEADERS)
+
+
+@router.get("/docs")
+async def docs() -> FileResponse:
+    """The page of the HTTP API."""
+    return FileResponse(FOLDER / "docs.html", headers=HEADERS)
 
 
 @router.get("/dashboard/{name}")

@@ -37,6 +37,10 @@ _TIMEOUT = {
 }
 
 
+LONGEST = 15
+"""Digits of a time-out that are read; a longer one is more than any server's."""
+
+
 def _header(description: str) -> dict[str, Any]:
     return {"description": description, "schema": {"type": "string"}}
 
@@ -97,14 +101,17 @@ def _patience(request: Request, most_s: float) -> float:
     asked = request.headers.get("x-request-timeout-ms")
     if asked is None:
         return most_s
-    if not (asked.isascii() and asked.isdecimal() and int(asked) > 0):
+    digits = asked.lstrip("0")
+    if not (asked.isascii() and asked.isdecimal() and digits):
         raise InvalidRequest(
             "The header X-Request-Timeout-Ms is not a whole number above 0.",
             value=asked[:80],
             limit="milliseconds, 1 or more",
             remedy="Correct it, or leave it out.",
         )
-    return min(int(asked), most_s * 1000) / 1000
+    if len(digits) > LONGEST:
+        return most_s
+    return min(int(digits), most_s * 1000) / 1000
 
 
 def _timing(**seconds: float) -> str:

@@ -10,7 +10,7 @@ from memr_client.errors import InvalidRequest
 from memr_client.schemas import RunConfig
 
 from memr_service.rewards.score import score
-from memr_service.run.presets import differences, resolve
+from memr_service.run.presets import combined, differences, resolve
 from memr_service.state.record import Effects, IndexChange, Record
 from memr_service.state.state import State
 from memr_service.store.base import Snapshot
@@ -65,7 +65,8 @@ def what_if(recorded: RunConfig, given: RunConfig, *, bounded: bool) -> RunConfi
         bounded: whether the journal begins with a snapshot.
 
     Raises:
-        InvalidRequest: a field was given a new value that a replay cannot give it.
+        InvalidRequest: a field was given a new value that a replay cannot give it, or that does not go with the run's
+            other fields.
     """
     fixed = set(RunConfig.model_fields) - READ if bounded else RECORDED
     changed = {name: getattr(given, name) for name in given.model_fields_set}
@@ -85,7 +86,7 @@ def what_if(recorded: RunConfig, given: RunConfig, *, bounded: bool) -> RunConfi
     kept = set(RunConfig.model_fields) if "preset" not in changed else fixed
     fields = {name: getattr(recorded, name) for name in kept} | changed
     assert recorded.encoder is not None
-    return resolve(RunConfig(**fields), recorded.preset, recorded.encoder)
+    return resolve(combined(fields), recorded.preset, recorded.encoder)
 
 
 def replay(

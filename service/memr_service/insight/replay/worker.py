@@ -9,6 +9,7 @@ import sys
 import tempfile
 from asyncio.subprocess import PIPE
 from collections.abc import AsyncIterator, Iterator, Sequence
+from pathlib import Path
 from typing import BinaryIO
 
 from memr_client.errors import InternalError, ProblemError
@@ -62,11 +63,14 @@ async def work(
     Args:
         pieces: the run's file.
     """
-    with tempfile.TemporaryFile() as file:
+    # The settings go through a file as well: the system limits how long an argument may be.
+    with tempfile.TemporaryFile() as file, tempfile.NamedTemporaryFile() as chosen:
         async for piece in pieces:
             await asyncio.to_thread(file.write, piece)
         file.seek(0)
-        job = [run_id, str(completions), _SETTINGS.dump_json(list(settings)).decode()]
+        chosen.write(_SETTINGS.dump_json(list(settings)))
+        chosen.flush()
+        job = [run_id, str(completions), chosen.name]
         process = await asyncio.create_subprocess_exec(
             *(sys.executable, "-m", __name__, *job),
             stdin=file,
@@ -101,11 +105,12 @@ def _line(line: ReplayLine) -> bytes:
     return line.model_dump_json(exclude_none=False).encode() + b"\n"
 
 
-def main(run_id: str, completions: str, settings: str) -> None:
-    """The process itself: the run's file on stdin, lines on stdout."""
+def main(run_id: str, completions: str, chosen: str) -> None:
+    """The process itself: the run's file on stdin, the settings in a file of their own, lines on stdout."""
     os.nice(10)  # rewards have priority
+    settings = _SETTINGS.validate_json(Path(chosen).read_bytes())
     try:
-        for line in compare(sys.stdin.buffer, run_id, _SETTINGS.validate_json(settings), int(completions)):
+        for line in compare(sys.stdin.buffer, run_id, settings, int(completions)):
             sys.stdout.buffer.write(_line(line))
             sys.stdout.buffer.flush()
     except ProblemError as error:

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterable, Sequence
+from contextlib import suppress
 from typing import Any
 
-from memr_client.errors import Conflict, UnknownRun
+from memr_client.errors import Conflict, StoreFull, UnknownRun
 
 from memr_service.store.base import NewResponse, Snapshot, StoredRecord, StoredRun
 from memr_service.store.redis.index_files import RedisIndexFiles
@@ -94,7 +95,8 @@ class RedisRuns:
         """Remove a run with everything it has, except the responses: they cannot be found any more, and expire."""
         with translated(self._server.where):
             run_id = self._server.client.hget(self._server.key(uid, "run"), "run_id")
-            self._server.client.zadd(self._doomed, {str(uid): time.time()})
+            with suppress(StoreFull), translated(self._server.where):  # a full server still takes what frees memory
+                self._server.client.zadd(self._doomed, {str(uid): time.time()})
             if run_id is not None and self._uid(run_id) == uid:
                 self._server.client.hdel(self._names, run_id)
         self._remove(uid)

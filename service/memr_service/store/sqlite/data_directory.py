@@ -10,6 +10,8 @@ from pathlib import Path
 from filelock import FileLock, Timeout
 from memr_client.errors import Unavailable
 
+from memr_service.store.private import private_folder
+
 
 class DataDirectory:
     """A directory that belongs to this object alone until `close`, or until the process ends for any reason.
@@ -26,7 +28,7 @@ class DataDirectory:
         # Not thread-local: the thread that closes a store need not be the one that opened it.
         self._lock = FileLock(path / "lock", thread_local=False)
         try:
-            path.mkdir(parents=True, exist_ok=True)
+            private_folder(path)
             self._lock.acquire(blocking=False)
             self._owner.write_text(f"{os.getpid()} {socket.gethostname()}")
         except Timeout:
@@ -44,11 +46,11 @@ class DataDirectory:
         self._lock.release()
 
     def size(self) -> int:
-        """Bytes of all files in it."""
+        """Bytes of all files in it, without the reserve."""
         total = 0
         for file in self.path.rglob("*"):
             with suppress(FileNotFoundError):  # a temporary file may have been renamed meanwhile
-                total += file.stat().st_size if file.is_file() else 0
+                total += file.stat().st_size if file.is_file() and file.name != "reserve" else 0
         return total
 
     def _in_use(self) -> Unavailable:

@@ -15,6 +15,8 @@ from typing import Any
 
 from memr_client.errors import InternalError, StoreFull, Unavailable
 
+from memr_service.store.private import private_database
+
 logger = logging.getLogger("memr.store")
 
 APPLICATION = 0x6D656D72  # "memr", in the file's header: other programs' files have another number
@@ -80,6 +82,8 @@ class Database:
         self._logged = 0
         with translated(file):
             written = 0 if file is None else _frames_written(file.with_name(file.name + "-wal"))
+            if file is not None:
+                private_database(file)
             self._connection = sqlite3.connect(file or ":memory:", isolation_level=None, check_same_thread=False)
             try:
                 _prepare(self._connection, file)
@@ -126,12 +130,13 @@ class Database:
             self.rows("PRAGMA wal_checkpoint(PASSIVE)")
 
     def reclaim(self) -> None:
-        """Give the space of deleted rows back to the disk, in steps that keep the log small."""
+        """Give the space of deleted rows back to the disk, in steps that need little room for the log."""
         free = self.rows("PRAGMA freelist_count")[0][0]
-        with translated(self.file):
-            for _ in range(0, free, WAL_PAGES):
-                self._connection.executescript(f"PRAGMA incremental_vacuum({WAL_PAGES})")  # `execute` frees one page
         self.rows("PRAGMA wal_checkpoint(TRUNCATE)")
+        for _ in range(0, free, TIDY_PAGES):
+            with translated(self.file):
+                self._connection.executescript(f"PRAGMA incremental_vacuum({TIDY_PAGES})")  # `execute` frees one page
+            self.rows("PRAGMA wal_checkpoint(TRUNCATE)")
 
     def close(self) -> None:
         """Write the log into the database and close both. A second call does nothing."""
@@ -156,6 +161,7 @@ def _prepare(db: sqlite3.Connection, file: Path | None) -> None:
         "journal_mode = WAL",
         "synchronous = FULL",
         "foreign_keys = ON",
+        "secure_delete = FAST",  # otherwise some builds of SQLite write every page of a deleted run, to blank it
         f"wal_autocheckpoint = {WAL_PAGES}",
         f"journal_size_limit = {WAL_BYTES}",
     ):

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Set
 from pathlib import Path
 
+from memr_service.store.private import private_folder
 from memr_service.store.sqlite.database import translated
 from memr_service.store.sqlite.run_folders import RunFolders
 
@@ -23,7 +24,8 @@ class SqliteIndexFiles:
         """Have `write` write the file, and others of the same stem beside it."""
         file = self.find(uid, name)
         with translated(self._folders.root):
-            file.parent.mkdir(parents=True, exist_ok=True)
+            private_folder(self._folders.root)
+            private_folder(file.parent)
         write(file)
 
     def sweep(self, uid: int, used: Set[str]) -> None:

@@ -6,12 +6,13 @@ import logging
 from collections.abc import Iterable, Sequence
 from contextlib import ExitStack
 
-from memr_client.errors import Conflict, ProblemError, Unavailable
+from memr_client.errors import Conflict, ProblemError, StoreFull, Unavailable
 
 from memr_service.store.base import NewResponse, Snapshot, StoredRecord, StoredRun
 from memr_service.store.sqlite.database import Database
 from memr_service.store.sqlite.index_files import SqliteIndexFiles
 from memr_service.store.sqlite.journal import SqliteJournal
+from memr_service.store.sqlite.reserve import Reserve
 from memr_service.store.sqlite.snapshots import SqliteSnapshots
 
 logger = logging.getLogger("memr.store")
@@ -20,7 +21,7 @@ RUN = "SELECT uid, run_id, config, law, encoder, created_at, base FROM runs"
 
 
 class SqliteRuns:
-    """The runs in `database`. `snapshots` and `index_files` are None in memory."""
+    """The runs in `database`. `snapshots`, `index_files` and `reserve` are None in memory."""
 
     def __init__(
         self,
@@ -28,11 +29,13 @@ class SqliteRuns:
         journal: SqliteJournal,
         snapshots: SqliteSnapshots | None,
         index_files: SqliteIndexFiles | None,
+        reserve: Reserve | None,
     ) -> None:
         self._database = database
         self._journal = journal
         self._snapshots = snapshots
         self._index_files = index_files
+        self._reserve = reserve
 
     def create(self, run_id: str, config: str, law: int, encoder: str | None, created_at: str) -> StoredRun:
         """Make a run and its first branch durable. `Conflict` if the name is taken."""
@@ -83,7 +86,19 @@ class SqliteRuns:
         return [StoredRun(*row) for row in self._database.rows(f"{RUN} ORDER BY run_id")]
 
     def delete(self, uid: int) -> None:
-        """Remove a run with its branches, records, responses and checkpoints (they cascade), and its files."""
+        """Remove a run with its branches, records, responses and checkpoints (they cascade), and its files.
+
+        On a full disk the reserve makes the room that this needs.
+        """
+        try:
+            self._remove(uid)
+        except StoreFull:
+            if self._reserve is None:
+                raise
+            with self._reserve.used():
+                self._remove(uid)
+
+    def _remove(self, uid: int) -> None:
         with self._database.transaction():
             self._database.write("DELETE FROM runs WHERE uid = ?", uid)
         if self._snapshots is not None:

@@ -14,6 +14,7 @@ from pathlib import Path
 
 from memr_service.store import arrays
 from memr_service.store.base import Snapshot
+from memr_service.store.private import private_folder
 from memr_service.store.sqlite.database import translated
 from memr_service.store.sqlite.run_folders import RunFolders
 
@@ -44,7 +45,7 @@ class SqliteSnapshots:
         name = f"{snapshot.branch}-{snapshot.position}.state"
         temporary = self._root / f"{uid}-{name}.tmp"
         with translated(self._root):
-            self._root.mkdir(parents=True, exist_ok=True)
+            private_folder(self._root)
             try:
                 with temporary.open("w+b") as file:
                     arrays.write(file, snapshot.arrays)
@@ -92,7 +93,7 @@ class SqliteSnapshots:
     def _place(self, uid: int, temporary: Path, name: str) -> None:
         """Give a file its name, durably, and remove the snapshots that are not kept any more."""
         folder = self._folders.of(uid)
-        folder.mkdir(exist_ok=True)
+        private_folder(folder)
         temporary.rename(folder / name)
         directory = os.open(folder, os.O_RDONLY)
         try:

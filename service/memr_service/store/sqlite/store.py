@@ -13,6 +13,7 @@ from memr_service.store.sqlite.data_directory import DataDirectory
 from memr_service.store.sqlite.database import VERSION, Database
 from memr_service.store.sqlite.index_files import SqliteIndexFiles
 from memr_service.store.sqlite.journal import SqliteJournal
+from memr_service.store.sqlite.reserve import Reserve
 from memr_service.store.sqlite.responses import SqliteResponses
 from memr_service.store.sqlite.runs import SqliteRuns, bases
 from memr_service.store.sqlite.snapshots import SqliteSnapshots
@@ -51,7 +52,8 @@ class SqliteStore:
             self.snapshots = None if directory is None else SqliteSnapshots(directory / "snapshots", known)
             self.index_files = None if directory is None else SqliteIndexFiles(directory / "index", known)
             self.journal = SqliteJournal(database, self.responses, self.snapshots, mend=mend)
-            self.runs = SqliteRuns(database, self.journal, self.snapshots, self.index_files)
+            reserve = None if directory is None else Reserve(directory / "reserve")
+            self.runs = SqliteRuns(database, self.journal, self.snapshots, self.index_files, reserve)
             self._opened = opened.pop_all()
 
     def tidy(self) -> None:
