@@ -29,6 +29,9 @@ from memr_client.schemas.wire import (
     Wire,
 )
 
+MOST_PARTS = 65_536
+"""Most ranks that share a step."""
+
 Outcomes = Annotated[
     list[Annotated[Finite, WithJsonSchema({"type": ["number", "boolean"]})]], BeforeValidator(booleans_as_numbers)
 ]
@@ -67,10 +70,10 @@ class RewardRequest(Wire):
     """R: the verifier's reward for each completion."""
     step: Count | None = None
     """The trainer's step."""
-    part: Count | None = None
+    part: Annotated[int, Field(ge=0, lt=MOST_PARTS, strict=True), Whole] | None = None
     """This rank, from 0, where several ranks share a step's batch."""
-    parts: Annotated[int, Field(ge=1, strict=True), Whole] | None = None
-    """Number of ranks (the world size)."""
+    parts: Annotated[int, Field(ge=1, le=MOST_PARTS, strict=True), Whole] | None = None
+    """Number of ranks (the world size), at most 65,536."""
     prompt_ids: Ids | None = None
     """Identity of each prompt. Default: the prompt itself."""
     group_ids: Ids | None = None

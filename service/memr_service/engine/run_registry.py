@@ -15,6 +15,7 @@ from memr_client.errors import Conflict, ProblemError, UnknownRun
 from memr_client.schemas import RunConfig, RunInfo
 
 from memr_service.run.live_state import Limits, Rewound
+from memr_service.run.new_runs import check_new
 from memr_service.run.presets import LAW, LAWS, differences
 from memr_service.run.run import Run
 from memr_service.store.base import AlreadyAnswered, Moved, StoredRun
@@ -85,7 +86,7 @@ class RunRegistry:
             encoder: the fingerprint of the run's encoder; None if it is not known.
 
         Raises:
-            Conflict: the run has records and another config.
+            Conflict: the run has records and another config. InvalidRequest: a new run may not have this config.
         """
         run = self.find(run_id)
         created = run is None and self._create(run_id, config, encoder)
@@ -102,6 +103,7 @@ class RunRegistry:
                 remedy="Use another name, or delete the run first.",
                 fields=fields,
             )
+        check_new(config)
         self._store.runs.replace(run.uid, config.model_dump_json(), _packed(encoder))
         self.forget(run)
         changes = _compared(run.config, config, fields, "was", "now")
@@ -162,6 +164,7 @@ class RunRegistry:
 
     def _create(self, run_id: str, config: RunConfig, encoder: dict[str, Any] | None) -> bool:
         """Create a run, or return False because another process has just done so."""
+        check_new(config)
         try:
             self._store.runs.create(run_id, config.model_dump_json(), LAW, _packed(encoder), now())
         except Conflict:

@@ -6,6 +6,7 @@ import asyncio
 from collections import OrderedDict
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import islice
 
 from memr_client.errors import InvalidRequest
 from memr_client.schemas import RewardRequest
@@ -17,11 +18,26 @@ REMEMBERED = 1024
 """Timed-out steps whose late parts are still recognised."""
 
 
+MOST_NAMED = 10
+"""Missing parts that a warning names."""
+
+
 @dataclass
 class _Round:
     parts: int
     members: dict[int, Member]
     timer: asyncio.TimerHandle
+
+
+@dataclass
+class _Missed:
+    """A round that timed out. A part that is not in `seen` is late, once."""
+
+    parts: int
+    seen: set[int]
+
+    def is_late(self, part: int) -> bool:
+        return part < self.parts and part not in self.seen
 
 
 class StepBarrier(Waiting):
@@ -30,7 +46,7 @@ class StepBarrier(Waiting):
     def __init__(self, respond: Respond, timeout_s: float) -> None:
         super().__init__(respond, timeout_s)
         self._rounds: dict[int, _Round] = {}
-        self._missed: OrderedDict[int, set[int]] = OrderedDict()
+        self._missed: OrderedDict[int, _Missed] = OrderedDict()
 
     def join(self, member: Member) -> asyncio.Future[Response]:
         """Wait for the other parts of the step.
@@ -40,9 +56,9 @@ class StepBarrier(Waiting):
                 another body.
         """
         step, part, parts = _step_part_parts(member.items.request)
-        missed = self._missed.get(step, set())
-        if step not in self._rounds and part in missed:
-            missed.discard(part)
+        missed = self._missed.get(step)
+        if step not in self._rounds and missed is not None and missed.is_late(part):
+            missed.seen.add(part)
             self.late += 1
             self._complete(
                 [member], items_of(member), [f"part {part} came after step {step} had timed out: answered alone"]
@@ -69,19 +85,26 @@ class StepBarrier(Waiting):
 
     def _give_up(self, step: int) -> None:
         round_ = self._rounds[step]
-        missing = set(range(round_.parts)) - round_.members.keys()
         self.timeouts += 1
-        self._missed[step] = missing
+        self._missed[step] = _Missed(round_.parts, set(round_.members))
         while len(self._missed) > REMEMBERED:
             self._missed.popitem(last=False)
         there = f"{len(round_.members)} of {round_.parts} parts of step {step}"
-        self._close(step, [f"barrier timed out after {self._timeout_s:g} s with {there}; missing: {sorted(missing)}"])
+        self._close(step, [f"barrier timed out after {self._timeout_s:g} s with {there}; missing: {_missing(round_)}"])
 
     def _close(self, step: int, warnings: Sequence[str] = ()) -> None:
         round_ = self._rounds.pop(step)
         self._stop(round_.timer)
         members = [round_.members[part] for part in sorted(round_.members)]
         self._complete(members, [item for member in members for item in items_of(member)], warnings)
+
+
+def _missing(round_: _Round) -> str:
+    """The first parts that have not come, and how many more there are."""
+    absent = (part for part in range(round_.parts) if part not in round_.members)
+    named = [*islice(absent, MOST_NAMED)]
+    more = round_.parts - len(round_.members) - len(named)
+    return f"{named} and {more} more" if more else str(named)
 
 
 def _step_part_parts(request: RewardRequest) -> tuple[int, int, int]:
