@@ -51,7 +51,8 @@ Flags = Annotated[list[Flag], BeforeValidator(numbers_as_booleans)]
 
 
 class Embeddings(Wire):
-    """Embeddings that the caller computed. The service normalises each row to unit length."""
+    """Embeddings that the caller computed, of at most 16,384 dimensions. The service normalises each row to unit
+    length."""
 
     prompts: Matrix
     completions: Matrix
