@@ -116,7 +116,9 @@ class Settings(BaseSettings):
 
     # Limits
     max_body_bytes: Annotated[int, Field(ge=1024)] = 128 << 20
-    """Largest request body, checked while it arrives and again after unpacking."""
+    """Largest request body, checked while it arrives and again after unpacking. Reading it takes at most 40 MiB of
+    memory for each MiB. Whatever its size, it may hold 262,144 lists and objects, 1,048,576 texts and 16,777,216 values
+    in all. Bodies above 256 KiB are read one after another."""
     max_items: Annotated[int, Field(ge=1)] = 16_384
     """Most completions in one request."""
     max_text_chars: Annotated[int, Field(ge=1)] = 1_000_000

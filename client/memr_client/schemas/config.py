@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, get_args
 
 from pydantic import Field, SerializeAsAny, field_validator, model_validator
 
@@ -154,6 +154,8 @@ class RunConfig(Wire):
     def _options_fit_their_component(cls, components: Any) -> Any:
         if not isinstance(components, dict):
             return components
+        if len(components) > len(get_args(ComponentName)):
+            raise ValueError(f"{len(components)} components, but there are {len(get_args(ComponentName))}")
         return {
             name: COMPONENTS.get(name, Component).model_validate(given) if isinstance(given, dict) else given
             for name, given in components.items()
