@@ -125,6 +125,9 @@ class Settings(BaseSettings):
     """Longest prompt or completion, in characters."""
     max_queue_texts: Annotated[int, Field(ge=1)] = 65_536
     """Most texts that wait for the encoder. Further requests get a 503 with Retry-After."""
+    max_waiting_bytes: Annotated[int, Field(ge=1 << 20)] = 256 << 20
+    """Most memory, in bytes, of the requests that wait at barriers. Beyond it those that have waited longest get a 503
+    with Retry-After."""
     deadline_s: Annotated[float, Field(gt=0)] = 300
     """A request that has not begun within this many seconds gets a 504. A caller may ask for less with
     X-Request-Timeout-Ms."""

@@ -8,11 +8,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import islice
 
-from memr_client.errors import InvalidRequest
+from memr_client.errors import InvalidRequest, ProblemError
 from memr_client.schemas import RewardRequest
 
-from memr_service.engine.barriers.base import Member, Respond, Waiting, items_of
-from memr_service.run.response import Response
+from memr_service.engine.barriers.base import Respond, Waiting, items_of
+from memr_service.engine.barriers.member import Member
+from memr_service.engine.barriers.room import WaitingRoom
 
 REMEMBERED = 1024
 """Timed-out steps whose late parts are still recognised."""
@@ -43,12 +44,12 @@ class _Missed:
 class StepBarrier(Waiting):
     """Scores the parts of a step when the last one has come, ordered by part."""
 
-    def __init__(self, respond: Respond, timeout_s: float) -> None:
-        super().__init__(respond, timeout_s)
+    def __init__(self, respond: Respond, timeout_s: float, room: WaitingRoom) -> None:
+        super().__init__(respond, timeout_s, room)
         self._rounds: dict[int, _Round] = {}
         self._missed: OrderedDict[int, _Missed] = OrderedDict()
 
-    def join(self, member: Member) -> asyncio.Future[Response]:
+    def _take_in(self, member: Member) -> Member:
         """Wait for the other parts of the step.
 
         Raises:
@@ -63,7 +64,7 @@ class StepBarrier(Waiting):
             self._complete(
                 [member], items_of(member), [f"part {part} came after step {step} had timed out: answered alone"]
             )
-            return member.response
+            return member
         if step not in self._rounds:
             self._missed.pop(step, None)
             self._rounds[step] = _Round(parts, {}, self._after_timeout(lambda: self._give_up(step)))
@@ -76,12 +77,25 @@ class StepBarrier(Waiting):
                 raise _refused(
                     f"part {part} of step {step} is there already, with another body", part, "one body a part"
                 )
-            return first.response
+            return first
         round_.members[part] = member
-        self._members[member] = None
+        self._wait(member)
         if len(round_.members) == parts:
             self._close(step)
-        return member.response
+        return member
+
+    def _forget(self, member: Member) -> None:
+        """Free the member's seat; a round without members ends."""
+        step, part, _ = _step_part_parts(member.items.request)
+        round_ = self._rounds[step]
+        del round_.members[part]
+        if not round_.members:
+            self._stop(self._rounds.pop(step).timer)
+
+    def drop(self, error: ProblemError) -> None:
+        """Refuse all that wait."""
+        super().drop(error)
+        self._rounds.clear()
 
     def _give_up(self, step: int) -> None:
         round_ = self._rounds[step]
