@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import sqlite3
+import time
 from collections.abc import Callable
 from contextlib import closing
 from dataclasses import replace
@@ -48,6 +49,29 @@ def test_a_new_run_takes_no_embeddings_of_more_dimensions_than_the_limit() -> No
         assert (refusal.value.value, refusal.value.limit) == (MOST_DIMENSIONS + 1, MOST_DIMENSIONS)
         assert service.info("bad").position == 0
         assert service.reward(**request(d=1024))["position"] == 1
+
+
+def test_a_run_that_takes_long_to_fail_is_not_read_for_each_request(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store, attempts = f"sqlite:///{tmp_path}", []
+    with InProcess(store) as service:
+        service.reward(**request())
+
+    def fails(self: object, snapshot: object) -> None:
+        attempts.append(snapshot)
+        time.sleep(0.2)
+        raise MemoryError
+
+    async def told() -> None:
+        async with serving(store) as service:
+            for _ in range(5):
+                with pytest.raises(Unavailable, match="cannot be opened"):
+                    await service.runs.describe("bad")
+            assert len(attempts) == 1
+
+    monkeypatch.setattr(live_state.LiveState, "_read", fails)
+    story(told)
 
 
 def test_a_run_whose_state_cannot_be_made_harms_no_other(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -25,8 +25,10 @@ from memr_service.store.capabilities import Store
 MOST_SHOWN = 120
 """Characters that an error shows of one field of a config."""
 
-RETRY_S = 60.0
-"""Seconds for which a damaged run is not read again."""
+QUICK_S = 0.1
+"""A run that cannot be opened is read again for each request if that fails within so many seconds."""
+PAUSE = 10
+"""Otherwise it is left alone for so many times as long as the attempt took, because all runs wait meanwhile."""
 
 logger = logging.getLogger("memr.engine")
 
@@ -43,7 +45,7 @@ class RunRegistry:
         self._background = background
         self._limits = limits
         self._open: dict[str, Run] = {}
-        self._failed: dict[int, tuple[ProblemError, float]] = {}  # uid -> why it was not opened, `time.monotonic()`
+        self._failed: dict[int, tuple[ProblemError, float]] = {}  # uid -> why it was not opened, until when that holds
         self._summaries: dict[int, tuple[Tip | None, RunInfo]] = {}  # of runs that are not in memory
 
     def names(self) -> list[str]:
@@ -213,24 +215,25 @@ class RunRegistry:
                 limit=[*LAWS],
                 remedy="Serve it with the release it was created by.",
             )
-        failure, at = self._failed.get(stored.uid, (None, 0.0))
-        if isinstance(failure, Damaged) and time.monotonic() < at + RETRY_S:
+        failure, until = self._failed.get(stored.uid, (None, 0.0))
+        begun = time.monotonic()
+        if isinstance(failure, Damaged) and begun < until:
             raise failure
         try:
             return Run(stored, self._store, self._background, self._limits)
         except (Moved, UnknownRun):
             raise
         except ProblemError as error:
-            self._failed[stored.uid] = error, time.monotonic()
-            raise
+            failure = error
         except Exception as error:
             logger.exception("run %s cannot be opened", stored.run_id)
-            damaged = Damaged(
+            failure = Damaged(
                 f"Run {stored.run_id!r} cannot be opened: {type(error).__name__}: {str(error)[:MOST_SHOWN]}.",
                 remedy="Export it if you want to keep what is stored, then delete it. Other runs are not affected.",
             )
-            self._failed[stored.uid] = damaged, time.monotonic()
-            raise damaged from None
+        took = time.monotonic() - begun
+        self._failed[stored.uid] = failure, begun + (PAUSE * took if took > QUICK_S else 0)
+        raise failure
 
     def _close_idle(self, wanted: str) -> None:
         """Close runs that have given no rewards for a long time, except the one wanted now."""
