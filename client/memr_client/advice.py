@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
-from memr_client.schemas import Component, RewardResponse, RunConfig
+from memr_client.schemas import RewardResponse, RunConfig
 
 FEW_STEPS = 3
 FEW_COMPLETIONS = 8
@@ -23,7 +22,6 @@ class FirstSteps:
     largest: float = float("-inf")
     smallest: float = float("inf")
     paid: bool = False
-    rejected: Counter[str] = field(default_factory=Counter)
     over: bool = False
     """Whether the verdict has fallen."""
 
@@ -36,7 +34,6 @@ class FirstSteps:
         self.largest = max(self.largest, *outcomes)
         self.smallest = min(self.smallest, *outcomes)
         self.paid = self.paid or any(response.rewards)
-        self.rejected.update(reason for reasons in response.guards.rejected for reason in reasons)
         if len(self.steps) < FEW_STEPS or self.completions < FEW_COMPLETIONS:
             return False
         self.over = True
@@ -56,8 +53,8 @@ class FirstSteps:
             said.append(self._on_threshold(config))
         elif _no_success(response):
             said.append("Completions succeeded, but the success memory holds none of them.")
-        if not self.paid:
-            said += self._on_config(config, response)
+        if not self.paid and response.why_zero:
+            said.append(f"Of the last request: {'; '.join(response.why_zero)}.")
         said.append(f"client.explain({response.run_id!r}, position={response.position}, item=0) shows each part.")
         return " ".join(said)
 
@@ -69,28 +66,6 @@ class FirstSteps:
         if self.largest > min(self.smallest, 0):
             return f"{text} If such outcomes are successes, create the run with a lower success_threshold."
         return f"{text} Rewards begin after the first success; easier prompts bring it sooner."
-
-    def _on_config(self, config: RunConfig, response: RewardResponse) -> list[str]:
-        said = []
-        if not _no_success(response) and not any(response.support.success):
-            said.append("No completion had an earlier success to be compared with (support is 0).")
-        parts = response.components.items()
-        flat = [name for name, part in parts if not any(part.scaled) and any(raw is not None for raw in part.raw)]
-        if flat:
-            said.append(f"The window scales all values of {', '.join(flat)} to 0: they are equal or the lowest so far.")
-        if waiting := {name: left for name, left in response.warmup.items() if left > 0}:
-            listed = ", ".join(f"{name} ({left} to go)" for name, left in waiting.items())
-            said.append(f"Still in warm-up: {listed}; see explore_warmup_steps.")
-        guards = {name: given.guards for name, given in config.components.items() if isinstance(given, Component)}
-        if sides := {name: guard.earned_by for name, guard in guards.items() if guard.earned_by is not None}:
-            listed = ", ".join(f"{name} pays {side} completions only" for name, side in sides.items())
-            said.append(f"By earned_by, {listed}.")
-        if self.rejected:
-            listed = ", ".join(f"{reason} {count}" for reason, count in self.rejected.most_common(3))
-            said.append(f"Guards rejected completions: {listed}.")
-        if config.max_spread is not None:
-            said.append("By max_spread, a group whose outcomes are all equal has equal rewards.")
-        return said
 
 
 def _no_success(response: RewardResponse) -> bool:

@@ -33,6 +33,11 @@ NOT_RUN = [block for block in every_block() if block.kind in ("not run", "run by
 TEXTS = [block for block in every_block() if block.language == "text" and block.kind not in ("output", "generated")]
 
 
+@pytest.mark.filterwarnings(
+    "ignore:memr. run .* has barrier 'snapshot'",  # what a page says in words
+    "ignore:.*unclosed <socket:pytest.PytestUnraisableExceptionWarning",  # pages close no client
+    "ignore:unclosed <socket:ResourceWarning",
+)
 @pytest.mark.parametrize("page", [page for page in pages() if any(block.runs for block in blocks(page))], ids=name)
 def test_the_blocks_of_a_page_run(page, server, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)

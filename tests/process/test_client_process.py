@@ -54,8 +54,7 @@ def test_a_service_on_this_machine_is_reached_whatever_proxies_there_are(monkeyp
 def test_an_interpreter_may_end_while_a_client_is_open(tmp_path):
     code = f"""
 import logging
-from memr_client import AsyncRewardClient, RewardClient
-from support.serving import serving
+from memr_client import RewardClient
 logging.getLogger("asyncio").setLevel(logging.ERROR)  # without its notes on what a busy machine does slowly
 client = RewardClient.embedded("sqlite:///{tmp_path}/data", run="r", encoder="hashed")
 client.reward(["q"], ["a"], [1.0])

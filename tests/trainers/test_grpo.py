@@ -428,7 +428,8 @@ def test_every_control_and_memory_trains(tmp_path, fields):
 
 
 def test_the_reward_is_the_weighted_sum(tmp_path):
-    config = toy(tmp_path, correctness_weight=3.0, memory_weight=0.5, memory_anneal=(0, 4), steps=5)
+    memory = {"preset": "memory-r+", "explore_warmup_steps": 1}  # a preset without a limit on spreads
+    config = toy(tmp_path, correctness_weight=3.0, memory=memory, memory_weight=0.5, memory_anneal=(0, 4), steps=5)
     for row in train(config).rows[1:]:
         assert row["reward"] == pytest.approx(3 * row["outcome"] + row["memory"], abs=1e-5)
         weight = 0.5 * max(0.0, 1 - (row["step"] - 1) / 4)

@@ -273,6 +273,7 @@ def paid(rewards, successes=0, warmup=50, rejected=(), position=1):
             "support": {"success": [0] * n, "failure": [0] * n},
             "guards": {"rejected": [list(rejected)] * n},
             "warmup": {"explore": warmup},
+            "why_zero": [f"explore, {n} of {n}: warming up, {warmup} to go"] if warmup else list(rejected),
             "memory": {
                 "success": {"prompts": min(1, successes), "completions": successes},
                 "failure": {"prompts": 1, "completions": n},
@@ -293,11 +294,11 @@ RUN = {
         (
             paid([0.0] * 4),
             [0] * 4,
-            r"20 completions are 0.*largest outcome is 0, .*threshold=0.5.*explore \(50",
+            r"20 completions are 0.*largest outcome is 0, .*threshold=0.5.*warming up, 50",
         ),
         (paid([0.0] * 4), [0.1, 0.4, 0, 0.2], r"largest outcome is 0.4, .*success_threshold=0.5.*lower success_thre"),
         (paid([0.1] * 4, warmup=0), [0.1, 0.4, 0, 0.2], r"largest outcome is 0.4, .*lower success_threshold"),
-        (paid([0.0] * 4, 2, 0, ["exploit:topic_floor"]), [1, 0, 0, 1], r"Guards rejected .*exploit:topic_floor 20"),
+        (paid([0.0] * 4, 2, 0, ["exploit:topic_floor"]), [1, 0, 0, 1], r"20 completions are 0.*exploit:topic_floor"),
     ],
     ids=["no success", "shaped", "shaped and paid", "rejected"],
 )

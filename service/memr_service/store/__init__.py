@@ -43,7 +43,7 @@ def open_store(url: str, response_hours: float = 48) -> Store:
         return SqliteStore(_folder(path), response_hours)
     if url.startswith(("redis:", "rediss:", "redis+", "rediss+")):
         return _redis(url, response_hours)
-    folder = "" if ":" in url or url == "memory" else f"For the folder {url}: sqlite:///{url}."
+    folder = "" if not url or ":" in url or url == "memory" else f"For the folder {url}: sqlite:///{url}."
     raise InvalidRequest(
         f"the store {shown(url)!r} has no form that memr knows.",
         value=shown(url),
