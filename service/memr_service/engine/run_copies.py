@@ -60,9 +60,7 @@ class RunCopies:
             if stored is None:
                 return None
             journal = RunJournal(stored, self._store)
-            last = journal.last()
-            records = journal.records(stored.base if last is None else last.position)
-            return archive.write(stored, records, self._base(stored, journal))
+            return archive.write(stored, journal.records(), self._base(stored, journal))
         return None if run is None else self.export(run)
 
     def import_file(self, run_id: str, file: BinaryIO) -> RunInfo:
