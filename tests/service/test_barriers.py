@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 from memr_client.errors import InvalidRequest, Overloaded, Unavailable
 from memr_client.schemas import RewardRequest, RunConfig
+from memr_service.engine.barriers import room
 from memr_service.engine.service import Service
 from support.gated_encoder import serving, story
 from support.requests import Step, ask
@@ -178,6 +179,8 @@ def test_a_caller_who_leaves_is_taken_out_and_may_come_again(barrier: str) -> No
             await waiting(service, 1)
             assert service.barriers.room.bytes > 0
             first.cancel()
+            with pytest.raises(asyncio.CancelledError):
+                await first
             await waiting(service, 0)
             assert service.barriers.room.bytes == 0
             stays = asyncio.create_task(ask(service, parts[1]))
@@ -205,6 +208,49 @@ def test_a_caller_who_leaves_does_not_take_the_seat_of_one_who_waits_for_the_sam
             await asyncio.sleep(0.05)
             last = await ask(service, Step(0).part(1, 2, [8]))
             assert (await two)["position"] == last["position"] == 1
+
+    story(scenario)
+
+
+@pytest.mark.parametrize("linger_s", [0.05, SOON])
+def test_a_request_with_an_id_keeps_its_place_for_a_while(monkeypatch: pytest.MonkeyPatch, linger_s: float) -> None:
+    monkeypatch.setattr(room, "LINGER_S", linger_s)
+
+    async def scenario() -> None:
+        async with serving() as service:
+            await configure(service, barrier="step", barrier_timeout_s=SOON)
+            request = Step(0).part(0, 2, [8]).model_copy(update={"request_id": "rank 0"})
+            left = asyncio.create_task(ask(service, request))
+            await waiting(service, 1)
+            left.cancel()
+            if linger_s < SOON:
+                await waiting(service, 0)
+                again = asyncio.create_task(ask(service, request))
+                await waiting(service, 1)
+            last = await ask(service, Step(0).part(1, 2, [8]))
+            assert last["position"] == 1
+            if linger_s < SOON:
+                assert (await again)["position"] == 1
+            assert (await service.reward(request)).replayed
+            assert service.barriers.room.bytes == 0
+
+    story(scenario)
+
+
+def test_those_whose_callers_left_hold_a_part_of_the_limit_only() -> None:
+    async def scenario() -> None:
+        async with serving(max_waiting_bytes=1 << 20) as service:
+            await configure(service, barrier="step", barrier_timeout_s=SOON)
+            for number in range(6):
+                fields = {"completions": [f"{number}" + "x" * 20_000], "prompts": ["p"], "request_id": f"id {number}"}
+                request = Step(number).request([0]).model_copy(update={**fields, "step": number, "part": 0, "parts": 2})
+                task = asyncio.create_task(ask(service, request))
+                before = service.barriers.state().waiting
+                await waiting(service, before + 1)
+                task.cancel()
+                await asyncio.sleep(0.02)
+                assert service.barriers.room.bytes <= 1 << 17
+            assert service.barriers.state().waiting == 2
 
     story(scenario)
 

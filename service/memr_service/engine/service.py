@@ -263,16 +263,14 @@ def _submission(items: Items, identified: bool) -> Submission:
 
 
 async def _response(barrier: Barrier, member: Member) -> Response:
-    """Wait for a member's response. If the caller leaves, the member does not wait any more; its retry joins again.
-
-    A member that is being committed is not interrupted: its retry then finds the same work in flight.
-    """
+    """Wait for a member's response. If the caller leaves, the barrier decides how long the member waits for its retry,
+    which finds the same work in flight."""
     left = False
     while not member.response.done():
         try:
             await asyncio.shield(member.response)
         except asyncio.CancelledError:
-            if not left and barrier.leave(member):
-                raise
-            left = True
+            if not left:
+                left = True
+                barrier.leave(member)
     return member.response.result()

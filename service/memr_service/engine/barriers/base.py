@@ -46,11 +46,10 @@ class Barrier(Protocol):
             The member whose response is this one's: itself, or the waiting request that it is a retry of.
         """
 
-    def leave(self, member: Member) -> bool:
-        """A caller of a member has left. Without other callers the member waits no more.
+    def leave(self, member: Member) -> None:
+        """A caller of a member has left. Without other callers it waits no more, or if it has an id, not much longer.
 
-        Returns:
-            False if the member is being answered, which is not interrupted.
+        Its response is then cancelled. A member that is being answered is not interrupted.
         """
 
     def drop(self, error: ProblemError) -> None:
@@ -79,16 +78,19 @@ class Waiting:
         """Wait with the requests that the member belongs to (see `Barrier.join`)."""
         joined = self._take_in(member)
         joined.callers += 1
+        self._room.stay(joined)
         self._room.make_room()
         return joined
 
-    def leave(self, member: Member) -> bool:
+    def leave(self, member: Member) -> None:
         """A caller of a member has left (see `Barrier.leave`)."""
         member.callers -= 1
-        waits = member in self._members
-        if waits and not member.callers:
-            self._take_out(member)
-        return waits
+        if member.callers or member not in self._members:
+            return
+        if member.submission.request_id is None:
+            self._give_up_on(member)
+        else:
+            self._room.linger(member, self._give_up_on)
 
     def _take_in(self, member: Member) -> Member:
         """Let a member wait, or respond to it. Returns the waiting member that it is a retry of, else the member."""
@@ -100,6 +102,10 @@ class Waiting:
     def _wait(self, member: Member) -> None:
         self._members[member] = None
         self._room.enter(member, self._refuse)
+
+    def _give_up_on(self, member: Member) -> None:
+        self._take_out(member)
+        member.response.cancel()
 
     def _refuse(self, member: Member, error: ProblemError) -> None:
         self._take_out(member)
