@@ -20,6 +20,8 @@ EXAMPLES = Path(__file__).parents[2] / "examples"
 QUESTION = "Natalia sold clips to 48 friends.\nHow many did she sell?"
 WORKED = "She sold 48/1 = <<48/1=48>>48 clips.\n#### 48"
 
+pytestmark = pytest.mark.filterwarnings("ignore:.*under which no group is known as a whole:UserWarning")
+
 
 @pytest.fixture(scope="module")
 def server():

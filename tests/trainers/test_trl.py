@@ -461,7 +461,8 @@ def test_several_ranks_raise_when_their_patience_is_over(monkeypatch):
     monkeypatch.setenv("WORLD_SIZE", "2")
     monkeypatch.setattr(reward, "PAUSE_S", 0.001)
     service = Service(*[503] * 10_000)
-    memory = memory_reward(service.client(), run="r", outcome=correctness, on_failure="drop", patience_s=0.05)
+    memory = memory_reward(service.client(), run="r", outcome=correctness, on_failure="drop", patience_s=2.0)
+    memory.open()  # the patience is that of the tries, not of the service's start
     with pytest.raises(Unavailable):
         Trainer().call(memory)
     assert len(service.bodies) > 1
