@@ -120,13 +120,18 @@ class Settings(BaseSettings):
 
     # Limits
     max_body_bytes: Annotated[int, Field(ge=1024)] = 128 << 20
-    """Largest request body, checked while it arrives and again after unpacking."""
+    """Largest request body, checked while it arrives and again after unpacking. Reading it takes at most 40 MiB of
+    memory for each MiB. Whatever its size, it may hold 262,144 lists and objects, 1,048,576 texts and 16,777,216 values
+    in all. Bodies above 256 KiB are read one after another."""
     max_items: Annotated[int, Field(ge=1)] = 16_384
     """Most completions in one request."""
     max_text_chars: Annotated[int, Field(ge=1)] = 1_000_000
     """Longest prompt or completion, in characters."""
     max_queue_texts: Annotated[int, Field(ge=1)] = 65_536
     """Most texts that wait for the encoder. Further requests get a 503 with Retry-After."""
+    max_waiting_bytes: Annotated[int, Field(ge=1 << 20)] = 256 << 20
+    """Most memory, in bytes, of the requests that wait at barriers. Beyond it those that have waited longest get a 503
+    with Retry-After."""
     deadline_s: Annotated[float, Field(gt=0)] = 300
     """A request that has not begun within this many seconds gets a 504. A caller may ask for less with
     X-Request-Timeout-Ms."""

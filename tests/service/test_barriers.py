@@ -8,8 +8,9 @@ from typing import Any
 
 import numpy as np
 import pytest
-from memr_client.errors import InvalidRequest, Unavailable
+from memr_client.errors import InvalidRequest, Overloaded, Unavailable
 from memr_client.schemas import RewardRequest, RunConfig
+from memr_service.engine.barriers import room
 from memr_service.engine.service import Service
 from support.gated_encoder import serving, story
 from support.requests import Step, ask
@@ -157,6 +158,142 @@ def test_a_retry_that_comes_while_its_group_is_completed_gets_the_seat_its_first
                 assert (await last)["position"] == (await retry)["position"] == turn + 1
             sizes = (await service.runs.describe("run")).memory
             assert sizes.success.completions + sizes.failure.completions == 6
+
+    story(scenario)
+
+
+async def waiting(service: Service, wanted: int) -> None:
+    """Return once so many requests wait."""
+    while service.barriers.state().waiting != wanted:
+        await asyncio.sleep(0.001)
+
+
+@pytest.mark.parametrize("barrier", ["step", "group"])
+def test_a_caller_who_leaves_is_taken_out_and_may_come_again(barrier: str) -> None:
+    async def scenario() -> None:
+        async with serving() as service:
+            size = {"group_size": 4} if barrier == "group" else {}
+            await configure(service, barrier=barrier, barrier_timeout_s=SOON, **size)
+            parts = [Step(0).part(part, 3, [5, 10]) for part in range(3)]
+            first = asyncio.create_task(ask(service, parts[0]))
+            await waiting(service, 1)
+            assert service.barriers.room.bytes > 0
+            first.cancel()
+            with pytest.raises(asyncio.CancelledError):
+                await first
+            await waiting(service, 0)
+            assert service.barriers.room.bytes == 0
+            stays = asyncio.create_task(ask(service, parts[1]))
+            await waiting(service, 1)
+            leaves = asyncio.create_task(ask(service, parts[0]))
+            await waiting(service, 2)
+            leaves.cancel()
+            await waiting(service, 1)
+            answers = await asyncio.gather(ask(service, parts[2]), ask(service, parts[0]), stays)
+            assert {answer["position"] for answer in answers} == {1}
+            assert not [text for answer in answers for text in answer["warnings"] if "timed out" in text]
+            assert service.barriers.room.bytes == 0
+
+    story(scenario)
+
+
+def test_a_caller_who_leaves_does_not_take_the_seat_of_one_who_waits_for_the_same_part() -> None:
+    async def scenario() -> None:
+        async with serving() as service:
+            await configure(service, barrier="step", barrier_timeout_s=SOON)
+            one, two = (asyncio.create_task(ask(service, Step(0).part(0, 2, [8]))) for _ in range(2))
+            await waiting(service, 1)
+            await asyncio.sleep(0.05)
+            one.cancel()
+            await asyncio.sleep(0.05)
+            last = await ask(service, Step(0).part(1, 2, [8]))
+            assert (await two)["position"] == last["position"] == 1
+
+    story(scenario)
+
+
+@pytest.mark.parametrize("linger_s", [0.05, SOON])
+def test_a_request_with_an_id_keeps_its_place_for_a_while(monkeypatch: pytest.MonkeyPatch, linger_s: float) -> None:
+    monkeypatch.setattr(room, "LINGER_S", linger_s)
+
+    async def scenario() -> None:
+        async with serving() as service:
+            await configure(service, barrier="step", barrier_timeout_s=SOON)
+            request = Step(0).part(0, 2, [8]).model_copy(update={"request_id": "rank 0"})
+            left = asyncio.create_task(ask(service, request))
+            await waiting(service, 1)
+            left.cancel()
+            if linger_s < SOON:
+                await waiting(service, 0)
+                again = asyncio.create_task(ask(service, request))
+                await waiting(service, 1)
+            last = await ask(service, Step(0).part(1, 2, [8]))
+            assert last["position"] == 1
+            if linger_s < SOON:
+                assert (await again)["position"] == 1
+            assert (await service.reward(request)).replayed
+            assert service.barriers.room.bytes == 0
+
+    story(scenario)
+
+
+def test_those_whose_callers_left_hold_a_part_of_the_limit_only() -> None:
+    async def scenario() -> None:
+        async with serving(max_waiting_bytes=1 << 20) as service:
+            await configure(service, barrier="step", barrier_timeout_s=SOON)
+            for number in range(6):
+                fields = {"completions": [f"{number}" + "x" * 20_000], "prompts": ["p"], "request_id": f"id {number}"}
+                request = Step(number).request([0]).model_copy(update={**fields, "step": number, "part": 0, "parts": 2})
+                task = asyncio.create_task(ask(service, request))
+                before = service.barriers.state().waiting
+                await waiting(service, before + 1)
+                task.cancel()
+                await asyncio.sleep(0.02)
+                assert service.barriers.room.bytes <= 1 << 17
+            assert service.barriers.state().waiting == 2
+
+    story(scenario)
+
+
+def test_a_group_that_lost_everybody_does_not_time_out() -> None:
+    async def scenario() -> None:
+        async with serving() as service:
+            await configure(service, barrier="group", group_size=2, barrier_timeout_s=0.1)
+            left = asyncio.create_task(ask(service, Step(0).request([0])))
+            await waiting(service, 1)
+            left.cancel()
+            await waiting(service, 0)
+            await asyncio.sleep(0.2)
+            state = service.barriers.state()
+            assert (state.waiting, state.timeouts) == (0, 0)
+
+    story(scenario)
+
+
+@pytest.mark.parametrize("barrier", ["step", "group"])
+def test_beyond_the_limit_on_memory_those_who_waited_longest_are_refused(barrier: str) -> None:
+    async def scenario() -> None:
+        async with serving(max_waiting_bytes=1 << 20) as service:
+            size = {"group_size": 2} if barrier == "group" else {}
+            await configure(service, barrier=barrier, barrier_timeout_s=SOON, **size)
+            tasks = []
+            for number in range(6):
+                fields = {"completions": [f"{number}" + "x" * 120_000], "prompts": [f"prompt {number}"]}
+                fields |= {"step": number, "part": 0, "parts": 2} if barrier == "step" else {}
+                request = Step(number).request([0]).model_copy(update=fields)
+                tasks.append(asyncio.create_task(ask(service, request)))
+                await asyncio.sleep(0.05)
+                assert service.barriers.room.bytes <= 1 << 20
+            done = [task.done() for task in tasks]
+            assert done == sorted(done, reverse=True)
+            assert 1 <= sum(done) <= 3
+            with pytest.raises(Overloaded, match="waited longest") as refusal:
+                await tasks[0]
+            assert refusal.value.retry_after
+            assert service.barriers.state().waiting == 6 - sum(done)
+            for task in tasks[sum(done) :]:
+                task.cancel()
+            await waiting(service, 0)
 
     story(scenario)
 

@@ -115,6 +115,20 @@ def test_a_lineage_is_read_across_its_branches(store: Store) -> None:
     assert [given.branch for given in store.responses.find(run.uid, "id-4")] == [0, 1]
 
 
+def test_the_last_record_is_found_on_the_branch_that_has_it(store: Store) -> None:
+    run = make_run(store)
+    assert store.journal.last(run.uid, [(0, 0, TO_THE_END)]) is None
+    fill(store, run.uid, 4)
+    branch = store.journal.add_branch(run.uid, parent=0, start=2)
+    lineage = [(0, 0, 2), (branch, 2, TO_THE_END)]
+    for position, on in ((2, 0), (3, branch)):
+        last = store.journal.last(run.uid, lineage)
+        assert last is not None
+        assert (last.branch, last.position, last.payload) == (on, position, payload(position))
+        if on == 0:
+            fill(store, run.uid, 3, after=2, branch=branch)
+
+
 def test_a_branch_cannot_leave_after_a_record_that_is_not_there(store: Store) -> None:
     run = make_run(store)
     fill(store, run.uid, 2)

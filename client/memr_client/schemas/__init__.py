@@ -17,7 +17,15 @@ from memr_client.schemas.components import (
     Partition,
     Value,
 )
-from memr_client.schemas.config import DEFAULT_COMPONENTS, MemoryQuality, PresetName, RunConfig, WriteGates
+from memr_client.schemas.config import (
+    DEFAULT_COMPONENTS,
+    MOST_IN_GROUP,
+    MOST_TAG_CHARS,
+    MemoryQuality,
+    PresetName,
+    RunConfig,
+    WriteGates,
+)
 from memr_client.schemas.explain import ComponentTerm, Explain, Explanation, MemoryRead, Neighbour, WindowPlace
 from memr_client.schemas.history import ComponentHistory, History, HistoryRow, Quantiles
 from memr_client.schemas.loose import nearest
@@ -34,6 +42,7 @@ from memr_client.schemas.replay import (
     SettingResult,
 )
 from memr_client.schemas.reward import (
+    MOST_PARTS,
     ComponentValues,
     Embeddings,
     Guards,
@@ -80,6 +89,9 @@ from memr_client.schemas.wording import refusal
 __all__ = [
     "COMPONENTS",
     "DEFAULT_COMPONENTS",
+    "MOST_IN_GROUP",
+    "MOST_PARTS",
+    "MOST_TAG_CHARS",
     "NAME",
     "NAME_RULE",
     "Audit",

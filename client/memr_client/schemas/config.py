@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, get_args
 
 from pydantic import Field, SerializeAsAny, field_validator, model_validator
 
@@ -13,6 +13,15 @@ from memr_client.schemas.wire import Cosine, Count, Finite, Options, Spread, Who
 PresetName = Literal[
     "memory-r+", "memory-r", "official-memory-r+", "official-memory-r", "attempts", "guarded", "random", "shuffled"
 ]
+
+
+# The schema states these two limits, and the service refuses new runs beyond them. Parsing does not: older runs go on.
+MOST_IN_GROUP = 65_536
+"""Most completions in a group of a new run."""
+MOST_TAG_CHARS = 256
+"""Longest reasoning tag of a new run, in characters."""
+
+Tag = Annotated[str, Field(json_schema_extra={"maxLength": MOST_TAG_CHARS})]
 
 
 class WriteGates(Gates):
@@ -105,8 +114,10 @@ class RunConfig(Wire):
     """Which requests are scored together. `none`: each alone. `step`: all ranks of a step. `group`: all completions of
     a group. `snapshot`: each at once, against the memory at the arrival of its group's first item; the group is stored
     when it is complete."""
-    group_size: Annotated[int, Field(ge=1, strict=True), Whole] | None = None
-    """G: completions per prompt and step. Barriers `group` and `snapshot` need it."""
+    group_size: Annotated[int, Field(ge=1, strict=True, json_schema_extra={"maximum": MOST_IN_GROUP}), Whole] | None = (
+        None
+    )
+    """G: completions per prompt and step, at most 65,536. Barriers `group` and `snapshot` need it."""
     barrier_timeout_s: Annotated[float, Field(gt=0, le=3600)] = 60
     """Seconds after which a barrier scores the requests that have arrived, without the missing ones."""
     encoder: Annotated[str, Field(min_length=1, max_length=256, strict=True)] | None = None
@@ -128,8 +139,8 @@ class RunConfig(Wire):
     """Regular expression that finds the question in a prompt rendered by a chat template (`POST /openrlhf/{run_id}`).
     Its one group is the question, for example `<\\|im_start\\|>user\\n(.*?)<\\|im_end\\|>`. `.` matches any character.
     The last match counts."""
-    reasoning_tags: tuple[str, str] | None = None
-    """[open, close]: encode only a completion's text between these tags."""
+    reasoning_tags: tuple[Tag, Tag] | None = None
+    """[open, close]: encode only a completion's text between these tags, each of at most 256 characters."""
     long_text: Literal["truncate", "windows", "auto"] = "truncate"
     """How to encode a text that is longer than the encoder's limit. `truncate`: its beginning. `windows`: the mean over
     all its windows. `auto`: the mean of two full windows, one at the beginning and one at the end."""
@@ -143,6 +154,8 @@ class RunConfig(Wire):
     def _options_fit_their_component(cls, components: Any) -> Any:
         if not isinstance(components, dict):
             return components
+        if len(components) > len(get_args(ComponentName)):
+            raise ValueError(f"{len(components)} components, but there are {len(get_args(ComponentName))}")
         return {
             name: COMPONENTS.get(name, Component).model_validate(given) if isinstance(given, dict) else given
             for name, given in components.items()

@@ -15,9 +15,9 @@ class OpenRLHFRequest(Wire):
 
     model_config = ConfigDict(extra="ignore")
 
-    query: list[Annotated[str, Field(strict=True)]]
+    query: Annotated[list[Annotated[str, Field(strict=True)]], Field(fail_fast=True)]
     """Prompt and completion in one text, special tokens included."""
-    prompts: list[Annotated[str, Field(strict=True)]]
+    prompts: Annotated[list[Annotated[str, Field(strict=True)]], Field(fail_fast=True)]
     """Prompt of each sample, rendered by the chat template."""
     labels: list[Any]
     """Right answer of each sample: a text, a number, a list of one of them, or `{"answer": ..., "split": ...}`.

@@ -14,7 +14,7 @@ from memr_client.schemas.wire import ResponseModel, Wire
 class ReplayRequest(Wire):
     """`POST /runs/{id}/replay`: score the run's journal again, once under each of these settings."""
 
-    settings: Annotated[list[RunConfig], Field(min_length=1, max_length=32)] = Field(
+    settings: Annotated[list[RunConfig], Field(fail_fast=True, min_length=1, max_length=32)] = Field(
         default_factory=lambda: [RunConfig()]
     )
     """Fields to change. Fields that are not set come from `preset` where it is set, otherwise from the run's config."""

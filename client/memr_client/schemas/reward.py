@@ -29,30 +29,36 @@ from memr_client.schemas.wire import (
     Wire,
 )
 
+MOST_PARTS = 65_536
+"""Most ranks that share a step."""
+
 Outcomes = Annotated[
-    list[Annotated[Finite, WithJsonSchema({"type": ["number", "boolean"]})]], BeforeValidator(booleans_as_numbers)
+    list[Annotated[Finite, WithJsonSchema({"type": ["number", "boolean"]})]],
+    Field(fail_fast=True),
+    BeforeValidator(booleans_as_numbers),
 ]
 """Finite numbers; true counts as 1, false as 0."""
 
 Id = Annotated[str, Field(strict=True, json_schema_extra=NUMBER_TOO)]
-Ids = Annotated[list[Id], BeforeValidator(numbers_as_texts)]
+Ids = Annotated[list[Id], Field(fail_fast=True), BeforeValidator(numbers_as_texts)]
 """Texts; an integer counts as its digits."""
 
 Answer = Annotated[str, Field(strict=True), WithJsonSchema({"type": ["string", "number"]})]
-Answers = Annotated[list[Answer | None], BeforeValidator(answers_as_texts)]
+Answers = Annotated[list[Answer | None], Field(fail_fast=True), BeforeValidator(answers_as_texts)]
 """Texts or null; a number counts as its digits."""
 
 Flag = Annotated[bool, Field(strict=True), WithJsonSchema({"anyOf": [{"type": "boolean"}, {"enum": [0, 1]}]})]
-Flags = Annotated[list[Flag], BeforeValidator(numbers_as_booleans)]
+Flags = Annotated[list[Flag], Field(fail_fast=True), BeforeValidator(numbers_as_booleans)]
 """true or false; 1 and 0 count as these."""
 
 
 class Embeddings(Wire):
-    """Embeddings that the caller computed. The service normalises each row to unit length."""
+    """Embeddings that the caller computed, of at most 16,384 dimensions. The service normalises each row to unit
+    length."""
 
     prompts: Matrix
     completions: Matrix
-    prompt_of: list[Row] | None = None
+    prompt_of: Annotated[list[Row], Field(fail_fast=True)] | None = None
     """Row of `prompts` for each item (n), where items share rows (the items of a group have one prompt); null: row i
     belongs to item i."""
 
@@ -61,21 +67,21 @@ class RewardRequest(Wire):
     """`POST /reward`: n completions with their prompts and outcomes, one column per field."""
 
     run_id: Annotated[Name, BeforeValidator(number_as_text), Field(json_schema_extra=NUMBER_TOO)]
-    prompts: list[Text]
-    completions: list[Text]
+    prompts: Annotated[list[Text], Field(fail_fast=True)]
+    completions: Annotated[list[Text], Field(fail_fast=True)]
     outcomes: Outcomes
     """R: the verifier's reward for each completion."""
     step: Count | None = None
     """The trainer's step."""
-    part: Count | None = None
+    part: Annotated[int, Field(ge=0, lt=MOST_PARTS, strict=True), Whole] | None = None
     """This rank, from 0, where several ranks share a step's batch."""
-    parts: Annotated[int, Field(ge=1, strict=True), Whole] | None = None
-    """Number of ranks (the world size)."""
+    parts: Annotated[int, Field(ge=1, le=MOST_PARTS, strict=True), Whole] | None = None
+    """Number of ranks (the world size), at most 65,536."""
     prompt_ids: Ids | None = None
     """Identity of each prompt. Default: the prompt itself."""
     group_ids: Ids | None = None
     """Group of each completion: equal for completions that were sampled together. Default: the prompt's identity."""
-    index: Annotated[list[Row], BeforeValidator(whole_numbers)] | None = None
+    index: Annotated[list[Row], Field(fail_fast=True), BeforeValidator(whole_numbers)] | None = None
     """Position of each completion in its group."""
     answers: Answers | None = None
     """Final answer extracted from each completion, for components that compare answers."""

@@ -36,6 +36,7 @@ class RunInfo(ResponseModel):
 
     run_id: str
     config: RunConfig
+    """The defaults, if the config of a damaged run cannot be read."""
     branch: int
     position: int
     chain: str
@@ -45,6 +46,7 @@ class RunInfo(ResponseModel):
     """The newest step that a request named."""
     memory: MemorySizes
     windows: dict[str, WindowState]
+    """Empty in `GET /runs` for a run that is not in memory."""
     created_at: str
     encoder: dict[str, Any] | None
     """Fingerprint of the encoder that the run is bound to."""
@@ -54,10 +56,13 @@ class RunInfo(ResponseModel):
     """Null where the run has no barrier."""
     warnings: list[str] = Field(default_factory=list)
     """What the caller of `PUT` should know: that the run existed without records, and its config was replaced."""
+    damaged: str | None = None
+    """In `GET /runs`: why the run could not be opened or its last record not be read. Such a run can be exported and
+    deleted. Null if no fault is known."""
 
 
 class RunList(ResponseModel):
-    """`GET /runs`."""
+    """`GET /runs`: what is stored about each run. No run is opened for it."""
 
     runs: list[RunInfo]
 

@@ -84,6 +84,9 @@ Share = Annotated[float, Field(ge=0, le=1, strict=True)]
 Spread = Annotated[float, Field(ge=0, allow_inf_nan=False, strict=True)]
 
 
+MOST_UNKNOWN = 10
+"""Most unknown fields of one object that are reported."""
+
 REASONING = ("reasoning_content", "reasoning", "thinking")
 """Fields of a message in which servers and trainers keep the thoughts apart from the content."""
 
@@ -97,9 +100,18 @@ class Wire(BaseModel):
     @classmethod
     def _say_what_is_wrong(cls, given: Any, validate: ModelWrapValidatorHandler[Self]) -> Self:
         try:
-            return validate(given)
+            return validate(_few_unknown(given, cls))
         except ValidationError as error:
             raise _in_words(error, cls) from None
+
+
+def _few_unknown(given: Any, model: type[BaseModel]) -> Any:
+    """The given fields, of the unknown ones only the first few: each becomes an error."""
+    if not isinstance(given, dict) or len(given) <= len(model.model_fields):
+        return given
+    unknown = [name for name in given if name not in model.model_fields]
+    left_out = set(unknown[MOST_UNKNOWN:])
+    return {name: value for name, value in given.items() if name not in left_out} if left_out else given
 
 
 def _in_words(error: ValidationError, model: type[BaseModel]) -> ValidationError:
@@ -136,7 +148,7 @@ class Message(BaseModel):
     model_config = ConfigDict(extra="allow", frozen=True)
 
     role: Annotated[str, Field(strict=True)]
-    content: Annotated[str, Field(strict=True)] | list[Part] | None = None
+    content: Annotated[str, Field(strict=True)] | Annotated[list[Part], Field(fail_fast=True)] | None = None
     """A text, or a list of parts. Parts with a `text` are joined without a separator. Other parts of a prompt are
     ignored."""
 
@@ -205,7 +217,8 @@ def _kind_of_text(given: Any) -> str | None:
 
 
 Text = Annotated[
-    Annotated[str, Field(strict=True), Tag("<text>")] | Annotated[list[Message], Tag("<messages>")],
+    Annotated[str, Field(strict=True), Tag("<text>")]
+    | Annotated[list[Message], Field(fail_fast=True), Tag("<messages>")],
     Discriminator(
         _kind_of_text, custom_error_type="text", custom_error_message="must be a text or a list of chat messages"
     ),

@@ -10,22 +10,34 @@ from __future__ import annotations
 import asyncio
 import json
 import zlib
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any, NoReturn, TypeVar
 
 import msgpack
 import orjson
 from memr_client.errors import InvalidRequest, MalformedBody, TooLarge, UnsupportedMedia
-from memr_client.schemas import Message, OpenRLHFRequest, RewardRequest, halves_warning, without_halves
+from memr_client.schemas import Explain, Message, OpenRLHFRequest, RewardRequest, halves_warning, without_halves
 from pydantic import BaseModel, ValidationError
 from starlette.datastructures import Headers
 from starlette.requests import Request
 
+from memr_service.app import body_size
 from memr_service.app.problems import invalid
 from memr_service.settings import Settings
 
-BIG = 1 << 20
+BIG = 1 << 18
 """Bodies larger than this many bytes are parsed in a thread, so that they do not block other requests."""
+
+PARSER = ThreadPoolExecutor(1, "memr-bodies")
+"""The thread. There is one, so that the memory of one big body is the most that parsing takes."""
+
+COLUMNS: dict[type[BaseModel], tuple[str, ...]] = {
+    RewardRequest: ("prompts", "completions", "prompt_ids", "group_ids", "answers", "labels"),
+    OpenRLHFRequest: ("query", "prompts", "labels"),
+    Explain: ("prompt", "completion", "prompt_id"),
+}
+"""Fields that hold texts, each of at most `max_text_chars` characters; where they are lists, of at most `max_items`."""
 
 Model = TypeVar("Model", bound=BaseModel)
 
@@ -43,7 +55,8 @@ async def parse(request: Request, model: type[Model], settings: Settings) -> Mod
     media, gzipped = _media(request), _is_gzipped(request)
     raw = request.state.body = await _read(request, settings.max_body_bytes)
     if gzipped or len(raw) > BIG:
-        body, warnings = await asyncio.to_thread(decode, raw, media, gzipped, model, settings)
+        loop = asyncio.get_running_loop()
+        body, warnings = await loop.run_in_executor(PARSER, decode, raw, media, gzipped, model, settings)
     else:
         body, warnings = decode(raw, media, gzipped, model, settings)
     request.state.warnings = warnings
@@ -61,15 +74,15 @@ def decode(raw: bytes, media: str, gzipped: bool, model: type[Model], settings: 
     if gzipped:
         raw = _decompress(raw, settings.max_body_bytes)
     document, warnings = _from_json(raw or b"{}") if media == "application/json" else _from_msgpack(raw)
+    columns = COLUMNS.get(model, ())
+    if isinstance(document, dict):
+        _check_items(document, columns, settings)
     _check_plain(document)
     try:
         body = model.model_validate(document)
     except ValidationError as error:
         raise invalid(error.errors(include_url=False)) from None
-    if isinstance(body, RewardRequest):
-        _check_size({"prompts": body.prompts, "completions": body.completions}, settings)
-    elif isinstance(body, OpenRLHFRequest):
-        _check_size({"query": body.query, "prompts": body.prompts}, settings)
+    _check_texts(body, columns, settings)
     return body, warnings
 
 
@@ -141,6 +154,7 @@ def _decompress(raw: bytes, limit: int) -> bytes:
 
 
 def _from_json(raw: bytes) -> tuple[Any, list[str]]:
+    body_size.check_json(raw)
     try:
         return orjson.loads(raw), []
     except orjson.JSONDecodeError as error:
@@ -153,9 +167,9 @@ def _from_json(raw: bytes) -> tuple[Any, list[str]]:
 
 def _from_msgpack(raw: bytes) -> tuple[Any, list[str]]:
     try:
-        return msgpack.unpackb(raw), []
+        return body_size.unpack(raw), []
     except UnicodeDecodeError:
-        return _without_halves(lambda: msgpack.unpackb(raw, unicode_errors="surrogatepass"), _malformed("MessagePack"))
+        return _without_halves(lambda: body_size.unpack(raw, unicode_errors="surrogatepass"), _malformed("MessagePack"))
     except (ValueError, TypeError, msgpack.UnpackException):
         raise _malformed("MessagePack") from None
 
@@ -199,27 +213,43 @@ def _check_plain(document: Any) -> None:
         ) from None
 
 
-def _check_size(columns: Mapping[str, Sequence[str | list[Message]]], settings: Settings) -> None:
-    if (n := len(columns["prompts"])) > settings.max_items:
+def _check_items(document: Mapping[str, Any], columns: Sequence[str], settings: Settings) -> None:
+    """Refuse a request with too many items before it costs time to look at each."""
+    if "completions" not in columns and "query" not in columns:
+        return
+    n = max((len(column) for column in document.values() if isinstance(column, list)), default=0)
+    if n > settings.max_items:
         raise TooLarge(
             "The request has too many items.",
             value=n,
             limit=settings.max_items,
             remedy="Send it in several requests, or raise MEMR_MAX_ITEMS on the server.",
         )
-    for name, column in columns.items():
-        lengths = [len(text) if isinstance(text, str) else sum(map(_characters, text)) for text in column]
+
+
+def _check_texts(body: BaseModel, columns: Sequence[str], settings: Settings) -> None:
+    for name in columns:
+        given = getattr(body, name)
+        whole = name in ("prompt", "completion", "prompt_id")
+        lengths = [_characters(text) for text in ([given] if whole else given or [])]
         if (most := max(lengths, default=0)) > settings.max_text_chars:
             raise TooLarge(
-                f"{name}[{lengths.index(most)}] has too many characters.",
+                f"{name if whole else f'{name}[{lengths.index(most)}]'} has too many characters.",
                 value=most,
                 limit=settings.max_text_chars,
                 remedy="Shorten the text, or raise MEMR_MAX_TEXT_CHARS on the server.",
             )
 
 
-def _characters(message: Message) -> int:
-    return len(message.text) + len(message.reasoning) + len(message.calls)
+def _characters(given: Any) -> int:
+    """Characters of a text, of a chat, or of the texts in a label; 0 of what has none."""
+    if isinstance(given, str):
+        return len(given)
+    if isinstance(given, Message):
+        return len(given.text) + len(given.reasoning) + len(given.calls)
+    if isinstance(given, dict):
+        given = given.values()
+    return sum(map(_characters, given)) if isinstance(given, Iterable) else 0
 
 
 def _too_many_bytes(limit: int) -> TooLarge:

@@ -64,6 +64,8 @@ class Metrics:
         self._store_bytes = Gauge("memr_store_bytes", "Size of the store.", registry=registry)
         waiting = Gauge("memr_barrier_waiting", "Requests waiting at a barrier.", registry=registry)
         waiting.set_function(lambda: service.barriers.state().waiting)
+        held = Gauge("memr_barrier_bytes", "Memory of the requests that wait at barriers.", registry=registry)
+        held.set_function(lambda: service.barriers.room.bytes)
         self._totals = _Totals()
         registry.register(self._totals)
         service.observers.append(self.observe)

@@ -13,7 +13,7 @@ from starlette.exceptions import HTTPException
 from starlette.responses import Response
 
 MEDIA_TYPE = "application/problem+json"
-MOST_ERRORS = 20
+MOST_ERRORS = 10
 """Most field errors listed in one document."""
 
 

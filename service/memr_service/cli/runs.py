@@ -38,6 +38,9 @@ def list_runs(url: Url = DEFAULT_URL, api_key: ApiKey = None) -> None:
         numbers = [str(run.position), "-" if run.step is None else str(run.step), str(success), str(failure)]
         table.row(run.run_id, numbers, [minute(run.created_at)], [run.config.preset])
     out.print(table)
+    for run in runs:
+        if run.damaged is not None:
+            out.print(f"{run.run_id} is damaged: {run.damaged}", markup=False, highlight=False)
 
 
 @app.command()
@@ -73,7 +76,8 @@ def delete(
     ```
     """
     with connect(url, api_key) as client:
-        info = client.run(run)
+        listed = {one.run_id: one for one in client.runs()}
+        info = listed.get(run) or client.run(run)
         stored = info.memory.success.completions + info.memory.failure.completions
         if not yes:
             typer.confirm(f"Delete run {run} with {info.position} records and {stored} completions?", abort=True)

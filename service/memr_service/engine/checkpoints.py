@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from memr_client.errors import UnknownCheckpoint
+from memr_client.errors import Conflict, UnknownCheckpoint
 from memr_client.schemas import Checkpoint, RunInfo
 
 from memr_service.engine.run_copies import RunCopies
@@ -11,6 +11,11 @@ from memr_service.run.run import Run
 from memr_service.store.base import StoredCheckpoint
 from memr_service.store.capabilities import Store
 from memr_service.store.lineage import lineage
+
+MOST_CHECKPOINTS = 10_000
+"""Most checkpoints of a run."""
+MOST_NAMED = 20
+"""Most names that an error lists."""
 
 
 class Checkpoints:
@@ -22,7 +27,19 @@ class Checkpoints:
         self._copies = copies
 
     def create(self, run: Run, name: str, step: int | None = None) -> Checkpoint:
-        """Name the run's present position; a name that exists moves. Nothing is copied."""
+        """Name the run's present position; a name that exists moves. Nothing is copied.
+
+        Raises:
+            Conflict: the run has as many checkpoints as a run may have.
+        """
+        known = {one.name for one in self._store.checkpoints.all(run.uid)}
+        if name not in known and len(known) >= MOST_CHECKPOINTS:
+            raise Conflict(
+                f"Run {run.stored.run_id!r} has {len(known)} checkpoints, and a run has at most {MOST_CHECKPOINTS}.",
+                value=len(known),
+                limit=MOST_CHECKPOINTS,
+                remedy="Delete checkpoints that are no longer needed, or move one: use its name again.",
+            )
         stored = StoredCheckpoint(name, run.journal.branch, run.state.position, step, now())
         self._store.checkpoints.set(run.uid, stored)
         return Checkpoint(**vars(stored))
@@ -70,7 +87,7 @@ class Checkpoints:
             raise UnknownCheckpoint(
                 f"Run {run.stored.run_id!r} has no checkpoint {name!r}.",
                 value=name,
-                limit=list(known),
+                limit=list(known)[-MOST_NAMED:],
                 remedy="List them with GET /runs/{id}/checkpoints.",
             )
         return known[name]

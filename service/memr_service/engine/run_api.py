@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import tempfile
 from collections.abc import AsyncIterator, Callable
 from typing import Any, TypeVar
@@ -16,6 +17,7 @@ from memr_service.engine.embedding import EmbeddingStage
 from memr_service.engine.run_copies import RunCopies
 from memr_service.engine.run_registry import RunRegistry
 from memr_service.engine.run_thread import RunThread
+from memr_service.run import archive
 from memr_service.run.presets import resolve
 from memr_service.run.run import Run
 from memr_service.settings import Settings
@@ -69,11 +71,7 @@ class RunApi:
         """
         run = await self._find(run_id)
         if run is None:
-            raise UnknownRun(
-                f"There is no run {run_id!r}.",
-                value=run_id,
-                remedy="Create it with PUT /runs/{id}, or send it a training request.",
-            )
+            raise _unknown(run_id)
         return run
 
     async def open(self, request: RewardRequest) -> Run:
@@ -118,8 +116,12 @@ class RunApi:
         return info.model_copy(update={"barrier": self._barriers.state_of(run)})
 
     async def describe_all(self) -> list[RunInfo]:
-        """Describe all runs, by name."""
-        return await self._thread.ask(self._registry.describe)
+        """Describe all runs, by name, without opening any. Other requests take their turns between two runs."""
+        found = []
+        for stored in await self._thread.ask(self._registry.all_stored):
+            with contextlib.suppress(UnknownRun):  # deleted meanwhile
+                found.append(await self._thread.ask(self._registry.describe, stored))
+        return found
 
     def open_names(self) -> list[str]:
         """Names of the runs that are in memory."""
@@ -131,29 +133,44 @@ class RunApi:
         Raises:
             UnknownRun: there is none.
         """
-        run = await self.get(run_id)
-        await self._thread.ask(self._registry.delete, run)
-        self._texts.delete(run.uid)
+        stored = await self._thread.ask(self._registry.stored, run_id)
+        if stored is None:
+            raise _unknown(run_id)
+        await self._thread.ask(self._registry.delete, stored)
+        self._texts.delete(stored.uid)
 
     async def export(self, run_id: str) -> AsyncIterator[bytes]:
         """The whole run as one file, piece by piece: its records up to now. The run may change meanwhile.
 
+        A run that cannot be opened is exported as it is stored.
+
         Raises:
             UnknownRun: there is none.
         """
-        pieces = await self.on_run(run_id, self._copies.export)
+        pieces = await self._thread.ask(self._copies.export_named, run_id)
+        if pieces is None:
+            raise _unknown(run_id)
         while piece := await self._thread.ask(next, pieces, b""):
             yield piece
 
     async def import_file(self, run_id: str, chunks: AsyncIterator[bytes]) -> RunInfo:
         """Create a run from a file that `export` wrote, whole or not at all.
 
+        What does not begin like such a file is refused at once. The run gets its name once the whole file was read and
+        makes a state.
+
         Raises:
             MalformedBody: the file is damaged. Conflict: the name is taken, or the file is of another law.
         """
         with tempfile.TemporaryFile() as file:
+            begins = b""
             async for chunk in chunks:
+                if len(begins) < len(archive.MAGIC):
+                    begins = (begins + chunk)[: len(archive.MAGIC)]
+                    archive.check_beginning(begins)
                 await asyncio.to_thread(file.write, chunk)
+            file.seek(0)
+            await asyncio.to_thread(archive.verify, file)
             file.seek(0)
             return await self._thread.ask(self._copies.import_file, run_id, file)
 
@@ -174,3 +191,11 @@ class RunApi:
 
     async def _find(self, run_id: str) -> Run | None:
         return self._registry.opened(run_id) or await self._thread.ask(self._registry.find, run_id)
+
+
+def _unknown(run_id: str) -> UnknownRun:
+    return UnknownRun(
+        f"There is no run {run_id!r}.",
+        value=run_id,
+        remedy="Create it with PUT /runs/{id}, or send it a training request.",
+    )

@@ -14,14 +14,21 @@ import orjson
 from memr_client.errors import Conflict, ProblemError, UnknownRun
 from memr_client.schemas import RunConfig, RunInfo
 
-from memr_service.run.live_state import Limits, Rewound
+from memr_service.run.live_state import Damaged, Limits, Rewound
+from memr_service.run.new_runs import check_new
 from memr_service.run.presets import LAW, LAWS, differences
 from memr_service.run.run import Run
-from memr_service.store.base import AlreadyAnswered, Moved, StoredRun
+from memr_service.run.summary import summary
+from memr_service.store.base import AlreadyAnswered, Moved, StoredRun, Tip
 from memr_service.store.capabilities import Store
 
 MOST_SHOWN = 120
 """Characters that an error shows of one field of a config."""
+
+QUICK_S = 0.1
+"""A run that cannot be opened is read again for each request if that fails within so many seconds."""
+PAUSE = 10
+"""Otherwise it is left alone for so many times as long as the attempt took, because all runs wait meanwhile."""
 
 logger = logging.getLogger("memr.engine")
 
@@ -38,6 +45,8 @@ class RunRegistry:
         self._background = background
         self._limits = limits
         self._open: dict[str, Run] = {}
+        self._failed: dict[int, tuple[ProblemError, float]] = {}  # uid -> why it was not opened, until when that holds
+        self._summaries: dict[int, tuple[Tip | None, RunInfo]] = {}  # of runs that are not in memory
 
     def names(self) -> list[str]:
         """The runs that are in memory (safe from any thread)."""
@@ -55,7 +64,8 @@ class RunRegistry:
         """The run as it is in the store, read from there if necessary; None if there is none of that name.
 
         Raises:
-            Conflict: it was created under a law that this release does not know.
+            Conflict: it was created under a law that this release does not know. Damaged: what is stored of it does not
+                make a state.
         """
         self._close_idle(run_id)
         if (run := self._open.get(run_id)) is not None:
@@ -65,7 +75,17 @@ class RunRegistry:
                 return run
         if (stored := self._store.runs.find(run_id)) is not None:
             self._open[run_id] = self._read(stored)
+            self._failed.pop(stored.uid, None)
+            self._summaries.pop(stored.uid, None)
         return self._open.get(run_id)
+
+    def stored(self, run_id: str) -> StoredRun | None:
+        """What the store has under that name, without opening the run."""
+        return self._store.runs.find(run_id)
+
+    def all_stored(self) -> list[StoredRun]:
+        """All runs by name, without opening any."""
+        return self._store.runs.all()
 
     def get(self, run_id: str) -> Run:
         """The run of that name, which exists."""
@@ -73,10 +93,24 @@ class RunRegistry:
         assert run is not None
         return run
 
-    def describe(self) -> list[RunInfo]:
-        """Describe all runs, by name."""
-        found = (self.find(stored.run_id) for stored in self._store.runs.all())
-        return [run.info() for run in found if run is not None]
+    def describe(self, stored: StoredRun) -> RunInfo:
+        """Describe a run: from memory if it is there and up to date, otherwise what is stored about it."""
+        tip = None if self._store.shared is None else self._store.shared.tip(stored.uid)
+        run = self._open.get(stored.run_id)
+        if run is not None and run.uid == stored.uid:
+            with self.using(run):
+                run.live.settle()
+            if self.holds(run) and (
+                tip is None or (tip.branch, tip.position) == (run.journal.branch, run.state.position)
+            ):
+                return run.info()
+        known = self._summaries.get(stored.uid)
+        if known is None or known[0] != tip:
+            known = self._summaries[stored.uid] = tip, summary(stored, self._store)
+        found = known[1]
+        if stored.uid in self._failed:
+            found = found.model_copy(update={"damaged": str(self._failed[stored.uid][0])})
+        return found
 
     def create(self, run_id: str, config: RunConfig, encoder: dict[str, Any] | None) -> tuple[RunInfo, bool]:
         """Create a run with this config, and return whether it is new; without records its config may be replaced.
@@ -85,7 +119,7 @@ class RunRegistry:
             encoder: the fingerprint of the run's encoder; None if it is not known.
 
         Raises:
-            Conflict: the run has records and another config.
+            Conflict: the run has records and another config. InvalidRequest: a new run may not have this config.
         """
         run = self.find(run_id)
         created = run is None and self._create(run_id, config, encoder)
@@ -102,6 +136,7 @@ class RunRegistry:
                 remedy="Use another name, or delete the run first.",
                 fields=fields,
             )
+        check_new(config)
         self._store.runs.replace(run.uid, config.model_dump_json(), _packed(encoder))
         self.forget(run)
         changes = _compared(run.config, config, fields, "was", "now")
@@ -115,10 +150,13 @@ class RunRegistry:
             self._create(run_id, config, encoder)
         return run or self.get(run_id)
 
-    def delete(self, run: Run) -> None:
-        """Remove a run and everything stored for it."""
-        self.forget(run)
-        self._store.runs.delete(run.uid)
+    def delete(self, stored: StoredRun) -> None:
+        """Remove a run and everything stored for it. It need not be possible to open it."""
+        if (run := self._open.get(stored.run_id)) is not None and run.uid == stored.uid:
+            self.forget(run)
+        self._store.runs.delete(stored.uid)
+        self._failed.pop(stored.uid, None)
+        self._summaries.pop(stored.uid, None)
 
     @contextmanager
     def using(self, run: Run) -> Iterator[None]:
@@ -157,11 +195,12 @@ class RunRegistry:
     def close(self) -> None:
         """Close all runs; each may save a snapshot."""
         for run in self._open.values():
-            run.live.close()
+            self._leave(run)
         self._open.clear()
 
     def _create(self, run_id: str, config: RunConfig, encoder: dict[str, Any] | None) -> bool:
         """Create a run, or return False because another process has just done so."""
+        check_new(config)
         try:
             self._store.runs.create(run_id, config.model_dump_json(), LAW, _packed(encoder), now())
         except Conflict:
@@ -176,17 +215,39 @@ class RunRegistry:
                 limit=[*LAWS],
                 remedy="Serve it with the release it was created by.",
             )
-        return Run(stored, self._store, self._background, self._limits)
+        failure, until = self._failed.get(stored.uid, (None, 0.0))
+        begun = time.monotonic()
+        if isinstance(failure, Damaged) and begun < until:
+            raise failure
+        try:
+            return Run(stored, self._store, self._background, self._limits)
+        except (Moved, UnknownRun):
+            raise
+        except ProblemError as error:
+            failure = error
+        except Exception as error:
+            logger.exception("run %s cannot be opened", stored.run_id)
+            failure = Damaged(
+                f"Run {stored.run_id!r} cannot be opened: {type(error).__name__}: {str(error)[:MOST_SHOWN]}.",
+                remedy="Export it if you want to keep what is stored, then delete it. Other runs are not affected.",
+            )
+        took = time.monotonic() - begun
+        self._failed[stored.uid] = failure, begun + (PAUSE * took if took > QUICK_S else 0)
+        raise failure
 
     def _close_idle(self, wanted: str) -> None:
         """Close runs that have given no rewards for a long time, except the one wanted now."""
         since = time.monotonic() - self._limits.idle_s
         for run in [run for name, run in self._open.items() if name != wanted and run.used_at < since]:
-            try:
-                run.live.close()
-            except ProblemError as error:  # reading the run again then takes longer
-                logger.warning("run %s leaves memory without a snapshot: %s", run.stored.run_id, error)
+            self._leave(run)
             self.forget(run)
+
+    def _leave(self, run: Run) -> None:
+        """Close a run. Whatever fails, other runs are not affected: reading this one again then takes longer."""
+        try:
+            run.live.close()
+        except Exception as error:
+            logger.warning("run %s leaves memory without a snapshot: %r", run.stored.run_id, error)
 
 
 def now() -> str:

@@ -79,7 +79,9 @@ class Service:
         limits = Limits(settings.snapshot_bytes, settings.journal_bytes, 60 * settings.idle_minutes)
         self.registry = RunRegistry(store, self._background, limits)
         self.thread = RunThread(self.registry)
-        self.barriers = BarrierManager(store.leases, settings.address, self.registry, self.thread, self._keep_texts)
+        self.barriers = BarrierManager(
+            *(store.leases, settings.address, self.registry, self.thread, self._keep_texts, settings.max_waiting_bytes)
+        )
         self.runs = RunApi(settings, store, self.embedding, self.registry, self.thread, self.barriers, self.texts)
         self._in_flight: SingleFlight[Response] = SingleFlight()
         here = self.encoders.is_here(self.encoders.default)
@@ -188,8 +190,8 @@ class Service:
         if (known := await self._known(run, items, submission)) is not None:
             return known
         embedded, submission = await self._embedded(run, items, submission)
-        response = await _uncancelled(barrier.join(Member(items, embedded.batch, embedded.completions, submission)))
-        return self._observed(items, response, embedded)
+        member = barrier.join(Member(items, embedded.batch, embedded.completions, submission))
+        return self._observed(items, await _response(barrier, member), embedded)
 
     async def _known(self, run: Run, items: Items, submission: Submission) -> Response | None:
         """The response that the request id got before: such a request is neither encoded nor does it wait."""
@@ -272,9 +274,15 @@ def _submission(items: Items, identified: bool) -> Submission:
     return Submission(items.request.request_id, digest, started=items.started)
 
 
-async def _uncancelled(response: asyncio.Future[Response]) -> Response:
-    """Wait for a member's response even if the caller leaves: its retry then finds the same work in flight."""
-    while not response.done():
-        with contextlib.suppress(asyncio.CancelledError):
-            await asyncio.shield(response)
-    return response.result()
+async def _response(barrier: Barrier, member: Member) -> Response:
+    """Wait for a member's response. If the caller leaves, the barrier decides how long the member waits for its retry,
+    which finds the same work in flight."""
+    left = False
+    while not member.response.done():
+        try:
+            await asyncio.shield(member.response)
+        except asyncio.CancelledError:
+            if not left:
+                left = True
+                barrier.leave(member)
+    return member.response.result()

@@ -11,22 +11,25 @@ import struct
 import zlib
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
+from datetime import datetime
 from typing import Any, BinaryIO
 
 import numpy as np
 import orjson
-from memr_client.errors import Conflict, InvalidRequest, MalformedBody
-from memr_client.schemas import RunConfig
+from memr_client.errors import Conflict, InvalidRequest, MalformedBody, ProblemError
+from memr_client.schemas import Component, RunConfig
 from pydantic import ValidationError
 
 from memr_service.run.presets import LAW, LAWS
 from memr_service.state.codec import unseal
 from memr_service.state.record import GENESIS, Record
+from memr_service.state.state import State
 from memr_service.store.base import Snapshot, StoredRecord, StoredRun
 
 MAGIC = b"memr run 1\n"
 FRAME = struct.Struct("<II")
 LARGEST = 1 << 31
+NO_RUN = "it does not begin like one"
 
 
 @dataclass(frozen=True)
@@ -62,6 +65,34 @@ def write(run: StoredRun, records: Iterable[StoredRecord], base: Snapshot | None
     yield _frame(orjson.dumps({"records": count}))
 
 
+def verify(file: BinaryIO) -> None:
+    """Read a whole file and make the run's state of it, which is then forgotten.
+
+    Raises:
+        MalformedBody: it does not hold a run that can be opened. Conflict, InvalidRequest: see `read_header`.
+    """
+    header = read_header(file)
+    base = read_base(file, header)
+    state = State(RunConfig.model_validate_json(header.config))
+    try:
+        with state.indexes.deferred(use=False):
+            if base is not None:
+                state.restore(base.branch, base.position, base.arrays)
+            for record, _ in read_records(file, base):
+                state.apply(record)
+        state.freeze()
+    except ProblemError:
+        raise
+    except Exception as error:
+        raise damaged(f"what follows record {state.position} cannot be applied: {type(error).__name__}") from error
+
+
+def check_beginning(begins: bytes) -> None:
+    """Raise `MalformedBody` unless a file that begins like this can be a run. It may be shorter than MAGIC."""
+    if not MAGIC.startswith(begins):
+        raise damaged(NO_RUN)
+
+
 def read_header(file: BinaryIO) -> Header:
     """The first frame.
 
@@ -69,11 +100,11 @@ def read_header(file: BinaryIO) -> Header:
         MalformedBody: the file is not a run. Conflict: the run's law is not known here. InvalidRequest: its
             config is not.
     """
-    if file.read(len(MAGIC)) != MAGIC:
-        raise _damaged("it does not begin like one")
+    if (begins := file.read(len(MAGIC))) != MAGIC:
+        raise damaged("it ends too early" if MAGIC.startswith(begins) else NO_RUN)
     fields = _json(_next_frame(file))
     law = fields.get("law")
-    if not isinstance(law, int) or law not in LAWS:
+    if type(law) is not int or law not in LAWS:
         raise Conflict(
             f"The file holds a run of law {law}, this server follows laws up to {LAW}.",
             value=law,
@@ -81,12 +112,29 @@ def read_header(file: BinaryIO) -> Header:
             remedy="Import it with the release it was exported by.",
         )
     try:
-        RunConfig.model_validate_json(fields["config"])
-        return Header(law, fields["config"], fields["encoder"], fields["created_at"], fields["base"])
-    except (KeyError, ValidationError) as error:
+        config = RunConfig.model_validate_json(fields["config"])
+        header = Header(law, fields["config"], fields["encoder"], fields["created_at"], fields["base"])
+    except (KeyError, TypeError, ValidationError) as error:
         raise InvalidRequest(
             "The file's config is not one this server knows.", remedy="Use the release that wrote it."
         ) from error
+    _check(header, config)
+    return header
+
+
+def _check(header: Header, config: RunConfig) -> None:
+    """Raise `MalformedBody` unless the header says what `write` can have written."""
+    if config.encoder is None or not all(isinstance(one, Component) for one in config.components.values()):
+        raise damaged("its config is not resolved")
+    if type(header.base) is not int or header.base < 0:
+        raise damaged("its base is no position")
+    try:
+        datetime.fromisoformat(header.created_at)
+        encoder = None if header.encoder is None else orjson.loads(header.encoder)
+    except (TypeError, ValueError) as error:
+        raise damaged("its header cannot be read") from error
+    if encoder is not None and not (isinstance(encoder, dict) and {"model", "precision"} <= encoder.keys()):
+        raise damaged("its encoder's fingerprint is incomplete")
 
 
 def read_base(file: BinaryIO, header: Header) -> Snapshot | None:
@@ -100,8 +148,8 @@ def read_base(file: BinaryIO, header: Header) -> Snapshot | None:
     try:
         names = _json(_next_frame(file))["arrays"]
         arrays = {name: np.load(io.BytesIO(_next_frame(file)), allow_pickle=False) for name in names}
-    except (KeyError, TypeError, ValueError) as error:
-        raise _damaged("its snapshot cannot be read") from error
+    except (KeyError, TypeError, ValueError, MemoryError) as error:
+        raise damaged("its snapshot cannot be read") from error
     return Snapshot(0, header.base, arrays)
 
 
@@ -120,14 +168,14 @@ def read_records(file: BinaryIO, base: Snapshot | None = None) -> Iterator[tuple
         try:
             record = unseal(payload)
         except ValueError as error:
-            raise _damaged(str(error)) from error
+            raise damaged(str(error)) from error
         position += 1
         if (record.parent, record.position) != (chain, position):
-            raise _damaged(f"record {record.position} does not follow record {position - 1}")
+            raise damaged(f"record {record.position} does not follow record {position - 1}")
         chain = record.chain
         yield replace(record, branch=0), payload
     if _json(payload).get("records") != position - first or file.read(1):
-        raise _damaged(f"it ends after {position - first} records")
+        raise damaged(f"it ends after {position - first} records")
 
 
 def _frame(data: bytes) -> bytes:
@@ -137,11 +185,11 @@ def _frame(data: bytes) -> bytes:
 def _next_frame(file: BinaryIO) -> bytes:
     head = file.read(FRAME.size)
     if len(head) < FRAME.size:
-        raise _damaged("it ends too early")
+        raise damaged("it ends too early")
     length, crc = FRAME.unpack(head)
     data = file.read(length) if length < LARGEST else b""
     if len(data) < length or zlib.crc32(data) != crc:
-        raise _damaged("a frame does not match its checksum")
+        raise damaged("a frame does not match its checksum")
     return data
 
 
@@ -149,11 +197,12 @@ def _json(data: bytes) -> dict[str, Any]:
     try:
         fields = orjson.loads(data)
     except orjson.JSONDecodeError as error:
-        raise _damaged("a header is not JSON") from error
+        raise damaged("a header is not JSON") from error
     if not isinstance(fields, dict):
-        raise _damaged("a header is not an object")
+        raise damaged("a header is not an object")
     return fields
 
 
-def _damaged(why: str) -> MalformedBody:
+def damaged(why: str) -> MalformedBody:
+    """The refusal of a file that is not a whole run."""
     return MalformedBody(f"This is not a whole run file: {why}.", remedy="Export the run again.")

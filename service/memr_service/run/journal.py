@@ -45,6 +45,10 @@ class RunJournal:
         """The records after position `after` up to `upto`, as far as they are kept."""
         return self._store.journal.records(self.uid, clipped(self.lineage, max(after, self.base), upto))
 
+    def last(self) -> StoredRecord | None:
+        """The last record; None if there is none, or none that is kept."""
+        return self._store.journal.last(self.uid, clipped(self.lineage, self.base))
+
     def columns(self, after: int = 0, upto: int = END) -> Iterator[history.Columns]:
         """The columns of the records after position `after` up to `upto`, as far as they are kept."""
         for span in clipped(self.lineage, max(after, self.base), upto):

@@ -44,6 +44,10 @@ class Rewound(Moved):
     """The store has lost records that this process has seen."""
 
 
+class Damaged(Unavailable):
+    """What is stored of a run does not make a state, so the run cannot be opened."""
+
+
 class LiveState:
     """The state at the end of a run's journal. Used by one thread, the run thread.
 
@@ -151,7 +155,7 @@ class LiveState:
                 break
             except ValueError as error:
                 if newest is None:
-                    raise Unavailable(
+                    raise Damaged(
                         f"The journal of run {self._run.run_id!r} is inconsistent: {error}.",
                         value=self.state.position + 1,
                         remedy="Import the run from an export, or delete it.",
@@ -164,7 +168,7 @@ class LiveState:
         """Make `state` from a snapshot (None: from nothing) and the records after it.
 
         Raises:
-            ValueError: they do not belong together. Unavailable: the snapshot that a bounded journal begins with is
+            ValueError: they do not belong together. Damaged: the snapshot that a bounded journal begins with is
                 lost.
         """
         self.state = State(self._config)
@@ -173,7 +177,7 @@ class LiveState:
         self._snapshot_at = at = 0 if snapshot is None else snapshot.position
         if at < self._journal.base:
             base = self._journal.base
-            raise Unavailable(
+            raise Damaged(
                 f"Run {self._run.run_id!r} has lost the snapshot at {base}, where its bounded journal begins.",
                 value=at,
                 limit=base,

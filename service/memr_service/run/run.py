@@ -26,6 +26,9 @@ from memr_service.state.state import State
 from memr_service.store.base import AlreadyAnswered, Moved, StoredRun
 from memr_service.store.capabilities import Store
 
+MOST_DIMENSIONS = 16_384
+"""Most numbers in an embedding of a new run. Memory is taken in blocks of 4096 embeddings."""
+
 
 @dataclass(frozen=True)
 class Submission:
@@ -173,8 +176,15 @@ class Run:
         return list(islice(history.rows(self.journal.columns(after), self.config.weights), limit))
 
     def check_dimension(self, batch: Batch) -> None:
-        """Raise `InvalidRequest` unless the batch's dimension is the run's."""
+        """Raise `InvalidRequest` unless the batch's dimension is the run's, or if there is none, one it may get."""
         expected = self.state.dimension
+        if expected is None and batch.dimension > MOST_DIMENSIONS:
+            raise InvalidRequest(
+                f"embeddings have dimension {batch.dimension}, but those of a new run have at most {MOST_DIMENSIONS}.",
+                value=batch.dimension,
+                limit=MOST_DIMENSIONS,
+                remedy="Send sentence embeddings, for example of 384 numbers.",
+            )
         if expected is not None and batch.dimension != expected and len(batch):
             raise InvalidRequest(
                 f"embeddings have dimension {batch.dimension}, the run {self.stored.run_id!r} has {expected}.",

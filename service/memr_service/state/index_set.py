@@ -64,14 +64,17 @@ class IndexSet:
                 self._use(name, start, stop)
 
     @contextmanager
-    def deferred(self) -> Iterator[None]:
+    def deferred(self, *, use: bool = True) -> Iterator[None]:
         """Restore and apply inside, but score nothing: graphs are looked for, or built, only at the end.
 
         A graph that others have replaced by then is not needed, and may have taken minutes to build.
+
+        Args:
+            use: False: use no graph at the end either, because nothing will be scored.
         """
         self._deferred = {}
         yield
-        deferred, self._deferred = self._deferred, None
+        deferred, self._deferred = self._deferred if use else {}, None
         for name, graphs in deferred.items():
             for start, stop, begun in graphs:
                 self._use(name, start, stop, begun)

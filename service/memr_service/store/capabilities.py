@@ -96,6 +96,13 @@ class Journal(Protocol):
     def columns(self, uid: int, lineage: Sequence[Span]) -> Iterator[bytes]:
         """The columns of the records along `lineage`, in order; payloads are not read."""
 
+    def last(self, uid: int, lineage: Sequence[Span]) -> StoredRecord | None:
+        """The last record along `lineage`; None if there is none. Nothing is cut.
+
+        Raises:
+            Unavailable: it is damaged, or the store cannot be read.
+        """
+
     def branches(self, uid: int) -> list[Branch]:
         """All branches of a run, the oldest first; the last is the current one."""
 

@@ -35,7 +35,8 @@ export async function runs(main, signal) {
     { title: "Run", brief: true, cell: (run) => element("a", { href: `#/run/${encodeURIComponent(run.run_id)}` }, run.run_id) },
     {
       title: "Preset",
-      cell: ({ config }) => `${config.preset}: ${Object.keys(config.components).join(", ")}`,
+      cell: ({ config, damaged }) =>
+        damaged ? `Damaged: ${damaged}` : `${config.preset}: ${Object.keys(config.components).join(", ")}`,
     },
     { title: "Step", number: true, cell: (run) => short(run.step) },
     { title: "Records", number: true, cell: (run) => short(run.position) },
@@ -51,7 +52,7 @@ export async function runs(main, signal) {
   let shown = "";
   await poll(EVERY_S, signal, async () => {
     const found = (await get("runs", signal)).runs;
-    const state = JSON.stringify(found.map((run) => [run.run_id, run.branch, run.position]));
+    const state = JSON.stringify(found.map((run) => [run.run_id, run.branch, run.position, run.damaged]));
     if (state === shown) return; // unchanged: the focused control keeps the focus
     shown = state;
     box.replaceChildren(

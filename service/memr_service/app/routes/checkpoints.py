@@ -30,11 +30,14 @@ BODY = (*COMMON, MalformedBody, UnknownRun, TooLarge, UnsupportedMedia)
     "/checkpoints",
     summary="Name the run's current position",
     status_code=201,
-    responses={201: {"description": "The checkpoint."}, **problems(*BODY, StoreFull)},
+    responses={201: {"description": "The checkpoint."}, **problems(*BODY, Conflict, StoreFull)},
     openapi_extra=body_of("NewCheckpoint"),
 )
 async def create_checkpoint(run_id: RunId, request: Request, context: InContext) -> Checkpoint:
-    """Takes no time, because nothing is copied. An existing checkpoint of this name moves."""
+    """Takes no time, because nothing is copied. An existing checkpoint of this name moves.
+
+    A run has at most 10,000 checkpoints; beyond it a new name gets a 409.
+    """
     body = await parse(request, NewCheckpoint, context.settings)
     runs = context.service.runs
     return await runs.on_run(run_id, runs.checkpoints.create, body.name, body.step)

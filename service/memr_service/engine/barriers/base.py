@@ -1,37 +1,24 @@
 """What all barriers have in common.
 
-A `Member` is one request, already encoded, with a future for its response. A barrier decides which requests belong
-together and when they are complete; `respond` (the manager's) then scores and commits them as one batch and sets their
-responses. Everything here happens in the event loop's thread and is volatile: a crash or restore drops what waits.
+A `Member` is one request, already encoded, with a future for its response. While it waits, the `WaitingRoom` counts it.
+A barrier decides which requests belong together and when they are complete; `respond` (the manager's) then scores and
+commits them as one batch and sets their responses. Everything here happens in the event loop's thread and is volatile:
+a crash or restore drops what waits.
 """
 
 from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable, Coroutine, Iterable, Sequence
-from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 import numpy as np
 from memr_client.errors import ProblemError
 
-from memr_service.engine.inputs import Items
+from memr_service.engine.barriers.member import Member
+from memr_service.engine.barriers.room import WaitingRoom
 from memr_service.rewards.guards import foreign_stretches
-from memr_service.run.response import Response
-from memr_service.run.run import Submission
 from memr_service.state.record import Batch, Record
-
-
-@dataclass(eq=False)
-class Member:
-    """One request at a barrier: its items, their batch, their completions' whole texts, its response to come."""
-
-    items: Items
-    batch: Batch
-    completions: list[str]
-    submission: Submission
-    response: asyncio.Future[Response] = field(default_factory=lambda: asyncio.get_running_loop().create_future())
-
 
 Item = tuple[Member, int]
 """A member and the number of one of its items."""
@@ -52,10 +39,17 @@ class Barrier(Protocol):
     def waiting(self) -> int:
         """Requests that wait now."""
 
-    def join(self, member: Member) -> asyncio.Future[Response]:
-        """Wait with the requests that the member belongs to; the future of its response.
+    def join(self, member: Member) -> Member:
+        """Wait with the requests that the member belongs to.
 
-        A retry of a request that waits gets that request's future.
+        Returns:
+            The member whose response is this one's: itself, or the waiting request that it is a retry of.
+        """
+
+    def leave(self, member: Member) -> None:
+        """A caller of a member has left. Without other callers it waits no more, or if it has an id, not much longer.
+
+        Its response is then cancelled. A member that is being answered is not interrupted.
         """
 
     def drop(self, error: ProblemError) -> None:
@@ -65,11 +59,12 @@ class Barrier(Protocol):
 class Waiting:
     """What barriers share: members that wait, timers, and tasks that respond."""
 
-    def __init__(self, respond: Respond, timeout_s: float) -> None:
+    def __init__(self, respond: Respond, timeout_s: float, room: WaitingRoom) -> None:
         self.timeouts = 0
         self.late = 0
         self._respond = respond
         self._timeout_s = timeout_s
+        self._room = room
         self._members: dict[Member, None] = {}
         self._tasks: set[asyncio.Task[None]] = set()
         self._timers: set[asyncio.TimerHandle] = set()
@@ -79,11 +74,54 @@ class Waiting:
         """Requests that wait now."""
         return len(self._members)
 
+    def join(self, member: Member) -> Member:
+        """Wait with the requests that the member belongs to (see `Barrier.join`)."""
+        joined = self._take_in(member)
+        joined.callers += 1
+        self._room.stay(joined)
+        self._room.make_room()
+        return joined
+
+    def leave(self, member: Member) -> None:
+        """A caller of a member has left (see `Barrier.leave`)."""
+        member.callers -= 1
+        if member.callers or member not in self._members:
+            return
+        if member.submission.request_id is None:
+            self._give_up_on(member)
+        else:
+            self._room.linger(member, self._give_up_on)
+
+    def _take_in(self, member: Member) -> Member:
+        """Let a member wait, or respond to it. Returns the waiting member that it is a retry of, else the member."""
+        raise NotImplementedError
+
+    def _forget(self, member: Member) -> None:
+        """Undo `_take_in` for a member that waits."""
+
+    def _wait(self, member: Member) -> None:
+        self._members[member] = None
+        self._room.enter(member, self._refuse)
+
+    def _give_up_on(self, member: Member) -> None:
+        self._take_out(member)
+        member.response.cancel()
+
+    def _refuse(self, member: Member, error: ProblemError) -> None:
+        self._take_out(member)
+        _fail(member, error)
+
+    def _take_out(self, member: Member) -> None:
+        self._forget(member)
+        del self._members[member]
+        self._room.leave(member)
+
     def drop(self, error: ProblemError) -> None:
         """Refuse all that wait."""
         for timer in self._timers:
             timer.cancel()
         for member in self._members:
+            self._room.leave(member)
             _fail(member, error)
         self._members.clear()
         self._timers.clear()
@@ -112,6 +150,7 @@ class Waiting:
         members = list(members)
         for member in members:
             self._members.pop(member, None)
+            self._room.leave(member)
         self._start(self._respond_to(members, items, warnings))
 
     def _start(self, work: Coroutine[Any, Any, None]) -> None:

@@ -8,11 +8,13 @@ import time
 from collections import OrderedDict
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 
 from memr_client.errors import ProblemError
 
-from memr_service.engine.barriers.base import Item, Member, Respond, Waiting, group_name, items_of
-from memr_service.run.response import Response
+from memr_service.engine.barriers.base import Item, Respond, Waiting, group_name, items_of
+from memr_service.engine.barriers.member import Member
+from memr_service.engine.barriers.room import WaitingRoom
 
 REMEMBERED = 1024
 """Timed-out groups whose late members are still recognised."""
@@ -32,8 +34,8 @@ class _Group:
 class GroupBarrier(Waiting):
     """Scores a request when each of its groups has `size` items, together with all requests that share a group."""
 
-    def __init__(self, respond: Respond, timeout_s: float, size: int) -> None:
-        super().__init__(respond, timeout_s)
+    def __init__(self, respond: Respond, timeout_s: float, room: WaitingRoom, size: int) -> None:
+        super().__init__(respond, timeout_s, room)
         self.size = size
         self._numbers = itertools.count()
         self._forming: dict[bytes, _Group] = {}
@@ -41,11 +43,11 @@ class GroupBarrier(Waiting):
         self._alone: dict[Member, list[Item]] = {}
         self._missed: OrderedDict[bytes, tuple[int, float]] = OrderedDict()
 
-    def join(self, member: Member) -> asyncio.Future[Response]:
+    def _take_in(self, member: Member) -> Member:
         """Put each item into its group, and wait until these groups are complete."""
         if (waiting := self._retried(member)) is not None:
-            return waiting.response
-        self._members[member] = None
+            return waiting
+        self._wait(member)
         self._groups[member], self._alone[member] = [], []
         for item in items_of(member):
             name = group_name(item)
@@ -57,7 +59,20 @@ class GroupBarrier(Waiting):
         members, groups = self._tied(member)
         if all(len(group.items) == self.size for group in groups):
             self._close(members, groups)
-        return member.response
+        return member
+
+    def _forget(self, member: Member) -> None:
+        """Take the member's items out of their groups. A full group forms again, unless its id names a newer one."""
+        del self._alone[member]
+        for group in self._groups.pop(member):
+            group.items = [item for item in group.items if item[0] is not member]
+            if group.items:
+                self._forming.setdefault(group.name, group)
+                continue
+            if group.timer is not None:
+                self._stop(group.timer)
+            if self._forming.get(group.name) is group:
+                del self._forming[group.name]
 
     def drop(self, error: ProblemError) -> None:
         """Refuse all that wait."""
@@ -69,7 +84,7 @@ class GroupBarrier(Waiting):
         group = self._forming.get(name)
         if group is None:
             group = self._forming[name] = _Group(name, next(self._numbers), [])
-            group.timer = self._after_timeout(lambda: self._give_up(member))
+            group.timer = self._after_timeout(partial(self._give_up, group))
         group.items.append(item)
         if group not in self._groups[member]:
             self._groups[member].append(group)
@@ -102,8 +117,8 @@ class GroupBarrier(Waiting):
         in_order = [one for one in self._members if one in members]
         return in_order, sorted(groups, key=lambda group: group.number)
 
-    def _give_up(self, member: Member) -> None:
-        members, groups = self._tied(member)
+    def _give_up(self, late: _Group) -> None:
+        members, groups = self._tied(late.items[0][0])
         short = [group for group in groups if len(group.items) < self.size]
         self.timeouts += len(short)
         for group in short:

@@ -11,7 +11,16 @@ import numpy as np
 from memr_client.errors import Unavailable
 from memr_client.schemas import BarrierState
 
-from memr_service.engine.barriers import Barrier, BarrierLease, Item, Member, merged, new_barrier, texts_of
+from memr_service.engine.barriers import (
+    Barrier,
+    BarrierLease,
+    Item,
+    Member,
+    WaitingRoom,
+    merged,
+    new_barrier,
+    texts_of,
+)
 from memr_service.engine.run_registry import RunRegistry
 from memr_service.engine.run_thread import RunThread, shutting_down
 from memr_service.run.run import Run
@@ -26,14 +35,22 @@ class BarrierManager:
     """Where the requests of each run wait for each other. Used in the event loop's thread, except `forget`."""
 
     def __init__(
-        self, leases: Leases | None, address: str, registry: RunRegistry, thread: RunThread, keep_texts: KeepTexts
+        self,
+        leases: Leases | None,
+        address: str,
+        registry: RunRegistry,
+        thread: RunThread,
+        keep_texts: KeepTexts,
+        most_bytes: int,
     ) -> None:
         """Open no barrier yet.
 
         Args:
             leases: None if no other service shares the store.
             address: where other services reach this one.
+            most_bytes: how much memory the requests that wait may hold.
         """
+        self.room = WaitingRoom(most_bytes)
         self.lease = BarrierLease(leases, address, self._drop)
         self._registry = registry
         self._thread = thread
@@ -57,7 +74,7 @@ class BarrierManager:
             self._loop = asyncio.get_running_loop()
             if run.uid not in self._open:
                 respond, expire = partial(self._respond, run), partial(self._thread.expire, run)
-                self._open[run.uid] = new_barrier(run.config, respond, expire, still_open)
+                self._open[run.uid] = new_barrier(run.config, respond, expire, still_open, self.room)
             if not self._registry.holds(run):  # it was forgotten meanwhile, and has to be read again
                 self._open.pop(run.uid, None)
                 raise _dropped()

@@ -8,8 +8,9 @@ from collections.abc import Awaitable, Callable, Iterable
 
 from memr_client.errors import ProblemError
 
-from memr_service.engine.barriers.base import Member, Respond, Waiting, items_of
-from memr_service.run.response import Response
+from memr_service.engine.barriers.base import Respond, Waiting, items_of
+from memr_service.engine.barriers.member import Member
+from memr_service.engine.barriers.room import WaitingRoom
 from memr_service.state.record import Record
 
 Expire = Callable[[list[bytes]], Awaitable[None]]
@@ -19,17 +20,19 @@ Expire = Callable[[list[bytes]], Awaitable[None]]
 class RollingBarrier(Waiting):
     """Scores each request by itself, and closes groups that are still open after the time-out."""
 
-    def __init__(self, respond: Respond, timeout_s: float, expire: Expire, still_open: Iterable[bytes]) -> None:
-        super().__init__(respond, timeout_s)
+    def __init__(
+        self, respond: Respond, timeout_s: float, room: WaitingRoom, expire: Expire, still_open: Iterable[bytes]
+    ) -> None:
+        super().__init__(respond, timeout_s, room)
         self._expire = expire
         self._open: dict[bytes, asyncio.TimerHandle] = {}
         for name in still_open:
             self._begin(name)
 
-    def join(self, member: Member) -> asyncio.Future[Response]:
+    def _take_in(self, member: Member) -> Member:
         """Respond without waiting for other requests."""
         self._complete([member], items_of(member))
-        return member.response
+        return member
 
     def committed(self, record: Record) -> None:
         """Start the timers of groups that a record left open, and stop those of groups that it closed."""

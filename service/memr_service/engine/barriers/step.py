@@ -6,15 +6,21 @@ import asyncio
 from collections import OrderedDict
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import islice
 
-from memr_client.errors import InvalidRequest
+from memr_client.errors import InvalidRequest, ProblemError
 from memr_client.schemas import RewardRequest
 
-from memr_service.engine.barriers.base import Member, Respond, Waiting, items_of
-from memr_service.run.response import Response
+from memr_service.engine.barriers.base import Respond, Waiting, items_of
+from memr_service.engine.barriers.member import Member
+from memr_service.engine.barriers.room import WaitingRoom
 
 REMEMBERED = 1024
 """Timed-out steps whose late parts are still recognised."""
+
+
+MOST_NAMED = 10
+"""Missing parts that a warning names."""
 
 
 @dataclass
@@ -24,15 +30,26 @@ class _Round:
     timer: asyncio.TimerHandle
 
 
+@dataclass
+class _Missed:
+    """A round that timed out. A part that is not in `seen` is late, once."""
+
+    parts: int
+    seen: set[int]
+
+    def is_late(self, part: int) -> bool:
+        return part < self.parts and part not in self.seen
+
+
 class StepBarrier(Waiting):
     """Scores the parts of a step when the last one has come, ordered by part."""
 
-    def __init__(self, respond: Respond, timeout_s: float) -> None:
-        super().__init__(respond, timeout_s)
+    def __init__(self, respond: Respond, timeout_s: float, room: WaitingRoom) -> None:
+        super().__init__(respond, timeout_s, room)
         self._rounds: dict[int, _Round] = {}
-        self._missed: OrderedDict[int, set[int]] = OrderedDict()
+        self._missed: OrderedDict[int, _Missed] = OrderedDict()
 
-    def join(self, member: Member) -> asyncio.Future[Response]:
+    def _take_in(self, member: Member) -> Member:
         """Wait for the other parts of the step.
 
         Raises:
@@ -40,14 +57,14 @@ class StepBarrier(Waiting):
                 another body.
         """
         step, part, parts = _step_part_parts(member.items.request)
-        missed = self._missed.get(step, set())
-        if step not in self._rounds and part in missed:
-            missed.discard(part)
+        missed = self._missed.get(step)
+        if step not in self._rounds and missed is not None and missed.is_late(part):
+            missed.seen.add(part)
             self.late += 1
             self._complete(
                 [member], items_of(member), [f"part {part} came after step {step} had timed out: answered alone"]
             )
-            return member.response
+            return member
         if step not in self._rounds:
             self._missed.pop(step, None)
             self._rounds[step] = _Round(parts, {}, self._after_timeout(lambda: self._give_up(step)))
@@ -60,28 +77,48 @@ class StepBarrier(Waiting):
                 raise _refused(
                     f"part {part} of step {step} is there already, with another body", part, "one body a part"
                 )
-            return first.response
+            return first
         round_.members[part] = member
-        self._members[member] = None
+        self._wait(member)
         if len(round_.members) == parts:
             self._close(step)
-        return member.response
+        return member
+
+    def _forget(self, member: Member) -> None:
+        """Free the member's seat; a round without members ends."""
+        step, part, _ = _step_part_parts(member.items.request)
+        round_ = self._rounds[step]
+        del round_.members[part]
+        if not round_.members:
+            self._stop(self._rounds.pop(step).timer)
+
+    def drop(self, error: ProblemError) -> None:
+        """Refuse all that wait."""
+        super().drop(error)
+        self._rounds.clear()
 
     def _give_up(self, step: int) -> None:
         round_ = self._rounds[step]
-        missing = set(range(round_.parts)) - round_.members.keys()
         self.timeouts += 1
-        self._missed[step] = missing
+        self._missed[step] = _Missed(round_.parts, set(round_.members))
         while len(self._missed) > REMEMBERED:
             self._missed.popitem(last=False)
         there = f"{len(round_.members)} of {round_.parts} parts of step {step}"
-        self._close(step, [f"barrier timed out after {self._timeout_s:g} s with {there}; missing: {sorted(missing)}"])
+        self._close(step, [f"barrier timed out after {self._timeout_s:g} s with {there}; missing: {_missing(round_)}"])
 
     def _close(self, step: int, warnings: Sequence[str] = ()) -> None:
         round_ = self._rounds.pop(step)
         self._stop(round_.timer)
         members = [round_.members[part] for part in sorted(round_.members)]
         self._complete(members, [item for member in members for item in items_of(member)], warnings)
+
+
+def _missing(round_: _Round) -> str:
+    """The first parts that have not come, and how many more there are."""
+    absent = (part for part in range(round_.parts) if part not in round_.members)
+    named = [*islice(absent, MOST_NAMED)]
+    more = round_.parts - len(round_.members) - len(named)
+    return f"{named} and {more} more" if more else str(named)
 
 
 def _step_part_parts(request: RewardRequest) -> tuple[int, int, int]:

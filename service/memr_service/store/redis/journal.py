@@ -144,6 +144,19 @@ class RedisJournal:
         for span in lineage:
             yield from (fields[b"columns"] for _, fields in self._entries(uid, "columns", *span))
 
+    def last(self, uid: int, lineage: Sequence[Span]) -> StoredRecord | None:
+        """The last record along `lineage`; None if there is none (see `Journal.last`)."""
+        for branch, after, upto in reversed(lineage):
+            for first in reversed([first for one, first in self.segments(uid) if one == branch and first <= upto]):
+                with translated(self._server.where):
+                    found: Any = self._server.client.xrevrange(
+                        self._server.key(uid, f"log:{branch}:{first}"), f"{upto}-0", f"{after + 1}-0", 1
+                    )
+                for entry, fields in found:
+                    position = int(entry.partition(b"-")[0])
+                    return StoredRecord(branch, position, fields[b"payload"], chain=fields[b"chain"])
+        return None
+
     def branches(self, uid: int) -> list[Branch]:
         """All branches of a run, the oldest first; the last is the current one."""
         with translated(self._server.where):

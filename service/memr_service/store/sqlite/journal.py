@@ -30,6 +30,10 @@ NEXT_RECORD = """
 SELECT position, crc, CAST(payload AS BLOB) FROM log
 WHERE uid = ? AND branch = ? AND position > ? AND position <= ? ORDER BY position LIMIT 1"""
 
+LAST_RECORD = """
+SELECT position, crc, CAST(payload AS BLOB) FROM log
+WHERE uid = ? AND branch = ? AND position > ? AND position <= ? ORDER BY position DESC LIMIT 1"""
+
 NEXT_COLUMNS = """
 SELECT position, columns FROM log WHERE uid = ? AND branch = ? AND position > ? AND position <= ?
 ORDER BY position LIMIT ?"""
@@ -106,6 +110,20 @@ class SqliteJournal:
             while rows := self._database.rows(NEXT_COLUMNS, uid, branch, after, upto, COLUMNS_AT_ONCE):
                 yield from (columns for _, columns in rows)
                 after = rows[-1][0]
+
+    def last(self, uid: int, lineage: Sequence[Span]) -> StoredRecord | None:
+        """The last record along `lineage`; None if there is none (see `Journal.last`)."""
+        for branch, after, upto in reversed(lineage):
+            for position, crc, blob in self._database.rows(LAST_RECORD, uid, branch, after, upto):
+                payload = bytes(blob or b"")
+                if crc != _checksum(branch, position, payload):
+                    raise Unavailable(
+                        f"record {position} (branch {branch}) is damaged: checksum mismatch.",
+                        value=position,
+                        remedy="Open the run, or restore the data directory from a backup.",
+                    )
+                return StoredRecord(branch, position, payload)
+        return None
 
     def branches(self, uid: int) -> list[Branch]:
         """All branches of a run, the oldest first; the last is the current one."""
