@@ -60,6 +60,7 @@ def test_an_exported_run_is_imported_with_its_digest_chain_and_request_ids() -> 
         assert service.export("run")[:11] == b"memr run 1\n"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("bounded", [False, pytest.param(True, marks=pytest.mark.slow)])
 def test_a_file_that_was_cut_or_changed_anywhere_makes_no_run(tmp_path: Path, bounded: bool) -> None:
     with InProcess(f"sqlite:///{tmp_path}", snapshot_bytes=1 << 16, journal_bytes=BOUND if bounded else 0) as service:

@@ -92,6 +92,7 @@ COLLAPSES = [
 """The audits that a collapse must alarm, and the columns that collapse."""
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("names", "late"), COLLAPSES)
 def test_a_collapse_alarms(names: list[str], late: dict[str, Any]) -> None:
     audits = audited(**late)
@@ -137,6 +138,7 @@ def test_a_ranking_that_was_learned_is_no_leak() -> None:
     assert not {"auc_leak exploit"} & out_of_bounds(audits)
 
 
+@pytest.mark.slow
 def test_a_component_that_is_the_whole_reward_alarms() -> None:
     audits = audited(config={"components": {"exploit": 100.0, "explore": 1.0}})
     assert "component_share exploit" in out_of_bounds(audits, "alarm")

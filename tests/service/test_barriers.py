@@ -351,6 +351,7 @@ def test_groups_of_one_id_form_one_after_another() -> None:
     story(scenario)
 
 
+@pytest.mark.slow
 def test_a_group_that_times_out_is_answered_and_its_late_member_alone() -> None:
     async def scenario() -> None:
         step = Step(0)

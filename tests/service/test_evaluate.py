@@ -91,7 +91,7 @@ def test_contrast_projects_on_the_means_of_everything_stored_except_the_entry_he
                 assert raw == pytest.approx(float(row @ direction), abs=1e-9)
 
 
-@pytest.mark.parametrize("neighbours", [1, 5, 200])
+@pytest.mark.parametrize("neighbours", [5, *(pytest.param(count, marks=pytest.mark.slow) for count in (1, 200))])
 def test_value_is_what_the_most_similar_completions_earned(neighbours: int) -> None:
     world = World(7)
     with InProcess("memory:") as service:

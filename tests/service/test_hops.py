@@ -53,6 +53,7 @@ def test_nothing_on_the_path_is_done_twice(followed):
     assert {step: calls[step] for step in wanted} == wanted
 
 
+@pytest.mark.slow
 def test_the_trace_has_every_thread_of_a_request():
     """Otherwise the path above would say little: work in the run thread and in the encoder thread is seen."""
     trace = follow(embeddings=False)

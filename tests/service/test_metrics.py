@@ -93,6 +93,7 @@ def part(client, step, number):
     return send(client, n=2, step=step, part=number, parts=2)
 
 
+@pytest.mark.slow
 def test_barriers_count_waiting_requests_timeouts_and_late_requests(client):
     client.put("/runs/run", json={"barrier": "step", "barrier_timeout_s": 0.5})
     with ThreadPoolExecutor(1) as waiting:

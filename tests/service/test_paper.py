@@ -16,7 +16,7 @@ from support.paper import Oracle
 from support.paper_official import OfficialOracle
 from support.paper_text import completion_text, prompt_text
 
-LENGTHS = [pytest.param(300, id="short"), pytest.param(2_000, id="long", marks=pytest.mark.slow)]
+LENGTHS = [pytest.param(120, id="short"), pytest.param(2_000, id="long", marks=pytest.mark.slow)]
 """Completions of a history."""
 TOLERANCE = 1e-5
 

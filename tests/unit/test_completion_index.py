@@ -66,6 +66,7 @@ class Stored:
         return [numbers[np.argsort(-row, kind="stable")[:k]].tolist() for row in cosines]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("storage", ["float32", pytest.param("float16", marks=pytest.mark.slow)])
 @pytest.mark.parametrize("sizes", [SMALL, pytest.param(None, marks=pytest.mark.slow)])
 def test_the_nearest_are_found_whatever_left(storage: str, sizes: GraphSizes | None) -> None:
@@ -223,6 +224,7 @@ def test_a_file_of_other_completions_is_no_graph_of_these(tmp_path: Path) -> Non
     assert other.index.load(0, 60, file) is None
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("storage", ["float32", "float16"])
 def test_a_view_finds_the_same_with_graphs_and_without_while_everything_is_evicted(storage: str) -> None:
     rng = np.random.default_rng(9)

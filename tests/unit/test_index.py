@@ -64,6 +64,7 @@ def recall(found: list[list[int]], wanted: list[list[int]]) -> float:
     return sum(len(set(a) & set(b)) for a, b in zip(found, wanted, strict=True)) / sum(len(b) for b in wanted)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("storage", ["float32", "float16"])
 def test_exact_search_is_brute_force_over_a_ring_that_wraps(storage: str) -> None:
     rng = np.random.default_rng(0)
@@ -124,6 +125,7 @@ def test_graphs_never_overlap_and_cover_all_but_the_newest_whatever_is_evicted()
             assert len(index.graphs) <= 3
 
 
+@pytest.mark.slow
 def test_graphs_find_the_same_as_brute_force_while_prompts_come_and_go() -> None:
     rng = np.random.default_rng(6)
     vectors, queries = unit_rows(rng, 900, D), unit_rows(rng, 15, D)

@@ -96,6 +96,7 @@ def test_writes_say_what_left() -> None:
     assert writes.drops_prompt.tolist() == [False, True]
 
 
+@pytest.mark.slow
 def test_running_sums_are_bit_equal_to_fresh_ones_after_thousands_of_changes() -> None:
     rng = np.random.default_rng(3)
     both = Written(3, 40)

@@ -94,6 +94,7 @@ def assert_same_effects(one: Effects, other: Effects) -> None:
         np.testing.assert_array_equal(one.scaled[name], other.scaled[name])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("fields", CONFIGS)
 @pytest.mark.parametrize("sizes", [pytest.param(None, marks=pytest.mark.slow), GRAPHS])
 def test_a_fold_over_the_journal_is_the_live_state_and_scores_alike_at_every_record(
@@ -113,7 +114,7 @@ def test_a_fold_over_the_journal_is_the_live_state_and_scores_alike_at_every_rec
 
 @pytest.mark.parametrize("fields", CONFIGS)
 @pytest.mark.parametrize("sizes", [pytest.param(None, marks=pytest.mark.slow), GRAPHS])
-@pytest.mark.parametrize("at", [0, pytest.param(1, marks=pytest.mark.slow), 25])
+@pytest.mark.parametrize("at", [pytest.param(0, marks=pytest.mark.slow), pytest.param(1, marks=pytest.mark.slow), 25])
 def test_a_restored_state_is_the_frozen_one_and_gives_the_same_rewards_from_then_on(
     fields: dict[str, Any], sizes: GraphSizes | None, at: int
 ) -> None:

@@ -32,6 +32,7 @@ from support import plain_components as plain
 from support.groups import GROUPS, Request, compare, largest_difference, means, requests
 
 
+@pytest.mark.slow
 def test_error_cluster_equals_its_plain_twin() -> None:
     def difference(request: Request) -> float:
         held = request.rng.integers(-1, max(len(request.failures), 1), size=len(request.a))
@@ -136,6 +137,7 @@ def test_the_repeated_share_equals_its_plain_twin() -> None:
     compare("repeated_share", (abs(repeated_share(text) - plain.repeated_share(text)) for text in texts))
 
 
+@pytest.mark.slow
 def test_text_overlap_equals_its_plain_twins() -> None:
     rng = np.random.default_rng(1)
     words = ["apples", "pears", "so", "7 + 5 = 12", "\u4e8c\u5341\u4e2a\u82f9\u679c", "lorem ipsum dolor", "x", ""]

@@ -81,6 +81,7 @@ def hostile_batch(rng: np.random.Generator, prompts: int, n: int) -> Batch:
     return make_batch(names, unit_rows(rng, n), rng.integers(2, size=n).tolist(), places=rows)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("max_prompts", "max_completions"), [(1, 1), (1, 3), (2, 1), (2, 4), (5, 2), (30, 6)])
 def test_every_item_reads_what_the_law_says(max_prompts: int, max_completions: int) -> None:
     rng = np.random.default_rng(0)
@@ -100,7 +101,7 @@ def test_every_item_reads_what_the_law_says(max_prompts: int, max_completions: i
         assert read(view, batch, k, least, first, hold=True) == after
 
 
-@pytest.mark.parametrize("k", [1, 3, 20])
+@pytest.mark.parametrize("k", [1, *(pytest.param(k, marks=pytest.mark.slow) for k in (3, 20))])
 def test_equal_embeddings_are_compared_once_and_read_as_the_law_says(k: int, monkeypatch: pytest.MonkeyPatch) -> None:
     """Prompts that begin alike may have equal embeddings: 400 prompts have four of them here."""
     rng, both = np.random.default_rng(3), Written(500, 2)

@@ -39,6 +39,7 @@ def scale_plainly(window: list[float], raw: list[float], size: int, scaling: str
     return scaled
 
 
+@pytest.mark.slow
 @settings(max_examples=300, deadline=None)
 @given(window=WINDOW, values=VALUES, size=SIZES)
 def test_the_sliding_bounds_are_those_of_a_deque(window: list[float], values: list[float], size: int) -> None:
