@@ -86,7 +86,9 @@ class RunApi:
         if run is None:
             config = self.resolve(RunConfig())
             fingerprint = await self._embedding.fingerprint(config, needed=request.embeddings is None)
-            run = await self._thread.ask(self._registry.find_or_create, request.run_id, config, fingerprint)
+            run = await self._thread.ask(
+                self._registry.find_or_create, request.run_id, config, fingerprint, run_id=request.run_id
+            )
         return run
 
     async def create(self, run_id: str, config: RunConfig) -> tuple[RunInfo, bool]:
@@ -103,7 +105,7 @@ class RunApi:
             preset = await self._thread.on_run(run, lambda run: run.config.preset if run.state.position else None)
         resolved = self.resolve(config, preset)
         fingerprint = await self._embedding.fingerprint(resolved)
-        return await self._thread.ask(self._registry.create, run_id, resolved, fingerprint)
+        return await self._thread.ask(self._registry.create, run_id, resolved, fingerprint, run_id=run_id)
 
     async def describe(self, run_id: str, digest: bool = False) -> RunInfo:
         """Describe a run. `digest`: also compute the digest of its state.
@@ -133,10 +135,10 @@ class RunApi:
         Raises:
             UnknownRun: there is none.
         """
-        stored = await self._thread.ask(self._registry.stored, run_id)
+        stored = await self._thread.ask(self._registry.stored, run_id, run_id=run_id)
         if stored is None:
             raise _unknown(run_id)
-        await self._thread.ask(self._registry.delete, stored)
+        await self._thread.ask(self._registry.delete, stored, run_id=run_id)
         self._texts.delete(stored.uid)
 
     async def export(self, run_id: str) -> AsyncIterator[bytes]:
@@ -147,10 +149,10 @@ class RunApi:
         Raises:
             UnknownRun: there is none.
         """
-        pieces = await self._thread.ask(self._copies.export_named, run_id)
+        pieces = await self._thread.ask(self._copies.export_named, run_id, run_id=run_id)
         if pieces is None:
             raise _unknown(run_id)
-        while piece := await self._thread.ask(next, pieces, b""):
+        while piece := await self._thread.ask(next, pieces, b"", run_id=run_id):
             yield piece
 
     async def import_file(self, run_id: str, chunks: AsyncIterator[bytes]) -> RunInfo:
@@ -172,7 +174,7 @@ class RunApi:
             file.seek(0)
             await asyncio.to_thread(archive.verify, file)
             file.seek(0)
-            return await self._thread.ask(self._copies.import_file, run_id, file)
+            return await self._thread.ask(self._copies.import_file, run_id, file, run_id=run_id)
 
     def resolve(self, config: RunConfig, preset: PresetName | None = None) -> RunConfig:
         """The config with every field set.
@@ -190,7 +192,7 @@ class RunApi:
         return resolved
 
     async def _find(self, run_id: str) -> Run | None:
-        return self._registry.opened(run_id) or await self._thread.ask(self._registry.find, run_id)
+        return self._registry.opened(run_id) or await self._thread.ask(self._registry.find, run_id, run_id=run_id)
 
 
 def _unknown(run_id: str) -> UnknownRun:

@@ -109,9 +109,8 @@ class Service:
         await self.barriers.close()
         await self._in_flight.settled()
         self.batcher.close()
-        await self.thread.ask(self._close)
+        await self.thread.close(self._close)
         self._background.shutdown()
-        self.thread.shutdown()
 
     def _close(self) -> None:
         self.registry.close()
@@ -217,7 +216,8 @@ class Service:
     def _keep_texts(self, run: Run, record: Record, prompts: Sequence[str], completions: Sequence[str]) -> None:
         """Keep the texts of a record's items after the response was sent."""
         if run.config.store_text:
-            self.thread.after_response(partial(self.texts.put, run.uid, record.first_serial, prompts, completions))
+            put = partial(self.texts.put, run.uid, record.first_serial, prompts, completions)
+            self.thread.after_response(put, run_id=run.stored.run_id)
 
     # For operators
 
