@@ -28,7 +28,7 @@ AFTER_S = 0.001
 
 
 class RunThread:
-    """The one thread that reads and changes the runs of a registry, which share it by turns. Used from one event loop."""
+    """The one thread that reads and changes the runs of a registry, by turns. Used from one event loop."""
 
     def __init__(self, registry: RunRegistry) -> None:
         self._registry = registry
