@@ -76,7 +76,9 @@ class Service:
         self.texts = Texts(texts_file, settings.text_quota_bytes, settings.text_max_age_days)
         self.observers: list[Callable[[RewardEvent], None]] = []
         self._background = ThreadPoolExecutor(2, "memr-background")  # a snapshot need not wait for an index
-        limits = Limits(settings.snapshot_bytes, settings.journal_bytes, 60 * settings.idle_minutes)
+        limits = Limits(
+            settings.snapshot_bytes, settings.journal_bytes, 60 * settings.idle_minutes, settings.scoring_s
+        )
         self.registry = RunRegistry(store, self._background, limits)
         self.thread = RunThread(self.registry)
         self.barriers = BarrierManager(
