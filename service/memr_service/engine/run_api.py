@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import contextlib
 import tempfile
 from collections.abc import AsyncIterator, Callable
@@ -14,6 +13,7 @@ from memr_client.schemas import PresetName, RewardRequest, RunConfig, RunInfo
 from memr_service.engine.barriers.manager import BarrierManager
 from memr_service.engine.checkpoints import Checkpoints
 from memr_service.engine.embedding import EmbeddingStage
+from memr_service.engine.readers import Gate, Readers
 from memr_service.engine.run_copies import RunCopies
 from memr_service.engine.run_registry import RunRegistry
 from memr_service.engine.run_thread import RunThread
@@ -43,6 +43,7 @@ class RunApi:
         embedding: EmbeddingStage,
         registry: RunRegistry,
         thread: RunThread,
+        readers: Readers,
         barriers: BarrierManager,
         texts: Texts,
     ) -> None:
@@ -50,9 +51,11 @@ class RunApi:
         self._embedding = embedding
         self._registry = registry
         self._thread = thread
+        self._readers = readers
         self._barriers = barriers
         self._texts = texts
         self._copies = RunCopies(store, registry)
+        self._copying = Gate("copies of runs", 1, 8)  # all other runs wait while one is stored
         self.checkpoints = Checkpoints(store, registry, self._copies)
 
     async def on_run(self, run_id: str, function: Callable[..., T], *args: Any) -> T:
@@ -162,19 +165,31 @@ class RunApi:
         makes a state.
 
         Raises:
-            MalformedBody: the file is damaged. Conflict: the name is taken, or the file is of another law.
+            MalformedBody: the file is damaged. Conflict: the name is taken, or the file is of another law. Overloaded:
+                too many copies wait.
         """
+        self._copying.require_room()
         with tempfile.TemporaryFile() as file:
             begins = b""
             async for chunk in chunks:
                 if len(begins) < len(archive.MAGIC):
                     begins = (begins + chunk)[: len(archive.MAGIC)]
                     archive.check_beginning(begins)
-                await asyncio.to_thread(file.write, chunk)
+                await self._readers.ask(file.write, chunk)
             file.seek(0)
-            await asyncio.to_thread(archive.verify, file)
+            await self._readers.ask(archive.verify, file)
             file.seek(0)
-            return await self._thread.ask(self._copies.import_file, run_id, file, run_id=run_id)
+            async with self._copying.entered():
+                return await self._thread.ask(self._copies.import_file, run_id, file, run_id=run_id)
+
+    async def fork(self, run_id: str, copy: str, checkpoint: str | None) -> RunInfo:
+        """Copy a run under another name, as it was at a checkpoint (None: as it is now), request ids included.
+
+        Raises:
+            UnknownRun, UnknownCheckpoint: there is none. Conflict: the name is taken. Overloaded: too many copies wait.
+        """
+        async with self._copying.entered():
+            return await self.on_run(run_id, self.checkpoints.fork, copy, checkpoint)
 
     def resolve(self, config: RunConfig, preset: PresetName | None = None) -> RunConfig:
         """The config with every field set.

@@ -201,8 +201,8 @@ class Run:
         takes = expected_s(self.config, Size.of(self.state, batch))
         if takes > self._scoring_s:
             raise TooLarge(
-                f"Scoring these {len(batch)} completions would take about {takes:.1f} s with the run's settings and what "
-                f"it has stored, and all runs wait meanwhile; the limit is {self._scoring_s:g} s.",
+                f"Scoring these {len(batch)} completions would take about {takes:.1f} s with the run's settings and "
+                f"memories, and all runs wait meanwhile; the limit is {self._scoring_s:g} s.",
                 value=round(takes, 1),
                 limit=self._scoring_s,
                 remedy="Send fewer completions in a request, use a smaller k in a new run, or raise MEMR_SCORING_S.",
