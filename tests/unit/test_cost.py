@@ -77,11 +77,11 @@ def test_the_estimate_grows_with_each_of_the_factors() -> None:
 
 
 def test_a_request_that_would_take_too_long_is_refused_and_changes_nothing(store: SqliteStore) -> None:
-    run, rng = open_run(store, 0.0015), np.random.default_rng(0)
+    run, rng = open_run(store, 0.002), np.random.default_rng(0)
     before = run.state.digest()
     for refused in (run.reward, lambda batch, _: run.evaluate(batch, Submission())):
         with pytest.raises(TooLarge, match="Send fewer completions") as refusal:
-            refused(random_batch(rng, 30, 4), [Submission()])
-        assert refusal.value.limit == 0.0015
+            refused(random_batch(rng, 4, 100), [Submission()])
+        assert refusal.value.limit == 0.002
     assert run.state.digest() == before
-    run.reward(random_batch(rng, 3, 4), [Submission()])
+    run.reward(random_batch(rng, 2, 3), [Submission()])
