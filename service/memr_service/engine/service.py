@@ -24,6 +24,7 @@ from memr_service.engine.barriers.manager import BarrierManager
 from memr_service.engine.embedding import Embedded, EmbeddingStage
 from memr_service.engine.idempotency import SingleFlight
 from memr_service.engine.inputs import Items
+from memr_service.engine.readers import Readers
 from memr_service.engine.run_api import RunApi
 from memr_service.engine.run_registry import RunRegistry
 from memr_service.engine.run_thread import RunThread, shutting_down
@@ -76,13 +77,16 @@ class Service:
         self.texts = Texts(texts_file, settings.text_quota_bytes, settings.text_max_age_days)
         self.observers: list[Callable[[RewardEvent], None]] = []
         self._background = ThreadPoolExecutor(2, "memr-background")  # a snapshot need not wait for an index
-        limits = Limits(settings.snapshot_bytes, settings.journal_bytes, 60 * settings.idle_minutes)
+        limits = Limits(settings.snapshot_bytes, settings.journal_bytes, 60 * settings.idle_minutes, settings.scoring_s)
         self.registry = RunRegistry(store, self._background, limits)
         self.thread = RunThread(self.registry)
+        self.readers = Readers()
         self.barriers = BarrierManager(
             *(store.leases, settings.address, self.registry, self.thread, self._keep_texts, settings.max_waiting_bytes)
         )
-        self.runs = RunApi(settings, store, self.embedding, self.registry, self.thread, self.barriers, self.texts)
+        self.runs = RunApi(
+            settings, store, self.embedding, self.registry, self.thread, self.readers, self.barriers, self.texts
+        )
         self._in_flight: SingleFlight[Response] = SingleFlight()
         here = self.encoders.is_here(self.encoders.default)
         self._preload = threading.Timer(PRELOAD_AFTER_S if here else 0, self._load_default_encoder)
@@ -109,9 +113,9 @@ class Service:
         await self.barriers.close()
         await self._in_flight.settled()
         self.batcher.close()
-        await self.thread.ask(self._close)
+        self.readers.shutdown()
+        await self.thread.close(self._close)
         self._background.shutdown()
-        self.thread.shutdown()
 
     def _close(self) -> None:
         self.registry.close()
@@ -217,7 +221,8 @@ class Service:
     def _keep_texts(self, run: Run, record: Record, prompts: Sequence[str], completions: Sequence[str]) -> None:
         """Keep the texts of a record's items after the response was sent."""
         if run.config.store_text:
-            self.thread.after_response(partial(self.texts.put, run.uid, record.first_serial, prompts, completions))
+            put = partial(self.texts.put, run.uid, record.first_serial, prompts, completions)
+            self.thread.after_response(put, run_id=run.stored.run_id)
 
     # For operators
 
