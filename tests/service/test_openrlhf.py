@@ -172,7 +172,7 @@ def test_half_a_surrogate_pair_in_a_query_or_a_label_is_read_with_a_warning(clie
 
 
 def test_what_is_not_judged_in_time_counts_as_wrong_and_is_said(client, caplog, monkeypatch):
-    async def late(pool, verifier, completions, answers, seconds):
+    async def late(pool, run_id, verifier, completions, answers, seconds):
         assert seconds == 30
         return Outcomes([1.0, 0.0, 0.0], [False, False, True])
 

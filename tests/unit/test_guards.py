@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 from memr_client.schemas import RunConfig
+from memr_service.engine.text_thread import at_once
 from memr_service.rewards import guards
 from memr_service.rewards.guards import (
     REASONS,
@@ -278,18 +279,23 @@ def test_text_appended_to_a_solution_is_foreign_and_real_solutions_are_not() -> 
     strange, real = [], []
     for asked in solutions()[:300]:
         texts, prompts = [one["solution"] for one in asked["solutions"]], [asked["question"]] * 4
-        real += foreign_stretches(texts, prompts, group).tolist()
-        strange.append(foreign_stretches([texts[0] + tail, *texts[1:]], prompts, group)[0])
+        real += at_once(foreign_stretches(texts, prompts, group)).tolist()
+        strange.append(at_once(foreign_stretches([texts[0] + tail, *texts[1:]], prompts, group))[0])
     assert np.mean(np.array(strange) > 225) >= 0.9
     assert np.mean(np.array(real) > 225) <= 0.005
 
 
 def test_nothing_is_foreign_in_a_small_group_or_if_a_sibling_says_the_same() -> None:
     texts, prompts = ["lorem ipsum " * 30, "seven and five"], ["7 + 5?"] * 2
-    assert foreign_stretches(texts, prompts, np.zeros(2, int)).tolist() == [0, 0]
-    assert foreign_stretches([*texts, *texts], prompts * 2, np.array([0, 0, 0, 1])).tolist()[::2] == [0, 0]
-    assert foreign_stretches([*texts, "twelve"], prompts + prompts[:1], np.zeros(3, int))[0] == len(texts[0]) - 7
-    assert foreign_stretches([], [], NO_GROUP).tolist() == foreign_stretches([""], ["q"], np.zeros(1, int))[1:].tolist()
+    assert at_once(foreign_stretches(texts, prompts, np.zeros(2, int))).tolist() == [0, 0]
+    assert at_once(foreign_stretches([*texts, *texts], prompts * 2, np.array([0, 0, 0, 1]))).tolist()[::2] == [0, 0]
+    assert (
+        at_once(foreign_stretches([*texts, "twelve"], prompts + prompts[:1], np.zeros(3, int)))[0] == len(texts[0]) - 7
+    )
+    assert (
+        at_once(foreign_stretches([], [], NO_GROUP)).tolist()
+        == at_once(foreign_stretches([""], ["q"], np.zeros(1, int)))[1:].tolist()
+    )
 
 
 def test_real_solutions_pass_a_repetition_limit_of_a_half_and_loops_do_not() -> None:
