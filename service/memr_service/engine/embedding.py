@@ -13,7 +13,7 @@ from memr_client.schemas import RunConfig
 
 from memr_service.encoder import Encoders
 from memr_service.encoder.batcher import Batcher
-from memr_service.engine.inputs import Items, read_between, whole_text
+from memr_service.engine.inputs import Items, read_between
 from memr_service.engine.sent_embeddings import distinct_prompts
 from memr_service.engine.text_thread import Steps, TextThread, are_small
 from memr_service.rewards.guards import (
@@ -169,12 +169,12 @@ def _read(config: RunConfig, items: Items, law: int) -> Steps[tuple[list[str], l
     """The whole text of each completion (n), the part of it that is encoded (n), and the measures of the texts that the
     run's guards need: columns of a batch (n,), by name."""
     wanted, tags, official = needs(config), config.reasoning_tags, config.order == "official"
-    whole: list[str] = []
+    whole = items.completions(config, law)
+    yield
     encoded: list[str] = []
     repeated, copied, names = [], [], []
-    for completion, prompt in zip(items.request.completions, items.prompts, strict=True):
-        whole.append(whole_text(completion, tags, law))
-        encoded.append(whole[-1] if tags is None else read_between(whole[-1], tags, official=official))
+    for text, prompt in zip(whole, items.prompts, strict=True):
+        encoded.append(text if tags is None else read_between(text, tags, official=official))
         if "repeated" in wanted:
             repeated.append(repeated_share(encoded[-1]))
         if "copied" in wanted:

@@ -8,8 +8,9 @@ from typing import Literal
 import regex
 from memr_client.errors import InvalidRequest
 
-PATTERN_S = 0.1
-"""Seconds after which the search for a `prompt_pattern` in one prompt is aborted."""
+PATTERN_S = 0.5
+"""Seconds after which the search for a `prompt_pattern` in one prompt is aborted. Other runs wait as long for their
+turn; a busy machine takes several times as long as an idle one."""
 
 _FINAL_TOKEN = re.compile(
     r"(<\|[^<>|\s]{1,40}\|>|<\uff5c[^<>\uff5c\s]{1,40}\uff5c>|</?s>|<(eos|pad|end_of_turn)>|\[PAD\])\s*\Z"

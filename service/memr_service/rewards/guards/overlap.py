@@ -114,7 +114,7 @@ def _shared(sequences: list[np.ndarray]) -> Generator[None, None, np.ndarray]:
         yield
     together = np.concatenate(distinct)
     together.sort()
-    return together[1:][together[1:] == together[:-1]]
+    return np.asarray(together[1:][together[1:] == together[:-1]])
 
 
 def _longest(familiar: np.ndarray) -> int:
@@ -126,7 +126,7 @@ def _longest(familiar: np.ndarray) -> int:
 def _distinct(sequences: np.ndarray) -> np.ndarray:
     """The distinct ones, ascending."""
     ordered = np.sort(sequences)
-    return ordered[np.concatenate([[True], ordered[1:] != ordered[:-1]])[: len(ordered)]]
+    return np.asarray(ordered[np.concatenate([[True], ordered[1:] != ordered[:-1]])[: len(ordered)]])
 
 
 def _distinct_sequences(prompt: str) -> np.ndarray:
