@@ -90,7 +90,8 @@ def _foreign(texts: list[str], prompts: set[str]) -> Generator[None, None, np.nd
         part_of.append(_parts(own, parts))
         yield
     for part in range(parts):
-        places = [np.flatnonzero(one == part) for one in part_of] or [slice(None)] * len(sequences)
+        places: Sequence[np.ndarray | slice] = [np.flatnonzero(one == part) for one in part_of]
+        places = places or [slice(None)] * len(sequences)
         yield
         chosen = [own[at] for own, at in zip(sequences, places, strict=True)]
         shared = yield from _shared(chosen)
