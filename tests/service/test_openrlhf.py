@@ -10,6 +10,7 @@ import time
 import pytest
 from memr_client.errors import Overloaded, Unavailable
 from memr_service.app import create_app, disconnect
+from memr_service.app.openrlhf import texts
 from memr_service.app.openrlhf.verifier_pool import Outcomes, VerifierPool
 from memr_service.app.routes import openrlhf as route
 from memr_service.engine.service import Service
@@ -331,7 +332,8 @@ def test_an_invalid_pattern_is_refused_when_the_run_is_created(client, pattern):
     assert client.get("/runs/other").status_code == 404
 
 
-def test_a_pattern_that_takes_too_long_is_refused(client):
+def test_a_pattern_that_takes_too_long_is_refused(client, monkeypatch):
+    monkeypatch.setattr(texts, "PATTERN_S", 0.05)
     client.put("/runs/slow", json=CONFIG | {"prompt_pattern": "((?:a|aa)+)c"})
     refused = client.post("/openrlhf/slow", json=body("12", prompt="a" * 60 + "bc"))
     assert refused.status_code == 422
