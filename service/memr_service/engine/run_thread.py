@@ -14,7 +14,7 @@ from memr_client.errors import DeadlineExceeded, Unavailable
 
 from memr_service.engine.idempotency import require_same_body
 from memr_service.engine.run_registry import RunRegistry
-from memr_service.engine.turns import Turns
+from memr_service.engine.shared_thread import SharedThread
 from memr_service.run.response import Response
 from memr_service.run.run import Committed, Run, Submission
 from memr_service.state.record import Batch
@@ -32,7 +32,7 @@ class RunThread:
 
     def __init__(self, registry: RunRegistry) -> None:
         self._registry = registry
-        self._turns = Turns("memr-runs")
+        self._turns = SharedThread("memr-runs")
         self._later: deque[tuple[str, Callable[[], object]]] = deque()
 
     async def ask(self, function: Callable[..., T], *args: Any, run_id: str = "") -> T:

@@ -8,12 +8,12 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 import pytest
-from memr_service.engine import turns as module
-from memr_service.engine.turns import Turns
+from memr_service.engine import shared_thread as module
+from memr_service.engine.shared_thread import SharedThread
 
 
 @contextmanager
-def held(turns: Turns, run: str = "holder") -> Iterator[None]:
+def held(turns: SharedThread, run: str = "holder") -> Iterator[None]:
     """The thread works for a run in the `with` block."""
     began, go_on = threading.Event(), threading.Event()
     turns.submit(run, lambda: (began.set(), go_on.wait(10)))
@@ -24,7 +24,7 @@ def held(turns: Turns, run: str = "holder") -> Iterator[None]:
         go_on.set()
 
 
-def ended(turns: Turns) -> None:
+def ended(turns: SharedThread) -> None:
     turns.end(lambda: None).result(10)
     turns.join()
 
@@ -34,7 +34,7 @@ def busy(seconds: float) -> Callable[[], None]:
 
 
 def test_a_run_that_used_little_goes_before_the_queue_of_one_that_used_much() -> None:
-    turns, done = Turns("test"), list[str]()
+    turns, done = SharedThread("test"), list[str]()
     with held(turns, "heavy"):
         time.sleep(0.01)
         for _ in range(5):
@@ -45,7 +45,7 @@ def test_a_run_that_used_little_goes_before_the_queue_of_one_that_used_much() ->
 
 
 def test_runs_that_wait_get_equal_time_and_not_equal_numbers_of_turns() -> None:
-    turns, done = Turns("test"), list[str]()
+    turns, done = SharedThread("test"), list[str]()
     with held(turns):
         for _ in range(3):
             turns.submit("slow", lambda: (done.append("slow"), time.sleep(0.02)))
@@ -58,7 +58,7 @@ def test_runs_that_wait_get_equal_time_and_not_equal_numbers_of_turns() -> None:
 
 
 def test_nobody_saves_time_up_by_waiting() -> None:
-    turns, done = Turns("test"), list[str]()
+    turns, done = SharedThread("test"), list[str]()
     turns.submit("early", busy(0.0)).result(10)
     for _ in range(9):
         turns.submit("steady", busy(0.01)).result(10)
@@ -71,7 +71,7 @@ def test_nobody_saves_time_up_by_waiting() -> None:
 
 
 def test_the_jobs_of_a_run_stay_in_order_and_give_results_and_errors() -> None:
-    turns, done = Turns("test"), list[int]()
+    turns, done = SharedThread("test"), list[int]()
 
     def fail() -> None:
         raise KeyError("a defect")
@@ -86,7 +86,7 @@ def test_the_jobs_of_a_run_stay_in_order_and_give_results_and_errors() -> None:
 
 
 def test_a_job_that_is_cancelled_before_it_begins_is_dropped() -> None:
-    turns, done = Turns("test"), list[str]()
+    turns, done = SharedThread("test"), list[str]()
     with held(turns):
         dropped = turns.submit("run", done.append, "dropped")
         kept = turns.submit("run", done.append, "kept")
@@ -97,7 +97,7 @@ def test_a_job_that_is_cancelled_before_it_begins_is_dropped() -> None:
 
 
 def test_the_last_function_comes_after_everything_that_waits_and_nothing_is_taken_then() -> None:
-    turns, done = Turns("test"), list[str]()
+    turns, done = SharedThread("test"), list[str]()
     with held(turns):
         for run in ("a", "b", "a"):
             turns.submit(run, done.append, run)
@@ -113,7 +113,7 @@ def test_the_last_function_comes_after_everything_that_waits_and_nothing_is_take
 
 def test_runs_that_owe_nothing_are_forgotten(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(module, "MOST_IDLE", 8)
-    turns = Turns("test")
+    turns = SharedThread("test")
     for number in range(100):
         turns.submit(f"run {number}", int).result(10)
     assert len(turns._used) < 20
