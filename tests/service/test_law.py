@@ -8,7 +8,8 @@ from typing import Any
 import pytest
 from memr_client.schemas import RunConfig
 from memr_service.encoder import Encoders
-from memr_service.run.presets import LAW, resolve
+from memr_service.run.presets import resolve
+from memr_service.state.law import LAW
 from support.in_process import InProcess
 
 TOOL = {"type": "function", "function": {"name": "search", "arguments": {"q": "weather"}}}

@@ -24,6 +24,7 @@ from memr_service.rewards.guards import (
     tells_sent_apart,
 )
 from memr_service.run.run import Run
+from memr_service.state.law import PASS_RATES
 from memr_service.state.record import Batch
 
 
@@ -90,6 +91,7 @@ class EmbeddingStage:
             labels=request.labels,
             truncated=None if request.truncated is None else np.array(request.truncated),
             equal_spread=request.equal_spread,
+            texts=items.texts if run.law >= PASS_RATES else None,
             **_text_measures(config, items, whole, completion_texts),
         )
         warnings = [*items.warnings, *items.unread(whole, run.law), *_cut(truncated, encoded, config)]
@@ -169,7 +171,7 @@ def _encoded_parts(whole: list[str], config: RunConfig) -> list[str]:
     return [read_between(text, config.reasoning_tags, official=config.order == "official") for text in whole]
 
 
-def _text_measures(config: RunConfig, items: Items, whole: list[str], encoded: list[str]) -> dict[str, np.ndarray]:
+def _text_measures(config: RunConfig, items: Items, whole: list[str], encoded: list[str]) -> dict[str, Any]:
     """The measures of the texts that the run's guards need: columns of a batch (n,), by name.
 
     Args:

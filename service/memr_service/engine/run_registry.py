@@ -16,9 +16,10 @@ from memr_client.schemas import RunConfig, RunInfo
 
 from memr_service.run.live_state import Damaged, Limits, Rewound
 from memr_service.run.new_runs import check_new
-from memr_service.run.presets import LAW, LAWS, differences
+from memr_service.run.presets import differences
 from memr_service.run.run import Run
 from memr_service.run.summary import summary
+from memr_service.state.law import LAW, LAWS
 from memr_service.store.base import AlreadyAnswered, Moved, StoredRun, Tip
 from memr_service.store.capabilities import Store
 

@@ -29,7 +29,7 @@ from memr_service.engine.run_registry import RunRegistry
 from memr_service.engine.run_thread import RunThread, shutting_down
 from memr_service.engine.versions import library_versions
 from memr_service.run.live_state import Limits
-from memr_service.run.presets import LAW
+from memr_service.state.law import LAW
 from memr_service.run.response import Response
 from memr_service.run.run import Run, Submission
 from memr_service.settings import Settings

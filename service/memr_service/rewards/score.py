@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 import numpy as np
 
@@ -27,6 +28,11 @@ def score(state: State, batch: Batch, *, write: bool, expired: Sequence[bytes] =
     Raises:
         InvalidRequest: under the barrier `snapshot`, a group has items of two prompts.
     """
+    effects = _score(state, batch, write, expired)
+    return effects if state.pass_rates is None else replace(effects, baseline=state.pass_rates.shares(batch.keys))
+
+
+def _score(state: State, batch: Batch, write: bool, expired: Sequence[bytes]) -> Effects:
     if write and state.config.barrier == "snapshot":
         return open_group.score(state, batch, expired)
     if state.config.order == "official":

@@ -89,6 +89,7 @@ class Draft:
             "warmup": effects.warmup,
             "warnings": effects.warnings,
             "why_zero": list(why_zero),
+            "baseline": None if effects.baseline is None else mine(effects.baseline),
             "memory": {side: {"prompts": size[0], "completions": size[1]} for side, size in effects.sizes.items()},
         }
         return cls(fields, orjson.dumps(fields, option=orjson.OPT_SERIALIZE_NUMPY)[:-1])
