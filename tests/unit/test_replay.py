@@ -23,9 +23,9 @@ from memr_service.memory.index import GraphSizes, Index
 from memr_service.run import archive
 from memr_service.run.live_state import Limits
 from memr_service.run.presets import PRESETS, resolve
-from memr_service.state.law import LAW
 from memr_service.run.run import Run, Submission
 from memr_service.state.codec import seal, unseal
+from memr_service.state.law import LAW
 from memr_service.state.record import Batch, Record
 from memr_service.store.base import StoredRecord, StoredRun
 from memr_service.store.sqlite import SqliteStore

@@ -246,7 +246,7 @@ def _whole_prompt(prompt: Text) -> bytes:
 
 
 def text_digests(prompts: Sequence[Text]) -> np.ndarray:
-    """SHA-256 of each prompt's whole text (n, 32), by which it is the same prompt in another run; zeros if it is empty."""
+    """SHA-256 of each prompt's whole text (n, 32), by which runs know the same prompt; zeros if it is empty."""
     known = {one: _text_digest(one) for one in {one for one in prompts if isinstance(one, str)}}
     digests = [known[one] if isinstance(one, str) else _text_digest(one) for one in prompts]
     return np.frombuffer(b"".join(digests), np.uint8).reshape(-1, TEXT_BYTES)

@@ -24,15 +24,16 @@ from memr_service.engine.barriers.manager import BarrierManager
 from memr_service.engine.embedding import Embedded, EmbeddingStage
 from memr_service.engine.idempotency import SingleFlight
 from memr_service.engine.inputs import Items
+from memr_service.engine.planner import Planner
 from memr_service.engine.run_api import RunApi
 from memr_service.engine.run_registry import RunRegistry
 from memr_service.engine.run_thread import RunThread, shutting_down
 from memr_service.engine.versions import library_versions
 from memr_service.run.live_state import Limits
-from memr_service.state.law import LAW
 from memr_service.run.response import Response
 from memr_service.run.run import Run, Submission
 from memr_service.settings import Settings
+from memr_service.state.law import LAW
 from memr_service.state.record import Record
 from memr_service.store import open_store
 from memr_service.store.capabilities import Store
@@ -83,6 +84,7 @@ class Service:
             *(store.leases, settings.address, self.registry, self.thread, self._keep_texts, settings.max_waiting_bytes)
         )
         self.runs = RunApi(settings, store, self.embedding, self.registry, self.thread, self.barriers, self.texts)
+        self.planner = Planner(self.runs, self.registry, self.thread)
         self._in_flight: SingleFlight[Response] = SingleFlight()
         here = self.encoders.is_here(self.encoders.default)
         self._preload = threading.Timer(PRELOAD_AFTER_S if here else 0, self._load_default_encoder)

@@ -167,7 +167,9 @@ class JournalReader:
 
 
 def _facts(run: Run) -> RunFacts:
-    return RunFacts(run.uid, run.law, run.journal.branch, run.config, run.journal.base, run.state.position, run.state.serial)
+    return RunFacts(
+        run.uid, run.law, run.journal.branch, run.config, run.journal.base, run.state.position, run.state.serial
+    )
 
 
 def _stored_at(run: Run, positions: Sequence[int]) -> list[StoredRecord]:

@@ -69,6 +69,7 @@ class PassRates:
         self._changes: deque[Change] = deque(maxlen=KEPT)
         self._moved: list[np.ndarray] = []  # rows that the record being counted has dropped or given another key
         self._old = np.zeros(0, ROW)  # the rows of its prompts before it
+        self._just_renamed: list[int] = []  # of those, rows that had another key
         self.table = np.zeros(0, ROW)
         self.moves = 0
         """How often a row went from one prompt to another, so that a list of rows made before has to be made again."""
@@ -130,6 +131,10 @@ class PassRates:
         rows = np.array([self._visited(key, texts[number]) for number, key in enumerate(distinct)], np.int64)
         self.table["key"][rows] = np.frombuffer(b"".join(distinct), np.uint8).reshape(-1, KEY_BYTES)
         self._old = self.table[rows]
+        for number in self._just_renamed:
+            self._old[rows == number] = np.zeros((), ROW)
+        self._old["key"] = self.table["key"][rows]
+        self._just_renamed = []
         self.table["text"][rows] = texts
         right = outcomes > self._threshold
         if step is not None:
@@ -199,6 +204,7 @@ class PassRates:
         """The row of a prompt that earlier runs knew by another id."""
         row = self._rows.pop(other)
         self._moved.append(self.table[[row]])
+        self._just_renamed.append(row)
         del self._by_text[self._earlier.pop(other)]
         self.moves += 1
         return row

@@ -129,7 +129,7 @@ class State:
 
     def apply(self, record: Record) -> None:
         """Do what a record says. Index changes come first, since the record was scored on the state before it."""
-        batch, effects = record.batch, record.effects
+        batch = record.batch
         if batch.sets_up:
             self._set_up(batch, record.position)
         else:
@@ -148,6 +148,7 @@ class State:
             self.pool, self.pool_since = pool if len(pool) else None, position
 
     def _remember(self, record: Record) -> None:
+        """Count a record's completions, and make its writes."""
         batch, effects = record.batch, record.effects
         if self.pass_rates is not None and batch.texts is not None and len(batch):
             self.pass_rates.count(batch.keys, batch.outcomes, batch.texts, batch.step, self.steps_committed)

@@ -28,6 +28,7 @@ RECORDED = {
     "verifier",
     "memory_weight",
     "prompt_pattern",
+    "prior_runs",
     "store_text",
 }
 """Fields that cannot change: they took effect before the record was made, in its embeddings, outcomes and items."""
