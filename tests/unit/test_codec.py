@@ -157,7 +157,7 @@ def test_the_names_in_the_bytes_stay_what_they_are() -> None:
         " copied foreign"
     )
     assert " ".join(effects) == (
-        "success failure raw scaled rewards support warmup sizes rejected warnings index closes left_open"
+        "success failure raw scaled rewards support warmup sizes rejected warnings index closes left_open baseline"
     )
     assert effects["index"] == [{"memory": "failure", "change": "build", "start": 0, "stop": 5}]
 

@@ -31,7 +31,9 @@ def score(state: State, batch: Batch, *, write: bool, expired: Sequence[bytes] =
     if batch.sets_up:
         return _nothing(state)
     effects = _score(state, batch, write, expired)
-    return effects if state.pass_rates is None else replace(effects, baseline=state.pass_rates.shares(batch.keys))
+    if state.pass_rates is None:
+        return effects
+    return replace(effects, baseline=state.pass_rates.shares(batch.keys, batch.texts))
 
 
 def _score(state: State, batch: Batch, write: bool, expired: Sequence[bytes]) -> Effects:

@@ -88,13 +88,20 @@ class PassRates:
         """A prompt's row of the table; None if nothing is known of it."""
         return self._rows.get(key)
 
-    def shares(self, keys: Sequence[bytes]) -> np.ndarray:
-        """Share of right completions of each prompt (n,); NaN where none is known."""
-        known = {key: self._share(key) for key in dict.fromkeys(keys)}
+    def shares(self, keys: Sequence[bytes], texts: np.ndarray | None = None) -> np.ndarray:
+        """Share of right completions of each prompt (n,); NaN where none is known.
+
+        Args:
+            texts: SHA-256 of each prompt's whole text (n, 32), for prompts that earlier runs knew by another id.
+        """
+        first = {key: item for item, key in zip(range(len(keys) - 1, -1, -1), reversed(keys), strict=True)}
+        known = {key: self._share(key, None if texts is None else texts[item]) for key, item in first.items()}
         return np.array([known[key] for key in keys], np.float64)
 
-    def _share(self, key: bytes) -> float:
+    def _share(self, key: bytes, text: np.ndarray | None) -> float:
         row = self._rows.get(key)
+        if row is None and text is not None and self._by_text:
+            row = self._rows.get(self._by_text.get(text.tobytes(), b""))
         if row is None:
             return np.nan
         right, wrong = float(self.table["right"][row]), float(self.table["wrong"][row])
@@ -147,7 +154,7 @@ class PassRates:
 
     def _in_a_row(self, rows: np.ndarray, of: np.ndarray, right: np.ndarray, size: int, now: int) -> None:
         """Count completions without a step: `size` of them fill a visit."""
-        had = np.where(self.table["visits"][rows] > 0, self.table["size"][rows], size)
+        had = np.where(self.table["visits"][rows] > 0, np.minimum(self.table["size"][rows], size), size)
         order = np.argsort(of, kind="stable")
         starts = np.searchsorted(of[order], np.arange(len(rows)))
         visit = np.empty(len(of), np.int64)  # 0: the visit that is open; the others begin here
