@@ -57,7 +57,7 @@ def test_the_baseline_is_the_pass_rate_before_the_request(client: RewardClient) 
     first = client.completions("run", limit=8, sort="position").rows
     right = sum(one.outcome for one in first if one.prompt == TEXTS[0])
     assert step(client, "run", 1, [0, 2]).baseline == [right / 4] * 4 + [None] * 4
-    assert client.reward([TEXTS[0]], ["x"], [1], run_id="run", prompt_ids=["q0"], mode="eval").baseline is not None
+    assert step(client, "run", 2, [0, 3], mode="eval").baseline[4:] == [None] * 4
 
 
 def test_a_plan_is_of_the_pool_and_says_where_its_pass_rates_come_from(client: RewardClient) -> None:
@@ -106,7 +106,7 @@ def test_equal_questions_as_of_equal_positions_get_equal_plans(client: RewardCli
 def test_a_plan_survives_a_restart_and_an_export(tmp_path: Path) -> None:
     asked = {"step": 12, "position": 13}
     store = str(tmp_path / "data")
-    with RewardClient.embedded(store, run="run", encoder="hashed", snapshot_bytes=4096) as client:
+    with RewardClient.embedded(store, run="run", encoder="hashed", snapshot_bytes=1 << 16) as client:
         trained(client, "run")
         client.set_pool("run", IDS, TEXTS)
         step(client, "run", 12)
