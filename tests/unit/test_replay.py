@@ -26,6 +26,8 @@ from memr_service.run.presets import PRESETS, resolve
 from memr_service.run.run import Run, Submission
 from memr_service.state.codec import seal, unseal
 from memr_service.state.law import LAW
+from memr_service.state.pass_rates import KEY_BYTES
+from memr_service.state.pool import Pool
 from memr_service.state.record import Batch, Record
 from memr_service.store.base import StoredRecord, StoredRun
 from memr_service.store.sqlite import SqliteStore
@@ -91,6 +93,24 @@ def test_a_runs_own_config_reproduces_its_chain(fields: dict[str, Any]) -> None:
         assert len(records) == 30
         assert chain_again(run.config, records) == run.state.chain
         assert [first_difference(one) for one in replay(run.config, run.config, records, LAW)] == [None] * 30
+
+
+def test_a_pool_and_a_prior_are_replayed_as_they_were_set() -> None:
+    keys = [bytes([number]) * KEY_BYTES for number in range(1, 4)]
+    counts = {"right": np.array([1.0, 0, 4]), "wrong": np.array([1.0, 4, 0])}
+    known = {"keys": np.frombuffer(b"".join(keys), np.uint8).reshape(3, -1), "texts": np.zeros((3, 32), np.uint8)}
+    with opened(None, config()) as (_, run):
+        run.set_up(prior=known | counts)
+        for number, batch in enumerate(batches(1, 12)):
+            rewarded(run, batch)
+            if number == 5:
+                run.set_up(pool=Pool.of(["a", "b", "c"], keys, []).arrays())
+        records = records_of(run)
+        assert len(records) == 14
+        assert [record.effects.baseline is None for record in records] == [True, *[False] * 6, True, *[False] * 6]
+        assert chain_again(run.config, records) == run.state.chain
+        assert run.state.pool is not None
+        assert (run.state.pool_since, run.state.steps_committed) == (8, 12)
 
 
 @pytest.mark.parametrize("fields", [{"k": 5}, {"preset": "official-memory-r+"}, {"success_threshold": 1.5}], ids=str)

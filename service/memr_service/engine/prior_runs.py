@@ -90,7 +90,7 @@ class PriorRuns:
             )
         rates = PassRates(threshold, run.config.group_size)
         records = await self._thread.on_run(run, lambda run: run.journal.records(upto))
-        while some := await self._thread.ask(_next, records):
+        while some := await self._thread.ask(_next, records, run_id=prior.run):
             await asyncio.to_thread(_count, rates, some)
         return rates.used
 

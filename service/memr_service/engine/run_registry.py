@@ -147,7 +147,7 @@ class RunRegistry:
                 remedy="Use another name, or delete the run first.",
                 fields=fields,
             )
-        check_new(config)
+        check_new(config, self._limits.scoring_s)
         if run.state.position or prior is not None:  # it has a pool or prior runs, which go with the config
             self.delete(run.stored)
             self._create(run_id, config, encoder, prior)
@@ -221,7 +221,7 @@ class RunRegistry:
         prior: Mapping[str, np.ndarray] | None = None,
     ) -> bool:
         """Create a run, or return False because another process has just done so."""
-        check_new(config)
+        check_new(config, self._limits.scoring_s)
         given = run_id, config.model_dump_json(), LAW, _packed(encoder), now()
         try:
             if prior is None:

@@ -30,18 +30,14 @@ def score(state: State, batch: Batch, *, write: bool, expired: Sequence[bytes] =
     """
     if batch.sets_up:
         return _nothing(state)
-    effects = _score(state, batch, write, expired)
-    if state.pass_rates is None:
-        return effects
-    return replace(effects, baseline=state.pass_rates.shares(batch.keys, batch.texts))
-
-
-def _score(state: State, batch: Batch, write: bool, expired: Sequence[bytes]) -> Effects:
     if write and state.config.barrier == "snapshot":
-        return open_group.score(state, batch, expired)
-    if state.config.order == "official":
-        return official.score(state, batch, write=write)
-    return score_together(state, batch, write=write)
+        effects = open_group.score(state, batch, expired)
+    elif state.config.order == "official":
+        effects = official.score(state, batch, write=write)
+    else:
+        effects = score_together(state, batch, write=write)
+    rates = state.pass_rates
+    return effects if rates is None else replace(effects, baseline=rates.shares(batch.keys, batch.texts))
 
 
 def score_together(state: State, batch: Batch, *, write: bool) -> Effects:
