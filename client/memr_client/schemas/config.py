@@ -8,6 +8,7 @@ from typing import Annotated, Any, Literal, get_args
 from pydantic import Field, SerializeAsAny, field_validator, model_validator
 
 from memr_client.schemas.components import COMPONENTS, Component, ComponentName, Gates
+from memr_client.schemas.planning import PriorRuns
 from memr_client.schemas.wire import Cosine, Count, Finite, Options, Spread, Whole, Wire
 
 PresetName = Literal[
@@ -147,6 +148,9 @@ class RunConfig(Wire):
     all its windows. `auto`: the mean of two full windows, one at the beginning and one at the end."""
     storage: Literal["float32", "float16"] = "float32"
     """Precision of embeddings. They are rounded on receipt."""
+    prior_runs: PriorRuns | None = None
+    """Earlier runs whose pass rates this one starts from: names, or objects with `run`, `weight` and `at`. What they
+    know is copied when the run is created, so nothing that happens to them later changes it."""
     store_text: bool = True
     """Keep texts in the side store, for explanations and the dashboard."""
 
