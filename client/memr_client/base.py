@@ -151,7 +151,7 @@ class BaseClient(Generic[Transport]):
         except MemrError as error:
             raise ServiceUnreachable(
                 f"no memr service was ready at {self._shown()} after {tries.elapsed:.1f} s of at most {seconds:g} s. "
-                f"Start one with `memr serve`. The last error was: {error.__cause__ or error}"
+                f"Start one with `memr serve`. The last error was: {error.__cause__ or error.in_one_line}"
             ) from error
         self._wait_s = 0.0
 
@@ -188,7 +188,10 @@ class BaseClient(Generic[Transport]):
         now = time.monotonic()
         if tries.made == 2 and now >= self._quiet_until:
             self._quiet_until = now + QUIET_S
-            what = str(error_from(failure, self._proxy)) if isinstance(failure, httpx.Response) else _cause(failure)
+            if isinstance(failure, httpx.Response):
+                what = error_from(failure, self._proxy).in_one_line
+            else:
+                what = _cause(failure)
             log.warning(
                 "memr: %s %s failed (%s). It is sent again %s. %s",
                 call.method, self._shown(call), what, tries.outlook(), self._advice(),

@@ -27,6 +27,7 @@ from memr_client.schemas.wire import (
     Text,
     Whole,
     Wire,
+    unfit,
 )
 
 MOST_PARTS = 65_536
@@ -106,11 +107,13 @@ class RewardRequest(Wire):
         wrong = {name: length for name, length in wrong.items() if length != n}
         if wrong:
             lengths = ", ".join(f"{name} {length}" for name, length in wrong.items())
-            raise ValueError(f"all columns must have the length of prompts, {n}, but {lengths}")
+            raise unfit(f"all columns must have the length of prompts, {n}, but {lengths}", wrong, n)
+        sent = {"part": self.part, "parts": self.parts}
         if (self.part is None) != (self.parts is None):
-            raise ValueError("part and parts go together: send both or neither")
+            raise unfit("part and parts go together: send both or neither", sent, "both or neither")
         if self.part is not None and self.parts is not None and self.part >= self.parts:
-            raise ValueError(f"part {self.part} of {self.parts}: parts are numbered from 0 to {self.parts - 1}")
+            wrong_part = f"part {self.part} of {self.parts}: parts are numbered from 0 to {self.parts - 1}"
+            raise unfit(wrong_part, sent, f"part of 0 to {self.parts - 1}")
         return self
 
 

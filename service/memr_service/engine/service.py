@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import logging
 import threading
 import time
@@ -233,13 +232,13 @@ class Service:
             await self.thread.ask(self.store.check)
         except ProblemError as error:
             failing["store"] = "it cannot be used now; the service's log has the reason"
-            if str(error) != self._store_fails:
-                logger.warning("not ready: %s", error)
-                self._store_fails = str(error)
+            if error.in_one_line != self._store_fails:
+                logger.warning("not ready: %s", error.in_one_line)
+                self._store_fails = error.in_one_line
         else:
             self._store_fails = ""
         if self.settings.preload and (failure := self.encoders.failure(self.encoders.default)) is not None:
-            failing["encoder"] = str(failure)
+            failing["encoder"] = failure.in_one_line
         return failing
 
     async def store_bytes(self) -> int:
@@ -264,8 +263,10 @@ class Service:
         return Version(version=metadata.version("memr"), law=LAW, encoder=fingerprint, versions=library_versions())
 
     def _load_default_encoder(self) -> None:
-        with contextlib.suppress(ProblemError):  # it was logged, and `ready` and requests that need it report it
+        try:
             self.encoders.load(self.encoders.default)
+        except ProblemError as error:  # `ready` and requests that need the encoder report it too
+            logger.error("%s", error.in_one_line)
 
 
 def _submission(items: Items, identified: bool) -> Submission:

@@ -99,7 +99,7 @@ async def openrlhf_reward(
             await asyncio.sleep(1)
         except ProblemError as problem:
             # OpenRLHF shows its user only the status.
-            logger.warning("OpenRLHF's request was refused: %s", problem)
+            logger.warning("OpenRLHF's request was refused: %s", problem.in_one_line)
             raise
 
 
