@@ -21,7 +21,7 @@ from memr_client.columns import checked
 from memr_client.errors import InvalidRequest, MemrError, ServiceUnreachable
 from memr_client.plain import plain
 from memr_client.responses import error_from
-from memr_client.schemas import NAME, NAME_RULE, PresetName, RewardResponse, RunConfig, name_like, nearest
+from memr_client.schemas import NAME, NAME_RULE, PresetName, RewardResponse, RunConfig, RunInfo, name_like, nearest
 from memr_client.tries import Tries
 
 if TYPE_CHECKING:
@@ -76,6 +76,7 @@ class BaseClient(Generic[Transport]):
         self._quiet_until = 0.0
         self._pools: dict[Any, Any] = {}
         self._first_steps: dict[str, FirstSteps] = {}
+        self._warned: set[tuple[str, str]] = set()
 
     @classmethod
     def embedded(
@@ -123,6 +124,14 @@ class BaseClient(Generic[Transport]):
 
     def _why(self, config: RunConfig, response: RewardResponse) -> str:
         return f"memr: {self._first_steps[response.run_id].says(config, response)}"
+
+    def _with_warnings_logged(self, info: RunInfo) -> RunInfo:
+        """The description of a created run; each of its warnings is logged once."""
+        for warning in info.warnings:
+            if (info.run_id, warning) not in self._warned:
+                self._warned.add((info.run_id, warning))
+                log.warning("memr: run %r: %s", info.run_id, warning)
+        return info
 
     def _options(self) -> dict[str, Any]:
         headers = {} if self._api_key is None else {"authorization": f"Bearer {self._api_key}"}

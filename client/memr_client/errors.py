@@ -91,6 +91,7 @@ class ProblemError(MemrError):
 
     @property
     def in_one_line(self) -> str:
+        """What is wrong and what to do, for logs and as part of another message."""
         return self.detail if self.remedy is None else f"{self.detail} {self.remedy}"
 
     def document(self) -> dict[str, Any]:

@@ -168,7 +168,7 @@ def _union(error: Mapping[str, Any]) -> tuple[Any, ...]:
     for at, part in enumerate(loc):
         if at and isinstance(part, str) and not part.startswith(("<", "[")) and TAG.fullmatch(part):
             return loc[:at]
-    return (*loc, error["type"]) if not loc else loc
+    return loc or (error["type"],)
 
 
 def _expected(error: Mapping[str, Any]) -> str | None:

@@ -44,7 +44,8 @@ def create_app(settings: Settings, service: Service | None = None) -> FastAPI:
 
     A request goes through `AccessLog` (request id, access line, metrics; every exception becomes a problem document),
     `SameOrigin` (no page of another site sent it), `Authorise` (the route exists, and the caller may use it),
-    `KnownParameters` (the route has its query parameters) and `Admit` (the server takes requests) to its route. The app's lifespan starts the service and closes it at the end.
+    `KnownParameters` (the route has its query parameters) and `Admit` (the server takes requests) to its route. The
+    app's lifespan starts the service and closes it at the end.
 
     `POST /reward` is a plain route before FastAPI's own, which is there for the OpenAPI document only. FastAPI's
     handling of a request costs nearly as much as a reward of sent embeddings.

@@ -16,7 +16,6 @@ from memr_service.encoder.base import Encoder
 from memr_service.encoder.hashed import SCHEME, HashedEncoder
 from memr_service.encoder.sentence_transformer import SentenceEncoder
 
-
 AGAIN_S = 60.0
 """Seconds after which an encoder that could not be loaded is tried again; until then its error is raised at once."""
 

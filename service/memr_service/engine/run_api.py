@@ -19,6 +19,7 @@ from memr_service.engine.run_registry import RunRegistry
 from memr_service.engine.run_thread import RunThread
 from memr_service.run import archive
 from memr_service.run.presets import resolve
+from memr_service.run.remarks import remarks
 from memr_service.run.run import Run
 from memr_service.settings import Settings
 from memr_service.store.capabilities import Store
@@ -103,7 +104,8 @@ class RunApi:
             preset = await self._thread.on_run(run, lambda run: run.config.preset if run.state.position else None)
         resolved = self.resolve(config, preset)
         fingerprint = await self._embedding.fingerprint(resolved)
-        return await self._thread.ask(self._registry.create, run_id, resolved, fingerprint)
+        info, created = await self._thread.ask(self._registry.create, run_id, resolved, fingerprint)
+        return self._with_remarks(info), created
 
     async def describe(self, run_id: str, digest: bool = False) -> RunInfo:
         """Describe a run. `digest`: also compute the digest of its state.
@@ -113,7 +115,7 @@ class RunApi:
         """
         run = await self.get(run_id)
         info = await self._thread.on_run(run, Run.info, digest)
-        return info.model_copy(update={"barrier": self._barriers.state_of(run)})
+        return self._with_remarks(info.model_copy(update={"barrier": self._barriers.state_of(run)}))
 
     async def describe_all(self) -> list[RunInfo]:
         """Describe all runs, by name, without opening any. Other requests take their turns between two runs."""
@@ -188,6 +190,10 @@ class RunApi:
         assert resolved.encoder is not None
         encoders.check(resolved.encoder)
         return resolved
+
+    def _with_remarks(self, info: RunInfo) -> RunInfo:
+        said = remarks(info.config, self._settings.verifier_s)
+        return info.model_copy(update={"warnings": [*info.warnings, *said]})
 
     async def _find(self, run_id: str) -> Run | None:
         return self._registry.opened(run_id) or await self._thread.ask(self._registry.find, run_id)
