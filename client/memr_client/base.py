@@ -174,8 +174,9 @@ class BaseClient(Generic[Transport]):
             raise self._unreachable(call, tries, error) from error
 
     def _unreachable(self, call: Call[Any], tries: Tries, error: httpx.RequestError) -> ServiceUnreachable:
+        made = "1 try" if tries.made == 1 else f"{tries.made} tries"
         message = (
-            f"{call.method} {self._shown(call)} got no response in {tries.elapsed:.1f} s and {tries.made} tries "
+            f"{call.method} {self._shown(call)} got no response in {tries.elapsed:.1f} s and {made} "
             f"({_cause(error)}). {self._advice()}"
         )
         if call.request_id is not None:

@@ -58,7 +58,9 @@ class Embeddings(Wire):
     length."""
 
     prompts: Matrix
+    """One row for each item, or with `prompt_of` for each distinct prompt."""
     completions: Matrix
+    """One row for each item (n, d)."""
     prompt_of: Annotated[list[Row], Field(fail_fast=True)] | None = None
     """Row of `prompts` for each item (n), where items share rows (the items of a group have one prompt); null: row i
     belongs to item i."""
@@ -68,8 +70,13 @@ class RewardRequest(Wire):
     """`POST /reward`: n completions with their prompts and outcomes, one column per field."""
 
     run_id: Annotated[Name, BeforeValidator(number_as_text), Field(json_schema_extra=NUMBER_TOO)]
+    """Name of the run: a letter or digit, then up to 127 letters, digits, dots, underscores or hyphens. An unknown run
+    is created with the server's defaults, if the request trains and has completions."""
     prompts: Annotated[list[Text], Field(fail_fast=True)]
+    """q: the prompt of each completion, as a text or as a list of chat messages, of which the content of the last
+    `user` message is encoded."""
     completions: Annotated[list[Text], Field(fail_fast=True)]
+    """a: what the policy wrote (n), each a text or a list of chat messages, of which the assistant's are read."""
     outcomes: Outcomes
     """R: the verifier's reward for each completion."""
     step: Count | None = None
@@ -98,6 +105,7 @@ class RewardRequest(Wire):
     mode: Literal["train", "eval"] = "train"
     """`eval` reads the memory and changes nothing."""
     embeddings: Embeddings | None = None
+    """Embeddings of the prompts and completions (n, d), instead of the server's encoder."""
 
     @model_validator(mode="after")
     def _columns_have_one_length(self) -> RewardRequest:

@@ -79,7 +79,7 @@ def distinct(errors: Iterable[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
     for _, group in groupby(errors, key=_union):
         deepest = max((listed := list(group)), key=lambda one: len(fields(one)))
         same = [one for one in listed if fields(one) == fields(deepest)]
-        kinds = list(dict.fromkeys(_expected(one) for one in same))
+        kinds = list(dict.fromkeys(kind for one in same if (kind := _expected(one)) is not None))
         if len(kinds) > 1:
             expected = " or ".join(kinds)
             context = {"expected": expected}
@@ -119,7 +119,7 @@ def refusal(error: Mapping[str, Any], null: str = "null") -> Refusal:
         says = f"{field} is {context['given']}, but a name is {limit}"
         if near := name_like(str(given)):
             remedy = f"Write {near!r}, for example."
-    elif kind in LENGTHS:
+    elif kind in LENGTHS and given is not None:
         key, word = LENGTHS[kind]
         limit = f"{word} {_many(context[key], given)}"
         says = f"{field} has {_many(len(given), given)}, but must have {limit}"
@@ -164,7 +164,7 @@ def shortened(given: Any) -> str:
 
 def _union(error: Mapping[str, Any]) -> tuple[Any, ...]:
     """What errors have in common that are about one value: its place, without the kind that it was taken for."""
-    loc = error["loc"]
+    loc: tuple[Any, ...] = error["loc"]
     for at, part in enumerate(loc):
         if at and isinstance(part, str) and not part.startswith(("<", "[")) and TAG.fullmatch(part):
             return loc[:at]

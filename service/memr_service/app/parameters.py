@@ -43,7 +43,7 @@ def _parameters(routers: Sequence[APIRouter]) -> dict[tuple[str, str], list[str]
         if isinstance(route, APIRoute):
             names = [parameter.alias for parameter in route.dependant.query_params]
             names += ["key"] if route.path in KEY_IN_QUERY else []
-            found |= {(route.path, method): names for method in route.methods}
+            found |= {(route.path, method): names for method in route.methods or ()}
     return found
 
 

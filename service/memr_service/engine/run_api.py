@@ -72,11 +72,13 @@ class RunApi:
         """
         run = await self._find(run_id)
         if run is None:
-            raise _unknown(run_id)
+            raise self._unknown(run_id)
         return run
 
-    async def open(self, request: RewardRequest) -> Run:
+    async def open(self, request: RewardRequest) -> Run | None:
         """The run that a request is for, created with the server's defaults if that is allowed.
+
+        None if there is no such run and the request has no items: it creates none.
 
         Raises:
             UnknownRun: there is none, and the request may not create one.
@@ -84,7 +86,7 @@ class RunApi:
         if request.mode == "eval" or not self._settings.auto_create:
             return await self.get(request.run_id)
         run = await self._find(request.run_id)
-        if run is None:
+        if run is None and request.prompts:
             config = self.resolve(RunConfig())
             fingerprint = await self._embedding.fingerprint(config, needed=request.embeddings is None)
             run = await self._thread.ask(self._registry.find_or_create, request.run_id, config, fingerprint)
@@ -137,7 +139,7 @@ class RunApi:
         """
         stored = await self._thread.ask(self._registry.stored, run_id)
         if stored is None:
-            raise _unknown(run_id)
+            raise self._unknown(run_id)
         await self._thread.ask(self._registry.delete, stored)
         self._texts.delete(stored.uid)
 
@@ -151,7 +153,7 @@ class RunApi:
         """
         pieces = await self._thread.ask(self._copies.export_named, run_id)
         if pieces is None:
-            raise _unknown(run_id)
+            raise self._unknown(run_id)
         while piece := await self._thread.ask(next, pieces, b""):
             yield piece
 
@@ -198,10 +200,8 @@ class RunApi:
     async def _find(self, run_id: str) -> Run | None:
         return self._registry.opened(run_id) or await self._thread.ask(self._registry.find, run_id)
 
-
-def _unknown(run_id: str) -> UnknownRun:
-    return UnknownRun(
-        f"There is no run {run_id!r}.",
-        value=run_id,
-        remedy="Create it with PUT /runs/{id}, or send it a training request.",
-    )
+    def _unknown(self, run_id: str) -> UnknownRun:
+        create = f"Create it with PUT /runs/{run_id} (client.create_run({run_id!r}))"
+        or_train = ", or send it a training request" if self._settings.auto_create else ""
+        lists = "GET /runs (client.runs()) lists those that there are."
+        return UnknownRun(f"There is no run {run_id!r}.", value=run_id, remedy=f"{create}{or_train}. {lists}")

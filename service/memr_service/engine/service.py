@@ -30,9 +30,10 @@ from memr_service.engine.versions import library_versions
 from memr_service.run.live_state import Limits
 from memr_service.run.presets import LAW
 from memr_service.run.response import Response
-from memr_service.run.run import Run, Submission
+from memr_service.run.run import Run, Submission, empty_response
 from memr_service.settings import Settings
 from memr_service.state.record import Record
+from memr_service.state.state import State
 from memr_service.store import open_store
 from memr_service.store.capabilities import Store
 from memr_service.store.texts import Texts
@@ -154,7 +155,10 @@ class Service:
         """Wait at the run's barrier, if it has one; begin again if the run was changed meanwhile."""
         while True:
             run = await self.runs.open(items.request)
+            if run is None:
+                return empty_response(items.request.run_id, State(self.runs.resolve(RunConfig())))
             inputs.check_spread(items.request, run.config)
+            inputs.check_groups(items, run.config)
             barrier = None if items.request.mode == "eval" else await self.barriers.of(run)
             if barrier is not None:
                 return await self._joined(run, barrier, items)

@@ -16,6 +16,8 @@ from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Protocol
 
+from memr_client.errors import InvalidRequest
+
 from memr_service.app.openrlhf.math_process import MathProcess
 from memr_service.verifiers import VERIFIERS
 from memr_service.verifiers.math import LIMIT_S
@@ -148,7 +150,8 @@ class VerifierPool:
             await asyncio.wait(set(verdicts), timeout=seconds)
         known = [verdict.result() if verdict.done() else "unjudged" for verdict in verdicts]
         if "unreadable" in known:
-            raise unreadable("math")
+            item = known.index("unreadable")
+            raise unreadable("math", answers[item], item)
         return Outcomes([float(one == "right") for one in known], [one == "unjudged" for one in known])
 
     def _verdict(self, completion: str, answer: str, until: float) -> asyncio.Future[Verdict]:
@@ -223,4 +226,10 @@ class VerifierPool:
 
 
 def _compare(verifier: str, completions: Sequence[str], answers: Sequence[str]) -> list[float]:
-    return [VERIFIERS[verifier](completion, answer) for completion, answer in zip(completions, answers, strict=True)]
+    judge, outcomes = VERIFIERS[verifier], []
+    for item, (completion, answer) in enumerate(zip(completions, answers, strict=True)):
+        try:
+            outcomes.append(judge(completion, answer))
+        except InvalidRequest:
+            raise unreadable(verifier, answer, item) from None
+    return outcomes
