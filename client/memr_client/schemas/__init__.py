@@ -84,7 +84,7 @@ from memr_client.schemas.wire import (
     Wire,
     name_like,
 )
-from memr_client.schemas.wording import distinct, refusal
+from memr_client.schemas.wording import distinct, place_of, refusal
 
 __all__ = [
     "COMPONENTS",
@@ -179,6 +179,7 @@ __all__ = [
     "name_like",
     "nearest",
     "phase_of",
+    "place_of",
     "refusal",
     "suggestion",
     "unknown_split",

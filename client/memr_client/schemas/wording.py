@@ -77,8 +77,8 @@ def distinct(errors: Iterable[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
     """pydantic's errors, one for each field: where a value may have several kinds, it lists an error for each kind."""
     one_each = []
     for _, group in groupby(errors, key=_union):
-        deepest = max((listed := list(group)), key=lambda one: len(fields(one)))
-        same = [one for one in listed if fields(one) == fields(deepest)]
+        deepest = max((listed := list(group)), key=lambda one: len(place_of(one)))
+        same = [one for one in listed if place_of(one) == place_of(deepest)]
         kinds = list(dict.fromkeys(kind for one in same if (kind := _expected(one)) is not None))
         if len(kinds) > 1:
             expected = " or ".join(kinds)
@@ -96,7 +96,7 @@ def refusal(error: Mapping[str, Any], null: str = "null") -> Refusal:
         null: what the caller's language calls a missing value.
     """
     kind, given, context = error["type"], error.get("input"), error.get("ctx", {})
-    field, value = path(fields(error)), _value(error, null)
+    field, value = path(place_of(error)), _value(error, null)
     shown = null if given is None else _shown(given)
     remedy = context.get("remedy")
     limit: Any
@@ -104,14 +104,14 @@ def refusal(error: Mapping[str, Any], null: str = "null") -> Refusal:
         limit, says = context["limit"], context["message"]
     elif kind == "extra_forbidden":
         limit, says = context.get("limit", ""), f"there is no field {str(error['loc'][-1])[:64]!r}"
-        if above := fields(error)[:-1]:
+        if above := place_of(error)[:-1]:
             says = f"{path(above)}: {says}"
     elif kind == "literal_error":
         limit = context["expected"]
         shown = repr(given[:SHOWN_CHARS]) if isinstance(given, str) else shown
         says = f"{field} is {shown}, but must be {limit}"
         if error["loc"][-1] == "[key]":
-            says = f"{path(fields(error)[:-1])} names {shown}, but a name there must be {limit}"
+            says = f"{path(place_of(error)[:-1])} names {shown}, but a name there must be {limit}"
         if near := nearest_choice(given, limit):
             remedy = f"Did you mean {near!r}?"
     elif kind == "name":
@@ -136,7 +136,7 @@ def refusal(error: Mapping[str, Any], null: str = "null") -> Refusal:
     return Refusal(f"{says}.", value, limit, remedy)
 
 
-def fields(error: Mapping[str, Any]) -> list[str | int]:
+def place_of(error: Mapping[str, Any]) -> list[str | int]:
     """The place of an error as the caller wrote it: names of fields and numbers of entries."""
     loc = list(error["loc"])
     unknown = [loc.pop()] if error["type"] == "extra_forbidden" and loc else []

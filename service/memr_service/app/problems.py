@@ -8,8 +8,7 @@ from typing import Any
 import orjson
 from fastapi.exceptions import RequestValidationError
 from memr_client.errors import InternalError, InvalidRequest, ProblemError, Unauthorized, UnknownRoute, WrongMethod
-from memr_client.schemas import distinct, refusal
-from memr_client.schemas.wording import fields
+from memr_client.schemas import distinct, place_of, refusal
 from starlette.exceptions import HTTPException
 from starlette.responses import Response
 
@@ -56,7 +55,7 @@ def invalid(errors: Sequence[Any]) -> InvalidRequest:
         errors: the result of `ValidationError.errors()`, not empty.
     """
     errors = distinct(errors)
-    listed = [{"loc": fields(error), "msg": error["msg"]} for error in errors[:MOST_ERRORS]]
+    listed = [{"loc": place_of(error), "msg": error["msg"]} for error in errors[:MOST_ERRORS]]
     first, others = refusal(errors[0]), len(errors) - 1
     more = f" {others} more {'field is' if others == 1 else 'fields are'} wrong." if others else ""
     remedy = "Correct the fields listed in `errors`; GET /openapi.json has the schema."
