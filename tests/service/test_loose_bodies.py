@@ -101,7 +101,7 @@ def test_a_prompt_without_content_is_warned_of_like_a_completion(client):
     assert not any("Nothing was read" in one for one in scored(client)["warnings"])
 
 
-@pytest.mark.parametrize(("barrier", "refused"), [("group", True), ("snapshot", True), ("none", False)])
+@pytest.mark.parametrize(("barrier", "refused"), [("group", True), ("snapshot", False), ("none", False)])
 def test_completions_that_make_no_whole_group_are_refused_at_once(client, barrier, refused):
     client.put("/runs/grouped", json={"barrier": barrier, "group_size": 3, "preset": "memory-r+"})
     response = client.post("/reward", json={**BATCH, "run_id": "grouped"})

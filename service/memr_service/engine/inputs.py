@@ -133,13 +133,13 @@ def check_spread(request: RewardRequest, config: RunConfig) -> None:
 
 
 def check_groups(items: Items, config: RunConfig) -> None:
-    """Refuse more completions of one prompt than make whole groups, if the run's barrier waits for whole groups.
+    """Refuse more completions of one prompt than make whole groups, if requests wait until their groups are whole.
 
     Raises:
         InvalidRequest: the last of them would wait for others that never come.
     """
     size = config.group_size
-    if config.barrier not in ("group", "snapshot") or size is None or items.request.mode == "eval" or not items:
+    if config.barrier != "group" or size is None or items.request.mode == "eval" or not items:
         return
     counts = np.bincount(items.group)
     odd = np.flatnonzero((counts > size) & (counts % size != 0))
