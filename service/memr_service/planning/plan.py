@@ -53,6 +53,8 @@ class Picks:
     spread: np.ndarray
     visits: np.ndarray
     seen: np.ndarray
+    known: int
+    """Of how many candidates that are not excluded something is known."""
     solved: int
     impossible: int
 
@@ -119,6 +121,7 @@ def choose(
         spread=1 - equal[numbers],
         visits=known.visits[numbers],
         seen=seen[numbers],
+        known=int(np.count_nonzero(seen & ~excluded)),
         solved=solved,
         impossible=int(np.count_nonzero(retired)) - solved,
     )
