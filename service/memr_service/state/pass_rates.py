@@ -245,6 +245,11 @@ class PassRates:
 
     # As of an earlier record
 
+    @property
+    def position(self) -> int:
+        """Position of the newest record; 0 before any."""
+        return self._changes[-1].position if self._changes else 0
+
     def reaches(self, position: int) -> bool:
         """Whether the pass rates after the record at `position` are still known; it is not after the newest record."""
         return len(self._changes) < KEPT or position >= self._changes[0].position - 1
