@@ -88,7 +88,7 @@ def _lines(path: Path, name: str) -> Iterator[tuple[Row, Count]]:
     for row in rows.read(path, REMEDY, name):
         try:
             one = Count.model_validate(without_halves(row.fields)[0])
-        except (ValidationError, OverflowError) as error:
+        except ValidationError as error:
             raise _refused(row, error) from error
         if one.prompt is None and one.prompt_id is None:
             raise InvalidRequest(f"{row.where} has neither prompt nor prompt_id.", remedy=REMEDY)
@@ -99,9 +99,7 @@ def _lines(path: Path, name: str) -> Iterator[tuple[Row, Count]]:
         yield row, one
 
 
-def _refused(row: Row, error: ValidationError | OverflowError) -> InvalidRequest:
-    if isinstance(error, OverflowError):
-        return InvalidRequest(f"{row.where} has a number that is too large.", limit="finite numbers", remedy=REMEDY)
+def _refused(row: Row, error: ValidationError) -> InvalidRequest:
     first = error.errors(include_url=False)[0]
     column = str(first["loc"][0])
     if first["type"] == "missing":

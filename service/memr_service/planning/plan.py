@@ -25,6 +25,8 @@ LATELY_COSTS = 0.25
 """How much of a prompt's score each visit in these steps takes."""
 UNSEEN_SHARE = 8
 """One pick in so many goes to a prompt of which nothing is known, while there is one."""
+CLASS = 256
+"""Values of which the maximum is taken first, to find the largest of all."""
 DIGITS = 9
 """Decimals of a score."""
 
@@ -174,13 +176,24 @@ def _top(score: np.ndarray, ties: np.ndarray, n: int, allowed: np.ndarray) -> np
     numbers = np.flatnonzero(allowed)
     if n < len(numbers):
         values = np.where(allowed, score, -np.inf)
-        limit = np.partition(values, len(values) - n)[len(values) - n]
+        limit = _largest(values, n)
         above, equal = np.flatnonzero(values > limit), np.flatnonzero(values == limit)
         left = n - len(above)
         if left < len(equal):
             equal = equal[np.argpartition(ties[equal], left)[:left]]
         numbers = np.concatenate([above, equal])
     return numbers[np.lexsort((ties[numbers], -score[numbers]))][:n]
+
+
+def _largest(values: np.ndarray, n: int) -> float:
+    """The n-th largest of m values: at least the n-th largest maximum of classes of them, so few have to be ordered."""
+    classes = values[: len(values) // CLASS * CLASS].reshape(CLASS, -1).max(axis=0)
+    if len(classes) > n:
+        least = np.partition(classes, len(classes) - n)[len(classes) - n]
+        if least == values.max():
+            return float(least)
+        values = values[values >= least]
+    return float(np.partition(values, len(values) - n)[len(values) - n])
 
 
 def _in_turn(ties: np.ndarray, n: int, step: int, allowed: np.ndarray) -> np.ndarray:
