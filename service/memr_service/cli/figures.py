@@ -122,11 +122,14 @@ def pass_rates(rows: Sequence[HistoryRow], found: Backtest, title: str, path: Pa
 
 def _calibrated(axes: Axes, found: Backtest) -> None:
     """Points of a backtest's bins, with 90 % intervals of the share that was seen, and the diagonal."""
-    seen = [one for one in found.calibration if one.groups and one.foreseen is not None and one.seen is not None]
-    x, y = [one.foreseen for one in seen], [one.seen for one in seen]
-    bounds = [_wilson(one.seen or 0.0, one.groups) for one in seen]
-    below = [max(one - low, 0) for one, (low, _) in zip(y, bounds, strict=True) if one is not None]
-    above = [max(high - one, 0) for one, (_, high) in zip(y, bounds, strict=True) if one is not None]
+    points = [
+        (one.foreseen, one.seen, *_wilson(one.seen, one.groups))
+        for one in found.calibration
+        if one.foreseen is not None and one.seen is not None
+    ]
+    x, y = [point[0] for point in points], [point[1] for point in points]
+    below = [max(seen - low, 0) for _, seen, low, _ in points]
+    above = [max(high - seen, 0) for _, seen, _, high in points]
     axes.plot([0, 1], [0, 1], color="#999999", linewidth=0.8, linestyle=":", label="as foreseen")
     axes.errorbar(
         x, y, [below, above], label="seen, 90 % interval", color=COLOURS[1], marker="o", markersize=4, linewidth=1.2,
