@@ -26,15 +26,19 @@ from memr_client.schemas import (
     Fork,
     History,
     HistoryRow,
+    KnownPrompts,
     Map,
     NewCheckpoint,
     Page,
+    PassRatesOverSteps,
     Plan,
     PlanRequest,
     PoolInfo,
     PoolRequest,
     PresetName,
     PriorOutcomes,
+    PromptHistory,
+    PromptPage,
     Provenance,
     ReplayLine,
     ReplayRequest,
@@ -264,6 +268,27 @@ def completions(run_id: str, **page: Unpack[Page]) -> Call[Completions]:
     """`GET /runs/{id}/completions`."""
     query = urlencode({name: value for name, value in page.items() if value is not None})
     return Call("GET", _run_path(run_id, f"/completions?{query}"), Completions.model_validate_json)
+
+
+def prompts(run_id: str, **page: Unpack[PromptPage]) -> Call[KnownPrompts]:
+    """`GET /runs/{id}/prompts`."""
+    query = urlencode({name: value for name, value in page.items() if value is not None})
+    return Call("GET", _run_path(run_id, f"/prompts?{query}"), KnownPrompts.model_validate_json)
+
+
+def prompt(run_id: str, key: str) -> Call[PromptHistory]:
+    """`GET /runs/{id}/prompts/{key}`."""
+    return Call("GET", _run_path(run_id, f"/prompts/{quote(key, safe='')}"), PromptHistory.model_validate_json)
+
+
+def forget_prompt(run_id: str, key: str) -> Call[None]:
+    """`DELETE /runs/{id}/prompts/{key}`."""
+    return Call("DELETE", _run_path(run_id, f"/prompts/{quote(key, safe='')}"), lambda body: None)
+
+
+def pass_rates(run_id: str) -> Call[PassRatesOverSteps]:
+    """`GET /runs/{id}/pass-rates`."""
+    return Call("GET", _run_path(run_id, "/pass-rates"), PassRatesOverSteps.model_validate_json)
 
 
 def memory_map(run_id: str, most: int) -> Call[Map]:
