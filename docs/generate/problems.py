@@ -20,6 +20,7 @@ REMEDIES = {
     "Origin, do what `remedy` says.",
     "unknown-run": "Create the run with `PUT /runs/{run_id}`, or check its name.",
     "unknown-checkpoint": "`GET /runs/{run_id}/checkpoints` lists the names.",
+    "unknown-prompt": "`GET /runs/{run_id}/prompts` lists the prompts with their keys.",
     "unknown-route": "`GET /openapi.json` lists the routes.",
     "wrong-method": "Use one of the methods that `limit` names.",
     "conflict": "Use the config, encoder or name that `detail` asks for, or another run.",
