@@ -66,6 +66,10 @@ def refusal(error: Mapping[str, Any], null: str = "null") -> Refusal:
     kind, given, context = error["type"], error.get("input"), error.get("ctx", {})
     field = path(error["loc"])
     shown = null if given is None else _shown(given)
+    value = null if given is None else _value(given, kind)
+    if isinstance(given, str) and error["loc"][:1] == ("query",):  # all values of a query are texts
+        value = given[:40]
+        shown = value if kind in BOUNDS else repr(value)
     remedy = None
     if kind == "literal_error":
         limit = context["expected"]
@@ -101,7 +105,7 @@ def refusal(error: Mapping[str, Any], null: str = "null") -> Refusal:
         limit = str(context.get("limit") or context.get("pattern") or message)
         says = f"{field}: {message}" if field != WHOLE else message
     sentence = says if says.endswith("?") else f"{says}."
-    return Refusal(sentence, null if given is None else _value(given, kind), limit, remedy)
+    return Refusal(sentence, value, limit, remedy)
 
 
 def path(loc: Sequence[str | int]) -> str:

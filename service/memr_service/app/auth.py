@@ -271,6 +271,10 @@ class Authorise:
             Unauthorized, Forbidden: the caller may not use the route.
         """
         state, method = scope["state"], scope["method"]
+        raw, state["route"] = scope.get("raw_path") or b"", None
+        if b"%2f" in raw.lower():  # decoded, the path would be that of another route
+            path = raw[:128].decode("ascii", "replace")
+            raise UnknownRoute(f"There is no route {path!r}.", value=path, remedy="A name has no slash: write no %2F.")
         state["route"], run_id = self._find(scope["path"].removeprefix(scope.get("root_path", "")))
         if state["route"] is None:
             raise self._unknown(scope["path"])
