@@ -111,7 +111,7 @@ def test_a_wrong_name_of_a_run_is_refused_before_anything_is_sent(client, call, 
 @pytest.mark.parametrize("call", OF_CHECKPOINTS)
 def test_a_wrong_name_of_a_checkpoint_is_refused_before_anything_is_sent(client, call):
     for name in WRONG:
-        with pytest.raises(InvalidRequest, match="is not the name of a (run|checkpoint): a name is a letter"):
+        with pytest.raises(InvalidRequest, match=r"is not the name of a (run|checkpoint): a name is a letter"):
             finished(OF_CHECKPOINTS[call](client, name))
     assert client.sent == []
 
