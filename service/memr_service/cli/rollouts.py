@@ -116,7 +116,7 @@ def read(path: Path, name: str = "") -> Iterator[Rollout]:
                 f"{name} is not UTF-8, but probably UTF-16.",
                 value=str(name),
                 limit="UTF-8",
-                remedy="Save it as UTF-8: iconv -f UTF-16 -t UTF-8 OLD > NEW; in PowerShell Set-Content -Encoding utf8.",
+                remedy="Save it as UTF-8: iconv -f UTF-16 -t UTF-8 OLD > NEW, or Set-Content -Encoding utf8.",
             )
         found = _in_parquet(content, name) if start == b"PAR1" else _in_json(content, name)
         for number, where, fields in found:
