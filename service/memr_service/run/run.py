@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from concurrent.futures import Executor
 from dataclasses import dataclass, field, replace
 from itertools import islice
 
 import numpy as np
 import orjson
-from memr_client.errors import InvalidRequest
+from memr_client.errors import InvalidRequest, TooLarge
 from memr_client.schemas import HistoryRow, MemorySize, MemorySizes, RunConfig, RunInfo, WindowState
 
+from memr_service.rewards.cost import Size, expected_s
 from memr_service.rewards.score import score
 from memr_service.rewards.shaping import rejection_warnings
 from memr_service.rewards.zeros import why_zero
@@ -72,6 +73,7 @@ class Run:
         self.config = RunConfig.model_validate_json(stored.config)
         self.journal = RunJournal(stored, store)
         self.live = LiveState(stored, self.config, self.journal, store, background, limits)
+        self._scoring_s = limits.scoring_s
         self.used_at = time.monotonic()
 
     @property
@@ -87,7 +89,7 @@ class Run:
             expired: open groups that have timed out and are written as they are (barrier `snapshot`).
 
         Raises:
-            InvalidRequest: the batch's dimension is not the run's.
+            InvalidRequest: the batch's dimension is not the run's. TooLarge: scoring it would take too long.
             StoreFull, Unavailable: the record could not be made durable. Nothing changed.
             Moved: another process has changed the run so that it has to be read again, or (AlreadyAnswered) has
                 answered one of the requests.
@@ -96,7 +98,7 @@ class Run:
         self.live.tend()
         self.live.catch_up()
         while True:
-            self.check_dimension(batch)
+            self._check(batch)
             started = time.perf_counter()
 
             # Read and score: over views of the memories, so nothing is changed yet.
@@ -122,6 +124,18 @@ class Run:
         self.live.apply_later(record, len(payload))
         return Committed([self._response(*one, timing) for one in zip(submissions, drafted, strict=True)], record)
 
+    def set_up(self, **what: Mapping[str, np.ndarray]) -> None:
+        """Make a pool, or what earlier runs knew, part of the run (`setting_up`).
+
+        Raises:
+            StoreFull, Unavailable, Moved: as in `reward`.
+        """
+        self.live.catch_up()
+        record, payload = setting_up(self.state, branch=self.journal.branch, **what)
+        self.journal.commit(record, payload, [])
+        self.live.apply_later(record, len(payload))
+        self.live.settle()
+
     def expire(self, names: Sequence[bytes]) -> Record | None:
         """Write open groups that have timed out with the items they have (barrier `snapshot`); None if none is open."""
         self.live.catch_up()
@@ -134,10 +148,10 @@ class Run:
         """Score a batch and change nothing (L10).
 
         Raises:
-            InvalidRequest: the batch's dimension is not the run's.
+            InvalidRequest: the batch's dimension is not the run's. TooLarge: scoring it would take too long.
         """
         self.used_at = time.monotonic()
-        self.check_dimension(batch)
+        self._check(batch)
         started = time.perf_counter()
         state, effects = self.state, score(self.state, batch, write=False)
         warnings = [*submission.warnings, *rejection_warnings(self.config, batch, effects.rejected)]
@@ -193,6 +207,19 @@ class Run:
                 remedy="Send embeddings of the model the run was begun with, or begin another run.",
             )
 
+    def _check(self, batch: Batch) -> None:
+        """Raise unless the batch can be scored, and within the time that a request may take."""
+        self.check_dimension(batch)
+        takes = expected_s(self.config, Size.of(self.state, batch))
+        if takes > self._scoring_s:
+            raise TooLarge(
+                f"Scoring these {len(batch)} completions would take about {takes:.1f} s with the run's settings and "
+                f"memories, and all runs wait meanwhile; the limit is {self._scoring_s:g} s.",
+                value=round(takes, 1),
+                limit=self._scoring_s,
+                remedy="Send fewer completions in a request, use a smaller k in a new run, or raise MEMR_SCORING_S.",
+            )
+
     def _record(
         self, batch: Batch, effects: Effects, submissions: Sequence[Submission], timing_ms: dict[str, float]
     ) -> tuple[Record, bytes]:
@@ -219,6 +246,22 @@ class Run:
         if submission.request_id is not None:
             self.journal.amend(submission.request_id, response.body)
         return response
+
+
+def setting_up(state: State, branch: int = 0, **what: Mapping[str, np.ndarray]) -> tuple[Record, bytes]:
+    """The next record of a state, which gives it a `prior` or a `pool` (see `Batch`), and the record's bytes."""
+    batch = replace(Batch.empty(state.dimension or 0), **{name: dict(arrays) for name, arrays in what.items()})  # type: ignore[arg-type]
+    return seal(
+        Record(
+            branch=branch,
+            position=state.position + 1,
+            batch=batch,
+            effects=score(state, batch, write=True),
+            first_serial=state.serial,
+            parent=state.chain,
+            at=time.time(),
+        )
+    )
 
 
 def _window_state(values: np.ndarray) -> WindowState:

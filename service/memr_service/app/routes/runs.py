@@ -10,6 +10,7 @@ from memr_client.errors import (
     Conflict,
     EncoderUnusable,
     MalformedBody,
+    Overloaded,
     StoreFull,
     TooLarge,
     UnknownRun,
@@ -51,15 +52,19 @@ async def list_runs(context: InContext, caller: Caller) -> RunList:
     },
     openapi_extra=body_of("RunConfig"),
 )
-async def create_run(run_id: RunId, request: Request, response: Response, context: InContext) -> RunInfo:
+async def create_run(
+    run_id: RunId, request: Request, response: Response, context: InContext, caller: Caller
+) -> RunInfo:
     """Create a run with this config. Unset fields come from the preset.
 
     If the run exists with the same config, nothing changes. Another config is refused with a 409 that names both values
-    of the differing fields. A run without records takes the new config, and `warnings` says so.
+    of the differing fields. A run without completions takes the new config, and `warnings` says so.
     """
     config = await parse(request, RunConfig, context.settings)
     require(config.verifier)
     check_pattern(config.prompt_pattern)
+    for prior in config.prior_runs or ():
+        caller.require_run(prior.run)
     run, created = await context.service.runs.create(run_id, config)
     response.status_code = 201 if created else 200
     return run.model_copy(update={"warnings": [*request.state.warnings, *run.warnings]})
@@ -71,7 +76,9 @@ async def describe_run(run_id: RunId, context: InContext, digest: Digest = False
     return await context.service.runs.describe(run_id, digest)
 
 
-@router.get("/{run_id}/history", summary="Statistics of a run's steps", responses=problems(*COMMON, UnknownRun))
+@router.get(
+    "/{run_id}/history", summary="Statistics of a run's steps", responses=problems(*COMMON, UnknownRun, Overloaded)
+)
 async def read_history(
     run_id: RunId, context: InContext, after: After = 0, limit: Limit = 1000, points: Points = None
 ) -> History:
@@ -84,7 +91,7 @@ async def read_history(
 @router.get(
     "/{run_id}/calibrate",
     summary="Propose limits for guards",
-    responses=problems(*COMMON, UnknownRun, Conflict),
+    responses=problems(*COMMON, UnknownRun, Conflict, Overloaded),
 )
 async def calibrate_run(run_id: RunId, context: InContext) -> Calibration:
     """A limit for each guard from quantiles of the run's own records, and how many completions it would have rejected.
@@ -130,7 +137,7 @@ async def _chained(first: bytes, rest: AsyncIterator[bytes]) -> AsyncIterator[by
     status_code=201,
     responses={
         201: {"description": "The run was created."},
-        **problems(*COMMON, MalformedBody, Conflict, UnsupportedMedia, StoreFull),
+        **problems(*COMMON, MalformedBody, Conflict, UnsupportedMedia, Overloaded, StoreFull),
     },
     openapi_extra=file_body(),
 )
