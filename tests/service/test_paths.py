@@ -15,28 +15,28 @@ def client():
 
 
 @pytest.mark.parametrize(
-    ("call", "says"),
+    ("call", "says", "value"),
     [
-        (lambda client: client.history(limit=-1), "query.limit is -1, but must be at least 1."),
-        (lambda client: client.history(limit=10**6), "query.limit is 1000000, but must be at most 10000."),
-        (lambda client: client.history(after=math.inf), "query.after is 'inf', but must be a whole number."),
-        (lambda client: client.history(after=2**62), f"query.after is {2**62}, but must be less than {2**62}."),
-        (lambda client: client.memory_map(most=0), "query.most is 0, but must be at least 2."),
-        (lambda client: client.memory_map(most=1.5), "query.most is '1.5', but must be a whole number."),
-        (lambda client: client.completions(limit="x"), "query.limit is 'x', but must be a whole number."),
-        (lambda client: client.completions(right="maybe"), "query.right is 'maybe', but must be true or false."),
-        (lambda client: client.audits(at=-3), "query.at is -3, but must be at least 1."),
+        (lambda client: client.history(limit=-1), "limit is -1, but must be at least 1.", "-1"),
+        (lambda client: client.history(limit=10**6), "limit is 1000000, but must be at most 10000.", "1000000"),
+        (lambda client: client.history(after=math.inf), "after is a text, but must be a whole number.", "inf"),
+        (lambda client: client.history(after=2**62), f"after is {2**62}, but must be less than {2**62}.", str(2**62)),
+        (lambda client: client.memory_map(most=0), "most is 0, but must be at least 2.", "0"),
+        (lambda client: client.memory_map(most=1.5), "most is a text, but must be a whole number.", "1.5"),
+        (lambda client: client.completions(limit="x"), "limit is a text, but must be a whole number.", "x"),
+        (lambda client: client.completions(right="maybe"), "right is a text, but must be true or false.", "maybe"),
+        (lambda client: client.audits(at=-3), "at is -3, but must be at least 1.", "-3"),
     ],
 )
-def test_a_wrong_value_of_a_query_is_named_with_its_limit(client, call, says):
+def test_a_wrong_value_of_a_query_is_named_with_its_limit(client, call, says, value):
     with pytest.raises(InvalidRequest) as caught:
         call(client)
     assert caught.value.detail == says
-    assert str(caught.value.value) in says
+    assert caught.value.value == value
 
 
 def test_an_argument_that_a_page_does_not_have_names_the_nearest(client):
-    with pytest.raises(InvalidRequest, match=r"no argument 'limt'\. Did you mean 'limit'"):
+    with pytest.raises(InvalidRequest, match=r"no argument 'limt'\.(.|\n)*Did you mean 'limit'"):
         client.completions(limt=5)
 
 
