@@ -18,16 +18,17 @@ import warnings
 from collections.abc import Callable, Sequence
 from functools import cache
 from typing import Any
-from urllib.parse import quote
 from uuid import uuid4
 
+from memr_client import calls
 from memr_client.awaiting import settled
-from memr_client.calls import Call
 from memr_client.client import RewardClient
-from memr_client.columns import as_json, checked
+from memr_client.columns import checked
 from memr_client.errors import MemrError, ProblemError
+from memr_client.names import checked_name
 from memr_client.plain import plain
-from memr_client.schemas import OpenRLHFRequest, OpenRLHFResponse
+from memr_client.schemas import OpenRLHFRequest
+from memr_client.tries import checked_seconds
 
 PAUSE_S = 2.0
 """Seconds between a failed call, with all its tries, and the next call."""
@@ -63,10 +64,10 @@ class RewardFunction(RewardClient):
         patience: float = 600.0,
         **options: Any,
     ) -> None:
-        super().__init__(url, run=run, timeout=timeout, **options)
+        super().__init__(url, run=checked_name(run), timeout=timeout, **options)
         self._outcome = outcome
         self._equal_spread = equal_spread
-        self._patience_s = patience
+        self._patience_s = checked_seconds(patience, "patience", least=0)
         self._barrier: str | None = None
 
     def __call__(
@@ -85,9 +86,7 @@ class RewardFunction(RewardClient):
             columns["equal_spread"] = self._equal_spread
         # All tries carry one request id, so that the samples are remembered once.
         body = checked(OpenRLHFRequest, **columns, request_id=uuid4().hex)
-        path = f"/openrlhf/{quote(self._name(None), safe='')}"
-        content = as_json(body)
-        call = Call("POST", path, OpenRLHFResponse.model_validate_json, content, request_id=body.request_id)
+        call = calls.openrlhf(self._name(None), body)
         ends = time.monotonic() + self._patience_s
         while True:
             try:

@@ -10,7 +10,8 @@ import pytest
 from hypothesis import assume, example, given
 from hypothesis import strategies as st
 from memr_client.errors import InvalidRequest
-from memr_service.verifiers.numeric import final_number, numeric
+from memr_service.verifiers.numeric import numeric
+from support.final_number import final_number
 
 RIGHT, WRONG, REFUSED = 1.0, 0.0, None
 """REFUSED: the verifier cannot read the label."""
