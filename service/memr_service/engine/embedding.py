@@ -18,6 +18,7 @@ from memr_service.engine.sent_embeddings import distinct_prompts
 from memr_service.rewards.guards import (
     copied_share,
     foreign_stretches,
+    longest_answer,
     names_answer,
     needs,
     repeated_share,
@@ -185,7 +186,10 @@ def _text_measures(config: RunConfig, items: Items, whole: list[str], encoded: l
         found["foreign"] = foreign_stretches(whole, items.prompts, items.group)
     if "names_answer" in wanted:
         pairs = zip(encoded, items.prompts, strict=True)
-        found["names_answer"] = np.array([names_answer(text, prompt) for text, prompt in pairs], bool)
+        most = longest_answer(config)
+        found["names_answer"] = np.array(
+            [len(text) <= most and names_answer(text, prompt) for text, prompt in pairs], bool
+        )
     if items.sent is not None and tells_sent_apart(config):
         found["sent"] = np.ones(len(items), bool)
     return found

@@ -1,10 +1,12 @@
 """How much of a text is copied from its prompt, and how much of it neither the prompt nor a sibling has.
 
-The measures behind the guards `copied` and `foreign`. Texts are compared by their sequences of 8 bytes.
+The measures behind the guards `copied` and `foreign`. Texts are compared by their sequences of 8 bytes, for `copied`
+without white space and without regard to case.
 """
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from functools import lru_cache
 
@@ -14,34 +16,54 @@ REACH = 8
 """Bytes of a sequence: about one and a half English words, three Chinese characters, or a short sum."""
 SIBLINGS = 2
 """Siblings that a text needs before it can be said what is foreign to its group."""
+LONGEST_COPY = 4
+"""A text with more characters than so many copies of its prompt is compared by sequences alone."""
+
+_WORD = re.compile(r"[^\W_]+")
 
 
 def copied_share(text: str, prompt: str) -> float:
-    """Share of a text's 8-byte sequences (UTF-8, one starting at each byte) that its prompt has too, in [0, 1].
+    """Share of a text that its prompt has too, in [0, 1].
 
-    0 if the text or the prompt is shorter than 8 bytes.
+    The share of its 8-byte sequences (UTF-8, one starting at each byte, without white space, case-folded) that its
+    prompt has too; 0 if the text or the prompt is shorter. If every word of the text is one of the prompt's, in
+    whatever order, it is at least the share of the prompt's words that the text has, so that short prompts count too.
     """
-    own, asked = _sequences(text), _distinct_sequences(prompt)
-    if not len(own) or not len(asked):
-        return 0.0
-    at = np.searchsorted(asked, own)
-    return float(np.count_nonzero(asked.take(at, mode="clip") == own) / len(own))
+    own, asked = _folded(text), _distinct_sequences(prompt)
+    sequences = _sequences(own)
+    in_order = 0.0
+    if len(sequences) and len(asked):
+        at = np.searchsorted(asked, sequences)
+        in_order = float(np.count_nonzero(asked.take(at, mode="clip") == sequences) / len(sequences))
+    return max(in_order, _words_copied(text, prompt)) if in_order < 1.0 else 1.0
+
+
+def says_nothing_new(text: str, prompt: str) -> bool:
+    """Whether every word and number of a text is one of its prompt's, and there is one.
+
+    >>> [says_nothing_new(text, "What is 3 + 4?") for text in ("4 + 3 is what", "3 + 4 = 7")]
+    [True, False]
+    """
+    words = _words(text)
+    return bool(words) and words <= _prompt_words(prompt)
 
 
 def without_copies(text: str, prompt: str) -> str:
-    """The text without the bytes that its 8-byte sequences share with its prompt.
+    """The text with a space in place of the characters that its 8-byte sequences share with its prompt.
 
-    >>> without_copies("What is 3 + 4? 7", "What is 3 + 4?")
-    ' 7'
+    >>> without_copies("WHAT is  3 + 4? 7", "What is 3 + 4?").split()
+    ['7']
     """
-    own, asked = _sequences(text), _distinct_sequences(prompt)
+    asked = _distinct_sequences(prompt)
+    places = [place for place, letter in enumerate(text) if not letter.isspace()]
+    folded = [text[place].casefold().encode("utf-8", "surrogatepass") for place in places]
+    own = _sequences(b"".join(folded))
     if not len(own) or not len(asked):
         return text
-    at = np.searchsorted(asked, own)
-    shared = asked.take(at, mode="clip") == own
-    left = np.convolve(shared, np.ones(REACH, np.int64)) == 0
-    kept: bytes = np.frombuffer(text.encode("utf-8", "surrogatepass"), np.uint8)[left].tobytes()
-    return kept.decode("utf-8", "replace")
+    shared = asked.take(np.searchsorted(asked, own), mode="clip") == own
+    copied = np.repeat(places, [len(one) for one in folded])[np.convolve(shared, np.ones(REACH, np.int64)) > 0]
+    gone = set(copied.tolist())
+    return "".join(" " if place in gone else letter for place, letter in enumerate(text))
 
 
 def foreign_stretches(texts: Sequence[str], prompts: Sequence[str], group: np.ndarray) -> np.ndarray:
@@ -70,7 +92,7 @@ def foreign_stretches(texts: Sequence[str], prompts: Sequence[str], group: np.nd
 
 def _foreign(texts: list[str], prompts: set[str]) -> np.ndarray:
     """`foreign_stretches` of the texts (t,) of one group."""
-    sequences = [_sequences(text) for text in (*texts, *prompts)]
+    sequences = [_sequences(text.encode("utf-8", "surrogatepass")) for text in (*texts, *prompts)]
     everything = np.concatenate(sequences)
     source = np.repeat(np.arange(len(sequences)), [len(one) for one in sequences])
     order = np.argsort(everything)
@@ -95,15 +117,36 @@ def _longest(familiar: np.ndarray, ends: np.ndarray) -> np.ndarray:
     return np.asarray(np.maximum.reduceat(between, np.searchsorted(positions, np.concatenate([[0], stops[:-1] + 1]))))
 
 
+def _words_copied(text: str, prompt: str) -> float:
+    """The share of a prompt's words that a text of these words alone has; 0 if it has others, or none."""
+    if len(text) > LONGEST_COPY * len(prompt) or not says_nothing_new(text, prompt):
+        return 0.0
+    return len(_words(text)) / len(_prompt_words(prompt))
+
+
+def _words(text: str) -> frozenset[str]:
+    return frozenset(_WORD.findall(text.casefold()))
+
+
+@lru_cache(maxsize=1024)
+def _prompt_words(prompt: str) -> frozenset[str]:
+    """The distinct words and numbers of a prompt; kept, because one prompt usually comes many times in a row."""
+    return _words(prompt)
+
+
 @lru_cache(maxsize=1024)
 def _distinct_sequences(prompt: str) -> np.ndarray:
-    """The distinct sequences of a prompt, ascending; kept, because one prompt usually comes many times in a row."""
-    return np.unique(_sequences(prompt))
+    """The distinct sequences of a folded prompt, ascending; kept like its words."""
+    return np.unique(_sequences(_folded(prompt)))
 
 
-def _sequences(text: str) -> np.ndarray:
+def _folded(text: str) -> bytes:
+    """A text without white space, case-folded."""
+    return "".join(text.casefold().split()).encode("utf-8", "surrogatepass")
+
+
+def _sequences(data: bytes) -> np.ndarray:
     """The eight bytes from each byte on, as one number each."""
-    data = text.encode("utf-8", "surrogatepass")
     return (
         np.ndarray((max(0, len(data) - REACH + 1),), "<u8", data, 0, (1,)) if len(data) >= REACH else np.empty(0, "<u8")
     )
