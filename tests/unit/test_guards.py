@@ -130,6 +130,23 @@ def test_no_capped_bonus_reverses_a_verdict() -> None:
             assert right.min(initial=np.inf) >= wrong.max(initial=-np.inf) + 0.49 or not len(right) or not len(wrong)
 
 
+def test_with_a_threshold_no_wrong_completion_is_paid_more_than_a_right_one() -> None:
+    group, checked = np.zeros(4, int), 0
+    for request in requests():
+        bonus = request.column()[:4]
+        for outcome in ([0.6, 0.4, 0.0, 0.0], [1.0, 0.8, 0.4, 0.2], [0.55, 0.5, 0.0, 0.0], [0.9, 0.51, 0.49, 0.0]):
+            if len(bonus) == 4:
+                graded, right = np.array(outcome), np.array(outcome) > 0.5
+                held = spread_cap(5 * bonus, graded, group, 0.5, 0.5)
+                gap = graded[right].min() - graded[~right].max()
+                assert np.ptp(held) <= 0.5 * gap + 1e-9
+                assert (graded + held)[right].min() > (graded + held)[~right].max()
+                checked += 1
+    assert checked
+    bonus, lower = np.array([1.0, 0.0]), np.array([0.4, 0.0])
+    assert spread_cap(bonus, lower, group[:2], 0.5, 0.5).tolist() == spread_cap(bonus, lower, group[:2], 0.5).tolist()
+
+
 def test_a_group_of_equal_outcomes_gets_no_spread_and_a_small_bonus_is_not_changed() -> None:
     bonus, group = np.array([0.0, 1.0, 0.1, 0.2]), np.array([0, 0, 1, 1])
     assert spread_cap(bonus, np.array([1.0, 1.0, 0.0, 1.0]), group, 0.5).tolist() == [0.5, 0.5, 0.1, 0.2]

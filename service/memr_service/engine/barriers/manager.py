@@ -127,7 +127,7 @@ class BarrierManager:
             )
             for member in members
         ]
-        committed = await self._thread.commit(run, merged(items), submissions)
+        committed = await self._thread.commit(run, merged(items, run.config), submissions)
         if committed is None or committed.record is None:
             raise _dropped()
         for member, response in zip(members, committed.responses, strict=True):
