@@ -229,11 +229,11 @@ def merged(items: Sequence[Item], config: RunConfig) -> Batch:
         truncated=_flags([batch.truncated for batch, _ in batches], items),
         sent=_flags([batch.sent for batch, _ in batches], items),
         late=_flags([batch.late for batch, _ in batches], items),
-        equal_spread=_equal_spread({batch.equal_spread for batch, _ in batches}, config),
+        equal_spread=equal_spread_of({batch.equal_spread for batch, _ in batches}, config),
     )
 
 
-def _equal_spread(asked: set[float | None], config: RunConfig) -> float | None:
+def equal_spread_of(asked: set[float | None], config: RunConfig) -> float | None:
     """The smallest `equal_spread` of requests; for one that sent none (null) the run's own counts."""
     if asked == {None}:
         return None
