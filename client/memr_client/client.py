@@ -112,7 +112,7 @@ class RewardClient(BaseClient[httpx.BaseTransport]):
         return response
 
     def create_run(self, run_id: str | None = None, config: Config = None, **fields: Any) -> RunInfo:
-        """Create a run, or return the existing one if its config is the same.
+        """Create a run, or return the existing one if its config is the same. Without records its config is replaced.
 
         client.create_run("gsm8k-seed0", preset="memory-r+", k=20)
 
@@ -122,7 +122,7 @@ class RewardClient(BaseClient[httpx.BaseTransport]):
             fields: fields of `RunConfig`; they override those of `config`.
 
         Raises:
-            Conflict: the run exists with another config.
+            Conflict: the run has records and another config.
         """
         return self._do(calls.create_run(self._name(run_id), config, **fields))
 
@@ -187,7 +187,7 @@ class RewardClient(BaseClient[httpx.BaseTransport]):
         return self._do(calls.calibrate(self._name(run_id)))
 
     def create_checkpoint(self, run_id: str | None, name: str, step: int | None = None) -> Checkpoint:
-        """Name the run's current position. Nothing is copied. An existing checkpoint of this name moves."""
+        """Create a checkpoint of the run's current position. Nothing is copied. One of this name that exists moves."""
         return self._do(calls.create_checkpoint(self._name(run_id), name, step))
 
     def checkpoints(self, run_id: str | None = None) -> list[Checkpoint]:

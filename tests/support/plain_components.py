@@ -248,7 +248,7 @@ def copied_share(text: str, prompt: str) -> float:
     pieces, known = eights(own), eights(asked)
     in_order = sum(piece in known for piece in pieces) / len(pieces) if pieces else 0.0
     words, of_prompt = ({*re.findall(r"[^\W_]+", one.casefold())} for one in (text, prompt))
-    if words and not words - of_prompt and len(text) <= 4 * len(prompt):
+    if words and not words - of_prompt and max(len(text), len(prompt)) <= 16_384:
         return max(in_order, len(words) / len(of_prompt))
     return in_order
 

@@ -60,7 +60,7 @@ DEFAULT_COMPONENTS: dict[ComponentName, float | Component] = {"exploit": 1.0, "e
 
 
 class RunConfig(Wire):
-    """Every setting of a run. Unset fields come from the preset. Creating the run freezes the resolved config.
+    """Every setting of a run. Unset fields come from the preset. The run's first record freezes the resolved config.
 
     RunConfig()                                  # the server's default preset
     RunConfig(preset="memory-r+")                # Memory-R+ as in the paper
@@ -92,7 +92,8 @@ class RunConfig(Wire):
     components: dict[ComponentName, Finite | SerializeAsAny[Component]] = Field(
         default_factory=lambda: DEFAULT_COMPONENTS.copy(), min_length=1
     )
-    """Component name -> weight, or an object with the weight and options."""
+    """Component name -> weight, or an object with the weight and options. Replaces the preset's components whole, with
+    their guards, bounds and tails."""
     explore_warmup_prompts: Count = 0
     """explore is off while the failure memory holds fewer prompts."""
     explore_warmup_steps: Count = 50

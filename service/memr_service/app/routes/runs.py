@@ -10,6 +10,7 @@ from memr_client.errors import (
     Conflict,
     EncoderUnusable,
     MalformedBody,
+    Overloaded,
     StoreFull,
     TooLarge,
     UnknownRun,
@@ -71,7 +72,9 @@ async def describe_run(run_id: RunId, context: InContext, digest: Digest = False
     return await context.service.runs.describe(run_id, digest)
 
 
-@router.get("/{run_id}/history", summary="Statistics of a run's steps", responses=problems(*COMMON, UnknownRun))
+@router.get(
+    "/{run_id}/history", summary="Statistics of a run's steps", responses=problems(*COMMON, UnknownRun, Overloaded)
+)
 async def read_history(
     run_id: RunId, context: InContext, after: After = 0, limit: Limit = 1000, points: Points = None
 ) -> History:
@@ -84,7 +87,7 @@ async def read_history(
 @router.get(
     "/{run_id}/calibrate",
     summary="Propose limits for guards",
-    responses=problems(*COMMON, UnknownRun, Conflict),
+    responses=problems(*COMMON, UnknownRun, Conflict, Overloaded),
 )
 async def calibrate_run(run_id: RunId, context: InContext) -> Calibration:
     """A limit for each guard from quantiles of the run's own records, and how many completions it would have rejected.
@@ -130,7 +133,7 @@ async def _chained(first: bytes, rest: AsyncIterator[bytes]) -> AsyncIterator[by
     status_code=201,
     responses={
         201: {"description": "The run was created."},
-        **problems(*COMMON, MalformedBody, Conflict, UnsupportedMedia, StoreFull),
+        **problems(*COMMON, MalformedBody, Conflict, UnsupportedMedia, Overloaded, StoreFull),
     },
     openapi_extra=file_body(),
 )

@@ -9,6 +9,8 @@ from functools import lru_cache
 from memr_service.rewards.guards.overlap import says_nothing_new, without_copies
 from memr_service.verifiers.numeric.words import ORDINALS, unit_of
 
+LONGEST = 1024
+"""Characters of a text that may be a short answer. Longer ones are not read, because that takes time."""
 NUMBER_WORDS = frozenset((
     "zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten", "eleven", "twelve",
     "thirteen", "fourteen", "fifteen", "sixteen", "seventeen", "eighteen", "nineteen", "twenty", "thirty", "forty",
@@ -95,7 +97,7 @@ def names_answer(text: str, prompt: str) -> bool:
     that; or the letter of an option, where the prompt has several. Around them may stand units, currencies, the marks
     of a final answer (`####`, `\\boxed`), words such as "the answer is" (`FRAME`), and up to `FEW` words of the prompt.
     Any other word or sign makes it no short answer, and so do the name of a step ("step 1"), numbers in a row, and
-    words that decline, such as "not", "sorry" and "unknown".
+    words that decline, such as "not", "sorry" and "unknown". A text of more than 1024 characters is none.
 
     >>> [names_answer(text, "What is 3 + 4?") for text in ("7", "The answer is seven.", "What is 3 + 4? 7")]
     [True, True, True]
@@ -103,7 +105,7 @@ def names_answer(text: str, prompt: str) -> bool:
     [False, False, False, False, False]
     """
     stripped = text.strip()
-    if not stripped or _DECLINES.search(stripped) or _ONE_OF.search(stripped):
+    if not 0 < len(stripped) <= LONGEST or _DECLINES.search(stripped) or _ONE_OF.search(stripped):
         return False
     asked = _Prompt.of(prompt)
     own = stripped
@@ -125,7 +127,7 @@ class _Prompt:
         self._verdict = _ASKS_FOR_VERDICT.search(prompt) is not None
 
     @staticmethod
-    @lru_cache(maxsize=1024)
+    @lru_cache(maxsize=1)
     def of(prompt: str) -> _Prompt:
         """The prompt, kept, because one prompt usually comes many times in a row."""
         return _Prompt(prompt)
