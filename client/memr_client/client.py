@@ -21,6 +21,7 @@ from memr_client.errors import BadResponse, MemrError
 from memr_client.responses import error_from
 from memr_client.schemas import (
     Audits,
+    Backtest,
     Calibration,
     Checkpoint,
     Completions,
@@ -28,6 +29,8 @@ from memr_client.schemas import (
     HistoryRow,
     Map,
     Page,
+    Plan,
+    PoolInfo,
     Provenance,
     ReplayProgress,
     ReplayResult,
@@ -116,6 +119,8 @@ class RewardClient(BaseClient[httpx.BaseTransport]):
 
         client.create_run("gsm8k-seed0", preset="memory-r+", k=20)
 
+        The `warnings` of the result are also logged (`memr_client`), once each.
+
         Args:
             run_id: the run's name.
             config: the run's config, or its fields as a dict.
@@ -124,7 +129,7 @@ class RewardClient(BaseClient[httpx.BaseTransport]):
         Raises:
             Conflict: the run has records and another config.
         """
-        return self._do(calls.create_run(self._name(run_id), config, **fields))
+        return self._with_warnings_logged(self._do(calls.create_run(self._name(run_id), config, **fields)))
 
     def run(self, run_id: str | None = None, digest: bool = False) -> RunInfo:
         """A run's config, sizes and position.
@@ -185,6 +190,59 @@ class RewardClient(BaseClient[httpx.BaseTransport]):
             Conflict: the run has too few right completions so far, or an official preset.
         """
         return self._do(calls.calibrate(self._name(run_id)))
+
+    def set_pool(self, run_id: str | None, prompt_ids: Any, prompts: Any = None) -> PoolInfo:
+        """Set the prompts that the run may plan from, in place of those it had.
+
+        Args:
+            prompt_ids: an id for each prompt (m), the ones that `reward` gets as `prompt_ids`; at most 1,000,000.
+            prompts: their texts (m), which find a prompt whose id differs between runs.
+
+        Raises:
+            InvalidRequest: an id comes twice.
+        """
+        name = self._name(run_id)
+        return [self._do(call) for call in calls.set_pool(name, prompt_ids, prompts)][-1]
+
+    def pool(self, run_id: str | None = None) -> PoolInfo:
+        """How many prompts the run's pool has, and of how many something is known."""
+        return self._do(calls.pool(self._name(run_id)))
+
+    def delete_pool(self, run_id: str | None = None) -> None:
+        """Remove the run's pool. What is known of its prompts stays."""
+        self._do(calls.delete_pool(self._name(run_id)))
+
+    def plan(self, run_id: str | None, n: int, group_size: int, **fields: Any) -> Plan:
+        """Which prompts to sample next. It changes nothing, and equal calls as of one position get equal plans.
+
+        Args:
+            n: how many prompts to pick.
+            group_size: how many completions will be sampled for each.
+            fields: `candidates`, `exclude`, `step`, `position` and `objective`, see `PlanRequest`.
+
+        Raises:
+            Conflict: the run has no pool, or what it knew at that position is gone.
+            InvalidRequest: there are fewer than n prompts.
+        """
+        return self._do(calls.plan(self._name(run_id), {"n": n, "group_size": group_size, **fields}))
+
+    def add_prior(self, run_id: str | None, right: Any, n: Any, *, prompt_ids: Any = None, prompts: Any = None) -> None:
+        """Let a run without completions start from counts, for example of an evaluation.
+
+        Args:
+            right: right completions of each prompt (m).
+            n: all completions of each prompt (m).
+            prompt_ids: the prompts' ids (m).
+            prompts: their texts (m); needed if there are no ids.
+
+        Raises:
+            Conflict: the run has completions, or something to start from, already.
+        """
+        self._do(calls.add_prior(self._name(run_id), right, n, prompt_ids, prompts))
+
+    def backtest(self, run_id: str | None = None) -> Backtest:
+        """How well the run's own pass rates would have foreseen its groups, each from what was known before it."""
+        return self._do(calls.backtest(self._name(run_id)))
 
     def create_checkpoint(self, run_id: str | None, name: str, step: int | None = None) -> Checkpoint:
         """Create a checkpoint of the run's current position. Nothing is copied. One of this name that exists moves."""

@@ -28,8 +28,26 @@ from memr_client.schemas.config import (
 )
 from memr_client.schemas.explain import ComponentTerm, Explain, Explanation, MemoryRead, Neighbour, WindowPlace
 from memr_client.schemas.history import ComponentHistory, History, HistoryRow, Quantiles
-from memr_client.schemas.loose import nearest
+from memr_client.schemas.loose import nearest, suggestion
 from memr_client.schemas.openrlhf import OpenRLHFRequest, OpenRLHFResponse
+from memr_client.schemas.planning import (
+    MOST_IN_PLANNED_GROUP,
+    MOST_IN_POOL,
+    MOST_PICKS,
+    MOST_PRIOR_RUNS,
+    Backtest,
+    CalibrationBin,
+    Foreseen,
+    Objective,
+    Pick,
+    Plan,
+    PlanRequest,
+    PoolInfo,
+    PoolRequest,
+    PriorOutcomes,
+    PriorRun,
+    Retired,
+)
 from memr_client.schemas.provenance import Provenance
 from memr_client.schemas.replay import (
     Difference,
@@ -84,22 +102,28 @@ from memr_client.schemas.wire import (
     Wire,
     name_like,
 )
-from memr_client.schemas.wording import refusal
+from memr_client.schemas.wording import distinct, place_of, refusal
 
 __all__ = [
     "COMPONENTS",
     "DEFAULT_COMPONENTS",
     "MOST_IN_GROUP",
+    "MOST_IN_PLANNED_GROUP",
+    "MOST_IN_POOL",
     "MOST_PARTS",
+    "MOST_PICKS",
+    "MOST_PRIOR_RUNS",
     "MOST_TAG_CHARS",
     "NAME",
     "NAME_RULE",
     "Audit",
     "AuditName",
     "Audits",
+    "Backtest",
     "BandedNovelty",
     "BarrierState",
     "Calibration",
+    "CalibrationBin",
     "Checkpoint",
     "CheckpointList",
     "Completion",
@@ -120,6 +144,7 @@ __all__ = [
     "Explanation",
     "Exploit",
     "Finite",
+    "Foreseen",
     "Fork",
     "Gates",
     "Guards",
@@ -136,13 +161,21 @@ __all__ = [
     "Name",
     "Neighbour",
     "NewCheckpoint",
+    "Objective",
     "OpenRLHFRequest",
     "OpenRLHFResponse",
     "Options",
     "OutcomeUcb",
     "Page",
     "Partition",
+    "Pick",
+    "Plan",
+    "PlanRequest",
+    "PoolInfo",
+    "PoolRequest",
     "PresetName",
+    "PriorOutcomes",
+    "PriorRun",
     "Problem",
     "Proposal",
     "Provenance",
@@ -155,6 +188,7 @@ __all__ = [
     "RequestId",
     "ResponseModel",
     "Restore",
+    "Retired",
     "RewardRequest",
     "RewardResponse",
     "RunConfig",
@@ -174,11 +208,14 @@ __all__ = [
     "WindowState",
     "Wire",
     "WriteGates",
+    "distinct",
     "halves_warning",
     "name_like",
     "nearest",
     "phase_of",
+    "place_of",
     "refusal",
+    "suggestion",
     "unknown_split",
     "without_halves",
 ]

@@ -6,7 +6,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field, field_validator
 
-from memr_client.schemas.wire import Cosine, Count, Finite, Options, Share, Whole
+from memr_client.schemas.wire import Cosine, Count, Finite, Options, Share, Whole, unfit
 
 ComponentName = Literal[
     "exploit",
@@ -32,8 +32,8 @@ class Gates(Options):
     chosen for one encoder says nothing about embeddings that were sent."""
     answer_chars: Count | None = None
     """Exempt short answers from `topic_floor` and `max_copied`: completions of at most so many characters that are
-    little else than a number, a computation, or the option or verdict that the prompt asks for. A sentence encoder finds
-    little of the question in "7"."""
+    little else than a number, a computation, or the option or verdict that the prompt asks for. A sentence encoder
+    finds little of the question in "7"."""
     min_chars: Count | None = None
     """Reject completions with fewer characters."""
     max_chars: Count | None = None
@@ -70,7 +70,7 @@ class ComponentGuards(Gates):
     @classmethod
     def _the_end_is_later(cls, anneal: tuple[int, int] | None) -> tuple[int, int] | None:
         if anneal is not None and anneal[0] >= anneal[1]:
-            raise ValueError(f"anneal must be [start, end] with start before end, not {list(anneal)}")
+            raise unfit("anneal must be [start, end] with start before end", list(anneal), "start before end")
         return anneal
 
 

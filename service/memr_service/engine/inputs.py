@@ -14,7 +14,8 @@ from memr_client.errors import InvalidRequest
 from memr_client.schemas import Message, RewardRequest, RunConfig
 
 from memr_service.engine.sent_embeddings import SentEmbeddings, sent_embeddings
-from memr_service.run.presets import LAW
+from memr_service.state.law import LAW
+from memr_service.state.pass_rates import TEXT_BYTES
 
 Text = str | list[Message]
 
@@ -59,26 +60,41 @@ class Items:
         except orjson.JSONEncodeError:
             raise _lone_surrogate() from None
 
+    @cached_property
+    def texts(self) -> np.ndarray:
+        """SHA-256 of the whole text of each item's prompt (n, 32).
+
+        Raises:
+            InvalidRequest: a text is not valid Unicode.
+        """
+        try:
+            return text_digests(self.request.prompts)
+        except (UnicodeEncodeError, orjson.JSONEncodeError):
+            raise _lone_surrogate() from None
+
     def completions(self, config: RunConfig, law: int) -> list[str]:
         """The whole text of each completion under a run's config and law (n)."""
         return [whole_text(one, config.reasoning_tags, law) for one in self.request.completions]
 
     def unread(self, completions: list[str], law: int) -> list[str]:
-        """A warning if completions say something of which nothing is read under a run's law.
+        """Warnings of chats of which nothing is read under a run's law: prompts, and completions that say something.
 
         Args:
             completions: the whole text of each completion (n).
         """
         pairs = zip(self.request.completions, completions, strict=True)
-        silent = [item for item, (sent, text) in enumerate(pairs) if not text and _says_something(sent)]
-        if not silent:
-            return []
-        named = ", ".join(f"completions[{item}]" for item in silent[:MOST_NAMED])
-        more = f" and {len(silent) - MOST_NAMED} more" if len(silent) > MOST_NAMED else ""
+        silent = [f"completions[{n}]" for n, (sent, text) in enumerate(pairs) if not text and _says_something(sent)]
         reads, remedy = "the assistant's content", "a new run also reads reasoning and tool calls"
         if law > 1:
             reads, remedy = "the assistant's content, reasoning and tool calls", "send the text as content"
-        return [f"Nothing was read of {named}{more}, so an empty text was scored. Only {reads} count; {remedy}."]
+        asked = zip(self.request.prompts, self.prompts, strict=True)
+        unasked = [f"prompts[{n}]" for n, (sent, text) in enumerate(asked) if not text and not isinstance(sent, str)]
+        of_prompts = "the content of a prompt's last user message counts; send the question as its content"
+        return [
+            f"Nothing was read of {_first(names)}, so an empty text was scored. Only {rule}."
+            for names, rule in ((unasked, of_prompts), (silent, f"{reads} count; {remedy}"))
+            if names
+        ]
 
 
 def read(
@@ -126,6 +142,28 @@ def check_spread(request: RewardRequest, config: RunConfig) -> None:
             value=request.equal_spread,
             limit={"order": config.order, "barrier": config.barrier},
             remedy="Leave it out, or create a run with another preset or barrier.",
+        )
+
+
+def check_groups(items: Items, config: RunConfig) -> None:
+    """Refuse more completions of one prompt than make whole groups, if requests wait until their groups are whole.
+
+    Raises:
+        InvalidRequest: the last of them would wait for others that never come.
+    """
+    size = config.group_size
+    if config.barrier != "group" or size is None or items.request.mode == "eval" or not items:
+        return
+    counts = np.bincount(items.group)
+    odd = np.flatnonzero((counts > size) & (counts % size != 0))
+    if odd.size:
+        most = int(counts[odd[0]])
+        raise InvalidRequest(
+            f"{most} completions of one prompt, but group_size is {size}; a group has as many as the trainer samples "
+            "for a prompt.",
+            value=most,
+            limit=size,
+            remedy=f"Create the run with group_size={most}, or give each group an id of its own in group_ids.",
         )
 
 
@@ -211,6 +249,12 @@ def _last_reasoning(text: str, opening: str, closing: str) -> str:
     return text.split(opening)[-1].split(closing)[0].strip()
 
 
+def _first(names: list[str]) -> str:
+    """The names of items, of many the first."""
+    more = f" and {len(names) - MOST_NAMED} more" if len(names) > MOST_NAMED else ""
+    return f"{', '.join(names[:MOST_NAMED])}{more}"
+
+
 def _says_something(completion: Text) -> bool:
     """Whether a completion of messages has more than an empty text of the assistant."""
     return not isinstance(completion, str) and any(
@@ -224,14 +268,26 @@ def _says_something(completion: Text) -> bool:
 
 def identity(prompt: Text, prompt_id: str | None) -> bytes:
     """16 bytes that are equal for equal prompts: of the id where one is sent, else of the whole prompt."""
-    if prompt_id is not None:
-        named = b"id\0" + prompt_id.encode()
-    elif isinstance(prompt, str):
-        named = b"text\0" + prompt.encode()
-    else:
-        messages = [message.model_dump() for message in prompt]
-        named = b"chat\0" + orjson.dumps(messages, option=orjson.OPT_SORT_KEYS)
+    named = _whole_prompt(prompt) if prompt_id is None else b"id\0" + prompt_id.encode()
     return hashlib.blake2b(named, digest_size=16).digest()
+
+
+def _whole_prompt(prompt: Text) -> bytes:
+    if isinstance(prompt, str):
+        return b"text\0" + prompt.encode()
+    messages = [message.model_dump() for message in prompt]
+    return b"chat\0" + orjson.dumps(messages, option=orjson.OPT_SORT_KEYS)
+
+
+def text_digests(prompts: Sequence[Text]) -> np.ndarray:
+    """SHA-256 of each prompt's whole text (n, 32), by which runs know the same prompt; zeros if it is empty."""
+    known = {one: _text_digest(one) for one in {one for one in prompts if isinstance(one, str)}}
+    digests = [known[one] if isinstance(one, str) else _text_digest(one) for one in prompts]
+    return np.frombuffer(b"".join(digests), np.uint8).reshape(-1, TEXT_BYTES)
+
+
+def _text_digest(prompt: Text) -> bytes:
+    return hashlib.sha256(_whole_prompt(prompt)).digest() if prompt else bytes(TEXT_BYTES)
 
 
 def identities(request: RewardRequest) -> list[bytes]:

@@ -142,7 +142,7 @@ class LiveState:
             try:
                 self._saved.save(self._run.uid, self._frozen())
             except ProblemError as error:  # a full disk, for example: the next start reads the journal instead
-                logger.warning("a snapshot of run %s failed: %s", self._run.run_id, error)
+                logger.warning("a snapshot of run %s failed: %s", self._run.run_id, error.in_one_line)
             self.state.thaw()
 
     # Recovery
@@ -173,7 +173,7 @@ class LiveState:
             ValueError: they do not belong together. Damaged: the snapshot that a bounded journal begins with is
                 lost.
         """
-        self.state = State(self._config)
+        self.state = State(self._config, law=self._run.law)
         self.state.indexes.find_graph = partial(self._builds.find, self.state)
         self._journal_bytes = 0
         self._snapshot_at = at = 0 if snapshot is None else snapshot.position

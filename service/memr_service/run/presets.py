@@ -15,17 +15,10 @@ from memr_client.schemas import (
     PresetName,
     RunConfig,
     WriteGates,
+    distinct,
     refusal,
 )
 from pydantic import ValidationError
-
-LAW = 2
-"""Version of the semantics that new runs get. A run keeps the one that it was created with.
-
-1: of a completion's messages, the assistant's contents are read. 2: also their reasoning and their tool calls.
-"""
-LAWS = range(1, LAW + 1)
-"""The versions that this release follows."""
 
 _RELEASED = {"order": "official", "max_prompts": 10_000, "explore_warmup_prompts": 500, "explore_warmup_steps": 0}
 
@@ -134,9 +127,9 @@ def combined(fields: Mapping[str, Any]) -> RunConfig:
     try:
         return RunConfig(**fields)
     except ValidationError as error:
-        wrong = refusal(error.errors(include_url=False)[0])
+        wrong = refusal(distinct(error.errors(include_url=False))[0])
         remedy = "Change one of them; the others come from the preset or from the run."
-        raise InvalidRequest(f"{wrong.says}.", value=wrong.value, limit=wrong.limit, remedy=remedy) from None
+        raise InvalidRequest(wrong.says, value=wrong.value, limit=wrong.limit, remedy=remedy) from None
 
 
 def _fields(preset: PresetName, encoder: str, barrier: str | None) -> dict[str, Any]:

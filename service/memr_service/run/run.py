@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from concurrent.futures import Executor
 from dataclasses import dataclass, field, replace
 from itertools import islice
@@ -58,6 +58,12 @@ class Committed:
 
     responses: list[Response]
     record: Record | None
+
+
+def empty_response(run_id: str, state: State) -> Response:
+    """The response to a request without items in this state, which is a new one if the run does not exist."""
+    effects = score(state, Batch.empty(state.dimension or 1), write=False)
+    return Draft.of(run_id, state.branch, state.position, state.chain, effects).response({})
 
 
 class Run:
@@ -124,6 +130,18 @@ class Run:
         self.live.apply_later(record, len(payload))
         return Committed([self._response(*one, timing) for one in zip(submissions, drafted, strict=True)], record)
 
+    def set_up(self, **what: Mapping[str, np.ndarray]) -> None:
+        """Make a pool, or what earlier runs knew, part of the run (`setting_up`).
+
+        Raises:
+            StoreFull, Unavailable, Moved: as in `reward`.
+        """
+        self.live.catch_up()
+        record, payload = setting_up(self.state, branch=self.journal.branch, **what)
+        self.journal.commit(record, payload, [])
+        self.live.apply_later(record, len(payload))
+        self.live.settle()
+
     def expire(self, names: Sequence[bytes]) -> Record | None:
         """Write open groups that have timed out with the items they have (barrier `snapshot`); None if none is open."""
         self.live.catch_up()
@@ -152,7 +170,8 @@ class Run:
 
     def empty_response(self) -> Response:
         """The response to a request without items: empty lists. It makes no record."""
-        return self.evaluate(Batch.empty(self.state.dimension or 1), Submission(started=time.perf_counter()))
+        self.used_at = time.monotonic()
+        return empty_response(self.stored.run_id, self.state)
 
     def info(self, digest: bool = False) -> RunInfo:
         """The run's description, as `GET /runs/{id}` returns it. `digest`: also compute the digest of its state."""
@@ -234,6 +253,22 @@ class Run:
         if submission.request_id is not None:
             self.journal.amend(submission.request_id, response.body)
         return response
+
+
+def setting_up(state: State, branch: int = 0, **what: Mapping[str, np.ndarray]) -> tuple[Record, bytes]:
+    """The next record of a state, which gives it a `prior` or a `pool` (see `Batch`), and the record's bytes."""
+    batch = replace(Batch.empty(state.dimension or 0), **{name: dict(arrays) for name, arrays in what.items()})  # type: ignore[arg-type]
+    return seal(
+        Record(
+            branch=branch,
+            position=state.position + 1,
+            batch=batch,
+            effects=score(state, batch, write=True),
+            first_serial=state.serial,
+            parent=state.chain,
+            at=time.time(),
+        )
+    )
 
 
 def _window_state(values: np.ndarray) -> WindowState:

@@ -235,6 +235,7 @@ def merged(items: Sequence[Item], config: RunConfig) -> Steps[Batch]:
         sent=_flags([batch.sent for batch, _ in batches], items),
         late=_flags([batch.late for batch, _ in batches], items),
         equal_spread=equal_spread_of({batch.equal_spread for batch, _ in batches}, config),
+        texts=_numbers([batch.texts for batch, _ in batches], items),
     )
 
 
