@@ -47,7 +47,7 @@ class RewardFunction(RewardClient):
         outcome: a verifier. Default: the run's verifier compares with the labels.
         equal_spread: largest spread of the memory's rewards in a group whose outcomes are all equal. Default: 0,
             because OpenRLHF does not say whether its estimator is `group_norm`, which would enlarge them to the whole
-            advantage. Under the barrier "snapshot" such groups are not known, and there is one warning.
+            advantage. Under the barriers "snapshot" and "none" such groups are not known, and there is one warning.
         timeout: seconds for one try.
         patience: seconds for all tries. Then the error is raised; OpenRLHF logs it and its training ends.
         options: other arguments of `RewardClient`.
@@ -108,9 +108,10 @@ class RewardFunction(RewardClient):
                 "with barrier='snapshot', or let OpenRLHF call the service itself: "
                 f"--reward.remote_url {self.url}/openrlhf/{self.run_id}"
             )
-        if barrier == "snapshot":
+        if barrier in ("snapshot", "none"):
             warnings.warn(
-                f"memr: run {self.run_id!r} has barrier 'snapshot', under which no group is known as a whole. With "
+                f"memr: run {self.run_id!r} has barrier {barrier!r}, under which no group is known as a whole, because "
+                "OpenRLHF sends completions one by one. So neither equal_spread nor max_spread holds them. With "
                 "--algo.advantage.estimator group_norm, the memory's rewards are the whole advantage of groups whose "
                 "outcomes are all equal, however small they are. Choose another estimator, or let OpenRLHF call the "
                 f"service itself with barrier='group': --reward.remote_url {self.url}/openrlhf/{self.run_id}",
