@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import tempfile
 from collections.abc import AsyncIterator, Callable
 from typing import Any, TypeVar
 
@@ -20,6 +19,7 @@ from memr_service.engine.run_thread import RunThread
 from memr_service.run import archive
 from memr_service.run.presets import resolve
 from memr_service.run.run import Run
+from memr_service.run.spool import Spool
 from memr_service.settings import Settings
 from memr_service.store.capabilities import Store
 from memr_service.store.texts import Texts
@@ -52,6 +52,8 @@ class RunApi:
         self._thread = thread
         self._barriers = barriers
         self._texts = texts
+        self._spool = Spool(settings.max_import_bytes)
+        self._importing = asyncio.Lock()
         self._copies = RunCopies(store, registry)
         self.checkpoints = Checkpoints(store, registry, self._copies)
 
@@ -160,19 +162,21 @@ class RunApi:
         makes a state.
 
         Raises:
-            MalformedBody: the file is damaged. Conflict: the name is taken, or the file is of another law.
+            MalformedBody: the file is damaged. Conflict: the name is taken, or the file is of another law. TooLarge,
+            Overloaded, StoreFull: there is no room for the file; see `Spool`.
         """
-        with tempfile.TemporaryFile() as file:
+        with self._spool.upload() as upload:
             begins = b""
             async for chunk in chunks:
                 if len(begins) < len(archive.MAGIC):
                     begins = (begins + chunk)[: len(archive.MAGIC)]
                     archive.check_beginning(begins)
-                await asyncio.to_thread(file.write, chunk)
-            file.seek(0)
-            await asyncio.to_thread(archive.verify, file)
-            file.seek(0)
-            return await self._thread.ask(self._copies.import_file, run_id, file)
+                await asyncio.to_thread(upload.write, chunk)
+            async with self._importing:  # each has its state in memory
+                upload.file.seek(0)
+                await asyncio.to_thread(archive.verify, upload.file)
+                upload.file.seek(0)
+                return await self._thread.ask(self._copies.import_file, run_id, upload.file)
 
     def resolve(self, config: RunConfig, preset: PresetName | None = None) -> RunConfig:
         """The config with every field set.
