@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import random
 
 import msgpack
@@ -12,6 +13,8 @@ from benchmarks.attack.target import Attack, Target
 ITEM = {"prompts": ["q"], "completions": ["a"], "outcomes": [1.0]}
 UNPACKED = 4 << 20
 """Bytes of a body after unpacking."""
+_PACKED: list[tuple[str, str, bytes]] = []
+_FIELDS: list[tuple[str, str, bytes]] = []
 
 
 def stepwise(target: Target) -> None:
@@ -26,32 +29,34 @@ def step_parts(target: Target, rng: random.Random) -> None:
     target.send("POST", "/reward", body)
 
 
+def bodies(target: Target) -> None:
+    """Make the bodies before the attack begins."""
+    n = UNPACKED
+    prompts = b'{"run_id":"a","completions":[],"outcomes":[],"prompts":['
+    fields = b"{" + b",".join(b'"%x":0' % one for one in range(100_000)) + b"}"
+    made = [
+        ("POST", "/reward", prompts + b"0," * (n // 2) + b"0]}"),
+        ("POST", "/reward", prompts + b"[" + b"{}," * (n // 3) + b"{}]]}"),
+        ("POST", "/openrlhf/a", b'{"query":[],"prompts":[],"labels":[' + b"{}," * (n // 3) + b"{}]}"),
+        ("POST", "/reward", b'{"run_id":"a","embeddings":{"prompts":[' + b"[]," * (n // 3) + b"[]]}}"),
+        ("POST", "/reward", b"[" * (n // 64) + b"]" * (n // 64)),
+        ("POST", "/runs/trainer/explain", b'{"prompt":"' + b"x" * n + b'","completion":"c"}'),
+        ("POST", "/reward", b" " * (200 << 20)),
+    ]
+    _PACKED[:] = [(method, path, gzip.compress(raw, 1)) for method, path, raw in made]
+    of_fields = [("POST", "/reward"), ("PUT", "/runs/a"), ("POST", "/runs/trainer/replay")]
+    _FIELDS[:] = [(method, path, fields) for method, path in of_fields]
+
+
 def amplified(target: Target, rng: random.Random) -> None:
     """Kilobytes of gzip that are megabytes of JSON, of the kind that becomes the most objects."""
-    n = UNPACKED
-    path, raw = rng.choice(
-        [
-            ("/reward", b'{"run_id":"a","completions":[],"outcomes":[],"prompts":[' + b"0," * (n // 2) + b"0]}"),
-            (
-                "/reward",
-                b'{"run_id":"a","completions":["c"],"outcomes":[0],"prompts":[[' + b"{}," * (n // 3) + b"{}]]}",
-            ),
-            ("/openrlhf/a", b'{"query":[],"prompts":[],"labels":[' + b"{}," * (n // 3) + b"{}]}"),
-            ("/reward", b'{"run_id":"a","embeddings":{"prompts":[' + b"[]," * (n // 3) + b"[]]}}"),
-            ("/reward", b"[" * (n // 64) + b"]" * (n // 64)),
-            ("/runs/trainer/explain", b'{"prompt":"' + b"x" * n + b'","completion":"c"}'),
-            ("/reward", b" " * (200 << 20)),
-        ]
-    )
-    target.send("POST", path, raw, packed=True)
+    method, path, body = rng.choice(_PACKED)
+    target.send(method, path, body, content_encoding="gzip")
 
 
 def unknown_fields(target: Target, rng: random.Random) -> None:
     """A hundred thousand fields that do not exist."""
-    method, path = rng.choice([("POST", "/reward"), ("PUT", "/runs/a"), ("POST", "/runs/trainer/replay")])
-    target.send(
-        method, path, b"{" + b",".join(b'"%x":0' % one for one in range(100_000)) + b"}", packed=rng.random() < 0.5
-    )
+    target.send(*rng.choice(_FIELDS))
 
 
 def dimensions(target: Target, rng: random.Random) -> None:
@@ -63,7 +68,7 @@ def dimensions(target: Target, rng: random.Random) -> None:
 
 ATTACKS = (
     Attack("step with 20 million parts", step_parts, stepwise),
-    Attack("gzip amplification", amplified, attackers=2),
-    Attack("unknown fields", unknown_fields, attackers=2),
+    Attack("gzip amplification", amplified, bodies, attackers=2),
+    Attack("unknown fields", unknown_fields, bodies, attackers=2),
     Attack("embeddings of 2.5 million dimensions", dimensions, attackers=2),
 )

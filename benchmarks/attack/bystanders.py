@@ -1,4 +1,4 @@
-"""Those who use the server meanwhile: a trainer, and what probes `/livez` and `/readyz`. They have their own process."""
+"""Those who use the server meanwhile, from a process of their own: a trainer, and what probes it."""
 
 from __future__ import annotations
 
@@ -21,8 +21,8 @@ from memr_client.errors import MemrError
 ITEMS = 8
 """Completions of a request of the trainer, in two groups."""
 TRAINER_PAUSE_S, PROBE_PAUSE_S = 0.02, 0.02
-PATIENCE_S = 120.0
-"""Seconds after which the trainer gives up a request."""
+PATIENCE_S = 30.0
+"""Seconds after which the trainer and the probes give up a request."""
 
 
 @dataclass

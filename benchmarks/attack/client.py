@@ -34,15 +34,15 @@ BODIES: dict[str, list[dict[str, Any]]] = {
     "OpenRLHFRequest": [
         {"query": ["7 + 5? It is 12."], "prompts": ["7 + 5?"], "labels": ["12"]},
         {"query": ["7 + 5? It is 12."], "prompts": ["7 + 5?"], "labels": [{"answer": "12", "split": "train"}]},
-        {"query": ["7 + 5? It is 12."], "prompts": ["7 + 5?"], "labels": [["12"]], "outcomes": [1.0], "request_id": "r"},
+        {"query": ["7 + 5? It is 12."], "prompts": ["7 + 5?"], "labels": [["12"]], "outcomes": [1.0]},
     ],
     "RunConfig": [
         {"preset": "memory-r+", "k": 3, "window": 50, "scaling": "item", "center": "group", "barrier": "none"},
         {"preset": "attempts", "components": {"exploit": {"weight": 1.0, "centroids": 2}, "explore": 0.5}},
         {"preset": "guarded", "barrier": "group", "group_size": 4, "barrier_timeout_s": 0.2, "verifier": "numeric"},
         {"reasoning_tags": ["<think>", "</think>"], "long_text": "auto", "storage": "float16", "seed": 5},
-        {"components": {"value": 1.0, "contrast": 1.0, "banded_novelty": 1.0, "outcome_ucb": 1.0, "partition": 1.0}},
-        {"success_threshold": 0.5, "failure_threshold": 0.2, "max_prompts": 10, "max_completions": 5, "order": "read_first"},
+        {"components": {"value": 1.0, "contrast": 1.0, "banded_novelty": 1.0, "outcome_ucb": 1.0}},
+        {"failure_threshold": 0.2, "max_prompts": 10, "max_completions": 5, "order": "read_first"},
         {"prompt_pattern": "user(.*)end", "min_similarity": 0.1, "explore_warmup_prompts": 2, "memory_weight": 0.5},
     ],
     "NewCheckpoint": [{"name": "c", "step": 5}],
@@ -57,8 +57,8 @@ BODIES: dict[str, list[dict[str, Any]]] = {
 }  # fmt: skip
 """Valid bodies by schema; `test_attack.py` checks that every schema of a body is here."""
 HEADERS = (
-    "accept", "content-encoding", "expect", "x-request-id", "x-request-timeout-ms", "authorization", "x-api-key", "origin",
-    "host", "range", "if-none-match", "traceparent", "cookie", "forwarded", "x-forwarded-for", "transfer-encoding",
+    "accept", "content-encoding", "expect", "x-request-id", "x-request-timeout-ms", "authorization", "x-api-key",
+    "origin", "host", "range", "if-none-match", "traceparent", "cookie", "forwarded", "x-forwarded-for",
 )  # fmt: skip
 _ROUTES: list[tuple[str, str, dict[str, Any]]] = []
 
@@ -122,11 +122,7 @@ def text_of(rng: random.Random, described: dict[str, Any]) -> str:
 
 def sendable(headers: dict[str, str]) -> dict[str, str]:
     """Headers that httpx sends: others never reach the server."""
-    return {
-        name.replace("-", "_"): value
-        for name, value in headers.items()
-        if value.strip() and value.isprintable() and name != "transfer-encoding"
-    }
+    return {name.replace("-", "_"): value for name, value in headers.items() if value.strip() and value.isprintable()}
 
 
 ATTACKS = (Attack("mutating client over all routes", call, learn),)

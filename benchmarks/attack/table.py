@@ -32,10 +32,9 @@ class Outcome:
     @property
     def failures(self) -> list[str]:
         """What did not hold."""
-        accepted = sum(count for status, count in self.statuses.items() if 200 <= status < 400)
         checks = {
             "server errors": not self.statuses.get(500) and not self.wrong,
-            "accepted": not (self.must_refuse and accepted),
+            "accepted": not (self.must_refuse and self.accepted),
             "trainer": not self.seen.unanswered and bool(self.seen.rewards),
             "p99": self.seen.p99 < P99_MS,
             "probes fail": not self.seen.failed,

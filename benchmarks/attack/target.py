@@ -17,6 +17,8 @@ import orjson
 
 PATIENCE_S = 15.0
 """Seconds after which an attacker hangs up."""
+SET_UP_S = 20.0
+"""Seconds after which preparations are given up."""
 NO_ANSWER = 0
 """In place of a status: the attacker hung up, or the connection broke."""
 
@@ -72,7 +74,7 @@ class Target:
         """A request that prepares an attack; it is not counted and must succeed."""
         content = body if isinstance(body, bytes) else orjson.dumps(body)
         named = {"content-type": "application/json"} | {name.replace("_", "-"): one for name, one in headers.items()}
-        response = self._client.request(method, self.url.join(path), content=content, headers=named, timeout=60)
+        response = self._client.request(method, self.url.join(path), content=content, headers=named, timeout=SET_UP_S)
         return response.raise_for_status().content
 
     def connect(self) -> socket.socket:
