@@ -93,7 +93,8 @@ def call(target: Target, rng: random.Random) -> None:
     if content := described.get("requestBody", {}).get("content"):
         media = rng.choice([*content])
         sent = {"body": body_of(rng, content[media], media), "content_type": media, "packed": rng.random() < 0.1}
-    target.send(method, f"{path}?{urlencode(query)}" if query else path, **sent, **sendable(headers))
+    address = f"{path}?{urlencode(query)}" if query else path
+    target.send(method, address[:60_000], **sent, **sendable(headers))
 
 
 def body_of(rng: random.Random, content: dict[str, Any], media: str) -> bytes:
