@@ -42,6 +42,7 @@ def described(folder):
     config = SchemathesisConfig.from_dict(
         {
             "seed": 0,
+            "request-timeout": 60,
             "auth": {"openapi": {"header": {"api_key": key}}},
             # Headers that nobody declared are passed over, as everywhere on the web.
             "generation": {
