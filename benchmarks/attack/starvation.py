@@ -89,7 +89,7 @@ def centroids(target: Target, rng: random.Random) -> None:
 def mathematics(target: Target) -> None:
     """A run that is judged by the verifier `math`."""
     target.set_up("PUT", "/runs/attack-math", {"verifier": "math"})
-    body = {"query": ["q $5$"], "prompts": ["q"], "labels": ["5"]}
+    body = {"query": [f"q ${one}$" for one in range(64)], "prompts": ["q"] * 64, "labels": ["5"] * 64}
     target.set_up("POST", "/openrlhf/attack-math", body)
 
 

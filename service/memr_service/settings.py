@@ -150,7 +150,7 @@ class Settings(BaseSettings):
     """Most connections at a time; fewer if the system's limit on open files (`ulimit -Hn`) does not leave 256 for memr
     itself. Where one more arrives, the one whose client has sent nothing for longest is closed for it, or the one whose
     body takes longest. If all wait for their responses, the new one gets a 503 with Retry-After and is closed."""
-    max_peer_connections: Annotated[int, Field(ge=1)] = 1024
+    max_peer_connections: Annotated[int, Field(ge=1)] = 640
     """Most connections of one address (in IPv6, of one /64 network) at a time, in the same way; three quarters of
     `max_connections` if that is less. All clients behind a proxy have the proxy's address."""
     header_s: Annotated[float, Field(gt=0)] = 10

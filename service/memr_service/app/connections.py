@@ -11,13 +11,17 @@ import asyncio
 import ipaddress
 import logging
 import secrets
+from collections import OrderedDict
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 from memr_client.errors import Overloaded, ProblemError, TooLarge, TooSlow
-from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
+from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol, RequestResponseCycle
 
+from memr_service.app.lifecycle import ALWAYS_OPEN
 from memr_service.app.problems import problem_response
+from memr_service.app.turns import Turns
 from memr_service.settings import Settings
 
 logger = logging.getLogger("memr.app")
@@ -38,9 +42,9 @@ class Room:
     def __init__(self, most: int) -> None:
         self.most = most
         self.open: set[Connection] = set()
-        self.idle: dict[Connection, None] = {}
+        self.idle: OrderedDict[Connection, None] = OrderedDict()
         """Those that owe a request's headers, since longest first."""
-        self.receiving: dict[Connection, None] = {}
+        self.receiving: OrderedDict[Connection, None] = OrderedDict()
         """Those that owe the rest of a body, since longest first."""
 
     def make(self) -> bool:
@@ -80,6 +84,7 @@ class Connections:
         self.most_of_peer = max(1, min(settings.max_peer_connections, self.all.most * 3 // 4))
         self.of_peer: dict[str, Room] = {}
         self.lingering = 0
+        self.turns = Turns()
 
     def __call__(self, **given: Any) -> Connection:
         """The protocol of a new connection; uvicorn's argument `http`."""
@@ -137,9 +142,9 @@ class Connection(HttpToolsProtocol):
             room.place(self, "idle")
 
     def connection_lost(self, exc: Exception | None) -> None:
-        """Make room for others."""
+        """Make room for others, and tell the request that waits for its caller."""
         self.among.leave(self)
-        super().connection_lost(exc)
+        self.among.turns.call(partial(super().connection_lost, exc))
 
     def data_received(self, data: bytes) -> None:
         """Parse what has come, and count headers that are not complete."""
@@ -178,6 +183,13 @@ class Connection(HttpToolsProtocol):
         """The whole request is there."""
         self.reading = None
         super().on_message_complete()
+
+    def _start_asgi_task(self, cycle: RequestResponseCycle, app: Any) -> None:
+        """Begin to work on a request: probes at once, others in their turn."""
+        if cycle.scope["path"] in ALWAYS_OPEN:
+            super()._start_asgi_task(cycle, app)
+        else:
+            self.among.turns.call(partial(super()._start_asgi_task, cycle, app))
 
     def on_response_complete(self) -> None:
         """The response was sent."""
