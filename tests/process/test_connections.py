@@ -225,6 +225,6 @@ print(made.all.most, made.most_of_peer, resource.getrlimit(resource.RLIMIT_NOFIL
         return [*map(int, subprocess.run(command, capture_output=True, text=True, check=True).stdout.split())]
 
     assert resource.getrlimit(resource.RLIMIT_NOFILE)[1] >= 2048
-    assert tried(512, 2048, 1000) == [1000, 750, 1000 + OWN_FILES]
+    assert tried(512, 2048, 1000) == [1000, 640, 1000 + OWN_FILES]
     assert tried(512, 1024, 4096) == [1024 - OWN_FILES, (1024 - OWN_FILES) * 3 // 4, 1024]
-    assert tried(2048, 2048, 1024) == [1024, 768, 2048]
+    assert tried(2048, 2048, 400) == [400, 300, 2048]

@@ -75,7 +75,7 @@ def verify(file: BinaryIO) -> None:
     header = read_header(file)
     base = read_base(file, header)
     state = State(RunConfig.model_validate_json(header.config))
-    components = {*state.config.components}
+    components: set[str] = {*state.config.components}
     try:
         with state.indexes.deferred(use=False):
             if base is not None:
