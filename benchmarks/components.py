@@ -14,6 +14,7 @@ import time
 from collections.abc import Callable
 
 import numpy as np
+from memr_service.engine.text_thread import at_once
 from memr_service.rewards.components import (
     banded_novelty,
     contrast,
@@ -80,7 +81,7 @@ def calls(k: int) -> dict[str, Callable[[], object]]:
         "mixed_groups_only": lambda: mixed_groups_only(outcome, group, 0.5),
         "repeated_share (1 kB)": lambda: [repeated_share(TEXT) for _ in range(N)],
         "copied_share (1 kB)": lambda: [copied_share(TEXT, PROMPT) for _ in range(N)],
-        "foreign_stretches (1 kB)": lambda: foreign_stretches(texts, [PROMPT] * N, group),
+        "foreign_stretches (1 kB)": lambda: at_once(foreign_stretches(texts, [PROMPT] * N, group)),
     }
 
 

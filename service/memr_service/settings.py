@@ -138,12 +138,20 @@ class Settings(BaseSettings):
     deadline_s: Annotated[float, Field(gt=0)] = 300
     """A request that has not begun within this many seconds gets a 504. A caller may ask for less with
     X-Request-Timeout-Ms."""
+    scoring_s: Annotated[float, Field(gt=0)] = 2
+    """Longest, in seconds of one core, that scoring one request may take by the server's estimate, since other runs
+    wait meanwhile. A larger request gets a 413, and a new run for which one group over full memories would take longer
+    gets a 422."""
     verifier_s: Annotated[float, Field(gt=0, le=120)] = 30
     """How many seconds a run's verifier may take for the completions of one OpenRLHF request, from its arrival. What is
     not judged by then counts as wrong, and the response says so. OpenRLHF gives up after 180 s, which also have to hold
     the wait at a barrier."""
+    text_s: Annotated[float, Field(gt=0, le=120)] = 10
+    """How many seconds of processor time it may take to read the texts of one request, and again to measure them for
+    guards: OpenRLHF's prompts are searched for `prompt_pattern`, for example. Further work is refused with a 413."""
     drain_s: Annotated[float, Field(ge=0)] = 30
-    """After SIGTERM, how many seconds requests in flight may take to finish."""
+    """After SIGTERM, how many seconds requests in flight may take to finish. The process ends at most 9 seconds later;
+    what is not answered by then is given up."""
 
     # Connections
     max_connections: Annotated[int, Field(ge=1)] = 4096

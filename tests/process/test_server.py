@@ -8,6 +8,8 @@ import signal
 import socket
 import subprocess
 import sys
+import time
+from concurrent.futures import ThreadPoolExecutor
 
 import httpx
 import pytest
@@ -133,6 +135,36 @@ def test_a_request_that_does_not_end_is_waited_for_no_longer_than_drain_s():
         server.stop()
         assert server.exit_code() == 0
         upload.close()
+
+
+@pytest.mark.slow
+def test_scoring_that_takes_minutes_is_given_up_and_what_was_answered_stays(tmp_path):
+    store = f"sqlite:///{tmp_path}/data"
+    with Server(store, drain_s=0.2, scoring_s=10_000) as server, httpx.Client(base_url=server.url) as client:
+        settings = {"k": 10_000, "components": {"exploit": {"weight": 1, "centroids": 64}}}
+        assert client.put("/runs/heavy", json=settings).status_code == 201
+        assert client.post("/reward", json=rewarded("run", 1)).status_code == 200
+        with ThreadPoolExecutor(1) as caller:
+            asked = caller.submit(httpx.post, f"{server.url}/reward", json=rewarded("heavy", 600), timeout=120)
+            time.sleep(1)
+            assert not asked.done()
+            began = time.monotonic()
+            server.stop()
+            assert server.exit_code() == 0
+            assert time.monotonic() - began < 0.2 + 9 + 5
+            assert asked.exception() is not None or asked.result().status_code >= 500
+        assert "given up" in server.lines[-1]["message"]
+    with Server(store) as server:
+        assert httpx.get(f"{server.url}/runs/run").json()["position"] == 1
+        assert httpx.get(f"{server.url}/runs/heavy").json()["position"] == 0
+        server.stop()
+        assert server.exit_code() == 0
+
+
+def rewarded(run_id, items):
+    """A request of so many groups."""
+    texts = [f"{number} and {number * 7}" for number in range(items)]
+    return {"run_id": run_id, "prompts": texts, "completions": texts, "outcomes": [1] * items, "group_ids": texts}
 
 
 def test_a_terminal_shows_where_the_runs_are_what_encodes_and_the_dashboard():

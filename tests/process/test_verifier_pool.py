@@ -7,6 +7,7 @@ import pytest
 from memr_client.errors import InvalidRequest
 from memr_service.app.openrlhf import verifier_pool
 from memr_service.app.openrlhf.verifier_pool import VerifierPool
+from memr_service.engine.text_thread import TextThread
 
 HANGS = "$9^{9^{9}}!$"
 
@@ -15,17 +16,19 @@ def run(scenario):
     """The result of a coroutine function that takes a pool."""
 
     async def whole():
-        one = VerifierPool()
+        texts = TextThread(10)
+        one = VerifierPool(texts)
         try:
             return await asyncio.wait_for(scenario(one), 90)
         finally:
             await one.close()
+            texts.close()
 
     return asyncio.run(whole())
 
 
 async def outcomes(pool, verifier, completions, answers, seconds=60.0):
-    return (await pool.outcomes(verifier, completions, answers, seconds)).outcomes
+    return (await pool.outcomes("run", verifier, completions, answers, seconds)).outcomes
 
 
 def test_completions_get_their_outcomes_in_order_from_any_verifier():
@@ -59,7 +62,7 @@ def test_a_verification_that_hangs_is_not_judged_and_delays_no_other(monkeypatch
     async def scenario(one):
         await outcomes(one, "math", ["1"], ["1"])  # so that a process is already running
         started = time.monotonic()
-        slow = asyncio.create_task(one.outcomes("math", [HANGS], ["42"], 30.0))
+        slow = asyncio.create_task(one.outcomes("run", "math", [HANGS], ["42"], 30.0))
         quick = await outcomes(one, "math", ["42"], ["42"])
         return await slow, quick, time.monotonic() - started, await outcomes(one, "math", ["43"], ["42"])
 

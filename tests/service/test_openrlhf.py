@@ -1,13 +1,16 @@
 """`POST /openrlhf/{run_id}`: the protocol, errors, waiting, and API keys."""
 
+import asyncio
 import hashlib
 import json
 import logging
 import threading
+import time
 
 import pytest
 from memr_client.errors import Overloaded, Unavailable
-from memr_service.app import create_app
+from memr_service.app import create_app, disconnect
+from memr_service.app.openrlhf import texts
 from memr_service.app.openrlhf.verifier_pool import Outcomes, VerifierPool
 from memr_service.app.routes import openrlhf as route
 from memr_service.engine.service import Service
@@ -172,7 +175,7 @@ def test_half_a_surrogate_pair_in_a_query_or_a_label_is_read_with_a_warning(clie
 
 
 def test_what_is_not_judged_in_time_counts_as_wrong_and_is_said(client, caplog, monkeypatch):
-    async def late(pool, verifier, completions, answers, seconds):
+    async def late(pool, run_id, verifier, completions, answers, seconds):
         assert seconds == 30
         return Outcomes([1.0, 0.0, 0.0], [False, False, True])
 
@@ -329,11 +332,54 @@ def test_an_invalid_pattern_is_refused_when_the_run_is_created(client, pattern):
     assert client.get("/runs/other").status_code == 404
 
 
-def test_a_pattern_that_takes_too_long_is_refused(client):
+def test_a_pattern_that_takes_too_long_is_refused(client, monkeypatch):
+    monkeypatch.setattr(texts, "PATTERN_S", 0.05)
     client.put("/runs/slow", json=CONFIG | {"prompt_pattern": "((?:a|aa)+)c"})
     refused = client.post("/openrlhf/slow", json=body("12", prompt="a" * 60 + "bc"))
     assert refused.status_code == 422
     assert "repeats" in refused.json()["remedy"]
+
+
+@pytest.mark.slow
+def test_texts_that_take_too_long_together_are_refused_and_probes_are_answered_meanwhile():
+    with TestClient(create_app(Settings(**SETTINGS, text_s=0.2))) as client:
+        client.put("/runs/slow", json=CONFIG | {"prompt_pattern": "(a+)+b"})
+        sent = body(*["12"] * 60) | {"prompts": [f"{'a' * 120}{number}" for number in range(60)]}
+        answers, worst = [], 0.0
+        asking = threading.Thread(target=lambda: answers.append(client.post("/openrlhf/slow", json=sent)))
+        asking.start()
+        while asking.is_alive():
+            begun = time.perf_counter()
+            assert client.get("/livez").status_code == 200
+            worst = max(worst, time.perf_counter() - begun)
+        asking.join()
+        (refused,) = answers
+        assert refused.status_code == 413
+        assert "MEMR_TEXT_S" in refused.json()["remedy"]
+        assert state(client, "slow")["position"] == 0
+    assert worst < 0.2
+
+
+def test_a_caller_who_leaves_before_its_texts_are_judged_leaves_no_work(client, monkeypatch):
+    judging, ended = threading.Event(), threading.Event()
+
+    async def late(pool, run_id, verifier, completions, answers, seconds):
+        judging.set()
+        try:
+            await asyncio.sleep(60)
+        finally:
+            ended.set()
+
+    async def leave(request):
+        while not judging.is_set():
+            await asyncio.sleep(0.001)
+
+    monkeypatch.setattr(VerifierPool, "outcomes", late)
+    monkeypatch.setattr(disconnect, "_disconnected", leave)
+    with pytest.raises(AssertionError, match="did not receive any response"):
+        client.post("/openrlhf/run", json=body("12"))
+    assert ended.is_set()
+    assert len(client.app.state.context.abandoned) == 0
 
 
 def test_a_run_whose_verifier_is_not_installed_is_not_created(client, monkeypatch):

@@ -325,7 +325,11 @@ def test_after_a_defect_the_run_is_read_anew_from_what_is_stored(
                     for _ in range(2):
                         with pytest.raises((RuntimeError, Unavailable)):
                             await service.runs.describe("run")
-                assert await service.ready() == {}  # whose turn comes behind that
+                assert await service.ready() == {}
+                for _ in range(500):
+                    if "run run is read again" in caplog.text:
+                        break
+                    await asyncio.sleep(0.01)
             assert "run run is read again" in caplog.text
             assert await everything(service) != before
             again = await service.reward(rows(1, request_id="id"))

@@ -101,7 +101,7 @@ class InProcess:
 
     def fork(self, run_id: str, new_run_id: str, checkpoint: str | None = None) -> RunInfo:
         """Copy a run."""
-        return self._on_run(run_id, self._service.runs.checkpoints.fork, new_run_id, checkpoint)
+        return self._wait_for(self._service.runs.fork(run_id, new_run_id, checkpoint))
 
     def close(self) -> None:
         """Close the service as a server does that is told to stop."""

@@ -21,6 +21,7 @@ import httpx
 import memr_service
 import numpy as np
 from memr_service.app import create_app
+from memr_service.engine.shared_thread import SharedThread
 from memr_service.settings import Settings
 
 HOME = Path(memr_service.__file__).parent
@@ -103,12 +104,15 @@ def _leaves(frame: FrameType) -> bool:
 @contextmanager
 def traced() -> Iterator[Trace]:
     """Note the calls in this thread, and in all threads that start inside the `with` block."""
-    trace, submit = Trace(), ThreadPoolExecutor.submit
+    trace, submit, take_turns = Trace(), ThreadPoolExecutor.submit, SharedThread.submit
 
     def in_context(pool: ThreadPoolExecutor, function: Callable[..., Any], /, *args: Any, **named: Any) -> Future[Any]:
         return submit(pool, contextvars.copy_context().run, function, *args, **named)
 
-    with patch.object(ThreadPoolExecutor, "submit", in_context):
+    def by_turns(turns: SharedThread, run: str, function: Callable[..., Any], *args: Any) -> Future[Any]:
+        return take_turns(turns, run, contextvars.copy_context().run, function, *args)
+
+    with patch.object(ThreadPoolExecutor, "submit", in_context), patch.object(SharedThread, "submit", by_turns):
         threading.setprofile(trace)
         sys.setprofile(trace)
         try:

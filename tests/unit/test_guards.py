@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import math
+import time
 from typing import Any
 
 import numpy as np
 import pytest
 from memr_client.schemas import RunConfig
+from memr_service.engine.text_thread import at_once
 from memr_service.rewards import guards
 from memr_service.rewards.guards import (
     REASONS,
@@ -23,6 +25,7 @@ from memr_service.rewards.guards import (
     needs,
     neighbour_floor,
     only_if,
+    overlap,
     rank,
     repeated_share,
     repetition,
@@ -278,18 +281,51 @@ def test_text_appended_to_a_solution_is_foreign_and_real_solutions_are_not() -> 
     strange, real = [], []
     for asked in solutions()[:300]:
         texts, prompts = [one["solution"] for one in asked["solutions"]], [asked["question"]] * 4
-        real += foreign_stretches(texts, prompts, group).tolist()
-        strange.append(foreign_stretches([texts[0] + tail, *texts[1:]], prompts, group)[0])
+        real += at_once(foreign_stretches(texts, prompts, group)).tolist()
+        strange.append(at_once(foreign_stretches([texts[0] + tail, *texts[1:]], prompts, group))[0])
     assert np.mean(np.array(strange) > 225) >= 0.9
     assert np.mean(np.array(real) > 225) <= 0.005
 
 
 def test_nothing_is_foreign_in_a_small_group_or_if_a_sibling_says_the_same() -> None:
     texts, prompts = ["lorem ipsum " * 30, "seven and five"], ["7 + 5?"] * 2
-    assert foreign_stretches(texts, prompts, np.zeros(2, int)).tolist() == [0, 0]
-    assert foreign_stretches([*texts, *texts], prompts * 2, np.array([0, 0, 0, 1])).tolist()[::2] == [0, 0]
-    assert foreign_stretches([*texts, "twelve"], prompts + prompts[:1], np.zeros(3, int))[0] == len(texts[0]) - 7
-    assert foreign_stretches([], [], NO_GROUP).tolist() == foreign_stretches([""], ["q"], np.zeros(1, int))[1:].tolist()
+    assert at_once(foreign_stretches(texts, prompts, np.zeros(2, int))).tolist() == [0, 0]
+    assert at_once(foreign_stretches([*texts, *texts], prompts * 2, np.array([0, 0, 0, 1]))).tolist()[::2] == [0, 0]
+    last = at_once(foreign_stretches([*texts, "twelve"], prompts + prompts[:1], np.zeros(3, int)))[0]
+    assert last == len(texts[0]) - 7
+    assert at_once(foreign_stretches([], [], NO_GROUP)).tolist() == []
+    assert at_once(foreign_stretches([""], ["q"], np.zeros(1, int))).tolist() == [0]
+
+
+def test_many_long_texts_are_compared_part_by_part_with_the_same_result(monkeypatch: pytest.MonkeyPatch) -> None:
+    rng = np.random.default_rng(3)
+    words = ["apples", "pears", "so", "7 + 5 = 12", "\u4e8c\u5341\u4e2a\u82f9\u679c", "a" * 40]
+    texts = [" ".join(rng.choice(words, size=60)) + str(number) * 9 for number in range(5)]
+    whole = at_once(foreign_stretches(texts, ["so apples"] * 5, np.zeros(5, int)))
+    monkeypatch.setattr(overlap, "PART", 50)
+    assert at_once(foreign_stretches(texts, ["so apples"] * 5, np.zeros(5, int))).tolist() == whole.tolist()
+    assert whole.min() > 0
+
+
+def test_the_sequences_that_are_kept_of_prompts_take_a_bounded_number_of_bytes() -> None:
+    for number in range(20):
+        copied_share("some text", f"{number}" * 100_000)
+        copied_share("some text", f"{number} " * (overlap.SHORT // 4))
+    assert overlap._of_long.cache_info().currsize == 1
+    most = overlap._of_short.cache_info().maxsize
+    assert most is not None
+    assert most * 8 * 4 * overlap.SHORT <= 64 << 20
+
+
+@pytest.mark.slow
+def test_long_texts_take_time_in_proportion() -> None:
+    rng = np.random.default_rng(4)
+    texts = ["".join(map(chr, rng.integers(97, 123, 900_000))) for _ in range(3)]
+    begun = time.thread_time()
+    copied_share(texts[0], texts[1])
+    at_once(foreign_stretches(texts, texts, np.zeros(3, int)))
+    assert not names_answer("1.1" * 400_000, texts[0])
+    assert time.thread_time() - begun < 5
 
 
 def test_real_solutions_pass_a_repetition_limit_of_a_half_and_loops_do_not() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from typing import Any
 
 import numpy as np
@@ -305,3 +306,10 @@ def test_bodies_that_differ_in_anything_else_have_different_digests() -> None:
         {"embeddings": {"prompts": [row + row], "completions": [row]}},
     ]
     assert len({digest(**body) for body in bodies}) == len(bodies)
+
+
+def test_many_reasoning_tags_take_time_in_proportion():
+    text = "".join(TAGS) * 70_000
+    begun = time.thread_time()
+    assert inputs.read_between(text, TAGS) == ""
+    assert time.thread_time() - begun < 1

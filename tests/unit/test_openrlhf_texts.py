@@ -6,6 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from memr_client.errors import InvalidRequest
+from memr_service.app.openrlhf import texts
 from memr_service.app.openrlhf.texts import check_pattern, completion_of, question_of, without_final_tokens
 
 PROMPT = "<|im_start|>user\nWhat is 7 + 5?<|im_end|>\n<|im_start|>assistant\n"
@@ -88,7 +89,8 @@ def test_where_the_pattern_finds_nothing_the_whole_prompt_is_the_question():
     assert question_of("b", "(a)|b") == ("b", False)
 
 
-def test_a_pattern_that_takes_too_long_is_given_up():
+def test_a_pattern_that_takes_too_long_is_given_up(monkeypatch):
+    monkeypatch.setattr(texts, "PATTERN_S", 0.05)
     started = time.perf_counter()
     with pytest.raises(InvalidRequest, match="too long") as refused:
         question_of("a" * 40 + "bc", "((?:a|aa)+)c")

@@ -275,7 +275,7 @@ def test_a_run_whose_record_cannot_be_applied_is_read_again(
         with monkeypatch.context() as patched:
             patched.setattr(State, "apply", broken)
             assert await thread.commit(run, batch(), [Submission("id", b"body")]) is not None
-            await thread.ask(int)
+            await thread.ask(int, run_id="run")
         assert not runs.holds(run)
         again = await thread.ask(runs.find, "run")
         assert again is not None
@@ -283,3 +283,45 @@ def test_a_run_whose_record_cannot_be_applied_is_read_again(
 
     with_run(story)
     assert "run run is read again" in caplog.text
+
+
+# Turns
+
+
+def test_a_caller_that_has_left_leaves_no_work_behind() -> None:
+    async def story(thread: RunThread, runs: RunRegistry, run: Run, store: Counting) -> None:
+        go_on = threading.Event()
+        held = asyncio.create_task(thread.ask(go_on.wait, 10))
+        await asyncio.sleep(0)
+        left = asyncio.create_task(thread.commit(run, batch(1), [Submission()]))
+        stays = asyncio.create_task(thread.commit(run, batch(2), [Submission()]))
+        await asyncio.sleep(0)
+        left.cancel()
+        await asyncio.wait((left,))
+        go_on.set()
+        assert await held
+        committed = await stays
+        assert left.cancelled()
+        assert committed is not None
+        assert committed.record is not None
+        assert committed.record.position == 1
+
+    with_run(story)
+
+
+def test_a_run_does_not_wait_for_the_queue_of_another() -> None:
+    async def story(thread: RunThread, runs: RunRegistry, run: Run, store: Counting) -> None:
+        done: list[str] = []
+
+        def heavy() -> None:
+            time.sleep(0.01)
+            done.append("heavy")
+
+        queue = [asyncio.create_task(thread.ask(heavy, run_id="heavy")) for _ in range(8)]
+        await queue[0]
+        await thread.commit(run, batch(), [Submission()])
+        done.append("light")
+        await asyncio.gather(*queue)
+        assert done.index("light") <= 2, done
+
+    with_run(story)

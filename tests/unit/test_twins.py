@@ -7,6 +7,7 @@ from collections.abc import Iterator
 
 import numpy as np
 import pytest
+from memr_service.engine.text_thread import at_once
 from memr_service.rewards.components import (
     banded_novelty,
     contrast,
@@ -147,7 +148,7 @@ def test_text_overlap_equals_its_plain_twins() -> None:
             texts = [" ".join(rng.choice(words, size=rng.integers(0, 12))) for _ in range(rng.integers(1, 9))]
             prompts = [" ".join(rng.choice(words, size=rng.integers(0, 6))) for _ in texts]
             group = rng.integers(0, 3, size=len(texts))
-            fast = foreign_stretches(texts, prompts, group)
+            fast = at_once(foreign_stretches(texts, prompts, group))
             yield largest_difference(fast, plain.foreign_stretches(texts, prompts, group.tolist()))
             yield abs(copied_share(texts[0], prompts[0]) - plain.copied_share(texts[0], prompts[0]))
 

@@ -8,6 +8,7 @@ import selectors
 
 import pytest
 from memr_service.app.openrlhf.verifier_pool import PROCESSES, QUICK_S, SLOW_PROCESSES, VerifierPool
+from memr_service.engine.text_thread import TextThread
 from memr_service.verifiers.math import LIMIT_S
 
 
@@ -69,7 +70,7 @@ def play(scenario):
     loop = Clock()
     try:
         judges = Judges()
-        pool = VerifierPool(judges.start)
+        pool = VerifierPool(TextThread(10), judges.start)
 
         async def whole():
             try:
@@ -82,11 +83,11 @@ def play(scenario):
         loop.close()
 
 
-async def timed(pool, completions, seconds=60.0, answer="s"):
+async def timed(pool, completions, seconds=60.0, answer="s", run="run"):
     """The outcomes of completions, and the seconds that they took."""
     clock = asyncio.get_running_loop()
     before = clock.time()
-    judged = await pool.outcomes("math", completions, [answer] * len(completions), seconds)
+    judged = await pool.outcomes(run, "math", completions, [answer] * len(completions), seconds)
     return judged, clock.time() - before
 
 
@@ -144,6 +145,49 @@ def test_what_nobody_waits_for_any_more_is_not_tried():
     assert took == pytest.approx(0.01)
 
 
+def test_runs_take_turns():
+    """In the order of arrival the other run would wait for a hundred first tries."""
+
+    async def scenario(pool, judges):
+        mine = asyncio.create_task(timed(pool, [f"never {number}" for number in range(100)], run="mine"))
+        await asyncio.sleep(1)
+        quick = [(await timed(pool, [f"0.01 {number} s"], run="other"))[1] for number in range(5)]
+        slow = (await timed(pool, ["2 s"], run="other"))[1]
+        await mine
+        return quick, slow
+
+    quick, slow = play(scenario)
+    assert max(quick) <= 2 * QUICK_S
+    assert slow <= 2 * QUICK_S + LIMIT_S + 2
+
+
+def test_what_a_caller_asked_who_has_left_is_not_begun():
+    async def scenario(pool, judges):
+        mine = asyncio.create_task(timed(pool, [f"never {number}" for number in range(100)], run="mine"))
+        await asyncio.sleep(0.1)
+        mine.cancel()
+        await asyncio.sleep(0)
+        _, waited = await timed(pool, ["0.01 s"], run="other")
+        await asyncio.sleep(100)
+        return waited, len(judges.judged)
+
+    waited, tried = play(scenario)
+    assert waited <= QUICK_S
+    assert tried == PROCESSES + 1
+
+
+def test_one_who_leaves_takes_no_verdict_from_another_caller():
+    async def scenario(pool, judges):
+        leaves = asyncio.create_task(timed(pool, ["2 s"]))
+        stays = asyncio.create_task(timed(pool, ["2 s"]))
+        await asyncio.sleep(0.1)
+        leaves.cancel()
+        return await stays
+
+    judged, _ = play(scenario)
+    assert judged.outcomes == [1.0]
+
+
 def test_equal_completions_are_judged_once():
     async def scenario(pool, judges):
         first, second = await asyncio.gather(timed(pool, ["2 s", "2 s", "2 x"]), timed(pool, ["2 s"]))
@@ -194,7 +238,7 @@ def test_a_judge_that_cannot_start_leaves_completions_unjudged():
         async def start():
             raise OSError("no process")
 
-        broken = VerifierPool(start)
+        broken = VerifierPool(TextThread(10), start)
         return await timed(broken, ["0.1 s"] * 3)
 
     judged, _ = play(scenario)

@@ -75,7 +75,7 @@ def create_app(settings: Settings, service: Service | None = None) -> FastAPI:
         ],
     )
     readiness, forward = Readiness(service, lifecycle), Forward(service.barriers.lease)
-    openrlhf = VerifierPool(), AbandonedRequests(), EqualGroups()
+    openrlhf = VerifierPool(service.text_thread), AbandonedRequests(), EqualGroups()
     app.state.context = Context(settings, service, insight, lifecycle, readiness, metrics, forward, *openrlhf)
     for router in ROUTERS:
         app.include_router(router)

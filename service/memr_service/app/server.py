@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import errno
 import ipaddress
+import logging
 import os
 import socket
 import sys
+import threading
 import time
 from contextlib import ExitStack, suppress
 from functools import partial
@@ -22,10 +24,14 @@ from memr_service.app.context import Context
 from memr_service.run import malloc
 from memr_service.settings import Settings
 
+logger = logging.getLogger("memr.server")
+
 KEEP_ALIVE_S = 75
 """Seconds for which idle connections are kept: longer than a usual training step, so that clients do not reconnect."""
 SHUTDOWN_S = 1
 """Seconds after draining until remaining requests are aborted."""
+CLOSE_S = 8
+"""Seconds after that in which runs may save snapshots. Then the process ends, whatever it is doing."""
 
 
 def serve(settings: Settings) -> None:
@@ -153,6 +159,10 @@ class _Server(uvicorn.Server):
         """The first signal starts draining, the second ends it at once. The process exits with status 0."""
         if self.lifecycle.state == "draining":
             self.should_exit = True
+        else:
+            latest = threading.Timer(self.drain_s + SHUTDOWN_S + CLOSE_S, _give_up)
+            latest.daemon = True
+            latest.start()
         self.lifecycle.drain()
 
     async def on_tick(self, counter: int) -> bool:
@@ -164,6 +174,13 @@ class _Server(uvicorn.Server):
             await self.service.barriers.close()
         drained = since is not None and (self.lifecycle.inside == 0 or time.monotonic() - since > self.drain_s)
         return await super().on_tick(counter) or drained
+
+
+def _give_up() -> None:
+    """End the process. Every response that was sent is durable, so only requests without one are lost."""
+    logger.warning("what is in progress does not finish in time and is given up; nothing that was answered is lost")
+    logging.shutdown()
+    os._exit(0)
 
 
 def address_of(settings: Settings) -> str:

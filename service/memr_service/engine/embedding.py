@@ -15,6 +15,7 @@ from memr_service.encoder import Encoders
 from memr_service.encoder.batcher import Batcher
 from memr_service.engine.inputs import Items, read_between
 from memr_service.engine.sent_embeddings import distinct_prompts
+from memr_service.engine.text_thread import Steps, TextThread, are_small
 from memr_service.rewards.guards import (
     copied_share,
     foreign_stretches,
@@ -45,9 +46,10 @@ class Embedded:
 class EmbeddingStage:
     """Turns the items of requests into batches, and checks which encoder a run is bound to."""
 
-    def __init__(self, encoders: Encoders, batcher: Batcher) -> None:
+    def __init__(self, encoders: Encoders, batcher: Batcher, text_thread: TextThread) -> None:
         self.encoders = encoders
         self.batcher = batcher
+        self._text_thread = text_thread
 
     async def batch(self, run: Run, items: Items) -> Embedded:
         """The items as they are scored; texts are encoded unless embeddings were sent.
@@ -57,11 +59,12 @@ class EmbeddingStage:
 
         Raises:
             Conflict: the run is bound to another encoder. DeadlineExceeded, EncoderUnusable, Overloaded,
-                Unavailable: see `Batcher`.
+                Unavailable: see `Batcher`. TooLarge: see `TextThread`.
         """
         config, request = run.config, items.request
-        whole = items.completions(config, run.law)
-        completion_texts = _encoded_parts(whole, config)
+        reading = _read(config, items, run.law)
+        small = are_small(request.completions, items.prompts)
+        whole, completion_texts, measures = await self._text_thread.ask(request.run_id, reading, small=small)
         encoded = truncated = 0
         if items.sent is not None:
             prompts, prompt_of, completions = items.sent.prompts, items.sent.prompt_of, items.sent.completions
@@ -90,7 +93,7 @@ class EmbeddingStage:
             labels=request.labels,
             truncated=None if request.truncated is None else np.array(request.truncated),
             equal_spread=request.equal_spread,
-            **_text_measures(config, items, whole, completion_texts),
+            **measures,
         )
         warnings = [*items.warnings, *items.unread(whole, run.law), *_cut(truncated, encoded, config)]
         return Embedded(batch, whole, encoded, truncated, warnings)
@@ -162,30 +165,27 @@ def _cut(truncated: int, encoded: int, config: RunConfig) -> list[str]:
     ]
 
 
-def _encoded_parts(whole: list[str], config: RunConfig) -> list[str]:
-    """What is encoded of each completion's whole text (n)."""
-    if config.reasoning_tags is None:
-        return whole
-    return [read_between(text, config.reasoning_tags, official=config.order == "official") for text in whole]
-
-
-def _text_measures(config: RunConfig, items: Items, whole: list[str], encoded: list[str]) -> dict[str, np.ndarray]:
-    """The measures of the texts that the run's guards need: columns of a batch (n,), by name.
-
-    Args:
-        whole: the whole text of each completion (n). encoded: the part of it that is encoded (n).
-    """
-    found, wanted = {}, needs(config)
-    if "repeated" in wanted:
-        found["repeated"] = np.array([repeated_share(text) for text in encoded])
-    if "copied" in wanted:
-        pairs = zip(encoded, items.prompts, strict=True)
-        found["copied"] = np.array([copied_share(text, prompt) for text, prompt in pairs])
+def _read(config: RunConfig, items: Items, law: int) -> Steps[tuple[list[str], list[str], dict[str, np.ndarray]]]:
+    """The whole text of each completion (n), the part of it that is encoded (n), and the measures of the texts that the
+    run's guards need: columns of a batch (n,), by name."""
+    wanted, tags, official = needs(config), config.reasoning_tags, config.order == "official"
+    whole = items.completions(config, law)
+    yield
+    encoded: list[str] = []
+    repeated, copied, names = [], [], []
+    for text, prompt in zip(whole, items.prompts, strict=True):
+        encoded.append(text if tags is None else read_between(text, tags, official=official))
+        if "repeated" in wanted:
+            repeated.append(repeated_share(encoded[-1]))
+        if "copied" in wanted:
+            copied.append(copied_share(encoded[-1], prompt))
+        if "names_answer" in wanted:
+            names.append(names_answer(encoded[-1], prompt))
+        yield
+    columns = {"repeated": np.array(repeated), "copied": np.array(copied), "names_answer": np.array(names, bool)}
+    found: dict[str, np.ndarray] = {name: column for name, column in columns.items() if name in wanted}
     if "foreign" in wanted:
-        found["foreign"] = foreign_stretches(whole, items.prompts, items.group)
-    if "names_answer" in wanted:
-        pairs = zip(encoded, items.prompts, strict=True)
-        found["names_answer"] = np.array([names_answer(text, prompt) for text, prompt in pairs], bool)
+        found["foreign"] = yield from foreign_stretches(whole, items.prompts, items.group)
     if items.sent is not None and tells_sent_apart(config):
         found["sent"] = np.ones(len(items), bool)
-    return found
+    return whole, encoded, found

@@ -193,13 +193,16 @@ def _reasoning(text: str, opening: str, closing: str) -> str:
     first_open, first_close = text.find(opening), text.find(closing)
     if first_open < 0 and first_close < 0:
         return text.strip()
-    parts = []
+    parts, place = [], 0
     if first_close >= 0 and (first_open < 0 or first_close < first_open):
         parts.append(text[:first_close])
-        text = text[first_close + len(closing) :]
-    while (start := text.find(opening)) >= 0:
-        inside, _, text = text[start + len(opening) :].partition(closing)
-        parts.append(inside)
+        place = first_close + len(closing)
+    while (start := text.find(opening, place)) >= 0:
+        begin = start + len(opening)
+        end = text.find(closing, begin)
+        end = len(text) if end < 0 else end
+        parts.append(text[begin:end])
+        place = end + len(closing)
     return "\n".join(parts).strip()
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import contextlib
 from collections.abc import AsyncIterator, Callable
 from typing import Any, TypeVar
@@ -13,6 +12,7 @@ from memr_client.schemas import PresetName, RewardRequest, RunConfig, RunInfo
 from memr_service.engine.barriers.manager import BarrierManager
 from memr_service.engine.checkpoints import Checkpoints
 from memr_service.engine.embedding import EmbeddingStage
+from memr_service.engine.readers import Gate, Readers
 from memr_service.engine.run_copies import RunCopies
 from memr_service.engine.run_registry import RunRegistry
 from memr_service.engine.run_thread import RunThread
@@ -43,6 +43,7 @@ class RunApi:
         embedding: EmbeddingStage,
         registry: RunRegistry,
         thread: RunThread,
+        readers: Readers,
         barriers: BarrierManager,
         texts: Texts,
     ) -> None:
@@ -50,11 +51,12 @@ class RunApi:
         self._embedding = embedding
         self._registry = registry
         self._thread = thread
+        self._readers = readers
         self._barriers = barriers
         self._texts = texts
         self._spool = Spool(settings.max_import_bytes)
-        self._importing = asyncio.Lock()
         self._copies = RunCopies(store, registry)
+        self._copying = Gate("copies of runs", 1, 8)  # all other runs wait while one is stored
         self.checkpoints = Checkpoints(store, registry, self._copies)
 
     async def on_run(self, run_id: str, function: Callable[..., T], *args: Any) -> T:
@@ -88,7 +90,9 @@ class RunApi:
         if run is None:
             config = self.resolve(RunConfig())
             fingerprint = await self._embedding.fingerprint(config, needed=request.embeddings is None)
-            run = await self._thread.ask(self._registry.find_or_create, request.run_id, config, fingerprint)
+            run = await self._thread.ask(
+                self._registry.find_or_create, request.run_id, config, fingerprint, run_id=request.run_id
+            )
         return run
 
     async def create(self, run_id: str, config: RunConfig) -> tuple[RunInfo, bool]:
@@ -105,7 +109,7 @@ class RunApi:
             preset = await self._thread.on_run(run, lambda run: run.config.preset if run.state.position else None)
         resolved = self.resolve(config, preset)
         fingerprint = await self._embedding.fingerprint(resolved)
-        return await self._thread.ask(self._registry.create, run_id, resolved, fingerprint)
+        return await self._thread.ask(self._registry.create, run_id, resolved, fingerprint, run_id=run_id)
 
     async def describe(self, run_id: str, digest: bool = False) -> RunInfo:
         """Describe a run. `digest`: also compute the digest of its state.
@@ -135,10 +139,10 @@ class RunApi:
         Raises:
             UnknownRun: there is none.
         """
-        stored = await self._thread.ask(self._registry.stored, run_id)
+        stored = await self._thread.ask(self._registry.stored, run_id, run_id=run_id)
         if stored is None:
             raise _unknown(run_id)
-        await self._thread.ask(self._registry.delete, stored)
+        await self._thread.ask(self._registry.delete, stored, run_id=run_id)
         self._texts.delete(stored.uid)
 
     async def export(self, run_id: str) -> AsyncIterator[bytes]:
@@ -149,10 +153,10 @@ class RunApi:
         Raises:
             UnknownRun: there is none.
         """
-        pieces = await self._thread.ask(self._copies.export_named, run_id)
+        pieces = await self._thread.ask(self._copies.export_named, run_id, run_id=run_id)
         if pieces is None:
             raise _unknown(run_id)
-        while piece := await self._thread.ask(next, pieces, b""):
+        while piece := await self._thread.ask(next, pieces, b"", run_id=run_id):
             yield piece
 
     async def import_file(self, run_id: str, chunks: AsyncIterator[bytes]) -> RunInfo:
@@ -163,20 +167,30 @@ class RunApi:
 
         Raises:
             MalformedBody: the file is damaged. Conflict: the name is taken, or the file is of another law. TooLarge,
-            Overloaded, StoreFull: there is no room for the file; see `Spool`.
+            StoreFull: there is no room for the file; see `Spool`. Overloaded: neither, or too many copies wait.
         """
+        self._copying.require_room()
         with self._spool.upload() as upload:
             begins = b""
             async for chunk in chunks:
                 if len(begins) < len(archive.MAGIC):
                     begins = (begins + chunk)[: len(archive.MAGIC)]
                     archive.check_beginning(begins)
-                await asyncio.to_thread(upload.write, chunk)
-            async with self._importing:  # each has its state in memory
+                await self._readers.ask(upload.write, chunk)
+            async with self._copying.entered():  # each has its state in memory
                 upload.file.seek(0)
-                await asyncio.to_thread(archive.verify, upload.file)
+                await self._readers.ask(archive.verify, upload.file)
                 upload.file.seek(0)
-                return await self._thread.ask(self._copies.import_file, run_id, upload.file)
+                return await self._thread.ask(self._copies.import_file, run_id, upload.file, run_id=run_id)
+
+    async def fork(self, run_id: str, copy: str, checkpoint: str | None) -> RunInfo:
+        """Copy a run under another name, as it was at a checkpoint (None: as it is now), request ids included.
+
+        Raises:
+            UnknownRun, UnknownCheckpoint: there is none. Conflict: the name is taken. Overloaded: too many copies wait.
+        """
+        async with self._copying.entered():
+            return await self.on_run(run_id, self.checkpoints.fork, copy, checkpoint)
 
     def resolve(self, config: RunConfig, preset: PresetName | None = None) -> RunConfig:
         """The config with every field set.
@@ -194,7 +208,7 @@ class RunApi:
         return resolved
 
     async def _find(self, run_id: str) -> Run | None:
-        return self._registry.opened(run_id) or await self._thread.ask(self._registry.find, run_id)
+        return self._registry.opened(run_id) or await self._thread.ask(self._registry.find, run_id, run_id=run_id)
 
 
 def _unknown(run_id: str) -> UnknownRun:

@@ -136,7 +136,7 @@ class RunRegistry:
                 remedy="Use another name, or delete the run first.",
                 fields=fields,
             )
-        check_new(config)
+        check_new(config, self._limits.scoring_s)
         self._store.runs.replace(run.uid, config.model_dump_json(), _packed(encoder))
         self.forget(run)
         changes = _compared(run.config, config, fields, "was", "now")
@@ -200,7 +200,7 @@ class RunRegistry:
 
     def _create(self, run_id: str, config: RunConfig, encoder: dict[str, Any] | None) -> bool:
         """Create a run, or return False because another process has just done so."""
-        check_new(config)
+        check_new(config, self._limits.scoring_s)
         try:
             self._store.runs.create(run_id, config.model_dump_json(), LAW, _packed(encoder), now())
         except Conflict:

@@ -7,7 +7,6 @@ import logging
 import time
 from collections import deque
 from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from typing import Any, TypeVar
 
@@ -15,6 +14,7 @@ from memr_client.errors import DeadlineExceeded, Unavailable
 
 from memr_service.engine.idempotency import require_same_body
 from memr_service.engine.run_registry import RunRegistry
+from memr_service.engine.shared_thread import SharedThread
 from memr_service.run.response import Response
 from memr_service.run.run import Committed, Run, Submission
 from memr_service.state.record import Batch
@@ -28,22 +28,27 @@ AFTER_S = 0.001
 
 
 class RunThread:
-    """The one thread that reads and changes the runs of a registry. Used from one event loop."""
+    """The one thread that reads and changes the runs of a registry, by turns. Used from one event loop."""
 
     def __init__(self, registry: RunRegistry) -> None:
         self._registry = registry
-        self._thread = ThreadPoolExecutor(1, "memr-runs")
-        self._later: deque[Callable[[], object]] = deque()
+        self._turns = SharedThread("memr-runs")
+        self._later: deque[tuple[str, Callable[[], object]]] = deque()
 
-    async def ask(self, function: Callable[..., T], *args: Any) -> T:
-        """The result of a function, called in the thread once all work after earlier responses is done.
+    async def ask(self, function: Callable[..., T], *args: Any, run_id: str = "") -> T:
+        """The result of a function, called in the thread once all work after the run's earlier responses is done.
+
+        If the caller leaves before it began, it is not called.
+
+        Args:
+            run_id: the run whose turn it takes. What belongs to no run takes the turns of a run without a name.
 
         Raises:
             Unavailable: the thread has been shut down.
         """
         try:
             self._start_later()
-            return await asyncio.get_running_loop().run_in_executor(self._thread, function, *args)
+            return await asyncio.wrap_future(self._turns.submit(run_id, function, *args))
         except RuntimeError as error:
             if "shutdown" in str(error):
                 raise shutting_down() from None
@@ -51,7 +56,7 @@ class RunThread:
 
     async def on_run(self, run: Run, function: Callable[..., T], *args: Any) -> T:
         """The result of `function(run, *args)`, called in the thread with all of the run's records applied."""
-        return await self.ask(self._on_run, run, function, *args)
+        return await self.ask(self._on_run, run, function, *args, run_id=run.stored.run_id)
 
     async def replay(self, run: Run, submission: Submission) -> Response | None:
         """The response that the request id got before; None if it is new, or if there is no id (L12).
@@ -88,9 +93,10 @@ class RunThread:
             InvalidRequest: the id was used with another body, or the batch does not fit the run. DeadlineExceeded: it
             is too late. StoreFull, Unavailable: nothing was committed.
         """
-        committed = await self.ask(self._commit, run, batch, submissions, begin_by, look_up)
+        run_id = run.stored.run_id
+        committed = await self.ask(self._commit, run, batch, submissions, begin_by, look_up, run_id=run_id)
         if committed is not None and committed.record is not None:
-            self.after_response(partial(self._finish, run), self._registry.tidy)
+            self.after_response(partial(self._finish, run), self._registry.tidy, run_id=run_id)
         return committed
 
     async def evaluate(self, run: Run, batch: Batch, submission: Submission, begin_by: float | None) -> Response:
@@ -103,22 +109,31 @@ class RunThread:
 
     async def expire(self, run: Run, names: Sequence[bytes]) -> None:
         """Write open groups that have timed out with the items that they have (`Run.expire`), if the run is in use."""
-        await self.ask(self._expire, run, names)
-        self.after_response(partial(self._finish, run))
+        await self.ask(self._expire, run, names, run_id=run.stored.run_id)
+        self.after_response(partial(self._finish, run), run_id=run.stored.run_id)
 
-    def after_response(self, *jobs: Callable[[], object]) -> None:
-        """Do jobs in the thread after the response that is ready now has left, or before the next `ask`."""
+    def after_response(self, *jobs: Callable[[], object], run_id: str = "") -> None:
+        """Do a run's jobs in the thread after the response that is ready now has left, or before its next `ask`."""
         if not self._later:
             asyncio.get_running_loop().call_later(AFTER_S, self._start_later)
-        self._later.extend(jobs)
+        self._later.extend((run_id, job) for job in jobs)
+
+    async def close(self, last: Callable[[], object]) -> None:
+        """Finish all work and call a last function in the thread, which then ends. From now on `ask` fails."""
+        self._start_later()
+        await asyncio.wrap_future(self._turns.end(last))
+        self._turns.join()
 
     def shutdown(self) -> None:
         """Finish all work. After that, `ask` fails."""
-        self._thread.shutdown()
+        self._start_later()
+        self._turns.end(_nothing)
+        self._turns.join()
 
     def _start_later(self) -> None:
         while self._later:
-            self._thread.submit(_do, self._later.popleft())
+            run_id, job = self._later.popleft()
+            self._turns.submit(run_id, _do, job)
 
     # In the thread
 
@@ -175,6 +190,10 @@ def _require_time(begin_by: float | None) -> None:
             "The server was busy until the deadline had passed; nothing changed.",
             remedy="Send again, or allow more time (X-Request-Timeout-Ms).",
         )
+
+
+def _nothing() -> None:
+    pass
 
 
 def _do(job: Callable[[], object]) -> None:

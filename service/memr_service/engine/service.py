@@ -24,9 +24,11 @@ from memr_service.engine.barriers.manager import BarrierManager
 from memr_service.engine.embedding import Embedded, EmbeddingStage
 from memr_service.engine.idempotency import SingleFlight
 from memr_service.engine.inputs import Items
+from memr_service.engine.readers import Readers
 from memr_service.engine.run_api import RunApi
 from memr_service.engine.run_registry import RunRegistry
 from memr_service.engine.run_thread import RunThread, shutting_down
+from memr_service.engine.text_thread import TextThread, are_small, in_one_step
 from memr_service.engine.versions import library_versions
 from memr_service.run.live_state import Limits
 from memr_service.run.presets import LAW
@@ -71,18 +73,23 @@ class Service:
         self.store = store
         self.encoders = encoders or Encoders(settings.allowed_encoders, settings.device)
         self.batcher = Batcher(self.encoders, settings.max_queue_texts)
-        self.embedding = EmbeddingStage(self.encoders, self.batcher)
+        self.text_thread = TextThread(settings.text_s)
+        self.embedding = EmbeddingStage(self.encoders, self.batcher, self.text_thread)
         texts_file = None if store.directory is None else store.directory / "texts.db"
         self.texts = Texts(texts_file, settings.text_quota_bytes, settings.text_max_age_days)
         self.observers: list[Callable[[RewardEvent], None]] = []
         self._background = ThreadPoolExecutor(2, "memr-background")  # a snapshot need not wait for an index
-        limits = Limits(settings.snapshot_bytes, settings.journal_bytes, 60 * settings.idle_minutes)
+        limits = Limits(settings.snapshot_bytes, settings.journal_bytes, 60 * settings.idle_minutes, settings.scoring_s)
         self.registry = RunRegistry(store, self._background, limits)
         self.thread = RunThread(self.registry)
+        self.readers = Readers()
         self.barriers = BarrierManager(
-            *(store.leases, settings.address, self.registry, self.thread, self._keep_texts, settings.max_waiting_bytes)
+            *(store.leases, settings.address, self.registry, self.thread, self.text_thread),
+            *(self._keep_texts, settings.max_waiting_bytes),
         )
-        self.runs = RunApi(settings, store, self.embedding, self.registry, self.thread, self.barriers, self.texts)
+        self.runs = RunApi(
+            settings, store, self.embedding, self.registry, self.thread, self.readers, self.barriers, self.texts
+        )
         self._in_flight: SingleFlight[Response] = SingleFlight()
         here = self.encoders.is_here(self.encoders.default)
         self._preload = threading.Timer(PRELOAD_AFTER_S if here else 0, self._load_default_encoder)
@@ -109,9 +116,10 @@ class Service:
         await self.barriers.close()
         await self._in_flight.settled()
         self.batcher.close()
-        await self.thread.ask(self._close)
+        self.readers.shutdown()
+        await self.thread.close(self._close)
         self._background.shutdown()
-        self.thread.shutdown()
+        self.text_thread.close()
 
     def _close(self) -> None:
         self.registry.close()
@@ -137,7 +145,11 @@ class Service:
         """
         if self._draining:
             raise shutting_down()
-        items = inputs.read(request, deadline, queued_s, warnings)  # hop 1: schema
+        if are_small(request.prompts, request.completions):
+            items = inputs.read(request, deadline, queued_s, warnings)  # hop 1: schema
+        else:
+            reading = in_one_step(inputs.read, request, deadline, queued_s, warnings)
+            items = await self.text_thread.ask(request.run_id, reading)
         return await self._once(items)
 
     async def _once(self, items: Items) -> Response:
@@ -145,10 +157,11 @@ class Service:
         request = items.request
         if request.mode == "eval" or request.request_id is None or not items:
             return await self._at_barrier(items)
+        digest = await self._digest(items)
         name = (request.run_id, request.request_id)
         joined = name in self._in_flight
         work = partial(self._at_barrier, items)
-        response = await self._in_flight(name, request.request_id, items.digest, work)
+        response = await self._in_flight(name, request.request_id, digest, work)
         return replace(response, replayed=True) if joined else response
 
     async def _at_barrier(self, items: Items) -> Response:
@@ -167,7 +180,7 @@ class Service:
 
     async def _five_hops(self, run: Run, items: Items) -> Response | None:
         """Schema (done), encoder, memory, reward, store. None: the run was changed meanwhile."""
-        submission = _submission(items, items.request.request_id is not None)
+        submission = await self._submission(items, items.request.request_id is not None)
         if items.sent is None and (known := await self._known(run, items, submission)) is not None:
             return known
         embedded, submission = await self._embedded(run, items, submission)  # hop 2: encoder
@@ -186,7 +199,7 @@ class Service:
 
     async def _joined(self, run: Run, barrier: Barrier, items: Items) -> Response:
         """Encode the request, and wait for the requests that it belongs to; the manager commits them together."""
-        submission = _submission(items, True)
+        submission = await self._submission(items, True)
         if (known := await self._known(run, items, submission)) is not None:
             return known
         embedded, submission = await self._embedded(run, items, submission)
@@ -205,6 +218,16 @@ class Service:
         timing = {"queue": 1e3 * (begun - items.started), "encode": 1e3 * (time.perf_counter() - begun)}
         return embedded, replace(submission, warnings=embedded.warnings, timing_ms=timing)
 
+    async def _submission(self, items: Items, identified: bool) -> Submission:
+        """The request as part of a batch; with its body's digest if it may come again."""
+        digest = await self._digest(items) if identified else b""
+        return Submission(items.request.request_id, digest, started=items.started)
+
+    async def _digest(self, items: Items) -> bytes:
+        """`Items.digest`, made in the thread for texts if there is much to read."""
+        small = are_small(items.request.prompts, items.request.completions)
+        return await self.text_thread.ask(items.request.run_id, in_one_step(lambda: items.digest), small=small)
+
     def _observed(self, items: Items, response: Response, embedded: Embedded | None = None) -> Response:
         """The response, once the observers have seen it."""
         request = items.request
@@ -217,7 +240,8 @@ class Service:
     def _keep_texts(self, run: Run, record: Record, prompts: Sequence[str], completions: Sequence[str]) -> None:
         """Keep the texts of a record's items after the response was sent."""
         if run.config.store_text:
-            self.thread.after_response(partial(self.texts.put, run.uid, record.first_serial, prompts, completions))
+            put = partial(self.texts.put, run.uid, record.first_serial, prompts, completions)
+            self.thread.after_response(put, run_id=run.stored.run_id)
 
     # For operators
 
@@ -266,12 +290,6 @@ class Service:
     def _load_default_encoder(self) -> None:
         with contextlib.suppress(ProblemError):  # it was logged, and `ready` and requests that need it report it
             self.encoders.load(self.encoders.default)
-
-
-def _submission(items: Items, identified: bool) -> Submission:
-    """The request as part of a batch; with its body's digest if it may come again."""
-    digest = items.digest if identified else b""
-    return Submission(items.request.request_id, digest, started=items.started)
 
 
 async def _response(barrier: Barrier, member: Member) -> Response:

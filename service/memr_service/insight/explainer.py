@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import time
 from collections.abc import Sequence
 from functools import partial
@@ -98,8 +97,8 @@ class Explainer:
             group = state.open_groups.get(batch.group_names[batch.group[item]])
             first = None if group is None else await journal.find(group.serials[0])
             began = state if first is None else await journal.state(first.position - 1)
-            return await asyncio.to_thread(read_frozen, began, record, item, most)
-        return await asyncio.to_thread(
+            return await self._service.readers.ask(read_frozen, began, record, item, most)
+        return await self._service.readers.ask(
             partial(read, state, batch, item, most, write=True, first_serial=record.first_serial)
         )
 
@@ -123,7 +122,7 @@ class Explainer:
     async def _texts(self, journal: JournalReader, serials: Sequence[int]) -> dict[int, tuple[str, str]]:
         """Serial number -> (prompt, completion), of those that are kept."""
         uid = (await journal.facts()).uid
-        return await asyncio.to_thread(self._service.texts.get, uid, serials)
+        return await self._service.readers.ask(self._service.texts.get, uid, serials)
 
 
 def _explain_now(run: Run, batch: Batch, most: int) -> Explanation:

@@ -7,7 +7,6 @@ called there (`RunApi.on_run`): it is quick, changes nothing, and what it gives 
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import AsyncIterator, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 
@@ -83,7 +82,7 @@ class JournalReader:
         found: dict[int, Record] = {}
         for start in range(0, len(wanted), AT_ONCE):
             stored = await self._service.runs.on_run(self._run_id, _stored_at, wanted[start : start + AT_ONCE])
-            found |= {record.position: record for record in await asyncio.to_thread(_unsealed, stored)}
+            found |= {record.position: record for record in await self._service.readers.ask(_unsealed, stored)}
         if missing := [position for position in wanted if position not in found]:
             raise await self._no_record(missing[0])
         return found
@@ -92,7 +91,7 @@ class JournalReader:
         """The records after position `after` and up to `upto`, as far as the journal is kept."""
         while after < upto:
             stored = await self._service.runs.on_run(self._run_id, _stored_between, after, min(upto, after + AT_ONCE))
-            for record in await asyncio.to_thread(_unsealed, stored):
+            for record in await self._service.readers.ask(_unsealed, stored):
                 yield record
             if not stored:
                 return
@@ -144,9 +143,9 @@ class JournalReader:
         state = State((await self.facts()).config)
         snapshot = await self._service.runs.on_run(self._run_id, _snapshot, position)
         if snapshot is not None:
-            await asyncio.to_thread(state.restore, snapshot.branch, snapshot.position, snapshot.arrays)
+            await self._service.readers.ask(state.restore, snapshot.branch, snapshot.position, snapshot.arrays)
         async for record in self.records(state.position, position):
-            await asyncio.to_thread(state.apply, record)
+            await self._service.readers.ask(state.apply, record)
         if state.position != position:
             raise await self._no_record(position)
         return state

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import AsyncIterator, Sequence
 
 from memr_client.schemas import Audits, Calibration, Explain, Explanation, Provenance, RunConfig
 
+from memr_service.engine.readers import Gate
 from memr_service.engine.service import Service
 from memr_service.insight.audits.runner import AuditRunner
 from memr_service.insight.calibration import calibrate
@@ -23,15 +23,18 @@ class InsightService:
 
     def __init__(self, service: Service) -> None:
         self._service = service
-        self._one_replay = asyncio.Semaphore(1)
+        self._questions = Gate("questions", 4, 32)
+        self._long = Gate("long readings", 2, 16)  # each reads a whole journal, or makes a copy of a run's state
+        self._replays = Gate("replays", 1, 8)
         self._audits = AuditRunner(service, service.settings.audits)
         self._explainer = Explainer(service)
-        self.dashboard = DashboardQueries(service)
+        self.dashboard = DashboardQueries(service, self._questions, self._long)
         """What the dashboard shows of a run."""
 
     async def audits(self, run_id: str, at: int | None = None) -> Audits:
         """Whether a run is collapsing, as of a position (None: now)."""
-        return await self._audits.audits(run_id, at)
+        async with self._questions.entered():
+            return await self._audits.audits(run_id, at)
 
     async def firing(self) -> dict[str, int]:
         """Open run -> how many of its audits are in the state `alarm`, for metrics."""
@@ -44,7 +47,8 @@ class InsightService:
             UnknownRun.
             Conflict: the run has too few right completions, or a preset without guards.
         """
-        return await calibrate(self._service, run_id)
+        async with self._long.entered():
+            return await calibrate(self._service, run_id)
 
     async def provenance(self, run_id: str) -> Provenance:
         """What a paper must cite of a run."""
@@ -61,7 +65,9 @@ class InsightService:
             InvalidRequest: there is no such record or item.
             Conflict: the run is bound to another encoder.
         """
-        return await self._explainer.explain(run_id, question, warnings)
+        stored = question.serial is not None or question.position is not None
+        async with (self._long if stored else self._questions).entered():
+            return await self._explainer.explain(run_id, question, warnings)
 
     async def replay(self, run_id: str, given: Sequence[RunConfig]) -> AsyncIterator[bytes]:
         """Lines of `ReplayLine`: the run's journal up to now, scored again under each of these settings.
@@ -69,14 +75,16 @@ class InsightService:
         One replay runs at a time; others wait.
 
         Raises:
-            UnknownRun.
+            UnknownRun. Overloaded: too many wait.
             InvalidRequest: a setting cannot be replayed. Both are raised before the first line.
         """
+        self._replays.require_room()
         facts = await JournalReader(self._service, run_id).facts()
         settings = [what_if(facts.config, one, bounded=facts.base > 0) for one in given]
         return self._replayed(run_id, settings, facts.completions)
 
     async def _replayed(self, run_id: str, settings: Sequence[RunConfig], completions: int) -> AsyncIterator[bytes]:
-        async with self._one_replay:
-            async for line in worker.work(self._service.runs.export(run_id), run_id, settings, completions):
+        async with self._replays.entered():
+            pieces = self._service.runs.export(run_id)
+            async for line in worker.work(self._service.readers, pieces, run_id, settings, completions):
                 yield line

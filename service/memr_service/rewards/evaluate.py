@@ -5,6 +5,7 @@ A raw value is NaN where the component is undefined for an item.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable
 
 import numpy as np
@@ -202,7 +203,7 @@ def evaluate_outcome_ucb(context: ScoringContext) -> np.ndarray:
     assert isinstance(options, OutcomeUcb)
     answers = batch.answers or [None] * len(batch)
     pairs = [(key, answer) for key, answer in zip(batch.keys, answers, strict=True) if answer is not None]
-    in_batch = {pair: pairs.count(pair) for pair in set(pairs)} if context.hold_one_out else {}
+    in_batch = Counter(pairs) if context.hold_one_out else {}
     seen = [
         np.nan if answer is None else context.state.times_given(answer, key) + in_batch.get((key, answer), 1)
         for key, answer in zip(batch.keys, answers, strict=True)

@@ -32,12 +32,14 @@ most 8 times as many bytes as its journal."""
 
 @dataclass(frozen=True)
 class Limits:
-    """How much journal, in bytes, leads to a snapshot, and how much is kept (0: all)."""
+    """The server's limits on each run: how much journal, in bytes, leads to a snapshot, how much is kept (0: all)."""
 
     snapshot_bytes: int
     journal_bytes: int = 0
     idle_s: float = math.inf
     """Seconds without rewards after which a run leaves memory."""
+    scoring_s: float = math.inf
+    """The longest, in seconds, that scoring one batch may take by estimate."""
 
 
 class Rewound(Moved):

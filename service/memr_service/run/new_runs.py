@@ -5,12 +5,22 @@ from __future__ import annotations
 from memr_client.errors import InvalidRequest
 from memr_client.schemas import MOST_IN_GROUP, MOST_TAG_CHARS, RunConfig
 
+from memr_service.rewards.cost import Size, expected_s
 
-def check_new(config: RunConfig) -> None:
+GROUP, MOST = 16, 16_384
+"""Completions of the group that a new run must be able to score when its memories are full: its own `group_size`, or
+GROUP; at most MOST."""
+
+
+def check_new(config: RunConfig, scoring_s: float) -> None:
     """Refuse a resolved config that a new run may not have.
 
+    Args:
+        scoring_s: the longest that scoring one request may take (`MEMR_SCORING_S`).
+
     Raises:
-        InvalidRequest: `group_size` or a reasoning tag is over its limit.
+        InvalidRequest: `group_size` or a reasoning tag is over its limit, or scoring one group over full memories would
+            take too long.
     """
     if config.group_size is not None and config.group_size > MOST_IN_GROUP:
         raise InvalidRequest(
@@ -26,4 +36,14 @@ def check_new(config: RunConfig) -> None:
             value=longest,
             limit=MOST_TAG_CHARS,
             remedy="Send the tags that the policy writes, for example <think> and </think>.",
+        )
+    takes = expected_s(config, Size.of_full(config, min(config.group_size or GROUP, MOST)))
+    if takes > scoring_s:
+        raise InvalidRequest(
+            f"With these settings scoring one group over full memories would take about {takes:.1f} s, and all runs "
+            f"wait meanwhile; the limit is {scoring_s:g} s. Its cost grows with k ({config.k}) * max_completions "
+            f"({config.max_completions}) * centroids, and with window and the square of group_size.",
+            value=round(takes, 1),
+            limit=scoring_s,
+            remedy="Choose a smaller k, max_completions or number of centroids, or raise MEMR_SCORING_S.",
         )

@@ -10,9 +10,10 @@ from itertools import islice
 
 import numpy as np
 import orjson
-from memr_client.errors import InvalidRequest
+from memr_client.errors import InvalidRequest, TooLarge
 from memr_client.schemas import HistoryRow, MemorySize, MemorySizes, RunConfig, RunInfo, WindowState
 
+from memr_service.rewards.cost import Size, expected_s
 from memr_service.rewards.score import score
 from memr_service.rewards.shaping import rejection_warnings
 from memr_service.rewards.zeros import why_zero
@@ -72,6 +73,7 @@ class Run:
         self.config = RunConfig.model_validate_json(stored.config)
         self.journal = RunJournal(stored, store)
         self.live = LiveState(stored, self.config, self.journal, store, background, limits)
+        self._scoring_s = limits.scoring_s
         self.used_at = time.monotonic()
 
     @property
@@ -87,7 +89,7 @@ class Run:
             expired: open groups that have timed out and are written as they are (barrier `snapshot`).
 
         Raises:
-            InvalidRequest: the batch's dimension is not the run's.
+            InvalidRequest: the batch's dimension is not the run's. TooLarge: scoring it would take too long.
             StoreFull, Unavailable: the record could not be made durable. Nothing changed.
             Moved: another process has changed the run so that it has to be read again, or (AlreadyAnswered) has
                 answered one of the requests.
@@ -96,7 +98,7 @@ class Run:
         self.live.tend()
         self.live.catch_up()
         while True:
-            self.check_dimension(batch)
+            self._check(batch)
             started = time.perf_counter()
 
             # Read and score: over views of the memories, so nothing is changed yet.
@@ -134,10 +136,10 @@ class Run:
         """Score a batch and change nothing (L10).
 
         Raises:
-            InvalidRequest: the batch's dimension is not the run's.
+            InvalidRequest: the batch's dimension is not the run's. TooLarge: scoring it would take too long.
         """
         self.used_at = time.monotonic()
-        self.check_dimension(batch)
+        self._check(batch)
         started = time.perf_counter()
         state, effects = self.state, score(self.state, batch, write=False)
         warnings = [*submission.warnings, *rejection_warnings(self.config, batch, effects.rejected)]
@@ -191,6 +193,19 @@ class Run:
                 value=batch.dimension,
                 limit=expected,
                 remedy="Send embeddings of the model the run was begun with, or begin another run.",
+            )
+
+    def _check(self, batch: Batch) -> None:
+        """Raise unless the batch can be scored, and within the time that a request may take."""
+        self.check_dimension(batch)
+        takes = expected_s(self.config, Size.of(self.state, batch))
+        if takes > self._scoring_s:
+            raise TooLarge(
+                f"Scoring these {len(batch)} completions would take about {takes:.1f} s with the run's settings and "
+                f"memories, and all runs wait meanwhile; the limit is {self._scoring_s:g} s.",
+                value=round(takes, 1),
+                limit=self._scoring_s,
+                remedy="Send fewer completions in a request, use a smaller k in a new run, or raise MEMR_SCORING_S.",
             )
 
     def _record(

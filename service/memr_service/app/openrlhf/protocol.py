@@ -19,6 +19,7 @@ from memr_client.schemas import OpenRLHFRequest, OpenRLHFResponse, RewardRequest
 from memr_service.app.openrlhf.labels import answer_of
 from memr_service.app.openrlhf.texts import completion_of, question_of
 from memr_service.app.openrlhf.verifier_pool import Outcomes
+from memr_service.engine.text_thread import Steps
 from memr_service.run.response import Response
 
 Mode = Literal["train", "eval"]
@@ -53,8 +54,8 @@ class Samples:
         )
 
 
-def read(body: OpenRLHFRequest, config: RunConfig, mode: Mode) -> Samples:
-    """The samples of a request.
+def read(body: OpenRLHFRequest, config: RunConfig, mode: Mode) -> Steps[Samples]:
+    """The samples of a request, read one by one.
 
     Args:
         mode: "eval" marks all samples as evaluation; with "train", the labels decide.
@@ -66,17 +67,22 @@ def read(body: OpenRLHFRequest, config: RunConfig, mode: Mode) -> Samples:
     if body.query:
         _check(body, config)
     answers = [] if body.outcomes is not None else [answer_of(label, item) for item, label in enumerate(body.labels)]
-    cut = [completion_of(query, prompt) for query, prompt in zip(body.query, body.prompts, strict=True)]
-    questions = [question_of(prompt, config.prompt_pattern) for prompt in body.prompts]
+    cut = []
+    questions: dict[str, tuple[str, bool]] = {}
+    for query, prompt in zip(body.query, body.prompts, strict=True):
+        cut.append(completion_of(query, prompt))
+        if prompt not in questions:
+            questions[prompt] = question_of(prompt, config.prompt_pattern)
+        yield
     return Samples(
-        prompts=[prompt for prompt, _ in questions],
+        prompts=[questions[prompt][0] for prompt in body.prompts],
         completions=[completion for completion, _ in cut],
         answers=answers,
         mode="eval" if mode == "eval" else _mode(body.labels),
         logs={
             "prompt_cut": [float(found == "cut") for _, found in cut],
             "prompt_lost": [float(found == "lost") for _, found in cut],
-            "pattern_unmatched": [float(not found) for _, found in questions],
+            "pattern_unmatched": [float(not questions[prompt][1]) for prompt in body.prompts],
             "split_unknown": [float(_is_unknown(label)) for label in body.labels],
         },
     )

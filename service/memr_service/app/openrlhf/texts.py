@@ -8,15 +8,17 @@ from typing import Literal
 import regex
 from memr_client.errors import InvalidRequest
 
-PATTERN_S = 0.1
-"""Seconds after which the search for a `prompt_pattern` is aborted, because it blocks all other requests."""
+PATTERN_S = 0.5
+"""Seconds after which the search for a `prompt_pattern` in one prompt is aborted. Other runs wait as long for their
+turn; a busy machine takes several times as long as an idle one."""
 
 _FINAL_TOKEN = re.compile(
     r"(<\|[^<>|\s]{1,40}\|>|<\uff5c[^<>\uff5c\s]{1,40}\uff5c>|</?s>|<(eos|pad|end_of_turn)>|\[PAD\])\s*\Z"
 )
 """A special token at the end of a text: <|im_end|>, <|eot_id|>, </s> and similar."""
 _LONGEST_TOKEN = 64
-
+_FEW = 16
+"""Characters of a query that are looked for in its prompt before the slow search."""
 
 Found = Literal["whole", "cut", "lost"]
 """What a query begins with: the whole prompt, the end of a prompt that OpenRLHF cut from the left, or neither."""
@@ -84,9 +86,16 @@ def check_pattern(pattern: str | None) -> None:
 
 
 def _overlap(prompt: str, query: str) -> int:
-    """Length of the longest end of the prompt that the query begins with, in linear time (Knuth, Morris, Pratt)."""
+    """Length of the longest end of the prompt that the query begins with, in linear time (Knuth, Morris, Pratt).
+
+    The search begins where the prompt has the first characters of the query, which is usually the place itself.
+    """
     if not query:
         return 0
+    start = prompt.find(query[:_FEW])
+    prompt = prompt[start if start >= 0 else max(0, len(prompt) - _FEW + 1) :]
+    if query.startswith(prompt):
+        return len(prompt)
     borders = [0]
     for index in range(1, min(len(query), len(prompt))):
         borders.append(_longer(query, borders, borders[-1], query[index]))

@@ -1,8 +1,10 @@
 """`VerifierPool`: outcomes by a run's verifier, within a limited time.
 
-`exact` and `numeric` take no time. `math` takes some milliseconds for most completions and seconds for a few, in
-separate processes. So that few do not delay many, each completion is first tried for a short time (`QUICK_S`). The slow
-ones are tried again at the end, and never in all processes at once. Equal completions are verified once.
+`exact` and `numeric` take little time, in the thread for texts. `math` takes some milliseconds for most completions and
+seconds for a few, in separate processes. So that few do not delay many, each completion is first tried for a short time
+(`QUICK_S`). The slow ones are tried again at the end, and never in all processes at once. Runs take turns, so that none
+waits for all that another one asked, and what nobody waits for any more is not begun. Equal completions of a run are
+verified once.
 """
 
 from __future__ import annotations
@@ -11,12 +13,15 @@ import asyncio
 import hashlib
 import json
 import logging
-from collections import OrderedDict, deque
+import time
+from collections import OrderedDict
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Protocol
 
 from memr_service.app.openrlhf.math_process import MathProcess
+from memr_service.engine.text_thread import Steps, TextThread, are_small
+from memr_service.engine.turns import Turns
 from memr_service.verifiers import VERIFIERS
 from memr_service.verifiers.math import LIMIT_S
 from memr_service.verifiers.math_worker import Verdict
@@ -34,8 +39,6 @@ KNOWN = 16_384
 """Verdicts that are kept for equal completions."""
 MOST_NAMED = 5
 """Completions that one warning names."""
-IN_PLACE = 64
-"""Completions that are compared on the event loop; more are compared in a thread."""
 
 
 class Judge(Protocol):
@@ -82,11 +85,12 @@ class Outcomes:
 class _Case:
     """A completion to judge."""
 
+    run_id: str
     key: bytes
     completion: str
     answer: str
-    until: float
-    """When nobody waits for it any more (the event loop's time)."""
+    waiting: int = 0
+    """How many wait for it."""
     is_slow: bool = False
     """Whether the first try was too short."""
     verdict: asyncio.Future[Verdict] = field(default_factory=lambda: asyncio.get_running_loop().create_future())
@@ -95,21 +99,23 @@ class _Case:
 class VerifierPool:
     """Verifies completions for one event loop. Close it at the end."""
 
-    def __init__(self, start: Callable[[], Awaitable[Judge]] = MathProcess.start) -> None:
+    def __init__(self, text_thread: TextThread, start: Callable[[], Awaitable[Judge]] = MathProcess.start) -> None:
+        self._text_thread = text_thread
         self._start = start
-        self._first: deque[_Case] = deque()
-        self._again: deque[_Case] = deque()
-        self._open: dict[bytes, _Case] = {}
+        self._first: Turns[_Case] = Turns()
+        self._again: Turns[_Case] = Turns()
+        self._open: dict[tuple[str, bytes], _Case] = {}
         self._known: OrderedDict[bytes, Verdict] = OrderedDict()
         self._idle: list[Judge] = []
         self._running: dict[asyncio.Task[None], _Case] = {}
 
     async def outcomes(
-        self, verifier: str, completions: Sequence[str], answers: Sequence[str], seconds: float
+        self, run_id: str, verifier: str, completions: Sequence[str], answers: Sequence[str], seconds: float
     ) -> Outcomes:
-        """The outcome of each completion.
+        """The outcome of each completion. If the caller leaves, no further completion is judged for it.
 
         Args:
+            run_id: the run, which takes turns with others.
             verifier: "exact", "numeric" or "math".
             completions: the completions (n).
             answers: the right answers (n).
@@ -119,12 +125,10 @@ class VerifierPool:
             InvalidRequest: the verifier cannot read an answer.
         """
         if verifier == "math":
-            return await self._mathematics(completions, answers, seconds)
-        if len(completions) <= IN_PLACE:
-            outcomes = _compare(verifier, completions, answers)
-        else:
-            outcomes = await asyncio.to_thread(_compare, verifier, completions, answers)
-        return Outcomes(outcomes, [False] * len(outcomes))
+            return await self._mathematics(run_id, completions, answers, seconds)
+        comparing = _compare(verifier, completions, answers, time.monotonic() + seconds)
+        small = are_small(completions, answers)
+        return await self._text_thread.ask(run_id, comparing, small=small, limited=False)
 
     async def close(self) -> None:
         """Stop the processes. What has no verdict yet gets none."""
@@ -139,31 +143,36 @@ class VerifierPool:
         while self._idle:
             await self._idle.pop().stop()
 
-    async def _mathematics(self, completions: Sequence[str], answers: Sequence[str], seconds: float) -> Outcomes:
-        until = asyncio.get_running_loop().time() + seconds
-        pairs = zip(completions, answers, strict=True)
-        verdicts = [self._verdict(completion, answer, until) for completion, answer in pairs]
+    async def _mathematics(
+        self, run_id: str, completions: Sequence[str], answers: Sequence[str], seconds: float
+    ) -> Outcomes:
+        small = are_small(completions, answers)
+        keys = await self._text_thread.ask(run_id, _keys(completions, answers), small=small)
+        pairs = dict(zip(keys, zip(completions, answers, strict=True), strict=True))
+        verdicts: dict[bytes, Verdict] = {key: self._known[key] for key in pairs if key in self._known}
+        cases = [self._case(run_id, key, *pair) for key, pair in pairs.items() if key not in verdicts]
+        for key in verdicts:
+            self._known.move_to_end(key)
         self._dispatch()
-        if verdicts:
-            await asyncio.wait(set(verdicts), timeout=seconds)
-        known = [verdict.result() if verdict.done() else "unjudged" for verdict in verdicts]
+        try:
+            if cases:
+                await asyncio.wait({case.verdict for case in cases}, timeout=seconds)
+        finally:
+            for case in cases:
+                case.waiting -= 1
+        verdicts |= {case.key: case.verdict.result() for case in cases if case.verdict.done()}
+        known = [verdicts.get(key, "unjudged") for key in keys]
         if "unreadable" in known:
             raise unreadable("math")
         return Outcomes([float(one == "right") for one in known], [one == "unjudged" for one in known])
 
-    def _verdict(self, completion: str, answer: str, until: float) -> asyncio.Future[Verdict]:
-        """The verdict on a completion that is known, being found, or from now on waited for."""
-        key = hashlib.sha256(json.dumps([completion, answer]).encode()).digest()
-        if (known := self._known.get(key)) is not None:
-            self._known.move_to_end(key)
-            verdict: asyncio.Future[Verdict] = asyncio.get_running_loop().create_future()
-            verdict.set_result(known)
-            return verdict
-        if (case := self._open.get(key)) is None:
-            case = self._open[key] = _Case(key, completion, answer, until)
-            self._first.append(case)
-        case.until = max(case.until, until)
-        return case.verdict
+    def _case(self, run_id: str, key: bytes, completion: str, answer: str) -> _Case:
+        """A completion whose verdict is being found, or from now on waited for."""
+        if (case := self._open.get((run_id, key))) is None:
+            case = self._open[run_id, key] = _Case(run_id, key, completion, answer)
+            self._first.add(run_id, case)
+        case.waiting += 1
+        return case
 
     def _dispatch(self) -> None:
         """Start as many verifications as there are processes for."""
@@ -179,12 +188,10 @@ class VerifierPool:
 
     def _next(self) -> _Case | None:
         """The case to try next. Those that nobody waits for are dropped."""
-        now = asyncio.get_running_loop().time()
         slow = sum(case.is_slow for case in self._running.values())
         for waiting, has_process in ((self._first, True), (self._again, slow < SLOW_PROCESSES)):
-            while has_process and waiting:
-                case = waiting.popleft()
-                if now < case.until:
+            while has_process and (case := waiting.take()) is not None:
+                if case.waiting:
                     return case
                 self._settle(case, "unjudged", keep=False)
         return None
@@ -202,7 +209,7 @@ class VerifierPool:
             return
         if verdict == "unjudged" and not case.is_slow:
             case.is_slow = True
-            self._again.append(case)
+            self._again.add(case.run_id, case)
         else:
             self._settle(case, verdict)
 
@@ -214,7 +221,7 @@ class VerifierPool:
         return await self._start()
 
     def _settle(self, case: _Case, verdict: Verdict, keep: bool = True) -> None:
-        del self._open[case.key]
+        del self._open[case.run_id, case.key]
         case.verdict.set_result(verdict)
         if keep:
             self._known[case.key] = verdict
@@ -222,5 +229,22 @@ class VerifierPool:
                 self._known.popitem(last=False)
 
 
-def _compare(verifier: str, completions: Sequence[str], answers: Sequence[str]) -> list[float]:
-    return [VERIFIERS[verifier](completion, answer) for completion, answer in zip(completions, answers, strict=True)]
+def _keys(completions: Sequence[str], answers: Sequence[str]) -> Steps[list[bytes]]:
+    """By which equal completions are recognised (n)."""
+    keys = []
+    for pair in zip(completions, answers, strict=True):
+        keys.append(hashlib.sha256(json.dumps(pair).encode()).digest())
+        yield
+    return keys
+
+
+def _compare(verifier: str, completions: Sequence[str], answers: Sequence[str], until: float) -> Steps[Outcomes]:
+    """Judge one by one; those that are left at `until` (`time.monotonic()`) stay unjudged."""
+    outcomes: list[float] = []
+    for completion, answer in zip(completions, answers, strict=True):
+        if time.monotonic() >= until:
+            break
+        outcomes.append(VERIFIERS[verifier](completion, answer))
+        yield
+    late = len(completions) - len(outcomes)
+    return Outcomes(outcomes + [0.0] * late, [False] * len(outcomes) + [True] * late)

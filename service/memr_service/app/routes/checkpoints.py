@@ -8,6 +8,7 @@ from fastapi import APIRouter, Path, Request
 from memr_client.errors import (
     Conflict,
     MalformedBody,
+    Overloaded,
     StoreFull,
     TooLarge,
     UnknownCheckpoint,
@@ -83,7 +84,10 @@ async def restore(run_id: RunId, request: Request, context: InContext) -> RunInf
     "/fork",
     summary="Copy the run under a new name",
     status_code=201,
-    responses={201: {"description": "The copy."}, **problems(*BODY, UnknownCheckpoint, Conflict, StoreFull)},
+    responses={
+        201: {"description": "The copy."},
+        **problems(*BODY, UnknownCheckpoint, Conflict, Overloaded, StoreFull),
+    },
     openapi_extra=body_of("Fork"),
 )
 async def fork(run_id: RunId, request: Request, context: InContext, caller: Caller) -> RunInfo:
@@ -91,4 +95,4 @@ async def fork(run_id: RunId, request: Request, context: InContext, caller: Call
     body = await parse(request, Fork, context.settings)
     caller.require_run(body.run_id)
     runs = context.service.runs
-    return await runs.on_run(run_id, runs.checkpoints.fork, body.run_id, body.checkpoint)
+    return await runs.fork(run_id, body.run_id, body.checkpoint)

@@ -53,13 +53,15 @@ Text = Annotated[
 Most = Annotated[int, Query(ge=2, le=2000, description="Most points, sampled evenly over the memories' ages.")]
 
 
-@router.get("/audits", summary="Check a run for collapse", responses=problems(*COMMON, UnknownRun))
+@router.get("/audits", summary="Check a run for collapse", responses=problems(*COMMON, UnknownRun, Overloaded))
 async def audits(run_id: RunId, context: InContext, at: At = None) -> Audits:
     """Figures of the newest completions compared with the run's first ones (collapse, leaks, drift), with remedies."""
     return await context.insight.audits(run_id, at)
 
 
-@router.get("/completions", summary="List completions with their rewards", responses=problems(*COMMON, UnknownRun))
+@router.get(
+    "/completions", summary="List completions with their rewards", responses=problems(*COMMON, UnknownRun, Overloaded)
+)
 async def completions(
     run_id: RunId,
     context: InContext,
@@ -86,7 +88,7 @@ async def completions(
     )
 
 
-@router.get("/map", summary="Project both memories on a plane", responses=problems(*COMMON, UnknownRun))
+@router.get("/map", summary="Project both memories on a plane", responses=problems(*COMMON, UnknownRun, Overloaded))
 async def map_memories(run_id: RunId, context: InContext, most: Most = 1000) -> Map:
     """A sample of both memories, projected on its first two principal components."""
     return await context.insight.dashboard.map(run_id, most)
@@ -118,7 +120,10 @@ async def explain(run_id: RunId, request: Request, context: InContext) -> Explan
     "/replay",
     summary="Score the run's journal under other settings",
     response_class=StreamingResponse,
-    responses={200: {"description": "Progress, then the result.", "content": lines_of(ReplayLine)}, **problems(*BODY)},
+    responses={
+        200: {"description": "Progress, then the result.", "content": lines_of(ReplayLine)},
+        **problems(*BODY, Overloaded),
+    },
     openapi_extra=body_of("ReplayRequest"),
 )
 async def replay(run_id: RunId, request: Request, context: InContext) -> StreamingResponse:

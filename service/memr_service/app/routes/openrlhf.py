@@ -8,6 +8,7 @@ import hashlib
 import logging
 import time
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Annotated, Literal
 
 import orjson
@@ -25,16 +26,18 @@ from memr_client.errors import (
     UnknownRun,
     UnsupportedMedia,
 )
-from memr_client.schemas import OpenRLHFRequest, OpenRLHFResponse, RunConfig
+from memr_client.schemas import OpenRLHFRequest, OpenRLHFResponse, RewardRequest, RunConfig
 from starlette.requests import ClientDisconnect
 
 from memr_service.app import openrlhf
 from memr_service.app.body import parse
 from memr_service.app.context import Context, InContext, RunId
-from memr_service.app.disconnect import unless_disconnected
+from memr_service.app.disconnect import unless_disconnected, while_connected
 from memr_service.app.openapi import COMMON, body_of, problems
 from memr_service.app.openrlhf.verifier_pool import Outcomes
 from memr_service.engine.barriers import HeldElsewhere
+from memr_service.engine.text_thread import are_small, in_one_step
+from memr_service.run.response import Response as Rewarded
 
 router = APIRouter(tags=["reward"])
 logger = logging.getLogger("memr.app")
@@ -103,14 +106,31 @@ async def openrlhf_reward(
             raise
 
 
+@dataclass(frozen=True)
+class _Judged:
+    """A request whose texts have been read and judged."""
+
+    config: RunConfig
+    samples: openrlhf.Samples
+    outcomes: Outcomes
+    asked: RewardRequest
+    warnings: Sequence[str]
+
+
 async def _respond(
     run_id: str, body: OpenRLHFRequest, mode: Literal["train", "eval"], request: Request, context: Context
 ) -> Response:
-    """The response of the abandoned request with this body, or of a new one."""
-    digest = hashlib.sha256(orjson.dumps([run_id, mode, body.model_dump()], option=orjson.OPT_SORT_KEYS)).digest()
+    """The response of the abandoned request with this body, or of a new one.
+
+    A request is kept for its caller's retry once it is judged; before that its work ends when the caller leaves.
+    """
+    texts, small = context.service.text_thread, are_small(body.query, body.prompts)
+    digest = await texts.ask(run_id, in_one_step(_digest, run_id, body, mode), small=small)
     work = context.abandoned.take(digest)
     if work is None:
-        work = asyncio.create_task(_reward(run_id, body, mode, context, request.state.warnings))
+        arrived = time.monotonic()
+        judged = await while_connected(request, _judge(run_id, body, mode, context, request.state.warnings))
+        work = asyncio.create_task(_reward(judged, context, arrived))
         work.add_done_callback(_mark_retrieved)
     try:
         content = await unless_disconnected(request, work)
@@ -120,30 +140,52 @@ async def _respond(
     return Response(content, media_type="application/json")
 
 
-async def _reward(
+async def _judge(
     run_id: str, body: OpenRLHFRequest, mode: Literal["train", "eval"], context: Context, warnings: Sequence[str]
-) -> bytes:
-    """The response's JSON. OpenRLHF does not show warnings, so the log has them too.
+) -> _Judged:
+    """The request's samples with their outcomes. OpenRLHF does not show warnings, so the log has them too.
 
     Args:
         warnings: about the body.
     """
     for warning in warnings:
         logger.warning("OpenRLHF's request to run %s: %s", run_id, warning)
-    arrived = time.monotonic()
     config = (await context.service.runs.get(run_id)).config
-    samples = openrlhf.read(body, config, mode)
+    reading = openrlhf.read(body, config, mode)
+    texts, small = context.service.text_thread, are_small(body.query, body.prompts)
+    samples = await texts.ask(run_id, reading, small=small and config.prompt_pattern is None)
     equal_spread = context.equal_groups.spread(run_id, body.equal_spread, config)
-    judged = await _judged(body, config, samples, context)
-    if late := judged.warning(context.settings.verifier_s):
-        context.metrics.count_unjudged(sum(judged.unjudged))
+    outcomes = await _outcomes(run_id, body, config, samples, context)
+    if late := outcomes.warning(context.settings.verifier_s):
+        context.metrics.count_unjudged(sum(outcomes.unjudged))
         logger.warning("OpenRLHF's request to run %s: %s", run_id, late)
         warnings = [*warnings, late]
-    reward_request = samples.request(run_id, judged.outcomes, body.request_id, equal_spread)
+    asking = in_one_step(samples.request, run_id, outcomes.outcomes, body.request_id, equal_spread)
+    asked = await texts.ask(run_id, asking, small=small)
+    return _Judged(config, samples, outcomes, asked, warnings)
+
+
+async def _outcomes(
+    run_id: str, body: OpenRLHFRequest, config: RunConfig, samples: openrlhf.Samples, context: Context
+) -> Outcomes:
+    """The outcomes that were sent, or those of the run's verifier."""
+    if body.outcomes is not None or config.verifier is None:  # without a verifier, `read` has refused any sample
+        return Outcomes(body.outcomes or [], [False] * len(body.outcomes or []))
+    seconds = context.settings.verifier_s
+    return await context.verifier_pool.outcomes(run_id, config.verifier, samples.completions, samples.answers, seconds)
+
+
+async def _reward(judged: _Judged, context: Context, arrived: float) -> bytes:
+    """The response's JSON.
+
+    Args:
+        arrived: `time.monotonic()` when the request came.
+    """
+    run_id = judged.asked.run_id
     while True:
         try:
             deadline = time.monotonic() + context.settings.deadline_s
-            rewarded = await context.service.reward(reward_request, deadline, 0.0, warnings)
+            rewarded = await context.service.reward(judged.asked, deadline, 0.0, judged.warnings)
         except HeldElsewhere:
             raise
         except (Overloaded, Unavailable) as busy:
@@ -151,15 +193,18 @@ async def _reward(
                 raise
             await asyncio.sleep(busy.retry_after or 1)
         else:
-            return openrlhf.response(samples, judged, rewarded, config).model_dump_json().encode()
+            break
+    writing = in_one_step(_json, judged, rewarded)
+    return await context.service.text_thread.ask(run_id, writing, small=are_small(judged.asked.completions))
 
 
-async def _judged(body: OpenRLHFRequest, config: RunConfig, samples: openrlhf.Samples, context: Context) -> Outcomes:
-    """The outcomes that were sent, or those of the run's verifier."""
-    if body.outcomes is not None or config.verifier is None:  # without a verifier, `read` has refused any sample
-        return Outcomes(body.outcomes or [], [False] * len(body.outcomes or []))
-    seconds = context.settings.verifier_s
-    return await context.verifier_pool.outcomes(config.verifier, samples.completions, samples.answers, seconds)
+def _json(judged: _Judged, rewarded: Rewarded) -> bytes:
+    return openrlhf.response(judged.samples, judged.outcomes, rewarded, judged.config).model_dump_json().encode()
+
+
+def _digest(run_id: str, body: OpenRLHFRequest, mode: str) -> bytes:
+    """By which a retry is recognised."""
+    return hashlib.sha256(orjson.dumps([run_id, mode, body.model_dump()], option=orjson.OPT_SORT_KEYS)).digest()
 
 
 def _mark_retrieved(work: asyncio.Task[bytes]) -> None:

@@ -73,7 +73,9 @@ async def describe_run(run_id: RunId, context: InContext, digest: Digest = False
     return await context.service.runs.describe(run_id, digest)
 
 
-@router.get("/{run_id}/history", summary="Statistics of a run's steps", responses=problems(*COMMON, UnknownRun))
+@router.get(
+    "/{run_id}/history", summary="Statistics of a run's steps", responses=problems(*COMMON, UnknownRun, Overloaded)
+)
 async def read_history(
     run_id: RunId, context: InContext, after: After = 0, limit: Limit = 1000, points: Points = None
 ) -> History:
@@ -86,7 +88,7 @@ async def read_history(
 @router.get(
     "/{run_id}/calibrate",
     summary="Propose limits for guards",
-    responses=problems(*COMMON, UnknownRun, Conflict),
+    responses=problems(*COMMON, UnknownRun, Conflict, Overloaded),
 )
 async def calibrate_run(run_id: RunId, context: InContext) -> Calibration:
     """A limit for each guard from quantiles of the run's own records, and how many completions it would have rejected.

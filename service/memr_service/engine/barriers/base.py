@@ -17,6 +17,7 @@ from memr_client.errors import ProblemError
 
 from memr_service.engine.barriers.member import Member
 from memr_service.engine.barriers.room import WaitingRoom
+from memr_service.engine.text_thread import Steps
 from memr_service.rewards.guards import foreign_stretches
 from memr_service.state.record import Batch, Record
 
@@ -194,7 +195,7 @@ def texts_of(items: Sequence[Item]) -> tuple[list[str], list[str]]:
     return prompts, [member.completions[item] for member, item in items]
 
 
-def merged(items: Sequence[Item]) -> Batch:
+def merged(items: Sequence[Item]) -> Steps[Batch]:
     """One batch of items, in their order."""
     batches = [(member.batch, item) for member, item in items]
     names: dict[bytes, int] = {}
@@ -204,6 +205,10 @@ def merged(items: Sequence[Item]) -> Batch:
     keys = [batch.keys[item] for batch, item in batches]
     prompt_of = [rows.setdefault((key, row.tobytes()), len(rows)) for key, row in zip(keys, prompts, strict=True)]
     first = np.unique(np.array(prompt_of), return_index=True)[1]
+    foreign = None
+    if all(batch.foreign is not None for batch, _ in batches):  # siblings may have come with other requests
+        texts, completions = texts_of(items)
+        foreign = yield from foreign_stretches(completions, texts, np.array(group))
     steps = {batch.step for batch, _ in batches if batch.step is not None}
     spreads = {batch.equal_spread for batch, _ in batches if batch.equal_spread is not None}
     return Batch(
@@ -220,7 +225,7 @@ def merged(items: Sequence[Item]) -> Batch:
         labels=_column([batch.labels for batch, _ in batches], items),
         repeated=_numbers([batch.repeated for batch, _ in batches], items),
         copied=_numbers([batch.copied for batch, _ in batches], items),
-        foreign=_foreign(items, group) if all(batch.foreign is not None for batch, _ in batches) else None,
+        foreign=foreign,
         names_answer=_numbers([batch.names_answer for batch, _ in batches], items),
         truncated=_flags([batch.truncated for batch, _ in batches], items),
         sent=_flags([batch.sent for batch, _ in batches], items),
@@ -248,9 +253,3 @@ def _numbers(columns: list[np.ndarray | None], items: Sequence[Item]) -> np.ndar
     """A column of numbers of all items; None if a request lacks it."""
     numbers = [column[item] for column, (_, item) in zip(columns, items, strict=True) if column is not None]
     return np.array(numbers) if len(numbers) == len(items) else None
-
-
-def _foreign(items: Sequence[Item], group: list[int]) -> np.ndarray:
-    """`Batch.foreign` among all siblings, which may have come with different requests."""
-    prompts, completions = texts_of(items)
-    return foreign_stretches(completions, prompts, np.array(group))

@@ -23,6 +23,7 @@ from memr_service.engine.barriers import (
 )
 from memr_service.engine.run_registry import RunRegistry
 from memr_service.engine.run_thread import RunThread, shutting_down
+from memr_service.engine.text_thread import TextThread, are_small
 from memr_service.run.run import Run
 from memr_service.state.record import Record
 from memr_service.store.capabilities import Leases
@@ -40,6 +41,7 @@ class BarrierManager:
         address: str,
         registry: RunRegistry,
         thread: RunThread,
+        text_thread: TextThread,
         keep_texts: KeepTexts,
         most_bytes: int,
     ) -> None:
@@ -54,6 +56,7 @@ class BarrierManager:
         self.lease = BarrierLease(leases, address, self._drop)
         self._registry = registry
         self._thread = thread
+        self._text_thread = text_thread
         self._keep_texts = keep_texts
         self._open: dict[int, Barrier] = {}
         self._gone = BarrierState(waiting=0, timeouts=0, late=0)
@@ -127,13 +130,16 @@ class BarrierManager:
             )
             for member in members
         ]
-        committed = await self._thread.commit(run, merged(items), submissions)
+        prompts, completions = texts_of(items)
+        small = are_small(prompts, completions)
+        batch = await self._text_thread.ask(run.stored.run_id, merged(items), small=small)
+        committed = await self._thread.commit(run, batch, submissions)
         if committed is None or committed.record is None:
             raise _dropped()
         for member, response in zip(members, committed.responses, strict=True):
             if not member.response.done():
                 member.response.set_result(response)
-        self._keep_texts(run, committed.record, *texts_of(items))
+        self._keep_texts(run, committed.record, prompts, completions)
         return committed.record
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from contextlib import suppress
 
 import numpy as np
@@ -40,7 +39,7 @@ class AuditRunner:
         journal = JournalReader(self._service, run_id)
         facts = await journal.facts()
         last = facts.position if at is None else min(at, facts.position)
-        recent = await _measured(await self._newest(journal, facts.base, last), facts.config)
+        recent = await self._measured(await self._newest(journal, facts.base, last), facts.config)
         if recent is None:
             return Audits(run_id=run_id, baseline=None, recent=None, audits=[])
         baseline = self._baselines.get((facts.uid, facts.branch))
@@ -67,14 +66,17 @@ class AuditRunner:
             self._firing[run_id] = when, sum(one.state == "alarm" for one in found.audits)
         return self._firing[run_id][1]
 
+    async def _measured(self, records: list[Record], config: RunConfig) -> Stretch | None:
+        return await self._service.readers.ask(_measure, records, config)
+
     async def _baseline(self, journal: JournalReader, facts: RunFacts) -> Stretch:
         """The run's first completions; for a component that warmed up later, its first raw values."""
-        first = await _measured(await self._oldest(journal, facts.base, facts.position), facts.config)
+        first = await self._measured(await self._oldest(journal, facts.base, facts.position), facts.config)
         assert first is not None
         late = [name for name, raw in first.raw.items() if raw is None]
         if late:
             after = await _warmed_up(journal, facts.base, facts.position)
-            warm = await _measured(await self._oldest(journal, after, facts.position), facts.config)
+            warm = await self._measured(await self._oldest(journal, after, facts.position), facts.config)
             if warm is not None:
                 first = first.model_copy(update={"raw": first.raw | {name: warm.raw[name] for name in late}})
         return first
@@ -98,10 +100,6 @@ class AuditRunner:
             last = begin
         newer = np.cumsum([len(one.batch) for one in found[::-1]])[::-1]  # of each record and those after it
         return found[max(0, int(np.count_nonzero(newer >= self._thresholds.window)) - 1) :]
-
-
-async def _measured(records: list[Record], config: RunConfig) -> Stretch | None:
-    return await asyncio.to_thread(_measure, records, config)
 
 
 def _measure(records: list[Record], config: RunConfig) -> Stretch | None:

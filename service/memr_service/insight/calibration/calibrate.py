@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from functools import partial
 
 from memr_client.errors import Conflict
@@ -36,7 +35,7 @@ async def calibrate(service: Service, run_id: str) -> Calibration:
         )
     survey, texts = Survey(config, facts.completions), partial(service.texts.get, facts.uid)
     async for payload in journal.payloads(facts.position):
-        await asyncio.to_thread(lambda one: survey.add(unseal(one), texts), payload)
+        await service.readers.ask(lambda one: survey.add(unseal(one), texts), payload)
     survey.finish()
     right = survey.topic.seen().right
     if right < NEEDED:

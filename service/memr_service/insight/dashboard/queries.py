@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Sequence
 from weakref import WeakKeyDictionary
 
 import numpy as np
 from memr_client.schemas import Completion, Completions, HistoryRow, Map, MapPoint, MemorySize, MemorySizes
 
+from memr_service.engine.readers import Gate
 from memr_service.engine.service import Service
 from memr_service.insight.dashboard.completions import CompletionList
 from memr_service.insight.dashboard.projection import Sample, project, sample
@@ -33,16 +33,20 @@ SHOWN_CHARS = 400
 class DashboardQueries:
     """Curves, lists and maps of a service's runs. The run thread only reads or copies; the rest is done elsewhere."""
 
-    def __init__(self, service: Service) -> None:
+    def __init__(self, service: Service, questions: Gate, long: Gate) -> None:
+        """`questions` and `long` say how many are answered at once: of all, and of those that search texts."""
         self._service = service
+        self._questions = questions
+        self._long = long
         self._kept: WeakKeyDictionary[Run, tuple[list[Span], dict[int, history.Columns]]] = WeakKeyDictionary()
         """Run -> its lineage, and the columns of its records by position, which never change on one lineage."""
 
     async def curve(self, run_id: str, after: int, points: int) -> list[HistoryRow]:
         """The run's steps after a position, in at most `points` rows."""
-        facts = await JournalReader(self._service, run_id).facts()
-        records = await self._columns(run_id, max(after, facts.base), facts.position)
-        return await asyncio.to_thread(history.curve, records, facts.config.weights, points)
+        async with self._questions.entered():
+            facts = await JournalReader(self._service, run_id).facts()
+            records = await self._columns(run_id, max(after, facts.base), facts.position)
+            return await self._service.readers.ask(history.curve, records, facts.config.weights, points)
 
     async def completions(
         self,
@@ -63,21 +67,36 @@ class DashboardQueries:
             text: only completions whose prompt or completion contains it; empty for all.
 
         Raises:
-            UnknownRun.
+            UnknownRun. Overloaded: too many questions wait.
             InvalidRequest: completions cannot be sorted by `sort`.
         """
+        async with (self._long if text else self._questions).entered():
+            return await self._page(run_id, after, offset, limit, sort, ascending, right, step, text)
+
+    async def _page(
+        self,
+        run_id: str,
+        after: int,
+        offset: int,
+        limit: int,
+        sort: str,
+        ascending: bool,
+        right: bool | None,
+        step: int | None,
+        text: str,
+    ) -> Completions:
         journal = JournalReader(self._service, run_id)
         facts = await journal.facts()
         config, first = facts.config, max(after, facts.base, facts.position - NEWEST)
         columns = await self._columns(run_id, first, facts.position)
-        listed = await asyncio.to_thread(CompletionList.of, columns, list(config.components), facts.completions)
+        listed = await self._service.readers.ask(CompletionList.of, columns, list(config.components), facts.completions)
         found = listed.find(sort, ascending=ascending, right=right, step=step, threshold=config.success_threshold)
         searched = None
         if text:
             found = found[:SEARCHED]
             searched = len(found)
             serials = listed.serial[found].tolist()
-            matching = await asyncio.to_thread(self._service.texts.search, facts.uid, serials, text)
+            matching = await self._service.readers.ask(self._service.texts.search, facts.uid, serials, text)
             found = found[[serial in matching for serial in serials]]
         page = found[offset : offset + limit]
         positions, items = listed.position[page].tolist(), listed.item[page].tolist()
@@ -93,11 +112,15 @@ class DashboardQueries:
 
     async def map(self, run_id: str, most: int) -> Map:
         """At most `most` stored completions on a plane."""
+        async with self._questions.entered():
+            return await self._map(run_id, most)
+
+    async def _map(self, run_id: str, most: int) -> Map:
         uid, taken, sizes = await self._service.runs.on_run(run_id, _sample, most)
         memory = MemorySizes(**{side: MemorySize(prompts=size[0], completions=size[1]) for side, size in sizes.items()})
         if taken is None:
             return Map(points=[], explained=(0.0, 0.0), memory=memory)
-        points, explained = await asyncio.to_thread(project, taken.vectors)
+        points, explained = await self._service.readers.ask(project, taken.vectors)
         serials = taken.serials.tolist()
         texts = await self._texts(uid, serials)
         columns = taken.memories.tolist(), serials, points.tolist(), taken.outcomes.tolist()
@@ -137,7 +160,7 @@ class DashboardQueries:
 
     async def _texts(self, uid: int, serials: Sequence[int]) -> dict[int, tuple[str | None, str | None]]:
         """Serial number -> the beginnings of (prompt, completion), None if they are not kept."""
-        kept = await asyncio.to_thread(self._service.texts.get, uid, serials)
+        kept = await self._service.readers.ask(self._service.texts.get, uid, serials)
         short = {serial: (_beginning(prompt), _beginning(text)) for serial, (prompt, text) in kept.items()}
         return {serial: short.get(serial, (None, None)) for serial in serials}
 

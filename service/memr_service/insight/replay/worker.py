@@ -16,6 +16,7 @@ from memr_client.errors import InternalError, ProblemError
 from memr_client.schemas import Problem, ReplayLine, ReplayProgress, RunConfig
 from pydantic import TypeAdapter
 
+from memr_service.engine.readers import Readers
 from memr_service.insight.replay.comparison import Comparison
 from memr_service.insight.replay.replay import replay
 from memr_service.run import archive
@@ -57,17 +58,18 @@ def compare(file: BinaryIO, run_id: str, settings: Sequence[RunConfig], completi
 
 
 async def work(
-    pieces: AsyncIterator[bytes], run_id: str, settings: Sequence[RunConfig], completions: int
+    readers: Readers, pieces: AsyncIterator[bytes], run_id: str, settings: Sequence[RunConfig], completions: int
 ) -> AsyncIterator[bytes]:
     """`compare` as lines of JSON, from a process that uses one core. It is killed when the caller stops reading.
 
     Args:
+        readers: threads that write the file.
         pieces: the run's file.
     """
     # The settings go through a file as well: the system limits how long an argument may be.
     with temporary_file() as file, tempfile.NamedTemporaryFile() as chosen:
         async for piece in pieces:
-            await asyncio.to_thread(file.write, piece)
+            await readers.ask(file.write, piece)
         file.seek(0)
         chosen.write(_SETTINGS.dump_json(list(settings)))
         chosen.flush()

@@ -6,6 +6,8 @@ import re
 
 from memr_service.rewards.guards.overlap import without_copies
 
+LONGEST = 16_384
+"""Characters of a text that may be a short answer. Longer ones are not searched, because that takes time."""
 NUMBER_WORDS = (
     "zero|two|three|four|five|six|seven|eight|nine|ten|eleven|twelve|thirteen|fourteen|fifteen|sixteen|seventeen|"
     "eighteen|nineteen|twenty|thirty|forty|fifty|sixty|seventy|eighty|ninety|hundred|thousand|million|half"
@@ -27,7 +29,8 @@ def names_answer(text: str, prompt: str) -> bool:
 
     True if, outside of what it copies from its prompt, it names a number (in digits of any script, with a unit of up to
     three letters, or in English words) or ends in "yes", "no", "true", "false" or an option's letter that the prompt
-    has; and if it does not decline, which English words such as "not", "sorry" and "unknown" tell.
+    has; and if it does not decline, which English words such as "not", "sorry" and "unknown" tell. A text of more than
+    16,384 characters names none.
 
     >>> [names_answer(text, "What is 3 + 4?") for text in ("7", "The answer is seven.", "What is 3 + 4? 7")]
     [True, True, True]
@@ -35,7 +38,7 @@ def names_answer(text: str, prompt: str) -> bool:
     [False, False, False, False]
     """
     stripped = text.strip()
-    if not stripped or _DECLINES.search(stripped):
+    if not 0 < len(stripped) <= LONGEST or _DECLINES.search(stripped):
         return False
     if stripped in prompt and not _NUMBER.fullmatch(stripped):
         return bool(_VERDICT.fullmatch(stripped) or _names_option(stripped, prompt))

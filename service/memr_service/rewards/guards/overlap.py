@@ -5,7 +5,7 @@ The measures behind the guards `copied` and `foreign`. Texts are compared by the
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Generator, Sequence
 from functools import lru_cache
 
 import numpy as np
@@ -14,6 +14,12 @@ REACH = 8
 """Bytes of a sequence: about one and a half English words, three Chinese characters, or a short sum."""
 SIBLINGS = 2
 """Siblings that a text needs before it can be said what is foreign to its group."""
+PART = 1 << 19
+"""About how many sequences are compared at a time, which bounds the memory that it takes."""
+ODD = np.uint64(0x9E3779B97F4A7C15)
+"""Multiplier of the hash that spreads sequences over parts."""
+SHORT = 2048
+"""Characters of a prompt whose sequences are kept together with those of others."""
 
 
 def copied_share(text: str, prompt: str) -> float:
@@ -24,6 +30,7 @@ def copied_share(text: str, prompt: str) -> float:
     own, asked = _sequences(text), _distinct_sequences(prompt)
     if not len(own) or not len(asked):
         return 0.0
+    own = np.sort(own)  # long ones are found faster in order
     at = np.searchsorted(asked, own)
     return float(np.count_nonzero(asked.take(at, mode="clip") == own) / len(own))
 
@@ -44,13 +51,17 @@ def without_copies(text: str, prompt: str) -> str:
     return kept.decode("utf-8", "replace")
 
 
-def foreign_stretches(texts: Sequence[str], prompts: Sequence[str], group: np.ndarray) -> np.ndarray:
+def foreign_stretches(
+    texts: Sequence[str], prompts: Sequence[str], group: np.ndarray
+) -> Generator[None, None, np.ndarray]:
     """The longest stretch of each text that neither its prompt nor any sibling has, in bytes (n,).
 
     The length of a stretch is the number of consecutive bytes at which an 8-byte sequence starts that neither the
     prompt nor another text of the group has. Attempts at one question keep naming the same things; text that is added
     before, after or inside an answer to please the encoder does not. A group that drifts together is not detected,
     because the comparison is within the group.
+
+    It yields between steps of some milliseconds, because many long texts take seconds.
 
     Args:
         texts: completions (n).
@@ -64,41 +75,77 @@ def foreign_stretches(texts: Sequence[str], prompts: Sequence[str], group: np.nd
     for number in np.unique(group):
         members = np.flatnonzero(group == number).tolist()
         if len(members) > SIBLINGS:
-            longest[members] = _foreign([texts[item] for item in members], {prompts[item] for item in members})
+            texts_here, prompts_here = [texts[item] for item in members], {prompts[item] for item in members}
+            longest[members] = yield from _foreign(texts_here, prompts_here)
     return longest
 
 
-def _foreign(texts: list[str], prompts: set[str]) -> np.ndarray:
+def _foreign(texts: list[str], prompts: set[str]) -> Generator[None, None, np.ndarray]:
     """`foreign_stretches` of the texts (t,) of one group."""
     sequences = [_sequences(text) for text in (*texts, *prompts)]
-    everything = np.concatenate(sequences)
-    source = np.repeat(np.arange(len(sequences)), [len(one) for one in sequences])
-    order = np.argsort(everything)
-    ordered, sources = everything[order], source[order]
-    begins = np.flatnonzero(np.concatenate([[True], ordered[1:] != ordered[:-1]])[: len(ordered)])
-    shared = (
-        np.minimum.reduceat(sources, begins) < np.maximum.reduceat(sources, begins)
-        if len(begins)
-        else np.empty(0, bool)
-    )
-    familiar = np.empty(len(everything), bool)
-    familiar[order] = np.repeat(shared, np.diff(begins, append=len(ordered)))
-    return _longest(familiar, np.cumsum([len(one) for one in sequences])[: len(texts)])
+    familiar = [np.zeros(len(own), bool) for own in sequences[: len(texts)]]
+    parts = 1 + sum(map(len, sequences)) // PART
+    part_of = []
+    for own in sequences if parts > 1 else ():
+        part_of.append(_parts(own, parts))
+        yield
+    for part in range(parts):
+        places: Sequence[np.ndarray | slice] = [np.flatnonzero(one == part) for one in part_of]
+        places = places or [slice(None)] * len(sequences)
+        yield
+        chosen = [own[at] for own, at in zip(sequences, places, strict=True)]
+        shared = yield from _shared(chosen)
+        for known, at, own in zip(familiar, places, chosen, strict=False):
+            if len(shared):
+                known[at] = shared.take(np.searchsorted(shared, own), mode="clip") == own
+            yield
+    return np.array([_longest(known) for known in familiar])
 
 
-def _longest(familiar: np.ndarray, ends: np.ndarray) -> np.ndarray:
-    """The longest row of False in each text (t,), whose flags end at `ends` (t,) and begin at the end before."""
-    stops = ends + np.arange(len(ends))  # a True is inserted after each text, so that no row crosses into the next
-    marked = np.insert(familiar[: ends[-1]], ends, True)
-    positions = np.flatnonzero(marked)
-    between = np.diff(positions, prepend=-1) - 1
-    return np.asarray(np.maximum.reduceat(between, np.searchsorted(positions, np.concatenate([[0], stops[:-1] + 1]))))
+def _parts(sequences: np.ndarray, parts: int) -> np.ndarray:
+    """The part to which each sequence belongs (n,); equal ones belong to the same."""
+    return np.asarray((sequences * ODD >> np.uint64(44)) * np.uint64(parts) >> np.uint64(20), np.uint16)
+
+
+def _shared(sequences: list[np.ndarray]) -> Generator[None, None, np.ndarray]:
+    """The sequences that more than one text has, ascending."""
+    distinct = []
+    for own in sequences:
+        distinct.append(_distinct(own))
+        yield
+    together = np.concatenate(distinct)
+    together.sort()
+    return np.asarray(together[1:][together[1:] == together[:-1]])
+
+
+def _longest(familiar: np.ndarray) -> int:
+    """The longest row of False."""
+    ends = np.flatnonzero(familiar)
+    return int(np.diff(ends, prepend=-1, append=len(familiar)).max()) - 1
+
+
+def _distinct(sequences: np.ndarray) -> np.ndarray:
+    """The distinct ones, ascending."""
+    ordered = np.sort(sequences)
+    return np.asarray(ordered[np.concatenate([[True], ordered[1:] != ordered[:-1]])[: len(ordered)]])
+
+
+def _distinct_sequences(prompt: str) -> np.ndarray:
+    """The distinct sequences of a prompt, ascending; kept, because one prompt usually comes many times in a row.
+
+    Those of a short prompt take 16 kB, at most 64 kB, so 64 MB in all. Of long prompts only the last one's are kept.
+    """
+    return _of_short(prompt) if len(prompt) <= SHORT else _of_long(prompt)
 
 
 @lru_cache(maxsize=1024)
-def _distinct_sequences(prompt: str) -> np.ndarray:
-    """The distinct sequences of a prompt, ascending; kept, because one prompt usually comes many times in a row."""
-    return np.unique(_sequences(prompt))
+def _of_short(prompt: str) -> np.ndarray:
+    return _distinct(_sequences(prompt))
+
+
+@lru_cache(maxsize=1)
+def _of_long(prompt: str) -> np.ndarray:
+    return _distinct(_sequences(prompt))
 
 
 def _sequences(text: str) -> np.ndarray:

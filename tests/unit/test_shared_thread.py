@@ -1,0 +1,120 @@
+"""The thread that runs share by turns: who is next, what is dropped, and its end."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+import pytest
+from memr_service.engine import shared_thread as module
+from memr_service.engine.shared_thread import SharedThread
+
+
+@contextmanager
+def held(turns: SharedThread, run: str = "holder") -> Iterator[None]:
+    """The thread works for a run in the `with` block."""
+    began, go_on = threading.Event(), threading.Event()
+    turns.submit(run, lambda: (began.set(), go_on.wait(10)))
+    assert began.wait(10)
+    try:
+        yield
+    finally:
+        go_on.set()
+
+
+def ended(turns: SharedThread) -> None:
+    turns.end(lambda: None).result(10)
+    turns.join()
+
+
+def busy(seconds: float) -> Callable[[], None]:
+    return lambda: time.sleep(seconds)
+
+
+def test_a_run_that_used_little_goes_before_the_queue_of_one_that_used_much() -> None:
+    turns, done = SharedThread("test"), list[str]()
+    with held(turns, "heavy"):
+        time.sleep(0.01)
+        for _ in range(5):
+            turns.submit("heavy", lambda: (done.append("heavy"), time.sleep(0.002)))
+        turns.submit("light", done.append, "light")
+    ended(turns)
+    assert done == ["light", *5 * ["heavy"]]
+
+
+def test_runs_that_wait_get_equal_time_and_not_equal_numbers_of_turns() -> None:
+    turns, done = SharedThread("test"), list[str]()
+    with held(turns):
+        for _ in range(3):
+            turns.submit("slow", lambda: (done.append("slow"), time.sleep(0.06)))
+        for _ in range(20):
+            turns.submit("quick", lambda: (done.append("quick"), time.sleep(0.006)))
+    ended(turns)
+    assert done[0] == "slow"
+    assert done[1] == "quick"
+    assert 3 <= done[1:].index("slow") <= 12, done
+
+
+def test_nobody_saves_time_up_by_waiting() -> None:
+    turns, done = SharedThread("test"), list[str]()
+    turns.submit("early", busy(0.0)).result(10)
+    for _ in range(9):
+        turns.submit("steady", busy(0.01)).result(10)
+    with held(turns):
+        for _ in range(3):
+            turns.submit("steady", lambda: (done.append("steady"), time.sleep(0.01)))
+            turns.submit("early", lambda: (done.append("early"), time.sleep(0.01)))
+    ended(turns)
+    assert "steady" in done[:3], done
+
+
+def test_the_jobs_of_a_run_stay_in_order_and_give_results_and_errors() -> None:
+    turns, done = SharedThread("test"), list[int]()
+
+    def fail() -> None:
+        raise KeyError("a defect")
+
+    results = [turns.submit("run", lambda one=number: done.append(one) or -one) for number in range(9)]  # type: ignore[misc,func-returns-value]
+    failing = turns.submit("run", fail)
+    with pytest.raises(KeyError, match="a defect"):
+        failing.result(10)
+    assert [one.result(10) for one in results] == [-number for number in range(9)]
+    assert done == [*range(9)]
+    ended(turns)
+
+
+def test_a_job_that_is_cancelled_before_it_begins_is_dropped() -> None:
+    turns, done = SharedThread("test"), list[str]()
+    with held(turns):
+        dropped = turns.submit("run", done.append, "dropped")
+        kept = turns.submit("run", done.append, "kept")
+        assert dropped.cancel()
+    kept.result(10)
+    ended(turns)
+    assert done == ["kept"]
+
+
+def test_the_last_function_comes_after_everything_that_waits_and_nothing_is_taken_then() -> None:
+    turns, done = SharedThread("test"), list[str]()
+    with held(turns):
+        for run in ("a", "b", "a"):
+            turns.submit(run, done.append, run)
+        last = turns.end(lambda: done.append("last"))
+        assert turns.end(lambda: done.append("again")) is last
+        with pytest.raises(RuntimeError, match="shutdown"):
+            turns.submit("c", done.append, "c")
+    last.result(10)
+    turns.join()
+    assert sorted(done[:3]) == ["a", "a", "b"]
+    assert done[3:] == ["last"]
+
+
+def test_runs_that_owe_nothing_are_forgotten(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "MOST_IDLE", 8)
+    turns = SharedThread("test")
+    for number in range(100):
+        turns.submit(f"run {number}", int).result(10)
+    assert len(turns._used) < 20
+    ended(turns)
