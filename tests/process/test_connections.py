@@ -131,7 +131,9 @@ def test_a_large_body_may_take_longer_than_a_small_one(url):
 
 def test_a_body_that_nobody_reads_does_not_keep_a_connection_open(url):
     with connect(url) as connection:
-        connection.sendall(b"POST /nowhere HTTP/1.1\r\nHost: localhost\r\nContent-Length: 100000\r\n\r\n")
+        connection.sendall(
+            b"POST /nowhere HTTP/1.1\r\nHost: localhost\r\nContent-Length: 200000\r\n\r\n" + bytes(100_000)
+        )
         got, seconds = until_closed(connection)
     assert got.startswith(b"HTTP/1.1 404")
     assert seconds < 10

@@ -30,7 +30,7 @@ async def arriving(request: Request, seconds: float) -> AsyncIterator[bytes]:
         with anyio.move_on_after(max(left, 0)):
             piece = await anext(pieces, b"")
         if piece is None:
-            raise _too_slow(size, seconds)
+            raise too_slow(size, seconds)
         if not piece:
             return
         size += len(piece)
@@ -38,7 +38,8 @@ async def arriving(request: Request, seconds: float) -> AsyncIterator[bytes]:
         yield piece
 
 
-def _too_slow(size: int, seconds: float) -> TooSlow:
+def too_slow(size: int, seconds: float) -> TooSlow:
+    """The refusal of a body of which so many bytes have arrived."""
     return TooSlow(
         f"After {size} bytes the rest of the body did not arrive in time.",
         value=size,

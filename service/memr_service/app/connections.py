@@ -1,8 +1,8 @@
 """Connections: how many there may be, and how long each may wait for its client.
 
 uvicorn limits neither. Who sends nothing, half a header, a slow body, or takes nothing of a response would keep a file
-of this process open for as long as they like, without a key. The time of a body that a route reads is limited in
-`memr_service.app.arrival`, so that the route responds.
+of this process open for as long as they like, without a key. A request is worked on once its body is there; of a large
+body, 64 KiB: then `memr_service.app.arrival` limits the time of the rest.
 """
 
 from __future__ import annotations
@@ -17,8 +17,10 @@ from functools import partial
 from typing import Any
 
 from memr_client.errors import Overloaded, ProblemError, TooLarge, TooSlow
+from uvicorn.protocols.http.flow_control import HIGH_WATER_LIMIT
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol, RequestResponseCycle
 
+from memr_service.app.arrival import too_slow
 from memr_service.app.lifecycle import ALWAYS_OPEN
 from memr_service.app.problems import problem_response
 from memr_service.app.turns import Turns
@@ -124,6 +126,8 @@ class Connection(HttpToolsProtocol):
         self._header_bytes = 0
         """Bytes since the request began, or since the last piece of its body."""
         self._is_body = False
+        self._arriving: tuple[RequestResponseCycle, Any] | None = None
+        """The request whose body is awaited, and the app that will respond."""
         self._owed: tuple[Any, ...] = ()
         self._waited = 0.0
 
@@ -178,14 +182,26 @@ class Connection(HttpToolsProtocol):
         """Some of the body."""
         self._is_body, self._header_bytes = True, 0
         super().on_body(body)
+        if self._arriving is not None and len(self.cycle.body) > HIGH_WATER_LIMIT:
+            self._begin(*self._arriving)
 
     def on_message_complete(self) -> None:
         """The whole request is there."""
         self.reading = None
         super().on_message_complete()
+        if self._arriving is not None:
+            self._begin(*self._arriving)
 
     def _start_asgi_task(self, cycle: RequestResponseCycle, app: Any) -> None:
+        """Work on a request once its body is there, or begins to be large, or its client waits to be asked for it."""
+        if cycle.more_body and not cycle.waiting_for_100_continue and len(cycle.body) <= HIGH_WATER_LIMIT:
+            self._arriving = cycle, app
+        else:
+            self._begin(cycle, app)
+
+    def _begin(self, cycle: RequestResponseCycle, app: Any) -> None:
         """Begin to work on a request: probes at once, others in their turn."""
+        self._arriving = None
         if cycle.scope["path"] in ALWAYS_OPEN:
             super()._start_asgi_task(cycle, app)
         else:
@@ -213,6 +229,8 @@ class Connection(HttpToolsProtocol):
             return
         if owed[0] == "headers":
             self.refuse(_too_slow(limit))
+        elif owed[0] == "body":
+            self.refuse(too_slow(len(self.cycle.body), limit))
         elif owed[0] == "request":
             self.transport.close()
         else:
@@ -256,12 +274,14 @@ class Connection(HttpToolsProtocol):
             return ("end",), among.header_s
         if self.flow.write_paused:
             return ("reading", self.requests), among.body_s
+        if self._arriving is not None:
+            return ("body", self.requests), among.body_s
         if self._is_answering():
             return (), 0
         if self.reading == "headers":
             return ("headers", self.requests), among.header_s
         if self.reading == "body":  # of a request that has its response
-            return ("body", self.requests), among.header_s
+            return ("rest", self.requests), among.header_s
         return ("request", self.requests), among.keep_alive_s if self.requests else among.header_s
 
     def _is_answering(self) -> bool:
