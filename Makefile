@@ -41,7 +41,7 @@ check:  ## lint, types, import rules and the fast tests, in whichever environmen
 	$(BIN)/lint-imports --no-logo
 	$(BIN)/python -m pytest -q -n 2 --dist worksteal -m 'not slow' --hypothesis-profile check tests/unit tests/service
 
-test: $(READY)  ## run all tests; several minutes
+test: $(READY)  ## run all tests: about 12 minutes
 	$(BIN)/python -m pytest -q -n 2 --dist loadfile --no-loadscope-reorder --durations 25
 
 lint: $(READY)  ## ruff, its formatter, and mypy --strict

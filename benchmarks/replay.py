@@ -72,11 +72,11 @@ def main() -> None:
     seconds = []
     for fields in SETTINGS.values():
         file.seek(0)
-        archive.read_header(file)
+        law = archive.read_header(file).law
         records = (record for record, _ in archive.read_records(file))
         config = what_if(recorded, RunConfig(**fields), bounded=False)
         begun = time.process_time()
-        *_, done = comparison.take(config, replay(recorded, config, records))
+        *_, done = comparison.take(config, replay(recorded, config, records, law))
         seconds.append(time.process_time() - begun)
     result = comparison.result()
     print(f"{'setting':8} {'s':>6} {'items/s':>9} {'r':>7} {'AUC':>6} {'exploit':>8} {'explore':>8}  reproduced")

@@ -31,7 +31,7 @@ def main() -> None:
         stored = info.memory
         print(f"stored: {stored.success.completions} right, {stored.failure.completions} wrong; chain {info.chain[:8]}")
         try:
-            client.create_run(k=20)  # refused: a run's config is frozen, so two experiments cannot share a name
+            client.create_run(k=20)  # refused: its first record froze its config; two experiments share no name
         except Conflict as error:
             print("refused:", error.detail)
 

@@ -54,6 +54,12 @@ BODIES: dict[str, list[dict[str, Any]]] = {
         {"prompt": [{"role": "user", "content": "7"}], "completion": "12", "prompt_id": "a"},
     ],
     "ReplayRequest": [{"settings": [{"k": 2}, {"preset": "guarded"}]}],
+    "PoolRequest": [{"prompt_ids": ["a", "b"]}, {"prompt_ids": ["a", "b"], "prompts": ["What is 7 + 5?", "b"]}],
+    "PlanRequest": [
+        {"n": 2, "group_size": 4},
+        {"n": 1, "group_size": 2, "candidates": ["a", "b"], "exclude": ["b"], "step": 3, "objective": "target"},
+    ],
+    "PriorOutcomes": [{"prompt_ids": ["a", "b"], "right": [1, 2.5], "n": [4, 4]}],
 }  # fmt: skip
 """Valid bodies by schema; `test_attack.py` checks that every schema of a body is here."""
 HEADERS = (

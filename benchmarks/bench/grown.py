@@ -13,7 +13,8 @@ import numpy as np
 from memr_client.schemas import RunConfig
 from memr_service.memory import Memory, PromptIndex, Writes
 from memr_service.memory.hnsw import Graph, VectorRange, fingerprints
-from memr_service.run.presets import LAW, resolve
+from memr_service.run.presets import resolve
+from memr_service.state.law import LAW
 from memr_service.state.state import State
 from memr_service.store import open_store
 from memr_service.store.base import Snapshot

@@ -20,6 +20,7 @@ from memr_client.errors import BadResponse, MemrError
 from memr_client.responses import error_from
 from memr_client.schemas import (
     Audits,
+    Backtest,
     Calibration,
     Checkpoint,
     Completions,
@@ -27,6 +28,8 @@ from memr_client.schemas import (
     HistoryRow,
     Map,
     Page,
+    Plan,
+    PoolInfo,
     Provenance,
     ReplayProgress,
     ReplayResult,
@@ -118,6 +121,33 @@ class AsyncRewardClient(BaseClient[httpx.AsyncBaseTransport]):
     async def calibrate(self, run_id: str | None = None) -> Calibration:
         """Like `RewardClient.calibrate`."""
         return await self._do(calls.calibrate(self._name(run_id)))
+
+    async def set_pool(self, run_id: str | None, prompt_ids: Any, prompts: Any = None) -> PoolInfo:
+        """Like `RewardClient.set_pool`."""
+        name = self._name(run_id)
+        return [await self._do(call) for call in calls.set_pool(name, prompt_ids, prompts)][-1]
+
+    async def pool(self, run_id: str | None = None) -> PoolInfo:
+        """Like `RewardClient.pool`."""
+        return await self._do(calls.pool(self._name(run_id)))
+
+    async def delete_pool(self, run_id: str | None = None) -> None:
+        """Like `RewardClient.delete_pool`."""
+        await self._do(calls.delete_pool(self._name(run_id)))
+
+    async def plan(self, run_id: str | None, n: int, group_size: int, **fields: Any) -> Plan:
+        """Like `RewardClient.plan`."""
+        return await self._do(calls.plan(self._name(run_id), {"n": n, "group_size": group_size, **fields}))
+
+    async def add_prior(
+        self, run_id: str | None, right: Any, n: Any, *, prompt_ids: Any = None, prompts: Any = None
+    ) -> None:
+        """Like `RewardClient.add_prior`."""
+        await self._do(calls.add_prior(self._name(run_id), right, n, prompt_ids, prompts))
+
+    async def backtest(self, run_id: str | None = None) -> Backtest:
+        """Like `RewardClient.backtest`."""
+        return await self._do(calls.backtest(self._name(run_id)))
 
     async def create_checkpoint(self, run_id: str | None, name: str, step: int | None = None) -> Checkpoint:
         """Like `RewardClient.create_checkpoint`."""

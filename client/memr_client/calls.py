@@ -12,10 +12,11 @@ from pydantic import TypeAdapter, ValidationError
 
 from memr_client.columns import JSON, Array, Columns, Texts, as_json, checked, encode, reward_request
 from memr_client.errors import BadResponse, InvalidRequest, from_document
-from memr_client.plain import plain_text
+from memr_client.plain import plain, plain_text
 from memr_client.responses import error_from, not_from_memr
 from memr_client.schemas import (
     Audits,
+    Backtest,
     Calibration,
     Checkpoint,
     CheckpointList,
@@ -28,7 +29,12 @@ from memr_client.schemas import (
     Map,
     NewCheckpoint,
     Page,
+    Plan,
+    PlanRequest,
+    PoolInfo,
+    PoolRequest,
     PresetName,
+    PriorOutcomes,
     Provenance,
     ReplayLine,
     ReplayRequest,
@@ -48,6 +54,8 @@ Result = TypeVar("Result")
 Config = RunConfig | Mapping[str, Any] | None
 """A run's config, or its fields."""
 
+POOL_PART = 100_000
+"""Prompts of a pool that one request carries."""
 OCTETS = "application/octet-stream"
 ENDED_EARLY = "the response ended before the replay's result arrived: was the service stopped?"
 
@@ -204,6 +212,52 @@ def replay(run_id: str, settings: Sequence[RunConfig | Mapping[str, Any]]) -> Ca
     given = [one if isinstance(one, RunConfig) else checked(RunConfig, **one) for one in settings]
     content = as_json(checked(ReplayRequest, settings=given))
     return Call("POST", _run_path(run_id, "/replay"), _replay_line, content)
+
+
+def set_pool(run_id: str, prompt_ids: Any, prompts: Any) -> list[Call[PoolInfo]]:
+    """`PUT /runs/{id}/pool`: a call for each part of it."""
+    ids, texts = plain(prompt_ids), None if prompts is None else plain(prompts)
+    parts = max(1, -(-len(ids) // POOL_PART))
+    found = []
+    for part in range(parts):
+        of = slice(part * POOL_PART, (part + 1) * POOL_PART)
+        body = {"prompt_ids": ids[of], "prompts": None if texts is None else _texts(texts[of], "prompts")}
+        path = _run_path(run_id, f"/pool?part={part}&parts={parts}")
+        found.append(Call("PUT", path, PoolInfo.model_validate_json, as_json(checked(PoolRequest, **body))))
+    return found
+
+
+def pool(run_id: str) -> Call[PoolInfo]:
+    """`GET /runs/{id}/pool`."""
+    return Call("GET", _run_path(run_id, "/pool"), PoolInfo.model_validate_json)
+
+
+def delete_pool(run_id: str) -> Call[None]:
+    """`DELETE /runs/{id}/pool`."""
+    return Call("DELETE", _run_path(run_id, "/pool"), lambda body: None)
+
+
+def plan(run_id: str, fields: Mapping[str, Any]) -> Call[Plan]:
+    """`POST /runs/{id}/plan`."""
+    lists = {name: plain(fields[name]) for name in ("candidates", "exclude") if fields.get(name) is not None}
+    content = as_json(checked(PlanRequest, **{**fields, **lists}))
+    return Call("POST", _run_path(run_id, "/plan"), Plan.model_validate_json, content)
+
+
+def add_prior(run_id: str, right: Any, n: Any, prompt_ids: Any, prompts: Any) -> Call[None]:
+    """`POST /runs/{id}/prior`."""
+    texts = None if prompts is None else _texts(plain(prompts), "prompts")
+    given = checked(PriorOutcomes, prompt_ids=plain(prompt_ids), prompts=texts, right=plain(right), n=plain(n))
+    return Call("POST", _run_path(run_id, "/prior"), lambda body: None, as_json(given))
+
+
+def _texts(texts: Sequence[Any], name: str) -> list[Any]:
+    return [plain_text(text, f"{name}[{item}]") for item, text in enumerate(texts)]
+
+
+def backtest(run_id: str) -> Call[Backtest]:
+    """`GET /runs/{id}/backtest`."""
+    return Call("GET", _run_path(run_id, "/backtest"), Backtest.model_validate_json)
 
 
 def completions(run_id: str, **page: Unpack[Page]) -> Call[Completions]:

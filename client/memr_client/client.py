@@ -21,6 +21,7 @@ from memr_client.errors import BadResponse, MemrError
 from memr_client.responses import error_from
 from memr_client.schemas import (
     Audits,
+    Backtest,
     Calibration,
     Checkpoint,
     Completions,
@@ -28,6 +29,8 @@ from memr_client.schemas import (
     HistoryRow,
     Map,
     Page,
+    Plan,
+    PoolInfo,
     Provenance,
     ReplayProgress,
     ReplayResult,
@@ -112,7 +115,7 @@ class RewardClient(BaseClient[httpx.BaseTransport]):
         return response
 
     def create_run(self, run_id: str | None = None, config: Config = None, **fields: Any) -> RunInfo:
-        """Create a run, or return the existing one if its config is the same.
+        """Create a run, or return the existing one if its config is the same. Without records its config is replaced.
 
         client.create_run("gsm8k-seed0", preset="memory-r+", k=20)
 
@@ -122,7 +125,7 @@ class RewardClient(BaseClient[httpx.BaseTransport]):
             fields: fields of `RunConfig`; they override those of `config`.
 
         Raises:
-            Conflict: the run exists with another config.
+            Conflict: the run has records and another config.
         """
         return self._do(calls.create_run(self._name(run_id), config, **fields))
 
@@ -186,8 +189,61 @@ class RewardClient(BaseClient[httpx.BaseTransport]):
         """
         return self._do(calls.calibrate(self._name(run_id)))
 
+    def set_pool(self, run_id: str | None, prompt_ids: Any, prompts: Any = None) -> PoolInfo:
+        """Set the prompts that the run may plan from, in place of those it had.
+
+        Args:
+            prompt_ids: an id for each prompt (m), the ones that `reward` gets as `prompt_ids`; at most 1,000,000.
+            prompts: their texts (m), which find a prompt whose id differs between runs.
+
+        Raises:
+            InvalidRequest: an id comes twice.
+        """
+        name = self._name(run_id)
+        return [self._do(call) for call in calls.set_pool(name, prompt_ids, prompts)][-1]
+
+    def pool(self, run_id: str | None = None) -> PoolInfo:
+        """How many prompts the run's pool has, and of how many something is known."""
+        return self._do(calls.pool(self._name(run_id)))
+
+    def delete_pool(self, run_id: str | None = None) -> None:
+        """Remove the run's pool. What is known of its prompts stays."""
+        self._do(calls.delete_pool(self._name(run_id)))
+
+    def plan(self, run_id: str | None, n: int, group_size: int, **fields: Any) -> Plan:
+        """Which prompts to sample next. It changes nothing, and equal calls as of one position get equal plans.
+
+        Args:
+            n: how many prompts to pick.
+            group_size: how many completions will be sampled for each.
+            fields: `candidates`, `exclude`, `step`, `position` and `objective`, see `PlanRequest`.
+
+        Raises:
+            Conflict: the run has no pool, or what it knew at that position is gone.
+            InvalidRequest: there are fewer than n prompts.
+        """
+        return self._do(calls.plan(self._name(run_id), {"n": n, "group_size": group_size, **fields}))
+
+    def add_prior(self, run_id: str | None, right: Any, n: Any, *, prompt_ids: Any = None, prompts: Any = None) -> None:
+        """Let a run without completions start from counts, for example of an evaluation.
+
+        Args:
+            right: right completions of each prompt (m).
+            n: all completions of each prompt (m).
+            prompt_ids: the prompts' ids (m).
+            prompts: their texts (m); needed if there are no ids.
+
+        Raises:
+            Conflict: the run has completions, or something to start from, already.
+        """
+        self._do(calls.add_prior(self._name(run_id), right, n, prompt_ids, prompts))
+
+    def backtest(self, run_id: str | None = None) -> Backtest:
+        """How well the run's own pass rates would have foreseen its groups, each from what was known before it."""
+        return self._do(calls.backtest(self._name(run_id)))
+
     def create_checkpoint(self, run_id: str | None, name: str, step: int | None = None) -> Checkpoint:
-        """Name the run's current position. Nothing is copied. An existing checkpoint of this name moves."""
+        """Create a checkpoint of the run's current position. Nothing is copied. One of this name that exists moves."""
         return self._do(calls.create_checkpoint(self._name(run_id), name, step))
 
     def checkpoints(self, run_id: str | None = None) -> list[Checkpoint]:

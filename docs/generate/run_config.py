@@ -10,6 +10,7 @@ ELSEWHERE = {
     "MemoryQuality": "#memory-quality",
     "WriteGates": "#write-gates",
     "Component": "components-and-guards.md",
+    "PriorRun": "http-api.md#priorrun",
 }
 
 

@@ -7,7 +7,7 @@ from importlib import metadata
 from pathlib import Path
 
 from memr_service.run.archive import MAGIC
-from memr_service.run.presets import LAW
+from memr_service.state.law import LAW
 from memr_service.store.sqlite.database import VERSION
 
 from docs.generate.markdown import table

@@ -41,7 +41,10 @@ TEXTS = [block for block in every_block() if block.language == "text" and block.
 @pytest.mark.parametrize("page", [page for page in pages() if any(block.runs for block in blocks(page))], ids=name)
 def test_the_blocks_of_a_page_run(page, server, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    names, printed = stand_ins.of(name(page)), [""]
+    for module, stand_in in stand_ins.of(name(page)).items():
+        monkeypatch.setitem(sys.modules, module, stand_in)
+    names: dict[str, Any] = {}
+    printed = [""]
     for block in blocks(page):
         if block.runs:
             close_connections(names)

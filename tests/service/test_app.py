@@ -165,7 +165,7 @@ def test_a_run_without_records_takes_another_config_and_the_response_says_so(cli
     assert client.put("/runs/run", json={"k": 3}).json()["warnings"] == []
     replaced = client.put("/runs/run", json={"k": 5})
     assert (replaced.status_code, replaced.json()["config"]["k"]) == (200, 5)
-    assert replaced.json()["warnings"] == ["The run had no records, so its config was replaced: k was 3, now 5."]
+    assert replaced.json()["warnings"] == ["The run had no completions, so its config was replaced: k was 3, now 5."]
     assert client.get("/runs/run").json()["warnings"] == []
 
 

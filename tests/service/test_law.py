@@ -8,7 +8,8 @@ from typing import Any
 import pytest
 from memr_client.schemas import RunConfig
 from memr_service.encoder import Encoders
-from memr_service.run.presets import LAW, resolve
+from memr_service.run.presets import resolve
+from memr_service.state.law import LAW
 from support.in_process import InProcess
 
 TOOL = {"type": "function", "function": {"name": "search", "arguments": {"q": "weather"}}}
@@ -39,7 +40,7 @@ def test_a_new_run_reads_reasoning_and_tool_calls(service: InProcess) -> None:
     service.reward(**saying("new"))
     same, thinking, calling = distances(service, "new")
     assert same == 0 > max(thinking, calling)
-    assert LAW == 2
+    assert LAW == 3
 
 
 def test_a_run_of_law_1_reads_contents_only_and_so_do_its_copies(service: InProcess) -> None:

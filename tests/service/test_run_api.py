@@ -8,7 +8,8 @@ from pathlib import Path
 import pytest
 from memr_client.errors import Conflict, UnknownRun
 from memr_client.schemas import RunConfig
-from memr_service.run.presets import LAW, resolve
+from memr_service.run.presets import resolve
+from memr_service.state.law import LAW
 from support.gated_encoder import GatedEncoder, ask, everything, rows, serving, story, texts, until_encoding
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from types import SimpleNamespace
+from types import ModuleType, SimpleNamespace
 from typing import Any
 
 import pytest
@@ -15,11 +15,13 @@ TRL = ("README.md", "docs/how-to/trl.md")
 """Pages that hand reward functions to a trainer."""
 
 
-def of(page: str) -> dict[str, Any]:
-    """The names that a page's blocks find, besides their own."""
-    if page in TRL:
-        return {"correctness": correctness, "GRPOTrainer": lambda *_, **given: SimpleNamespace(**given)}
-    return {}
+def of(page: str) -> dict[str, ModuleType]:
+    """The modules that a page's blocks import in place of the real ones, by name."""
+    if page not in TRL:
+        return {}
+    trl = ModuleType("trl")
+    vars(trl)["GRPOTrainer"] = lambda *_, **given: SimpleNamespace(**given)
+    return {"trl": trl}
 
 
 def check(page: str, names: dict[str, Any], printed: list[str], url: str) -> None:
@@ -28,11 +30,6 @@ def check(page: str, names: dict[str, Any], printed: list[str], url: str) -> Non
         _check_trl(names, url)
     if page == "docs/how-to/score-logged-rollouts.md":
         _check_aucs("".join(printed))
-
-
-def correctness(completions: list[str], answer: list[str], **columns: Any) -> list[float]:
-    """A user's reward function."""
-    return [float(completion.endswith(known)) for completion, known in zip(completions, answer, strict=True)]
 
 
 def _check_aucs(printed: str) -> None:

@@ -154,10 +154,10 @@ def test_the_names_in_the_bytes_stay_what_they_are() -> None:
     assert " ".join(beside) == "branch position serial parent seats at timing chain"
     assert " ".join(inputs) == (
         "keys prompts prompt_of completions outcomes group lengths step group_names answers labels truncated repeated"
-        " copied foreign"
+        " copied foreign texts"
     )
     assert " ".join(effects) == (
-        "success failure raw scaled rewards support warmup sizes rejected warnings index closes left_open"
+        "success failure raw scaled rewards support warmup sizes rejected warnings index closes left_open baseline"
     )
     assert effects["index"] == [{"memory": "failure", "change": "build", "start": 0, "stop": 5}]
 

@@ -12,9 +12,10 @@ from memr_client.errors import InvalidRequest, TooLarge
 from memr_service.rewards.cost import Size, expected_s
 from memr_service.run.live_state import Limits
 from memr_service.run.new_runs import check_new
-from memr_service.run.presets import LAW, PRESETS
+from memr_service.run.presets import PRESETS
 from memr_service.run.run import Run, Submission
 from memr_service.settings import Settings
+from memr_service.state.law import LAW
 from memr_service.store.sqlite import SqliteStore
 from support.batches import config, random_batch
 

@@ -10,7 +10,7 @@ import pytest
 from memr_client.errors import InvalidRequest
 from memr_client.schemas import Message, RewardRequest, RunConfig
 from memr_service.engine import inputs
-from memr_service.run.presets import LAW
+from memr_service.state.law import LAW
 
 TAGS = ("<think>", "</think>")
 

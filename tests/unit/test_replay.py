@@ -22,9 +22,12 @@ from memr_service.insight.replay.worker import compare
 from memr_service.memory.index import GraphSizes, Index
 from memr_service.run import archive
 from memr_service.run.live_state import Limits
-from memr_service.run.presets import LAW, PRESETS, resolve
+from memr_service.run.presets import PRESETS, resolve
 from memr_service.run.run import Run, Submission
 from memr_service.state.codec import seal, unseal
+from memr_service.state.law import LAW
+from memr_service.state.pass_rates import KEY_BYTES
+from memr_service.state.pool import Pool
 from memr_service.state.record import Batch, Record
 from memr_service.store.base import StoredRecord, StoredRun
 from memr_service.store.sqlite import SqliteStore
@@ -65,7 +68,7 @@ def records_of(run: Run) -> list[Record]:
 def chain_again(recorded: RunConfig, records: Sequence[Record]) -> bytes:
     """The chain that a replay's own effects make, from the first record on."""
     chain, serial = records[0].parent, records[0].first_serial
-    for one in replay(recorded, recorded, records):
+    for one in replay(recorded, recorded, records, LAW):
         sealed, _ = seal(replace(one.record, effects=one.effects, parent=chain, first_serial=serial))
         chain, serial = sealed.chain, serial + len(one.record.batch)
     return chain
@@ -89,7 +92,25 @@ def test_a_runs_own_config_reproduces_its_chain(fields: dict[str, Any]) -> None:
         records = records_of(run)
         assert len(records) == 30
         assert chain_again(run.config, records) == run.state.chain
-        assert [first_difference(one) for one in replay(run.config, run.config, records)] == [None] * 30
+        assert [first_difference(one) for one in replay(run.config, run.config, records, LAW)] == [None] * 30
+
+
+def test_a_pool_and_a_prior_are_replayed_as_they_were_set() -> None:
+    keys = [bytes([number]) * KEY_BYTES for number in range(1, 4)]
+    counts = {"right": np.array([1.0, 0, 4]), "wrong": np.array([1.0, 4, 0])}
+    known = {"keys": np.frombuffer(b"".join(keys), np.uint8).reshape(3, -1), "texts": np.zeros((3, 32), np.uint8)}
+    with opened(None, config()) as (_, run):
+        run.set_up(prior=known | counts)
+        for number, batch in enumerate(batches(1, 12)):
+            rewarded(run, batch)
+            if number == 5:
+                run.set_up(pool=Pool.of(["a", "b", "c"], keys, []).arrays())
+        records = records_of(run)
+        assert len(records) == 14
+        assert [record.effects.baseline is None for record in records] == [True, *[False] * 6, True, *[False] * 6]
+        assert chain_again(run.config, records) == run.state.chain
+        assert run.state.pool is not None
+        assert (run.state.pool_since, run.state.steps_committed) == (8, 12)
 
 
 @pytest.mark.parametrize("fields", [{"k": 5}, {"preset": "official-memory-r+"}, {"success_threshold": 1.5}], ids=str)
@@ -99,7 +120,7 @@ def test_another_config_scores_as_a_run_that_had_it_from_the_start(fields: dict[
         for batch in batches(2):
             rewarded(run, batch)
             rewarded(real, batch)
-        again = [one.effects.rewards for one in replay(first, other, records_of(run))]
+        again = [one.effects.rewards for one in replay(first, other, records_of(run), LAW)]
         paid = [record.effects.rewards for record in records_of(real)]
     assert [one.tolist() for one in again] == [one.tolist() for one in paid]
     assert any(len(one) for one in paid)
@@ -158,7 +179,7 @@ def test_a_state_of_another_config_builds_its_own_index_graphs(early_graphs: Non
             fresh = [f"prompt {number} {item}" for item in range(10)]
             rewarded(run, make_batch(fresh, unit_rows(rng, 10), [0.0] * 10))
         records = records_of(run)
-        done = list(replay(config(), config(k=2), records))
+        done = list(replay(config(), config(k=2), records, LAW))
     changes = [change.change for one in done for change in one.effects.index_changes]
     assert changes[:2] == ["build", "swap"]
     assert changes.count("build") == changes.count("swap") > 3
@@ -194,7 +215,7 @@ def test_the_first_difference_is_named(tmp_path: Path) -> None:
     rewards = records[11].effects.rewards.copy()
     rewards[1:] += 1e-9
     forged = replace(records[11], effects=replace(records[11].effects, rewards=rewards))
-    found = [first_difference(one) for one in replay(config(), config(), [*records[:11], forged, *records[12:]])]
+    found = [first_difference(one) for one in replay(config(), config(), [*records[:11], forged, *records[12:]], LAW)]
     (difference,) = [one for one in found if one is not None]
     assert (difference.position, difference.item, difference.field) == (12, 1, "rewards")
     assert difference.recorded - difference.replayed == pytest.approx(1e-9, rel=1e-3)

@@ -18,10 +18,10 @@ from memr_client.schemas import RewardResponse
 from memr_service.memory import GraphSizes
 from memr_service.run import index_builds
 from memr_service.run.live_state import Limits
-from memr_service.run.presets import LAW
 from memr_service.run.run import Run, Submission
 from memr_service.state import index_set
 from memr_service.state.codec import seal, unseal
+from memr_service.state.law import LAW
 from memr_service.state.record import Batch, Record
 from memr_service.state.state import State
 from memr_service.store.base import Branch, NewResponse, Snapshot, StoredRecord

@@ -8,6 +8,7 @@ from typing import Annotated, Any, Literal, get_args
 from pydantic import Field, SerializeAsAny, field_validator, model_validator
 
 from memr_client.schemas.components import COMPONENTS, Component, ComponentName, Gates
+from memr_client.schemas.planning import PriorRuns
 from memr_client.schemas.wire import Cosine, Count, Finite, Options, Spread, Whole, Wire
 
 PresetName = Literal[
@@ -60,7 +61,7 @@ DEFAULT_COMPONENTS: dict[ComponentName, float | Component] = {"exploit": 1.0, "e
 
 
 class RunConfig(Wire):
-    """Every setting of a run. Unset fields come from the preset. Creating the run freezes the resolved config.
+    """Every setting of a run. Unset fields come from the preset. The run's first record freezes the resolved config.
 
     RunConfig()                                  # the server's default preset
     RunConfig(preset="memory-r+")                # Memory-R+ as in the paper
@@ -92,7 +93,8 @@ class RunConfig(Wire):
     components: dict[ComponentName, Finite | SerializeAsAny[Component]] = Field(
         default_factory=lambda: DEFAULT_COMPONENTS.copy(), min_length=1
     )
-    """Component name -> weight, or an object with the weight and options."""
+    """Component name -> weight, or an object with the weight and options. Replaces the preset's components whole, with
+    their guards, bounds and tails."""
     explore_warmup_prompts: Count = 0
     """explore is off while the failure memory holds fewer prompts."""
     explore_warmup_steps: Count = 50
@@ -146,6 +148,9 @@ class RunConfig(Wire):
     all its windows. `auto`: the mean of two full windows, one at the beginning and one at the end."""
     storage: Literal["float32", "float16"] = "float32"
     """Precision of embeddings. They are rounded on receipt."""
+    prior_runs: PriorRuns | None = None
+    """Earlier runs whose pass rates this one starts from: names, or objects with `run`, `weight` and `at`. What they
+    know is copied when the run is created, so nothing that happens to them later changes it."""
     store_text: bool = True
     """Keep texts in the side store, for explanations and the dashboard."""
 

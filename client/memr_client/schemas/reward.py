@@ -183,6 +183,9 @@ class RewardResponse(ResponseModel):
     why_zero: list[str] = Field(default_factory=list)
     """Why rewards are 0: for each cause the components, how many completions it holds for, and the cause in words.
     Empty if no reward is 0."""
+    baseline: list[float | None] | None = None
+    """The pass rate of each completion's prompt before this request: the share of right completions, of which those
+    before a visit count half; null where the prompt has not been seen. Null for runs without pass rates."""
     memory: MemorySizes
     """Sizes after this request."""
     timing_ms: Timing

@@ -20,6 +20,9 @@ from memr_client.schemas import (
     Fork,
     NewCheckpoint,
     OpenRLHFRequest,
+    PlanRequest,
+    PoolRequest,
+    PriorOutcomes,
     Problem,
     ReplayLine,
     ReplayRequest,
@@ -78,7 +81,11 @@ _EXAMPLES: dict[str, dict[str, Any]] = {
         },
     },
     "RunConfig": {
-        "default": {"summary": "Memory-R+ as in the paper", "value": {}},
+        "default": {"summary": "the server's default preset", "value": {}},
+        "from an earlier run": {
+            "summary": "with what another run knows",
+            "value": {"prior_runs": ["gsm8k-qwen-seed0"]},
+        },
         "exploit only": {"summary": "Memory-R with 20 neighbours", "value": {"preset": "memory-r", "k": 20}},
     },
     "NewCheckpoint": {"a step": {"summary": "with the policy's", "value": {"name": "step-500", "step": 500}}},
@@ -95,6 +102,21 @@ _EXAMPLES: dict[str, dict[str, Any]] = {
         "verify": {"summary": "the run's own config", "value": {}},
         "a sweep": {"summary": "more neighbours", "value": {"settings": [{"k": 1}, {"k": 5}, {"k": 20}]}},
     },
+    "PoolRequest": {
+        "two prompts": {
+            "summary": "with their texts",
+            "value": {"prompt_ids": ["train-0", "train-1"], "prompts": ["What is 7 + 5?", "What is 8 + 9?"]},
+        },
+    },
+    "PlanRequest": {
+        "a step": {"summary": "8 groups of 16 for step 12", "value": {"n": 8, "group_size": 16, "step": 12}},
+    },
+    "PriorOutcomes": {
+        "an evaluation": {
+            "summary": "4 completions of each prompt",
+            "value": {"prompt_ids": ["train-0", "train-1"], "right": [3, 0], "n": [4, 4]},
+        },
+    },
 }
 
 BODIES: tuple[type[BaseModel], ...] = (
@@ -106,6 +128,9 @@ BODIES: tuple[type[BaseModel], ...] = (
     Fork,
     Explain,
     ReplayRequest,
+    PoolRequest,
+    PlanRequest,
+    PriorOutcomes,
 )
 """Request bodies that routes parse themselves, so FastAPI does not know their schemas."""
 

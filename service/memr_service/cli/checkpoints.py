@@ -25,7 +25,7 @@ def create(
     url: Url = DEFAULT_URL,
     api_key: ApiKey = None,
 ) -> None:
-    """Name the run's current position. Takes no time, because nothing is copied. An existing checkpoint moves.
+    """Create a checkpoint of the run's current position. Nothing is copied. An existing one of this name moves.
 
     ```
     memr runs checkpoint create gsm8k-seed0 step-500

@@ -27,7 +27,7 @@ class Checkpoints:
         self._copies = copies
 
     def create(self, run: Run, name: str, step: int | None = None) -> Checkpoint:
-        """Name the run's present position; a name that exists moves. Nothing is copied.
+        """Create a checkpoint of the run's present position; a name that exists moves. Nothing is copied.
 
         Raises:
             Conflict: the run has as many checkpoints as a run may have.

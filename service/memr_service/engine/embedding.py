@@ -25,6 +25,7 @@ from memr_service.rewards.guards import (
     tells_sent_apart,
 )
 from memr_service.run.run import Run
+from memr_service.state.law import PASS_RATES
 from memr_service.state.record import Batch
 
 
@@ -93,6 +94,7 @@ class EmbeddingStage:
             labels=request.labels,
             truncated=None if request.truncated is None else np.array(request.truncated),
             equal_spread=request.equal_spread,
+            texts=items.texts if run.law >= PASS_RATES else None,
             **measures,
         )
         warnings = [*items.warnings, *items.unread(whole, run.law), *_cut(truncated, encoded, config)]
@@ -165,7 +167,7 @@ def _cut(truncated: int, encoded: int, config: RunConfig) -> list[str]:
     ]
 
 
-def _read(config: RunConfig, items: Items, law: int) -> Steps[tuple[list[str], list[str], dict[str, np.ndarray]]]:
+def _read(config: RunConfig, items: Items, law: int) -> Steps[tuple[list[str], list[str], dict[str, Any]]]:
     """The whole text of each completion (n), the part of it that is encoded (n), and the measures of the texts that the
     run's guards need: columns of a batch (n,), by name."""
     wanted, tags, official = needs(config), config.reasoning_tags, config.order == "official"
@@ -183,7 +185,7 @@ def _read(config: RunConfig, items: Items, law: int) -> Steps[tuple[list[str], l
             names.append(names_answer(encoded[-1], prompt))
         yield
     columns = {"repeated": np.array(repeated), "copied": np.array(copied), "names_answer": np.array(names, bool)}
-    found: dict[str, np.ndarray] = {name: column for name, column in columns.items() if name in wanted}
+    found: dict[str, Any] = {name: column for name, column in columns.items() if name in wanted}
     if "foreign" in wanted:
         found["foreign"] = yield from foreign_stretches(whole, items.prompts, items.group)
     if items.sent is not None and tells_sent_apart(config):

@@ -14,7 +14,8 @@ from memr_client.errors import InvalidRequest
 from memr_client.schemas import Message, RewardRequest, RunConfig
 
 from memr_service.engine.sent_embeddings import SentEmbeddings, sent_embeddings
-from memr_service.run.presets import LAW
+from memr_service.state.law import LAW
+from memr_service.state.pass_rates import TEXT_BYTES
 
 Text = str | list[Message]
 
@@ -57,6 +58,18 @@ class Items:
         try:
             return body_digest(self.request, () if self.sent is None else self.sent.raw)
         except orjson.JSONEncodeError:
+            raise _lone_surrogate() from None
+
+    @cached_property
+    def texts(self) -> np.ndarray:
+        """SHA-256 of the whole text of each item's prompt (n, 32).
+
+        Raises:
+            InvalidRequest: a text is not valid Unicode.
+        """
+        try:
+            return text_digests(self.request.prompts)
+        except (UnicodeEncodeError, orjson.JSONEncodeError):
             raise _lone_surrogate() from None
 
     def completions(self, config: RunConfig, law: int) -> list[str]:
@@ -224,14 +237,26 @@ def _says_something(completion: Text) -> bool:
 
 def identity(prompt: Text, prompt_id: str | None) -> bytes:
     """16 bytes that are equal for equal prompts: of the id where one is sent, else of the whole prompt."""
-    if prompt_id is not None:
-        named = b"id\0" + prompt_id.encode()
-    elif isinstance(prompt, str):
-        named = b"text\0" + prompt.encode()
-    else:
-        messages = [message.model_dump() for message in prompt]
-        named = b"chat\0" + orjson.dumps(messages, option=orjson.OPT_SORT_KEYS)
+    named = _whole_prompt(prompt) if prompt_id is None else b"id\0" + prompt_id.encode()
     return hashlib.blake2b(named, digest_size=16).digest()
+
+
+def _whole_prompt(prompt: Text) -> bytes:
+    if isinstance(prompt, str):
+        return b"text\0" + prompt.encode()
+    messages = [message.model_dump() for message in prompt]
+    return b"chat\0" + orjson.dumps(messages, option=orjson.OPT_SORT_KEYS)
+
+
+def text_digests(prompts: Sequence[Text]) -> np.ndarray:
+    """SHA-256 of each prompt's whole text (n, 32), by which runs know the same prompt; zeros if it is empty."""
+    known = {one: _text_digest(one) for one in {one for one in prompts if isinstance(one, str)}}
+    digests = [known[one] if isinstance(one, str) else _text_digest(one) for one in prompts]
+    return np.frombuffer(b"".join(digests), np.uint8).reshape(-1, TEXT_BYTES)
+
+
+def _text_digest(prompt: Text) -> bytes:
+    return hashlib.sha256(_whole_prompt(prompt)).digest() if prompt else bytes(TEXT_BYTES)
 
 
 def identities(request: RewardRequest) -> list[bytes]:

@@ -12,6 +12,7 @@ from memr_client.schemas import PresetName, RewardRequest, RunConfig, RunInfo
 from memr_service.engine.barriers.manager import BarrierManager
 from memr_service.engine.checkpoints import Checkpoints
 from memr_service.engine.embedding import EmbeddingStage
+from memr_service.engine.prior_runs import PriorRuns
 from memr_service.engine.readers import Gate, Readers
 from memr_service.engine.run_copies import RunCopies
 from memr_service.engine.run_registry import RunRegistry
@@ -56,6 +57,7 @@ class RunApi:
         self._texts = texts
         self._spool = Spool(settings.max_import_bytes)
         self._copies = RunCopies(store, registry)
+        self._prior_runs = PriorRuns(self.get, thread, store)
         self._copying = Gate("copies of runs", 1, 8)  # all other runs wait while one is stored
         self.checkpoints = Checkpoints(store, registry, self._copies)
 
@@ -102,14 +104,18 @@ class RunApi:
         when the server's default changes.
 
         Raises:
-            Conflict: the run has records and another config. InvalidRequest: the config cannot be served.
+            Conflict: the run has records and another config. InvalidRequest: the config cannot be served, or a prior
+                run cannot be counted. UnknownRun: there is no such prior run.
         """
         run, preset = await self._find(run_id), None
         if run is not None:
             preset = await self._thread.on_run(run, lambda run: run.config.preset if run.state.position else None)
         resolved = self.resolve(config, preset)
         fingerprint = await self._embedding.fingerprint(resolved)
-        return await self._thread.ask(self._registry.create, run_id, resolved, fingerprint, run_id=run_id)
+        prior = None
+        if run is None or run.config != resolved:  # an equal config copies nothing
+            prior = await self._prior_runs.gathered(resolved)
+        return await self._thread.ask(self._registry.create, run_id, resolved, fingerprint, prior, run_id=run_id)
 
     async def describe(self, run_id: str, digest: bool = False) -> RunInfo:
         """Describe a run. `digest`: also compute the digest of its state.

@@ -4,21 +4,25 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import Executor
 from contextlib import contextmanager
 from datetime import datetime, timezone
 from typing import Any
 
+import numpy as np
 import orjson
 from memr_client.errors import Conflict, ProblemError, UnknownRun
 from memr_client.schemas import RunConfig, RunInfo
 
+from memr_service.run.journal import stored_record
 from memr_service.run.live_state import Damaged, Limits, Rewound
 from memr_service.run.new_runs import check_new
-from memr_service.run.presets import LAW, LAWS, differences
-from memr_service.run.run import Run
+from memr_service.run.presets import differences
+from memr_service.run.run import Run, setting_up
 from memr_service.run.summary import summary
+from memr_service.state.law import LAW, LAWS
+from memr_service.state.state import State
 from memr_service.store.base import AlreadyAnswered, Moved, StoredRun, Tip
 from memr_service.store.capabilities import Store
 
@@ -112,23 +116,30 @@ class RunRegistry:
             found = found.model_copy(update={"damaged": str(self._failed[stored.uid][0])})
         return found
 
-    def create(self, run_id: str, config: RunConfig, encoder: dict[str, Any] | None) -> tuple[RunInfo, bool]:
-        """Create a run with this config, and return whether it is new; without records its config may be replaced.
+    def create(
+        self,
+        run_id: str,
+        config: RunConfig,
+        encoder: dict[str, Any] | None,
+        prior: Mapping[str, np.ndarray] | None = None,
+    ) -> tuple[RunInfo, bool]:
+        """Create a run with this config, and return whether it is new; without completions its config may be replaced.
 
         Args:
             encoder: the fingerprint of the run's encoder; None if it is not known.
+            prior: what the run's prior runs know; None if it has none.
 
         Raises:
             Conflict: the run has records and another config. InvalidRequest: a new run may not have this config.
         """
         run = self.find(run_id)
-        created = run is None and self._create(run_id, config, encoder)
+        created = run is None and self._create(run_id, config, encoder, prior)
         if run is None:
             run = self.get(run_id)
         if run.config == config:
             return run.info(), created
         fields = differences(run.config, config)
-        if run.state.position > 0:
+        if run.state.serial > 0:
             raise Conflict(
                 f"Run {run_id!r} exists with another config: {_compared(run.config, config, fields, 'is', 'not')}.",
                 value=config.model_dump(mode="json", include=set(fields)),
@@ -137,10 +148,14 @@ class RunRegistry:
                 fields=fields,
             )
         check_new(config, self._limits.scoring_s)
-        self._store.runs.replace(run.uid, config.model_dump_json(), _packed(encoder))
-        self.forget(run)
+        if run.state.position or prior is not None:  # it has a pool or prior runs, which go with the config
+            self.delete(run.stored)
+            self._create(run_id, config, encoder, prior)
+        else:
+            self._store.runs.replace(run.uid, config.model_dump_json(), _packed(encoder))
+            self.forget(run)
         changes = _compared(run.config, config, fields, "was", "now")
-        told = f"The run had no records, so its config was replaced: {changes}."
+        told = f"The run had no completions, so its config was replaced: {changes}."
         return self.get(run_id).info().model_copy(update={"warnings": [told]}), False
 
     def find_or_create(self, run_id: str, config: RunConfig, encoder: dict[str, Any] | None) -> Run:
@@ -198,11 +213,21 @@ class RunRegistry:
             self._leave(run)
         self._open.clear()
 
-    def _create(self, run_id: str, config: RunConfig, encoder: dict[str, Any] | None) -> bool:
+    def _create(
+        self,
+        run_id: str,
+        config: RunConfig,
+        encoder: dict[str, Any] | None,
+        prior: Mapping[str, np.ndarray] | None = None,
+    ) -> bool:
         """Create a run, or return False because another process has just done so."""
         check_new(config, self._limits.scoring_s)
+        given = run_id, config.model_dump_json(), LAW, _packed(encoder), now()
         try:
-            self._store.runs.create(run_id, config.model_dump_json(), LAW, _packed(encoder), now())
+            if prior is None:
+                self._store.runs.create(*given)
+            else:
+                self._store.runs.restore(*given, [(stored_record(*setting_up(State(config), prior=prior)), [])])
         except Conflict:
             return False
         return True

@@ -6,10 +6,11 @@ import asyncio
 import logging
 import time
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from typing import Any, TypeVar
 
+import numpy as np
 from memr_client.errors import DeadlineExceeded, Unavailable
 
 from memr_service.engine.idempotency import require_same_body
@@ -107,6 +108,14 @@ class RunThread:
         """
         return await self.on_run(run, _evaluate, batch, submission, begin_by)
 
+    async def set_up(self, run: Run, **what: Mapping[str, np.ndarray]) -> bool:
+        """Make a pool, or what earlier runs knew, part of a run (`Run.set_up`).
+
+        Returns:
+            False if the run was changed meanwhile; begin again with the run as it is now.
+        """
+        return await self.ask(self._set_up, run, what, run_id=run.stored.run_id)
+
     async def expire(self, run: Run, names: Sequence[bytes]) -> None:
         """Write open groups that have timed out with the items that they have (`Run.expire`), if the run is in use."""
         await self.ask(self._expire, run, names, run_id=run.stored.run_id)
@@ -153,6 +162,14 @@ class RunThread:
                 run.live.settle()
                 return run.reward(batch, submissions)
         return None
+
+    def _set_up(self, run: Run, what: dict[str, Mapping[str, np.ndarray]]) -> bool:
+        if self._registry.holds(run):
+            with self._registry.using(run):
+                run.live.settle()
+                run.set_up(**what)
+                return True
+        return False
 
     def _expire(self, run: Run, names: Sequence[bytes]) -> None:
         if self._registry.holds(run):

@@ -24,6 +24,7 @@ from memr_service.engine.barriers.manager import BarrierManager
 from memr_service.engine.embedding import Embedded, EmbeddingStage
 from memr_service.engine.idempotency import SingleFlight
 from memr_service.engine.inputs import Items
+from memr_service.engine.planner import Planner
 from memr_service.engine.readers import Readers
 from memr_service.engine.run_api import RunApi
 from memr_service.engine.run_registry import RunRegistry
@@ -31,10 +32,10 @@ from memr_service.engine.run_thread import RunThread, shutting_down
 from memr_service.engine.text_thread import TextThread, are_small, in_one_step
 from memr_service.engine.versions import library_versions
 from memr_service.run.live_state import Limits
-from memr_service.run.presets import LAW
 from memr_service.run.response import Response
 from memr_service.run.run import Run, Submission
 from memr_service.settings import Settings
+from memr_service.state.law import LAW
 from memr_service.state.record import Record
 from memr_service.store import open_store
 from memr_service.store.capabilities import Store
@@ -90,6 +91,7 @@ class Service:
         self.runs = RunApi(
             settings, store, self.embedding, self.registry, self.thread, self.readers, self.barriers, self.texts
         )
+        self.planner = Planner(self.runs, self.registry, self.thread)
         self._in_flight: SingleFlight[Response] = SingleFlight()
         here = self.encoders.is_here(self.encoders.default)
         self._preload = threading.Timer(PRELOAD_AFTER_S if here else 0, self._load_default_encoder)

@@ -29,6 +29,7 @@ class RunFacts:
     """What a question needs to know of a run, as it was at one moment."""
 
     uid: int
+    law: int
     branch: int
     config: RunConfig
     base: int
@@ -140,7 +141,8 @@ class JournalReader:
         Raises:
             InvalidRequest: there is no such record, or the bounded journal has dropped it.
         """
-        state = State((await self.facts()).config)
+        facts = await self.facts()
+        state = State(facts.config, law=facts.law)
         snapshot = await self._service.runs.on_run(self._run_id, _snapshot, position)
         if snapshot is not None:
             await self._service.readers.ask(state.restore, snapshot.branch, snapshot.position, snapshot.arrays)
@@ -164,7 +166,9 @@ class JournalReader:
 
 
 def _facts(run: Run) -> RunFacts:
-    return RunFacts(run.uid, run.journal.branch, run.config, run.journal.base, run.state.position, run.state.serial)
+    return RunFacts(
+        run.uid, run.law, run.journal.branch, run.config, run.journal.base, run.state.position, run.state.serial
+    )
 
 
 def _stored_at(run: Run, positions: Sequence[int]) -> list[StoredRecord]:

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Sequence
 
-from memr_client.schemas import Audits, Calibration, Explain, Explanation, Provenance, RunConfig
+from memr_client.schemas import Audits, Backtest, Calibration, Explain, Explanation, Provenance, RunConfig
 
 from memr_service.engine.readers import Gate
 from memr_service.engine.service import Service
 from memr_service.insight.audits.runner import AuditRunner
+from memr_service.insight.backtest import backtest
 from memr_service.insight.calibration import calibrate
 from memr_service.insight.dashboard.queries import DashboardQueries
 from memr_service.insight.explainer import Explainer
@@ -49,6 +50,14 @@ class InsightService:
         """
         async with self._long.entered():
             return await calibrate(self._service, run_id)
+
+    async def backtest(self, run_id: str) -> Backtest:
+        """How well a run's pass rates foresaw its groups.
+
+        Raises:
+            UnknownRun.
+        """
+        return await backtest(JournalReader(self._service, run_id), run_id)
 
     async def provenance(self, run_id: str) -> Provenance:
         """What a paper must cite of a run."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 import numpy as np
 
@@ -14,7 +15,7 @@ from memr_service.rewards.evaluate import EVALUATORS
 from memr_service.rewards.shaping import shape
 from memr_service.rewards.staging import sides, size, stage
 from memr_service.state.record import Batch, Effects
-from memr_service.state.state import State
+from memr_service.state.state import SIDES, State
 
 
 def score(state: State, batch: Batch, *, write: bool, expired: Sequence[bytes] = ()) -> Effects:
@@ -27,11 +28,16 @@ def score(state: State, batch: Batch, *, write: bool, expired: Sequence[bytes] =
     Raises:
         InvalidRequest: under the barrier `snapshot`, a group has items of two prompts.
     """
+    if batch.sets_up:
+        return _nothing(state)
     if write and state.config.barrier == "snapshot":
-        return open_group.score(state, batch, expired)
-    if state.config.order == "official":
-        return official.score(state, batch, write=write)
-    return score_together(state, batch, write=write)
+        effects = open_group.score(state, batch, expired)
+    elif state.config.order == "official":
+        effects = official.score(state, batch, write=write)
+    else:
+        effects = score_together(state, batch, write=write)
+    rates = state.pass_rates
+    return effects if rates is None else replace(effects, baseline=rates.shares(batch.keys, batch.texts))
 
 
 def score_together(state: State, batch: Batch, *, write: bool) -> Effects:
@@ -78,6 +84,15 @@ def score_together(state: State, batch: Batch, *, write: bool) -> Effects:
         sizes={"success": size(success), "failure": size(failure)},
         rejected=write_gates.report(shaped.rejected, blocked),
     )
+
+
+def _nothing(state: State) -> Effects:
+    """The effects of a batch that has no items and closes no group."""
+    none = np.empty(0)
+    columns = dict.fromkeys(state.config.weights, none)
+    writes = Writes.of([])
+    counts = {side: np.empty(0, np.int64) for side in SIDES}
+    return Effects(writes, writes, columns, columns, none, counts, warmup_left(state), state.sizes())
 
 
 def support(readings: list[Reading], n: int) -> np.ndarray:

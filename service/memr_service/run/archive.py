@@ -20,9 +20,9 @@ from memr_client.errors import Conflict, InvalidRequest, MalformedBody, ProblemE
 from memr_client.schemas import Component, RunConfig
 from pydantic import ValidationError
 
-from memr_service.run.presets import LAW, LAWS
 from memr_service.state import record_check
 from memr_service.state.codec import unseal
+from memr_service.state.law import LAW, LAWS
 from memr_service.state.record import GENESIS, Record
 from memr_service.state.state import State
 from memr_service.store.base import Snapshot, StoredRecord, StoredRun
@@ -74,7 +74,7 @@ def verify(file: BinaryIO) -> None:
     """
     header = read_header(file)
     base = read_base(file, header)
-    state = State(RunConfig.model_validate_json(header.config))
+    state = State(RunConfig.model_validate_json(header.config), law=header.law)
     components: set[str] = {*state.config.components}
     try:
         with state.indexes.deferred(use=False):

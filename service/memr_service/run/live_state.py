@@ -173,7 +173,7 @@ class LiveState:
             ValueError: they do not belong together. Damaged: the snapshot that a bounded journal begins with is
                 lost.
         """
-        self.state = State(self._config)
+        self.state = State(self._config, law=self._run.law)
         self.state.indexes.find_graph = partial(self._builds.find, self.state)
         self._journal_bytes = 0
         self._snapshot_at = at = 0 if snapshot is None else snapshot.position

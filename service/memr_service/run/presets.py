@@ -19,14 +19,6 @@ from memr_client.schemas import (
 )
 from pydantic import ValidationError
 
-LAW = 2
-"""Version of the semantics that new runs get. A run keeps the one that it was created with.
-
-1: of a completion's messages, the assistant's contents are read. 2: also their reasoning and their tool calls.
-"""
-LAWS = range(1, LAW + 1)
-"""The versions that this release follows."""
-
 _RELEASED = {"order": "official", "max_prompts": 10_000, "explore_warmup_prompts": 500, "explore_warmup_steps": 0}
 
 _LIMITS = {"max_repetition": 0.5, "max_copied": 0.7, "max_foreign": 225, "drop_truncated": True}

@@ -91,6 +91,8 @@ class Draft:
             "why_zero": list(why_zero),
             "memory": {side: {"prompts": size[0], "completions": size[1]} for side, size in effects.sizes.items()},
         }
+        if effects.baseline is not None:
+            fields["baseline"] = mine(effects.baseline)
         return cls(fields, orjson.dumps(fields, option=orjson.OPT_SERIALIZE_NUMPY)[:-1])
 
     def response(self, timing_ms: dict[str, float]) -> Response:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from concurrent.futures import Executor
 from dataclasses import dataclass, field, replace
 from itertools import islice
@@ -124,6 +124,18 @@ class Run:
         self.live.apply_later(record, len(payload))
         return Committed([self._response(*one, timing) for one in zip(submissions, drafted, strict=True)], record)
 
+    def set_up(self, **what: Mapping[str, np.ndarray]) -> None:
+        """Make a pool, or what earlier runs knew, part of the run (`setting_up`).
+
+        Raises:
+            StoreFull, Unavailable, Moved: as in `reward`.
+        """
+        self.live.catch_up()
+        record, payload = setting_up(self.state, branch=self.journal.branch, **what)
+        self.journal.commit(record, payload, [])
+        self.live.apply_later(record, len(payload))
+        self.live.settle()
+
     def expire(self, names: Sequence[bytes]) -> Record | None:
         """Write open groups that have timed out with the items they have (barrier `snapshot`); None if none is open."""
         self.live.catch_up()
@@ -234,6 +246,22 @@ class Run:
         if submission.request_id is not None:
             self.journal.amend(submission.request_id, response.body)
         return response
+
+
+def setting_up(state: State, branch: int = 0, **what: Mapping[str, np.ndarray]) -> tuple[Record, bytes]:
+    """The next record of a state, which gives it a `prior` or a `pool` (see `Batch`), and the record's bytes."""
+    batch = replace(Batch.empty(state.dimension or 0), **{name: dict(arrays) for name, arrays in what.items()})  # type: ignore[arg-type]
+    return seal(
+        Record(
+            branch=branch,
+            position=state.position + 1,
+            batch=batch,
+            effects=score(state, batch, write=True),
+            first_serial=state.serial,
+            parent=state.chain,
+            at=time.time(),
+        )
+    )
 
 
 def _window_state(values: np.ndarray) -> WindowState:

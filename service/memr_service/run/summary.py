@@ -35,7 +35,7 @@ def summary(stored: StoredRun, store: Store) -> RunInfo:
         if (last := journal.last()) is not None:
             record = unseal(last.payload)
             position, chain, step = last.position, record.chain, record.batch.step
-            dimension, sizes = record.batch.dimension, record.effects.sizes
+            dimension, sizes = record.batch.dimension or None, record.effects.sizes
     except (ProblemError, ValueError) as error:
         damaged.append(f"Its last record cannot be read: {error}")
     return RunInfo(

@@ -19,7 +19,7 @@ from memr_service.memory import CuratedWrites, Writes
 from memr_service.state.record import Batch, Effects, IndexChange, Record, Seat
 
 KEY_BYTES = 16
-OPTIONAL = ("copied", "foreign", "names_answer", "sent", "equal_spread")
+OPTIONAL = ("copied", "foreign", "names_answer", "sent", "equal_spread", "texts", "prior", "pool")
 """Columns of a batch that are left out where they are None; the others are written as null."""
 INDEX_CHANGES = "index"
 """The name of `Effects.index_changes` in the bytes."""
@@ -93,6 +93,8 @@ def _batch(fields: dict[str, Any]) -> Batch:
 def _effects_fields(effects: Effects) -> dict[str, Any]:
     fields = {**vars(effects), "success": vars(effects.success), "failure": vars(effects.failure)}
     fields["index_changes"] = [_renamed(vars(change), "index", INDEX) for change in effects.index_changes]
+    if effects.baseline is None:
+        del fields["baseline"]
     return _renamed(fields, "index_changes", INDEX_CHANGES)
 
 

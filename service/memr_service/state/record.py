@@ -50,6 +50,13 @@ class Batch:
     """Whether each item's embeddings were sent by the caller (n,) bool, where a guard needs it; None: none were."""
     equal_spread: float | None = None
     """What the request sent in place of the config's `equal_spread`."""
+    texts: np.ndarray | None = None
+    """SHA-256 of the whole text of each item's prompt (n, 32); None in runs without pass rates."""
+    prior: dict[str, np.ndarray] | None = None
+    """What earlier runs knew of prompts when this run was created: the arguments of `PassRates.start_from`."""
+    pool: dict[str, np.ndarray] | None = None
+    """The pool that the run has from now on: the fields of `Pool`; without prompts: none. A batch with `prior` or
+    `pool` has no items."""
 
     @classmethod
     def empty(cls, dimension: int) -> Batch:
@@ -59,6 +66,11 @@ class Batch:
 
     def __len__(self) -> int:
         return len(self.keys)
+
+    @property
+    def sets_up(self) -> bool:
+        """Whether it says what a run plans from, in place of completions."""
+        return self.prior is not None or self.pool is not None
 
     @property
     def prompt_rows(self) -> list[np.ndarray]:
@@ -106,6 +118,9 @@ class Effects:
     first, then those that earlier records left open, in the order of this list."""
     left_open: np.ndarray | None = None
     """Items of the batch that are to be written with the rest of their group."""
+    baseline: np.ndarray | None = None
+    """Share of right completions of each item's prompt before this record (n,), NaN where none is known; None in runs
+    without pass rates."""
 
 
 @dataclass(frozen=True)

@@ -9,6 +9,8 @@ from typing import Any
 import numpy as np
 
 from memr_service.memory import CuratedWrites, Writes
+from memr_service.state.pass_rates import KEY_BYTES, TEXT_BYTES
+from memr_service.state.pool import Pool
 from memr_service.state.record import Batch, Effects, Record
 
 SIDES = {"success", "failure"}
@@ -52,18 +54,50 @@ def _check_batch(batch: Batch, n: int) -> None:
     for name in ("answers", "labels"):
         texts = getattr(batch, name)
         _require(name, texts is None or (_is_list(texts, str | None) and len(texts) == n))
+    _require("texts", batch.texts is None or _is_bytes(batch.texts, TEXT_BYTES, n))
+    if batch.sets_up:
+        _require("keys", n == 0)
+    if batch.prior is not None:
+        _check_prior(batch.prior)
+    if batch.pool is not None:
+        _check_pool(batch.pool)
     for name in ("truncated", "names_answer", "sent", "repeated", "copied", "foreign"):
         column = getattr(batch, name)
         _require(name, column is None or _is_column(column, n, "biuf"))
 
 
+def _check_prior(prior: dict[str, np.ndarray]) -> None:
+    _require("prior", _is_map(prior) and prior.keys() == {"keys", "texts", "right", "wrong"})
+    n = len(prior["keys"]) if isinstance(prior["keys"], np.ndarray) and prior["keys"].ndim else None
+    _require("prior", _is_bytes(prior["keys"], KEY_BYTES, n) and _is_bytes(prior["texts"], TEXT_BYTES, n))
+    for name in ("right", "wrong"):
+        counts = prior[name]
+        _require(name, _is_column(counts, n, "f") and bool((np.isfinite(counts) & (counts >= 0)).all()))
+
+
+def _check_pool(pool: dict[str, np.ndarray]) -> None:
+    _require("pool", _is_map(pool) and pool.keys() == {"names", "ends", "keys", "texts"})
+    names, ends = pool["names"], pool["ends"]
+    _require("names", _is_column(names, None, "u") and names.dtype.itemsize == 1)
+    _require("ends", _is_index(ends, len(names) + 1) and bool((np.diff(ends) >= 0).all()))
+    _require("keys", _is_bytes(pool["keys"], KEY_BYTES, len(ends)))
+    _require("texts", _is_bytes(pool["texts"], TEXT_BYTES, len(ends)) or _is_bytes(pool["texts"], TEXT_BYTES, 0))
+    made = Pool(**pool)
+    for number in range(len(made)):
+        made.name(number)
+
+
 def _check_effects(effects: Effects, n: int, components: set[str]) -> None:
     for name, columns in (("raw", effects.raw), ("scaled", effects.scaled)):
-        _require(name, _is_map(columns) and columns.keys() == components)
+        _require(name, _is_map(columns) and columns.keys() == (components if n else columns.keys() & components))
         _require(name, all(_is_column(column, n, "f") for column in columns.values()))
     _require("rewards", _is_column(effects.rewards, n, "f"))
-    _require("support", _is_map(effects.support) and effects.support.keys() == SIDES)
+    _require(
+        "support",
+        _is_map(effects.support) and effects.support.keys() == (SIDES if n else effects.support.keys() & SIDES),
+    )
     _require("support", all(_is_column(column, n, "iu") for column in effects.support.values()))
+    _require("baseline", effects.baseline is None or _is_column(effects.baseline, n, "f"))
     _require("warmup", _is_map(effects.warmup) and all(map(_is_count, effects.warmup.values())))
     _require("sizes", _is_map(effects.sizes) and effects.sizes.keys() == SIDES)
     _require("sizes", all(_is_list(size, int) and len(size) == 2 for size in effects.sizes.values()))
@@ -121,6 +155,12 @@ def _is_column(value: Any, n: int | None, kinds: str) -> bool:
 def _is_index(value: Any, below: int, n: int | None = None) -> bool:
     """Whether it is a column of whole numbers from 0 to `below` - 1."""
     return _is_column(value, n, "iu") and bool(((value >= 0) & (value < below)).all())
+
+
+def _is_bytes(value: Any, width: int, n: int | None) -> bool:
+    """Whether it is an array of bytes (n, width)."""
+    shaped = isinstance(value, np.ndarray) and value.ndim == 2 and value.dtype == np.uint8
+    return bool(shaped) and n is not None and value.shape == (n, width)
 
 
 def _is_matrix(value: Any) -> bool:

@@ -12,7 +12,10 @@ from memr_client.schemas import RunConfig
 
 from memr_service.memory import CuratedMemory, CuratedView, GraphSizes, Memory, View
 from memr_service.state.index_set import IndexSet
+from memr_service.state.law import LAW, PASS_RATES
 from memr_service.state.open_group import FrozenRead, OpenGroup, freeze_read
+from memr_service.state.pass_rates import PassRates
+from memr_service.state.pool import Pool
 from memr_service.state.record import GENESIS, Batch, Effects, Record
 from memr_service.state.window import slide, window_size
 
@@ -33,10 +36,11 @@ class WritableItems:
 class State:
     """What a run remembers after its records so far. Only `apply` changes it.
 
-    `graph_sizes`: when an index gets a graph; None: each kind of index has its own sizes.
+    `graph_sizes`: when an index gets a graph; None: each kind of index has its own sizes. `law`: the version of the
+    semantics that the run was created under.
     """
 
-    def __init__(self, config: RunConfig, graph_sizes: GraphSizes | None = None) -> None:
+    def __init__(self, config: RunConfig, graph_sizes: GraphSizes | None = None, law: int = LAW) -> None:
         self.config = config
         self.branch = 0
         self.position = 0
@@ -51,6 +55,10 @@ class State:
         """Groups of which some items have been answered and none stored (barrier `snapshot`), by id."""
         self.answer_counts: dict[bytes, dict[str, int]] = {}
         """Prompt's identity -> answer -> how often it was given, for N prompts, where `outcome_ucb` needs it."""
+        self.pass_rates = PassRates(config.success_threshold, config.group_size) if law >= PASS_RATES else None
+        self.pool: Pool | None = None
+        self.pool_since = 0
+        """Position of the record that set the pool, or took it away."""
         self.indexes = IndexSet(lambda: self.memories, config.seed)
         self._graph_sizes = graph_sizes
 
@@ -121,7 +129,29 @@ class State:
 
     def apply(self, record: Record) -> None:
         """Do what a record says. Index changes come first, since the record was scored on the state before it."""
+        batch = record.batch
+        if batch.sets_up:
+            self._set_up(batch, record.position)
+        else:
+            self._remember(record)
+        if self.pass_rates is not None:
+            self.pass_rates.end_record(record.position)
+        self.branch, self.position, self.chain = record.branch, record.position, record.chain
+
+    def _set_up(self, batch: Batch, position: int) -> None:
+        """Take over what earlier runs knew, or a pool."""
+        assert self.pass_rates is not None
+        if batch.prior is not None:
+            self.pass_rates.start_from(**batch.prior)
+        if batch.pool is not None:
+            pool = Pool(**batch.pool)
+            self.pool, self.pool_since = pool if len(pool) else None, position
+
+    def _remember(self, record: Record) -> None:
+        """Count a record's completions, and make its writes."""
         batch, effects = record.batch, record.effects
+        if self.pass_rates is not None and batch.texts is not None and len(batch):
+            self.pass_rates.count(batch.keys, batch.outcomes, batch.texts, batch.step, self.steps_committed)
         self.memories = self.memories_for(batch.dimension)
         for change in effects.index_changes:
             self.indexes.apply(change)
@@ -137,7 +167,6 @@ class State:
             self.windows[name] = slide(self.windows[name], raw, window_size(self.config, name))
         self._count_answers(batch)
         self.serial = record.first_serial + len(batch)
-        self.branch, self.position, self.chain = record.branch, record.position, record.chain
 
     def _count_answers(self, batch: Batch) -> None:
         """Count the batch's answers; beyond N prompts, forget those of the prompt that was answered first."""
@@ -196,6 +225,9 @@ class State:
             for array in group.freeze().values():
                 digest.update(array.tobytes())
         digest.update(self._packed_answers())
+        if self.pass_rates is not None:
+            digest.update(self.pass_rates.digest())
+            digest.update(b"" if self.pool is None else self.pool.digest().encode())
         counters = [sorted(self.steps), self.stepless, self.step, self.serial]
         digest.update(repr(counters).encode())
         return digest.hexdigest()
@@ -214,6 +246,11 @@ class State:
         arrays["counters"] = np.array([self.serial, self.stepless, newest, self.dimension or 0], np.int64)
         arrays["answers"] = np.frombuffer(self._packed_answers(), np.uint8)
         arrays["chain"] = np.frombuffer(self.chain, np.uint8)
+        if self.pass_rates is not None:
+            arrays |= {f"pass_rates/{name}": array for name, array in self.pass_rates.freeze().items()}
+            arrays["pool_since"] = np.array([self.pool_since], np.int64)
+        if self.pool is not None:
+            arrays |= {f"pool/{name}": array for name, array in self.pool.arrays().items()}
         return arrays
 
     def thaw(self) -> None:
@@ -233,6 +270,11 @@ class State:
         for side, memory in self.memories.items():
             memory.restore(_under(f"{side}/", arrays))
         self.indexes.restore(arrays)
+        if self.pass_rates is not None:
+            self.pass_rates.restore(_under("pass_rates/", arrays))
+            self.pool_since = int(arrays["pool_since"][0])
+            pool = _under("pool/", arrays)
+            self.pool = Pool(**pool) if pool else None
         self.open_groups = {}
         while frozen := _under(f"open/{len(self.open_groups)}/", arrays):
             self.open_groups[frozen["name"].tobytes()] = OpenGroup.restore(frozen)

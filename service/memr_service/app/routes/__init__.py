@@ -1,6 +1,6 @@
 """The routes, one file for each topic. A new route also needs a line in `memr_service.app.auth.ROUTES`."""
 
-from memr_service.app.routes import checkpoints, dashboard, health, insight, openrlhf, reward, runs
+from memr_service.app.routes import checkpoints, dashboard, health, insight, openrlhf, planning, reward, runs
 
 ROUTERS = (
     reward.router,
@@ -8,6 +8,7 @@ ROUTERS = (
     runs.router,
     checkpoints.router,
     insight.router,
+    planning.router,
     health.router,
     dashboard.router,
 )

@@ -29,7 +29,7 @@ BODY = (*COMMON, MalformedBody, UnknownRun, TooLarge, UnsupportedMedia)
 
 @router.post(
     "/checkpoints",
-    summary="Name the run's current position",
+    summary="Create a checkpoint of the run's current position",
     status_code=201,
     responses={201: {"description": "The checkpoint."}, **problems(*BODY, Conflict, StoreFull)},
     openapi_extra=body_of("NewCheckpoint"),

@@ -75,7 +75,7 @@ async def reward(request: Request) -> Response:
     """For n completions with their prompts and outcomes: how close each is to what worked, how far from what failed.
 
     The batch is written to the run's memories in the same step; a 200 means that it is durable. With `mode: "eval"`
-    nothing is written. With a `request_id` the same body can be sent again: it gets the same answer, and changes
+    nothing is written. With a `request_id` the same body can be sent again: it gets the same response, and changes
     nothing.
     """
     context: Context = request.app.state.context

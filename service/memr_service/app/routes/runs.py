@@ -53,15 +53,19 @@ async def list_runs(context: InContext, caller: Caller) -> RunList:
     },
     openapi_extra=body_of("RunConfig"),
 )
-async def create_run(run_id: RunId, request: Request, response: Response, context: InContext) -> RunInfo:
+async def create_run(
+    run_id: RunId, request: Request, response: Response, context: InContext, caller: Caller
+) -> RunInfo:
     """Create a run with this config. Unset fields come from the preset.
 
     If the run exists with the same config, nothing changes. Another config is refused with a 409 that names both values
-    of the differing fields. A run without records takes the new config, and `warnings` says so.
+    of the differing fields. A run without completions takes the new config, and `warnings` says so.
     """
     config = await parse(request, RunConfig, context.settings)
     require(config.verifier)
     check_pattern(config.prompt_pattern)
+    for prior in config.prior_runs or ():
+        caller.require_run(prior.run)
     run, created = await context.service.runs.create(run_id, config)
     response.status_code = 201 if created else 200
     return run.model_copy(update={"warnings": [*request.state.warnings, *run.warnings]})

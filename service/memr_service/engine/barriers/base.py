@@ -230,6 +230,7 @@ def merged(items: Sequence[Item]) -> Steps[Batch]:
         truncated=_flags([batch.truncated for batch, _ in batches], items),
         sent=_flags([batch.sent for batch, _ in batches], items),
         equal_spread=min(spreads, default=None),
+        texts=_numbers([batch.texts for batch, _ in batches], items),
     )
 
 

@@ -16,7 +16,7 @@ from memr_service.settings import Bounds, Thresholds
 
 TEXTS: dict[AuditName, tuple[str, str]] = {
     "reward_mode": (
-        "How far the median raw exploit rose since the first completions, in spreads of its first values.",
+        "How far the median raw exploit rose since the first completions, relative to p95 - p5 of its first values.",
         "Read samples: the policy may have found what pays without being right. Lower the memory's weight, or add "
         "guards.",
     ),
@@ -68,7 +68,7 @@ TEXTS: dict[AuditName, tuple[str, str]] = {
         "Completions depend less on the prompt. Read samples for a template, and set topic_floor.",
     ),
     "explore_drift": (
-        "How far the median raw explore moved since the first completions, in spreads of its first values.",
+        "How far the median raw explore moved since the first completions, relative to p95 - p5 of its first values.",
         "Scaled values hide it: either there is no novelty left, or junk fills the window. Try the bounds p5-p95, "
         "or guards.",
     ),
@@ -189,7 +189,10 @@ def _compared(now: Stretch, before: Stretch | None, limits: Thresholds) -> Itera
 
 
 def _moved(now: Stretch, before: Stretch | None, name: str) -> float | None:
-    """How far a component's median raw value moved, in spreads of its first values; None if either is missing."""
+    """How far a component's median raw value moved, relative to p95 - p5 of its first values.
+
+    None if either stretch has none.
+    """
     one, other = now.raw.get(name), before.raw.get(name) if before else None
     if one is None or other is None:
         return None

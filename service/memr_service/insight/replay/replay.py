@@ -28,6 +28,7 @@ RECORDED = {
     "verifier",
     "memory_weight",
     "prompt_pattern",
+    "prior_runs",
     "store_text",
 }
 """Fields that cannot change: they took effect before the record was made, in its embeddings, outcomes and items."""
@@ -90,15 +91,16 @@ def what_if(recorded: RunConfig, given: RunConfig, *, bounded: bool) -> RunConfi
 
 
 def replay(
-    recorded: RunConfig, config: RunConfig, records: Iterable[Record], base: Snapshot | None = None
+    recorded: RunConfig, config: RunConfig, records: Iterable[Record], law: int, base: Snapshot | None = None
 ) -> Iterator[Replayed]:
     """Each record with its effects under `config`, in order. Its recorded effects do not influence the next record.
 
     Args:
         recorded: the run's config. With the same config every effect is reproduced bit for bit.
+        law: the one that the run was created under.
         base: the state that the records follow, if they do not begin at position 1.
     """
-    state = State(config)
+    state = State(config, law=law)
     if base is not None:
         state.restore(base.branch, base.position, base.arrays)
     own = not differences(recorded, config)

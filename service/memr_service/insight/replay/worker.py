@@ -46,10 +46,11 @@ def compare(file: BinaryIO, run_id: str, settings: Sequence[RunConfig], completi
     comparison = Comparison(run_id, recorded)
     for number, config in enumerate(settings):
         file.seek(0)
-        base = archive.read_base(file, archive.read_header(file))
+        header = archive.read_header(file)
+        base = archive.read_base(file, header)
         records = (record for record, _ in archive.read_records(file, base))
         reported = 0
-        for done in comparison.take(config, replay(recorded, config, records, base)):
+        for done in comparison.take(config, replay(recorded, config, records, header.law, base)):
             if done - reported >= PROGRESS_ITEMS:
                 reported = done
                 yield _progress(number, len(settings), done, completions)

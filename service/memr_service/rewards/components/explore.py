@@ -1,4 +1,4 @@
-"""explore: how far a completion is from every known failure (equation 5, law L5)."""
+"""explore: how far a completion is from every known failure (equation 5)."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ class Part(NamedTuple):
 
 
 def explore(a: np.ndarray, b: Vectors, held: np.ndarray, margin: float) -> np.ndarray:
-    """1 - max_{b in B(M_f, q)} cos(a, b): the cosine distance to the nearest known failure (equation 5, law L5).
+    """1 - max_{b in B(M_f, q)} cos(a, b): the cosine distance to the nearest known failure (equation 5).
 
     R_explore of Memory-R+ (arXiv 2504.02273). The items all read the same failures; see `novelty` for others.
 

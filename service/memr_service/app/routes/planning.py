@@ -1,0 +1,94 @@
+"""Routes of planning: a run's pool, its plans, and counts to start from."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from fastapi import APIRouter, Query, Request
+from memr_client.errors import (
+    Conflict,
+    InvalidRequest,
+    MalformedBody,
+    StoreFull,
+    TooLarge,
+    UnknownRun,
+    UnsupportedMedia,
+)
+from memr_client.schemas import Backtest, Plan, PlanRequest, PoolInfo, PoolRequest, PriorOutcomes
+
+from memr_service.app.body import parse
+from memr_service.app.context import InContext, RunId
+from memr_service.app.openapi import COMMON, body_of, problems
+
+router = APIRouter(prefix="/runs/{run_id}", tags=["planning"])
+
+BODY = (*COMMON, MalformedBody, UnknownRun, TooLarge, UnsupportedMedia, Conflict)
+
+Part = Annotated[int, Query(ge=0, lt=1000, description="Number of this part of the pool, from 0.")]
+Parts = Annotated[int, Query(ge=1, le=1000, description="How many parts the pool comes in.")]
+
+
+@router.put(
+    "/pool",
+    summary="Set the pool",
+    responses=problems(*BODY, StoreFull),
+    openapi_extra=body_of("PoolRequest"),
+)
+async def set_pool(run_id: RunId, request: Request, context: InContext, part: Part = 0, parts: Parts = 1) -> PoolInfo:
+    """Set the prompts that the run may plan from, in place of those it had; the run's record holds the list.
+
+    A large pool comes in several parts, in any order. It takes effect with the last.
+    """
+    if part >= parts:
+        raise InvalidRequest(
+            f"part {part} of {parts}: parts are numbered from 0 to {parts - 1}.", value=part, limit=parts - 1
+        )
+    body = await parse(request, PoolRequest, context.settings)
+    return await context.service.planner.set_pool(run_id, body, part, parts)
+
+
+@router.get("/pool", summary="Describe the pool", responses=problems(*COMMON, UnknownRun, Conflict))
+async def pool(run_id: RunId, context: InContext) -> PoolInfo:
+    """How many prompts the pool has, and of how many something is known."""
+    return await context.service.planner.pool(run_id)
+
+
+@router.delete("/pool", summary="Remove the pool", status_code=204, responses=problems(*COMMON, UnknownRun, Conflict))
+async def delete_pool(run_id: RunId, context: InContext) -> None:
+    """Remove the pool. Pass rates stay."""
+    await context.service.planner.delete_pool(run_id)
+
+
+@router.post(
+    "/plan",
+    summary="Plan which prompts to sample next",
+    responses=problems(*BODY),
+    openapi_extra=body_of("PlanRequest"),
+)
+async def plan(run_id: RunId, request: Request, context: InContext) -> Plan:
+    """Choose the prompts whose groups are most likely to teach something. It reads, and changes nothing.
+
+    Equal requests as of equal positions get equal plans, on every rank and after every restart.
+    """
+    return await context.service.planner.plan(run_id, await parse(request, PlanRequest, context.settings))
+
+
+@router.post(
+    "/prior",
+    summary="Start from counts",
+    status_code=204,
+    responses=problems(*BODY, StoreFull),
+    openapi_extra=body_of("PriorOutcomes"),
+)
+async def add_prior(run_id: RunId, request: Request, context: InContext) -> None:
+    """Let a run without completions start from counts of right completions, for example of an evaluation.
+
+    Earlier runs need no counts: name them in the config, as `prior_runs`.
+    """
+    await context.service.planner.add_prior(run_id, await parse(request, PriorOutcomes, context.settings))
+
+
+@router.get("/backtest", summary="Check the pass rates against a run", responses=problems(*COMMON, UnknownRun))
+async def backtest(run_id: RunId, context: InContext) -> Backtest:
+    """How well the run's own pass rates would have foreseen its groups, each from what was known before it."""
+    return await context.insight.backtest(run_id)

@@ -1,0 +1,1 @@
+"""Which prompts to sample next, from pass rates."""

@@ -1,0 +1,302 @@
+"""Pass rates: how often each prompt's completions were right, now and as of each of the last records."""
+
+from __future__ import annotations
+
+import hashlib
+from collections import deque
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+KEY_BYTES = 16
+TEXT_BYTES = 32
+
+MOST_PROMPTS = 1_000_000
+"""Most prompts with a pass rate. Beyond it, the prompt that was visited longest ago is forgotten."""
+KEPT = 64
+"""The pass rates are known as of each of so many last records."""
+RECENT = 4
+"""How many last visits of a prompt are kept with their step."""
+EARLY = 2
+"""Of so many first visits of a prompt the counts are also kept as they were."""
+NO_STEP = -1
+
+ROW = np.dtype(
+    [
+        ("key", "u1", KEY_BYTES),
+        ("text", "u1", TEXT_BYTES),
+        ("right", "<f8"),
+        ("wrong", "<f8"),
+        ("first_right", "<i4"),
+        ("first_wrong", "<i4"),
+        ("visits", "<i4"),
+        ("size", "<i4"),
+        ("recent", "<i8", RECENT),
+    ]
+)
+"""What is known of one prompt.
+
+`key`: its identity (L3). `text`: SHA-256 of its whole text; zeros if that is not known. `right`, `wrong`: completions
+with an outcome above `success_threshold` and others, those before the newest visit halved at each visit. `first_right`,
+`first_wrong`: the same of its first visits, not halved. `size`: completions of the newest visit. `recent`: steps of
+the last visits, the newest first.
+"""
+
+
+@dataclass(frozen=True)
+class Change:
+    """What one record changed: the keys, and their rows before it. A prompt that was not there has a row of zeros."""
+
+    position: int
+    before: np.ndarray
+
+
+class PassRates:
+    """Discounted counts of right and wrong completions for each prompt.
+
+    A visit is all completions of a prompt with one step. Without steps, it is `group_size` completions of the prompt in
+    a row, or all of its completions in one record.
+    """
+
+    def __init__(self, threshold: float, group_size: int | None) -> None:
+        self._threshold = threshold
+        self._group_size = group_size
+        self._rows: dict[bytes, int] = {}  # in the order of the last visits, the oldest first
+        self._earlier: dict[bytes, bytes] = {}  # key -> text, of prompts that only earlier runs have visited
+        self._by_text: dict[bytes, bytes] = {}  # text -> key, of the same
+        self._free: list[int] = []
+        self._changes: deque[Change] = deque(maxlen=KEPT)
+        self._moved: list[np.ndarray] = []  # rows that the record being counted has dropped or given another key
+        self._old = np.zeros(0, ROW)  # the rows of its prompts before it
+        self._just_renamed: list[int] = []  # of those, rows that had another key
+        self.table = np.zeros(0, ROW)
+        self.moves = 0
+        """How often a row went from one prompt to another, so that a list of rows made before has to be made again."""
+        self.mismatched = 0
+        """Prompts of earlier runs whose id is in use here with another text."""
+
+    def __len__(self) -> int:
+        return len(self._rows)
+
+    @property
+    def used(self) -> np.ndarray:
+        """The rows of the table that are, or were, in use."""
+        return self.table[: len(self._rows) + len(self._free)]
+
+    def row(self, key: bytes) -> int | None:
+        """A prompt's row of the table; None if nothing is known of it."""
+        return self._rows.get(key)
+
+    def shares(self, keys: Sequence[bytes], texts: np.ndarray | None = None) -> np.ndarray:
+        """Share of right completions of each prompt (n,); NaN where none is known.
+
+        Args:
+            texts: SHA-256 of each prompt's whole text (n, 32), for prompts that earlier runs knew by another id.
+        """
+        first = {key: item for item, key in zip(range(len(keys) - 1, -1, -1), reversed(keys), strict=True)}
+        known = {key: self._share(key, None if texts is None else texts[item]) for key, item in first.items()}
+        return np.array([known[key] for key in keys], np.float64)
+
+    def _share(self, key: bytes, text: np.ndarray | None) -> float:
+        row = self._rows.get(key)
+        if row is None and text is not None and self._by_text:
+            row = self._rows.get(self._by_text.get(text.tobytes(), b""))
+        if row is None:
+            return np.nan
+        right, wrong = float(self.table["right"][row]), float(self.table["wrong"][row])
+        return right / (right + wrong) if right + wrong else np.nan
+
+    # Changes
+
+    def start_from(self, keys: np.ndarray, texts: np.ndarray, right: np.ndarray, wrong: np.ndarray) -> None:
+        """Take over what earlier runs know, before anything was visited.
+
+        Args:
+            keys, texts: (n, 16) and (n, 32) bytes. right, wrong: counts (n,).
+        """
+        rows = [self._new(key.tobytes()) for key in keys]
+        for name, values in (("key", keys), ("text", texts), ("right", right), ("wrong", wrong)):
+            self.table[name][rows] = values
+        self.table["recent"][rows] = NO_STEP
+        self._list_earlier()
+
+    def count(self, keys: Sequence[bytes], outcomes: np.ndarray, texts: np.ndarray, step: int | None, now: int) -> None:
+        """Count the completions of a record. Call `end_record` after it.
+
+        Args:
+            keys: identity of each item's prompt (n). outcomes: (n,). texts: SHA-256 of each prompt's whole text
+                (n, 32).
+            step: the record's step; None if it names none.
+            now: the step under which a visit is kept if the record names none.
+        """
+        first = {key: item for item, key in zip(range(len(keys) - 1, -1, -1), reversed(keys), strict=True)}
+        distinct = [*first]
+        numbers = {key: number for number, key in enumerate(distinct)}
+        of = np.array([numbers[key] for key in keys], np.int64)
+        texts = texts[[*first.values()]]
+        rows = np.array([self._visited(key, texts[number]) for number, key in enumerate(distinct)], np.int64)
+        self.table["key"][rows] = np.frombuffer(b"".join(distinct), np.uint8).reshape(-1, KEY_BYTES)
+        self._old = self.table[rows]
+        for number in self._just_renamed:
+            self._old[rows == number] = np.zeros((), ROW)
+        self._old["key"] = self.table["key"][rows]
+        self._just_renamed = []
+        self.table["text"][rows] = texts
+        right = outcomes > self._threshold
+        if step is not None:
+            goes_on = (self.table["visits"][rows] > 0) & (self.table["recent"][rows, 0] == step)
+            self._visit(rows, *_tally(of, right, len(rows)), ~goes_on, step)
+        elif self._group_size is None:
+            self._visit(rows, *_tally(of, right, len(rows)), np.ones(len(rows), bool), now)
+        else:
+            self._in_a_row(rows, of, right, self._group_size, now)
+
+    def _in_a_row(self, rows: np.ndarray, of: np.ndarray, right: np.ndarray, size: int, now: int) -> None:
+        """Count completions without a step: `size` of them fill a visit."""
+        had = np.where(self.table["visits"][rows] > 0, np.minimum(self.table["size"][rows], size), size)
+        order = np.argsort(of, kind="stable")
+        starts = np.searchsorted(of[order], np.arange(len(rows)))
+        visit = np.empty(len(of), np.int64)  # 0: the visit that is open; the others begin here
+        visit[order] = (np.arange(len(of)) - starts[of[order]] + had[of[order]]) // size
+        for number in np.unique(visit).tolist():
+            inside = visit == number
+            present = np.unique(of[inside])
+            good, bad = _tally(of[inside], right[inside], len(rows))
+            self._visit(rows[present], good[present], bad[present], np.full(len(present), number > 0), now)
+
+    def _visit(self, rows: np.ndarray, right: np.ndarray, wrong: np.ndarray, begins: np.ndarray, step: int) -> None:
+        """Add counts to rows; where a visit begins, halve what was there before."""
+        new = self.table[rows]
+        kept = np.where(begins, 0.5, 1.0)
+        new["right"] = new["right"] * kept + right
+        new["wrong"] = new["wrong"] * kept + wrong
+        new["visits"] += begins
+        new["size"] = np.where(begins, 0, new["size"]) + right + wrong
+        new["recent"][begins, 1:] = new["recent"][begins, :-1]
+        new["recent"][begins, 0] = step
+        early = new["visits"] <= EARLY
+        new["first_right"] += (right * early).astype(np.int32)
+        new["first_wrong"] += (wrong * early).astype(np.int32)
+        self.table[rows] = new
+
+    def end_record(self, position: int) -> None:
+        """Keep what the record at this position has changed, so that the pass rates before it stay known."""
+        self._changes.append(Change(position, np.concatenate([self._old, *self._moved])))
+        self._old, self._moved = np.zeros(0, ROW), []
+
+    def _visited(self, key: bytes, text: np.ndarray) -> int:
+        """The row of a prompt that is visited now, which becomes the last in the order of visits."""
+        row = self._rows.pop(key, None)
+        if row is None and self._by_text and (other := self._by_text.get(text.tobytes())) is not None:
+            row = self._renamed(other)
+        elif row is not None and key in self._earlier:
+            row = self._of_earlier_run(key, row, text)
+        if row is None:
+            return self._new(key)
+        self._rows[key] = row
+        return row
+
+    def _of_earlier_run(self, key: bytes, row: int, text: np.ndarray) -> int | None:
+        """The row of a prompt that only earlier runs have visited; None if theirs is another prompt of that id."""
+        theirs = self._earlier.pop(key)
+        self._by_text.pop(theirs, None)
+        if not any(theirs) or not text.any() or theirs == text.tobytes():
+            return row
+        self.mismatched += 1
+        self._empty(row)
+        return None
+
+    def _renamed(self, other: bytes) -> int:
+        """The row of a prompt that earlier runs knew by another id."""
+        row = self._rows.pop(other)
+        self._moved.append(self.table[[row]])
+        self._just_renamed.append(row)
+        del self._by_text[self._earlier.pop(other)]
+        self.moves += 1
+        return row
+
+    def _new(self, key: bytes) -> int:
+        if len(self._rows) >= MOST_PROMPTS:
+            oldest = next(iter(self._rows))
+            self._by_text.pop(self._earlier.pop(oldest, b""), None)
+            self._empty(self._rows.pop(oldest))
+        if self._free:
+            self.moves += 1
+            row = self._free.pop()
+        else:
+            row = len(self._rows)
+            if row == len(self.table):
+                self.table = np.concatenate([self.table, np.zeros(max(64, row), ROW)])
+        self._rows[key] = row
+        self.table["recent"][row] = NO_STEP
+        return row
+
+    def _empty(self, row: int) -> None:
+        """Take what is known of a prompt out of the table."""
+        self._moved.append(self.table[[row]])
+        self.table[row] = np.zeros((), ROW)
+        self._free.append(row)
+
+    def _list_earlier(self) -> None:
+        unvisited = self.used[self.used["visits"] == 0]
+        self._earlier = {row["key"].tobytes(): row["text"].tobytes() for row in unvisited}
+        self._by_text = {text: key for key, text in self._earlier.items() if any(text)}
+
+    # As of an earlier record
+
+    def reaches(self, position: int) -> bool:
+        """Whether the pass rates after the record at `position` are still known; it is not after the newest record."""
+        return len(self._changes) < KEPT or position >= self._changes[0].position - 1
+
+    def before(self, position: int) -> Mapping[bytes, np.ndarray]:
+        """Key -> row as it was after the record at `position`, for all prompts that have changed since."""
+        found: dict[bytes, np.ndarray] = {}
+        for change in reversed(self._changes):
+            if change.position <= position:
+                break
+            found.update((row["key"].tobytes(), row) for row in change.before)
+        return found
+
+    # Whole
+
+    def freeze(self) -> dict[str, np.ndarray]:
+        """Everything as named arrays."""
+        changes = [*self._changes]
+        before = np.concatenate([np.zeros(0, ROW), *(change.before for change in changes)])
+        return {
+            "rows": _bytes(self._in_order()),
+            "before": _bytes(before),
+            "changes": np.array([(one.position, len(one.before)) for one in changes], np.int64).reshape(-1, 2),
+            "mismatched": np.array([self.mismatched], np.int64),
+        }
+
+    def restore(self, arrays: Mapping[str, np.ndarray]) -> None:
+        """Become what `freeze` saw."""
+        self.table = arrays["rows"].view(ROW).copy()
+        self._rows = {row["key"].tobytes(): number for number, row in enumerate(self.table)}
+        self._free, self.moves = [], self.moves + 1
+        self._list_earlier()
+        self.mismatched = int(arrays["mismatched"][0])
+        before, start = arrays["before"].view(ROW).copy(), 0
+        self._changes.clear()
+        for position, length in arrays["changes"].tolist():
+            self._changes.append(Change(position, before[start : start + length]))
+            start += length
+
+    def digest(self) -> bytes:
+        """SHA-256 of the rows in the order of the last visits, the oldest first."""
+        return hashlib.sha256(_bytes(self._in_order()).data).digest()
+
+    def _in_order(self) -> np.ndarray:
+        return self.table[[*self._rows.values()]]
+
+
+def _tally(of: np.ndarray, right: np.ndarray, n: int) -> tuple[np.ndarray, np.ndarray]:
+    """How many right and wrong completions each of n prompts has."""
+    good = np.bincount(of, right, minlength=n)
+    return good, np.bincount(of, minlength=n) - good
+
+
+def _bytes(rows: np.ndarray) -> np.ndarray:
+    return np.frombuffer(np.ascontiguousarray(rows).tobytes(), np.uint8)
