@@ -19,6 +19,8 @@ _FILES: list[bytes] = []
 def exported(target: Target) -> None:
     """A small run, as a file."""
     target.set_up("PUT", f"/runs/{RUN}", {"preset": "memory-r+", "explore_warmup_steps": 0})
+    target.set_up("POST", f"/runs/{RUN}/prior", {"prompt_ids": ["q0", "q1"], "right": [1.0, 2.0], "n": [4.0, 4.0]})
+    target.set_up("PUT", f"/runs/{RUN}/pool", {"prompt_ids": ["q0", "q1"], "prompts": ["q0", "q1"]})
     for step in range(6):
         body = {
             "run_id": RUN, "prompts": [f"q{item % 2}" for item in range(6)],
@@ -37,6 +39,7 @@ def forge(target: Target, rng: random.Random) -> None:
         for method, path, status in (
             ("GET", f"/runs/{name}?digest=1", 200),
             ("GET", f"/runs/{name}/history", 200),
+            ("GET", f"/runs/{name}/pool", 200),
             ("DELETE", f"/runs/{name}", 204),
         ):
             answer = target.send(method, path)

@@ -16,6 +16,8 @@ from memr_service.state.record import Batch, Effects, Record
 SIDES = {"success", "failure"}
 MOST = 1 << 62
 """Serial numbers and steps are below it."""
+LONGEST = 1.01
+"""No number of a row whose length is 1 is above it, rounded or not."""
 
 
 def check(record: Record, components: set[str]) -> None:
@@ -89,9 +91,9 @@ def _check_pool(pool: dict[str, np.ndarray]) -> None:
 
 def _check_effects(effects: Effects, n: int, components: set[str]) -> None:
     for name, columns in (("raw", effects.raw), ("scaled", effects.scaled)):
-        _require(name, _is_map(columns) and columns.keys() == (components if n else columns.keys() & components))
+        _require(name, _is_map(columns) and columns.keys() == components)
         _require(name, all(_is_column(column, n, "f") for column in columns.values()))
-    _require("rewards", _is_column(effects.rewards, n, "f"))
+    _require("rewards", _is_column(effects.rewards, n, "f") and bool(np.isfinite(effects.rewards).all()))
     _require(
         "support",
         _is_map(effects.support) and effects.support.keys() == (SIDES if n else effects.support.keys() & SIDES),
@@ -164,4 +166,7 @@ def _is_bytes(value: Any, width: int, n: int | None) -> bool:
 
 
 def _is_matrix(value: Any) -> bool:
-    return isinstance(value, np.ndarray) and value.ndim == 2 and value.dtype.kind == "f"
+    """Whether it is an array of embeddings (n, d). Their rows have the length 1, so no number is above it."""
+    if not isinstance(value, np.ndarray) or value.ndim != 2 or value.dtype.kind != "f":
+        return False
+    return bool((np.abs(value) <= LONGEST).all())  # NaN is not
