@@ -18,6 +18,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
 import sys
 import time
 from collections.abc import Sequence
@@ -131,7 +132,7 @@ def publish(outcomes: Sequence[Outcome], seconds: float, is_quick: bool) -> None
         "title": "What became of the trainer, the probes and the memory of a keyless server under each attack",
         "command": "make attack",
         "commit": commit()[:8],
-        "machine": machine(),
+        "machine": f"{machine()}, load {os.getloadavg()[1]:.1f} at the end",
         "seconds": round(seconds),
         "quick": is_quick,
         **published(outcomes),

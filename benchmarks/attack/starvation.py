@@ -7,6 +7,7 @@ import socket
 from contextlib import suppress
 
 import httpx
+import msgpack
 import numpy as np
 import orjson
 
@@ -108,14 +109,14 @@ def big_runs(target: Target) -> None:
     rng = np.random.default_rng(0)
     target.set_up("PUT", "/runs/attack-big-0", {"preset": "memory-r+", "explore_warmup_steps": 0})
     for step in range(BIG_STEPS):
-        rows = rng.normal(size=(BIG_ITEMS, BIG_D)).astype(np.float32).tolist()
+        rows = rng.normal(size=(BIG_ITEMS, BIG_D)).astype(np.float32).tobytes()
         body = {
             "run_id": "attack-big-0", "prompts": [f"{step} {item // 4}" for item in range(BIG_ITEMS)],
             "completions": [f"{item}" for item in range(BIG_ITEMS)],
             "outcomes": rng.integers(2, size=BIG_ITEMS).astype(float).tolist(), "step": step,
             "embeddings": {"prompts": rows, "completions": rows},
         }  # fmt: skip
-        target.set_up("POST", "/reward", body)
+        target.set_up("POST", "/reward", msgpack.packb(body), content_type="application/msgpack")
     exported = target.set_up("GET", "/runs/attack-big-0/export")
     for copy in range(1, BIG_RUNS):
         target.set_up("POST", f"/runs/attack-big-{copy}/import", exported, content_type="application/octet-stream")
