@@ -80,7 +80,7 @@ class AsyncRewardClient(BaseClient[httpx.AsyncBaseTransport]):
 
     async def create_run(self, run_id: str | None = None, config: Config = None, **fields: Any) -> RunInfo:
         """Like `RewardClient.create_run`."""
-        return await self._do(calls.create_run(self._name(run_id), config, **fields))
+        return self._with_warnings_logged(await self._do(calls.create_run(self._name(run_id), config, **fields)))
 
     async def run(self, run_id: str | None = None, digest: bool = False) -> RunInfo:
         """Like `RewardClient.run`."""

@@ -21,7 +21,7 @@ from memr_client.columns import checked
 from memr_client.errors import InvalidRequest, MemrError, ServiceUnreachable
 from memr_client.plain import plain
 from memr_client.responses import error_from
-from memr_client.schemas import NAME, NAME_RULE, PresetName, RewardResponse, RunConfig, name_like, nearest
+from memr_client.schemas import NAME, NAME_RULE, PresetName, RewardResponse, RunConfig, RunInfo, name_like, nearest
 from memr_client.tries import Tries
 
 if TYPE_CHECKING:
@@ -76,6 +76,7 @@ class BaseClient(Generic[Transport]):
         self._quiet_until = 0.0
         self._pools: dict[Any, Any] = {}
         self._first_steps: dict[str, FirstSteps] = {}
+        self._warned: set[tuple[str, str]] = set()
 
     @classmethod
     def embedded(
@@ -124,6 +125,14 @@ class BaseClient(Generic[Transport]):
     def _why(self, config: RunConfig, response: RewardResponse) -> str:
         return f"memr: {self._first_steps[response.run_id].says(config, response)}"
 
+    def _with_warnings_logged(self, info: RunInfo) -> RunInfo:
+        """The description of a created run; each of its warnings is logged once."""
+        for warning in info.warnings:
+            if (info.run_id, warning) not in self._warned:
+                self._warned.add((info.run_id, warning))
+                log.warning("memr: run %r: %s", info.run_id, warning)
+        return info
+
     def _options(self) -> dict[str, Any]:
         headers = {} if self._api_key is None else {"authorization": f"Bearer {self._api_key}"}
         return {"base_url": self.url, "headers": headers}
@@ -151,7 +160,7 @@ class BaseClient(Generic[Transport]):
         except MemrError as error:
             raise ServiceUnreachable(
                 f"no memr service was ready at {self._shown()} after {tries.elapsed:.1f} s of at most {seconds:g} s. "
-                f"Start one with `memr serve`. The last error was: {error.__cause__ or error}"
+                f"Start one with `memr serve`. The last error was: {error.__cause__ or error.in_one_line}"
             ) from error
         self._wait_s = 0.0
 
@@ -165,8 +174,9 @@ class BaseClient(Generic[Transport]):
             raise self._unreachable(call, tries, error) from error
 
     def _unreachable(self, call: Call[Any], tries: Tries, error: httpx.RequestError) -> ServiceUnreachable:
+        made = "1 try" if tries.made == 1 else f"{tries.made} tries"
         message = (
-            f"{call.method} {self._shown(call)} got no response in {tries.elapsed:.1f} s and {tries.made} tries "
+            f"{call.method} {self._shown(call)} got no response in {tries.elapsed:.1f} s and {made} "
             f"({_cause(error)}). {self._advice()}"
         )
         if call.request_id is not None:
@@ -188,7 +198,10 @@ class BaseClient(Generic[Transport]):
         now = time.monotonic()
         if tries.made == 2 and now >= self._quiet_until:
             self._quiet_until = now + QUIET_S
-            what = str(error_from(failure, self._proxy)) if isinstance(failure, httpx.Response) else _cause(failure)
+            if isinstance(failure, httpx.Response):
+                what = error_from(failure, self._proxy).in_one_line
+            else:
+                what = _cause(failure)
             log.warning(
                 "memr: %s %s failed (%s). It is sent again %s. %s",
                 call.method, self._shown(call), what, tries.outlook(), self._advice(),

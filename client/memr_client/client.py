@@ -119,6 +119,8 @@ class RewardClient(BaseClient[httpx.BaseTransport]):
 
         client.create_run("gsm8k-seed0", preset="memory-r+", k=20)
 
+        The `warnings` of the result are also logged (`memr_client`), once each.
+
         Args:
             run_id: the run's name.
             config: the run's config, or its fields as a dict.
@@ -127,7 +129,7 @@ class RewardClient(BaseClient[httpx.BaseTransport]):
         Raises:
             Conflict: the run has records and another config.
         """
-        return self._do(calls.create_run(self._name(run_id), config, **fields))
+        return self._with_warnings_logged(self._do(calls.create_run(self._name(run_id), config, **fields)))
 
     def run(self, run_id: str | None = None, digest: bool = False) -> RunInfo:
         """A run's config, sizes and position.

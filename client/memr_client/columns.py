@@ -12,7 +12,7 @@ from pydantic import BaseModel, ValidationError
 
 from memr_client.errors import InvalidRequest
 from memr_client.plain import is_missing, plain, plain_text
-from memr_client.schemas import Embeddings, Message, RewardRequest, refusal
+from memr_client.schemas import Embeddings, Message, RewardRequest, distinct, refusal
 
 if TYPE_CHECKING:
     from typing_extensions import Unpack
@@ -93,7 +93,7 @@ def checked(body: type[Body], **fields: Any) -> Body:
 
 def invalid(error: ValidationError, remedy: str = "Nothing was sent.") -> InvalidRequest:
     """The first validation error, worded as the service words it."""
-    first = refusal(error.errors(include_url=False)[0], null="None")
+    first = refusal(distinct(error.errors(include_url=False))[0], null="None")
     remedies = [one for one in (first.remedy, remedy) if one]
     return InvalidRequest(first.says, value=first.value, limit=first.limit, remedy=" ".join(remedies))
 

@@ -37,6 +37,11 @@ TYPE_PREFIX = "urn:memr:problem:"
 class MemrError(Exception):
     """Base of every error memr raises on purpose."""
 
+    @property
+    def in_one_line(self) -> str:
+        """What is wrong and what to do, for logs and as part of another message."""
+        return str(self)
+
 
 class ServiceUnreachable(MemrError):
     """No response: nothing listens at the address, or the connection broke on every try."""
@@ -72,13 +77,23 @@ class ProblemError(MemrError):
         retry_after: int | None = None,
         **extra: Any,
     ) -> None:
-        super().__init__(detail if remedy is None else f"{detail} {remedy}")
+        super().__init__(detail)
         self.detail = detail
         self.value = value
         self.limit = limit
         self.remedy = remedy
         self.retry_after = retry_after
         self.extra = extra
+
+    def __str__(self) -> str:
+        """What is wrong, then a line each for the value, the limit and the remedy."""
+        members = {"value": self.value, "limit": self.limit, "remedy": self.remedy}
+        return "\n".join([self.detail, *(f"{name}: {one}" for name, one in members.items() if one is not None)])
+
+    @property
+    def in_one_line(self) -> str:
+        """What is wrong and what to do, for logs and as part of another message."""
+        return self.detail if self.remedy is None else f"{self.detail} {self.remedy}"
 
     def document(self) -> dict[str, Any]:
         """The problem as members of an RFC 9457 document, without those that are None."""

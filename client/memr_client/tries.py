@@ -46,9 +46,9 @@ class Tries:
         return max(0.001, self._ends - time.monotonic())
 
     def outlook(self) -> str:
-        """For how long, and how often, the call will be tried again; for messages."""
-        tries = "" if math.isinf(self._retries) else f", {int(self._retries) + 2 - self.made} tries at most"
-        return f"for up to {self.remaining:.0f} s{tries}"
+        """For how long the call will be tried again, and which of its tries is next; for messages."""
+        tries = "" if math.isinf(self._retries) else f" of at most {int(self._retries) + 1}"
+        return f"for up to {self.remaining:.0f} s (try {self.made}{tries})"
 
     def limits(self) -> httpx.Timeout:
         """The next try's timeouts. Connecting has a shorter one than the response."""

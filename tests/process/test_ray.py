@@ -103,7 +103,7 @@ def test_what_happens_to_a_replica_of_the_encoder_reaches_the_caller_as_a_proble
 def test_a_store_of_one_machine_is_refused(monkeypatch):
     monkeypatch.setenv("MEMR_INSECURE", "true")
     monkeypatch.setenv("MEMR_STORE", "sqlite:///here")
-    with pytest.raises(MemrError, match=r"MEMR_STORE.*redis://"):
+    with pytest.raises(MemrError, match=r"(?s)MEMR_STORE.*redis://"):
         application(Scale())
 
 

@@ -42,7 +42,7 @@ def test_other_services_find_a_server_where_it_listens(host, address):
 def test_a_taken_port_is_named_with_what_to_do_and_no_store_is_opened(tmp_path):
     with socket.create_server(("127.0.0.1", 0)) as other:
         port = other.getsockname()[1]
-        with pytest.raises(Unavailable, match=f"port {port} on 127.0.0.1 is taken.*--port"):
+        with pytest.raises(Unavailable, match=f"(?s)port {port} on 127.0.0.1 is taken.*--port"):
             serve(Settings(port=port, store=f"sqlite:///{tmp_path}/data", encoder="hashed"))
     assert not (tmp_path / "data").exists()
 

@@ -540,17 +540,20 @@ def test_deleting_needs_an_admin(guarded):
 def test_each_request_has_one_access_line_without_texts_or_keys(guarded, caplog):
     headers = key("writer") | {"traceparent": "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"}
     with caplog.at_level(logging.DEBUG):
-        guarded.post("/reward?key=writer", json=body(3, prompts=["PRIVATE"] * 3), headers=headers)
+        guarded.post("/reward", json=body(3, prompts=["PRIVATE"] * 3), headers=headers)
         guarded.post("/reward", json=body(3, prompts=["PRIVATE"]), headers={"X-API-Key": "WRONG"})
+        guarded.post("/reward?key=writer", json=body(3, prompts=["PRIVATE"] * 3), headers=headers)
     lines = [record for record in caplog.records if record.name == "memr.access"]
     assert [(line.method, line.route, line.status) for line in lines] == [
         ("POST", "/reward", 200),
         ("POST", "/reward", 401),
+        ("POST", "/reward", 422),
     ]
     assert lines[1].problem == "unauthorized"
+    assert lines[2].path == "/reward?key=REDACTED"
     answered = lines[0].__dict__
     assert {name: answered[name] for name in ("run_id", "n", "caller", "path", "traceparent")} == {
-        "run_id": "run", "n": 3, "caller": "writer", "path": "/reward?key=REDACTED",
+        "run_id": "run", "n": 3, "caller": "writer", "path": "/reward",
         "traceparent": headers["traceparent"],
     }  # fmt: skip
     assert answered["ms"] > 0
@@ -558,3 +561,37 @@ def test_each_request_has_one_access_line_without_texts_or_keys(guarded, caplog)
     assert "PRIVATE" not in whole
     assert "WRONG" not in whole
     assert "Bearer" not in whole
+
+
+# Query parameters
+
+
+def test_a_parameter_that_a_route_does_not_have_is_refused_on_every_route(client):
+    client.put("/runs/run", json={"verifier": "exact"})
+    for route, methods in ROUTES.items():
+        for method in methods:
+            path = route.replace("{run_id}", "run").replace("{name}", "app.js")
+            refused = client.request(method, f"{path}?no_such=secret")
+            assert_problem(refused, 422)
+            assert refused.json()["detail"] == "there is no parameter 'no_such'.", (method, route)
+            assert "secret" not in refused.text
+
+
+def test_a_misspelt_parameter_is_told_the_nearest_and_known_ones_work(client):
+    client.put("/runs/run", json={"verifier": "exact"})
+    sample = {"query": ["q: a"], "prompts": ["q: "], "labels": ["a"]}
+    refused = client.post("/openrlhf/run?equal_spraed=0.25", json=sample)
+    assert_problem(refused, 422)
+    assert refused.json()["remedy"] == "Did you mean 'equal_spread'?"
+    assert refused.json()["value"] == "equal_spraed"
+    assert client.post("/openrlhf/run?equal_spread=0.25&mode=train&key=K", json=sample).status_code == 200
+    assert client.get("/runs/run?digest=1").json()["digest"]
+    assert "X-API-Key" in client.get("/runs?key=K").json()["remedy"]
+    assert client.get("/docs").status_code == client.get("/").status_code == 200
+
+
+def test_parameters_and_paths_are_named_without_the_place_that_they_stand_in(client):
+    wrong = client.post("/openrlhf/run?mode=test", json={"query": [], "prompts": [], "labels": []}).json()
+    assert wrong["detail"] == "mode is 'test', but must be 'train' or 'eval'."
+    assert wrong["remedy"].startswith("Did you mean 'eval'?")
+    assert client.get("/runs/a b").json()["detail"].startswith("run_id is 'a b', but a name is")

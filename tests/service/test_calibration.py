@@ -185,11 +185,15 @@ def test_a_run_with_the_proposed_limits_rejects_exactly_as_many_as_was_predicted
                "neighbour_floor": "no_near_prompt"}  # fmt: skip
     guards = [one for one in found.proposals if one.setting in reasons]
     assert len(guards) == 7
+    for one in guards:
+        assert one.too_harsh == (one.rejected.right > 0.2 * one.seen.right)
+        assert one.value is None or not one.too_harsh
+        assert one.why.startswith("Not proposed: ") == one.too_harsh
     assert sum(one.rejected.wrong for one in guards) > 20
     for one in guards:
         component = one.component or "explore"
         for side in ("right", "wrong"):
-            said = getattr(one.rejected, side)
+            said = 0 if one.too_harsh else getattr(one.rejected, side)
             assert said == counted[side][f"{component}:{reasons[one.setting]}"], (one.setting, side)
 
 

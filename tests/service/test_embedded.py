@@ -96,7 +96,7 @@ def test_the_preset_of_new_runs_is_an_argument(name):
 )
 def test_a_setting_that_does_not_fit_is_refused_in_words(settings, says):
     others = threads()
-    with pytest.raises(InvalidRequest, match=says) as caught:
+    with pytest.raises(InvalidRequest, match=f"(?s){says}") as caught:
         RewardClient.embedded(**settings)
     assert "errors.pydantic.dev" not in str(caught.value)
     assert threads() <= others

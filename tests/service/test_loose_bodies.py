@@ -74,7 +74,7 @@ def test_a_retry_in_another_form_is_the_same_request(client):
         ({"step": "3"}, "step is a text, but must be a whole number."),
         ({"step": 3.5}, "step is 3.5, but must be a whole number."),
         ({"run_id": "my/run"}, "run_id is 'my/run', but a name is a letter or digit"),
-        ({"outcome": [1, 0, 1, 0]}, "there is no field 'outcome': did you mean 'outcomes'?"),
+        ({"outcome": [1, 0, 1, 0]}, "there is no field 'outcome'."),
     ],
 )
 def test_everything_else_is_refused_in_words_and_changes_nothing(client, columns, says):
@@ -93,3 +93,27 @@ def test_a_conflict_shows_both_values(client):
     document = client.put("/runs/run", json={**CONFIG, "k": 5}).json()
     assert document["detail"] == "Run 'run' exists with another config: k is 1, not 5."
     assert (document["value"], document["limit"]) == ({"k": 5}, {"k": 1})
+
+
+def test_a_prompt_without_content_is_warned_of_like_a_completion(client):
+    said = scored(client, prompts=[[{"role": "user"}]] * 4)["warnings"]
+    assert any("Nothing was read of prompts[0], prompts[1], prompts[2], prompts[3]" in one for one in said)
+    assert not any("Nothing was read" in one for one in scored(client)["warnings"])
+
+
+@pytest.mark.parametrize(("barrier", "refused"), [("group", True), ("snapshot", False), ("none", False)])
+def test_completions_that_make_no_whole_group_are_refused_at_once(client, barrier, refused):
+    client.put("/runs/grouped", json={"barrier": barrier, "group_size": 3, "preset": "memory-r+"})
+    response = client.post("/reward", json={**BATCH, "run_id": "grouped"})
+    assert response.status_code == (422 if refused else 200)
+    if refused:
+        assert response.json()["detail"].startswith("4 completions of one prompt, but group_size is 3;")
+        assert (response.json()["value"], response.json()["limit"]) == (4, 3)
+    whole = {"prompts": ["q"] * 6, "completions": ["a"] * 6, "outcomes": [1] * 6, "run_id": "grouped"}
+    assert client.post("/reward", json=whole).status_code == 200
+
+
+def test_a_request_without_items_creates_no_run(client):
+    empty = client.post("/reward", json={"run_id": "none", "prompts": [], "completions": [], "outcomes": []})
+    assert (empty.status_code, empty.json()["rewards"], empty.json()["position"]) == (200, [], 0)
+    assert client.get("/runs").json()["runs"] == []

@@ -440,3 +440,24 @@ def test_only_this_route_takes_the_key_in_its_address_and_the_log_does_not_show_
     paths = [record.path for record in caplog.records if hasattr(record, "path")]
     assert "/openrlhf/run?key=REDACTED" in paths
     assert "s3cret" not in caplog.text + "".join(paths)
+
+
+def test_a_run_that_does_not_exist_and_one_without_verifier_have_their_own_remedies(client):
+    sample = {"query": ["q: 5"], "prompts": ["q: "], "labels": ["5"]}
+    unknown = client.post("/openrlhf/none", json=sample)
+    assert unknown.status_code == 404
+    assert "PUT /runs/none" in unknown.json()["remedy"]
+    assert "client.create_run('none'" in unknown.json()["remedy"]
+    client.put("/runs/unjudged", json={})
+    unjudged = client.post("/openrlhf/unjudged", json=sample)
+    assert unjudged.status_code == 422
+    assert "while the run has no records" in unjudged.json()["remedy"]
+
+
+def test_a_label_without_a_number_is_named_with_its_place(client):
+    client.put("/runs/numbers", json={"verifier": "numeric"})
+    labels = [*map(str, range(17)), "five or six"]
+    sample = {"query": ["q: 5"] * 18, "prompts": ["q: "] * 18, "labels": labels}
+    refused = client.post("/openrlhf/numbers", json=sample).json()
+    assert refused["detail"].startswith("labels[17] is 'five or six', in which `numeric` reads no number")
+    assert refused["value"] == "five or six"

@@ -110,7 +110,20 @@ def test_a_sum_that_its_parts_or_its_group_hold_at_0_says_so(client: RewardClien
     assert all("max_spread=0.5" in why for why in answer.why_zero)
     (why,) = client.reward(**batch(1.0, 1.0, 1.0), equal_spread=0.0).why_zero
     assert why.startswith("the sum, 3 of 3: ")
-    assert "(max_spread=0.5, equal_spread=0)" in why
+    assert why.startswith("the sum, 3 of 3: all outcomes of the group are equal, and the request's equal_spread is 0")
+
+
+def test_groups_that_are_held_to_0_are_told_from_sums_that_are(client: RewardClient) -> None:
+    client.create_run(components={"exploit": 1.0}, equal_spread=0.0)
+    groups = ["equal", "equal", "mixed", "mixed"]
+    client.reward(**batch(1.0, 1.0, 1.0, 0.0), group_ids=groups)
+    answer = client.reward(**batch(1.0, 1.0, 1.0, 0.0, seed=1), group_ids=groups)
+    assert all(answer.components["exploit"].scaled[:2])
+    assert [reward > 0 for reward in answer.rewards] == [False, False, True, False]
+    (why,) = [why for why in answer.why_zero if why.startswith("the sum")]
+    assert why.startswith("the sum, 2 of 4: all outcomes of the group are equal, and the run's equal_spread is 0")
+    assert "equal_spread=0.25" in why
+    assert "cancel" not in " ".join(answer.why_zero)
 
 
 def test_a_retry_is_told_the_same_also_of_a_copy(client: RewardClient, tmp_path: Any) -> None:

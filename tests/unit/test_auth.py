@@ -51,7 +51,7 @@ def test_a_key_is_taken_from_either_header(headers):
     ],
 )
 def test_no_key_and_a_wrong_key_are_401_and_python_is_told_what_to_pass(headers):
-    with pytest.raises(Unauthorized, match=r"api_key=.*MEMR_API_KEY"):
+    with pytest.raises(Unauthorized, match=r"(?s)api_key=.*MEMR_API_KEY"):
         call(Keys([key("s")]), "GET", "/runs", headers)
 
 

@@ -155,7 +155,7 @@ def test_what_is_not_json_is_422_and_not_repeated(raw):
 
 
 @pytest.mark.parametrize(
-    "raw", [b"", b"\xc1", b"\x81\xa1a", b"\xa1\xff", b"\x01\x02", b"\x91" * 5000 + b"\x01", b"\x81\x90\x01"]
+    "raw", [b"\xc1", b"\x81\xa1a", b"\xa1\xff", b"\x01\x02", b"\x91" * 5000 + b"\x01", b"\x81\x90\x01"]
 )
 def test_what_is_not_messagepack_is_422(raw):
     with pytest.raises(MalformedBody, match="not MessagePack"):
@@ -245,7 +245,7 @@ def test_not_a_number_in_messagepack_is_422():
 
 
 def test_the_first_wrong_entry_of_each_column_is_reported():
-    with pytest.raises(InvalidRequest, match="1 more fields are wrong") as refused:
+    with pytest.raises(InvalidRequest, match="1 more field is wrong") as refused:
         decode(fields(4, outcomes=[1, "x", "y", "z"], prompts=["q", 1, 2, 3]))
     listed = [error["loc"][:2] for error in refused.value.document()["errors"]]
     assert listed == [["prompts", 1], ["outcomes", 1]]
@@ -396,3 +396,41 @@ _anything = st.recursive(
 @given(st.sampled_from(list(RewardRequest.model_fields)), _anything)
 def test_any_value_in_any_field_gives_a_problem_or_a_request(field, value):
     assert outcome(fields() | {field: value}, MSGPACK, settings=Settings()) in (200, 413, 422)
+
+
+@pytest.mark.parametrize(
+    ("raw", "says", "remedy"),
+    [
+        (b'{"outcomes": [NaN]}', "NaN at character 14", "JSON has no NaN."),
+        (b'{"outcomes": [1, nan]}', "nan at character", "JSON has no nan."),
+        (b'{"outcomes": [-Infinity]}', "-Infinity at character", "JSON has no -Infinity."),
+        (b"{'a': 1}", "a single quote at character 1", "double quotes"),
+        (b"{outcomes: [1]}", "the name outcomes has no quotes", 'Write "outcomes".'),
+        (b'{"answers": [None]}', "None at character 13", "Write null, not None."),
+        (b'{"truncated": [True]}', "True at character 15", "Write true, not True."),
+        ('{"prompts": ["é"]}'.encode("latin-1"), "it is not UTF-8, byte 0xe9 at position 14", "as UTF-8"),
+        ('{"a": 1}'.encode("utf-16"), "it is not UTF-8", "UTF-16"),
+        ('{"a": 1}'.encode("utf-8-sig"), "byte order mark", "not as utf-8-sig"),
+        (b'{"a": 1,}', "trailing comma", "Remove the last comma."),
+        (b'{"a": "NaN', "unexpected end of data", "ends too early"),
+        (b'{"a": 1} {"a": 2}', "content after document", "one object in a request"),
+        (b'{"a": "x\ny"}', "control character", r"\n"),
+        (EMPTY, "it is gzip", "Content-Encoding: gzip"),
+        (b"\x81\xa1a\xff", "it is not UTF-8", "application/msgpack"),
+        (b"a=1&b=2", "expected a JSON value at character 0", "Content-Type"),
+    ],
+)
+def test_each_mistake_in_json_has_its_remedy(raw, says, remedy):
+    with pytest.raises(MalformedBody) as refused:
+        decode(raw)
+    assert says in refused.value.detail
+    assert remedy in refused.value.remedy
+
+
+@pytest.mark.parametrize("media", [JSON, MSGPACK])
+def test_an_empty_body_is_called_empty_where_fields_are_needed(media):
+    with pytest.raises(MalformedBody) as refused:
+        decode(b"", media)
+    assert refused.value.detail == "The body is empty."
+    assert "prompts" in refused.value.limit
+    assert decode(b" \n", JSON, model=ReplayRequest) == ReplayRequest()

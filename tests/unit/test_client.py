@@ -234,7 +234,7 @@ def test_the_first_failure_of_a_call_is_logged_with_what_is_tried_and_for_how_lo
     assert record.levelname == "WARNING"
     text = record.getMessage()
     assert "POST http://memr/reward failed (ConnectError: refused)" in text
-    assert "for up to 60 s, 8 tries at most" in text
+    assert "for up to 60 s (try 2 of at most 9)" in text
     assert "memr serve" in text
 
 

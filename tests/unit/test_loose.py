@@ -1,7 +1,7 @@
 """What schemas read in other forms, and the words for what they refuse."""
 
 import pytest
-from memr_client.schemas import Explain, Message, RewardRequest, RunConfig, phase_of, refusal
+from memr_client.schemas import Explain, Message, RewardRequest, RunConfig, distinct, phase_of, refusal
 from pydantic import ValidationError
 
 BATCH = {"run_id": "r", "prompts": ["q", "q"], "completions": ["a", "b"], "outcomes": [1, 0]}
@@ -54,15 +54,81 @@ def test_a_value_that_can_mean_one_thing_only_is_read_as_that(columns, as_read):
         ({"step": True}, "step is true, but must be a whole number."),
         ({"step": -1}, "step is -1, but must be at least 0."),
         ({"mode": "test"}, "mode is 'test', but must be 'train' or 'eval'."),
-        ({"steps": 3}, "there is no field 'steps': did you mean 'step'?"),
+        ({"steps": 3}, "there is no field 'steps'."),
+        (
+            {"completions": ["a", [{"role": "assistant", "content": 5}]]},
+            "completions[1][0].content is 5, but must be a text or a list.",
+        ),
+        (
+            {"completions": ["a", [{"role": "assistant", "content": [5]}]]},
+            "completions[1][0].content[0] is 5, but must be an object.",
+        ),
+        ({"request_id": ""}, "request_id is a text, but must be 1 to 128 printable ASCII characters."),
+        ({"part": 3, "parts": 2}, "part 3 of 2: parts are numbered from 0 to 1."),
     ],
 )
 def test_everything_else_is_refused_in_words_with_the_place_and_the_value(columns, says):
     with pytest.raises(ValidationError) as caught:
         read(**columns)
-    refused = refusal(caught.value.errors()[0])
+    (error,) = distinct(caught.value.errors())
+    refused = refusal(error)
     assert refused.says == says
     assert refused.limit
+
+
+@pytest.mark.parametrize(
+    ("columns", "value", "remedy"),
+    [
+        ({"outcomes": [1, "1"]}, "1", 'Send the number 1, not the text "1".'),
+        ({"outcomes": [1, "right"]}, "right", "Send a number, for example 1 for right and 0 for wrong."),
+        ({"outcomes": [1, None]}, "null", "Leave out completions that have no outcome."),
+        ({"outcomes": [1, "nan"]}, "nan", "Send a number, for example 1 for right and 0 for wrong."),
+        ({"step": "3"}, "3", 'Send the number 3, not the text "3".'),
+        ({"prompt_ids": [0.5, "b"]}, 0.5, 'Send the text "0.5", not the number.'),
+        ({"mode": "test"}, "test", "Did you mean 'eval'?"),
+        ({"mode": "Training"}, "Training", "Did you mean 'train'?"),
+        ({"outcome": [1]}, "outcome", "Did you mean 'outcomes'?"),
+        ({"outcomes": [1, 0, 1], "completions": ["a"]}, {"completions": 1, "outcomes": 3}, None),
+        ({"embeddings": {"prompts": []}}, "only prompts", None),
+        ({"part": 0}, {"part": 0, "parts": None}, None),
+    ],
+)
+def test_a_refusal_gives_what_was_sent_and_what_to_do(columns, value, remedy):
+    with pytest.raises(ValidationError) as caught:
+        read(**columns)
+    refused = refusal(distinct(caught.value.errors())[0])
+    assert (refused.value, refused.remedy) == (value, remedy)
+
+
+@pytest.mark.parametrize(
+    ("fields", "says"),
+    [
+        ({"components": {"exploit": "x"}}, "components.exploit is a text, but must be a number or an object."),
+        ({"components": {"exploit": {"weight": "x"}}}, "components.exploit.weight is a text, but must be a number."),
+        (
+            {"components": {"exploit": {"centroids": 0}}},
+            "components.exploit.centroids is 0, but must be at least 1 or 'all'.",
+        ),
+        ({"components": {}}, "components has 0 entries, but must have at least 1 entry."),
+        ({"components": {"exploit": {"guards": {"topic_floor": 5}}}},
+         "components.exploit.guards.topic_floor is 5, but must be at most 1."),
+        ({"encoder": ""}, "encoder has 0 characters, but must have at least 1 character."),
+        ({"reasoning_tags": ["a", "a"]}, "reasoning_tags must be two different, non-empty tags."),
+    ],
+)  # fmt: skip
+def test_places_are_named_as_the_caller_wrote_them(fields, says):
+    with pytest.raises(ValidationError) as caught:
+        RunConfig(**fields)
+    (error,) = distinct(caught.value.errors())
+    assert refusal(error).says == says
+
+
+def test_a_name_that_is_no_component_is_refused_with_those_that_are():
+    with pytest.raises(ValidationError) as caught:
+        RunConfig(components={"explor": 1})
+    refused = refusal(distinct(caught.value.errors())[0])
+    assert refused.says.startswith("components names 'explor', but a name there must be 'exploit', 'explore'")
+    assert refused.remedy == "Did you mean 'explore'?"
 
 
 def test_chats_in_from_value_form_are_the_same_prompts():
@@ -83,7 +149,7 @@ def test_a_name_that_is_refused_comes_with_one_that_is_not():
     for given, near in (("my/run", "my-run"), ("my run", "my-run"), ("..a", "a")):
         with pytest.raises(ValidationError) as caught:
             read(run_id=given)
-        refused = refusal(caught.value.errors()[0])
+        refused = refusal(distinct(caught.value.errors())[0])
         assert repr(given) in refused.says
         assert repr(near) in refused.remedy
         assert read(run_id=near).run_id == near

@@ -49,8 +49,9 @@ def test_the_frameworks_validation_becomes_one_invalid_request():
     )
     problem = as_problem(raised)
     assert isinstance(problem, InvalidRequest)
-    assert problem.document()["errors"] == [{"loc": ["header", "X"], "msg": "Not a number"}]
-    assert problem.value == "a value of type str"
+    assert problem.document()["errors"] == [{"loc": ["X"], "msg": "Not a number"}]
+    assert problem.detail == "X is a text, but must be a whole number."
+    assert problem.value == "text"
 
 
 def test_401_names_the_scheme_and_405_the_methods():
@@ -73,10 +74,31 @@ def test_a_problem_can_be_written_whatever_its_value_is(value):
         (2**70, "less_than", str(2**70)),
         (float("nan"), "finite_number", "nan"),
         ("x" * 500, "string_pattern_mismatch", "x" * 80),
-        ("a whole text", "list_type", "a value of type str"),
-        (["a text"], "string_type", "a value of type list"),
+        ("a whole text", "list_type", "a whole text"),
+        (["a text"], "string_type", '["a text"]'),
+        ({"a": {"b": [None, True]}}, "string_type", '{"a": {"b": [null, true]}}'),
+        ([0] * 10**6, "string_type", f"[{'0, ' * 26}0..."),
+        (None, "string_type", "null"),
+        (object(), "string_type", '"object"'),
     ],
 )
-def test_refused_values_are_shown_only_where_they_cannot_be_a_text(given, kind, shown):
+def test_what_was_refused_is_shown_shortened(given, kind, shown):
     problem = invalid([{"type": kind, "loc": ("f",), "msg": "No", "input": given, "ctx": {"ge": 0}}])
     assert problem.value == shown
+
+
+@pytest.mark.parametrize("field", ["prompts", "completions", "query", "prompt", "completion"])
+def test_prompts_and_completions_are_not_repeated(field):
+    wrong = [
+        {"type": "list_type", "loc": (field,), "msg": "No", "input": "a private text"},
+        {"type": "string_type", "loc": (field, 0), "msg": "No", "input": {"content": "a private text"}},
+    ]
+    assert [invalid([one]).value for one in wrong] == ["a text of 14 characters", "an object of 1 entry"]
+    assert "private" not in json.dumps(invalid(wrong).document())
+
+
+def test_an_error_says_its_value_limit_and_remedy_in_lines_and_in_logs_one_line():
+    error = InvalidRequest("k is 0.", value=0, limit="at least 1", remedy="Raise it.")
+    assert str(error) == "k is 0.\nvalue: 0\nlimit: at least 1\nremedy: Raise it."
+    assert error.in_one_line == "k is 0. Raise it."
+    assert str(InvalidRequest("No.")) == InvalidRequest("No.").in_one_line == MemrError("No.").in_one_line == "No."

@@ -149,11 +149,11 @@ def test_other_forms_of_a_file_give_the_same_rollouts(tmp_path, name):
         (b'[{"prompt": "q"}]', "item 1 of"),
         (b"[7]", "item 1 of .* is not an object"),
         ('{"prompt": "é"}'.encode("latin-1"), "line 1 of .* is not JSON"),
-        (b'{"prompt": "q", "response": "a", "reward": 1}', "has no completion. Rename 'response' to 'completion'"),
+        (b'{"prompt": "q", "response": "a", "reward": 1}', r"has no completion\.\n.*Rename 'response' to 'completion'"),
     ],
 )
 def test_what_is_no_file_of_rollouts_is_refused_in_words(tmp_path, content, says):
     path = tmp_path / "rollouts"
     path.write_bytes(content)
-    with pytest.raises(InvalidRequest, match=says):
+    with pytest.raises(InvalidRequest, match=f"(?s){says}"):
         list(read(path))

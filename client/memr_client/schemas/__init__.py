@@ -28,7 +28,7 @@ from memr_client.schemas.config import (
 )
 from memr_client.schemas.explain import ComponentTerm, Explain, Explanation, MemoryRead, Neighbour, WindowPlace
 from memr_client.schemas.history import ComponentHistory, History, HistoryRow, Quantiles
-from memr_client.schemas.loose import nearest
+from memr_client.schemas.loose import nearest, suggestion
 from memr_client.schemas.openrlhf import OpenRLHFRequest, OpenRLHFResponse
 from memr_client.schemas.planning import (
     MOST_IN_PLANNED_GROUP,
@@ -102,7 +102,7 @@ from memr_client.schemas.wire import (
     Wire,
     name_like,
 )
-from memr_client.schemas.wording import refusal
+from memr_client.schemas.wording import distinct, place_of, refusal
 
 __all__ = [
     "COMPONENTS",
@@ -208,11 +208,14 @@ __all__ = [
     "WindowState",
     "Wire",
     "WriteGates",
+    "distinct",
     "halves_warning",
     "name_like",
     "nearest",
     "phase_of",
+    "place_of",
     "refusal",
+    "suggestion",
     "unknown_split",
     "without_halves",
 ]

@@ -32,6 +32,8 @@ class Proposal(ResponseModel):
     """Which quantile, from 0 to 1."""
     at: float | None
     """Value of that quantile."""
+    too_harsh: bool = False
+    """Whether the value is left out because it would have rejected more than 20 % of the right completions."""
     rejected: Sides
     """Completions that the limit would have rejected (`merge_similarity`: merged; warm-up: given no explore)."""
     seen: Sides

@@ -6,7 +6,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field, field_validator
 
-from memr_client.schemas.wire import Cosine, Count, Finite, Options, Share, Whole
+from memr_client.schemas.wire import Cosine, Count, Finite, Options, Share, Whole, unfit
 
 ComponentName = Literal[
     "exploit",
@@ -68,7 +68,7 @@ class ComponentGuards(Gates):
     @classmethod
     def _the_end_is_later(cls, anneal: tuple[int, int] | None) -> tuple[int, int] | None:
         if anneal is not None and anneal[0] >= anneal[1]:
-            raise ValueError(f"anneal must be [start, end] with start before end, not {list(anneal)}")
+            raise unfit("anneal must be [start, end] with start before end", list(anneal), "start before end")
         return anneal
 
 

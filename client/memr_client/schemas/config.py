@@ -5,11 +5,11 @@ from __future__ import annotations
 import re
 from typing import Annotated, Any, Literal, get_args
 
-from pydantic import Field, SerializeAsAny, field_validator, model_validator
+from pydantic import Field, SerializeAsAny, ValidationError, field_validator, model_validator
 
 from memr_client.schemas.components import COMPONENTS, Component, ComponentName, Gates
 from memr_client.schemas.planning import PriorRuns
-from memr_client.schemas.wire import Cosine, Count, Finite, Options, Spread, Whole, Wire
+from memr_client.schemas.wire import Cosine, Count, Finite, Options, Spread, Whole, Wire, under, unfit
 
 PresetName = Literal[
     "memory-r+", "memory-r", "official-memory-r+", "official-memory-r", "attempts", "guarded", "random", "shuffled"
@@ -55,6 +55,8 @@ class MemoryQuality(Options):
         """Whether entries are merged, aged or evicted by value. Gates alone do not need such bookkeeping."""
         return (self.merge_similarity, self.decay_steps, self.max_age, self.eviction) != (None, None, None, "fifo")
 
+
+PATTERN = "a regular expression with one group, around the question"
 
 DEFAULT_COMPONENTS: dict[ComponentName, float | Component] = {"exploit": 1.0, "explore": 1.0}
 """Memory-R+."""
@@ -161,16 +163,15 @@ class RunConfig(Wire):
             return components
         if len(components) > len(get_args(ComponentName)):
             raise ValueError(f"{len(components)} components, but there are {len(get_args(ComponentName))}")
-        return {
-            name: COMPONENTS.get(name, Component).model_validate(given) if isinstance(given, dict) else given
-            for name, given in components.items()
-        }
+        return {name: _options(name, given) if isinstance(given, dict) else given for name, given in components.items()}
 
     @field_validator("reasoning_tags")
     @classmethod
     def _tags_are_two_texts(cls, tags: tuple[str, str] | None) -> tuple[str, str] | None:
         if tags is not None and (not tags[0] or not tags[1] or tags[0] == tags[1]):
-            raise ValueError(f"reasoning_tags must be two different, non-empty tags, not {list(tags)}")
+            raise unfit(
+                "reasoning_tags must be two different, non-empty tags", list(tags), "two different, non-empty tags"
+            )
         return tags
 
     @field_validator("prompt_pattern")
@@ -181,20 +182,28 @@ class RunConfig(Wire):
         try:
             groups = re.compile(pattern, re.DOTALL).groups
         except (re.error, OverflowError, RecursionError) as error:
-            raise ValueError(f"prompt_pattern is not a regular expression: {error}") from None
+            raise unfit(f"prompt_pattern is not a regular expression: {error}", pattern[:80], PATTERN) from None
         if groups != 1:
-            raise ValueError(f"prompt_pattern has {groups} groups, but needs one: (...) around the question")
+            wrong = f"prompt_pattern has {groups} groups, but needs one: (...) around the question"
+            raise unfit(wrong, pattern[:80], PATTERN)
         return pattern
 
     @model_validator(mode="after")
     def _is_coherent(self) -> RunConfig:
         if self.failure_threshold > self.success_threshold:
-            raise ValueError(
+            raise unfit(
                 f"failure_threshold {self.failure_threshold} is above success_threshold {self.success_threshold}: "
-                "an outcome between them would be both"
+                "an outcome between them would be both",
+                self.failure_threshold,
+                f"at most success_threshold, {self.success_threshold:g}",
             )
         if self.barrier in ("group", "snapshot") and self.group_size is None:
-            raise ValueError(f"barrier {self.barrier!r} needs group_size: how many completions a group has")
+            raise unfit(
+                f"barrier {self.barrier!r} needs group_size: how many completions a group has",
+                {"barrier": self.barrier, "group_size": None},
+                f"group_size of 1 to {MOST_IN_GROUP}",
+                "Set group_size to the number of completions that the trainer samples for one prompt.",
+            )
         return self
 
     @property
@@ -204,3 +213,10 @@ class RunConfig(Wire):
             name: given.weight if isinstance(given, Component) else float(given)
             for name, given in self.components.items()
         }
+
+
+def _options(name: str, given: dict[str, Any]) -> Component:
+    try:
+        return COMPONENTS.get(name, Component).model_validate(given)
+    except ValidationError as error:
+        raise under(name, error) from None

@@ -8,7 +8,7 @@ from pydantic import BeforeValidator, Field, model_validator
 
 from memr_client.schemas.loose import number_as_text
 from memr_client.schemas.reward import Embeddings, Id
-from memr_client.schemas.wire import Count, Finite, ResponseModel, Text, Whole, Wire
+from memr_client.schemas.wire import Count, Finite, ResponseModel, Text, Whole, Wire, unfit
 
 
 class Explain(Wire):
@@ -37,7 +37,10 @@ class Explain(Wire):
         given = self.prompt is not None and self.completion is not None
         half = (self.position is None) != (self.item is None) or (self.prompt is None) != (self.completion is None)
         if half or [stored, given, self.serial is not None].count(True) != 1:
-            raise ValueError("name either prompt and completion, or position and item of a record, or a serial number")
+            ways = "either prompt and completion, or position and item of a record, or a serial number"
+            named = ("prompt", "completion", "position", "item", "serial")
+            sent = [name for name in named if getattr(self, name) is not None]
+            raise unfit(f"name {ways}", sent, ways)
         return self
 
 

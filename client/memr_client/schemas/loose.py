@@ -10,6 +10,8 @@ from collections.abc import Iterable
 from difflib import get_close_matches
 from typing import Any
 
+from memr_client.schemas.splits import phase_of
+
 EXACT = 2.0**53
 """Floats below this are exact as integers."""
 ROLES = {"human": "user", "gpt": "assistant", "bot": "assistant", "model": "assistant", "chatgpt": "assistant"}
@@ -75,16 +77,21 @@ def nearest(given: Any, known: Iterable[str]) -> str | None:
 
 
 def nearest_choice(given: Any, expected: str) -> str | None:
-    """The choice nearest to a given one, among choices as pydantic lists them: "'train' or 'eval'"."""
-    return nearest(given, re.findall(r"'([^']*)'", expected))
+    """The choice nearest to a given one, among choices as pydantic lists them: "'train' or 'eval'".
+
+    Of these two it is what the given one means as the name of a split: test is eval.
+    """
+    choices = re.findall(r"'([^']*)'", expected)
+    meant = phase_of(given) if set(choices) == {"train", "eval"} else None
+    return meant or nearest(given, choices)
 
 
-def suggestion(given: Any, known: Iterable[str]) -> str:
-    """The end of a message about an unknown name: the nearest known one, else all of them if they are few."""
+def suggestion(given: Any, known: Iterable[str]) -> str | None:
+    """What to do about an unknown name: take the nearest known one, else one of them if they are few."""
     names = list(known)
     if (near := nearest(given, names)) is not None:
-        return f": did you mean {near!r}?"
-    return f": choose from {', '.join(names)}" if len(names) <= 12 else ""
+        return f"Did you mean {near!r}?"
+    return f"Choose from {', '.join(names)}." if 0 < len(names) <= 12 else None
 
 
 def _answer_as_text(value: Any) -> Any:

@@ -7,7 +7,7 @@ from typing import Annotated, Any
 from pydantic import ConfigDict, Field, model_validator
 
 from memr_client.schemas.reward import Outcomes
-from memr_client.schemas.wire import RequestId, ResponseModel, Spread, Wire
+from memr_client.schemas.wire import RequestId, ResponseModel, Spread, Wire, unfit
 
 
 class OpenRLHFRequest(Wire):
@@ -34,7 +34,8 @@ class OpenRLHFRequest(Wire):
         columns = {"query": self.query, "prompts": self.prompts, "labels": self.labels, "outcomes": self.outcomes}
         lengths = {name: len(column) for name, column in columns.items() if column is not None}
         if len(set(lengths.values())) > 1:
-            raise ValueError(f"all columns must have one length, but have {lengths}")
+            said = ", ".join(f"{name} {length}" for name, length in lengths.items())
+            raise unfit(f"all columns must have one length, but have: {said}", lengths, "one length")
         return self
 
 

@@ -27,6 +27,7 @@ from memr_client.schemas.wire import (
     Text,
     Whole,
     Wire,
+    unfit,
 )
 
 MOST_PARTS = 65_536
@@ -57,7 +58,9 @@ class Embeddings(Wire):
     length."""
 
     prompts: Matrix
+    """One row for each item, or with `prompt_of` for each distinct prompt."""
     completions: Matrix
+    """One row for each item (n, d)."""
     prompt_of: Annotated[list[Row], Field(fail_fast=True)] | None = None
     """Row of `prompts` for each item (n), where items share rows (the items of a group have one prompt); null: row i
     belongs to item i."""
@@ -67,8 +70,13 @@ class RewardRequest(Wire):
     """`POST /reward`: n completions with their prompts and outcomes, one column per field."""
 
     run_id: Annotated[Name, BeforeValidator(number_as_text), Field(json_schema_extra=NUMBER_TOO)]
+    """Name of the run: a letter or digit, then up to 127 letters, digits, dots, underscores or hyphens. An unknown run
+    is created with the server's defaults, if the request trains and has completions."""
     prompts: Annotated[list[Text], Field(fail_fast=True)]
+    """q: the prompt of each completion, as a text or as a list of chat messages, of which the content of the last
+    `user` message is encoded."""
     completions: Annotated[list[Text], Field(fail_fast=True)]
+    """a: what the policy wrote (n), each a text or a list of chat messages, of which the assistant's are read."""
     outcomes: Outcomes
     """R: the verifier's reward for each completion."""
     step: Count | None = None
@@ -97,6 +105,7 @@ class RewardRequest(Wire):
     mode: Literal["train", "eval"] = "train"
     """`eval` reads the memory and changes nothing."""
     embeddings: Embeddings | None = None
+    """Embeddings of the prompts and completions (n, d), instead of the server's encoder."""
 
     @model_validator(mode="after")
     def _columns_have_one_length(self) -> RewardRequest:
@@ -106,11 +115,13 @@ class RewardRequest(Wire):
         wrong = {name: length for name, length in wrong.items() if length != n}
         if wrong:
             lengths = ", ".join(f"{name} {length}" for name, length in wrong.items())
-            raise ValueError(f"all columns must have the length of prompts, {n}, but {lengths}")
+            raise unfit(f"all columns must have the length of prompts, {n}, but {lengths}", wrong, n)
+        sent = {"part": self.part, "parts": self.parts}
         if (self.part is None) != (self.parts is None):
-            raise ValueError("part and parts go together: send both or neither")
+            raise unfit("part and parts go together: send both or neither", sent, "both or neither")
         if self.part is not None and self.parts is not None and self.part >= self.parts:
-            raise ValueError(f"part {self.part} of {self.parts}: parts are numbered from 0 to {self.parts - 1}")
+            wrong_part = f"part {self.part} of {self.parts}: parts are numbered from 0 to {self.parts - 1}"
+            raise unfit(wrong_part, sent, f"part of 0 to {self.parts - 1}")
         return self
 
 

@@ -55,7 +55,8 @@ class RunInfo(ResponseModel):
     barrier: BarrierState | None = None
     """Null where the run has no barrier."""
     warnings: list[str] = Field(default_factory=list)
-    """What the caller of `PUT` should know: that the run existed without records, and its config was replaced."""
+    """What the run's creator should know: what its config does not have of its preset, times that clash, and in the
+    response of `PUT` that the run existed without records and its config was replaced."""
     damaged: str | None = None
     """In `GET /runs`: why the run could not be opened or its last record not be read. Such a run can be exported and
     deleted. Null if no fault is known."""

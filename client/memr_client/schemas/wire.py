@@ -53,9 +53,20 @@ Name = Annotated[
 NUMBER_TOO = {"type": ["string", "integer"]}
 """In JSON Schema: an integer counts as its digits."""
 
+REQUEST_ID = r"[\x20-\x7e]{1,128}"
+REQUEST_ID_RULE = "1 to 128 printable ASCII characters"
+
+
+def _check_request_id(text: str) -> str:
+    if re.fullmatch(REQUEST_ID, text) is None:
+        raise PydanticCustomError("request_id", "must be {limit}", {"limit": REQUEST_ID_RULE})
+    return text
+
+
 RequestId = Annotated[
     str,
-    Field(pattern=r"^[\x20-\x7e]{1,128}$", examples=["step-12-rank-0"], json_schema_extra=NUMBER_TOO),
+    AfterValidator(_check_request_id),
+    Field(examples=["step-12-rank-0"], json_schema_extra={**NUMBER_TOO, "pattern": f"^{REQUEST_ID}$"}),
     BeforeValidator(number_as_text),
 ]
 """1 to 128 printable ASCII characters."""
@@ -119,14 +130,39 @@ def _in_words(error: ValidationError, model: type[BaseModel]) -> ValidationError
     lines: list[Any] = []
     for one in error.errors(include_url=False):
         message = one["msg"]
+        context = {name: value for name, value in one.get("ctx", {}).items() if name != "error"}
         if one["type"] == "extra_forbidden" and len(one["loc"]) == 1:
-            message = f"there is no field {str(one['loc'][0])[:64]!r}{suggestion(one['loc'][0], model.model_fields)}"
+            message = f"there is no field {str(one['loc'][0])[:64]!r}"
+            if (remedy := suggestion(one["loc"][0], model.model_fields)) is not None:
+                message += f": {remedy[0].lower()}{remedy[1:].removesuffix('.')}"
+                context["remedy"] = remedy
+            context["limit"] = ", ".join(model.model_fields)
         elif one["type"] == "literal_error" and (near := nearest_choice(one["input"], one["ctx"]["expected"])):
             message += f". Did you mean {near!r}?"
-        context = {name: value for name, value in one.get("ctx", {}).items() if name != "error"}
         kind: Any = PydanticCustomError(one["type"], message, context)
         lines.append({"type": kind, "loc": one["loc"], "input": one["input"]})
     return ValidationError.from_exception_data(error.title, lines)
+
+
+def under(name: str, error: ValidationError) -> ValidationError:
+    """The error of a field's value that was validated by itself, with the field's name before each place."""
+    lines: list[Any] = []
+    for one in error.errors(include_url=False):
+        kind: Any = PydanticCustomError(one["type"], one["msg"], one.get("ctx"))
+        lines.append({"type": kind, "loc": (name, *one["loc"]), "input": one["input"]})
+    return ValidationError.from_exception_data(error.title, lines)
+
+
+def unfit(message: str, value: Any, limit: Any, remedy: str | None = None) -> PydanticCustomError:
+    """The error of fields that do not go together.
+
+    Args:
+        message: what is wrong, without a full stop.
+        value: what was sent.
+        limit: what is allowed.
+    """
+    said = {"value": value, "limit": limit, **({} if remedy is None else {"remedy": remedy})}
+    return PydanticCustomError("unfit", "{message}", {"message": message, **said})
 
 
 class ResponseModel(BaseModel):

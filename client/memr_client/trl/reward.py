@@ -225,8 +225,8 @@ class MemoryReward:
                     raise
                 else:
                     with self._lock:
-                        text = f"no memory reward for this batch, and for later ones while the service fails: {error}"
-                        self._advice.once("dropped", text)
+                        text = "no memory reward for this batch, and for later ones while the service fails:"
+                        self._advice.once("dropped", f"{text} {error.in_one_line}")
                     return None
             else:
                 if training:

@@ -26,6 +26,7 @@ from memr_service.app.metrics import Metrics
 from memr_service.app.openapi import describe
 from memr_service.app.openrlhf import AbandonedRequests, EqualGroups
 from memr_service.app.openrlhf.verifier_pool import VerifierPool
+from memr_service.app.parameters import KnownParameters
 from memr_service.app.problems import as_problem, problem_response
 from memr_service.app.readiness import Readiness
 from memr_service.app.routes import ROUTERS
@@ -42,8 +43,9 @@ def create_app(settings: Settings, service: Service | None = None) -> FastAPI:
     """The whole HTTP service over a `Service`, which is made from the settings if none is given.
 
     A request goes through `AccessLog` (request id, access line, metrics; every exception becomes a problem document),
-    `SameOrigin` (no page of another site sent it), `Authorise` (the route exists, and the caller may use it) and
-    `Admit` (the server takes requests) to its route. The app's lifespan starts the service and closes it at the end.
+    `SameOrigin` (no page of another site sent it), `Authorise` (the route exists, and the caller may use it),
+    `KnownParameters` (the route has its query parameters) and `Admit` (the server takes requests) to its route. The
+    app's lifespan starts the service and closes it at the end.
 
     `POST /reward` is a plain route before FastAPI's own, which is there for the OpenAPI document only. FastAPI's
     handling of a request costs nearly as much as a reward of sent embeddings.
@@ -71,6 +73,7 @@ def create_app(settings: Settings, service: Service | None = None) -> FastAPI:
             Middleware(AccessLog, metrics=metrics),
             Middleware(SameOrigin, settings=settings),
             Middleware(Authorise, keys=keys),
+            Middleware(KnownParameters, routers=ROUTERS),
             Middleware(Admit, lifecycle=lifecycle),
         ],
     )

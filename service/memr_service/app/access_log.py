@@ -7,7 +7,7 @@ import logging
 import time
 from typing import Any
 
-from memr_client.errors import InternalError
+from memr_client.errors import EncoderUnusable, InternalError
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.requests import ClientDisconnect
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
@@ -66,6 +66,8 @@ class AccessLog:
             scope["state"]["problem"] = problem.slug
             if isinstance(problem, InternalError):
                 logger.exception("request failed")
+            elif isinstance(problem, EncoderUnusable):  # a server's log has it; an embedded service's caller shows it
+                logger.info("%s", problem.in_one_line)
             if response.status != CLIENT_LEFT:
                 raise  # The response has begun, so the only way to report the failure is to break the connection.
             await problem_response(problem, response.request_id)(scope, receive, response)

@@ -22,7 +22,7 @@ from pydantic import BaseModel, ValidationError
 from starlette.datastructures import Headers
 from starlette.requests import Request
 
-from memr_service.app import body_size
+from memr_service.app import body_size, json_fault
 from memr_service.app.arrival import arriving
 from memr_service.app.problems import invalid
 from memr_service.settings import Settings
@@ -75,7 +75,7 @@ def decode(raw: bytes, media: str, gzipped: bool, model: type[Model], settings: 
     """
     if gzipped:
         raw = _decompress(raw, settings.max_body_bytes)
-    document, warnings = _from_json(raw or b"{}") if media == "application/json" else _from_msgpack(raw)
+    document, warnings = _read_document(raw, media, model)
     columns = COLUMNS.get(model, ())
     if isinstance(document, dict):
         _check_items(document, columns, settings)
@@ -86,6 +86,18 @@ def decode(raw: bytes, media: str, gzipped: bool, model: type[Model], settings: 
         raise invalid(error.errors(include_url=False)) from None
     _check_texts(body, columns, settings)
     return body, warnings
+
+
+def _read_document(raw: bytes, media: str, model: type[BaseModel]) -> tuple[Any, list[str]]:
+    """The body's content. An empty one is an object without fields, if the model needs none."""
+    if not raw.strip() and any(field.is_required() for field in model.model_fields.values()):
+        needed = [name for name, field in model.model_fields.items() if field.is_required()]
+        raise MalformedBody(
+            "The body is empty.", limit=f"an object with {', '.join(needed)}", remedy="Send the fields as JSON."
+        )
+    if media == "application/json":
+        return _from_json(raw if raw.strip() else b"{}")
+    return _from_msgpack(raw)
 
 
 def require_media(request: Request, *accepted: str) -> str:
@@ -160,8 +172,7 @@ def _from_json(raw: bytes) -> tuple[Any, list[str]]:
     try:
         return orjson.loads(raw), []
     except orjson.JSONDecodeError as error:
-        # Only the message: the error's `doc` is the body.
-        malformed = _malformed("JSON", f"{error.msg} at character {error.pos}")
+        malformed = json_fault.describe(raw, error)
     return _without_halves(
         lambda: json.loads(raw.decode("utf-8", "surrogatepass"), parse_constant=_no_number), malformed
     )
@@ -263,9 +274,9 @@ def _too_many_bytes(limit: int) -> TooLarge:
     )
 
 
-def _malformed(what: str, why: str | None = None) -> MalformedBody:
+def _malformed(what: str) -> MalformedBody:
     return MalformedBody(
-        f"The body is not {what}" + (f": {why}." if why else "."),
+        f"The body is not {what}.",
         limit=what,
         remedy="Check that Content-Type and Content-Encoding describe the body.",
     )

@@ -16,7 +16,7 @@ from memr_client.errors import (
     UnknownRoute,
     WrongMethod,
 )
-from memr_client.schemas import refusal
+from memr_client.schemas import distinct, place_of, refusal
 from starlette.exceptions import HTTPException
 from starlette.responses import Response
 
@@ -30,7 +30,8 @@ def as_problem(error: Exception) -> ProblemError:
     if isinstance(error, ProblemError):
         return error
     if isinstance(error, RequestValidationError):
-        return invalid(error.errors())
+        # What begins the path is no field: it says where in the request the field is.
+        return invalid([{**one, "loc": one["loc"][1:]} for one in error.errors()])
     if isinstance(error, HTTPException) and error.status_code == 404:
         return UnknownRoute("No route has this path.", remedy="GET /openapi.json lists the routes.")
     if isinstance(error, HTTPException) and error.status_code == 405:
@@ -58,14 +59,15 @@ def problem_response(problem: ProblemError, request_id: str) -> Response:
 
 
 def invalid(errors: Sequence[Any]) -> InvalidRequest:
-    """pydantic's errors as one problem. It has fields (`loc`) and messages (`msg`), never texts.
+    """pydantic's errors as one problem. It has fields (`loc`) and messages (`msg`), never prompts or completions.
 
     Args:
         errors: the result of `ValidationError.errors()`, not empty.
     """
-    listed = [{"loc": _path(error), "msg": error["msg"]} for error in errors[:MOST_ERRORS]]
-    first = refusal(errors[0])
-    more = f" {len(errors) - 1} more fields are wrong." if len(errors) > 1 else ""
+    errors = distinct(errors)
+    listed = [{"loc": place_of(error), "msg": error["msg"]} for error in errors[:MOST_ERRORS]]
+    first, others = refusal(errors[0]), len(errors) - 1
+    more = f" {others} more {'field is' if others == 1 else 'fields are'} wrong." if others else ""
     remedy = "Correct the fields listed in `errors`; GET /openapi.json has the schema."
     return InvalidRequest(
         f"{first.says}{more}",
@@ -74,8 +76,3 @@ def invalid(errors: Sequence[Any]) -> InvalidRequest:
         remedy=remedy if first.remedy is None else f"{first.remedy} {remedy}",
         errors=listed,
     )
-
-
-def _path(error: Any) -> list[str | int]:
-    """The path of the field. Each part is cut to 64 characters, because it may be a key that the caller chose."""
-    return [part if isinstance(part, int) else str(part)[:64] for part in error["loc"]]

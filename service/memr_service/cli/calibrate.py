@@ -61,7 +61,7 @@ def table(found: Calibration) -> Sheet:
     shown.block("proposed", "at", "rejects\nright", "rejects\nwrong")
     shown.block("from", figures=False)
     for one in found.proposals:
-        proposed = "none" if one.value is None else f"{one.value}".lower()
+        proposed = _proposed(one)
         basis = f"{one.quantile:.1%} quantile of {one.values:,}: {one.of}"
         at = "-" if one.at is None else f"{one.at:g}"
         shown.row(_name(one), [proposed, at, *_shares(one.rejected, one.seen)], [basis])
@@ -70,6 +70,14 @@ def table(found: Calibration) -> Sheet:
 
 def _name(proposal: Proposal) -> str:
     return proposal.setting if proposal.component is None else f"{proposal.component}: {proposal.setting}"
+
+
+def _proposed(one: Proposal) -> str:
+    if one.value is not None:
+        return f"{one.value}".lower()
+    if one.too_harsh:
+        return f"not proposed: would\nreject {one.rejected.right / one.seen.right:.0%}"
+    return "none"
 
 
 def _shares(rejected: Sides, seen: Sides) -> list[str]:

@@ -53,7 +53,10 @@ def explain(
     if as_json:
         say_json(found.model_dump_json(indent=2))
         return
-    say(f"reward {found.reward:.4f} (outcome {found.outcome:g}) after record {found.position} of {found.run_id}")
+    stored = position is not None or serial is not None
+    place = f"of record {found.position + 1}, scored" if stored else "scored now,"
+    reward = f"reward {found.reward:.4f} (outcome {found.outcome:g})"
+    say(f"{reward} {place} after record {found.position} of {found.run_id}")
     for line in found.why_zero:
         say(f"It is 0 because of {line}")
     out.print(_terms(found))

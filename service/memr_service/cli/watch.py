@@ -134,7 +134,7 @@ def _patiently(look: Callable[[], Result], every: float, say: Say, *, once: bool
             if once:
                 raise
             if not waiting:
-                say(f"waiting: {error}")
+                say(f"waiting: {error.in_one_line}")
             waiting = True
             time.sleep(every)
         else:

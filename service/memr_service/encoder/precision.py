@@ -44,7 +44,7 @@ def compare(encoder: Encoder) -> Trial:
     ratio = min(seconds["float32"]) / min(seconds["bfloat16"])
     cosine = float(np.einsum("nd,nd->n", vectors["float32"], vectors["bfloat16"]).min())
     better = ratio >= FASTER and cosine >= COSINE
-    reason = f"bfloat16 takes 1/{ratio:.1f} of the time of float32, cosine {cosine:.5f}"
+    reason = f"bfloat16 takes {1 / ratio:.2f} times as long as float32, cosine {cosine:.5f}"
     return Trial("bfloat16" if better else "float32", reason)
 
 

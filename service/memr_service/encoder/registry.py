@@ -3,21 +3,18 @@
 from __future__ import annotations
 
 import hashlib
-import logging
 import threading
 import time
 from collections.abc import Sequence
 from typing import Any
 
-from memr_client.errors import EncoderUnusable, InvalidRequest, ProblemError
+from memr_client.errors import EncoderUnusable, InvalidRequest
 
 from memr_service.encoder import model_files
 from memr_service.encoder import precision as trial
 from memr_service.encoder.base import Encoder
 from memr_service.encoder.hashed import SCHEME, HashedEncoder
 from memr_service.encoder.sentence_transformer import SentenceEncoder
-
-logger = logging.getLogger("memr.encoder")
 
 AGAIN_S = 60.0
 """Seconds after which an encoder that could not be loaded is tried again; until then its error is raised at once."""
@@ -80,10 +77,8 @@ class Encoders:
             raise error
         try:
             made = self._make(name)
-        except ProblemError as error:
-            logger.error("%s", error)
-            if isinstance(error, EncoderUnusable):
-                self._failed[name] = error, time.monotonic()
+        except EncoderUnusable as error:
+            self._failed[name] = error, time.monotonic()
             raise
         self._failed.pop(name, None)
         return made

@@ -88,6 +88,6 @@ class Checkpoints:
                 f"Run {run.stored.run_id!r} has no checkpoint {name!r}.",
                 value=name,
                 limit=list(known)[-MOST_NAMED:],
-                remedy="List them with GET /runs/{id}/checkpoints.",
+                remedy=f"List them with GET /runs/{run.stored.run_id}/checkpoints (client.checkpoints()).",
             )
         return known[name]

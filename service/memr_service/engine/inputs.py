@@ -77,21 +77,24 @@ class Items:
         return [whole_text(one, config.reasoning_tags, law) for one in self.request.completions]
 
     def unread(self, completions: list[str], law: int) -> list[str]:
-        """A warning if completions say something of which nothing is read under a run's law.
+        """Warnings of chats of which nothing is read under a run's law: prompts, and completions that say something.
 
         Args:
             completions: the whole text of each completion (n).
         """
         pairs = zip(self.request.completions, completions, strict=True)
-        silent = [item for item, (sent, text) in enumerate(pairs) if not text and _says_something(sent)]
-        if not silent:
-            return []
-        named = ", ".join(f"completions[{item}]" for item in silent[:MOST_NAMED])
-        more = f" and {len(silent) - MOST_NAMED} more" if len(silent) > MOST_NAMED else ""
+        silent = [f"completions[{n}]" for n, (sent, text) in enumerate(pairs) if not text and _says_something(sent)]
         reads, remedy = "the assistant's content", "a new run also reads reasoning and tool calls"
         if law > 1:
             reads, remedy = "the assistant's content, reasoning and tool calls", "send the text as content"
-        return [f"Nothing was read of {named}{more}, so an empty text was scored. Only {reads} count; {remedy}."]
+        asked = zip(self.request.prompts, self.prompts, strict=True)
+        unasked = [f"prompts[{n}]" for n, (sent, text) in enumerate(asked) if not text and not isinstance(sent, str)]
+        of_prompts = "the content of a prompt's last user message counts; send the question as its content"
+        return [
+            f"Nothing was read of {_first(names)}, so an empty text was scored. Only {rule}."
+            for names, rule in ((unasked, of_prompts), (silent, f"{reads} count; {remedy}"))
+            if names
+        ]
 
 
 def read(
@@ -139,6 +142,28 @@ def check_spread(request: RewardRequest, config: RunConfig) -> None:
             value=request.equal_spread,
             limit={"order": config.order, "barrier": config.barrier},
             remedy="Leave it out, or create a run with another preset or barrier.",
+        )
+
+
+def check_groups(items: Items, config: RunConfig) -> None:
+    """Refuse more completions of one prompt than make whole groups, if requests wait until their groups are whole.
+
+    Raises:
+        InvalidRequest: the last of them would wait for others that never come.
+    """
+    size = config.group_size
+    if config.barrier != "group" or size is None or items.request.mode == "eval" or not items:
+        return
+    counts = np.bincount(items.group)
+    odd = np.flatnonzero((counts > size) & (counts % size != 0))
+    if odd.size:
+        most = int(counts[odd[0]])
+        raise InvalidRequest(
+            f"{most} completions of one prompt, but group_size is {size}; a group has as many as the trainer samples "
+            "for a prompt.",
+            value=most,
+            limit=size,
+            remedy=f"Create the run with group_size={most}, or give each group an id of its own in group_ids.",
         )
 
 
@@ -222,6 +247,12 @@ def _reasoning(text: str, opening: str, closing: str) -> str:
 def _last_reasoning(text: str, opening: str, closing: str) -> str:
     """The text between the last open tag and the next close tag, as the released code extracts it."""
     return text.split(opening)[-1].split(closing)[0].strip()
+
+
+def _first(names: list[str]) -> str:
+    """The names of items, of many the first."""
+    more = f" and {len(names) - MOST_NAMED} more" if len(names) > MOST_NAMED else ""
+    return f"{', '.join(names[:MOST_NAMED])}{more}"
 
 
 def _says_something(completion: Text) -> bool:

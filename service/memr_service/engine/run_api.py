@@ -19,6 +19,7 @@ from memr_service.engine.run_registry import RunRegistry
 from memr_service.engine.run_thread import RunThread
 from memr_service.run import archive
 from memr_service.run.presets import resolve
+from memr_service.run.remarks import remarks
 from memr_service.run.run import Run
 from memr_service.run.spool import Spool
 from memr_service.settings import Settings
@@ -77,11 +78,13 @@ class RunApi:
         """
         run = await self._find(run_id)
         if run is None:
-            raise _unknown(run_id)
+            raise self._unknown(run_id)
         return run
 
-    async def open(self, request: RewardRequest) -> Run:
+    async def open(self, request: RewardRequest) -> Run | None:
         """The run that a request is for, created with the server's defaults if that is allowed.
+
+        None if there is no such run and the request has no items: it creates none.
 
         Raises:
             UnknownRun: there is none, and the request may not create one.
@@ -89,7 +92,7 @@ class RunApi:
         if request.mode == "eval" or not self._settings.auto_create:
             return await self.get(request.run_id)
         run = await self._find(request.run_id)
-        if run is None:
+        if run is None and request.prompts:
             config = self.resolve(RunConfig())
             fingerprint = await self._embedding.fingerprint(config, needed=request.embeddings is None)
             run = await self._thread.ask(
@@ -115,7 +118,9 @@ class RunApi:
         prior = None
         if run is None or run.config != resolved:  # an equal config copies nothing
             prior = await self._prior_runs.gathered(resolved)
-        return await self._thread.ask(self._registry.create, run_id, resolved, fingerprint, prior, run_id=run_id)
+        given = run_id, resolved, fingerprint, prior
+        info, created = await self._thread.ask(self._registry.create, *given, run_id=run_id)
+        return self._with_remarks(info), created
 
     async def describe(self, run_id: str, digest: bool = False) -> RunInfo:
         """Describe a run. `digest`: also compute the digest of its state.
@@ -125,7 +130,7 @@ class RunApi:
         """
         run = await self.get(run_id)
         info = await self._thread.on_run(run, Run.info, digest)
-        return info.model_copy(update={"barrier": self._barriers.state_of(run)})
+        return self._with_remarks(info.model_copy(update={"barrier": self._barriers.state_of(run)}))
 
     async def describe_all(self) -> list[RunInfo]:
         """Describe all runs, by name, without opening any. Other requests take their turns between two runs."""
@@ -147,7 +152,7 @@ class RunApi:
         """
         stored = await self._thread.ask(self._registry.stored, run_id, run_id=run_id)
         if stored is None:
-            raise _unknown(run_id)
+            raise self._unknown(run_id)
         await self._thread.ask(self._registry.delete, stored, run_id=run_id)
         self._texts.delete(stored.uid)
 
@@ -161,7 +166,7 @@ class RunApi:
         """
         pieces = await self._thread.ask(self._copies.export_named, run_id, run_id=run_id)
         if pieces is None:
-            raise _unknown(run_id)
+            raise self._unknown(run_id)
         while piece := await self._thread.ask(next, pieces, b"", run_id=run_id):
             yield piece
 
@@ -213,13 +218,15 @@ class RunApi:
         encoders.check(resolved.encoder)
         return resolved
 
+    def _with_remarks(self, info: RunInfo) -> RunInfo:
+        said = remarks(info.config, self._settings.verifier_s)
+        return info.model_copy(update={"warnings": [*info.warnings, *said]})
+
     async def _find(self, run_id: str) -> Run | None:
         return self._registry.opened(run_id) or await self._thread.ask(self._registry.find, run_id, run_id=run_id)
 
-
-def _unknown(run_id: str) -> UnknownRun:
-    return UnknownRun(
-        f"There is no run {run_id!r}.",
-        value=run_id,
-        remedy="Create it with PUT /runs/{id}, or send it a training request.",
-    )
+    def _unknown(self, run_id: str) -> UnknownRun:
+        create = f"Create it with PUT /runs/{run_id} (client.create_run({run_id!r}))"
+        or_train = ", or send it a training request" if self._settings.auto_create else ""
+        lists = "GET /runs (client.runs()) lists those that there are."
+        return UnknownRun(f"There is no run {run_id!r}.", value=run_id, remedy=f"{create}{or_train}. {lists}")

@@ -75,7 +75,7 @@ class RunCopies:
         try:
             return self._copy(run_id, header.law, header.config, header.encoder, header.created_at, records, base)
         except Damaged as error:
-            raise archive.damaged(str(error)) from error
+            raise archive.damaged(error.in_one_line) from error
         except ProblemError:
             raise
         except Exception as error:

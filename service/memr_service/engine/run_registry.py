@@ -113,7 +113,7 @@ class RunRegistry:
             known = self._summaries[stored.uid] = tip, summary(stored, self._store)
         found = known[1]
         if stored.uid in self._failed:
-            found = found.model_copy(update={"damaged": str(self._failed[stored.uid][0])})
+            found = found.model_copy(update={"damaged": self._failed[stored.uid][0].in_one_line})
         return found
 
     def create(
@@ -185,7 +185,7 @@ class RunRegistry:
         except AlreadyAnswered:
             pass
         except (Moved, UnknownRun) as error:
-            logger.info("run %s is read again: %s", run.stored.run_id, error)
+            logger.info("run %s is read again: %s", run.stored.run_id, error.in_one_line)
             self.rewinds += isinstance(error, Rewound)
             self.forget(run)
         except ProblemError:

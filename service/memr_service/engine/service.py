@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import logging
 import threading
 import time
@@ -33,10 +32,11 @@ from memr_service.engine.text_thread import TextThread, are_small, in_one_step
 from memr_service.engine.versions import library_versions
 from memr_service.run.live_state import Limits
 from memr_service.run.response import Response
-from memr_service.run.run import Run, Submission
+from memr_service.run.run import Run, Submission, empty_response
 from memr_service.settings import Settings
 from memr_service.state.law import LAW
 from memr_service.state.record import Record
+from memr_service.state.state import State
 from memr_service.store import open_store
 from memr_service.store.capabilities import Store
 from memr_service.store.texts import Texts
@@ -170,7 +170,10 @@ class Service:
         """Wait at the run's barrier, if it has one; begin again if the run was changed meanwhile."""
         while True:
             run = await self.runs.open(items.request)
+            if run is None:
+                return empty_response(items.request.run_id, State(self.runs.resolve(RunConfig())))
             inputs.check_spread(items.request, run.config)
+            inputs.check_groups(items, run.config)
             barrier = None if items.request.mode == "eval" else await self.barriers.of(run)
             if barrier is not None:
                 return await self._joined(run, barrier, items)
@@ -259,13 +262,13 @@ class Service:
             await self.thread.ask(self.store.check)
         except ProblemError as error:
             failing["store"] = "it cannot be used now; the service's log has the reason"
-            if str(error) != self._store_fails:
-                logger.warning("not ready: %s", error)
-                self._store_fails = str(error)
+            if error.in_one_line != self._store_fails:
+                logger.warning("not ready: %s", error.in_one_line)
+                self._store_fails = error.in_one_line
         else:
             self._store_fails = ""
         if self.settings.preload and (failure := self.encoders.failure(self.encoders.default)) is not None:
-            failing["encoder"] = str(failure)
+            failing["encoder"] = failure.in_one_line
         return failing
 
     async def store_bytes(self) -> int:
@@ -290,8 +293,10 @@ class Service:
         return Version(version=metadata.version("memr"), law=LAW, encoder=fingerprint, versions=library_versions())
 
     def _load_default_encoder(self) -> None:
-        with contextlib.suppress(ProblemError):  # it was logged, and `ready` and requests that need it report it
+        try:
             self.encoders.load(self.encoders.default)
+        except ProblemError as error:  # `ready` and requests that need the encoder report it too
+            logger.error("%s", error.in_one_line)
 
 
 async def _response(barrier: Barrier, member: Member) -> Response:

@@ -60,8 +60,11 @@ def why_zero(config: RunConfig, batch: Batch, effects: Effects, items: np.ndarra
                 names, most = holds.get(cause, ([], 0))
                 holds[cause] = [*names, name], max(most, count)
         explained &= ~left
-    if (other := int(np.count_nonzero(zero & ~explained))) > 0:
-        holds[_beyond(config, batch)] = ["the sum"], other
+    left = zero & ~explained
+    for cause, mask in _beyond(config, batch):
+        if count := int(np.count_nonzero(mask & left)):
+            holds[cause] = ["the sum"], count
+        left = left & ~mask
     return [
         f"{' and '.join(names)}{f', {count} of {n}' if n > 1 else ''}: {cause}"
         for cause, (names, count) in holds.items()
@@ -144,13 +147,23 @@ def _lowest(options: Component, name: str) -> str:
     return "the lowest value of the window, which is scaled to 0, or all values there are equal"
 
 
-def _beyond(config: RunConfig, batch: Batch) -> str:
-    """Why a sum is 0 though components pay."""
-    equal = config.equal_spread if batch.equal_spread is None else batch.equal_spread
+def _beyond(config: RunConfig, batch: Batch) -> Iterator[tuple[str, np.ndarray]]:
+    """(cause, the items that it holds for (n,) bool) of a sum that is 0 though components pay."""
+    most = config.equal_spread if batch.equal_spread is None else batch.equal_spread
+    equal = guards.equal_outcomes(batch.outcomes, batch.group)
+    if most == 0:
+        whose = "the run's" if batch.equal_spread is None else "the request's"
+        yield (
+            (
+                f"all outcomes of the group are equal, and {whose} equal_spread is 0 (send equal_spread=0.25 with the "
+                "request, or set it in the config of a new run, to have rewards in such groups)"
+            ),
+            equal,
+        )
     limits = [
         f"{name}={value:g}"
-        for name, value in (("max_spread", config.max_spread), ("equal_spread", equal))
+        for name, value in (("max_spread", config.max_spread), ("equal_spread", most))
         if value is not None
     ]
     held = f", or are held to 0 by the largest spread that a group may have ({', '.join(limits)})" if limits else ""
-    return f"the components cancel each other out{held}"
+    yield f"the components cancel each other out{held}", np.ones(len(equal), bool)

@@ -142,7 +142,7 @@ class LiveState:
             try:
                 self._saved.save(self._run.uid, self._frozen())
             except ProblemError as error:  # a full disk, for example: the next start reads the journal instead
-                logger.warning("a snapshot of run %s failed: %s", self._run.run_id, error)
+                logger.warning("a snapshot of run %s failed: %s", self._run.run_id, error.in_one_line)
             self.state.thaw()
 
     # Recovery

@@ -15,6 +15,7 @@ from memr_client.schemas import (
     PresetName,
     RunConfig,
     WriteGates,
+    distinct,
     refusal,
 )
 from pydantic import ValidationError
@@ -125,9 +126,9 @@ def combined(fields: Mapping[str, Any]) -> RunConfig:
     try:
         return RunConfig(**fields)
     except ValidationError as error:
-        wrong = refusal(error.errors(include_url=False)[0])
+        wrong = refusal(distinct(error.errors(include_url=False))[0])
         remedy = "Change one of them; the others come from the preset or from the run."
-        raise InvalidRequest(f"{wrong.says}.", value=wrong.value, limit=wrong.limit, remedy=remedy) from None
+        raise InvalidRequest(wrong.says, value=wrong.value, limit=wrong.limit, remedy=remedy) from None
 
 
 def _fields(preset: PresetName, encoder: str, barrier: str | None) -> dict[str, Any]:

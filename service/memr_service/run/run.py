@@ -60,6 +60,12 @@ class Committed:
     record: Record | None
 
 
+def empty_response(run_id: str, state: State) -> Response:
+    """The response to a request without items in this state, which is a new one if the run does not exist."""
+    effects = score(state, Batch.empty(state.dimension or 1), write=False)
+    return Draft.of(run_id, state.branch, state.position, state.chain, effects).response({})
+
+
 class Run:
     """A run in memory. All methods are called by one thread, the run thread, so requests are ordered and atomic.
 
@@ -164,7 +170,8 @@ class Run:
 
     def empty_response(self) -> Response:
         """The response to a request without items: empty lists. It makes no record."""
-        return self.evaluate(Batch.empty(self.state.dimension or 1), Submission(started=time.perf_counter()))
+        self.used_at = time.monotonic()
+        return empty_response(self.stored.run_id, self.state)
 
     def info(self, digest: bool = False) -> RunInfo:
         """The run's description, as `GET /runs/{id}` returns it. `digest`: also compute the digest of its state."""

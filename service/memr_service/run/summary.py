@@ -37,7 +37,8 @@ def summary(stored: StoredRun, store: Store) -> RunInfo:
             position, chain, step = last.position, record.chain, record.batch.step
             dimension, sizes = record.batch.dimension or None, record.effects.sizes
     except (ProblemError, ValueError) as error:
-        damaged.append(f"Its last record cannot be read: {error}")
+        reason = error.in_one_line if isinstance(error, ProblemError) else error
+        damaged.append(f"Its last record cannot be read: {reason}")
     return RunInfo(
         run_id=stored.run_id,
         config=config,

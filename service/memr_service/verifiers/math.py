@@ -66,7 +66,7 @@ def timed(completion: str, answer: str, seconds: float) -> float:
     try:
         right = parse(as_formula(answer), parsing_timeout=None)
         if not right:
-            raise unreadable("math")
+            raise unreadable("math", answer)
         return float(verify(right, parse(without_currency(completion), parsing_timeout=None), timeout_seconds=None))
     finally:
         signal.setitimer(signal.ITIMER_VIRTUAL, 0)

@@ -4,11 +4,22 @@ from __future__ import annotations
 
 from memr_client.errors import InvalidRequest
 
+READS = {"numeric": "number", "math": "formula or number"}
+"""Verifier -> what it reads."""
 
-def unreadable(verifier: str) -> InvalidRequest:
-    """The error to raise. It does not contain the answer."""
+
+def unreadable(verifier: str, answer: str, item: int | None = None) -> InvalidRequest:
+    """The error to raise.
+
+    Args:
+        answer: the right answer.
+        item: number of its label in the request, if known.
+    """
+    label = "the right answer" if item is None else f"labels[{item}]"
     return InvalidRequest(
-        f"The verifier {verifier!r} cannot read the right answer, so that no completion can be judged by it.",
-        limit={"numeric": "a text that holds a number", "math": "a formula or a number"}[verifier],
+        f"{label} is {answer[:80]!r}, in which `{verifier}` reads no {READS[verifier]}, so that no completion can be "
+        "judged by it.",
+        value=answer[:80],
+        limit=f"a text with a {READS[verifier]}",
         remedy="Correct the label in the data set, or choose another verifier.",
     )

@@ -13,7 +13,7 @@ from functools import lru_cache
 from typing import Any, Literal
 
 import numpy as np
-from memr_client.errors import InvalidRequest
+from memr_client.errors import InvalidRequest, UnknownRun
 from memr_client.schemas import OpenRLHFRequest, OpenRLHFResponse, RewardRequest, RunConfig, phase_of, unknown_split
 
 from memr_service.app.openrlhf.labels import answer_of
@@ -115,6 +115,17 @@ def response(samples: Samples, judged: Outcomes, rewarded: Response, config: Run
     )
 
 
+def unknown_run(run_id: str) -> UnknownRun:
+    """The error of a run that does not exist. OpenRLHF's requests create none: they name no verifier."""
+    fields = '{"verifier": "numeric", "barrier": "group", "group_size": G}'
+    return UnknownRun(
+        f"There is no run {run_id!r}, and OpenRLHF's requests create none.",
+        value=run_id,
+        remedy=f"Create it before training: PUT /runs/{run_id} {fields}, or client.create_run({run_id!r}, "
+        'verifier="numeric", barrier="group", group_size=G); G is --rollout.n_samples_per_prompt.',
+    )
+
+
 def _numbers(column: Sequence[float] | np.ndarray) -> list[float]:
     numbers: list[float] = np.asarray(column, np.float64).tolist()
     return numbers
@@ -132,14 +143,16 @@ def _check(body: OpenRLHFRequest, config: RunConfig) -> None:
         raise InvalidRequest(
             "The run has no verifier and the request no outcomes, so it is unknown which completions are right.",
             limit=["exact", "numeric", "math"],
-            remedy='Create the run with {"verifier": "numeric"} (PUT /runs/{id}) before training.',
+            remedy='Set {"verifier": "numeric"} with PUT /runs/NAME (client.create_run(NAME, verifier="numeric")). '
+            "That takes effect while the run has no records; afterwards use a run with another name, or send outcomes.",
         )
     if config.barrier == "step":
         raise InvalidRequest(
             "A run with barrier 'step' waits for the parts of a step, but OpenRLHF sends neither step nor part.",
             value="step",
             limit=["group", "snapshot", "none"],
-            remedy='Create the run with {"barrier": "group", "group_size": G}; G is --rollout.n_samples_per_prompt.',
+            remedy='Create a run with {"barrier": "group", "group_size": G} (PUT /runs/NAME, or '
+            'client.create_run(NAME, barrier="group", group_size=G)); G is --rollout.n_samples_per_prompt.',
         )
 
 

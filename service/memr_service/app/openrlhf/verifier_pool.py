@@ -19,6 +19,8 @@ from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Protocol
 
+from memr_client.errors import InvalidRequest
+
 from memr_service.app.openrlhf.math_process import MathProcess
 from memr_service.engine.text_thread import Steps, TextThread, are_small
 from memr_service.engine.turns import Turns
@@ -163,7 +165,8 @@ class VerifierPool:
         verdicts |= {case.key: case.verdict.result() for case in cases if case.verdict.done()}
         known = [verdicts.get(key, "unjudged") for key in keys]
         if "unreadable" in known:
-            raise unreadable("math")
+            item = known.index("unreadable")
+            raise unreadable("math", answers[item], item)
         return Outcomes([float(one == "right") for one in known], [one == "unjudged" for one in known])
 
     def _case(self, run_id: str, key: bytes, completion: str, answer: str) -> _Case:
@@ -241,10 +244,13 @@ def _keys(completions: Sequence[str], answers: Sequence[str]) -> Steps[list[byte
 def _compare(verifier: str, completions: Sequence[str], answers: Sequence[str], until: float) -> Steps[Outcomes]:
     """Judge one by one; those that are left at `until` (`time.monotonic()`) stay unjudged."""
     outcomes: list[float] = []
-    for completion, answer in zip(completions, answers, strict=True):
+    for item, (completion, answer) in enumerate(zip(completions, answers, strict=True)):
         if time.monotonic() >= until:
             break
-        outcomes.append(VERIFIERS[verifier](completion, answer))
+        try:
+            outcomes.append(VERIFIERS[verifier](completion, answer))
+        except InvalidRequest:
+            raise unreadable(verifier, answer, item) from None
         yield
     late = len(completions) - len(outcomes)
     return Outcomes(outcomes + [0.0] * late, [False] * len(outcomes) + [True] * late)

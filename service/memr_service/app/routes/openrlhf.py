@@ -101,9 +101,11 @@ async def openrlhf_reward(
                 raise
             await asyncio.sleep(1)
         except ProblemError as problem:
+            if isinstance(problem, UnknownRun):
+                problem = openrlhf.unknown_run(run_id)
             # OpenRLHF shows its user only the status.
-            logger.warning("OpenRLHF's request was refused: %s", problem)
-            raise
+            logger.warning("OpenRLHF's request was refused: %s", problem.in_one_line)
+            raise problem from None
 
 
 @dataclass(frozen=True)

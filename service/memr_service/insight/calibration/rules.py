@@ -28,6 +28,11 @@ UNLIKE = 0.995
 WORST_READ = 0.1
 """Quantile of the number of failures that a completion is compared with, for `explore_warmup_steps`."""
 
+MOST_REJECTED = 0.2
+"""Largest share of right completions that a limit may reject."""
+HARMLESS = ("merge_similarity", "explore_warmup_steps")
+"""Settings that reject nothing: what they count is merged, or comes before explore is on."""
+
 TOPIC_MARGIN = 0.05
 REPETITION_MARGIN = 0.15
 LENGTH_FACTOR = 2
@@ -35,9 +40,18 @@ LENGTH_FACTOR = 2
 
 def propose(survey: Survey, run_id: str, position: int) -> Calibration:
     """The proposals for a run from a survey of its records that is finished."""
-    proposals = list(_proposals(survey))
+    proposals = [_if_it_spares(one) for one in _proposals(survey)]
     completions, config = survey.topic.seen(), _config(survey, proposals)
     return Calibration(run_id=run_id, position=position, completions=completions, proposals=proposals, config=config)
+
+
+def _if_it_spares(one: Proposal) -> Proposal:
+    """The proposal, without its value if the limit would reject too many right completions."""
+    right, of = one.rejected.right, one.seen.right
+    if one.value is None or one.setting in HARMLESS or right <= MOST_REJECTED * of:
+        return one
+    why = f"Not proposed: {one.value:g} would reject {right / of:.0%} of the right completions."
+    return one.model_copy(update={"value": None, "too_harsh": True, "why": why})
 
 
 def _proposals(survey: Survey) -> Iterator[Proposal]:

@@ -61,7 +61,7 @@ class SqliteStore:
         try:
             self._database.tidy()
         except ProblemError as error:
-            logger.warning("the log of %s could not be written into it: %s", self.url, error)
+            logger.warning("the log of %s could not be written into it: %s", self.url, error.in_one_line)
 
     def size(self) -> int:
         """Bytes of the data directory, or of the database in memory."""
@@ -84,7 +84,7 @@ class SqliteStore:
                 with self._database.transaction():
                     pass
         except ProblemError as error:  # the committed responses stay; they lack only the time that the commit took
-            logger.warning("%d responses could not be amended: %s", self.responses.amended, error)
+            logger.warning("%d responses could not be amended: %s", self.responses.amended, error.in_one_line)
             self.responses.settle()
         finally:
             self._opened.close()

@@ -34,7 +34,7 @@ def numeric(completion: str, answer: str) -> float:
         InvalidRequest: the answer is no single number.
     """
     if (right := final_value(answer)) is None:
-        raise unreadable("numeric")
+        raise unreadable("numeric", answer)
     said = final_value(completion)
     return float(said is not None and said.is_same(right))
 
