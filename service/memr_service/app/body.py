@@ -30,6 +30,9 @@ from memr_service.settings import Settings
 BIG = 1 << 18
 """Bodies larger than this many bytes are parsed in a thread, so that they do not block other requests."""
 
+LARGE, LARGE_GZIP = 4 << 20, 1 << 16
+"""Bodies larger than this many bytes, and with gzip, leave so much free memory behind that it is given back."""
+
 PARSER = ThreadPoolExecutor(1, "memr-bodies")
 """The thread. There is one, so that the memory of one big body is the most that parsing takes."""
 
@@ -56,6 +59,7 @@ async def parse(request: Request, model: type[Model], settings: Settings) -> Mod
     """
     media, gzipped = _media(request), _is_gzipped(request)
     raw = request.state.body = await _read(request, settings)
+    request.state.is_large = len(raw) > (LARGE_GZIP if gzipped else LARGE)
     if gzipped or len(raw) > BIG:
         loop = asyncio.get_running_loop()
         body, warnings = await loop.run_in_executor(PARSER, decode, raw, media, gzipped, model, settings)
