@@ -16,6 +16,7 @@ where they apply, `value`, `limit` and `remedy`). The client turns the document 
         ├── UnknownPrompt      404  the run knows nothing of this prompt
         ├── UnknownRoute       404  no route has this path
         ├── WrongMethod        405  the route does not have this method
+        ├── TooSlow            408  the headers or the body did not arrive in time; nothing changed
         ├── Conflict           409  the run's config or encoder differs, the name is taken, or the run is too short
         ├── TooLarge           413  more bytes, items or characters than the server accepts
         ├── UnsupportedMedia   415  the server does not read this content type or encoding
@@ -170,6 +171,12 @@ class WrongMethod(ProblemError):
     slug, title, status = "wrong-method", "Method not allowed", 405
 
 
+class TooSlow(ProblemError):
+    """The headers or the body of the request did not arrive in time; nothing changed."""
+
+    slug, title, status = "too-slow", "Request timeout", 408
+
+
 class Conflict(ProblemError):
     """The run's config or encoder differs, the name is taken, or the run is too short."""
 
@@ -229,8 +236,8 @@ PROBLEMS: dict[str, type[ProblemError]] = {
     cls.slug: cls
     for cls in (
         InvalidRequest, MalformedBody, Unauthorized, Forbidden, UnknownRun, UnknownCheckpoint, UnknownPrompt,
-        UnknownRoute, WrongMethod, Conflict, TooLarge, UnsupportedMedia, Overloaded, Unavailable, DeadlineExceeded,
-        StoreFull, EncoderUnusable, InternalError,
+        UnknownRoute, WrongMethod, TooSlow, Conflict, TooLarge, UnsupportedMedia, Overloaded, Unavailable,
+        DeadlineExceeded, StoreFull, EncoderUnusable, InternalError,
     )
 }  # fmt: skip
 """Every problem class by its slug, the last part of `type`."""

@@ -23,9 +23,10 @@ REMEDIES = {
     "unknown-prompt": "`GET /runs/{run_id}/prompts` lists the prompts with their keys.",
     "unknown-route": "`GET /openapi.json` lists the routes.",
     "wrong-method": "Use one of the methods that `limit` names.",
+    "too-slow": "Use a faster connection, send less at once, or raise `MEMR_HEADER_S` or `MEMR_BODY_S`.",
     "conflict": "Use the config, encoder or name that `detail` asks for, or another run.",
     "too-large": "Send less at once, or raise the setting behind `limit` (`MEMR_MAX_BODY_BYTES`, `MEMR_MAX_ITEMS`, "
-    "`MEMR_MAX_TEXT_CHARS`).",
+    "`MEMR_MAX_TEXT_CHARS`, `MEMR_MAX_IMPORT_BYTES`).",
     "unsupported-media": "Send `application/json` or `application/msgpack`.",
     "overloaded": "Wait for `Retry-After` seconds and send the same request id again.",
     "unavailable": "Wait for `Retry-After` seconds and try again; `GET /readyz` says what is missing.",
