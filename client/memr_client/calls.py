@@ -12,7 +12,7 @@ from pydantic import TypeAdapter, ValidationError
 
 from memr_client.columns import JSON, Array, Columns, Texts, as_json, checked, encode, reward_request
 from memr_client.errors import BadResponse, InvalidRequest, from_document
-from memr_client.names import checked_name
+from memr_client.names import checked_key, checked_name
 from memr_client.plain import plain, plain_text
 from memr_client.responses import error_from, not_from_memr
 from memr_client.schemas import (
@@ -293,12 +293,12 @@ def prompts(run_id: str, **page: Unpack[PromptPage]) -> Call[KnownPrompts]:
 
 def prompt(run_id: str, key: str) -> Call[PromptHistory]:
     """`GET /runs/{id}/prompts/{key}`."""
-    return Call("GET", _run_path(run_id, f"/prompts/{quote(key, safe='')}"), PromptHistory.model_validate_json)
+    return Call("GET", _run_path(run_id, f"/prompts/{checked_key(key)}"), PromptHistory.model_validate_json)
 
 
 def forget_prompt(run_id: str, key: str) -> Call[None]:
     """`DELETE /runs/{id}/prompts/{key}`."""
-    return Call("DELETE", _run_path(run_id, f"/prompts/{quote(key, safe='')}"), lambda body: None)
+    return Call("DELETE", _run_path(run_id, f"/prompts/{checked_key(key)}"), lambda body: None)
 
 
 def pass_rates(run_id: str) -> Call[PassRatesOverSteps]:

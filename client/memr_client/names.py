@@ -31,3 +31,20 @@ def checked_name(name: Any, of: str = "run") -> str:
         limit=NAME_RULE,
         remedy=f"Pass the {of}'s name." if near is None else f"Write {near!r}, for example.",
     )
+
+
+def checked_key(key: Any) -> str:
+    """The identity of a prompt, as the rows of `prompts` name it.
+
+    Raises:
+        InvalidRequest: it is none.
+    """
+    if isinstance(key, str) and re.fullmatch("[0-9a-f]{32}", key) is not None:
+        return key
+    shown = repr(key[:80]) if isinstance(key, str) else f"a value of type {type(key).__name__}"
+    raise InvalidRequest(
+        f"{shown} is not the identity of a prompt.",
+        value=key[:80] if isinstance(key, str) else None,
+        limit="32 hexadecimal digits",
+        remedy="Use the key of a row of prompts().",
+    )

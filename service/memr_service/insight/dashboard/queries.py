@@ -240,7 +240,7 @@ class DashboardQueries:
             facts = await journal.facts()
             known, log = self._visits.pop(run, (None, None))
             if log is None or known != lineage or log.position > facts.position:
-                log = VisitLog(facts.config, max(facts.base, facts.position - NEWEST_VISITS))
+                log = VisitLog(facts.config, max(facts.base, facts.position - NEWEST_VISITS), facts.position)
             self._visits[run] = lineage, log
             for another in [*self._visits][:-KEPT_RUNS]:
                 del self._visits[another]

@@ -40,7 +40,8 @@ class _Record:
 class VisitLog:
     """The visits of a run's records after a position. Records are added in order; it may be read in any thread."""
 
-    def __init__(self, config: RunConfig, after: int) -> None:
+    def __init__(self, config: RunConfig, after: int, upto: int) -> None:
+        """`upto`: the run's newest record now, by which the moments are spaced."""
         self.first_position = after + 1
         self.position = after
         """The newest record that was added."""
@@ -51,6 +52,8 @@ class VisitLog:
         self._records: deque[_Record] = deque(maxlen=NEWEST)
         self._points: list[PassRatesAt] = []
         self._every = 1
+        while (upto - after) // self._every > 2 * POINTS:
+            self._every *= 2
         self._step: int | None = None
         self._lock = Lock()
 
