@@ -1,4 +1,4 @@
-"""Names of runs and checkpoints, checked before anything is sent: a path is made of them."""
+"""Names of runs and checkpoints and keys of prompts, checked before anything is sent: a path is made of them."""
 
 from __future__ import annotations
 
