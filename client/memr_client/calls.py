@@ -12,7 +12,7 @@ from pydantic import TypeAdapter, ValidationError
 
 from memr_client.columns import JSON, Array, Columns, Texts, as_json, checked, encode, reward_request
 from memr_client.errors import BadResponse, InvalidRequest, from_document
-from memr_client.names import checked_name
+from memr_client.names import checked_key, checked_name
 from memr_client.plain import plain, plain_text
 from memr_client.responses import error_from, not_from_memr
 from memr_client.schemas import (
@@ -27,17 +27,21 @@ from memr_client.schemas import (
     Fork,
     History,
     HistoryRow,
+    KnownPrompts,
     Map,
     NewCheckpoint,
     OpenRLHFRequest,
     OpenRLHFResponse,
     Page,
+    PassRatesOverSteps,
     Plan,
     PlanRequest,
     PoolInfo,
     PoolRequest,
     PresetName,
     PriorOutcomes,
+    PromptHistory,
+    PromptPage,
     Provenance,
     ReplayLine,
     ReplayRequest,
@@ -279,6 +283,27 @@ def completions(run_id: str, **page: Unpack[Page]) -> Call[Completions]:
             f"completions has no argument {name!r}.", value=name, limit=list(Page.__annotations__), remedy=remedy
         )
     return Call("GET", _run_path(run_id, "/completions", **page), Completions.model_validate_json)
+
+
+def prompts(run_id: str, **page: Unpack[PromptPage]) -> Call[KnownPrompts]:
+    """`GET /runs/{id}/prompts`."""
+    query = urlencode({name: value for name, value in page.items() if value is not None})
+    return Call("GET", _run_path(run_id, f"/prompts?{query}"), KnownPrompts.model_validate_json)
+
+
+def prompt(run_id: str, key: str) -> Call[PromptHistory]:
+    """`GET /runs/{id}/prompts/{key}`."""
+    return Call("GET", _run_path(run_id, f"/prompts/{checked_key(key)}"), PromptHistory.model_validate_json)
+
+
+def forget_prompt(run_id: str, key: str) -> Call[None]:
+    """`DELETE /runs/{id}/prompts/{key}`."""
+    return Call("DELETE", _run_path(run_id, f"/prompts/{checked_key(key)}"), lambda body: None)
+
+
+def pass_rates(run_id: str) -> Call[PassRatesOverSteps]:
+    """`GET /runs/{id}/pass-rates`."""
+    return Call("GET", _run_path(run_id, "/pass-rates"), PassRatesOverSteps.model_validate_json)
 
 
 def memory_map(run_id: str, most: int) -> Call[Map]:

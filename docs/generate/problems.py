@@ -20,6 +20,7 @@ REMEDIES = {
     "Origin, do what `remedy` says.",
     "unknown-run": "Create the run with `PUT /runs/{run_id}`, or check its name.",
     "unknown-checkpoint": "`GET /runs/{run_id}/checkpoints` lists the names.",
+    "unknown-prompt": "`GET /runs/{run_id}/prompts` lists the prompts with their keys.",
     "unknown-route": "`GET /openapi.json` lists the routes.",
     "wrong-method": "Use one of the methods that `limit` names.",
     "too-slow": "Use a faster connection, send less at once, or raise `MEMR_HEADER_S` or `MEMR_BODY_S`.",

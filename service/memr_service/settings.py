@@ -43,6 +43,8 @@ class Thresholds(BaseModel):
     """`repeated_failures` is ok if its share rose by less than this since the first completions."""
     recognised: float = 0.2
     """`template` is unknown if the first completions found their own prompt less often than this, above chance."""
+    least_groups: Annotated[int, Field(ge=1)] = 200
+    """`plan_calibration` is unknown if the last 64 records visited fewer prompts again than this."""
 
     # One pair for each audit: warn, alarm
     reward_mode: Bounds = (0.25, 0.5)
@@ -58,6 +60,7 @@ class Thresholds(BaseModel):
     template: Bounds = (0.7, 0.5)
     explore_drift: Bounds = (0.5, 1.0)
     zero_variance: Bounds = (0.75, 0.9)
+    plan_calibration: Bounds = (0.1, 0.15)
 
 
 class Settings(BaseSettings):

@@ -63,6 +63,8 @@ def _check_batch(batch: Batch, n: int) -> None:
         _check_prior(batch.prior)
     if batch.pool is not None:
         _check_pool(batch.pool)
+    if batch.forget is not None:
+        _check_forget(batch.forget)
     for name in ("truncated", "names_answer", "sent", "late", "repeated", "copied", "foreign"):
         column = getattr(batch, name)
         _require(name, column is None or _is_column(column, n, "biuf"))
@@ -87,6 +89,11 @@ def _check_pool(pool: dict[str, np.ndarray]) -> None:
     made = Pool(**pool)
     for number in range(len(made)):
         made.name(number)
+
+
+def _check_forget(forget: dict[str, np.ndarray]) -> None:
+    _require("forget", _is_map(forget) and forget.keys() == {"keys"} and isinstance(forget["keys"], np.ndarray))
+    _require("forget", _is_bytes(forget["keys"], KEY_BYTES, len(forget["keys"]) if forget["keys"].ndim else None))
 
 
 def _check_effects(effects: Effects, n: int, components: set[str]) -> None:
