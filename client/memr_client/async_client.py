@@ -26,10 +26,14 @@ from memr_client.schemas import (
     Completions,
     Explanation,
     HistoryRow,
+    KnownPrompts,
     Map,
     Page,
+    PassRatesOverSteps,
     Plan,
     PoolInfo,
+    PromptHistory,
+    PromptPage,
     Provenance,
     ReplayProgress,
     ReplayResult,
@@ -38,7 +42,7 @@ from memr_client.schemas import (
     RunInfo,
     Version,
 )
-from memr_client.tries import Tries
+from memr_client.tries import Tries, checked_seconds
 
 if TYPE_CHECKING:
     from typing_extensions import Self, Unpack
@@ -207,6 +211,22 @@ class AsyncRewardClient(BaseClient[httpx.AsyncBaseTransport]):
         """Like `RewardClient.completions`."""
         return await self._do(calls.completions(self._name(run_id), **page))
 
+    async def prompts(self, run_id: str | None = None, **page: Unpack[PromptPage]) -> KnownPrompts:
+        """Like `RewardClient.prompts`."""
+        return await self._do(calls.prompts(self._name(run_id), **page))
+
+    async def prompt(self, run_id: str | None, key: str) -> PromptHistory:
+        """Like `RewardClient.prompt`."""
+        return await self._do(calls.prompt(self._name(run_id), key))
+
+    async def forget_prompt(self, run_id: str | None, key: str) -> None:
+        """Like `RewardClient.forget_prompt`."""
+        await self._do(calls.forget_prompt(self._name(run_id), key))
+
+    async def pass_rates(self, run_id: str | None = None) -> PassRatesOverSteps:
+        """Like `RewardClient.pass_rates`."""
+        return await self._do(calls.pass_rates(self._name(run_id)))
+
     async def memory_map(self, run_id: str | None = None, most: int = 1000) -> Map:
         """Like `RewardClient.memory_map`."""
         return await self._do(calls.memory_map(self._name(run_id), most))
@@ -229,7 +249,7 @@ class AsyncRewardClient(BaseClient[httpx.AsyncBaseTransport]):
 
     async def wait(self, seconds: float = 60.0) -> Self:
         """Like `RewardClient.wait`."""
-        tries = Tries(seconds, math.inf, longest_pause=1.0)
+        tries = Tries(checked_seconds(seconds, "seconds"), math.inf, longest_pause=1.0)
         with self._waiting(tries, seconds):
             await self._try(calls.ready(), tries)
         return self

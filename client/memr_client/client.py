@@ -27,10 +27,14 @@ from memr_client.schemas import (
     Completions,
     Explanation,
     HistoryRow,
+    KnownPrompts,
     Map,
     Page,
+    PassRatesOverSteps,
     Plan,
     PoolInfo,
+    PromptHistory,
+    PromptPage,
     Provenance,
     ReplayProgress,
     ReplayResult,
@@ -39,7 +43,7 @@ from memr_client.schemas import (
     RunInfo,
     Version,
 )
-from memr_client.tries import Tries
+from memr_client.tries import Tries, checked_seconds
 
 if TYPE_CHECKING:
     from typing_extensions import Self, Unpack
@@ -67,8 +71,9 @@ class RewardClient(BaseClient[httpx.BaseTransport]):
         run: default run of every call.
         api_key: API key. Default: the environment variable `MEMR_API_KEY`. An empty one is
             none. Pickled copies contain it.
-        timeout: seconds for a call in total, with all tries and pauses.
-        retries: number of further tries of a call. The pauses of 8 retries add up to about 40 s.
+        timeout: seconds for a call in total, with all tries and pauses; float("inf") for no limit.
+        retries: number of further tries of a call. The pauses of 8 retries add up to about 40 s. float("inf") tries
+            until `timeout`.
         wait: seconds that the first call waits for a service that is still starting.
         transport: an httpx transport to use instead of sockets.
 
@@ -343,6 +348,45 @@ class RewardClient(BaseClient[httpx.BaseTransport]):
         """
         return self._do(calls.completions(self._name(run_id), **page))
 
+    def prompts(self, run_id: str | None = None, **page: Unpack[PromptPage]) -> KnownPrompts:
+        """One page of the prompts that the run knows or has in its pool, with their pass rates.
+
+        client.prompts("gsm8k-seed0", kind="impossible", sort="visits")
+
+        Args:
+            page: filters, order and page; `memr_client.schemas.PromptPage` documents each.
+
+        Raises:
+            Conflict: the run was created by an earlier version, and has no pass rates.
+        """
+        return self._do(calls.prompts(self._name(run_id), **page))
+
+    def prompt(self, run_id: str | None, key: str) -> PromptHistory:
+        """What is known of a prompt, and its visits, each with how many completions were right.
+
+        Args:
+            key: the prompt's identity, which `prompts` names.
+
+        Raises:
+            UnknownPrompt: the run does not know the prompt, and its pool does not have it.
+        """
+        return self._do(calls.prompt(self._name(run_id), key))
+
+    def forget_prompt(self, run_id: str | None, key: str) -> None:
+        """Forget the prompt's pass rate, as if the prompt had never been visited. Its completions stay.
+
+        Args:
+            key: the prompt's identity, which `prompts` names.
+
+        Raises:
+            UnknownPrompt: the run knows nothing of the prompt.
+        """
+        self._do(calls.forget_prompt(self._name(run_id), key))
+
+    def pass_rates(self, run_id: str | None = None) -> PassRatesOverSteps:
+        """The distribution of the prompts' pass rates at records evenly spaced over the run."""
+        return self._do(calls.pass_rates(self._name(run_id)))
+
     def memory_map(self, run_id: str | None = None, most: int = 1000) -> Map:
         """A sample of both memories, projected on the embeddings' first two principal components.
 
@@ -373,7 +417,7 @@ class RewardClient(BaseClient[httpx.BaseTransport]):
         Raises:
             ServiceUnreachable: the service was not ready within `seconds`.
         """
-        tries = Tries(seconds, math.inf, longest_pause=1.0)
+        tries = Tries(checked_seconds(seconds, "seconds"), math.inf, longest_pause=1.0)
         with self._waiting(tries, seconds):
             self._try(calls.ready(), tries)
         return self

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
-from memr_client.errors import Conflict, InvalidRequest, Unavailable
+from memr_client.errors import Conflict, InvalidRequest, Unavailable, UnknownPrompt
 from memr_client.schemas import Pick, Plan, PlanRequest, PoolInfo, PoolRequest, PriorOutcomes, Retired, Text
 from scipy.special import betaincinv
 
@@ -102,6 +102,31 @@ class Planner:
             warnings=warnings,
         )
 
+    async def candidates(self, run_id: str) -> Candidates | None:
+        """A run's pool, ready to be searched; None if it has none.
+
+        Raises:
+            UnknownRun. Conflict: the run has no pass rates.
+        """
+        run = await self._with_pass_rates(run_id)
+        pool = await self._thread.on_run(run, _pool)
+        return None if pool is None else await self._of(run, pool)
+
+    async def forget(self, run_id: str, key: bytes) -> None:
+        """Forget what a run knows of a prompt, as if it had never been visited. Its completions stay.
+
+        Raises:
+            UnknownRun. UnknownPrompt: the run knows nothing of it. Conflict: the run has no pass rates.
+        """
+        run = await self._with_pass_rates(run_id)
+        if not await self._thread.on_run(run, _knows, key):
+            raise UnknownPrompt(
+                f"Run {run_id!r} knows nothing of a prompt {key.hex()}.",
+                value=key.hex(),
+                remedy="GET /runs/{id}/prompts lists the prompts with their keys.",
+            )
+        await self._set_up(run_id, forget={"keys": np.frombuffer(key, np.uint8).reshape(1, -1)})
+
     async def add_prior(self, run_id: str, given: PriorOutcomes) -> int:
         """Let a run without completions start from counts, and return of how many prompts it knows something now.
 
@@ -194,6 +219,10 @@ class Planner:
 
 def _pool(run: Run) -> Pool | None:
     return run.state.pool
+
+
+def _knows(run: Run, key: bytes) -> bool:
+    return _rates(run).row(key) is not None
 
 
 def _has_begun(run: Run) -> bool:

@@ -46,6 +46,27 @@ class Known:
 
 
 @dataclass(frozen=True)
+class Foresight:
+    """What is foreseen of a group of each of m candidates: the Beta distribution of the pass rate, and `equal`, the
+    probability that all outcomes are equal. `seen`: whether anything is known of the candidate itself."""
+
+    a: np.ndarray
+    b: np.ndarray
+    equal: np.ndarray
+    seen: np.ndarray
+
+    @property
+    def retired(self) -> np.ndarray:
+        """Candidates whose outcomes are all equal with probability RETIRED or more (m,) bool."""
+        return self.seen & (self.equal >= RETIRED)
+
+    @property
+    def solved(self) -> np.ndarray:
+        """Retired candidates that are mostly right (m,) bool. The other retired ones are impossible."""
+        return self.retired & (self.a > self.b)
+
+
+@dataclass(frozen=True)
 class Picks:
     """The chosen candidates by number (n,), the best first, with their Beta distributions and probability of spread."""
 
@@ -90,17 +111,14 @@ def choose(
     Args:
         keys: identities (m, 16). excluded: (m,) bool. step: the step that is planned.
     """
-    a, b = _distributions(known, step)
-    seen = known.right + known.wrong > 0
-    equal = np.full(len(a), no_spread(np.array([known.unseen[0]]), np.array([known.unseen[1]]), group_size)[0])
-    equal[seen] = no_spread(a[seen], b[seen], group_size)
+    found = foresee(known, group_size, step)
+    a, b, equal, seen = found.a, found.b, found.equal, found.seen
     if seen.any():
         score = OBJECTIVES[objective](a, b, equal) * _rested(known.recent, step)
         numbers = _best(np.round(score, DIGITS), _ties(keys, seed, step), n, seen, ~excluded)
     else:
         numbers = _in_turn(_ties(keys, seed, 0), n, step, ~excluded)
-    retired = seen & (equal >= RETIRED)
-    solved = int(np.count_nonzero(retired & (a > b)))
+    solved = int(np.count_nonzero(found.solved))
     return Picks(
         numbers=numbers,
         a=a[numbers],
@@ -110,8 +128,17 @@ def choose(
         seen=seen[numbers],
         known=int(np.count_nonzero(seen & ~excluded)),
         solved=solved,
-        impossible=int(np.count_nonzero(retired)) - solved,
+        impossible=int(np.count_nonzero(found.retired)) - solved,
     )
+
+
+def foresee(known: Known, group_size: int, step: int) -> Foresight:
+    """What is foreseen of a group of each candidate at a step."""
+    a, b = _distributions(known, step)
+    seen = known.right + known.wrong > 0
+    equal = np.full(len(a), no_spread(np.array([known.unseen[0]]), np.array([known.unseen[1]]), group_size)[0])
+    equal[seen] = no_spread(a[seen], b[seen], group_size)
+    return Foresight(a, b, equal, seen)
 
 
 def _distributions(known: Known, step: int) -> tuple[np.ndarray, np.ndarray]:

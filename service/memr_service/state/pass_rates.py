@@ -6,6 +6,7 @@ import hashlib
 from collections import deque
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
@@ -44,9 +45,14 @@ the last visits, the newest first.
 """
 
 
+EMPTY = np.zeros((), ROW)
+"""The row of a prompt of which nothing is known."""
+EMPTY["recent"] = NO_STEP
+
+
 @dataclass(frozen=True)
 class Change:
-    """What one record changed: the keys, and their rows before it. A prompt that was not there has a row of zeros."""
+    """What one record changed: the keys, and their rows before it. A prompt that was not there has an empty row."""
 
     position: int
     before: np.ndarray
@@ -135,7 +141,7 @@ class PassRates:
         self.table["key"][rows] = np.frombuffer(b"".join(distinct), np.uint8).reshape(-1, KEY_BYTES)
         self._old = self.table[rows]
         for number in self._just_renamed:
-            self._old[rows == number] = np.zeros((), ROW)
+            self._old[rows == number] = EMPTY
         self._old["key"] = self.table["key"][rows]
         self._just_renamed = []
         self.table["text"][rows] = texts
@@ -176,6 +182,12 @@ class PassRates:
         new["first_wrong"] += (wrong * early).astype(np.int32)
         self.table[rows] = new
 
+    def forget(self, keys: np.ndarray) -> None:
+        """Forget prompts (k, 16), as if nothing had ever been known of them. Call `end_record` after it."""
+        for key in keys:
+            if key.tobytes() in self._rows:
+                self._drop(key.tobytes())
+
     def end_record(self, position: int) -> None:
         """Keep what the record at this position has changed, so that the pass rates before it stay known."""
         self._changes.append(Change(position, np.concatenate([self._old, *self._moved])))
@@ -214,12 +226,10 @@ class PassRates:
 
     def _new(self, key: bytes) -> int:
         if len(self._rows) >= MOST_PROMPTS:
-            oldest = next(iter(self._rows))
-            self._by_text.pop(self._earlier.pop(oldest, b""), None)
-            self._empty(self._rows.pop(oldest))
+            self._drop(next(iter(self._rows)))
         if self._free:
-            self.moves += 1
             row = self._free.pop()
+            self.moves += 1
         else:
             row = len(self._rows)
             if row == len(self.table):
@@ -228,11 +238,16 @@ class PassRates:
         self.table["recent"][row] = NO_STEP
         return row
 
+    def _drop(self, key: bytes) -> None:
+        self._by_text.pop(self._earlier.pop(key, b""), None)
+        self._empty(self._rows.pop(key))
+
     def _empty(self, row: int) -> None:
         """Take what is known of a prompt out of the table."""
         self._moved.append(self.table[[row]])
-        self.table[row] = np.zeros((), ROW)
+        self.table[row] = EMPTY
         self._free.append(row)
+        self.moves += 1
 
     def _list_earlier(self) -> None:
         unvisited = self.used[self.used["visits"] == 0]
@@ -258,6 +273,31 @@ class PassRates:
                 break
             found.update((row["key"].tobytes(), row) for row in change.before)
         return found
+
+    def visits(self, upto: int, most: int) -> tuple[np.ndarray, np.ndarray]:
+        """The rows of prompts before and after the newest visits (v,) that the changes kept tell, the newest first.
+
+        Args:
+            upto: no visits of records after this position. most: at most so many.
+        """
+        later: dict[bytes, Any] = {}
+        earlier_rows, later_rows = [], []
+        for change in reversed(self._changes):
+            for before in change.before:
+                key = before["key"].tobytes()
+                row = self._rows.get(key)
+                after = later.get(key, EMPTY[()] if row is None else self.table[row])
+                later[key] = before
+                if change.position > upto:
+                    continue
+                if after["visits"] == before["visits"]:
+                    later[key] = after  # an earlier record began this visit
+                elif after["visits"] == before["visits"] + 1:
+                    earlier_rows.append(before)
+                    later_rows.append(after)
+            if len(later_rows) >= most:
+                break
+        return np.array(earlier_rows[:most], ROW), np.array(later_rows[:most], ROW)
 
     # Whole
 
