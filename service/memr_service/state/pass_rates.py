@@ -110,7 +110,7 @@ class PassRates:
         right, wrong = (self.table[name][rows[known]] for name in ("right", "wrong"))
         with np.errstate(invalid="ignore"):  # 0 of 0 is NaN
             shares[known] = right / (right + wrong)
-        return shares[of]
+        return np.asarray(shares[of])
 
     # Changes
 
