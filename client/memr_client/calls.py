@@ -279,18 +279,21 @@ def backtest(run_id: str) -> Call[Backtest]:
 
 def completions(run_id: str, **page: Unpack[Page]) -> Call[Completions]:
     """`GET /runs/{id}/completions`."""
-    for name in page.keys() - Page.__annotations__.keys():
-        remedy = f"Did you mean {near!r}?" if (near := nearest(name, Page.__annotations__)) else None
-        raise InvalidRequest(
-            f"completions has no argument {name!r}.", value=name, limit=list(Page.__annotations__), remedy=remedy
-        )
+    _check_page("completions", page, Page.__annotations__)
     return Call("GET", _run_path(run_id, "/completions", **page), Completions.model_validate_json)
+
+
+def _check_page(of: str, page: Mapping[str, Any], known: Mapping[str, Any]) -> None:
+    """Raise `InvalidRequest` for an argument that a list does not have."""
+    for name in page.keys() - known.keys():
+        remedy = f"Did you mean {near!r}?" if (near := nearest(name, known)) else None
+        raise InvalidRequest(f"{of} has no argument {name!r}.", value=name, limit=list(known), remedy=remedy)
 
 
 def prompts(run_id: str, **page: Unpack[PromptPage]) -> Call[KnownPrompts]:
     """`GET /runs/{id}/prompts`."""
-    query = urlencode({name: value for name, value in page.items() if value is not None})
-    return Call("GET", _run_path(run_id, f"/prompts?{query}"), KnownPrompts.model_validate_json)
+    _check_page("prompts", page, PromptPage.__annotations__)
+    return Call("GET", _run_path(run_id, "/prompts", **page), KnownPrompts.model_validate_json)
 
 
 def prompt(run_id: str, key: str) -> Call[PromptHistory]:
