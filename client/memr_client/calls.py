@@ -255,6 +255,8 @@ def delete_pool(run_id: str) -> Call[None]:
 def plan(run_id: str, fields: Mapping[str, Any]) -> Call[Plan]:
     """`POST /runs/{id}/plan`."""
     lists = {name: plain(fields[name]) for name in ("candidates", "exclude") if fields.get(name) is not None}
+    if fields.get("prompts") is not None:
+        lists["prompts"] = _texts(plain(fields["prompts"]), "prompts")
     content = as_json(checked(PlanRequest, **{**fields, **lists}))
     return Call("POST", _run_path(run_id, "/plan"), Plan.model_validate_json, content)
 

@@ -223,7 +223,8 @@ class RewardClient(BaseClient[httpx.BaseTransport]):
         Args:
             n: how many prompts to pick.
             group_size: how many completions will be sampled for each.
-            fields: `candidates`, `exclude`, `step`, `position` and `objective`, see `PlanRequest`.
+            fields: `candidates`, `prompts` (their texts), `exclude`, `step`, `position` and `objective`, see
+                `PlanRequest`.
 
         Raises:
             Conflict: the run has no pool, or what it knew at that position is gone.

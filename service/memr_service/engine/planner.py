@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 import numpy as np
 from memr_client.errors import Conflict, InvalidRequest, Unavailable, UnknownPrompt
-from memr_client.schemas import Pick, Plan, PlanRequest, PoolInfo, PoolRequest, PriorOutcomes, Retired
+from memr_client.schemas import Pick, Plan, PlanRequest, PoolInfo, PoolRequest, PriorOutcomes, Retired, Text
 from scipy.special import betaincinv
 
 from memr_service.engine.inputs import identity, text_digests
@@ -61,7 +61,7 @@ class Planner:
             if whole is None:
                 return await self.pool(run_id)
             given = whole
-        pool = await asyncio.to_thread(_pool_of, given)
+        pool = await asyncio.to_thread(pool_of, given.prompt_ids, given.prompts)
         await self._set_up(run_id, pool=pool.arrays())
         return await self.pool(run_id)
 
@@ -152,7 +152,7 @@ class Planner:
         """
         run = await self._with_pass_rates(run_id)
         if asked.candidates is not None:
-            candidates = await asyncio.to_thread(lambda: Candidates(_pool_of_ids(asked.candidates or [])))
+            candidates = await asyncio.to_thread(_candidates_of, asked.candidates, asked.prompts)
             position, known = await self._thread.on_run(run, _known, candidates, asked.position, False)
         else:
             pool = await self._thread.on_run(run, _pool)
@@ -272,21 +272,24 @@ def _rates(run: Run) -> PassRates:
 # In any thread
 
 
-def _pool_of(given: PoolRequest) -> Pool:
-    pool = _pool_of_ids(given.prompt_ids)
-    if given.prompts is None:
-        return pool
-    return Pool(pool.names, pool.ends, pool.keys, text_digests(given.prompts))
+def _candidates_of(ids: list[str], prompts: list[Text] | None) -> Candidates:
+    return Candidates(pool_of(ids, prompts))
 
 
-def _pool_of_ids(ids: list[str]) -> Pool:
+def pool_of(ids: list[str], prompts: list[Text] | None) -> Pool:
+    """The pool of prompts with these ids, and their texts if they are known.
+
+    Raises:
+        InvalidRequest: an id comes twice, or holds half a surrogate pair.
+    """
     if len(set(ids)) < len(ids):
         seen: set[str] = set()
         twice = next(one for one in ids if one in seen or seen.add(one))  # type: ignore[func-returns-value]
         raise InvalidRequest(
             f"The prompt id {twice[:80]!r} comes twice.", value=twice[:80], remedy="Give each prompt an id of its own."
         )
-    return Pool.of(ids, [_key(one) for one in ids], [])
+    pool = Pool.of(ids, [_key(one) for one in ids], [])
+    return pool if prompts is None else Pool(pool.names, pool.ends, pool.keys, text_digests(prompts))
 
 
 def _key(name: str) -> bytes:
@@ -354,6 +357,7 @@ def _answer(asked: PlanRequest, candidates: Candidates, known: Known, position: 
         expected_spread=round(float(picks.spread.mean()), DIGITS),
         retired=Retired(solved=picks.solved, impossible=picks.impossible),
         candidates=left,
+        known=picks.known,
     )
 
 

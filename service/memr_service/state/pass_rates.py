@@ -100,18 +100,17 @@ class PassRates:
         Args:
             texts: SHA-256 of each prompt's whole text (n, 32), for prompts that earlier runs knew by another id.
         """
-        first = {key: item for item, key in zip(range(len(keys) - 1, -1, -1), reversed(keys), strict=True)}
-        known = {key: self._share(key, None if texts is None else texts[item]) for key, item in first.items()}
-        return np.array([known[key] for key in keys], np.float64)
-
-    def _share(self, key: bytes, text: np.ndarray | None) -> float:
-        row = self._rows.get(key)
-        if row is None and text is not None and self._by_text:
-            row = self._rows.get(self._by_text.get(text.tobytes(), b""))
-        if row is None:
-            return np.nan
-        right, wrong = float(self.table["right"][row]), float(self.table["wrong"][row])
-        return right / (right + wrong) if right + wrong else np.nan
+        distinct, of, first = _grouped(keys)
+        rows = np.array([self._rows.get(key, -1) for key in distinct], np.int64)
+        if texts is not None and self._by_text:
+            for number in np.flatnonzero(rows < 0):
+                other = self._by_text.get(texts[first[number]].tobytes(), b"")
+                rows[number] = self._rows.get(other, -1)
+        shares, known = np.full(len(distinct), np.nan), rows >= 0
+        right, wrong = (self.table[name][rows[known]] for name in ("right", "wrong"))
+        with np.errstate(invalid="ignore"):  # 0 of 0 is NaN
+            shares[known] = right / (right + wrong)
+        return np.asarray(shares[of])
 
     # Changes
 
@@ -136,11 +135,8 @@ class PassRates:
             step: the record's step; None if it names none.
             now: the step under which a visit is kept if the record names none.
         """
-        first = {key: item for item, key in zip(range(len(keys) - 1, -1, -1), reversed(keys), strict=True)}
-        distinct = [*first]
-        numbers = {key: number for number, key in enumerate(distinct)}
-        of = np.array([numbers[key] for key in keys], np.int64)
-        texts = texts[[*first.values()]]
+        distinct, of, first = _grouped(keys)
+        texts = texts[first]
         rows = np.array([self._visited(key, texts[number]) for number, key in enumerate(distinct)], np.int64)
         self.table["key"][rows] = np.frombuffer(b"".join(distinct), np.uint8).reshape(-1, KEY_BYTES)
         self._old = self.table[rows]
@@ -260,6 +256,11 @@ class PassRates:
 
     # As of an earlier record
 
+    @property
+    def position(self) -> int:
+        """Position of the newest record; 0 before any."""
+        return self._changes[-1].position if self._changes else 0
+
     def reaches(self, position: int) -> bool:
         """Whether the pass rates after the record at `position` are still known; it is not after the newest record."""
         return len(self._changes) < KEPT or position >= self._changes[0].position - 1
@@ -330,6 +331,18 @@ class PassRates:
 
     def _in_order(self) -> np.ndarray:
         return self.table[[*self._rows.values()]]
+
+
+def _grouped(keys: Sequence[bytes]) -> tuple[list[bytes], np.ndarray, np.ndarray]:
+    """The k distinct keys, the number of each item's key (n,), and the first item of each (k,).
+
+    They are in the order of their last items, the last first: the order in which rows are made, which digests cover.
+    """
+    numbers = {key: number for number, key in enumerate(dict.fromkeys(reversed(keys)))}
+    of = np.fromiter(map(numbers.__getitem__, keys), np.int64, len(keys))
+    first = np.empty(len(numbers), np.int64)
+    first[of[::-1]] = np.arange(len(keys) - 1, -1, -1)  # what is written last stays
+    return [*numbers], of, first
 
 
 def _tally(of: np.ndarray, right: np.ndarray, n: int) -> tuple[np.ndarray, np.ndarray]:
