@@ -60,6 +60,7 @@ TABLES = {
     "Component": ("reference/components-and-guards", ""),
     "Columns": ("reference/http-api", "rewardrequest"),
     "Page": ("reference/http-api", "get-runsrun_idcompletions"),
+    "PromptPage": ("reference/http-api", "get-runsrun_idprompts"),
     **{problem.__name__: ("reference/errors", "") for problem in PROBLEMS.values()},
 }
 """Types that are described elsewhere than under the bodies of the HTTP API, and errors: page and anchor."""

@@ -49,7 +49,9 @@ async def list_runs(context: InContext, caller: Caller) -> RunList:
     responses={
         201: {"model": RunInfo, "description": "The run was created."},
         200: {"description": "The run exists with this config."},
-        **problems(*COMMON, MalformedBody, Conflict, TooLarge, UnsupportedMedia, StoreFull, EncoderUnusable),
+        **problems(
+            *COMMON, MalformedBody, UnknownRun, Conflict, TooLarge, UnsupportedMedia, StoreFull, EncoderUnusable
+        ),
     },
     openapi_extra=body_of("RunConfig"),
 )
