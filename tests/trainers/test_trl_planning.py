@@ -12,7 +12,6 @@ from datasets import IterableDataset
 from memr_client import RewardClient
 from memr_client.errors import ServiceUnreachable
 from memr_client.trl import memory_reward, plan_prompts
-from support import planned_training
 from support.planned_training import GROUP, PROMPTS, make
 from support.serving import serving
 from transformers import TrainerCallback
@@ -127,8 +126,8 @@ def test_two_ranks_sample_the_same_groups_and_get_the_rewards_of_one(tmp_path):
     settings = {"per_device_train_batch_size": 6, "max_steps": 6, "save_strategy": "steps", "save_steps": 2}
     launcher = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2"]
     with serving() as url, RewardClient(url) as client:
-        command = [*launcher, planned_training.__file__, url, "two", tmp_path, json.dumps(settings)]
-        done = subprocess.run(command, capture_output=True, text=True, timeout=300)
+        command = [*launcher, "-m", "support.planned_training", url, "two", tmp_path, json.dumps(settings)]
+        done = subprocess.run(command, capture_output=True, text=True, timeout=300, cwd=Path(__file__).parents[1])
         assert done.returncode == 0, done.stderr
         ranks = [json.loads((tmp_path / f"rank-{rank}.json").read_text()) for rank in range(2)]
         joined = [{name: one[name] + other[name] for name in one} for one, other in zip(*ranks, strict=True)]

@@ -19,6 +19,9 @@ with warnings.catch_warnings():
     from verl.trainer.ppo.utils import create_rl_dataset
     from verl.utils.dataset.rl_dataset import collate_fn
 
+# verl names each engine that is not installed.
+pytestmark = pytest.mark.filterwarnings("ignore:.* is not available:UserWarning")
+
 ROWS, BATCH, SIZE = 24, 3, 4
 ROLLOUTS = Rollouts(ROWS, SIZE)
 PLANNED = (

@@ -61,18 +61,21 @@ def known_after(rates: PassRates, candidates: Candidates, position: int) -> Know
     """What pass rates said of candidates after the record at `position`, which they reach."""
     rows = candidates.rows(rates)
     inside = np.flatnonzero(rows != ABSENT)
-    mine = np.zeros(len(candidates), ROW)
-    mine["recent"] = -1
+    mine = np.full(len(candidates), _nothing())
     mine[inside] = rates.used[rows[inside]]
     everything = rates.used[["right", "wrong", "recent"]].copy()
     changed = rates.before(position)
     if changed:
         before = np.array([*changed.values()], ROW)
-        numbers = candidates.find(before["key"], before["text"])
-        mine[numbers[numbers != ABSENT]] = before[numbers != ABSENT]
         places = [rates.row(key) for key in changed]
         lost = before[[place is None for place in places]]
         kept = np.array([place for place in places if place is not None], np.int64)
+        # A prompt that was not there yet has no text by which its candidate could be found.
+        has_changed = np.zeros(len(rates.used) + 1, bool)  # the last is for ABSENT
+        has_changed[kept] = True
+        mine[has_changed[rows]] = _nothing()
+        numbers = candidates.find(before["key"], before["text"])
+        mine[numbers[numbers != ABSENT]] = before[numbers != ABSENT]
         everything[kept] = before[[place is not None for place in places]][["right", "wrong", "recent"]]
         everything = np.concatenate([everything, lost[["right", "wrong", "recent"]]])
     return Known(
@@ -83,6 +86,13 @@ def known_after(rates: PassRates, candidates: Candidates, position: int) -> Know
         unseen=fit(everything["right"], everything["wrong"]),
         newest=int(everything["recent"][:, 0].max(initial=-1)),
     )
+
+
+def _nothing() -> np.ndarray:
+    """The row of a prompt of which nothing is known (1,)."""
+    row = np.zeros(1, ROW)
+    row["recent"] = -1
+    return row
 
 
 def choose(
