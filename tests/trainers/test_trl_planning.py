@@ -17,7 +17,9 @@ from support.serving import serving
 from transformers import TrainerCallback
 
 # The installed versions of transformers and trl warn about each other.
-pytestmark = pytest.mark.filterwarnings("ignore::FutureWarning", "ignore::UserWarning:torch.*", "ignore:memr:UserWarning")
+pytestmark = pytest.mark.filterwarnings(
+    "ignore::FutureWarning", "ignore::UserWarning:torch.*", "ignore:memr:UserWarning"
+)
 
 
 @pytest.fixture

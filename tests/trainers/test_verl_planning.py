@@ -93,7 +93,9 @@ def prompts_of(config, tokenizer):
 
 def loader(data, size=BATCH):
     """As verl's trainers make theirs, but that torchdata's loader, which also saves, is not needed here."""
-    return iter(DataLoader(data, size, sampler=RandomSampler(data), drop_last=True, num_workers=0, collate_fn=collate_fn))
+    return iter(
+        DataLoader(data, size, sampler=RandomSampler(data), drop_last=True, num_workers=0, collate_fn=collate_fn)
+    )
 
 
 def train(config, tokenizer, data, steps, folder):
@@ -156,7 +158,7 @@ def test_prompts_fetched_one_by_one_are_planned_together_and_in_flight_ones_left
     config = configured("single", "+data.gen_batch_size=1")
     data = prompts_of(config, tokenizer)
     one_by_one = loader(data, size=1)
-    sampled = [int(next(one_by_one)["index"][0]) for _ in range(2 * BATCH + 1)]
+    sampled = [int(next(one_by_one)["index"][0]) for _ in range(2 * BATCH)]
     assert len(set(sampled)) == len(sampled)
     again = prompts_of(config, tokenizer)
     again.load_state_dict(data.state_dict())
