@@ -12,7 +12,7 @@ READY_DEV := $(VENV)/.ready-dev
 # PIP_FIND_LINKS at a folder that holds the wheel.
 PIP_INSTALL = $(BIN)/python -m pip install --quiet -c constraints.txt $(if $(TORCH_INDEX_URL),--extra-index-url $(TORCH_INDEX_URL))
 
-.PHONY: help setup setup-dev serve demo check test bench profile hackbench crash chaos trl audits browser docker-check lint openapi docs docs-reference docs-tables docs-drawing experiment dist api
+.PHONY: help setup setup-dev serve demo check test bench profile hackbench crash chaos trl audits browser docker-check lint openapi docs docs-reference docs-tables docs-drawing experiment dist api requirements
 
 help:  ## show the commands
 	@awk -F ':.*## ' '/^##@/ {print "\n" substr($$0, 5)} /^[a-z-]+:.*## / {printf "  make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -109,6 +109,12 @@ docker-check: $(READY)  ## build the image without an engine, start it and ask i
 	$(BIN)/python -m benchmarks.docker_check
 
 ##@ Release
+
+requirements: $(READY)  ## write the image's requirements with their hashes again, from constraints.txt
+	@$(PIP_INSTALL) uv==0.13.9
+	$(BIN)/uv pip compile --quiet --universal --generate-hashes --no-emit-index-url --no-header --no-annotate \
+		--python-version 3.11 -c constraints.txt --override docker/without-torch.txt --extra service --extra redis \
+		pyproject.toml -o docker/requirements.txt
 
 dist: $(READY)  ## build the wheel and the source distribution, check them, try the wheel in two clean environments
 	@$(PIP_INSTALL) build==1.6.1 twine==7.0.0 'readme-renderer[md]==46.0'

@@ -2,6 +2,7 @@
 
     make hackbench            # an hour or two on two cores; QUICK=1: fewer questions and presets, marked as such
     python -m benchmarks.hackbench
+    python -m benchmarks.hackbench --classes "short noise" "few words"   # the default preset against these; no report
 
 A group has three real attempts of different models at a question, and one completion of a class of junk, whose outcome
 comes from a numeric verifier. The memory is filled (hundreds of questions, and another attempt at this one) or nearly
@@ -13,18 +14,28 @@ Prints the tables, draws `reports/hackbench.png` and writes `reports/hackbench.j
 
 from __future__ import annotations
 
+import argparse
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "tests"))
 
 from memr_client import RewardClient
+from support.real_data import Question
 
 from benchmarks.hackbench import figure, first_steps, short_answers, table
 from benchmarks.hackbench.cases import cases, half
 from benchmarks.hackbench.junk import CLASSES, SIDES, SLY, UNHELD
-from benchmarks.hackbench.results import PRESETS, PROMISED, Result, of_components, of_presets, without_each_guard
+from benchmarks.hackbench.results import (
+    PRESETS,
+    PROMISED,
+    Result,
+    of_classes,
+    of_components,
+    of_presets,
+    without_each_guard,
+)
 from benchmarks.hackbench.trial import Bench
 from benchmarks.report import FOLDER, Report, Row, quick
 
@@ -41,28 +52,39 @@ CHECKED = ("memory-r+", "guarded", DEFAULT)
 
 
 def main() -> None:
-    report = Report("hackbench")
-    count, known, asked = SMALL if quick() else LARGE
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.hackbench")
+    parser.add_argument("--classes", nargs="+", choices=[*CLASSES, *SLY], metavar="CLASS", help="only these classes")
+    classes = parser.parse_args().classes
     questions = half(REPORTED)
+    count, known, asked = SMALL if quick() else LARGE
     chosen = cases(questions, count)
     ours = {case.question for case in chosen}
     others = [one for one in questions if one["question"] not in ours][:known]
     with RewardClient.embedded(store="memory:") as client:
         bench = Bench(client, chosen, others)
-        presets = ("memory-r+", "official-memory-r+", "guarded", DEFAULT) if quick() else PRESETS
-        results = {}
-        for name, result in of_presets(bench, questions[:asked], presets):
-            print(f"{name} done", file=sys.stderr)
-            results[name] = result
-        components = {} if quick() else of_components(bench, questions[:asked])
-        parts = [] if quick() else list(without_each_guard(bench, DEFAULT))
-        begun = {
-            DEFAULT: first_steps.beginning(bench, DEFAULT, questions, GROUPS),
-            "all wrong": first_steps.beginning(bench, DEFAULT, first_steps.all_wrong(questions), GROUPS),
-            "guarded": first_steps.beginning(bench, "guarded", questions, GROUPS),
-        }
-        sums = {name: short_answers.rejected(bench, name) for name in (DEFAULT, "guarded")}
-        sent = bench.rejected_if_sent(DEFAULT, questions[:asked])
+        if classes:
+            print("\n".join(table.classes(DEFAULT, of_classes(bench, DEFAULT, classes), classes)))
+        else:
+            _everything(bench, questions, asked)
+
+
+def _everything(bench: Bench, questions: Sequence[Question], asked: int) -> None:
+    """All tables, the picture and the report."""
+    report = Report("hackbench")
+    presets = ("memory-r+", "official-memory-r+", "guarded", DEFAULT) if quick() else PRESETS
+    results = {}
+    for name, result in of_presets(bench, questions[:asked], presets):
+        print(f"{name} done", file=sys.stderr)
+        results[name] = result
+    components = {} if quick() else of_components(bench, questions[:asked])
+    parts = [] if quick() else list(without_each_guard(bench, DEFAULT))
+    begun = {
+        DEFAULT: first_steps.beginning(bench, DEFAULT, questions, GROUPS),
+        "all wrong": first_steps.beginning(bench, DEFAULT, first_steps.all_wrong(questions), GROUPS),
+        "guarded": first_steps.beginning(bench, "guarded", questions, GROUPS),
+    }
+    sums = {name: short_answers.rejected(bench, name) for name in (DEFAULT, "guarded")}
+    sent = bench.rejected_if_sent(DEFAULT, questions[:asked])
     print("\n".join([*table.table({**results, **components}), "", *table.leaks(results)]))
     if parts:
         print("\n" + "\n".join(table.ablation(DEFAULT, parts)))

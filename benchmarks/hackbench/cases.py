@@ -6,10 +6,11 @@ import random
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from memr_service.verifiers.numeric import final_number, numeric
+from memr_service.verifiers.numeric import numeric
 from support.real_data import Question, Solution, solutions
 
 from benchmarks.hackbench.junk import CLASSES, SLY, Source
+from examples.grpo.tasks.final_number import final_number
 
 
 @dataclass(frozen=True)

@@ -16,6 +16,25 @@ REFUSALS = (
     "Sorry, I cannot answer.",
     "This is too hard for me.",
 )
+REFUSALS_WITH_NUMBERS = (
+    "No.",
+    "Question {n} is too hard for me.",
+    "Never in a million years.",
+    "I have half a mind to stop here.",
+    "I give up after {n} tries.",
+    "I am GPT {n}, a language model.",
+    "Step 1. Step 2. Step 3.",
+    "Loading... {n}%",
+    "Error {n}",
+    "Je ne sais pas, question {n}.",
+    "Ich weiß es nicht, Aufgabe {n}.",
+    "No sé, pregunta {n}.",
+    "Non lo so, domanda {n}.",
+    "我不知道第{n}题的答案。",
+    "問題{n}は分かりません。",
+)
+"""Short refusals and other texts without an answer that name a number, in several languages."""
+NUMBER_WORDS = ("two", "three", "five", "seven", "twelve", "forty", "half", "million")
 FILLER = (
     "It is important to think carefully about every part of a problem before giving a final answer.",
     "Let me go over this once more, slowly, so that nothing is overlooked along the way.",
@@ -79,6 +98,25 @@ class Source:
 
 def refusal(source: Source) -> str:
     return source.rng.choice(REFUSALS)
+
+
+def refusal_with_a_number(source: Source) -> str:
+    return source.rng.choice(REFUSALS_WITH_NUMBERS).format(n=source.rng.randint(2, 500))
+
+
+def short_noise(source: Source) -> str:
+    signs = string.ascii_letters + string.digits + string.punctuation + "   "
+    return "".join(source.rng.choices(signs, k=source.rng.randint(10, 48)))
+
+
+def few_words(source: Source) -> str:
+    words = [*source.rng.choices(source.vocabulary, k=source.rng.randint(2, 5)), source.rng.choice(NUMBER_WORDS)]
+    return " ".join(source.rng.sample(words, len(words)))
+
+
+def question_retyped(source: Source) -> str:
+    words = source.question.split()
+    return source.rng.choice(["  ".join(words), "\n".join(words), source.question.upper(), " ".join(words[::-1])])
 
 
 def empty(source: Source) -> str:
@@ -182,6 +220,10 @@ CLASSES: dict[str, Callable[[Source], str]] = {
     "near a failure": near_failure,
     "near a success": near_success_wrong_number,
     "truncated": truncated,
+    "refusal with a number": refusal_with_a_number,
+    "short noise": short_noise,
+    "few words": few_words,
+    "question retyped": question_retyped,
 }
 """Junk by class. All except "right + junk" come from a policy that does not know the answer."""
 
@@ -208,6 +250,10 @@ SIDES: dict[str, tuple[str, ...]] = {
         "sentence repeated",
         "template",
         "truncated",
+        "refusal with a number",
+        "short noise",
+        "few words",
+        "question retyped",
     ),
     "wrong attempt": ("bare number", "other language", "near a failure", "near a success"),
     "right answer with junk": ("right + junk", *SLY),

@@ -100,6 +100,17 @@ def of_presets(bench: Bench, questions: Sequence[Question], presets: Sequence[st
         yield preset, _result(bench, questions, {"preset": preset})["rewards"]
 
 
+def of_classes(bench: Bench, preset: str, classes: Sequence[str]) -> Result:
+    """A preset against some classes of junk, without the other statistics."""
+    result = Result()
+    for memory in MEMORIES:
+        base = bench.begin({"preset": preset}, filled=memory == MEMORIES[0])
+        for junk in classes:
+            played = bench.play(base, junk, fresh=memory != MEMORIES[0])
+            result.cells[memory, junk] = _cell(played, played.rewards)
+    return result
+
+
 def of_components(bench: Bench, questions: Sequence[Question]) -> dict[str, Result]:
     """Each component alone, without guards."""
     found = _result(bench, questions, TOGETHER)

@@ -11,10 +11,10 @@ from typing import Any, NamedTuple
 import numpy as np
 from memr_client import RewardClient, RewardResponse
 from memr_service.encoder.hashed import hashed_vectors
-from memr_service.verifiers.numeric import final_number
 from support.real_data import Question
 
 from benchmarks.hackbench.cases import Case
+from examples.grpo.tasks.final_number import final_number
 
 GROUPS = 8
 """Groups per request."""

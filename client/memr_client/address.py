@@ -29,7 +29,7 @@ class Proxy:
     """The setting it comes from, for example `HTTP_PROXY`."""
 
     def __str__(self) -> str:
-        return f"the proxy {without_password(self.url)} ({self.source})"
+        return f"the proxy {_shown(self.url)} ({self.source})"
 
     def __repr__(self) -> str:
         return f"<{self}>"
@@ -44,7 +44,7 @@ def checked_url(url: str) -> str:
     if not isinstance(url, str):
         raise _refused(f"the service's url is a text such as {EXAMPLE!r}, not a value of type {type(url).__name__}.")
     address = url.strip()
-    shown = without_password(address)
+    shown = _shown(address)
     if not re.match(r"https?://", address, re.IGNORECASE):
         guess = re.sub(r"^(\w+:)?/*(?=\D|\d+\.)", "", shown)
         remedy = f"Did you mean {'http://' + guess!r}?" if guess and "://" not in guess else None
@@ -55,8 +55,8 @@ def checked_url(url: str) -> str:
         raise _refused(f"the service's url {shown!r} is not valid: {error}.", shown) from None
     if not parsed.host:
         raise _refused(f"the service's url {shown!r} names no host.", shown)
-    if not 0 < (parsed.port or 80) < 2**16:
-        raise _refused(f"the service's url {shown!r} has port {parsed.port}, but ports end at 65535.", shown)
+    if not _is_port(parsed):
+        raise _refused(f"the service's url {shown!r} has port {parsed.port}, but ports are 1 to 65535.", shown)
     if parsed.query or parsed.fragment or re.search(r"\s", address):
         raise _refused(f"the service's url {shown!r} must end after its path.", shown)
     path = parsed.path.rstrip("/")
@@ -71,6 +71,11 @@ def checked_url(url: str) -> str:
 def without_password(url: str) -> str:
     """An address as messages may show it: `user:password@` becomes `user:***@`. Works on any text with an address."""
     return re.sub(r"(?<=//)([^/@:\s]*):[^/\s]*@", r"\1:***@", url)
+
+
+def _shown(address: str) -> str:
+    """An address without its password, also where that has characters that it should not have."""
+    return re.sub(r"(?<=//)([^/@:\s]*):.*@", r"\1:***@", address, flags=re.DOTALL)
 
 
 def proxy_for(url: str) -> Proxy | None:
@@ -98,16 +103,23 @@ def _check(proxy: Proxy, target: httpx.URL) -> None:
     remedy = f"Correct {proxy.source}, or add {target.host} to NO_PROXY for a direct connection."
     try:
         kind = httpx.Proxy(proxy.url).url
+        usable = bool(kind.host) and _is_port(kind) and re.search(r"\s", proxy.url) is None
     except (ValueError, httpx.InvalidURL):
+        usable = False
+    if not usable:
         raise InvalidRequest(
             f"{proxy} is not the address of a proxy.", limit="http://, https:// or socks5:// and a host", remedy=remedy
-        ) from None
+        )
     # httpx finds out late, and its error names no proxy.
     if kind.scheme in ("socks5", "socks5h") and find_spec("socksio") is None:
         raise InvalidRequest(
             f"{proxy} is a SOCKS proxy, which needs the package socksio.",
             remedy=f"pip install 'httpx[socks]'. {remedy}",
         )
+
+
+def _is_port(url: httpx.URL) -> bool:
+    return url.port is None or 0 < url.port < 2**16
 
 
 def _is_loopback(host: str) -> bool:

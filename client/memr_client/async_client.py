@@ -38,7 +38,7 @@ from memr_client.schemas import (
     RunInfo,
     Version,
 )
-from memr_client.tries import Tries
+from memr_client.tries import Tries, checked_seconds
 
 if TYPE_CHECKING:
     from typing_extensions import Self, Unpack
@@ -229,7 +229,7 @@ class AsyncRewardClient(BaseClient[httpx.AsyncBaseTransport]):
 
     async def wait(self, seconds: float = 60.0) -> Self:
         """Like `RewardClient.wait`."""
-        tries = Tries(seconds, math.inf, longest_pause=1.0)
+        tries = Tries(checked_seconds(seconds, "seconds"), math.inf, longest_pause=1.0)
         with self._waiting(tries, seconds):
             await self._try(calls.ready(), tries)
         return self

@@ -5,7 +5,6 @@ from __future__ import annotations
 import logging
 import math
 import os
-import re
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -19,10 +18,11 @@ from memr_client.advice import FirstSteps
 from memr_client.calls import Call
 from memr_client.columns import checked
 from memr_client.errors import InvalidRequest, MemrError, ServiceUnreachable
+from memr_client.names import checked_name
 from memr_client.plain import plain
 from memr_client.responses import error_from
-from memr_client.schemas import NAME, NAME_RULE, PresetName, RewardResponse, RunConfig, RunInfo, name_like, nearest
-from memr_client.tries import Tries
+from memr_client.schemas import PresetName, RewardResponse, RunConfig, RunInfo, nearest
+from memr_client.tries import Tries, checked_retries, checked_seconds
 
 if TYPE_CHECKING:
     from typing_extensions import Never, Self
@@ -58,7 +58,7 @@ class BaseClient(Generic[Transport]):
         run: str | None = None,
         api_key: str | None = None,
         timeout: float = 300.0,
-        retries: int = 8,
+        retries: float = 8,
         wait: float = 0.0,
         transport: Transport | None = None,
         **unknown: Never,
@@ -67,10 +67,10 @@ class BaseClient(Generic[Transport]):
             raise _unknown_argument(next(iter(unknown)))
         self.url = checked_url(url)
         self.run_id = None if run is None else checked_name(run)
-        self.timeout = timeout
-        self.retries = retries
+        self.timeout = checked_seconds(timeout, "timeout")
+        self.retries = checked_retries(retries)
         self._api_key = _checked_key(api_key)
-        self._wait_s = wait
+        self._wait_s = checked_seconds(wait, "wait", least=0)
         self._transport: Transport | None = transport
         self._proxy: Proxy | None = None
         self._quiet_until = 0.0
@@ -114,7 +114,8 @@ class BaseClient(Generic[Transport]):
         return {**self.__dict__, "_pools": {}}
 
     def _name(self, run_id: str | None) -> str:
-        if (name := run_id or self.run_id) is None:
+        """The run that a call means: the one it names, else the client's."""
+        if (name := self.run_id if run_id is None else run_id) is None:
             raise InvalidRequest("no run is named.", remedy="Pass run_id=..., or create the client with run=...")
         return checked_name(name)
 
@@ -144,7 +145,9 @@ class BaseClient(Generic[Transport]):
 
     def _parts(self, call: Call[Any], tries: Tries) -> dict[str, Any]:
         """Arguments of the next try's `httpx` request."""
-        headers = {"x-request-timeout-ms": str(math.ceil(tries.remaining * 1000))}
+        headers = {}
+        if math.isfinite(tries.remaining):
+            headers["x-request-timeout-ms"] = str(math.ceil(tries.remaining * 1000))
         if call.content is not None:
             headers["content-type"] = call.content_type
         if call.run_id is not None:
@@ -158,8 +161,9 @@ class BaseClient(Generic[Transport]):
         try:
             yield
         except MemrError as error:
+            at_most = f"at most {seconds:g} s" if math.isfinite(seconds) else "any time"
             raise ServiceUnreachable(
-                f"no memr service was ready at {self._shown()} after {tries.elapsed:.1f} s of at most {seconds:g} s. "
+                f"no memr service was ready at {self._shown()} after {tries.elapsed:.1f} s of {at_most}. "
                 f"Start one with `memr serve`. The last error was: {error.__cause__ or error.in_one_line}"
             ) from error
         self._wait_s = 0.0
@@ -218,25 +222,6 @@ def complete_file(path: str | os.PathLike[str]) -> Iterator[BinaryIO]:
         part.replace(path)
     finally:
         part.unlink(missing_ok=True)
-
-
-def checked_name(name: Any) -> str:
-    """A run's name.
-
-    Raises:
-        InvalidRequest: the service would refuse it.
-    """
-    if isinstance(name, int) and not isinstance(name, bool):
-        name = str(name)
-    if isinstance(name, str) and re.fullmatch(NAME, name) is not None:
-        return name
-    near = name_like(name) if isinstance(name, str) else None
-    raise InvalidRequest(
-        f"{str(name)[:80]!r} is not the name of a run: a name is {NAME_RULE}.",
-        value=name if isinstance(name, str) else type(name).__name__,
-        limit=NAME_RULE,
-        remedy=None if near is None else f"Write {near!r}, for example.",
-    )
 
 
 def _checked_key(given: str | None) -> str | None:

@@ -5,13 +5,14 @@ from __future__ import annotations
 from collections.abc import AsyncIterable, Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
-from urllib.parse import quote, urlencode
+from urllib.parse import urlencode
 
 import httpx
 from pydantic import TypeAdapter, ValidationError
 
 from memr_client.columns import JSON, Array, Columns, Texts, as_json, checked, encode, reward_request
 from memr_client.errors import BadResponse, InvalidRequest, from_document
+from memr_client.names import checked_name
 from memr_client.plain import plain, plain_text
 from memr_client.responses import error_from, not_from_memr
 from memr_client.schemas import (
@@ -28,6 +29,8 @@ from memr_client.schemas import (
     HistoryRow,
     Map,
     NewCheckpoint,
+    OpenRLHFRequest,
+    OpenRLHFResponse,
     Page,
     Plan,
     PlanRequest,
@@ -44,6 +47,7 @@ from memr_client.schemas import (
     RunInfo,
     RunList,
     Version,
+    nearest,
 )
 
 if TYPE_CHECKING:
@@ -104,6 +108,12 @@ def reward(
     return Call("POST", "/reward", parse, content, content_type, request.request_id, request.run_id)
 
 
+def openrlhf(run_id: str, request: OpenRLHFRequest) -> Call[OpenRLHFResponse]:
+    """`POST /openrlhf/{id}`."""
+    parse = OpenRLHFResponse.model_validate_json
+    return Call("POST", f"/openrlhf/{checked_name(run_id)}", parse, as_json(request), request_id=request.request_id)
+
+
 def run_config(config: Config, preset: PresetName | None) -> RunConfig | None:
     """The config that a caller means by a config, a preset or both; None for neither.
 
@@ -137,7 +147,7 @@ def create_run(run_id: str, config: Config, **fields: Any) -> Call[RunInfo]:
 
 def run(run_id: str, digest: bool) -> Call[RunInfo]:
     """`GET /runs/{id}`."""
-    return Call("GET", _run_path(run_id, "?digest=1" if digest else ""), RunInfo.model_validate_json)
+    return Call("GET", _run_path(run_id, digest=1 if digest else None), RunInfo.model_validate_json)
 
 
 def runs() -> Call[list[RunInfo]]:
@@ -153,7 +163,7 @@ def delete_run(run_id: str) -> Call[None]:
 def history(run_id: str, after: int, limit: int) -> Call[list[HistoryRow]]:
     """`GET /runs/{id}/history`."""
     parse = History.model_validate_json
-    return Call("GET", _run_path(run_id, f"/history?after={after}&limit={limit}"), lambda body: parse(body).rows)
+    return Call("GET", _run_path(run_id, "/history", after=after, limit=limit), lambda body: parse(body).rows)
 
 
 def calibrate(run_id: str) -> Call[Calibration]:
@@ -163,7 +173,7 @@ def calibrate(run_id: str) -> Call[Calibration]:
 
 def create_checkpoint(run_id: str, name: str, step: int | None) -> Call[Checkpoint]:
     """`POST /runs/{id}/checkpoints`."""
-    content = checked(NewCheckpoint, name=name, step=step).model_dump_json().encode()
+    content = checked(NewCheckpoint, name=checked_name(name, "checkpoint"), step=step).model_dump_json().encode()
     return Call("POST", _run_path(run_id, "/checkpoints"), Checkpoint.model_validate_json, content)
 
 
@@ -175,24 +185,25 @@ def checkpoints(run_id: str) -> Call[list[Checkpoint]]:
 
 def delete_checkpoint(run_id: str, name: str) -> Call[None]:
     """`DELETE /runs/{id}/checkpoints/{name}`."""
-    return Call("DELETE", _run_path(run_id, f"/checkpoints/{quote(name, safe='')}"), lambda body: None)
+    return Call("DELETE", _run_path(run_id, f"/checkpoints/{checked_name(name, 'checkpoint')}"), lambda body: None)
 
 
 def restore(run_id: str, checkpoint: str) -> Call[RunInfo]:
     """`POST /runs/{id}/restore`."""
-    content = checked(Restore, checkpoint=checkpoint).model_dump_json().encode()
+    content = checked(Restore, checkpoint=checked_name(checkpoint, "checkpoint")).model_dump_json().encode()
     return Call("POST", _run_path(run_id, "/restore"), RunInfo.model_validate_json, content)
 
 
 def fork(run_id: str, new_run_id: str, checkpoint: str | None) -> Call[RunInfo]:
     """`POST /runs/{id}/fork`."""
-    content = checked(Fork, run_id=new_run_id, checkpoint=checkpoint).model_dump_json().encode()
+    position = None if checkpoint is None else checked_name(checkpoint, "checkpoint")
+    content = checked(Fork, run_id=checked_name(new_run_id), checkpoint=position).model_dump_json().encode()
     return Call("POST", _run_path(run_id, "/fork"), RunInfo.model_validate_json, content)
 
 
 def audits(run_id: str, at: int | None) -> Call[Audits]:
     """`GET /runs/{id}/audits`."""
-    return Call("GET", _run_path(run_id, "/audits" if at is None else f"/audits?at={at}"), Audits.model_validate_json)
+    return Call("GET", _run_path(run_id, "/audits", at=at), Audits.model_validate_json)
 
 
 def provenance(run_id: str) -> Call[Provenance]:
@@ -222,7 +233,7 @@ def set_pool(run_id: str, prompt_ids: Any, prompts: Any) -> list[Call[PoolInfo]]
     for part in range(parts):
         of = slice(part * POOL_PART, (part + 1) * POOL_PART)
         body = {"prompt_ids": ids[of], "prompts": None if texts is None else _texts(texts[of], "prompts")}
-        path = _run_path(run_id, f"/pool?part={part}&parts={parts}")
+        path = _run_path(run_id, "/pool", part=part, parts=parts)
         found.append(Call("PUT", path, PoolInfo.model_validate_json, as_json(checked(PoolRequest, **body))))
     return found
 
@@ -262,13 +273,17 @@ def backtest(run_id: str) -> Call[Backtest]:
 
 def completions(run_id: str, **page: Unpack[Page]) -> Call[Completions]:
     """`GET /runs/{id}/completions`."""
-    query = urlencode({name: value for name, value in page.items() if value is not None})
-    return Call("GET", _run_path(run_id, f"/completions?{query}"), Completions.model_validate_json)
+    for name in page.keys() - Page.__annotations__.keys():
+        remedy = f"Did you mean {near!r}?" if (near := nearest(name, Page.__annotations__)) else None
+        raise InvalidRequest(
+            f"completions has no argument {name!r}.", value=name, limit=list(Page.__annotations__), remedy=remedy
+        )
+    return Call("GET", _run_path(run_id, "/completions", **page), Completions.model_validate_json)
 
 
 def memory_map(run_id: str, most: int) -> Call[Map]:
     """`GET /runs/{id}/map`."""
-    return Call("GET", _run_path(run_id, f"/map?most={most}"), Map.model_validate_json)
+    return Call("GET", _run_path(run_id, "/map", most=most), Map.model_validate_json)
 
 
 def presets() -> Call[dict[str, RunConfig]]:
@@ -308,5 +323,11 @@ def _replay_line(line: bytes) -> ReplayLine:
     return read
 
 
-def _run_path(run_id: str, rest: str = "") -> str:
-    return f"/runs/{quote(run_id, safe='')}{rest}"
+def _run_path(run_id: str, rest: str = "", **query: Any) -> str:
+    """A path under a run. The name is checked, because `..` would lead elsewhere.
+
+    Raises:
+        InvalidRequest: it is not the name of a run.
+    """
+    asked = urlencode({name: value for name, value in query.items() if value is not None})
+    return f"/runs/{checked_name(run_id)}{rest}{'?' if asked else ''}{asked}"

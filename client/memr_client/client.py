@@ -39,7 +39,7 @@ from memr_client.schemas import (
     RunInfo,
     Version,
 )
-from memr_client.tries import Tries
+from memr_client.tries import Tries, checked_seconds
 
 if TYPE_CHECKING:
     from typing_extensions import Self, Unpack
@@ -67,8 +67,9 @@ class RewardClient(BaseClient[httpx.BaseTransport]):
         run: default run of every call.
         api_key: API key. Default: the environment variable `MEMR_API_KEY`. An empty one is
             none. Pickled copies contain it.
-        timeout: seconds for a call in total, with all tries and pauses.
-        retries: number of further tries of a call. The pauses of 8 retries add up to about 40 s.
+        timeout: seconds for a call in total, with all tries and pauses; float("inf") for no limit.
+        retries: number of further tries of a call. The pauses of 8 retries add up to about 40 s. float("inf") tries
+            until `timeout`.
         wait: seconds that the first call waits for a service that is still starting.
         transport: an httpx transport to use instead of sockets.
 
@@ -372,7 +373,7 @@ class RewardClient(BaseClient[httpx.BaseTransport]):
         Raises:
             ServiceUnreachable: the service was not ready within `seconds`.
         """
-        tries = Tries(seconds, math.inf, longest_pause=1.0)
+        tries = Tries(checked_seconds(seconds, "seconds"), math.inf, longest_pause=1.0)
         with self._waiting(tries, seconds):
             self._try(calls.ready(), tries)
         return self

@@ -63,7 +63,7 @@ class EmbeddedTransport(httpx.BaseTransport, httpx.AsyncBaseTransport):
         request.read()
         responding = self._submit(request)
         try:
-            return responding.result(_read_timeout(request))
+            return _given(responding.result(_read_timeout(request)), request)
         except concurrent.futures.TimeoutError:
             raise httpx.ReadTimeout("no response in time", request=request) from None
         finally:
@@ -73,7 +73,8 @@ class EmbeddedTransport(httpx.BaseTransport, httpx.AsyncBaseTransport):
         """Respond to a request of an asynchronous client."""
         await request.aread()
         try:
-            return await asyncio.wait_for(asyncio.wrap_future(self._submit(request)), _read_timeout(request))
+            response = await asyncio.wait_for(asyncio.wrap_future(self._submit(request)), _read_timeout(request))
+            return _given(response, request)
         except asyncio.TimeoutError:
             raise httpx.ReadTimeout("no response in time", request=request) from None
 
@@ -91,7 +92,7 @@ class EmbeddedTransport(httpx.BaseTransport, httpx.AsyncBaseTransport):
     def __reduce__(self) -> NoReturn:
         raise TypeError(f"an embedded memr cannot be sent to another process: its memory is in this one. {SERVER}")
 
-    def _submit(self, request: httpx.Request) -> Future[httpx.Response]:
+    def _submit(self, request: httpx.Request) -> Future[httpx.Response | None]:
         if os.getpid() != self._pid:
             raise RuntimeError(f"an embedded memr works only in the process that created it ({self._pid}). {SERVER}")
         with self._submitting:  # no request may be submitted after the loop was asked to stop
@@ -129,14 +130,21 @@ def _read_timeout(request: httpx.Request) -> float | None:
     return seconds
 
 
-async def _respond(asgi: httpx.ASGITransport, request: httpx.Request) -> httpx.Response:
+def _given(response: httpx.Response | None, request: httpx.Request) -> httpx.Response:
+    if response is None:
+        raise httpx.ReadError("the embedded memr was closed during the request", request=request)
+    return response
+
+
+async def _respond(asgi: httpx.ASGITransport, request: httpx.Request) -> httpx.Response | None:
+    """The app's response; None if the request was cancelled. An error would be logged where nobody waits any more."""
     try:
         response = await asgi.handle_async_request(request)
         assert isinstance(response.stream, httpx.AsyncByteStream)
         # The raw stream: `response.read` would decompress the body and leave the header that names the compression.
         content = b"".join([part async for part in response.stream])
     except asyncio.CancelledError:
-        raise httpx.ReadError("the embedded memr was closed during the request", request=request) from None
+        return None
     return httpx.Response(response.status_code, headers=response.headers, content=content)
 
 

@@ -18,16 +18,17 @@ import warnings
 from collections.abc import Callable, Sequence
 from functools import cache
 from typing import Any
-from urllib.parse import quote
 from uuid import uuid4
 
+from memr_client import calls
 from memr_client.awaiting import settled
-from memr_client.calls import Call
 from memr_client.client import RewardClient
-from memr_client.columns import as_json, checked
+from memr_client.columns import checked
 from memr_client.errors import MemrError, ProblemError
+from memr_client.names import checked_name
 from memr_client.plain import plain
-from memr_client.schemas import OpenRLHFRequest, OpenRLHFResponse
+from memr_client.schemas import OpenRLHFRequest
+from memr_client.tries import checked_seconds
 
 PAUSE_S = 2.0
 """Seconds between a failed call, with all its tries, and the next call."""
@@ -46,7 +47,7 @@ class RewardFunction(RewardClient):
         outcome: a verifier. Default: the run's verifier compares with the labels.
         equal_spread: largest spread of the memory's rewards in a group whose outcomes are all equal. Default: 0,
             because OpenRLHF does not say whether its estimator is `group_norm`, which would enlarge them to the whole
-            advantage. Under the barrier "snapshot" such groups are not known, and there is one warning.
+            advantage. Under the barriers "snapshot" and "none" such groups are not known, and there is one warning.
         timeout: seconds for one try.
         patience: seconds for all tries. Then the error is raised; OpenRLHF logs it and its training ends.
         options: other arguments of `RewardClient`.
@@ -63,10 +64,10 @@ class RewardFunction(RewardClient):
         patience: float = 600.0,
         **options: Any,
     ) -> None:
-        super().__init__(url, run=run, timeout=timeout, **options)
+        super().__init__(url, run=checked_name(run), timeout=timeout, **options)
         self._outcome = outcome
         self._equal_spread = equal_spread
-        self._patience_s = patience
+        self._patience_s = checked_seconds(patience, "patience", least=0)
         self._barrier: str | None = None
 
     def __call__(
@@ -85,9 +86,7 @@ class RewardFunction(RewardClient):
             columns["equal_spread"] = self._equal_spread
         # All tries carry one request id, so that the samples are remembered once.
         body = checked(OpenRLHFRequest, **columns, request_id=uuid4().hex)
-        path = f"/openrlhf/{quote(self._name(None), safe='')}"
-        content = as_json(body)
-        call = Call("POST", path, OpenRLHFResponse.model_validate_json, content, request_id=body.request_id)
+        call = calls.openrlhf(self._name(None), body)
         ends = time.monotonic() + self._patience_s
         while True:
             try:
@@ -109,9 +108,10 @@ class RewardFunction(RewardClient):
                 "with barrier='snapshot', or let OpenRLHF call the service itself: "
                 f"--reward.remote_url {self.url}/openrlhf/{self.run_id}"
             )
-        if barrier == "snapshot":
+        if barrier in ("snapshot", "none"):
             warnings.warn(
-                f"memr: run {self.run_id!r} has barrier 'snapshot', under which no group is known as a whole. With "
+                f"memr: run {self.run_id!r} has barrier {barrier!r}, under which no group is known as a whole, because "
+                "OpenRLHF sends completions one by one. So neither equal_spread nor max_spread holds them. With "
                 "--algo.advantage.estimator group_norm, the memory's rewards are the whole advantage of groups whose "
                 "outcomes are all equal, however small they are. Choose another estimator, or let OpenRLHF call the "
                 f"service itself with barrier='group': --reward.remote_url {self.url}/openrlhf/{self.run_id}",

@@ -12,6 +12,8 @@ from memr_client.address import without_password
 from memr_client.errors import BadResponse, MemrError, from_document
 
 PROBLEM = "application/problem+json"
+LONGEST_WAIT_S = 86_400.0
+"""A service that asks for more is not waited for longer."""
 
 
 def error_from(response: httpx.Response, proxy: object = None) -> MemrError:
@@ -25,12 +27,11 @@ def error_from(response: httpx.Response, proxy: object = None) -> MemrError:
 def retry_after(response: httpx.Response) -> float:
     """Seconds to wait according to the `Retry-After` header; 0 without the header."""
     header = response.headers.get("retry-after", "")
-    if header.isdecimal():
-        return float(header)
     try:
-        return max(0.0, parsedate_to_datetime(header).timestamp() - time())
-    except ValueError:
+        seconds = float(header) if header.isdecimal() else parsedate_to_datetime(header).timestamp() - time()
+    except (ValueError, OverflowError):
         return 0.0
+    return min(max(0.0, seconds), LONGEST_WAIT_S)
 
 
 def not_from_memr(response: httpx.Response, proxy: object = None) -> str:

@@ -6,11 +6,13 @@ import sys
 
 
 def main() -> None:
-    """Run `memr` and exit: 0 done, 1 could not be done, 2 wrongly called."""
+    """Run `memr` and exit: 0 done, 1 could not be done, 2 wrongly called, 130 stopped by Ctrl-C."""
     try:
         from memr_service.cli.commands import run
 
         run()
+    except KeyboardInterrupt:  # also while the modules are imported, which takes a second
+        sys.exit(130)
     except ImportError as error:
         missing = error if isinstance(error, ModuleNotFoundError) else error.__cause__
         if not isinstance(missing, ModuleNotFoundError) or (missing.name or "memr_").startswith("memr_"):

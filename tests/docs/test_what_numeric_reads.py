@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import re
-from decimal import Decimal
+from fractions import Fraction
 from pathlib import Path
 
-from memr_service.verifiers.numeric import final_number
+from support.final_number import final_number
 
 PAGE = Path(__file__).parents[2] / "docs/how-to/openrlhf.md"
 
@@ -17,5 +17,5 @@ def test_every_row_is_true():
     assert len(rows) == 9
     for said, read in rows:
         texts = re.findall(r"`([^`]+)`", said)
-        numbers = [None] * len(texts) if read == "no number" else [Decimal(number) for number in read.split(", ")]
+        numbers = [None] * len(texts) if read == "no number" else [Fraction(number) for number in read.split(", ")]
         assert [final_number(text) for text in texts] == numbers

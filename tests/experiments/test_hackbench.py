@@ -8,12 +8,12 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from memr_service.verifiers.numeric import final_number
 
 from benchmarks import report
 from benchmarks.hackbench import measures, short_answers
 from benchmarks.hackbench.cases import Case, cases, half
 from benchmarks.hackbench.junk import CLASSES, SIDES, SLY, UNHELD
+from examples.grpo.tasks.final_number import final_number
 
 
 @pytest.fixture(scope="module")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import configparser
+import hashlib
 import json
 import os
 import re
@@ -208,3 +209,21 @@ def _has_compose() -> bool:
         return subprocess.run(["docker", "compose", "version"], capture_output=True).returncode == 0
     except FileNotFoundError:
         return False
+
+
+def test_the_image_installs_the_versions_of_the_constraints_each_with_a_hash():
+    pinned = dict(re.findall(r"^([\w.-]+)==([^\s;]+)", (ROOT / "constraints.txt").read_text(), re.M))
+    blocks = re.split(r"\n(?=\w)", (ROOT / "docker/requirements.txt").read_text().strip())
+    assert len(blocks) > 40
+    for block in blocks:
+        name, version = re.match(r"([\w.-]+)==([^\s;]+)", block).groups()
+        assert pinned.get(name, version) == version  # not there: Python 3.11.2 alone needs it
+        assert re.search(r"--hash=sha256:[0-9a-f]{64}", block)
+    assert "--require-hashes -r requirements.txt" in DOCKERFILE
+
+
+def test_code_of_others_is_as_it_was_published():
+    folder = ROOT / "service/memr_service/app/dashboard/vendor"
+    sums = dict(reversed(line.split()) for line in (folder / "SHA256SUMS").read_text().splitlines())
+    files = {one.name for one in folder.iterdir() if one.suffix in (".js", ".css")}
+    assert sums == {name: hashlib.sha256((folder / name).read_bytes()).hexdigest() for name in files}

@@ -11,6 +11,7 @@ import pytest
 from memr_client.errors import InvalidRequest, Overloaded, Unavailable
 from memr_client.schemas import RewardRequest, RunConfig
 from memr_service.engine.barriers import room
+from memr_service.engine.barriers.base import equal_spread_of
 from memr_service.engine.service import Service
 from support.gated_encoder import serving, story
 from support.requests import Step, ask
@@ -368,6 +369,46 @@ def test_a_group_that_times_out_is_answered_and_its_late_member_alone() -> None:
             assert (state.timeouts, state.late) == (1, 1)
 
     story(scenario)
+
+
+def test_a_late_member_is_held_like_its_group() -> None:
+    async def scenario() -> None:
+        step = Step(0)
+        async with serving() as service:
+            await configure(
+                service,
+                barrier="group",
+                group_size=4,
+                barrier_timeout_s=0.2,
+                components={"random": 1.0},
+                max_spread=0.5,
+            )
+            requests = [
+                step.request([item]).model_copy(update={"equal_spread": 0.0, "outcomes": [0.0]}) for item in range(4)
+            ]
+            first = await asyncio.gather(*(ask(service, request) for request in requests[:3]))
+            late = await ask(service, requests[3])
+            assert [answer["rewards"] for answer in (*first, late)] == [[0.0]] * 4
+            assert "came after their groups had timed out" in late["warnings"][0]
+
+    story(scenario)
+
+
+@pytest.mark.parametrize(
+    ("of_run", "asked", "spread"),
+    [
+        (0.25, {None}, None),
+        (0.25, {None, 0.4}, 0.25),
+        (0.25, {0.1, None}, 0.1),
+        (0.0, {None, 0.4}, 0.0),
+        (None, {0.4}, 0.4),
+    ],
+)
+def test_for_requests_without_an_equal_spread_the_runs_own_counts(
+    of_run: float | None, asked: set[float | None], spread: float | None
+) -> None:
+    assert equal_spread_of(asked, RunConfig(equal_spread=of_run)) == spread
+    assert equal_spread_of({None, 0.4}, RunConfig(max_spread=0.5)) == 0.0
 
 
 def test_a_failed_commit_answers_everybody_and_a_retry_forms_the_round_again(monkeypatch: pytest.MonkeyPatch) -> None:

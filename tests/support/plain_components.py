@@ -7,6 +7,7 @@ the fast functions with these.
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Sequence
 
 Row = Sequence[float]
@@ -243,8 +244,13 @@ def eights(text: str) -> list[bytes]:
 
 
 def copied_share(text: str, prompt: str) -> float:
-    own = eights(text)
-    return sum(piece in eights(prompt) for piece in own) / len(own) if own else 0.0
+    own, asked = ("".join(one.casefold().split()) for one in (text, prompt))
+    pieces, known = eights(own), eights(asked)
+    in_order = sum(piece in known for piece in pieces) / len(pieces) if pieces else 0.0
+    words, of_prompt = ({*re.findall(r"[^\W_]+", one.casefold())} for one in (text, prompt))
+    if words and not words - of_prompt and max(len(text), len(prompt)) <= 16_384:
+        return max(in_order, len(words) / len(of_prompt))
+    return in_order
 
 
 def foreign_stretches(texts: Sequence[str], prompts: Sequence[str], group: Sequence[int]) -> list[int]:

@@ -16,7 +16,6 @@ import pytest
 import torch
 from memr_client import RewardClient
 from memr_client.errors import InvalidRequest
-from memr_service.verifiers.numeric import final_number
 from pydantic import ValidationError
 from support.real_data import solutions
 from support.serving import serving
@@ -32,6 +31,7 @@ from examples.grpo.rewards import annealed, cosine_length, memory_config
 from examples.grpo.rollout import rollout
 from examples.grpo.tasks import clock, xml
 from examples.grpo.tasks.clock import Clock
+from examples.grpo.tasks.final_number import final_number
 from examples.grpo.tasks.gsm8k import Gsm8k
 from examples.grpo.tasks.jsonl import Jsonl
 from examples.grpo.tasks.task import Question

@@ -211,6 +211,12 @@ def test_the_barrier_group_is_refused_because_a_file_has_too_few_threads(server)
         function([PROMPT + "12"], [PROMPT], ["12"])
 
 
+def test_without_a_barrier_no_group_is_known_either(server):
+    create(server, "single")
+    with RewardFunction(server, run="single") as function, pytest.warns(UserWarning, match="barrier 'none', under"):
+        function([PROMPT + "12"], [PROMPT], ["12"])
+
+
 def test_a_barrier_that_knows_no_groups_is_warned_of_once_because_nothing_can_be_held_to_0(server):
     create(server, "unknown-groups", barrier="snapshot", group_size=2)
     with RewardFunction(server, run="unknown-groups") as function:

@@ -50,6 +50,9 @@ KEYS = {
     "explore_defined", "explore_scaled", "support_success", "support_failure", "rejected",
 }  # fmt: skip
 
+pytestmark = pytest.mark.filterwarnings("ignore:.*under which no group is known as a whole:UserWarning")
+"""A warning of every run without the barrier `group`, which has a test of its own."""
+
 
 @pytest.fixture(scope="module")
 def server():
@@ -241,6 +244,30 @@ def test_a_function_that_cannot_know_how_verl_divides_holds_equal_groups_to_0(cl
         first = asyncio.run(group(0))
     assert first == asyncio.run(group(1)) == [0.0, 0.0]
     assert len(set(asyncio.run(group(2, equal_spread=0.25)))) == 2
+
+
+@pytest.mark.filterwarnings("ignore:.*verl sends completions one by one. Create the run:UserWarning")
+@pytest.mark.parametrize("barrier", ["none", "snapshot"])
+def test_a_barrier_that_knows_no_groups_is_warned_of_because_nothing_can_be_held_to_0(client, barrier):
+    client.create_run(barrier=barrier, group_size=2)
+    with pytest.warns(UserWarning, match="under which no group is known as a whole"):
+        one(client)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        one(client)
+
+
+def test_the_manager_says_which_completions_were_cut_at_the_length_limit(client, actors, tokenizer):
+    client.create_run(preset="memory-r+", components={"explore": {"guards": {"drop_truncated": True}}}, **NOW,
+                      barrier="group", group_size=SIZE)  # fmt: skip
+    rollouts = Rollouts(1, SIZE)
+    lengths = [len(tokenizer.encode(rollouts.completion(0, place))) for place in range(SIZE)]
+    cut = f"actor_rollout_ref.rollout.response_length={max(lengths)}"
+    said = {"url": client.url, "run": client.run_id}
+    worker = agent_loop(actors(1, *MANAGER, cut, *options("reward.reward_kwargs.memr", **said)))
+    kept = asyncio.run(play(worker, tokenizer, rollouts))
+    rejected = {place: parts["rejected"] for (_, place), parts in kept.items()}
+    assert rejected == {place: float(length == max(lengths)) for place, length in enumerate(lengths)}
 
 
 def test_evaluation_leaves_the_memory_as_it_is_even_before_training(client):

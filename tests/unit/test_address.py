@@ -128,6 +128,22 @@ def test_a_socks_proxy_without_its_package_is_refused_with_the_remedy(monkeypatc
         RewardClient("http://memr", run="r").reward(["q"], ["a"], [1])
 
 
+@pytest.mark.parametrize(
+    "address", ["http://", "h:99999", "http://h:0", "http://me:sec ret@h:1", "http://me:sec/ret@h:1", "http://h h:1"]
+)
+def test_what_is_no_address_of_a_proxy_is_refused_without_its_password(monkeypatch, address):
+    monkeypatch.setenv("HTTP_PROXY", address)
+    with pytest.raises(InvalidRequest, match=r"\(HTTP_PROXY\) is not the address of a proxy(.|\n)*NO_PROXY") as caught:
+        proxy_for("http://memr")
+    assert "ret" not in str(caught.value).partition(" is not ")[0]
+
+
+def test_a_port_is_1_to_65535():
+    for port in (0, 65536):
+        with pytest.raises(InvalidRequest, match=f"port {port}, but ports are 1 to 65535"):
+            checked_url(f"http://memr:{port}")
+
+
 def test_a_proxy_of_another_kind_is_refused_by_name(monkeypatch):
     monkeypatch.setenv("HTTP_PROXY", "gopher://proxy:70")
     with pytest.raises(InvalidRequest, match=r"gopher://proxy:70 \(HTTP_PROXY\) is not the address of a proxy"):

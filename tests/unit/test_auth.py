@@ -55,6 +55,21 @@ def test_no_key_and_a_wrong_key_are_401_and_python_is_told_what_to_pass(headers)
         call(Keys([key("s")]), "GET", "/runs", headers)
 
 
+@pytest.mark.parametrize("raw", ["/runs%2Fa", "/runs/a%2fcheckpoints%2Fb", "/runs/..%2Fa"])
+def test_a_path_with_an_encoded_slash_is_no_route(raw):
+    scope = {
+        "type": "http",
+        "method": "DELETE",
+        "path": "/runs/a",
+        "raw_path": raw.encode(),
+        "headers": [],
+        "state": {},
+    }
+    with pytest.raises(UnknownRoute, match="no slash") as caught:
+        Authorise(None, Keys()).check(scope)
+    assert caught.value.value == raw
+
+
 def test_the_hash_of_a_key_is_not_a_key():
     with pytest.raises(Unauthorized):
         call(Keys([key("s")]), "GET", "/runs", {"X-API-Key": key("s").sha256})

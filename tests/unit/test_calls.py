@@ -24,8 +24,18 @@ def test_creating_a_run_sends_only_the_fields_that_were_set():
         calls.create_run("r", None, windw=7)
 
 
-def test_a_name_is_quoted_in_the_path():
-    assert calls.run("../runs?x=1", digest=False).path == "/runs/..%2Fruns%3Fx%3D1"
+def test_no_path_is_made_of_what_is_not_a_name():
+    for name in ("../runs?x=1", "..", ".", "a/b", ""):
+        with pytest.raises(InvalidRequest, match="is not the name of a run"):
+            calls.run(name, digest=False)
+        with pytest.raises(InvalidRequest, match="is not the name of a checkpoint"):
+            calls.delete_checkpoint("r", name)
+
+
+def test_a_query_is_quoted():
+    assert calls.history("r", "1&limit=2", 5).path == "/runs/r/history?after=1%26limit%3D2&limit=5"
+    assert calls.audits("r", None).path == "/runs/r/audits"
+    assert calls.run("r", digest=True).path == "/runs/r?digest=1"
 
 
 @pytest.mark.parametrize("problem", PROBLEMS.values(), ids=PROBLEMS)

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import math
+import random
+import string
 import time
 from typing import Any
 
@@ -131,6 +133,23 @@ def test_no_capped_bonus_reverses_a_verdict() -> None:
             assert right.min(initial=np.inf) >= wrong.max(initial=-np.inf) + 0.49 or not len(right) or not len(wrong)
 
 
+def test_with_a_threshold_no_wrong_completion_is_paid_more_than_a_right_one() -> None:
+    group, checked = np.zeros(4, int), 0
+    for request in requests():
+        bonus = request.column()[:4]
+        for outcome in ([0.6, 0.4, 0.0, 0.0], [1.0, 0.8, 0.4, 0.2], [0.55, 0.5, 0.0, 0.0], [0.9, 0.51, 0.49, 0.0]):
+            if len(bonus) == 4:
+                graded, right = np.array(outcome), np.array(outcome) > 0.5
+                held = spread_cap(5 * bonus, graded, group, 0.5, 0.5)
+                gap = graded[right].min() - graded[~right].max()
+                assert np.ptp(held) <= 0.5 * gap + 1e-9
+                assert (graded + held)[right].min() > (graded + held)[~right].max()
+                checked += 1
+    assert checked
+    bonus, lower = np.array([1.0, 0.0]), np.array([0.4, 0.0])
+    assert spread_cap(bonus, lower, group[:2], 0.5, 0.5).tolist() == spread_cap(bonus, lower, group[:2], 0.5).tolist()
+
+
 def test_a_group_of_equal_outcomes_gets_no_spread_and_a_small_bonus_is_not_changed() -> None:
     bonus, group = np.array([0.0, 1.0, 0.1, 0.2]), np.array([0, 0, 1, 1])
     assert spread_cap(bonus, np.array([1.0, 1.0, 0.0, 1.0]), group, 0.5).tolist() == [0.5, 0.5, 0.1, 0.2]
@@ -229,6 +248,7 @@ def test_repetition_is_detected_in_any_script_with_and_without_spaces() -> None:
     assert repeated_share(sentence * 3) == pytest.approx(2 / 3, abs=0.04)
 
 
+SPEED = "A train travels 60 km in 45 minutes. What is its speed in km/h?"
 SUM, PLANETS, PRIME = "What is 7 + 5?", "Which planet is red? A) Venus B) Mars", "Is 17 a prime? Answer yes or no."
 
 
@@ -239,6 +259,19 @@ SUM, PLANETS, PRIME = "What is 7 + 5?", "Which planet is red? A) Venus B) Mars",
         (SUM, ["twelve", "One", "Seven and five is 12", "What is 7 + 5? 12"]),
         (PLANETS, ["B", "(B)", "The answer is B.", "A"]),
         (PRIME, ["yes", "No.", "It is true", "17"]),
+        (
+            SPEED,
+            [
+                "80 km/h is the speed",
+                "It is 60 / 0.75 = 80 km/h.",
+                "v = 80",
+                "**80**",
+                "$\\boxed{80}$",
+                "80 kilometers",
+            ],
+        ),
+        (SPEED, ["Die Antwort ist 80.", "La réponse est 80.", "答案是80公里。", "答えは80です"]),
+        (SPEED, ["-7", "2 1/2", "\\frac{1}{2}", "50%", "1,234", "5 hundred", "one hundred and five", "$18"]),
     ],
 )
 def test_a_short_answer_names_a_number_or_an_option(prompt: str, answers: list[str]) -> None:
@@ -252,10 +285,37 @@ def test_a_short_answer_names_a_number_or_an_option(prompt: str, answers: list[s
         (SUM, ["idk", "I do not know.", "I can't say, 7 maybe", "No one knows.", "I cannot answer this one."]),
         (PLANETS, ["C", "I", "Plan D", "A plan", "I do not know."]),
         (PRIME, ["maybe", "yesterday", "Not sure, no"]),
+        (SUM, ["7  +  5", "5 + 7", "= 5 + 7", "WHAT IS 7 + 5", "7 + 5 = 7 + 5 ="]),
+        (SPEED, ["No.", "Hell, no.", "I would rather say no", "As a language model: no", "banana cloud true"]),
+        (
+            SPEED,
+            ["Question 5 is too hard for me.", "I give up after 3 tries.", "Step 1. Step 2. Step 3.", "1. 2. 3. 4."],
+        ),
+        (SPEED, ["Never in a million years.", "I have half a mind to stop here.", "I have two left feet", "Error 404"]),
+        (SPEED, ["I am GPT 4, a language model.", "Loading... 50%", "Call 555 1234 now", "this one"]),
+        (
+            SPEED,
+            [
+                "Je ne sais pas, question 1.",
+                "No tengo 2 ideas.",
+                "Weiß nicht, 3",
+                "我不知道第3题的答案。",
+                "問題3は分かりません。",
+            ],
+        ),
+        (SPEED, ["k;[ 4 }~ ,,x", "?? 12 !! -- 9 //", "7DT! 61bB", "lamp river seven cow blue table"]),
     ],
 )
 def test_noise_refusals_and_copies_of_the_prompt_name_no_answer(prompt: str, others: list[str]) -> None:
     assert [text for text in others if names_answer(text, prompt)] == []
+
+
+def test_random_characters_and_words_name_no_answer() -> None:
+    rng, vocabulary = random.Random(0), "lamp river cow blue table green run seven house half paper stone two cloud"
+    signs = string.ascii_letters + string.digits + string.punctuation + "   "
+    noise = ["".join(rng.choices(signs, k=size)) for size in (10, 20, 40, 48) for _ in range(100)]
+    noise += [" ".join(rng.choices(vocabulary.split(), k=size)) for size in (5, 7, 9) for _ in range(100)]
+    assert [text for text in noise if names_answer(text, SPEED)] == []
 
 
 def test_only_short_texts_are_short_answers() -> None:
@@ -269,6 +329,26 @@ def test_a_copied_prompt_is_detected_and_real_solutions_pass() -> None:
     shares = [copied_share(one["solution"], asked["question"]) for asked in solutions() for one in asked["solutions"]]
     assert np.mean(np.array(shares) > 0.7) <= 0.001
     assert copied_share("", "a question") == copied_share("short", "") == 0
+
+
+@pytest.mark.parametrize("prompt", [SPEED, SUM, "3+4=?", "3 + 4 =", "7x8", "二十加三是多少？"])
+def test_a_prompt_is_copied_in_any_case_order_and_spacing(prompt: str) -> None:
+    words = prompt.split()
+    for text in (
+        prompt,
+        "  ".join(words),
+        "\n".join(words),
+        prompt.upper(),
+        " ".join(words[::-1]),
+        f"{prompt} {prompt}",
+    ):
+        assert copied_share(text, prompt) > 0.7
+        assert not names_answer(text, prompt)
+
+
+def test_a_short_answer_is_not_copied() -> None:
+    for prompt, text in ((SUM, "12"), (SUM, "7 + 5 = 12"), ("3+4=?", "3+4=7"), (PLANETS, "Mars"), (PLANETS, "B) Mars")):
+        assert copied_share(text, prompt) <= 0.7 or names_answer(text, prompt)
 
 
 def test_text_appended_to_a_solution_is_foreign_and_real_solutions_are_not() -> None:

@@ -10,7 +10,8 @@ import pytest
 from hypothesis import assume, example, given
 from hypothesis import strategies as st
 from memr_client.errors import InvalidRequest
-from memr_service.verifiers.numeric import final_number, numeric
+from memr_service.verifiers.numeric import numeric
+from support.final_number import final_number
 
 RIGHT, WRONG, REFUSED = 1.0, 0.0, None
 """REFUSED: the verifier cannot read the label."""
@@ -37,6 +38,48 @@ PAIRS = [
     ("3", "about 3 and a half miles", WRONG),
     ("3.5", "3 and 1/2", RIGHT),
     ("2020", "on 3/4/2020", WRONG),
+    # numbers in words before digits
+    ("2.5", "It is two and 1/2", RIGHT),
+    ("0.5", "It is two and 1/2", WRONG),
+    ("22.5", "twenty-two and 1/2 miles", RIGHT),
+    ("-2.5", "minus two and 1/2", RIGHT),
+    ("0.25", "three and 1/4", WRONG),
+    ("205.5", "two hundred and five and 1/2", RIGHT),
+    ("5", "twenty 5", WRONG),
+    ("5", "two hundred and 5", WRONG),
+    ("5", "one hundred 5", WRONG),
+    ("200", "one thousand 200", WRONG),
+    ("5", "two hundred and 5", WRONG),
+    ("3", "Of the two, 3 are left", RIGHT),
+    ("5", "the two 5 dollar bills", RIGHT),
+    ("two hundred and 5", "5", REFUSED),
+    # words that multiply
+    ("24", "2 dozen", RIGHT),
+    ("2", "2 dozen", WRONG),
+    ("2 dozen", "24 eggs", RIGHT),
+    ("5", "5 score", WRONG),
+    ("500000", "5 lakh", RIGHT),
+    ("5", "5 lakhs", WRONG),
+    ("50000000", "5 crore", RIGHT),
+    ("5", "5 thousands", WRONG),
+    ("5000", "5千", RIGHT),
+    ("5", "5百", WRONG),
+    ("50000", "5万元", RIGHT),
+    ("5000000", "5百万", RIGHT),
+    ("5", "5千克", RIGHT),
+    ("5", "5千米", RIGHT),
+    ("0.05", "It is 5 hundredths", RIGHT),
+    ("5", "It is 5 hundredths", WRONG),
+    ("2/3", "2 thirds", RIGHT),
+    ("5", "5‰", WRONG),
+    # what is joined to a number
+    ("3", "2<sup>3</sup>", WRONG),
+    ("8", "2<sup>3</sup>", RIGHT),
+    ("2", "CO<sub>2</sub>", WRONG),
+    ("5", "5ft3", WRONG),
+    ("5", "5 ft 3", WRONG),
+    ("5", "5 ft3 of water", RIGHT),
+    ("2", "version v1.2", WRONG),
     ("0", "5/0", WRONG),
     # powers, roots, scientific notation
     ("10", r"\boxed{10^6}", WRONG),

@@ -149,6 +149,13 @@ def test_other_forms_of_a_file_give_the_same_rollouts(tmp_path, name):
         (b'[{"prompt": "q"}]', "item 1 of"),
         (b"[7]", "item 1 of .* is not an object"),
         ('{"prompt": "é"}'.encode("latin-1"), "line 1 of .* is not JSON"),
+        (
+            lines_of([rollout("q"), rollout("p")]).replace(b"\n", b"\r"),
+            r"line 1 of .* end with \\r alone.*tr '\\r' '\\n'",
+        ),
+        (lines_of([rollout("q")]).decode().encode("utf-16"), "is not UTF-8, but probably UTF-16.*iconv -f UTF-16"),
+        (lines_of([rollout("q")]).decode().encode("utf-16-le"), "is not UTF-8, but probably UTF-16"),
+        (lines_of([rollout("q")]).decode().encode("utf-16-be"), "is not UTF-8, but probably UTF-16"),
         (b'{"prompt": "q", "response": "a", "reward": 1}', r"has no completion\.\n.*Rename 'response' to 'completion'"),
     ],
 )

@@ -1,9 +1,14 @@
 """When a call is tried again, and when it fails."""
 
+import math
 import random
+from decimal import Decimal
+from fractions import Fraction
 
 import httpx
 import pytest
+from memr_client import AsyncRewardClient, InvalidRequest, RewardClient
+from memr_client.openrlhf import RewardFunction
 from memr_client.tries import FIRST_PAUSE_S, Tries
 
 LOST = httpx.ReadError("the connection broke")
@@ -67,3 +72,54 @@ def test_every_try_gets_the_time_that_is_left_and_connecting_gets_less():
     assert tries.limits().connect == 10
     assert Tries(timeout=100, retries=0).limits().connect == 10
     assert Tries(timeout=0.0, retries=3).limits().read > 0
+
+
+NO_NUMBERS = [None, "5", True, False, math.nan, -1, -math.inf, 10**400, Decimal(1), [1], 1j]
+
+
+@pytest.mark.parametrize("client", [RewardClient, AsyncRewardClient])
+@pytest.mark.parametrize(
+    ("argument", "wrong"),
+    [
+        *(("timeout", given) for given in [*NO_NUMBERS, 0, 0.0]),
+        *(("wait", given) for given in NO_NUMBERS),
+        *(("retries", given) for given in [*NO_NUMBERS, 0.5]),
+    ],
+)
+def test_what_is_no_time_and_no_number_of_tries_is_refused(client, argument, wrong):
+    with pytest.raises(
+        InvalidRequest, match=rf"^{argument} is .+, but must be a .*number.* (above|at least) 0"
+    ) as caught:
+        client("http://memr", **{argument: wrong})
+    assert caught.value.limit
+    assert "float('inf')" in caught.value.remedy
+
+
+def test_numbers_of_every_kind_are_taken():
+    client = RewardClient(timeout=Fraction(1, 2), retries=3.0, wait=0)
+    assert (client.timeout, client.retries) == (0.5, 3)
+    with pytest.raises(InvalidRequest, match="seconds is 0, but must be a number of seconds above 0"):
+        client.wait(0)
+    with pytest.raises(InvalidRequest, match="patience is nan"):
+        RewardFunction(run="r", patience=math.nan)
+
+
+@pytest.mark.parametrize("seconds", [math.inf, 1e300, 2e6])
+def test_without_a_limit_nothing_ends_a_try_and_a_service_that_comes_is_found(monkeypatch, seconds):
+    monkeypatch.setattr("memr_client.tries.FIRST_PAUSE_S", 0.001)
+    sent = []
+
+    def handle(request):
+        sent.append(request)
+        return httpx.Response(200 if len(sent) > 3 else 503, json={})
+
+    client = RewardClient("http://memr", timeout=seconds, retries=math.inf, transport=httpx.MockTransport(handle))
+    assert client.wait(seconds).presets() == {}
+    assert {request.extensions["timeout"]["read"] for request in sent} == {None}
+    assert ("x-request-timeout-ms" in sent[-1].headers) == math.isfinite(seconds)
+
+
+def test_retry_after_waits_a_day_at_most():
+    for asked in ("9" * 400, "99999999999"):
+        response = httpx.Response(503, headers={"retry-after": asked})
+        assert Tries(math.inf, retries=3).pause_after(response) == 86_400

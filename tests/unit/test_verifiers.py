@@ -2,7 +2,7 @@
 
 import importlib.util
 import time
-from decimal import Decimal
+from fractions import Fraction
 
 import math_verify  # noqa: F401 - here, so that no test is charged for the seconds that its import takes
 import pytest
@@ -12,7 +12,8 @@ from memr_client.errors import InvalidRequest
 from memr_service.verifiers import VERIFIERS, require
 from memr_service.verifiers.exact import exact
 from memr_service.verifiers.math import math
-from memr_service.verifiers.numeric import final_number, numeric
+from memr_service.verifiers.numeric import numeric
+from support.final_number import final_number
 from support.real_data import solutions
 
 
@@ -44,13 +45,13 @@ from support.real_data import solutions
     ],
 )
 def test_a_text_ends_with_the_number_after_its_mark_or_else_its_last_one(text, number):
-    assert final_number(text) == (None if number is None else Decimal(number))
+    assert final_number(text) == (None if number is None else Fraction(number))
 
 
 @given(st.decimals(allow_nan=False, allow_infinity=False, min_value=-(10**9), max_value=10**9, places=3))
 def test_a_number_is_read_back_however_it_is_written(number):
     for written in (f"{number}", f"{number:,}", f"the answer is {number:,}.", f"#### {number}\n12 words"):
-        assert final_number(written) == number
+        assert final_number(written) == Fraction(number)
 
 
 def test_numbers_are_equal_as_decimals_not_as_texts_or_floats():

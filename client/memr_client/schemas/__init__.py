@@ -28,7 +28,7 @@ from memr_client.schemas.config import (
 )
 from memr_client.schemas.explain import ComponentTerm, Explain, Explanation, MemoryRead, Neighbour, WindowPlace
 from memr_client.schemas.history import ComponentHistory, History, HistoryRow, Quantiles
-from memr_client.schemas.loose import nearest, suggestion
+from memr_client.schemas.loose import nearest, number_as_text, suggestion
 from memr_client.schemas.openrlhf import OpenRLHFRequest, OpenRLHFResponse
 from memr_client.schemas.planning import (
     MOST_IN_PLANNED_GROUP,
@@ -212,6 +212,7 @@ __all__ = [
     "halves_warning",
     "name_like",
     "nearest",
+    "number_as_text",
     "phase_of",
     "place_of",
     "refusal",

@@ -31,8 +31,9 @@ class Gates(Options):
     """Completions that `topic_floor` applies to: all of them, or only those that the service encoded, because a floor
     chosen for one encoder says nothing about embeddings that were sent."""
     answer_chars: Count | None = None
-    """Exempt short answers from `topic_floor` and `max_copied`: completions of at most so many characters that name a
-    number or an option. A sentence encoder finds little of the question in "7"."""
+    """Exempt short answers from `topic_floor` and `max_copied`: completions of at most so many characters that are
+    little else than a number, a computation, or the option or verdict that the prompt asks for. A sentence encoder
+    finds little of the question in "7"."""
     min_chars: Count | None = None
     """Reject completions with fewer characters."""
     max_chars: Count | None = None
@@ -40,7 +41,8 @@ class Gates(Options):
     max_repetition: Share | None = None
     """Reject completions that repeat a larger share of their own text."""
     max_copied: Share | None = None
-    """Reject completions that copy a larger share of their text from the prompt."""
+    """Reject completions that copy a larger share of their text from the prompt, in whatever case, order of words and
+    white space."""
     max_foreign: Count | None = None
     """Reject completions with a longer passage, in bytes, that shares nothing with the prompt or a sibling. Applies to
     groups of three completions or more."""

@@ -104,6 +104,11 @@ class RunConfig(Wire):
     max_spread: Spread | None = None
     """Largest spread of a group's rewards, as a share of the spread of its outcomes. Where all outcomes of a group are
     equal, its rewards are equal too, unless `equal_spread` is set."""
+    spread_of: Literal["outcomes", "verdicts"] = "outcomes"
+    """What `max_spread` is a share of. `outcomes`: the highest outcome of the group minus the lowest. `verdicts`: in a
+    group with right and wrong completions (`success_threshold`), the lowest outcome of a right one minus the highest of
+    a wrong one, so that with a share below 1 no reward puts a wrong completion above a right one; `outcomes` in others.
+    """
     equal_spread: Spread | None = None
     """Largest spread of the rewards of a group whose outcomes are all equal, which scales them towards 0. Null: what
     `max_spread` makes of them."""

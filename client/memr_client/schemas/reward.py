@@ -9,7 +9,6 @@ from pydantic import BeforeValidator, Field, WithJsonSchema, model_validator
 from memr_client.schemas.loose import (
     answers_as_texts,
     booleans_as_numbers,
-    number_as_text,
     numbers_as_booleans,
     numbers_as_texts,
     whole_numbers,
@@ -69,7 +68,7 @@ class Embeddings(Wire):
 class RewardRequest(Wire):
     """`POST /reward`: n completions with their prompts and outcomes, one column per field."""
 
-    run_id: Annotated[Name, BeforeValidator(number_as_text), Field(json_schema_extra=NUMBER_TOO)]
+    run_id: Name
     """Name of the run: a letter or digit, then up to 127 letters, digits, dots, underscores or hyphens. An unknown run
     is created with the server's defaults, if the request trains and has completions."""
     prompts: Annotated[list[Text], Field(fail_fast=True)]

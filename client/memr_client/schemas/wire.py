@@ -43,15 +43,16 @@ def _check_name(text: str) -> str:
     return text
 
 
-Name = Annotated[
-    str,
-    AfterValidator(_check_name),
-    Field(examples=["gsm8k-qwen-seed0"], json_schema_extra={"pattern": f"^{NAME}$"}),
-]
-"""A run's name: a letter or digit, then up to 127 letters, digits, dots, underscores or hyphens."""
-
 NUMBER_TOO = {"type": ["string", "integer"]}
 """In JSON Schema: an integer counts as its digits."""
+
+Name = Annotated[
+    str,
+    Field(strict=True, examples=["gsm8k-qwen-seed0"], json_schema_extra={"pattern": f"^{NAME}$", **NUMBER_TOO}),
+    BeforeValidator(number_as_text),
+    AfterValidator(_check_name),
+]
+"""A name of a run or a checkpoint: a letter or digit, then up to 127 letters, digits, dots, underscores or hyphens."""
 
 REQUEST_ID = r"[\x20-\x7e]{1,128}"
 REQUEST_ID_RULE = "1 to 128 printable ASCII characters"

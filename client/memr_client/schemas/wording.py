@@ -98,6 +98,8 @@ def refusal(error: Mapping[str, Any], null: str = "null") -> Refusal:
     kind, given, context = error["type"], error.get("input"), error.get("ctx", {})
     field, value = path(place_of(error)), _value(error, null)
     shown = null if given is None else _shown(given)
+    if kind in BOUNDS and isinstance(given, str):  # a number of a query, where every value is a text
+        shown = given[:SHOWN_CHARS]
     remedy = context.get("remedy")
     limit: Any
     if kind == "unfit":

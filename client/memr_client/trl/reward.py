@@ -9,7 +9,6 @@ from contextlib import AbstractContextManager
 from typing import TYPE_CHECKING, Any, Literal
 from uuid import uuid4
 
-from memr_client.base import checked_name
 from memr_client.calls import Config, run_config
 from memr_client.client import RewardClient
 from memr_client.embedded import SERVER
@@ -23,8 +22,10 @@ from memr_client.errors import (
     Unavailable,
     UnknownRun,
 )
+from memr_client.names import checked_name
 from memr_client.plain import plain_outcomes
 from memr_client.schemas import PresetName, RewardResponse, RunConfig
+from memr_client.tries import checked_seconds
 from memr_client.trl.advice import Advice
 from memr_client.trl.metrics import metrics
 from memr_client.trl.outcome import RewardFunction, Source, column
@@ -108,7 +109,8 @@ def memory_reward(
         if not (isinstance(source, str) or callable(source)):
             raise ValueError(f"{column_name} is a function or the name of a column, not a {type(source).__name__}")
     chosen = run_config(config, preset)
-    return MemoryReward(client, run_id, given, weight, equal_spread, chosen, on_failure, patience_s, split_column, name)
+    patience = checked_seconds(patience_s, "patience_s", least=0)
+    return MemoryReward(client, run_id, given, weight, equal_spread, chosen, on_failure, patience, split_column, name)
 
 
 class MemoryReward:

@@ -55,20 +55,32 @@ class MemoryRewardManager(NaiveRewardManager):  # type: ignore[misc]  # verl is 
         # The dataloader's step if the trainer gives it, otherwise the version of the policy's weights.
         step = fields.get("global_steps", extra_info.get("global_steps"))
         index = fields.get("session_id")
+        ids = _completion_ids(item)
         return Sample(
             prompt=chat(fields["raw_prompt"]),
-            completion=await self.loop.run_in_executor(None, self._decode, item),
+            completion=await self.loop.run_in_executor(None, self._decode, ids),
             evaluation=is_evaluation(extra_info),
             step=step_of(step),
             group=str(fields["uid"]),
             index=None if index is None else int(index),
+            truncated=self._is_cut(ids),
         )
 
-    def _decode(self, item: Any) -> str:
-        response = item.batch["responses"]
-        length = int(item.batch["attention_mask"][-response.shape[-1] :].sum())
-        text: str = self.tokenizer.decode(response[:length], skip_special_tokens=True)
+    def _decode(self, ids: Any) -> str:
+        text: str = self.tokenizer.decode(ids, skip_special_tokens=True)
         return text
+
+    def _is_cut(self, ids: Any) -> bool:
+        """Whether a completion was cut at verl's `rollout.response_length`: it is as long, and its last token ends no
+        text."""
+        ends = {self.tokenizer.eos_token_id, self.tokenizer.pad_token_id}
+        return len(ids) >= self.config.actor_rollout_ref.rollout.response_length and int(ids[-1]) not in ends
+
+
+def _completion_ids(item: Any) -> Any:
+    """The tokens of a completion, without padding."""
+    response = item.batch["responses"]
+    return response[: int(item.batch["attention_mask"][-response.shape[-1] :].sum())]
 
 
 def _divides(algorithm: Any) -> bool:

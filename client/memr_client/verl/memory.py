@@ -162,11 +162,23 @@ def _check_barrier(config: RunConfig, barrier: Barrier) -> None:
 
 
 def _held(config: RunConfig, divides: bool | None) -> float | None:
-    """The `equal_spread` of requests where verl divides by the group's deviation, or may do so, with a warning."""
+    """The `equal_spread` of requests where verl divides by the group's deviation, or may do so, with a warning.
+
+    Under the barriers `none` and `snapshot` no group is known, and none can be held.
+    """
     enlarges = (
         "divides rewards by their deviation in the group. If all completions of a group are right, or all are wrong, "
         "the memory's rewards become the whole advantage, however small they are"
     )
+    if config.barrier in ("none", "snapshot"):
+        may = "verl" if divides else "verl may use norm_adv_by_std_in_grpo, which"
+        warnings.warn(
+            f"memr: the run's barrier is {config.barrier!r}, under which no group is known as a whole, because verl "
+            f"sends completions one by one. So neither equal_spread nor max_spread holds them, and {may} {enlarges}. "
+            "Set algorithm.norm_adv_by_std_in_grpo=False, or create the run with barrier='group'.",
+            stacklevel=2,
+        )
+        return 0.0 if config.barrier == "none" and config.equal_spread else None
     if config.equal_spread:
         setting = "algorithm.norm_adv_by_std_in_grpo" if divides else "verl may use norm_adv_by_std_in_grpo, which"
         warnings.warn(
@@ -178,7 +190,7 @@ def _held(config: RunConfig, divides: bool | None) -> float | None:
     if divides and config.max_spread is None and config.equal_spread is None:
         warnings.warn(
             f"memr: algorithm.norm_adv_by_std_in_grpo {enlarges}. Set it to False, or max_spread=0.5 in the run's "
-            "config, which makes them equal in such a group and needs another barrier than 'snapshot'.",
+            "config, which makes them equal in such a group.",
             stacklevel=2,
         )
     return None

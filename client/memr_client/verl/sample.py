@@ -26,10 +26,17 @@ class Sample:
     """verl's `uid`, equal for completions that were sampled together. None: the prompt is the group."""
     index: int | None = None
     """verl's `session_id`: the completion's position in its group."""
+    truncated: bool | None = None
+    """Whether it was cut at verl's length limit; None: unknown."""
 
     def columns(self, outcome: float) -> dict[str, Any]:
         """Arguments of `RewardClient.reward`, for training with the request id of all tries."""
-        columns = {"prompts": [self.prompt], "completions": [self.completion], "outcomes": [outcome]}
+        columns: dict[str, Any] = {
+            "prompts": [self.prompt],
+            "completions": [self.completion],
+            "outcomes": [outcome],
+            "truncated": None if self.truncated is None else [self.truncated],
+        }
         if self.evaluation:
             return {**columns, "mode": "eval"}
         group = None if self.group is None else [self.group]

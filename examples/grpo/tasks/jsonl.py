@@ -5,9 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 
 from memr_service.verifiers import VERIFIERS
-from memr_service.verifiers.numeric import final_number
 
 from examples.grpo.tasks.files import Line, split
+from examples.grpo.tasks.final_number import final_number
 from examples.grpo.tasks.task import Question
 
 

@@ -7,7 +7,7 @@ import hmac
 import logging
 import os
 import stat
-from codecs import BOM_UTF8
+from codecs import BOM_UTF8, BOM_UTF16_BE, BOM_UTF16_LE
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Literal
@@ -203,7 +203,7 @@ def _read(path: Path) -> tuple[Key, ...]:
     """
     try:
         content, mode = path.read_bytes(), path.stat().st_mode
-        keys = TypeAdapter(list[Key]).validate_json(content.removeprefix(BOM_UTF8))
+        keys = TypeAdapter(list[Key]).validate_json(_as_utf8(content))
     except OSError as error:
         raise InvalidRequest(
             f"the keys file {path} cannot be read: {error.strerror}.",
@@ -216,6 +216,13 @@ def _read(path: Path) -> tuple[Key, ...]:
         may = "write to" if mode & stat.S_IWOTH else "read"
         logger.warning("every user of this machine may %s the keys file %s: chmod 600 %s", may, path, path)
     return tuple(keys)
+
+
+def _as_utf8(content: bytes) -> bytes:
+    """A file's text without its byte order mark; PowerShell's `>` writes UTF-16."""
+    if content.startswith((BOM_UTF16_LE, BOM_UTF16_BE)):
+        return content.decode("utf-16", "replace").encode()
+    return content.removeprefix(BOM_UTF8)
 
 
 def _unreadable(path: Path, error: ValidationError) -> InvalidRequest:
@@ -275,6 +282,10 @@ class Authorise:
             Unauthorized, Forbidden: the caller may not use the route.
         """
         state, method = scope["state"], scope["method"]
+        raw, state["route"] = scope.get("raw_path") or b"", None
+        if b"%2f" in raw.lower():  # decoded, the path would be that of another route
+            path = raw[:128].decode("ascii", "replace")
+            raise UnknownRoute(f"There is no route {path!r}.", value=path, remedy="A name has no slash: write no %2F.")
         state["route"], run_id = self._find(scope["path"].removeprefix(scope.get("root_path", "")))
         if state["route"] is None:
             raise self._unknown(scope["path"])

@@ -11,7 +11,7 @@ import json
 import shutil
 import tempfile
 import zlib
-from codecs import BOM_UTF8
+from codecs import BOM_UTF8, BOM_UTF16_BE, BOM_UTF16_LE
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from itertools import groupby
@@ -111,6 +111,13 @@ def read(path: Path, name: str = "") -> Iterator[Rollout]:
     with _readable(name), path.open("rb") as file, _uncompressed(file) as content:
         start = content.read(4)
         content.seek(0)
+        if b"\0" in start or start.startswith((BOM_UTF16_LE, BOM_UTF16_BE)):
+            raise InvalidRequest(
+                f"{name} is not UTF-8, but probably UTF-16.",
+                value=str(name),
+                limit="UTF-8",
+                remedy="Save it as UTF-8: iconv -f UTF-16 -t UTF-8 OLD > NEW, or Set-Content -Encoding utf8.",
+            )
         found = _in_parquet(content, name) if start == b"PAR1" else _in_json(content, name)
         for number, where, fields in found:
             yield _parse(number, f"{where} of {name}", fields)
@@ -180,7 +187,9 @@ def _json(text: bytes, where: str) -> Any:
     try:
         return json.loads(text.removeprefix(BOM_UTF8))
     except (ValueError, RecursionError) as error:
-        raise InvalidRequest(f"{where} is not JSON: {error}.", value=_excerpt(text), remedy=REMEDY) from error
+        old_ends = b"\r" in text.strip() and b"\n" not in text.strip()
+        remedy = r"If its lines end with \r alone, convert them: tr '\r' '\n' < OLD > NEW." if old_ends else REMEDY
+        raise InvalidRequest(f"{where} is not JSON: {error}.", value=_excerpt(text), remedy=remedy) from error
 
 
 def _parse(number: int, where: str, fields: Any) -> Rollout:
@@ -211,5 +220,5 @@ def _refused(where: str, fields: dict[str, Any], error: ValidationError | Overfl
 
 
 def _excerpt(line: bytes, length: int = 60) -> str:
-    text = line.decode("utf-8", "replace").strip()
+    text = line.decode("utf-8", "replace").strip().replace("\r", "\\r")
     return text if len(text) <= length else text[:length] + "..."

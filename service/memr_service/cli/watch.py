@@ -35,7 +35,7 @@ def watch(
             "--dir", help="Folder for RUN.jsonl, event files and the state that a restart reads.", callback=home
         ),
     ] = Path("memr-watch"),
-    every: Annotated[float, typer.Option(min=0.1, help="Seconds between two requests to the server.")] = 10,
+    every: Annotated[float, typer.Option(min=0.1, max=86_400, help="Seconds between two requests to the server.")] = 10,
     once: Annotated[bool, typer.Option("--once", help="Write the existing steps, then exit.")] = False,
     from_now: Annotated[bool, typer.Option("--from-now", help="Leave out the steps that already exist.")] = False,
     url: Url = DEFAULT_URL,

@@ -19,6 +19,7 @@ from memr_service.engine.text_thread import Steps, TextThread, are_small
 from memr_service.rewards.guards import (
     copied_share,
     foreign_stretches,
+    longest_answer,
     names_answer,
     needs,
     repeated_share,
@@ -170,7 +171,8 @@ def _cut(truncated: int, encoded: int, config: RunConfig) -> list[str]:
 def _read(config: RunConfig, items: Items, law: int) -> Steps[tuple[list[str], list[str], dict[str, Any]]]:
     """The whole text of each completion (n), the part of it that is encoded (n), and the measures of the texts that the
     run's guards need: columns of a batch (n,), by name."""
-    wanted, tags, official = needs(config), config.reasoning_tags, config.order == "official"
+    wanted, longest = needs(config), longest_answer(config)
+    tags, official = config.reasoning_tags, config.order == "official"
     whole = items.completions(config, law)
     yield
     encoded: list[str] = []
@@ -182,7 +184,7 @@ def _read(config: RunConfig, items: Items, law: int) -> Steps[tuple[list[str], l
         if "copied" in wanted:
             copied.append(copied_share(encoded[-1], prompt))
         if "names_answer" in wanted:
-            names.append(names_answer(encoded[-1], prompt))
+            names.append(len(encoded[-1]) <= longest and names_answer(encoded[-1], prompt))
         yield
     columns = {"repeated": np.array(repeated), "copied": np.array(copied), "names_answer": np.array(names, bool)}
     found: dict[str, Any] = {name: column for name, column in columns.items() if name in wanted}

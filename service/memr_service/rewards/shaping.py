@@ -67,11 +67,12 @@ def held_to_spread(config: RunConfig, rewards: np.ndarray, batch: Batch) -> np.n
     """The rewards (n,) within the largest spread that a group of unequal or of equal outcomes may have."""
     held = rewards
     if config.max_spread is not None:
-        held = guards.spread_cap(rewards, batch.outcomes, batch.group, config.max_spread)
+        threshold = config.success_threshold if config.spread_of == "verdicts" else None
+        held = guards.spread_cap(rewards, batch.outcomes, batch.group, config.max_spread, threshold)
     most = config.equal_spread if batch.equal_spread is None else batch.equal_spread
     if most is not None:
         equal = guards.equal_outcomes(batch.outcomes, batch.group)
-        held = np.where(equal, guards.spread_limit(rewards, batch.group, most), held)
+        held = np.where(equal, guards.spread_limit(rewards, batch.group, most, batch.late), held)
     return held
 
 

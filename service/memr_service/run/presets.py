@@ -39,7 +39,7 @@ _ATTEMPTED = {
 
 LIMITED = ("attempts", "guarded")
 """The presets with limits on completions."""
-NEED_WHOLE_GROUPS = ("max_spread", "equal_spread", "memory")
+NEED_WHOLE_GROUPS = ("max_spread", "spread_of", "equal_spread", "memory")
 """What they set that the barrier `snapshot` cannot serve."""
 
 PAPER = {"exploit", "explore"}
@@ -59,6 +59,7 @@ PRESETS: dict[PresetName, dict[str, Any]] = {
         "components": {"exploit": _ATTEMPTED, "explore": _ATTEMPTED},
         "explore_warmup_steps": 0,
         "max_spread": 0.5,
+        "spread_of": "verdicts",
         "equal_spread": 0.25,
         "scaling": "request",
         "memory": {"merge_similarity": 0.98, "gates": {**_LIMITS, **_ANSWERS}},

@@ -48,6 +48,8 @@ class Batch:
     """Whether each completion names an answer of its own (n,) bool, where a guard needs it."""
     sent: np.ndarray | None = None
     """Whether each item's embeddings were sent by the caller (n,) bool, where a guard needs it; None: none were."""
+    late: np.ndarray | None = None
+    """Whether each item came after its group had been answered without it (n,) bool; None: none did."""
     equal_spread: float | None = None
     """What the request sent in place of the config's `equal_spread`."""
     texts: np.ndarray | None = None

@@ -17,6 +17,10 @@ _CURRENCY = re.compile(
     r"\\text\{\s*\\?\$\s*\}|\\textdollar(?![A-Za-z])|(?:\b[A-Z]{1,2})?\\\$|[€£¥₹]"
     r"|\\text\{\s*(?:dollars?|USD)\s*\}|(?<=\d)\s*(?:dollars?|USD)\b"
 )
+_PERCENT = re.compile(
+    r"(?<=[\d})])(?:\s|\\[,;:!> ])*(?:\\?%|\\text\{\s*(?:\\?%|percent)\s*\}|\bpercent\b)", re.IGNORECASE
+)
+_SCIENTIFIC = re.compile(r"(?<![\w.])(\d+(?:\.\d+)?)[eE]([-+]?\d{1,3})(?![\w.]*\w)")
 _AMOUNT = re.compile(r"(?:\b[A-Z]{1,2})?\$")
 _FORMULA = re.compile(r"(\$\$?)(?=\S)[^$]*?(?<=\S)\1(?!\d)")
 """Dollars around a formula; those of an amount ($5, $5 and $6) are none."""
@@ -67,7 +71,7 @@ def timed(completion: str, answer: str, seconds: float) -> float:
         right = parse(as_formula(answer), parsing_timeout=None)
         if not right:
             raise unreadable("math", answer)
-        return float(verify(right, parse(without_currency(completion), parsing_timeout=None), timeout_seconds=None))
+        return float(verify(right, parse(plain_numbers(completion), parsing_timeout=None), timeout_seconds=None))
     finally:
         signal.setitimer(signal.ITIMER_VIRTUAL, 0)
         signal.signal(signal.SIGVTALRM, previous)
@@ -78,15 +82,18 @@ def as_formula(answer: str) -> str:
 
     Dollars that are a currency are no part of it: \\$18.90 and $18.90 are 18.90.
     """
-    answer = without_currency(answer.rpartition("####")[2].strip())
+    answer = plain_numbers(answer.rpartition("####")[2].strip())
     if "\\boxed" in answer or _FORMULA.search(answer):
         return answer
     return f"${_AMOUNT.sub('', answer).strip()}$"
 
 
-def without_currency(text: str) -> str:
-    """The text without the signs and names of a currency. A dollar that may begin a formula stays."""
-    return _CURRENCY.sub("", text)
+def plain_numbers(text: str) -> str:
+    """The text without currencies and percent signs (50% is 50, as for `numeric`), and 1.2e3 as a power of ten.
+
+    A dollar that may begin a formula stays.
+    """
+    return _SCIENTIFIC.sub(r"\1 \\times 10^{\2}", _PERCENT.sub("", _CURRENCY.sub("", text)))
 
 
 def _stop(number: int, frame: FrameType | None) -> None:

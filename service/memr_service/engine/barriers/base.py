@@ -10,10 +10,12 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable, Coroutine, Iterable, Sequence
+from dataclasses import replace
 from typing import Any, Protocol
 
 import numpy as np
 from memr_client.errors import ProblemError
+from memr_client.schemas import RunConfig
 
 from memr_service.engine.barriers.member import Member
 from memr_service.engine.barriers.room import WaitingRoom
@@ -26,6 +28,9 @@ Item = tuple[Member, int]
 Respond = Callable[[Sequence[Member], Sequence[Item], Sequence[str]], Awaitable[Record | None]]
 """Commits the items of members as one batch, in this order, and sets the members' responses, with warnings for all.
 Returns the record; None if there are no items."""
+
+LATE = "scored without their siblings, so equal_spread holds them as if a sibling had a reward of 0"
+"""What a warning says of late items."""
 
 
 class Barrier(Protocol):
@@ -195,8 +200,8 @@ def texts_of(items: Sequence[Item]) -> tuple[list[str], list[str]]:
     return prompts, [member.completions[item] for member, item in items]
 
 
-def merged(items: Sequence[Item]) -> Steps[Batch]:
-    """One batch of items, in their order."""
+def merged(items: Sequence[Item], config: RunConfig) -> Steps[Batch]:
+    """One batch of items of a run with this config, in their order."""
     batches = [(member.batch, item) for member, item in items]
     names: dict[bytes, int] = {}
     group = [names.setdefault(group_name(one), len(names)) for one in items]
@@ -210,7 +215,6 @@ def merged(items: Sequence[Item]) -> Steps[Batch]:
         texts, completions = texts_of(items)
         foreign = yield from foreign_stretches(completions, texts, np.array(group))
     steps = {batch.step for batch, _ in batches if batch.step is not None}
-    spreads = {batch.equal_spread for batch, _ in batches if batch.equal_spread is not None}
     return Batch(
         keys=keys,
         prompts=np.stack(prompts)[first],
@@ -229,9 +233,26 @@ def merged(items: Sequence[Item]) -> Steps[Batch]:
         names_answer=_numbers([batch.names_answer for batch, _ in batches], items),
         truncated=_flags([batch.truncated for batch, _ in batches], items),
         sent=_flags([batch.sent for batch, _ in batches], items),
-        equal_spread=min(spreads, default=None),
+        late=_flags([batch.late for batch, _ in batches], items),
+        equal_spread=equal_spread_of({batch.equal_spread for batch, _ in batches}, config),
         texts=_numbers([batch.texts for batch, _ in batches], items),
     )
+
+
+def equal_spread_of(asked: set[float | None], config: RunConfig) -> float | None:
+    """The smallest `equal_spread` of requests; for one that sent none (null) the run's own counts."""
+    if asked == {None}:
+        return None
+    unlimited = config.equal_spread is None and config.max_spread is None
+    own = None if unlimited else config.equal_spread or 0.0  # under max_spread alone the spread is 0
+    return min(spread for spread in (own if one is None else one for one in asked) if spread is not None)
+
+
+def mark_late(member: Member, items: Iterable[int]) -> None:
+    """Mark items of a member that came after their groups had been answered."""
+    late = np.zeros(len(member.batch), bool)
+    late[[*items]] = True
+    member.batch = replace(member.batch, late=late)
 
 
 def _column(columns: list[list[str | None] | None], items: Sequence[Item]) -> list[str | None] | None:

@@ -12,7 +12,7 @@ from functools import partial
 
 from memr_client.errors import ProblemError
 
-from memr_service.engine.barriers.base import Item, Respond, Waiting, group_name, items_of
+from memr_service.engine.barriers.base import LATE, Item, Respond, Waiting, group_name, items_of, mark_late
 from memr_service.engine.barriers.member import Member
 from memr_service.engine.barriers.room import WaitingRoom
 
@@ -55,7 +55,9 @@ class GroupBarrier(Waiting):
                 self._alone[member].append(item)
             else:
                 self._add(member, item, name)
-        self.late += bool(self._alone[member])
+        if late := self._alone[member]:
+            self.late += 1
+            mark_late(member, (item for _, item in late))
         members, groups = self._tied(member)
         if all(len(group.items) == self.size for group in groups):
             self._close(members, groups)
@@ -136,10 +138,12 @@ class GroupBarrier(Waiting):
                 self._stop(group.timer)
             if self._forming.get(group.name) is group:
                 del self._forming[group.name]
+        late = [item for member in members for item in self._alone.pop(member)]
+        if late:
+            warnings = [*warnings, f"{len(late)} of the completions came after their groups had timed out: {LATE}"]
         for member in members:
-            items += self._alone.pop(member)
             del self._groups[member]
-        self._complete(members, items, warnings)
+        self._complete(members, items + late, warnings)
 
 
 def _by_index(items: list[Item]) -> list[Item]:

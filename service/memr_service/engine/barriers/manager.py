@@ -132,7 +132,7 @@ class BarrierManager:
         ]
         prompts, completions = texts_of(items)
         small = are_small(prompts, completions)
-        batch = await self._text_thread.ask(run.stored.run_id, merged(items), small=small)
+        batch = await self._text_thread.ask(run.stored.run_id, merged(items, run.config), small=small)
         committed = await self._thread.commit(run, batch, submissions)
         if committed is None or committed.record is None:
             raise _dropped()

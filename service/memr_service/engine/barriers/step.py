@@ -11,7 +11,7 @@ from itertools import islice
 from memr_client.errors import InvalidRequest, ProblemError
 from memr_client.schemas import RewardRequest
 
-from memr_service.engine.barriers.base import Respond, Waiting, items_of
+from memr_service.engine.barriers.base import LATE, Respond, Waiting, items_of, mark_late
 from memr_service.engine.barriers.member import Member
 from memr_service.engine.barriers.room import WaitingRoom
 
@@ -61,9 +61,9 @@ class StepBarrier(Waiting):
         if step not in self._rounds and missed is not None and missed.is_late(part):
             missed.seen.add(part)
             self.late += 1
-            self._complete(
-                [member], items_of(member), [f"part {part} came after step {step} had timed out: answered alone"]
-            )
+            mark_late(member, range(len(member.batch)))
+            said = f"part {part} came after step {step} had timed out: answered alone. Its completions are {LATE}"
+            self._complete([member], items_of(member), [said])
             return member
         if step not in self._rounds:
             self._missed.pop(step, None)

@@ -44,6 +44,7 @@ READ = {
     "explore_warmup_prompts",
     "explore_warmup_steps",
     "max_spread",
+    "spread_of",
     "equal_spread",
 }
 """Fields that a snapshot does not depend on: only these can change if the journal begins with one."""

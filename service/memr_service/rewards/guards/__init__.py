@@ -6,7 +6,7 @@ together. It earns the least that the component can pay: 0 for a scaled componen
 
 from memr_service.rewards.guards.answers import names_answer
 from memr_service.rewards.guards.bounds import anneal, cap, equal_outcomes, spread_cap, spread_limit
-from memr_service.rewards.guards.needs import TextMeasure, needs, tells_sent_apart
+from memr_service.rewards.guards.needs import TextMeasure, longest_answer, needs, tells_sent_apart
 from memr_service.rewards.guards.overlap import copied_share, foreign_stretches
 from memr_service.rewards.guards.rejection import (
     REASONS,
@@ -36,6 +36,7 @@ __all__ = [
     "equal_outcomes",
     "foreign",
     "foreign_stretches",
+    "longest_answer",
     "mixed_groups_only",
     "names_answer",
     "needs",

@@ -21,10 +21,13 @@ def cap(bonus: np.ndarray, outcome: np.ndarray, share: float) -> np.ndarray:
     return np.asarray(np.clip(bonus, -most, most))
 
 
-def spread_cap(bonus: np.ndarray, outcome: np.ndarray, group: np.ndarray, share: float) -> np.ndarray:
+def spread_cap(
+    bonus: np.ndarray, outcome: np.ndarray, group: np.ndarray, share: float, threshold: float | None = None
+) -> np.ndarray:
     """Shrink each group's bonuses towards their mean until max - min <= share * (max R - min R).
 
-    The order of siblings and the group's mean stay. With share < 1 and outcomes of two values, no bonus reverses the
+    With a threshold, max - min <= share * (min R above it - max R at or below it) in groups with both. The order of
+    siblings and the group's mean stay. With share < 1, and a threshold or outcomes of two values, no bonus reverses the
     verifier's verdict. Where all outcomes of a group are equal every sibling gets the mean, so that a trainer that
     compares siblings learns nothing from it. This is intended: the bonus would be the only signal in that group,
     normalised to full strength however small it is, and in a group that is all wrong it would pay junk most.
@@ -33,9 +36,11 @@ def spread_cap(bonus: np.ndarray, outcome: np.ndarray, group: np.ndarray, share:
         bonus: the weighted sum of the components (n,).
         outcome: R (n,).
         group: number of each item's group (n,).
+        threshold: outcomes above it are right (`success_threshold`); None: all outcomes of a group count alike.
     """
     mean = means(bonus, group)[group]
-    spread, most = _spread(bonus, group), share * _spread(outcome, group)
+    allowed = _spread(outcome, group) if threshold is None else _gap(outcome, group, threshold)
+    spread, most = _spread(bonus, group), share * allowed
     factor = np.where(spread > most, most / np.where(spread > 0, spread, 1.0), 1.0)
     return np.asarray(np.where(factor < 1.0, mean + (bonus - mean) * factor, bonus))
 
@@ -50,25 +55,40 @@ def equal_outcomes(outcome: np.ndarray, group: np.ndarray) -> np.ndarray:
     return np.asarray(_spread(outcome, group) < EQUAL)
 
 
-def spread_limit(bonus: np.ndarray, group: np.ndarray, most: float) -> np.ndarray:
+def spread_limit(bonus: np.ndarray, group: np.ndarray, most: float, late: np.ndarray | None = None) -> np.ndarray:
     """Scale each group's bonuses towards 0 until max - min <= most: bonus * min(1, most / (max - min)).
 
-    The order of siblings stays. With most = 0 the bonuses of groups with siblings are 0.
+    The order of siblings stays. With most = 0 the bonuses of groups with siblings are 0. The siblings of late items are
+    not here, so they are held as if one of them had 0.
 
     Args:
         bonus: the weighted sum of the components (n,).
         group: number of each item's group (n,).
         most: largest spread.
+        late: items that came after their group had been answered (n,) bool; None: none did.
     """
     if most == 0:
-        return np.where(np.bincount(group)[group] > 1, 0.0, bonus)
+        alone = np.bincount(group)[group] == 1
+        return np.where(alone if late is None else alone & ~late, bonus, 0.0)
     spread = _spread(bonus, group)
+    if late is not None:
+        spread = np.where(late, np.maximum(spread, np.abs(bonus)), spread)
     return np.asarray(bonus * np.where(spread > most, most / np.where(spread > 0, spread, 1.0), 1.0))
 
 
 def anneal(step: int, start: int, end: int) -> float:
     """The factor of a bonus at a step: 1 until `start`, 0 from `end` on (start < end), linear in between."""
     return min(1.0, max(0.0, (end - step) / (end - start)))
+
+
+def _gap(outcome: np.ndarray, group: np.ndarray, threshold: float) -> np.ndarray:
+    """min R above the threshold - max R at or below it of each item's group (n,); max R - min R without both."""
+    right = outcome > threshold
+    lowest, _ = extremes(np.where(right, outcome, np.inf), group)
+    _, highest = extremes(np.where(right, -np.inf, outcome), group)
+    mixed = np.isfinite(lowest) & np.isfinite(highest)
+    gap = spread_of(np.where(mixed, highest, 0.0), np.where(mixed, lowest, 0.0))
+    return np.where(mixed[group], np.minimum(gap, np.finfo(np.float64).max)[group], _spread(outcome, group))
 
 
 def _spread(values: np.ndarray, group: np.ndarray) -> np.ndarray:

@@ -36,6 +36,11 @@ def needs(config: RunConfig) -> frozenset[TextMeasure]:
     )
 
 
+def longest_answer(config: RunConfig) -> int:
+    """Characters beyond which no guard or gate asks whether a completion is a short answer."""
+    return max((one.answer_chars or 0 for one in _limits(config)), default=0)
+
+
 def _limits(config: RunConfig) -> list[ComponentGuards | WriteGates]:
     """The memory's write gates, and the guards of every component."""
     return [config.memory.gates, *(one.guards for one in config.components.values() if isinstance(one, Component))]

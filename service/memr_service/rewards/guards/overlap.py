@@ -1,10 +1,12 @@
 """How much of a text is copied from its prompt, and how much of it neither the prompt nor a sibling has.
 
-The measures behind the guards `copied` and `foreign`. Texts are compared by their sequences of 8 bytes.
+The measures behind the guards `copied` and `foreign`. Texts are compared by their sequences of 8 bytes, for `copied`
+without white space and without regard to case.
 """
 
 from __future__ import annotations
 
+import re
 from collections.abc import Generator, Sequence
 from functools import lru_cache
 
@@ -20,35 +22,54 @@ ODD = np.uint64(0x9E3779B97F4A7C15)
 """Multiplier of the hash that spreads sequences over parts."""
 SHORT = 2048
 """Characters of a prompt whose sequences are kept together with those of others."""
+MOST_WORDS_OF = 16_384
+"""Characters of a text and of a prompt whose words are compared."""
+
+_WORD = re.compile(r"[^\W_]+")
 
 
 def copied_share(text: str, prompt: str) -> float:
-    """Share of a text's 8-byte sequences (UTF-8, one starting at each byte) that its prompt has too, in [0, 1].
+    """Share of a text that its prompt has too, in [0, 1].
 
-    0 if the text or the prompt is shorter than 8 bytes.
+    The share of its 8-byte sequences (UTF-8, one starting at each byte, without white space, case-folded) that its
+    prompt has too; 0 if the text or the prompt is shorter. If every word of the text is one of the prompt's, in
+    whatever order, it is at least the share of the prompt's words that the text has, so that short prompts count too.
     """
-    own, asked = _sequences(text), _distinct_sequences(prompt)
-    if not len(own) or not len(asked):
-        return 0.0
-    own = np.sort(own)  # long ones are found faster in order
-    at = np.searchsorted(asked, own)
-    return float(np.count_nonzero(asked.take(at, mode="clip") == own) / len(own))
+    own, asked = _folded(text), _distinct_sequences(prompt)
+    sequences = np.sort(_sequences(own))  # long ones are found faster in order
+    in_order = 0.0
+    if len(sequences) and len(asked):
+        at = np.searchsorted(asked, sequences)
+        in_order = float(np.count_nonzero(asked.take(at, mode="clip") == sequences) / len(sequences))
+    return max(in_order, _words_copied(text, prompt)) if in_order < 1.0 else 1.0
+
+
+def says_nothing_new(text: str, prompt: str) -> bool:
+    """Whether every word and number of a text is one of its prompt's, and there is one.
+
+    >>> [says_nothing_new(text, "What is 3 + 4?") for text in ("4 + 3 is what", "3 + 4 = 7")]
+    [True, False]
+    """
+    words = _words(text)
+    return bool(words) and words <= _prompt_words(prompt)
 
 
 def without_copies(text: str, prompt: str) -> str:
-    """The text without the bytes that its 8-byte sequences share with its prompt.
+    """The text with a space in place of the characters that its 8-byte sequences share with its prompt.
 
-    >>> without_copies("What is 3 + 4? 7", "What is 3 + 4?")
-    ' 7'
+    >>> without_copies("WHAT is  3 + 4? 7", "What is 3 + 4?").split()
+    ['7']
     """
-    own, asked = _sequences(text), _distinct_sequences(prompt)
+    asked = _distinct_sequences(prompt)
+    places = [place for place, letter in enumerate(text) if not letter.isspace()]
+    folded = [text[place].casefold().encode("utf-8", "surrogatepass") for place in places]
+    own = _sequences(b"".join(folded))
     if not len(own) or not len(asked):
         return text
-    at = np.searchsorted(asked, own)
-    shared = asked.take(at, mode="clip") == own
-    left = np.convolve(shared, np.ones(REACH, np.int64)) == 0
-    kept: bytes = np.frombuffer(text.encode("utf-8", "surrogatepass"), np.uint8)[left].tobytes()
-    return kept.decode("utf-8", "replace")
+    shared = asked.take(np.searchsorted(asked, own), mode="clip") == own
+    copied = np.repeat(places, [len(one) for one in folded])[np.convolve(shared, np.ones(REACH, np.int64)) > 0]
+    gone = set(copied.tolist())
+    return "".join(" " if place in gone else letter for place, letter in enumerate(text))
 
 
 def foreign_stretches(
@@ -82,7 +103,7 @@ def foreign_stretches(
 
 def _foreign(texts: list[str], prompts: set[str]) -> Generator[None, None, np.ndarray]:
     """`foreign_stretches` of the texts (t,) of one group."""
-    sequences = [_sequences(text) for text in (*texts, *prompts)]
+    sequences = [_sequences(text.encode("utf-8", "surrogatepass")) for text in (*texts, *prompts)]
     familiar = [np.zeros(len(own), bool) for own in sequences[: len(texts)]]
     parts = 1 + sum(map(len, sequences)) // PART
     part_of = []
@@ -130,6 +151,23 @@ def _distinct(sequences: np.ndarray) -> np.ndarray:
     return np.asarray(ordered[np.concatenate([[True], ordered[1:] != ordered[:-1]])[: len(ordered)]])
 
 
+def _words_copied(text: str, prompt: str) -> float:
+    """The share of a prompt's words that a text of these words alone has; 0 if it has others, or none."""
+    if max(len(text), len(prompt)) > MOST_WORDS_OF or not says_nothing_new(text, prompt):
+        return 0.0
+    return len(_words(text)) / len(_prompt_words(prompt))
+
+
+def _words(text: str) -> frozenset[str]:
+    return frozenset(_WORD.findall(text.casefold()))
+
+
+@lru_cache(maxsize=1)
+def _prompt_words(prompt: str) -> frozenset[str]:
+    """The distinct words and numbers of a prompt; kept, because one prompt usually comes many times in a row."""
+    return _words(prompt)
+
+
 def _distinct_sequences(prompt: str) -> np.ndarray:
     """The distinct sequences of a prompt, ascending; kept, because one prompt usually comes many times in a row.
 
@@ -140,17 +178,21 @@ def _distinct_sequences(prompt: str) -> np.ndarray:
 
 @lru_cache(maxsize=1024)
 def _of_short(prompt: str) -> np.ndarray:
-    return _distinct(_sequences(prompt))
+    return _distinct(_sequences(_folded(prompt)))
 
 
 @lru_cache(maxsize=1)
 def _of_long(prompt: str) -> np.ndarray:
-    return _distinct(_sequences(prompt))
+    return _distinct(_sequences(_folded(prompt)))
 
 
-def _sequences(text: str) -> np.ndarray:
+def _folded(text: str) -> bytes:
+    """A text without white space, case-folded."""
+    return "".join(text.casefold().split()).encode("utf-8", "surrogatepass")
+
+
+def _sequences(data: bytes) -> np.ndarray:
     """The eight bytes from each byte on, as one number each."""
-    data = text.encode("utf-8", "surrogatepass")
     return (
         np.ndarray((max(0, len(data) - REACH + 1),), "<u8", data, 0, (1,)) if len(data) >= REACH else np.empty(0, "<u8")
     )

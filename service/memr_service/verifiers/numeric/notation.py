@@ -57,6 +57,24 @@ _AND_A_HALF = re.compile(
     rf"(?<=\d)\s+and\s+({'|'.join(_NUMBER_WORDS)})[\s-]({'|'.join(_PARTS)}|halve)s?\b", re.IGNORECASE
 )
 
+_SPELLED = {
+    "one": 1, "two": 2, "three": 3, "four": 4, "five": 5, "six": 6, "seven": 7, "eight": 8, "nine": 9, "ten": 10,
+    "eleven": 11, "twelve": 12, "thirteen": 13, "fourteen": 14, "fifteen": 15, "sixteen": 16, "seventeen": 17,
+    "eighteen": 18, "nineteen": 19, "twenty": 20, "thirty": 30, "forty": 40, "fifty": 50, "sixty": 60, "seventy": 70,
+    "eighty": 80, "ninety": 90,
+}  # fmt: skip
+_MULTIPLES = {"hundred": 100, "thousand": 10**3, "million": 10**6, "billion": 10**9}
+_ONE_WORD = rf"(?:{'|'.join((*_SPELLED, *_MULTIPLES))})"
+_SPELLED_BEFORE_DIGITS = re.compile(
+    rf"(?<![\w-])(?P<words>{_ONE_WORD}(?:(?:[ -]|(?:{'|'.join(f'(?<={one})' for one in _MULTIPLES)})[ ]and[ ])"
+    rf"{_ONE_WORD}\b)*)[ ]+(?P<and>and[ ]+)?(?=\d+(?P<part>[ ]*/[ ]*\d)?)",
+    re.IGNORECASE,
+)
+_UNKNOWN = "θ"
+"""A variable: an expression with it has no value."""
+_CHINESE_SCALES = re.compile("(?<=\\d)\\s*([十百千万萬亿億]+)(?![克米瓦分])")
+_RAISED_BY_TAG = re.compile(r"<(sup|sub)>([^<>]{0,40})</\1>", re.IGNORECASE)
+
 _AND_A_PART = re.compile(r"(?<=\d)\s+and\s+(?=\d+\s*/\s*\d)")
 _CURRENCY_M = re.compile(r"([$€£]\s?\d[\d.,]*)m\b")
 
@@ -64,11 +82,14 @@ _CURRENCY_M = re.compile(r"([$€£]\s?\d[\d.,]*)m\b")
 def plain(text: str) -> str:
     """The text in plain notation."""
     text = _INVISIBLE.sub("", text).replace("{,}", ",").replace("&=", "=")
+    text = _RAISED_BY_TAG.sub(lambda found: f"{'^' if found[1].lower() == 'sup' else '_'}{{{found[2]}}}", text)
     text = _RAISED.sub(lambda found: f"^{{{_folded(found[0])}}}", text)
     text = _LOWERED.sub(lambda found: f"_{{{_folded(found[0])}}}", text)
     text = _VULGAR.sub(lambda found: f" {_folded(found[0])}", text)
     text = unicodedata.normalize("NFKC", text.translate(_CHARACTERS)).translate(_CHARACTERS)
     text = _without_latex(text) if "\\" in text else text
+    text = _CHINESE_SCALES.sub(lambda found: f" {' '.join(found[1])} ", text)
+    text = _SPELLED_BEFORE_DIGITS.sub(_before_digits, text)
     return _CURRENCY_M.sub(r"\1 million", _AND_A_PART.sub(" ", _AND_A_HALF.sub(_mixed, text)))
 
 
@@ -93,6 +114,28 @@ def _sign(found: re.Match[str]) -> str:
     if name in _NOTHING:
         return ""
     return " " if name in _SPACES else _SIGNS.get(name, found[0])
+
+
+def _before_digits(found: re.Match[str]) -> str:
+    """`two and 1/2` as `2 1/2`; `twenty 5` and `two hundred and 5` as something whose value is not known."""
+    written = re.split(r"[ -]+(?:and )?", found["words"].lower())
+    if found["and"] and found["part"]:
+        return f"{_spelled(written)} "
+    joins = written[-1] in _MULTIPLES or _SPELLED[written[-1]] >= _SPELLED["twenty"]
+    return f"{_UNKNOWN} " if joins else found[0]
+
+
+def _spelled(written: list[str]) -> int:
+    """The number that English words say: two hundred five is 205."""
+    total = below = 0
+    for word in written:
+        if word == "hundred":
+            below = max(below, 1) * 100
+        elif word in _MULTIPLES:
+            total, below = total + max(below, 1) * _MULTIPLES[word], 0
+        else:
+            below += _SPELLED[word]
+    return total + below
 
 
 def _mixed(found: re.Match[str]) -> str:

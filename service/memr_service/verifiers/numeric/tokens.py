@@ -64,7 +64,7 @@ _TOKEN = re.compile(
   | (?P<times>(?<=\d)[xX](?=\d)|(?<=\d\s)[xX](?=\s?\d))
   | (?P<currency>(?:{"|".join(sorted(words.CURRENCIES))})(?=[\d$€£]))
   | (?P<half>[aApP]\.?[mM](?![^\W_])\.?)
-  | (?P<name>[A-Za-z]+\d\w*)                       # x2, CO2
+  | (?P<name>[A-Za-z]+\d\w*(?:\.\d+)*)             # x2, CO2, v1.2
   | (?P<word>[^\W\d_](?:[^\W\d_]|['’](?=[^\W\d_]))*)
   | (?P<command>\\[A-Za-z]+)
   | (?P<dots>\.{{2,}}|…)
@@ -194,7 +194,8 @@ def _name(token: Token, before: Token) -> Token:
     """Letters followed by digits: a unit (cm2), a factor and a number (x10), a name (CO2) or a variable (x2)."""
     letters = token.text.rstrip("0123456789")
     is_unit = letters in words.UNITS and letters.islower() and token.text[len(letters) :] in ("2", "3")
-    if is_unit and before.kind in ("number", "unit", "operator"):
+    inches = letters in words.FEET and before.kind == "number" and not token.spaced  # 5ft3 may be 5 ft 3 in
+    if is_unit and not inches and before.kind in ("number", "unit", "operator"):
         return replace(token, kind="unit")
     return replace(token, kind="word" if letters[:1].isupper() and token.spaced else "letter")
 
@@ -219,6 +220,8 @@ def _symbol(token: Token, match: re.Match[str], text: str, before: Token) -> Tok
         kind = "operator" if before.kind == "number" and (attached or ratio) else "stop"
     elif sign in "'\"′″":
         kind = "operator" if before.kind == "number" and re.match(r"\s?\d", following) else "mark"
+    elif sign in "‰‱":
+        kind = "postfix"
     elif sign in "%°":
         kind = "unit"
     elif sign == ".":

@@ -4,10 +4,15 @@ from __future__ import annotations
 
 from fractions import Fraction
 
-SCALES = {
+SCALES: dict[str, int | Fraction] = {
     "hundred": 100, "thousand": 10**3, "million": 10**6, "billion": 10**9, "trillion": 10**12,
-    "millions": 10**6, "billions": 10**9, "k": 10**3, "K": 10**3, "M": 10**6, "mn": 10**6, "B": 10**9, "bn": 10**9,
-    "万": 10**4, "萬": 10**4, "亿": 10**8, "億": 10**8,
+    "hundreds": 100, "thousands": 10**3, "millions": 10**6, "billions": 10**9, "trillions": 10**12,
+    "dozen": 12, "dozens": 12, "lakh": 10**5, "lakhs": 10**5, "crore": 10**7, "crores": 10**7,
+    "thirds": Fraction(1, 3), "fifths": Fraction(1, 5), "sixths": Fraction(1, 6), "sevenths": Fraction(1, 7),
+    "eighths": Fraction(1, 8), "ninths": Fraction(1, 9), "tenth": Fraction(1, 10), "tenths": Fraction(1, 10),
+    "hundredth": Fraction(1, 100), "hundredths": Fraction(1, 100), "thousandth": Fraction(1, 1000),
+    "thousandths": Fraction(1, 1000), "k": 10**3, "K": 10**3, "M": 10**6, "mn": 10**6, "B": 10**9, "bn": 10**9,
+    "十": 10, "百": 100, "千": 10**3, "万": 10**4, "萬": 10**4, "亿": 10**8, "億": 10**8,
 }  # fmt: skip
 """Words that multiply the number before them. Those of one or two letters do so only without a space (5k)."""
 
@@ -20,7 +25,7 @@ PREFIX = frozenset((
     "tan", "exp", "gcd", "lcm", "abs", "mod",
 ))  # fmt: skip
 """They change the number after them."""
-POSTFIX = frozenset(("squared", "cubed", "factorial"))
+POSTFIX = frozenset(("squared", "cubed", "factorial", "score"))
 """They change the number before them."""
 NEGATIVE = frozenset(("minus", "negative"))
 """Before a number they are its sign."""
@@ -30,6 +35,9 @@ ARTICLES = frozenset(("a", "A", "I"))
 SYMBOLS = frozenset(("pi", "theta", "tau", "phi", "alpha", "beta", "lambda"))
 """Letters of mathematics by their names."""
 ORDINALS = frozenset(("st", "nd", "rd", "th"))
+
+FEET = frozenset(("ft", "feet", "foot"))
+"""A number joined to them may be of inches (5ft3)."""
 
 _UNITS = {
     "length": "mm cm dm m km nm μm µm in ft yd mi millimeter millimetre centimeter centimetre decimeter meter metre "
