@@ -37,7 +37,8 @@ class DataSet:
         """Ids of the n prompts to sample next.
 
         Args:
-            in_flight: ids that are being sampled, the newest last. The oldest are picked again if the pool is too small.
+            in_flight: ids that are being sampled, the newest last. If the pool is too small, the oldest are picked
+                again.
             fields: see `PlanRequest`.
         """
         spare = max(len(self) - n, 0)

@@ -122,7 +122,7 @@ class Config(BaseModel):
     """Encoder of the memory."""
 
     plan: bool = False
-    """Let the memory plan which questions a step asks, in place of a shuffle. Without a memory reward, it only plans."""
+    """Let the memory plan which questions a step asks, in place of a shuffle. Without `memory` it pays nothing."""
     prior_run: list[str] = Field(default_factory=list)
     """Earlier runs of the same service or folder whose pass rates the plan starts from."""
 

@@ -18,6 +18,9 @@ from examples.grpo.tasks.task import Task
 DEFAULT = "attempts"
 """The service's default preset. It pays a little where a group's outcomes are all equal."""
 
+UNPAID = {"preset": "memory-r", "components": {"exploit": 0.0}}
+"""Of a run that only plans."""
+
 
 @dataclass(frozen=True)
 class Rewards:
@@ -99,7 +102,7 @@ def memory_config(config: Config, task: Task) -> RunConfig:
         # Without a memory reward, outcomes are counted and nothing is paid.
         given = {
             "prior_runs": config.prior_run,
-            **({"components": {"exploit": 0.0}} if config.memory is None else {}),
+            **(UNPAID if config.memory is None else {}),
             **given,
         }
     # Deterministic, so that a resumed training equals an uninterrupted one bit for bit. Not on a GPU, where it would be

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
@@ -64,7 +65,7 @@ def test_a_trainer_samples_what_the_plan_says_and_leaves_out_what_is_in_flight(c
     made = [groups(row) for row in recorded.rows]
     assert len(made) == 14  # two epochs of seven generations
     assert made == planned(client, "r", made, 1, range(14))
-    assert all(not set(one) & set(other) for one, other in zip(made, made[1:], strict=False))
+    assert all(not set(one) & set(other) for one, other in pairwise(made))
     pool = client.pool("r")
     seen = {one for ids in made for one in ids}
     assert (pool.prompts, pool.visited, pool.since, client.run("r").position) == (PROMPTS, len(seen), 1, 15)
@@ -89,7 +90,7 @@ def test_without_ids_prompts_are_known_by_their_text(client, tmp_path):
             [0, 1, 2, 3, 4],
         ),
         (
-            {"gradient_accumulation_steps": 4, "steps_per_generation": 2, "per_device_train_batch_size": 4, "max_steps": 3},
+            {"gradient_accumulation_steps": 4, "steps_per_generation": 2, "per_device_train_batch_size": 4},
             2,
             [0, 0, 1, 1, 2, 2],
         ),
@@ -97,7 +98,7 @@ def test_without_ids_prompts_are_known_by_their_text(client, tmp_path):
     ids=["a generation of several steps", "accumulated", "several generations in a step"],
 )  # fmt: skip
 def test_the_lag_is_what_the_data_loader_draws_ahead(client, tmp_path, settings, lag, steps):
-    training, recorded = make(client, "r", tmp_path, **settings)
+    training, recorded = make(client, "r", tmp_path, **{"max_steps": 3, **settings})
     training.train()
     made = [groups(row) for row in recorded.rows]
     assert made == planned(client, "r", made, lag, steps)

@@ -1,4 +1,4 @@
-"""verl's data set class with planned prompts: verl's own config, data set, data loader's collation and reward workers."""
+"""verl's data set class with planned prompts: its own config, data set, collation and reward workers."""
 
 from __future__ import annotations
 

@@ -50,6 +50,9 @@ def plan_prompts(
 class PlannedPrompts(TrainerCallback):
     """See `plan_prompts`. Generations are numbered from 0, through all epochs."""
 
+    _base: int | None
+    """The position before the first generation; None: not known yet, or this is not rank 0."""
+
     def __init__(self, trainer: Any, reward: MemoryReward, lag: int | None, objective: Objective) -> None:
         args, data = trainer.args, trainer.train_dataset
         if not (isinstance(data, Sized) and hasattr(data, "__getitem__")):
@@ -88,7 +91,8 @@ class PlannedPrompts(TrainerCallback):
         self._reward.open()
         epoch, step = divmod(state.global_step, self._steps_of_epoch())
         first = epoch * self._of_epoch + step * self._accumulated // self._repeats
-        self._begin(first, state.stateful_callbacks.get(KEPT_AS, {}) if state.global_step else {})
+        kept: Any = state.stateful_callbacks
+        self._begin(first, kept.get(KEPT_AS, {}) if state.global_step else {})
         if this_rank().part == 0:
             self._data.set_pool(self._reward.client, self._reward.run_id)
             if self._base is None:
@@ -98,7 +102,8 @@ class PlannedPrompts(TrainerCallback):
 
     def on_step_end(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any) -> None:
         """Keep in the trainer's state what a resumed training needs."""
-        state.stateful_callbacks[KEPT_AS] = {
+        kept: Any = state.stateful_callbacks  # a dict by now
+        kept[KEPT_AS] = {
             "base": self._base,
             "positions": [*self._positions.items()],
             "picks": [*self._picks.items()],
@@ -126,7 +131,7 @@ class PlannedPrompts(TrainerCallback):
         """Go on with a generation."""
         self._first = self._scored = first
         self._next_epoch = first - first % self._of_epoch
-        self._base: int | None = kept.get("base")
+        self._base = kept.get("base")
         self._positions: dict[int, int | None] = dict(kept.get("positions", []))
         self._picks: dict[int, list[str]] = {
             number: ids for number, ids in kept.get("picks", []) if self._data.has(ids)

@@ -25,7 +25,7 @@ class PlannedDataset(RLHFDataset):  # type: ignore[misc]  # verl is not type-che
     '+reward.reward_kwargs.memr.group_size=${actor_rollout_ref.rollout.n}'
 
     The training files become the run's pool; prompts are known by their text. Each batch is planned with all that is
-    known when verl fetches it. Where verl fetches prompts one by one (its asynchronous trainers, and filters of groups),
+    known when verl fetches it. Where verl fetches prompts one by one (its asynchronous trainers and filters of groups),
     `train_batch_size` of them are planned at once, and those of the plan before are taken to be in flight.
 
     Files for validation are handed out as they are.
@@ -80,15 +80,17 @@ class PlannedDataset(RLHFDataset):  # type: ignore[misc]  # verl is not type-che
         return [chat(self[row]["raw_prompt"]) for row in range(len(self))]
 
     def _planned(self, n: int, in_flight: bool) -> list[str]:
-        assert self._options is not None and self._options.group_size is not None
-        memory = memory_for(self._options, divides=False)  # it rewards nothing
+        options = self._options
+        assert options is not None
+        assert options.group_size is not None
+        memory = memory_for(options, divides=False)  # it rewards nothing
         if not self._pool_is_set:
             # Not before: verl restores the run's checkpoint after it has made its data sets.
             memory.open("group")
             self._prompts.set_pool(memory.client, None)
             self._pool_is_set = True
         self._last = self._prompts.plan(
-            memory.client, None, n, self._options.group_size, in_flight=self._last if in_flight else []
+            memory.client, None, n, options.group_size, in_flight=self._last if in_flight else []
         )
         return self._last
 

@@ -49,7 +49,8 @@ class Planner:
         registry.on_forget.append(self._forget)
 
     async def set_pool(self, run_id: str, given: PoolRequest, part: int = 0, parts: int = 1) -> PoolInfo:
-        """Give a run a pool; one that comes in several parts takes effect with the last. The pool it has makes no record.
+        """Give a run a pool; one that comes in several parts takes effect with the last. Nothing changes if the
+        run has this pool.
 
         Raises:
             UnknownRun. Conflict: the run has no pass rates, or a pool of another number of parts is on its way.
