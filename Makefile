@@ -12,7 +12,7 @@ READY_DEV := $(VENV)/.ready-dev
 # PIP_FIND_LINKS at a folder that holds the wheel.
 PIP_INSTALL = $(BIN)/python -m pip install --quiet -c constraints.txt $(if $(TORCH_INDEX_URL),--extra-index-url $(TORCH_INDEX_URL))
 
-.PHONY: help setup setup-dev serve demo check test bench profile hackbench crash chaos trl audits browser docker-check lint openapi docs docs-reference docs-tables docs-drawing experiment dist api requirements
+.PHONY: help setup setup-dev serve demo check test bench profile hackbench attack crash chaos trl audits browser docker-check lint openapi docs docs-reference docs-tables docs-drawing experiment dist api requirements
 
 help:  ## show the commands
 	@awk -F ':.*## ' '/^##@/ {print "\n" substr($$0, 5)} /^[a-z-]+:.*## / {printf "  make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -90,6 +90,9 @@ audits: $(READY)  ## which audits fire when a training is trapped, and which whe
 	$(BIN)/python -m benchmarks.audits $(if $(processes),--processes $(processes))
 
 ##@ Try to break (minutes)
+
+attack: $(READY)  ## attack a server beside a trainer and probes, which must notice nothing (QUICK=1: under a minute)
+	$(BIN)/python -m benchmarks.attack
 
 crash: $(READY)  ## kill the server 50 times under load: nothing acknowledged may be lost or doubled
 	$(BIN)/python benchmarks/crash.py

@@ -26,10 +26,14 @@ from memr_client.schemas import (
     Completions,
     Explanation,
     HistoryRow,
+    KnownPrompts,
     Map,
     Page,
+    PassRatesOverSteps,
     Plan,
     PoolInfo,
+    PromptHistory,
+    PromptPage,
     Provenance,
     ReplayProgress,
     ReplayResult,
@@ -206,6 +210,22 @@ class AsyncRewardClient(BaseClient[httpx.AsyncBaseTransport]):
     async def completions(self, run_id: str | None = None, **page: Unpack[Page]) -> Completions:
         """Like `RewardClient.completions`."""
         return await self._do(calls.completions(self._name(run_id), **page))
+
+    async def prompts(self, run_id: str | None = None, **page: Unpack[PromptPage]) -> KnownPrompts:
+        """Like `RewardClient.prompts`."""
+        return await self._do(calls.prompts(self._name(run_id), **page))
+
+    async def prompt(self, run_id: str | None, key: str) -> PromptHistory:
+        """Like `RewardClient.prompt`."""
+        return await self._do(calls.prompt(self._name(run_id), key))
+
+    async def forget_prompt(self, run_id: str | None, key: str) -> None:
+        """Like `RewardClient.forget_prompt`."""
+        await self._do(calls.forget_prompt(self._name(run_id), key))
+
+    async def pass_rates(self, run_id: str | None = None) -> PassRatesOverSteps:
+        """Like `RewardClient.pass_rates`."""
+        return await self._do(calls.pass_rates(self._name(run_id)))
 
     async def memory_map(self, run_id: str | None = None, most: int = 1000) -> Map:
         """Like `RewardClient.memory_map`."""

@@ -12,7 +12,7 @@ from pydantic import TypeAdapter, ValidationError
 
 from memr_client.columns import JSON, Array, Columns, Texts, as_json, checked, encode, reward_request
 from memr_client.errors import BadResponse, InvalidRequest, from_document
-from memr_client.names import checked_name
+from memr_client.names import checked_key, checked_name
 from memr_client.plain import plain, plain_text
 from memr_client.responses import error_from, not_from_memr
 from memr_client.schemas import (
@@ -27,17 +27,21 @@ from memr_client.schemas import (
     Fork,
     History,
     HistoryRow,
+    KnownPrompts,
     Map,
     NewCheckpoint,
     OpenRLHFRequest,
     OpenRLHFResponse,
     Page,
+    PassRatesOverSteps,
     Plan,
     PlanRequest,
     PoolInfo,
     PoolRequest,
     PresetName,
     PriorOutcomes,
+    PromptHistory,
+    PromptPage,
     Provenance,
     ReplayLine,
     ReplayRequest,
@@ -251,6 +255,8 @@ def delete_pool(run_id: str) -> Call[None]:
 def plan(run_id: str, fields: Mapping[str, Any]) -> Call[Plan]:
     """`POST /runs/{id}/plan`."""
     lists = {name: plain(fields[name]) for name in ("candidates", "exclude") if fields.get(name) is not None}
+    if fields.get("prompts") is not None:
+        lists["prompts"] = _texts(plain(fields["prompts"]), "prompts")
     content = as_json(checked(PlanRequest, **{**fields, **lists}))
     return Call("POST", _run_path(run_id, "/plan"), Plan.model_validate_json, content)
 
@@ -273,12 +279,36 @@ def backtest(run_id: str) -> Call[Backtest]:
 
 def completions(run_id: str, **page: Unpack[Page]) -> Call[Completions]:
     """`GET /runs/{id}/completions`."""
-    for name in page.keys() - Page.__annotations__.keys():
-        remedy = f"Did you mean {near!r}?" if (near := nearest(name, Page.__annotations__)) else None
-        raise InvalidRequest(
-            f"completions has no argument {name!r}.", value=name, limit=list(Page.__annotations__), remedy=remedy
-        )
+    _check_page("completions", page, Page.__annotations__)
     return Call("GET", _run_path(run_id, "/completions", **page), Completions.model_validate_json)
+
+
+def _check_page(of: str, page: Mapping[str, Any], known: Mapping[str, Any]) -> None:
+    """Raise `InvalidRequest` for an argument that a list does not have."""
+    for name in page.keys() - known.keys():
+        remedy = f"Did you mean {near!r}?" if (near := nearest(name, known)) else None
+        raise InvalidRequest(f"{of} has no argument {name!r}.", value=name, limit=list(known), remedy=remedy)
+
+
+def prompts(run_id: str, **page: Unpack[PromptPage]) -> Call[KnownPrompts]:
+    """`GET /runs/{id}/prompts`."""
+    _check_page("prompts", page, PromptPage.__annotations__)
+    return Call("GET", _run_path(run_id, "/prompts", **page), KnownPrompts.model_validate_json)
+
+
+def prompt(run_id: str, key: str) -> Call[PromptHistory]:
+    """`GET /runs/{id}/prompts/{key}`."""
+    return Call("GET", _run_path(run_id, f"/prompts/{checked_key(key)}"), PromptHistory.model_validate_json)
+
+
+def forget_prompt(run_id: str, key: str) -> Call[None]:
+    """`DELETE /runs/{id}/prompts/{key}`."""
+    return Call("DELETE", _run_path(run_id, f"/prompts/{checked_key(key)}"), lambda body: None)
+
+
+def pass_rates(run_id: str) -> Call[PassRatesOverSteps]:
+    """`GET /runs/{id}/pass-rates`."""
+    return Call("GET", _run_path(run_id, "/pass-rates"), PassRatesOverSteps.model_validate_json)
 
 
 def memory_map(run_id: str, most: int) -> Call[Map]:

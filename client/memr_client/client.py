@@ -27,10 +27,14 @@ from memr_client.schemas import (
     Completions,
     Explanation,
     HistoryRow,
+    KnownPrompts,
     Map,
     Page,
+    PassRatesOverSteps,
     Plan,
     PoolInfo,
+    PromptHistory,
+    PromptPage,
     Provenance,
     ReplayProgress,
     ReplayResult,
@@ -219,7 +223,8 @@ class RewardClient(BaseClient[httpx.BaseTransport]):
         Args:
             n: how many prompts to pick.
             group_size: how many completions will be sampled for each.
-            fields: `candidates`, `exclude`, `step`, `position` and `objective`, see `PlanRequest`.
+            fields: `candidates`, `prompts` (their texts), `exclude`, `step`, `position` and `objective`, see
+                `PlanRequest`.
 
         Raises:
             Conflict: the run has no pool, or what it knew at that position is gone.
@@ -342,6 +347,45 @@ class RewardClient(BaseClient[httpx.BaseTransport]):
             page: filters, order and page; `memr_client.schemas.Page` documents each. Default: the newest 50.
         """
         return self._do(calls.completions(self._name(run_id), **page))
+
+    def prompts(self, run_id: str | None = None, **page: Unpack[PromptPage]) -> KnownPrompts:
+        """One page of the prompts that the run knows or has in its pool, with their pass rates.
+
+        client.prompts("gsm8k-seed0", kind="impossible", sort="visits")
+
+        Args:
+            page: filters, order and page; `memr_client.schemas.PromptPage` documents each.
+
+        Raises:
+            Conflict: the run was created by an earlier version, and has no pass rates.
+        """
+        return self._do(calls.prompts(self._name(run_id), **page))
+
+    def prompt(self, run_id: str | None, key: str) -> PromptHistory:
+        """What is known of a prompt, and its visits, each with how many completions were right.
+
+        Args:
+            key: the prompt's identity, which `prompts` names.
+
+        Raises:
+            UnknownPrompt: the run does not know the prompt, and its pool does not have it.
+        """
+        return self._do(calls.prompt(self._name(run_id), key))
+
+    def forget_prompt(self, run_id: str | None, key: str) -> None:
+        """Forget the prompt's pass rate, as if the prompt had never been visited. Its completions stay.
+
+        Args:
+            key: the prompt's identity, which `prompts` names.
+
+        Raises:
+            UnknownPrompt: the run knows nothing of the prompt.
+        """
+        self._do(calls.forget_prompt(self._name(run_id), key))
+
+    def pass_rates(self, run_id: str | None = None) -> PassRatesOverSteps:
+        """The distribution of the prompts' pass rates at records evenly spaced over the run."""
+        return self._do(calls.pass_rates(self._name(run_id)))
 
     def memory_map(self, run_id: str | None = None, most: int = 1000) -> Map:
         """A sample of both memories, projected on the embeddings' first two principal components.

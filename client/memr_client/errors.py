@@ -13,8 +13,10 @@ where they apply, `value`, `limit` and `remedy`). The client turns the document 
         ├── Forbidden          403  the key's scope or run prefix, the Host or the Origin does not allow this
         ├── UnknownRun         404  no run has this name
         ├── UnknownCheckpoint  404  no checkpoint has this name
+        ├── UnknownPrompt      404  the run knows nothing of this prompt
         ├── UnknownRoute       404  no route has this path
         ├── WrongMethod        405  the route does not have this method
+        ├── TooSlow            408  the headers or the body did not arrive in time; nothing changed
         ├── Conflict           409  the run's config or encoder differs, the name is taken, or the run is too short
         ├── TooLarge           413  more bytes, items or characters than the server accepts
         ├── UnsupportedMedia   415  the server does not read this content type or encoding
@@ -151,6 +153,12 @@ class UnknownCheckpoint(ProblemError):
     slug, title, status = "unknown-checkpoint", "Unknown checkpoint", 404
 
 
+class UnknownPrompt(ProblemError):
+    """The run knows nothing of this prompt."""
+
+    slug, title, status = "unknown-prompt", "Unknown prompt", 404
+
+
 class UnknownRoute(ProblemError):
     """No route has this path."""
 
@@ -161,6 +169,12 @@ class WrongMethod(ProblemError):
     """The route does not have this method."""
 
     slug, title, status = "wrong-method", "Method not allowed", 405
+
+
+class TooSlow(ProblemError):
+    """The headers or the body of the request did not arrive in time; nothing changed."""
+
+    slug, title, status = "too-slow", "Request timeout", 408
 
 
 class Conflict(ProblemError):
@@ -221,9 +235,9 @@ class InternalError(ProblemError):
 PROBLEMS: dict[str, type[ProblemError]] = {
     cls.slug: cls
     for cls in (
-        InvalidRequest, MalformedBody, Unauthorized, Forbidden, UnknownRun, UnknownCheckpoint, UnknownRoute,
-        WrongMethod, Conflict, TooLarge, UnsupportedMedia, Overloaded, Unavailable, DeadlineExceeded, StoreFull,
-        EncoderUnusable, InternalError,
+        InvalidRequest, MalformedBody, Unauthorized, Forbidden, UnknownRun, UnknownCheckpoint, UnknownPrompt,
+        UnknownRoute, WrongMethod, TooSlow, Conflict, TooLarge, UnsupportedMedia, Overloaded, Unavailable,
+        DeadlineExceeded, StoreFull, EncoderUnusable, InternalError,
     )
 }  # fmt: skip
 """Every problem class by its slug, the last part of `type`."""

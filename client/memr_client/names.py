@@ -1,4 +1,4 @@
-"""Names of runs and checkpoints, checked before anything is sent: a path is made of them."""
+"""Names of runs and checkpoints and keys of prompts, checked before anything is sent: a path is made of them."""
 
 from __future__ import annotations
 
@@ -30,4 +30,21 @@ def checked_name(name: Any, of: str = "run") -> str:
         value=given[:80] if isinstance(given, str) else shown,
         limit=NAME_RULE,
         remedy=f"Pass the {of}'s name." if near is None else f"Write {near!r}, for example.",
+    )
+
+
+def checked_key(key: Any) -> str:
+    """The identity of a prompt, as the rows of `prompts` name it.
+
+    Raises:
+        InvalidRequest: it is none.
+    """
+    if isinstance(key, str) and re.fullmatch("[0-9a-f]{32}", key) is not None:
+        return key
+    shown = repr(key[:80]) if isinstance(key, str) else f"a value of type {type(key).__name__}"
+    raise InvalidRequest(
+        f"{shown} is not the identity of a prompt.",
+        value=key[:80] if isinstance(key, str) else None,
+        limit="32 hexadecimal digits",
+        remedy="Use the key of a row of prompts().",
     )

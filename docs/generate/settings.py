@@ -10,7 +10,7 @@ from docs.generate.cli import parameters
 from docs.generate.fields import Field, fields
 from docs.generate.markdown import table
 
-BYTES = {1 << 30: "1 GiB", 1 << 27: "128 MiB", 1 << 26: "64 MiB"}
+BYTES = {8 << 30: "8 GiB", 1 << 30: "1 GiB", 1 << 28: "256 MiB", 1 << 27: "128 MiB", 1 << 26: "64 MiB"}
 
 
 def variables() -> str:

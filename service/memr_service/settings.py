@@ -43,6 +43,8 @@ class Thresholds(BaseModel):
     """`repeated_failures` is ok if its share rose by less than this since the first completions."""
     recognised: float = 0.2
     """`template` is unknown if the first completions found their own prompt less often than this, above chance."""
+    least_groups: Annotated[int, Field(ge=1)] = 200
+    """`plan_calibration` is unknown if the last 64 records visited fewer prompts again than this."""
 
     # One pair for each audit: warn, alarm
     reward_mode: Bounds = (0.25, 0.5)
@@ -58,6 +60,7 @@ class Thresholds(BaseModel):
     template: Bounds = (0.7, 0.5)
     explore_drift: Bounds = (0.5, 1.0)
     zero_variance: Bounds = (0.75, 0.9)
+    plan_calibration: Bounds = (0.1, 0.15)
 
 
 class Settings(BaseSettings):
@@ -123,6 +126,9 @@ class Settings(BaseSettings):
     """Largest request body, checked while it arrives and again after unpacking. Reading it takes at most 40 MiB of
     memory for each MiB. Whatever its size, it may hold 262,144 lists and objects, 1,048,576 texts and 16,777,216 values
     in all. Bodies above 256 KiB are read one after another."""
+    max_import_bytes: Annotated[int, Field(ge=1024)] = 8 << 30
+    """Largest file that can be imported as a run. Files that are being imported are kept in TMPDIR (/tmp), and take at
+    most this much room there together."""
     max_items: Annotated[int, Field(ge=1)] = 16_384
     """Most completions in one request."""
     max_text_chars: Annotated[int, Field(ge=1)] = 1_000_000
@@ -149,6 +155,21 @@ class Settings(BaseSettings):
     drain_s: Annotated[float, Field(ge=0)] = 30
     """After SIGTERM, how many seconds requests in flight may take to finish. The process ends at most 9 seconds later;
     what is not answered by then is given up."""
+
+    # Connections
+    max_connections: Annotated[int, Field(ge=1)] = 4096
+    """Most connections at a time; fewer if the system's limit on open files (`ulimit -Hn`) does not leave 256 for memr
+    itself. Where one more arrives, the one whose client has sent nothing for longest is closed for it, or the one whose
+    body takes longest. If all wait for their responses, the new one gets a 503 with Retry-After and is closed."""
+    max_peer_connections: Annotated[int, Field(ge=1)] = 640
+    """Most connections of one address (in IPv6, of one /64 network) at a time, in the same way; three quarters of
+    `max_connections` if that is less. All clients behind a proxy have the proxy's address."""
+    header_s: Annotated[float, Field(gt=0)] = 10
+    """How many seconds a connection may take until its first request's headers are complete, and a later request from
+    its first byte. Then it gets a 408, if it sent anything, and is closed. Headers may take 64 KiB."""
+    body_s: Annotated[float, Field(gt=0)] = 30
+    """How many seconds the server waits for the bytes of a body in all; each 64 KiB that arrive add one. Then the
+    request gets a 408. Who takes nothing of a response for as long is disconnected."""
 
     # Monitoring
     audits: Annotated[Thresholds, NoDecode] = Thresholds()

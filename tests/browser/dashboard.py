@@ -60,6 +60,8 @@ def url() -> Iterator[str]:
         for step in range(40):
             late = {"completions": ["No idea."] * 8} if step >= 20 else {}
             client.reward(**request(step) | late, run_id="collapsed")
+        fill(client, "pooled", group_size=4)
+        client.set_pool("pooled", [f"q{number}" for number in range(60)], [one["question"] for one in solutions()[:60]])
         client.create_run("twice", preset="memory-r+", memory={"merge_similarity": 0.95})
         client.reward(
             ["2 + 3?"] * 5,
@@ -197,6 +199,35 @@ def test_completions_are_found_by_their_text(page: Page, url: str) -> None:
     steps = page.get_by_role("row").get_by_text(re.compile("^step ")).all_inner_texts()
     assert set(steps) == {"step 7", "step 27", "step 47"}
     look(page, "search")
+
+
+def test_prompts_are_filtered_and_one_is_forgotten(page: Page, url: str) -> None:
+    page.goto(f"{url}/#/run/pooled/prompts")
+    moments = page.get_by_text("After step")
+    expect(moments).to_contain_text("After step 59")
+    look(page, "prompts")
+    page.locator(".heat canvas").focus()
+    page.keyboard.press("ArrowLeft")
+    expect(moments).to_contain_text("After step 58")
+    with page.expect_download() as saved:
+        page.get_by_role("button", name="Save Pass rates as CSV").click()
+    assert len(saved.value.path().read_text().splitlines()) == STEPS + 1
+    page.get_by_role("combobox", name="Prompts").select_option("unseen")
+    expect(page.get_by_role("cell", name="other prompts")).to_have_count(20)
+    page.get_by_role("combobox", name="Prompts").select_option("")
+    page.get_by_role("button", name="Pass rate", exact=True).click()
+    expect(page.get_by_role("columnheader", name="Pass rate")).to_have_attribute("aria-sort", "descending")
+    page.get_by_role("searchbox").fill(solutions()[0]["question"][:60])
+    page.get_by_role("button", name="Search").click()
+    expect(page.get_by_text("among the first")).to_be_visible()
+    page.locator("tbody tr", has_text="this run").get_by_role("link").first.click()
+    expect(page.get_by_role("columnheader", name="Pass rate after it")).to_be_visible()
+    look(page, "prompt")
+    page.on("dialog", lambda dialog: dialog.accept())
+    page.get_by_role("button", name="Forget this prompt").click()
+    expect(moments).to_be_visible()
+    page.get_by_role("combobox", name="Prompts").select_option("unseen")
+    expect(page.get_by_role("cell", name="other prompts")).to_have_count(21)
 
 
 def test_a_new_text_is_explained(page: Page, url: str) -> None:

@@ -117,6 +117,22 @@ def test_a_body_that_is_parsed_in_a_thread_gets_the_same_response(client, monkey
     assert threaded.json()["components"] == direct.json()["components"]
 
 
+def test_memory_that_a_large_body_left_free_is_given_back(client, monkeypatch):
+    given_back = []
+    monkeypatch.setattr("memr_service.app.access_log.give_back", lambda: given_back.append(True))
+    monkeypatch.setattr("memr_service.app.access_log.GIVE_BACK_AFTER_S", 0)
+    client.post("/reward", json=body())
+    client.get("/runs")
+    assert not given_back
+    client.post("/reward", json=body(run_id="x" * (5 << 20)))
+    for _ in range(100):
+        client.get("/livez")
+        if given_back:
+            break
+        time.sleep(0.01)
+    assert given_back
+
+
 def test_the_same_request_id_gets_the_same_bytes_and_changes_nothing(client):
     first = client.post("/reward", json=body(request_id="r1"))
     again = client.post("/reward", json=body(request_id="r1"))

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
-from memr_client.errors import Conflict, MalformedBody, MemrError
+from memr_client.errors import Conflict, MalformedBody, MemrError, Overloaded, StoreFull, TooLarge, UnknownRun
+from memr_service.run.spool import Spool
 from support.in_process import InProcess
 
 D = 32
@@ -131,3 +133,41 @@ def test_a_bounded_journal_keeps_what_its_oldest_checkpoint_needs(tmp_path: Path
         last = service.info("run").digest
     with InProcess(f"sqlite:///{tmp_path}", snapshot_bytes=1 << 16, journal_bytes=BOUND) as service:
         assert service.info("run").digest == last
+
+
+def test_an_import_has_a_limit_on_its_bytes_and_what_was_refused_leaves_room() -> None:
+    with InProcess("memory:", max_import_bytes=50_000) as service:
+        service.create("run", **CONFIG)
+        filled(service, 2)
+        small = service.export("run")
+        filled(service, 20, start=2)
+        large = service.export("run")
+        assert len(small) < 50_000 < len(large)
+        for _ in range(3):
+            with pytest.raises(TooLarge, match="MEMR_MAX_IMPORT_BYTES"):
+                service.import_run("copy", large)
+        assert service.import_run("copy", small).position == 2
+
+
+def test_imports_share_the_room() -> None:
+    spool = Spool(100)
+    with spool.upload() as one:
+        one.write(bytes(60))
+        with spool.upload() as other, pytest.raises(Overloaded, match="MEMR_MAX_IMPORT_BYTES"):
+            other.write(bytes(60))
+    with spool.upload() as other:
+        other.write(bytes(100))
+
+
+def test_a_full_disk_refuses_an_import_and_leaves_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    with InProcess("memory:") as service:
+        service.create("run", **CONFIG)
+        filled(service, 2)
+        exported = service.export("run")
+        monkeypatch.setattr("tempfile.TemporaryFile", partial(Path("/dev/full").open, "r+b", buffering=0))
+        with pytest.raises(StoreFull, match="TMPDIR"):
+            service.import_run("copy", exported)
+        monkeypatch.undo()
+        with pytest.raises(UnknownRun):
+            service.info("copy")
+        assert service.import_run("copy", exported).position == 2

@@ -201,6 +201,20 @@ def test_a_run_may_start_from_counts(client: RewardClient) -> None:
     assert client.reward(["a question"], ["x"], [1], run_id="texts", mode="eval").baseline == [0.5]
 
 
+def test_candidates_are_found_by_their_texts(client: RewardClient) -> None:
+    client.create_run("run")
+    client.reward(["a"] * 4 + ["b"] * 4, [str(n) for n in range(8)], [1, 0] * 2 + [1] * 4, step=0)
+    candidates = ["row 1", "row 2", "row 3"]
+    assert client.plan("run", 1, 4, candidates=candidates).known == 0
+    plan = client.plan("run", 3, 4, candidates=candidates, prompts=["a", "b", "c"])
+    assert plan.known == 2
+    assert [(one.prompt_id, one.source) for one in plan.picks if one.source == "own"] == [
+        ("row 1", "own"), ("row 2", "own"),
+    ]  # fmt: skip
+    with pytest.raises(InvalidRequest, match="prompts has length 2, but candidates 3"):
+        client.plan("run", 1, 4, candidates=candidates, prompts=["a", "b"])
+
+
 def test_a_pool_comes_in_parts_and_takes_effect_with_the_last(client: RewardClient, monkeypatch: Any) -> None:
     monkeypatch.setattr("memr_client.calls.POOL_PART", 15)
     client.create_run("run")

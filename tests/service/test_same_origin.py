@@ -21,6 +21,7 @@ CHANGING = [
     ("DELETE", "/runs/run/pool"),
     ("POST", "/runs/run/plan"),
     ("POST", "/runs/run/prior"),
+    ("DELETE", "/runs/run/prompts/00000000000000000000000000000000"),
     ("DELETE", "/runs/run/checkpoints/cp"),
     ("POST", "/runs/run/restore"),
     ("POST", "/runs/run/fork"),
@@ -51,7 +52,7 @@ def test_every_route_that_changes_something_is_among_those_tried():
 
     tried = {(method, path.replace("/other", "/run")) for method, path in CHANGING}
     routes = {
-        (method, route.replace("{run_id}", "run").replace("{name}", "cp"))
+        (method, route.replace("{run_id}", "run").replace("{name}", "cp").replace("{key}", "0" * 32))
         for route, methods in ROUTES.items()
         for method in methods
         if method != "GET"

@@ -100,8 +100,9 @@ def loader(data, size=BATCH):
 
 def train(config, tokenizer, data, steps, folder):
     """Some steps of sampling and scoring, each saved as verl does; the numbers of the sampled questions."""
-    callback, actor = build_checkpoint_callback(config), Actor(config)
-    worker, batches, sampled = agent_loop([actor]), loader(data), []
+    callback, batches, sampled = build_checkpoint_callback(config), loader(data), []
+    actor = Actor(config)
+    worker = agent_loop([actor])
 
     async def step(number, batch):
         columns = ("raw_prompt", "data_source", "reward_model", "extra_info", "index")

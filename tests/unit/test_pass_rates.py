@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from memr_service.state import pass_rates
 from memr_service.state.pass_rates import KEPT, KEY_BYTES, TEXT_BYTES, PassRates
@@ -163,3 +163,63 @@ def test_a_record_may_have_no_completions() -> None:
     rates = PassRates(0.5, None)
     rates.end_record(1)
     assert rates.shares([key(0)]).tolist() == pytest.approx([np.nan], nan_ok=True)
+
+
+@settings(max_examples=25)
+@given(history=histories, gone=st.integers(0, 5), at=st.integers(0, 25))
+def test_a_forgotten_prompt_goes_on_as_one_that_was_never_visited(history: Any, gone: int, at: int) -> None:
+    whole, without = PassRates(0.5, 4), PassRates(0.5, 4)
+    prior(whole, (0, text(0), 2, 1), (7, text(3), 0, 4))
+    then: dict[bytes, Any] = {}
+    at = min(at, len(history))
+    for position, (items, step) in enumerate(history, 1):
+        if position == at + 1:
+            then = shown(whole)
+            whole.forget(np.frombuffer(key(gone), np.uint8).reshape(1, -1))
+        count(whole, position, [number for number, _ in items], [good for _, good in items], step)
+        kept = [(number, good) for number, good in items if number != gone or position > at]
+        if kept:
+            count(without, position, [number for number, _ in kept], [good for _, good in kept], step)
+    if at < len(history):
+        mine, other = whole.row(key(gone)), without.row(key(gone))
+        assert (mine is None) == (other is None)
+        if mine is not None:
+            assert whole.table[mine] == without.table[other]
+        before = whole.before(at)
+        assert {name: before[name].tobytes() for name in then.keys() & before.keys()} == {
+            name: row for name, row in then.items() if name in before
+        }
+        again = PassRates(0.5, 4)
+        again.restore({name: array.copy() for name, array in whole.freeze().items()})
+        assert again.digest() == whole.digest()
+
+
+def test_forgetting_what_is_not_known_changes_nothing() -> None:
+    rates = PassRates(0.5, None)
+    count(rates, 1, [0], [True], 0)
+    digest = rates.digest()
+    rates.forget(np.frombuffer(key(1), np.uint8).reshape(1, -1))
+    rates.end_record(2)
+    assert (rates.digest(), rates.before(1)) == (digest, {})
+
+
+def test_the_newest_visits_are_told_with_the_rows_before_and_after() -> None:
+    rates = PassRates(0.5, None)
+    count(rates, 1, [0, 0, 1, 1], [True, False, True, True], 0)
+    count(rates, 2, [0, 0], [True, True], 1)
+    count(rates, 3, [0, 0], [False, False], 1)  # the rest of the same visit
+    before, after = rates.visits(3, 10)
+    assert [(row["visits"], row["right"], row["wrong"]) for row in before] == [(1, 1, 1), (0, 0, 0), (0, 0, 0)]
+    assert [(row["visits"], row["right"], row["wrong"]) for row in after] == [(2, 2.5, 2.5), (1, 2, 0), (1, 1, 1)]
+    assert [len(rates.visits(*asked)[0]) for asked in ((1, 10), (3, 1), (0, 10))] == [2, 1, 0]
+    rates.forget(np.frombuffer(key(0), np.uint8).reshape(1, -1))
+    rates.end_record(4)
+    assert len(rates.visits(4, 10)[0]) == 3
+
+
+def test_an_empty_row_that_is_left_behind_says_nothing() -> None:
+    rates = PassRates(0.5, None)
+    count(rates, 1, [0], [True], 3)
+    rates.forget(np.frombuffer(key(0), np.uint8).reshape(1, -1))
+    rates.end_record(2)
+    assert rates.used["recent"].tolist() == [[pass_rates.NO_STEP] * pass_rates.RECENT]

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from memr_service.planning.beta import UNFITTED, fit, no_spread
 from memr_service.planning.candidates import Candidates
-from memr_service.planning.plan import HALF_LIFE, Known, Picks, choose, known_after
+from memr_service.planning.plan import CLASS, HALF_LIFE, Known, Picks, _largest, choose, known_after
 from memr_service.state.pass_rates import KEY_BYTES, RECENT, TEXT_BYTES, PassRates
 from memr_service.state.pool import Pool
 from scipy.special import betaln
@@ -159,3 +159,35 @@ def test_a_pool_names_its_prompts() -> None:
     assert [again.name(number) for number in range(3)] == ["p0", "p1", "p2"]
     assert pool.digest() == again.digest() != pool_of(keys_of(2)).digest()
     assert Pool.of(["ü", ""], [bytes(16), bytes(16)], []).name(1) == ""
+
+
+@pytest.mark.parametrize("with_texts", [False, True])
+def test_what_was_read_before_changes_nothing_of_what_is_known(with_texts: bool) -> None:
+    rng = np.random.default_rng(0)
+    keys, texts = keys_of(60), np.random.default_rng(1).integers(1, 256, (60, TEXT_BYTES)).astype(np.uint8)
+    pool = pool_of(keys[:50])
+    pool = Pool(pool.names, pool.ends, pool.keys, texts[:50]) if with_texts else pool
+    rates, asked_often = PassRates(0.5, None), Candidates(pool)
+    other_ids = keys_of(5, seed=9)
+    rates.start_from(other_ids, texts[:5], np.full(5, 3.0), np.full(5, 1.0))
+    rates.end_record(1)
+    for position in range(2, 90):
+        chosen = rng.choice(60, 6, replace=False)
+        outcomes = rng.integers(2, size=6).astype(float)
+        rates.count([keys[one].tobytes() for one in chosen], outcomes, texts[chosen], position // 2, position)
+        rates.end_record(position)
+        if position % 3:
+            continue
+        for at in (position, max(position - 5, 1)):
+            often, first = known_after(rates, asked_often, at), known_after(rates, Candidates(pool), at)
+            for name, value in vars(first).items():
+                assert np.array_equal(getattr(often, name), value), (position, at, name)
+
+
+@pytest.mark.parametrize("kinds", [1, 3, 2000])
+@pytest.mark.parametrize("m", [5, CLASS * 3, CLASS * 9 + 7])
+def test_the_largest_values_are_found_among_maxima_of_classes(m: int, kinds: int) -> None:
+    rng = np.random.default_rng(m + kinds)
+    values = np.where(rng.random(m) < 0.9, rng.integers(kinds, size=m) / kinds, -np.inf)
+    for n in range(1, 6):
+        assert _largest(values, n) == np.sort(values)[-n]

@@ -95,7 +95,7 @@ def test_a_runs_own_config_reproduces_its_chain(fields: dict[str, Any]) -> None:
         assert [first_difference(one) for one in replay(run.config, run.config, records, LAW)] == [None] * 30
 
 
-def test_a_pool_and_a_prior_are_replayed_as_they_were_set() -> None:
+def test_a_prior_a_pool_and_forgotten_prompts_are_replayed_as_they_were_set() -> None:
     keys = [bytes([number]) * KEY_BYTES for number in range(1, 4)]
     counts = {"right": np.array([1.0, 0, 4]), "wrong": np.array([1.0, 4, 0])}
     known = {"keys": np.frombuffer(b"".join(keys), np.uint8).reshape(3, -1), "texts": np.zeros((3, 32), np.uint8)}
@@ -105,9 +105,11 @@ def test_a_pool_and_a_prior_are_replayed_as_they_were_set() -> None:
             rewarded(run, batch)
             if number == 5:
                 run.set_up(pool=Pool.of(["a", "b", "c"], keys, []).arrays())
+                run.set_up(forget={"keys": known["keys"][:2]})
         records = records_of(run)
-        assert len(records) == 14
-        assert [record.effects.baseline is None for record in records] == [True, *[False] * 6, True, *[False] * 6]
+        assert len(records) == 15
+        sets_up = [record.effects.baseline is None for record in records]
+        assert sets_up == [True, *[False] * 6, True, True, *[False] * 6]
         assert chain_again(run.config, records) == run.state.chain
         assert run.state.pool is not None
         assert (run.state.pool_since, run.state.steps_committed) == (8, 12)

@@ -1,6 +1,6 @@
 """The wire: every body that crosses HTTP, and `RunConfig`. Both sides import these; there is no second definition."""
 
-from memr_client.schemas.audits import Audit, AuditName, Audits, Stretch
+from memr_client.schemas.audits import Audit, AuditName, Audits, SpreadForeseen, Stretch
 from memr_client.schemas.calibration import Calibration, Proposal, Sides
 from memr_client.schemas.completions import Completion, Completions, Map, MapPoint, Page
 from memr_client.schemas.components import (
@@ -47,6 +47,17 @@ from memr_client.schemas.planning import (
     PriorOutcomes,
     PriorRun,
     Retired,
+)
+from memr_client.schemas.prompts import (
+    KnownPrompt,
+    KnownPrompts,
+    PassRatesAt,
+    PassRatesOverSteps,
+    PromptHistory,
+    PromptKind,
+    PromptKinds,
+    PromptPage,
+    PromptVisit,
 )
 from memr_client.schemas.provenance import Provenance
 from memr_client.schemas.replay import (
@@ -150,6 +161,8 @@ __all__ = [
     "Guards",
     "History",
     "HistoryRow",
+    "KnownPrompt",
+    "KnownPrompts",
     "Map",
     "MapPoint",
     "Matrix",
@@ -168,6 +181,8 @@ __all__ = [
     "OutcomeUcb",
     "Page",
     "Partition",
+    "PassRatesAt",
+    "PassRatesOverSteps",
     "Pick",
     "Plan",
     "PlanRequest",
@@ -177,6 +192,11 @@ __all__ = [
     "PriorOutcomes",
     "PriorRun",
     "Problem",
+    "PromptHistory",
+    "PromptKind",
+    "PromptKinds",
+    "PromptPage",
+    "PromptVisit",
     "Proposal",
     "Provenance",
     "Quantiles",
@@ -198,6 +218,7 @@ __all__ = [
     "SettingResult",
     "Share",
     "Sides",
+    "SpreadForeseen",
     "Stretch",
     "Support",
     "Text",

@@ -21,6 +21,7 @@ AuditName = Literal[
     "template",
     "explore_drift",
     "zero_variance",
+    "plan_calibration",
 ]
 
 
@@ -40,6 +41,20 @@ class Audit(ResponseModel):
     """What the figure measures, in one sentence."""
     remedy: str
     """What to do when the audit fires."""
+
+
+class SpreadForeseen(ResponseModel):
+    """What pass rates foresaw of the newest groups whose prompts had been visited before."""
+
+    groups: int
+    foreseen: float | None
+    """Mean probability that a group's outcomes would differ; null without groups."""
+    seen: float | None
+    """Share of the groups whose outcomes differed."""
+    error: float | None
+    """Mean distance of the two over ten bins of what was foreseen, weighed by groups."""
+    planned: bool
+    """Whether the run has a pool."""
 
 
 class Stretch(ResponseModel):
@@ -75,6 +90,9 @@ class Stretch(ResponseModel):
     """Share of wrong completions that are nearly equal to another failure."""
     own_prompt: float | None
     """How often a completion's nearest prompt is its own, above chance (0: as often as by chance, 1: always)."""
+    spread: SpreadForeseen | None = None
+    """What pass rates foresaw, over the last 64 records of the run; null at earlier positions, for the first
+    completions, and for runs without pass rates."""
 
 
 class Audits(ResponseModel):

@@ -113,6 +113,8 @@ class PlanRequest(Wire):
     """How many completions will be sampled for each."""
     candidates: PoolIds | None = None
     """Ids of the prompts to choose from. Null: the run's pool."""
+    prompts: Annotated[list[Text], Field(fail_fast=True, max_length=MOST_IN_POOL)] | None = None
+    """Texts of the candidates, by which they are found where the run got no ids, or others."""
     exclude: Annotated[list[Id], Field(fail_fast=True, max_length=MOST_IN_POOL), BeforeValidator(numbers_as_texts)] = (
         Field(default_factory=list)
     )
@@ -124,6 +126,12 @@ class PlanRequest(Wire):
     objective: Objective = "spread"
     """`spread`: probability that the outcomes of a group differ. `variance`: of one outcome, four times. `target`: how
     near the pass rate is to one half."""
+
+    @model_validator(mode="after")
+    def _columns_fit(self) -> PlanRequest:
+        if self.prompts is not None and len(self.prompts) != len(self.candidates or []):
+            raise ValueError(f"prompts has length {len(self.prompts)}, but candidates {len(self.candidates or [])}")
+        return self
 
 
 class Pick(ResponseModel):
@@ -165,6 +173,8 @@ class Plan(ResponseModel):
     retired: Retired
     candidates: int
     """How many prompts it was chosen from, without those in `exclude`."""
+    known: int
+    """Of how many of them something is known."""
 
 
 class CalibrationBin(ResponseModel):

@@ -13,14 +13,18 @@ from starlette.requests import ClientDisconnect
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from memr_service.app import logs
+from memr_service.app.body import PARSER
 from memr_service.app.lifecycle import ALWAYS_OPEN
 from memr_service.app.metrics import Metrics
 from memr_service.app.problems import as_problem, problem_response
+from memr_service.run.malloc import give_back
 
 logger = logging.getLogger("memr.app")
 
 CLIENT_LEFT = 499
 """Status in logs and metrics of a request whose caller disconnected."""
+GIVE_BACK_AFTER_S = 0.5
+"""Seconds after a large request until the memory that it left free is given back."""
 SAFE = {
     "Content-Security-Policy": "default-src 'none'; frame-ancestors 'none'",
     "X-Content-Type-Options": "nosniff",
@@ -54,6 +58,9 @@ class AccessLog:
         finally:
             self._record(scope, response.status, fields)
             logs.CURRENT.reset(token)
+            if state.pop("is_large", False):
+                state.pop("body", None)
+                asyncio.get_running_loop().call_later(GIVE_BACK_AFTER_S, PARSER.submit, give_back)
 
     async def _respond(self, scope: Scope, receive: Receive, response: _Response) -> None:
         """Run the app. An exception becomes a problem document."""

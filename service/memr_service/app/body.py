@@ -23,11 +23,15 @@ from starlette.datastructures import Headers
 from starlette.requests import Request
 
 from memr_service.app import body_size, json_fault
+from memr_service.app.arrival import arriving
 from memr_service.app.problems import invalid
 from memr_service.settings import Settings
 
 BIG = 1 << 18
 """Bodies larger than this many bytes are parsed in a thread, so that they do not block other requests."""
+
+LARGE, LARGE_GZIP = 4 << 20, 1 << 16
+"""Bodies larger than this many bytes, and with gzip, leave so much free memory behind that it is given back."""
 
 PARSER = ThreadPoolExecutor(1, "memr-bodies")
 """The thread. There is one, so that the memory of one big body is the most that parsing takes."""
@@ -50,10 +54,12 @@ async def parse(request: Request, model: type[Model], settings: Settings) -> Mod
         MalformedBody: the body is not valid JSON, MessagePack or gzip.
         InvalidRequest: a field is wrong.
         TooLarge: the body exceeds a limit of the settings.
+        TooSlow: the body did not arrive in time.
         UnsupportedMedia: the content type or encoding is not supported.
     """
     media, gzipped = _media(request), _is_gzipped(request)
-    raw = request.state.body = await _read(request, settings.max_body_bytes)
+    raw = request.state.body = await _read(request, settings)
+    request.state.is_large = len(raw) > (LARGE_GZIP if gzipped else LARGE)
     if gzipped or len(raw) > BIG:
         loop = asyncio.get_running_loop()
         body, warnings = await loop.run_in_executor(PARSER, decode, raw, media, gzipped, model, settings)
@@ -140,13 +146,13 @@ def _is_gzipped(request: Request) -> bool:
     return encoding == "gzip"
 
 
-async def _read(request: Request, limit: int) -> bytes:
+async def _read(request: Request, settings: Settings) -> bytes:
     """The body as it was sent. Received bytes are counted; the Content-Length header is not trusted."""
     chunks, size = [], 0
-    async for chunk in request.stream():
+    async for chunk in arriving(request, settings.body_s):
         size += len(chunk)
-        if size > limit:
-            raise _too_many_bytes(limit)
+        if size > settings.max_body_bytes:
+            raise _too_many_bytes(settings.max_body_bytes)
         chunks.append(chunk)
     return b"".join(chunks)
 

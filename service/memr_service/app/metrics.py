@@ -2,19 +2,25 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from contextlib import suppress
+from typing import TypeVar
 
 from memr_client.errors import ProblemError
+from memr_client.schemas import PromptKinds
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, ProcessCollector, generate_latest
 from prometheus_client.core import CounterMetricFamily
 from prometheus_client.exposition import CONTENT_TYPE_LATEST
 from prometheus_client.registry import Collector
 
 from memr_service.engine.service import RewardEvent, Service
+from memr_service.insight.pools import PoolState
 from memr_service.insight.service import InsightService
 
 CONTENT_TYPE = CONTENT_TYPE_LATEST
+
+M = TypeVar("M", Counter, Gauge)
 
 _SECONDS = (0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1, 2, 5, 10, 20, 50, 100)
 _TEXTS = (1, 4, 16, 64, 256, 1024, 4096, 16384)
@@ -61,6 +67,14 @@ class Metrics:
         dropped = Gauge("memr_dropped_texts", "Texts that a slow side store dropped.", registry=registry)
         dropped.set_function(lambda: service.texts.dropped)
         self._audits = Gauge("memr_audits_firing", "Audits in state alarm, over open runs.", run, registry=registry)
+        self._spread = Gauge(
+            "memr_spread_share", "Share of the newest groups whose outcomes differ, over open runs with a pool.", run,
+            registry=registry,
+        )  # fmt: skip
+        self._pool = Gauge(
+            "memr_pool_prompts", "Prompts of the pools of open runs, by what is foreseen of their next group.",
+            ("kind", *run), registry=registry,
+        )  # fmt: skip
         self._store_bytes = Gauge("memr_store_bytes", "Size of the store.", registry=registry)
         waiting = Gauge("memr_barrier_waiting", "Requests waiting at a barrier.", registry=registry)
         waiting.set_function(lambda: service.barriers.state().waiting)
@@ -107,6 +121,7 @@ class Metrics:
                 self._audits.labels(run_id).set(count)
         else:
             self._audits.set(sum(firing.values()))
+        self._set_pools(await self._insight.pools())
         barriers, damaged = self._service.barriers.state(), await self._service.damaged_records()
         shared = self._service.store.shared
         self._totals.values = {
@@ -125,6 +140,18 @@ class Metrics:
         held = [self._sizes[event.run_id]] if run else self._sizes.values()
         for memory in sizes:
             self._memory.labels(memory, *run).set(sum(one[memory] for one in held))
+
+    def _set_pools(self, states: dict[str, PoolState]) -> None:
+        """Set what is known of pools. Without the label, over all runs together."""
+        by_label = {(run_id,): [one] for run_id, one in states.items()} if self._run_label else {(): [*states.values()]}
+        if self._run_label:
+            self._spread.clear()
+            self._pool.clear()
+        for label, pools in by_label.items():
+            groups = sum(one.groups for one in pools)
+            _series(self._spread, label).set(sum(one.with_spread for one in pools) / groups if groups else math.nan)
+            for kind in PromptKinds.model_fields:
+                self._pool.labels(kind, *label).set(sum(getattr(one.kinds, kind) for one in pools))
 
 
 class _Totals(Collector):
@@ -145,6 +172,6 @@ class _Totals(Collector):
             yield CounterMetricFamily(metric, description, value=self.values[name])
 
 
-def _series(metric: Counter, labels: tuple[str, ...]) -> Counter:
+def _series(metric: M, labels: tuple[str, ...]) -> M:
     """The metric's series for these labels, or the metric itself if there are none."""
     return metric.labels(*labels) if labels else metric

@@ -6,7 +6,15 @@ from typing import Any
 
 from fastapi import FastAPI
 from fastapi.openapi.utils import get_openapi
-from memr_client.errors import Forbidden, InternalError, InvalidRequest, ProblemError, Unauthorized, Unavailable
+from memr_client.errors import (
+    Forbidden,
+    InternalError,
+    InvalidRequest,
+    ProblemError,
+    TooSlow,
+    Unauthorized,
+    Unavailable,
+)
 from memr_client.schemas import (
     Explain,
     Fork,
@@ -126,7 +134,7 @@ BODIES: tuple[type[BaseModel], ...] = (
 )
 """Request bodies that routes parse themselves, so FastAPI does not know their schemas."""
 
-COMMON: tuple[type[ProblemError], ...] = (InvalidRequest, Unauthorized, Forbidden, Unavailable, InternalError)
+COMMON: tuple[type[ProblemError], ...] = (InvalidRequest, Unauthorized, Forbidden, TooSlow, Unavailable, InternalError)
 """Problems that every route with a key may respond with."""
 
 

@@ -7,7 +7,15 @@ from typing import Any
 
 import orjson
 from fastapi.exceptions import RequestValidationError
-from memr_client.errors import InternalError, InvalidRequest, ProblemError, Unauthorized, UnknownRoute, WrongMethod
+from memr_client.errors import (
+    InternalError,
+    InvalidRequest,
+    ProblemError,
+    TooSlow,
+    Unauthorized,
+    UnknownRoute,
+    WrongMethod,
+)
 from memr_client.schemas import distinct, place_of, refusal
 from starlette.exceptions import HTTPException
 from starlette.responses import Response
@@ -43,6 +51,8 @@ def problem_response(problem: ProblemError, request_id: str) -> Response:
         headers["WWW-Authenticate"] = "Bearer"
     if isinstance(problem, WrongMethod) and isinstance(problem.limit, list):
         headers["Allow"] = ", ".join(problem.limit)
+    if isinstance(problem, TooSlow):
+        headers["Connection"] = "close"
     document = {**problem.document(), "request_id": request_id}
     content = orjson.dumps(document, default=str, option=orjson.OPT_NON_STR_KEYS | orjson.OPT_SERIALIZE_NUMPY)
     return Response(content, problem.status, headers, MEDIA_TYPE)

@@ -11,6 +11,7 @@ import sys
 import threading
 import time
 from contextlib import ExitStack, suppress
+from functools import partial
 from types import FrameType
 
 import uvicorn
@@ -18,6 +19,7 @@ from memr_client.errors import InvalidRequest, MemrError, Unavailable
 from threadpoolctl import threadpool_limits
 
 from memr_service.app import create_app, logs
+from memr_service.app.connections import TICK_S, Connections
 from memr_service.app.context import Context
 from memr_service.run import malloc
 from memr_service.settings import Settings
@@ -47,8 +49,11 @@ def serve(settings: Settings) -> None:
         sockets = [opened.enter_context(one) for one in listen(settings.host, settings.port)]
         settings = settings.model_copy(update={"port": sockets[0].getsockname()[1]})
         app = create_app(settings.model_copy(update={"address": settings.address or address_of(settings)}))
+        context: Context = app.state.context
+        connections = Connections(settings, KEEP_ALIVE_S, partial(context.metrics.count_request, "unknown", seconds=0))
         config = uvicorn.Config(
             app,
+            http=connections,  # type: ignore[arg-type]
             log_config=None,
             access_log=False,
             server_header=False,
@@ -56,7 +61,7 @@ def serve(settings: Settings) -> None:
             timeout_keep_alive=KEEP_ALIVE_S,
             timeout_graceful_shutdown=SHUTDOWN_S,
         )
-        _Server(config, app.state.context, address_of(settings)).run(sockets)
+        _Server(config, context, connections, address_of(settings)).run(sockets)
 
 
 def listen(host: str, port: int) -> list[socket.socket]:
@@ -136,8 +141,9 @@ def _cannot_listen(host: str, port: object, error: OSError) -> MemrError:
 class _Server(uvicorn.Server):
     """A uvicorn server that drains after a signal before it shuts down."""
 
-    def __init__(self, config: uvicorn.Config, context: Context, address: str) -> None:
+    def __init__(self, config: uvicorn.Config, context: Context, connections: Connections, address: str) -> None:
         super().__init__(config)
+        self.connections = connections
         self.address = address
         self.encoder = context.settings.encoder
         self.lifecycle = context.lifecycle
@@ -161,6 +167,8 @@ class _Server(uvicorn.Server):
 
     async def on_tick(self, counter: int) -> bool:
         """Called ten times a second. Returns whether to shut down."""
+        if counter % round(10 * TICK_S) == 0:
+            self.connections.tick(self.server_state.connections)
         since = self.lifecycle.drained_at
         if since is not None:  # waiting requests cannot be completed, since no new ones are admitted
             await self.service.barriers.close()

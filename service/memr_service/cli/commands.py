@@ -22,6 +22,7 @@ from memr_service.cli import runs, terminal
 from memr_service.cli.calibrate import calibrate
 from memr_service.cli.explain import explain
 from memr_service.cli.options import DeviceName, EncoderName, default, given, home
+from memr_service.cli.plan import plan
 from memr_service.cli.replay import replay, verify
 from memr_service.cli.report import report
 from memr_service.cli.score import score
@@ -38,7 +39,7 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 app.add_typer(runs.app, name="runs")
-for command in (score, watch, calibrate, explain, replay, verify, report):
+for command in (score, watch, calibrate, plan, explain, replay, verify, report):
     app.command()(command)
 
 
@@ -80,6 +81,7 @@ def memr(
     memr serve                     serve rewards to a trainer over HTTP
     memr watch RUN --to wandb      send a run's statistics to a tracker
     memr calibrate RUN             propose limits for guards, from a run
+    memr plan RUN --n 64           pick the prompts to sample next, from outcomes so far
     memr explain RUN ...           explain one reward
     memr replay RUN --k 1,5,20     compute a run's rewards under other settings
     memr verify RUN                check that the journal reproduces its rewards

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from memr_client.errors import InvalidRequest
-from memr_client.schemas import Audits, HistoryRow, Quantiles, ReplayResult
+from memr_client.schemas import Audits, Backtest, HistoryRow, Quantiles, ReplayResult
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -88,14 +88,76 @@ def health(looks: Sequence[Audits], title: str, path: Path) -> None:
     _save(figure, path)
 
 
-def _figure(rows: int, columns: int, size: tuple[float, float], title: str) -> Any:
+def calibration(found: Backtest, path: Path) -> None:
+    """Draw how often groups had spread against how often it was foreseen, and how many groups each point has."""
+    figure, (upper, lower) = _figure(2, 1, (5.6, 6.2), found.run_id, sharex=True, height_ratios=(3, 1))
+    _calibrated(upper, found)
+    upper.set_ylabel("share of groups that had spread", fontsize=9)
+    seen = [one for one in found.calibration if one.groups]
+    bars = lower.bar(
+        [(one.low + one.high) / 2 for one in seen], [one.groups for one in seen], 0.09, color=COLOURS[6], linewidth=0
+    )
+    lower.bar_label(bars, [f"{one.groups:,}" for one in seen], fontsize=8, padding=1)
+    lower.margins(y=0.2)
+    lower.set_ylabel("groups", fontsize=9)
+    lower.set_xlabel("probability of spread that was foreseen", fontsize=9)
+    lower.spines[["top", "right"]].set_visible(False)
+    lower.tick_params(labelsize=8)
+    _save(figure, path)
+
+
+def pass_rates(rows: Sequence[HistoryRow], found: Backtest, title: str, path: Path) -> None:
+    """Draw the share of groups with spread over the steps, and the backtest's calibration."""
+    figure, (left, right) = _figure(1, 2, (10.5, 4.2), title)
+    x = [row.position if row.step is None else row.step for row in rows]
+    _thin(left, x, [1 - row.zero_variance_share for row in rows], "groups with spread", COLOURS[1])
+    left.set_ylim(-0.03, 1.03)
+    left.set_xlabel("step", fontsize=8)
+    _tidy(left)
+    _calibrated(right, found)
+    right.set_xlabel("probability of spread that was foreseen", fontsize=8)
+    right.set_ylabel("share of groups that had spread", fontsize=8)
+    _save(figure, path)
+
+
+def _calibrated(axes: Axes, found: Backtest) -> None:
+    """Points of a backtest's bins, with 90 % intervals of the share that was seen, and the diagonal."""
+    points = [
+        (one.foreseen, one.seen, *_wilson(one.seen, one.groups))
+        for one in found.calibration
+        if one.foreseen is not None and one.seen is not None
+    ]
+    x, y = [point[0] for point in points], [point[1] for point in points]
+    below = [max(seen - low, 0) for _, seen, low, _ in points]
+    above = [max(high - seen, 0) for _, seen, _, high in points]
+    axes.plot([0, 1], [0, 1], color="#999999", linewidth=0.8, linestyle=":", label="as foreseen")
+    axes.errorbar(
+        x, y, [below, above], label="seen, 90 % interval", color=COLOURS[1], marker="o", markersize=4, linewidth=1.2,
+        capsize=2,
+    )  # fmt: skip
+    axes.set(xlim=(-0.03, 1.03), ylim=(-0.03, 1.03))
+    numbers = (("AUC", found.auc), ("Brier", found.brier), ("of the mean", found.brier_base))
+    said = ", ".join(f"{name} {value:.3f}" for name, value in numbers if value is not None)
+    off = "" if found.calibration_error is None else f"calibration error {found.calibration_error:.3f}"
+    axes.set_title(f"{said}\n{off}, {found.known:,} groups", fontsize=9)
+    _tidy(axes)
+
+
+def _wilson(share: float, n: int, z: float = 1.645) -> tuple[float, float]:
+    """Wilson's interval of a share of n."""
+    middle = (share + z**2 / (2 * n)) / (1 + z**2 / n)
+    half = z * ((share * (1 - share) + z**2 / (4 * n)) / n) ** 0.5 / (1 + z**2 / n)
+    return middle - half, middle + half
+
+
+def _figure(rows: int, columns: int, size: tuple[float, float], title: str, **layout: Any) -> Any:
     try:
         from matplotlib.figure import Figure
     except ImportError as error:
         raise InvalidRequest("figures need matplotlib.", remedy="pip install '.[report]' in a clone of memr") from error
     figure = Figure(figsize=size, dpi=130, layout="constrained")
     figure.suptitle(title, fontsize=11)
-    return figure, figure.subplots(rows, columns)
+    return figure, figure.subplots(rows, columns, **layout)
 
 
 def _line(

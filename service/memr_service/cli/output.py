@@ -1,4 +1,4 @@
-"""The output file of `memr score`: JSON lines or Parquet, written completely or not at all."""
+"""Output files, written completely or not at all; that of `memr score` is JSON lines or Parquet."""
 
 from __future__ import annotations
 
@@ -36,6 +36,15 @@ def check(path: Path, source: Path) -> None:
             limit=[".jsonl", ".parquet"],
             remedy="Use a name that ends in .jsonl or .parquet.",
         )
+    check_place(path, source)
+
+
+def check_place(path: Path, source: Path) -> None:
+    """Check that the output file can be written beside its input.
+
+    Raises:
+        InvalidRequest: the folder does not exist, or the path is the input file.
+    """
     require_writable(path)
     if path.resolve() == source.resolve():
         raise InvalidRequest(f"{path} is the input file.", value=str(path), remedy="Choose another --out.")
@@ -47,11 +56,18 @@ def writing(path: Path | None) -> Iterator[Callable[[list[Row]], None]]:
     if path is None:
         yield lambda rows: None
         return
+    with replacing(path) as file, _parquet(file) if path.suffix == ".parquet" else _jsonl(file) as write:
+        yield write
+
+
+@contextmanager
+def replacing(path: Path) -> Iterator[IO[bytes]]:
+    """A file that gets its name when the context succeeds, in place of one of that name."""
     target = path.resolve()  # a link stays one
     partial = target.with_name(target.name + ".partial")
     try:
-        with partial.open("wb") as file, _parquet(file) if path.suffix == ".parquet" else _jsonl(file) as write:
-            yield write
+        with partial.open("wb") as file:
+            yield file
         os.replace(partial, target)
     finally:
         partial.unlink(missing_ok=True)

@@ -9,9 +9,9 @@ from typing import Annotated
 import typer
 from memr_client import RewardClient
 from memr_client.errors import InvalidRequest
-from memr_client.schemas import Audit, Audits, HistoryRow, Provenance
+from memr_client.schemas import Audit, Audits, Backtest, HistoryRow, Provenance
 
-from memr_service.cli import figures, history
+from memr_service.cli import backtest, figures, history
 from memr_service.cli.options import DEFAULT_URL, ApiKey, RunName, Url, connect, home
 from memr_service.cli.terminal import progress, say
 from memr_service.cli.zeros import counted
@@ -54,12 +54,17 @@ def report(
             bar.advance(task)
         provenance = client.provenance(run)
         zeros = _why_zero(client, run)
+        foreseen = client.backtest(run)
     curves, health = folder / f"{run}-curves.png", folder / f"{run}-health.png"
     figures.curves(rows, run, curves)
     figures.health(looks, run, health)
+    rates = folder / f"{run}-pass-rates.png"
+    if foreseen.known:
+        figures.pass_rates(rows, foreseen, run, rates)
     page = folder / f"{run}.md"
-    page.write_text(_page(rows, looks, provenance, zeros, curves.name, health.name), "utf-8")
-    say(f"Wrote {page}, {curves.name} and {health.name}.")
+    page.write_text(_page(rows, looks, provenance, zeros, foreseen, curves.name, health.name, rates.name), "utf-8")
+    drawn = [curves.name, health.name, *([rates.name] if foreseen.known else [])]
+    say(f"Wrote {page}, {', '.join(drawn[:-1])} and {drawn[-1]}.")
 
 
 def _why_zero(client: RewardClient, run: str) -> str:
@@ -80,8 +85,10 @@ def _page(
     looks: Sequence[Audits],
     provenance: Provenance,
     zeros: str,
+    foreseen: Backtest,
     curves: str,
     health: str,
+    rates: str,
 ) -> str:
     items = sum(row.items for row in rows)
     parts = [
@@ -94,6 +101,8 @@ def _page(
         f"![The figures that the audits check, along the run]({health})",
         "## Why rewards are 0",
         zeros,
+        "## Pass rates",
+        *_pass_rates(rows, foreseen, rates),
         "## Curves",
         f"![Outcome, reward, components, lengths, memories]({curves})",
         "## Methods",
@@ -101,6 +110,24 @@ def _page(
         "```json\n" + provenance.model_dump_json(indent=2) + "\n```",
     ]
     return "\n\n".join(parts) + "\n"
+
+
+def _pass_rates(rows: Sequence[HistoryRow], found: Backtest, figure: str) -> list[str]:
+    """The share of groups with spread, and how well it was foreseen."""
+    shares = [1 - row.zero_variance_share for row in rows]
+    said = (
+        f"{sum(shares) / len(shares):.0%} of the groups had spread, that is, outcomes that differ: {shares[0]:.0%} in "
+        f"the first step, {shares[-1]:.0%} in the newest."
+    )
+    if not found.known:
+        return [f"{said} {backtest.NOTHING_FORESEEN}"]
+    lines = [f"| {name} | {value} | {how} |" for name, value, how in backtest.lines(found)]
+    known = f"Of {found.groups:,} groups, {found.known:,} had a prompt that was known before. A backtest of these:"
+    return [
+        f"{said} {known}",
+        "\n".join(["| | | |", "|---|---|---|", *lines]),
+        f"![Share of groups with spread over the steps; spread foreseen and seen]({figure})",
+    ]
 
 
 def _audits(looks: Sequence[Audits]) -> str:

@@ -6,26 +6,20 @@ with gzip.
 
 from __future__ import annotations
 
-import gzip
 import json
-import shutil
-import tempfile
-import zlib
-from codecs import BOM_UTF8, BOM_UTF16_BE, BOM_UTF16_LE
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
 from itertools import groupby
 from pathlib import Path
-from typing import IO, Annotated, Any, Literal
+from typing import Annotated, Any, Literal
 
 from memr_client.errors import InvalidRequest
 from memr_client.schemas import Count, Finite, Text, without_halves
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
 
-REMEDY = 'Write one JSON object per line, for example {"prompt": "2 + 2 = ?", "completion": "4", "outcome": 1}.'
+from memr_service.cli import rows
+from memr_service.cli.rows import Row, excerpt
 
-BLANK = BOM_UTF8 + b" \t\r\n"
-"""Bytes that a line may begin with; a file may begin with a byte order mark."""
+REMEDY = 'Write one JSON object per line, for example {"prompt": "2 + 2 = ?", "completion": "4", "outcome": 1}.'
 
 OTHER_NAMES = {
     "prompt": ("question", "problem", "query", "input", "messages"),
@@ -78,26 +72,6 @@ def as_text(text: Text) -> str:
     return text if isinstance(text, str) else json.dumps([message.model_dump() for message in text], ensure_ascii=False)
 
 
-@contextmanager
-def rereadable(path: Path) -> Iterator[Path]:
-    """The path of a file with the same content that can be read more than once; `-` is standard input.
-
-    A pipe is copied into a temporary file: `memr score <(zcat rollouts.jsonl.gz)`.
-
-    Raises:
-        InvalidRequest: the file cannot be read.
-    """
-    source = Path("/dev/stdin") if str(path) == "-" else path
-    if source.is_file() or source.is_dir():
-        yield source
-        return
-    with tempfile.TemporaryDirectory() as folder:
-        copy = Path(folder) / "rollouts"
-        with _readable(path), source.open("rb") as pipe, copy.open("wb") as file:
-            shutil.copyfileobj(pipe, file)
-        yield copy
-
-
 def read(path: Path, name: str = "") -> Iterator[Rollout]:
     """The file's rollouts in order. Blank lines are skipped.
 
@@ -107,69 +81,8 @@ def read(path: Path, name: str = "") -> Iterator[Rollout]:
     Raises:
         InvalidRequest: the file cannot be read, or a line is not a rollout. The message names the line.
     """
-    name = name or str(path)
-    with _readable(name), path.open("rb") as file, _uncompressed(file) as content:
-        start = content.read(4)
-        content.seek(0)
-        if b"\0" in start or start.startswith((BOM_UTF16_LE, BOM_UTF16_BE)):
-            raise InvalidRequest(
-                f"{name} is not UTF-8, but probably UTF-16.",
-                value=str(name),
-                limit="UTF-8",
-                remedy="Save it as UTF-8: iconv -f UTF-16 -t UTF-8 OLD > NEW, or Set-Content -Encoding utf8.",
-            )
-        found = _in_parquet(content, name) if start == b"PAR1" else _in_json(content, name)
-        for number, where, fields in found:
-            yield _parse(number, f"{where} of {name}", fields)
-
-
-@contextmanager
-def _readable(name: Path | str) -> Iterator[None]:
-    try:
-        yield
-    except (OSError, EOFError, zlib.error) as error:
-        reason = getattr(error, "strerror", None) or error
-        raise InvalidRequest(
-            f"cannot read {name}: {reason}.",
-            value=str(name),
-            remedy="Give a file, or - for standard input.",
-        ) from error
-
-
-@contextmanager
-def _uncompressed(file: IO[bytes]) -> Iterator[IO[bytes]]:
-    compressed = file.read(2) == b"\x1f\x8b"
-    file.seek(0)
-    if compressed:
-        with gzip.open(file) as content:
-            yield content  # type: ignore[misc]
-    else:
-        yield file
-
-
-def _in_json(content: IO[bytes], name: str) -> Iterator[tuple[int, str, Any]]:
-    """Number, place and fields of each object: one per line, or the members of one list."""
-    first = next((line for line in content if line.strip(BLANK)), b"")
-    content.seek(0)
-    if first.strip(BLANK).startswith(b"["):
-        for number, fields in enumerate(_json(content.read(), name), start=1):
-            yield number, f"item {number}", fields
-        return
-    for number, line in enumerate(content, start=1):
-        if line.strip(BLANK):
-            yield number, f"line {number}", _json(line, f"line {number} of {name}")
-
-
-def _in_parquet(content: IO[bytes], name: str) -> Iterator[tuple[int, str, Any]]:
-    import pyarrow as pa
-    import pyarrow.parquet as pq
-
-    try:
-        rows = (row for batch in pq.ParquetFile(content).iter_batches() for row in batch.to_pylist())
-        for number, fields in enumerate(rows, start=1):
-            yield number, f"row {number}", fields
-    except pa.ArrowException as error:
-        raise InvalidRequest(f"{name} is not a whole Parquet file: {error}", value=name) from error
+    for row in rows.read(path, REMEDY, name):
+        yield _parse(row)
 
 
 def requests(rollouts: Iterable[Rollout], by: GroupBy) -> Iterator[list[Rollout]]:
@@ -183,23 +96,12 @@ def requests(rollouts: Iterable[Rollout], by: GroupBy) -> Iterator[list[Rollout]
         yield list(members)
 
 
-def _json(text: bytes, where: str) -> Any:
+def _parse(row: Row) -> Rollout:
+    fields, halves = without_halves(row.fields)
     try:
-        return json.loads(text.removeprefix(BOM_UTF8))
-    except (ValueError, RecursionError) as error:
-        old_ends = b"\r" in text.strip() and b"\n" not in text.strip()
-        remedy = r"If its lines end with \r alone, convert them: tr '\r' '\n' < OLD > NEW." if old_ends else REMEDY
-        raise InvalidRequest(f"{where} is not JSON: {error}.", value=_excerpt(text), remedy=remedy) from error
-
-
-def _parse(number: int, where: str, fields: Any) -> Rollout:
-    if not isinstance(fields, dict):
-        raise InvalidRequest(f"{where} is not an object.", value=_excerpt(json.dumps(fields).encode()), remedy=REMEDY)
-    fields, halves = without_halves(fields)
-    try:
-        return Rollout.model_validate({**fields, "line": number, "halves": halves})
+        return Rollout.model_validate({**fields, "line": row.number, "halves": halves})
     except (ValidationError, OverflowError) as error:
-        raise _refused(where, fields, error) from error
+        raise _refused(row.where, fields, error) from error
 
 
 def _refused(where: str, fields: dict[str, Any], error: ValidationError | OverflowError) -> InvalidRequest:
@@ -215,10 +117,5 @@ def _refused(where: str, fields: dict[str, Any], error: ValidationError | Overfl
             limit=["prompt", "completion", "outcome"],
             remedy=REMEDY if other is None else f"Rename {other!r} to {field!r} if it holds the {field}.",
         )
-    value = _excerpt(json.dumps(fields[field], default=str).encode())
+    value = excerpt(json.dumps(fields[field], default=str).encode())
     return InvalidRequest(f"{where}: {field}: {first['msg']}.", value=value, remedy=REMEDY)
-
-
-def _excerpt(line: bytes, length: int = 60) -> str:
-    text = line.decode("utf-8", "replace").strip().replace("\r", "\\r")
-    return text if len(text) <= length else text[:length] + "..."

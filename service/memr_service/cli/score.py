@@ -12,7 +12,7 @@ from memr_client.columns import checked
 from memr_client.errors import InvalidRequest
 from memr_client.schemas import RunConfig
 
-from memr_service.cli import output, rollouts, scoring, summary
+from memr_service.cli import output, rollouts, rows, scoring, summary
 from memr_service.cli.options import DeviceName, EncoderName, default, given, home, known_preset, read_json
 from memr_service.cli.rollouts import GroupBy
 from memr_service.cli.terminal import out, progress
@@ -79,7 +79,7 @@ def score(
     machine = given(encoder=encoder or run_config.encoder, device=device)
     settings = load(**machine)
     compared, unfit = scoring.presets(run_config, presets, settings.encoder)
-    with rollouts.rereadable(file) as path:
+    with rows.rereadable(file) as path:
         # All lines are checked before the first is scored, so that a bad one does not end hours of work.
         total = sum(1 for _ in rollouts.read(path, str(file)))
         if total == 0:

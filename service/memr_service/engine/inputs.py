@@ -281,8 +281,11 @@ def _whole_prompt(prompt: Text) -> bytes:
 
 def text_digests(prompts: Sequence[Text]) -> np.ndarray:
     """SHA-256 of each prompt's whole text (n, 32), by which runs know the same prompt; zeros if it is empty."""
-    known = {one: _text_digest(one) for one in {one for one in prompts if isinstance(one, str)}}
-    digests = [known[one] if isinstance(one, str) else _text_digest(one) for one in prompts]
+    try:
+        known = {one: _text_digest(one) for one in dict.fromkeys(prompts)}
+        digests = [*map(known.__getitem__, prompts)]
+    except TypeError:  # lists of messages have no hash
+        digests = [_text_digest(one) for one in prompts]
     return np.frombuffer(b"".join(digests), np.uint8).reshape(-1, TEXT_BYTES)
 
 

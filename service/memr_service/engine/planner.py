@@ -7,8 +7,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
-from memr_client.errors import Conflict, InvalidRequest, Unavailable
-from memr_client.schemas import Pick, Plan, PlanRequest, PoolInfo, PoolRequest, PriorOutcomes, Retired
+from memr_client.errors import Conflict, InvalidRequest, Unavailable, UnknownPrompt
+from memr_client.schemas import Pick, Plan, PlanRequest, PoolInfo, PoolRequest, PriorOutcomes, Retired, Text
 from scipy.special import betaincinv
 
 from memr_service.engine.inputs import identity, text_digests
@@ -62,7 +62,7 @@ class Planner:
             if whole is None:
                 return await self.pool(run_id)
             given = whole
-        pool = await asyncio.to_thread(_pool_of, given)
+        pool = await asyncio.to_thread(pool_of, given.prompt_ids, given.prompts)
         before = await self._thread.on_run(run, _pool)
         if before is None or await asyncio.to_thread(lambda: before.digest() != pool.digest()):
             await self._set_up(run_id, pool=pool.arrays())
@@ -105,6 +105,31 @@ class Planner:
             warnings=warnings,
         )
 
+    async def candidates(self, run_id: str) -> Candidates | None:
+        """A run's pool, ready to be searched; None if it has none.
+
+        Raises:
+            UnknownRun. Conflict: the run has no pass rates.
+        """
+        run = await self._with_pass_rates(run_id)
+        pool = await self._thread.on_run(run, _pool)
+        return None if pool is None else await self._of(run, pool)
+
+    async def forget(self, run_id: str, key: bytes) -> None:
+        """Forget what a run knows of a prompt, as if it had never been visited. Its completions stay.
+
+        Raises:
+            UnknownRun. UnknownPrompt: the run knows nothing of it. Conflict: the run has no pass rates.
+        """
+        run = await self._with_pass_rates(run_id)
+        if not await self._thread.on_run(run, _knows, key):
+            raise UnknownPrompt(
+                f"Run {run_id!r} knows nothing of a prompt {key.hex()}.",
+                value=key.hex(),
+                remedy="GET /runs/{id}/prompts lists the prompts with their keys.",
+            )
+        await self._set_up(run_id, forget={"keys": np.frombuffer(key, np.uint8).reshape(1, -1)})
+
     async def add_prior(self, run_id: str, given: PriorOutcomes) -> int:
         """Let a run without completions start from counts, and return of how many prompts it knows something now.
 
@@ -130,7 +155,7 @@ class Planner:
         """
         run = await self._with_pass_rates(run_id)
         if asked.candidates is not None:
-            candidates = await asyncio.to_thread(lambda: Candidates(_pool_of_ids(asked.candidates or [])))
+            candidates = await asyncio.to_thread(_candidates_of, asked.candidates, asked.prompts)
             position, known = await self._thread.on_run(run, _known, candidates, asked.position, False)
         else:
             pool = await self._thread.on_run(run, _pool)
@@ -199,6 +224,10 @@ def _pool(run: Run) -> Pool | None:
     return run.state.pool
 
 
+def _knows(run: Run, key: bytes) -> bool:
+    return _rates(run).row(key) is not None
+
+
 def _has_begun(run: Run) -> bool:
     return run.state.serial > 0 or len(_rates(run)) > 0
 
@@ -246,21 +275,24 @@ def _rates(run: Run) -> PassRates:
 # In any thread
 
 
-def _pool_of(given: PoolRequest) -> Pool:
-    pool = _pool_of_ids(given.prompt_ids)
-    if given.prompts is None:
-        return pool
-    return Pool(pool.names, pool.ends, pool.keys, text_digests(given.prompts))
+def _candidates_of(ids: list[str], prompts: list[Text] | None) -> Candidates:
+    return Candidates(pool_of(ids, prompts))
 
 
-def _pool_of_ids(ids: list[str]) -> Pool:
+def pool_of(ids: list[str], prompts: list[Text] | None) -> Pool:
+    """The pool of prompts with these ids, and their texts if they are known.
+
+    Raises:
+        InvalidRequest: an id comes twice, or holds half a surrogate pair.
+    """
     if len(set(ids)) < len(ids):
         seen: set[str] = set()
         twice = next(one for one in ids if one in seen or seen.add(one))  # type: ignore[func-returns-value]
         raise InvalidRequest(
             f"The prompt id {twice[:80]!r} comes twice.", value=twice[:80], remedy="Give each prompt an id of its own."
         )
-    return Pool.of(ids, [_key(one) for one in ids], [])
+    pool = Pool.of(ids, [_key(one) for one in ids], [])
+    return pool if prompts is None else Pool(pool.names, pool.ends, pool.keys, text_digests(prompts))
 
 
 def _key(name: str) -> bytes:
@@ -328,6 +360,7 @@ def _answer(asked: PlanRequest, candidates: Candidates, known: Known, position: 
         expected_spread=round(float(picks.spread.mean()), DIGITS),
         retired=Retired(solved=picks.solved, impossible=picks.impossible),
         candidates=left,
+        known=picks.known,
     )
 
 

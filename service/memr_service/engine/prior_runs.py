@@ -130,4 +130,6 @@ def _count(rates: PassRates, records: Sequence[StoredRecord]) -> None:
         if len(batch):
             texts = np.zeros((len(batch), TEXT_BYTES), np.uint8) if batch.texts is None else batch.texts
             rates.count(batch.keys, batch.outcomes, texts, batch.step, stored.position)
+        if batch.forget is not None:
+            rates.forget(**batch.forget)
         rates.end_record(stored.position)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import tempfile
 from collections.abc import AsyncIterator, Callable
 from typing import Any, TypeVar
 
@@ -22,6 +21,7 @@ from memr_service.run import archive
 from memr_service.run.presets import resolve
 from memr_service.run.remarks import remarks
 from memr_service.run.run import Run
+from memr_service.run.spool import Spool
 from memr_service.settings import Settings
 from memr_service.store.capabilities import Store
 from memr_service.store.texts import Texts
@@ -56,6 +56,7 @@ class RunApi:
         self._readers = readers
         self._barriers = barriers
         self._texts = texts
+        self._spool = Spool(settings.max_import_bytes)
         self._copies = RunCopies(store, registry)
         self._prior_runs = PriorRuns(self.get, thread, store)
         self._copying = Gate("copies of runs", 1, 8)  # all other runs wait while one is stored
@@ -176,22 +177,22 @@ class RunApi:
         makes a state.
 
         Raises:
-            MalformedBody: the file is damaged. Conflict: the name is taken, or the file is of another law. Overloaded:
-                too many copies wait.
+            MalformedBody: the file is damaged. Conflict: the name is taken, or the file is of another law. TooLarge,
+            StoreFull: there is no room for the file; see `Spool`. Overloaded: neither, or too many copies wait.
         """
         self._copying.require_room()
-        with tempfile.TemporaryFile() as file:
+        with self._spool.upload() as upload:
             begins = b""
             async for chunk in chunks:
                 if len(begins) < len(archive.MAGIC):
                     begins = (begins + chunk)[: len(archive.MAGIC)]
                     archive.check_beginning(begins)
-                await self._readers.ask(file.write, chunk)
-            file.seek(0)
-            await self._readers.ask(archive.verify, file)
-            file.seek(0)
-            async with self._copying.entered():
-                return await self._thread.ask(self._copies.import_file, run_id, file, run_id=run_id)
+                await self._readers.ask(upload.write, chunk)
+            async with self._copying.entered():  # each has its state in memory
+                upload.file.seek(0)
+                await self._readers.ask(archive.verify, upload.file)
+                upload.file.seek(0)
+                return await self._thread.ask(self._copies.import_file, run_id, upload.file, run_id=run_id)
 
     async def fork(self, run_id: str, copy: str, checkpoint: str | None) -> RunInfo:
         """Copy a run under another name, as it was at a checkpoint (None: as it is now), request ids included.

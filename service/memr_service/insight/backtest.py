@@ -50,6 +50,9 @@ class GroupsSeen:
         batch = record.batch
         if batch.prior is not None:
             self._rates.start_from(**batch.prior)
+        if batch.forget is not None:
+            self._rates.forget(**batch.forget)
+            self._rates.end_record(record.position)
         if not len(batch):
             return
         unseen = fit(self._rates.used["right"], self._rates.used["wrong"])
@@ -90,8 +93,7 @@ class GroupsSeen:
             these = right + wrong == size
             foreseen[these] = no_spread(a[these], b[these], size)
         p = a / (a + b) if len(known) else a
-        bins = _bins(1 - foreseen, ~equal)
-        off = sum(one.groups * abs((one.foreseen or 0) - (one.seen or 0)) for one in bins)
+        bins = calibration_bins(1 - foreseen, ~equal)
         return Backtest(
             run_id=run_id,
             groups=len(groups),
@@ -100,7 +102,7 @@ class GroupsSeen:
             auc=_auc(p, right, wrong),
             brier=_brier(p, right, wrong),
             brier_base=_brier(np.array([one.base for one in known]), right, wrong),
-            calibration_error=off / len(known) if known else None,
+            calibration_error=calibration_error(bins),
             calibration=bins,
             left_out=[
                 Foreseen(
@@ -126,7 +128,12 @@ async def backtest(reader: JournalReader, run_id: str) -> Backtest:
     return seen.result(run_id)
 
 
-def _bins(foreseen: np.ndarray, spread: np.ndarray) -> list[CalibrationBin]:
+def calibration_bins(foreseen: np.ndarray, spread: np.ndarray) -> list[CalibrationBin]:
+    """Groups by what was foreseen of their spread.
+
+    Args:
+        foreseen: probability of spread (m,). spread: whether it came (m,) bool.
+    """
     places = np.minimum((foreseen * BINS).astype(np.int64), BINS - 1)
     return [
         CalibrationBin(
@@ -138,6 +145,13 @@ def _bins(foreseen: np.ndarray, spread: np.ndarray) -> list[CalibrationBin]:
         )
         for number in range(BINS)
     ]
+
+
+def calibration_error(bins: list[CalibrationBin]) -> float | None:
+    """Mean distance of what was foreseen and what was seen, weighed by groups; None without groups."""
+    groups = sum(one.groups for one in bins)
+    off = sum(one.groups * abs((one.foreseen or 0) - (one.seen or 0)) for one in bins)
+    return off / groups if groups else None
 
 
 def _auc(p: np.ndarray, right: np.ndarray, wrong: np.ndarray) -> float | None:

@@ -14,6 +14,7 @@ from memr_service.insight.calibration import calibrate
 from memr_service.insight.dashboard.queries import DashboardQueries
 from memr_service.insight.explainer import Explainer
 from memr_service.insight.journal_reader import JournalReader
+from memr_service.insight.pools import Pools, PoolState
 from memr_service.insight.provenance import provenance
 from memr_service.insight.replay import worker
 from memr_service.insight.replay.replay import what_if
@@ -28,6 +29,7 @@ class InsightService:
         self._long = Gate("long readings", 2, 16)  # each reads a whole journal, or makes a copy of a run's state
         self._replays = Gate("replays", 1, 8)
         self._audits = AuditRunner(service, service.settings.audits)
+        self._pools = Pools(service)
         self._explainer = Explainer(service)
         self.dashboard = DashboardQueries(service, self._questions, self._long)
         """What the dashboard shows of a run."""
@@ -40,6 +42,10 @@ class InsightService:
     async def firing(self) -> dict[str, int]:
         """Open run -> how many of its audits are in the state `alarm`, for metrics."""
         return await self._audits.firing()
+
+    async def pools(self) -> dict[str, PoolState]:
+        """Open run with a pool -> how many of its prompts and groups still teach, for metrics."""
+        return await self._pools.states()
 
     async def calibrate(self, run_id: str) -> Calibration:
         """Limits for a run's guards, proposed from its own records.

@@ -10,7 +10,7 @@ UNFITTED = (0.3, 0.3)
 """The distribution of an unseen prompt while too few prompts are known."""
 ENOUGH = 32
 """Prompts that have to be known before a distribution is fitted to them."""
-BLOCK = 1 << 15
+BLOCK = 1 << 14
 """Prompts that are computed at a time, so that the numbers stay in the processor's cache."""
 
 
@@ -23,11 +23,14 @@ def no_spread(a: np.ndarray, b: np.ndarray, size: int) -> np.ndarray:
     for start in range(0, len(a), BLOCK):
         part = slice(start, start + BLOCK)
         up, down = a[part], b[part]
-        right, wrong = np.ones(len(up)), np.ones(len(up))
+        both, right, wrong = up + down, np.ones(len(up)), np.ones(len(up))
+        total, factor = np.empty(len(up)), np.empty(len(up))
         for drawn in range(size):
-            total = up + down + drawn
-            right *= (up + drawn) / total
-            wrong *= (down + drawn) / total
+            np.add(both, drawn, out=total)
+            for start_of, product in ((up, right), (down, wrong)):
+                np.add(start_of, drawn, out=factor)
+                factor /= total
+                product *= factor
         found[part] = right + wrong
     return found
 

@@ -12,8 +12,8 @@ import numpy as np
 from memr_client.schemas import Objective
 
 from memr_service.planning.beta import fit, no_spread
-from memr_service.planning.candidates import ABSENT, Candidates
-from memr_service.state.pass_rates import RECENT, ROW, PassRates
+from memr_service.planning.candidates import Candidates
+from memr_service.state.pass_rates import RECENT, PassRates
 
 RETIRED = 0.9
 """A prompt is retired while its outcomes are all equal with this probability or more."""
@@ -25,6 +25,8 @@ LATELY_COSTS = 0.25
 """How much of a prompt's score each visit in these steps takes."""
 UNSEEN_SHARE = 8
 """One pick in so many goes to a prompt of which nothing is known, while there is one."""
+CLASS = 256
+"""Values of which the maximum is taken first, to find the largest of all."""
 DIGITS = 9
 """Decimals of a score."""
 
@@ -44,6 +46,27 @@ class Known:
 
 
 @dataclass(frozen=True)
+class Foresight:
+    """What is foreseen of a group of each of m candidates: the Beta distribution of the pass rate, and `equal`, the
+    probability that all outcomes are equal. `seen`: whether anything is known of the candidate itself."""
+
+    a: np.ndarray
+    b: np.ndarray
+    equal: np.ndarray
+    seen: np.ndarray
+
+    @property
+    def retired(self) -> np.ndarray:
+        """Candidates whose outcomes are all equal with probability RETIRED or more (m,) bool."""
+        return self.seen & (self.equal >= RETIRED)
+
+    @property
+    def solved(self) -> np.ndarray:
+        """Retired candidates that are mostly right (m,) bool. The other retired ones are impossible."""
+        return self.retired & (self.a > self.b)
+
+
+@dataclass(frozen=True)
 class Picks:
     """The chosen candidates by number (n,), the best first, with their Beta distributions and probability of spread."""
 
@@ -53,46 +76,23 @@ class Picks:
     spread: np.ndarray
     visits: np.ndarray
     seen: np.ndarray
+    known: int
+    """Of how many candidates that are not excluded something is known."""
     solved: int
     impossible: int
 
 
 def known_after(rates: PassRates, candidates: Candidates, position: int) -> Known:
     """What pass rates said of candidates after the record at `position`, which they reach."""
-    rows = candidates.rows(rates)
-    inside = np.flatnonzero(rows != ABSENT)
-    mine = np.full(len(candidates), _nothing())
-    mine[inside] = rates.used[rows[inside]]
-    everything = rates.used[["right", "wrong", "recent"]].copy()
-    changed = rates.before(position)
-    if changed:
-        before = np.array([*changed.values()], ROW)
-        places = [rates.row(key) for key in changed]
-        lost = before[[place is None for place in places]]
-        kept = np.array([place for place in places if place is not None], np.int64)
-        # A prompt that was not there yet has no text by which its candidate could be found.
-        has_changed = np.zeros(len(rates.used) + 1, bool)  # the last is for ABSENT
-        has_changed[kept] = True
-        mine[has_changed[rows]] = _nothing()
-        numbers = candidates.find(before["key"], before["text"])
-        mine[numbers[numbers != ABSENT]] = before[numbers != ABSENT]
-        everything[kept] = before[[place is not None for place in places]][["right", "wrong", "recent"]]
-        everything = np.concatenate([everything, lost[["right", "wrong", "recent"]]])
+    columns = candidates.columns_after(rates, position)
     return Known(
-        right=mine["right"],
-        wrong=mine["wrong"],
-        visits=mine["visits"],
-        recent=mine["recent"],
-        unseen=fit(everything["right"], everything["wrong"]),
-        newest=int(everything["recent"][:, 0].max(initial=-1)),
+        right=columns.right,
+        wrong=columns.wrong,
+        visits=columns.visits,
+        recent=columns.recent,
+        unseen=fit(columns.all_right, columns.all_wrong),
+        newest=int(columns.all_newest.max(initial=-1)),
     )
-
-
-def _nothing() -> np.ndarray:
-    """The row of a prompt of which nothing is known (1,)."""
-    row = np.zeros(1, ROW)
-    row["recent"] = -1
-    return row
 
 
 def choose(
@@ -111,17 +111,14 @@ def choose(
     Args:
         keys: identities (m, 16). excluded: (m,) bool. step: the step that is planned.
     """
-    a, b = _distributions(known, step)
-    seen = known.right + known.wrong > 0
-    equal = np.full(len(a), no_spread(np.array([known.unseen[0]]), np.array([known.unseen[1]]), group_size)[0])
-    equal[seen] = no_spread(a[seen], b[seen], group_size)
+    found = foresee(known, group_size, step)
+    a, b, equal, seen = found.a, found.b, found.equal, found.seen
     if seen.any():
         score = OBJECTIVES[objective](a, b, equal) * _rested(known.recent, step)
         numbers = _best(np.round(score, DIGITS), _ties(keys, seed, step), n, seen, ~excluded)
     else:
         numbers = _in_turn(_ties(keys, seed, 0), n, step, ~excluded)
-    retired = seen & (equal >= RETIRED)
-    solved = int(np.count_nonzero(retired & (a > b)))
+    solved = int(np.count_nonzero(found.solved))
     return Picks(
         numbers=numbers,
         a=a[numbers],
@@ -129,17 +126,32 @@ def choose(
         spread=1 - equal[numbers],
         visits=known.visits[numbers],
         seen=seen[numbers],
+        known=int(np.count_nonzero(seen & ~excluded)),
         solved=solved,
-        impossible=int(np.count_nonzero(retired)) - solved,
+        impossible=int(np.count_nonzero(found.retired)) - solved,
     )
+
+
+def foresee(known: Known, group_size: int, step: int) -> Foresight:
+    """What is foreseen of a group of each candidate at a step."""
+    a, b = _distributions(known, step)
+    seen = known.right + known.wrong > 0
+    equal = np.full(len(a), no_spread(np.array([known.unseen[0]]), np.array([known.unseen[1]]), group_size)[0])
+    equal[seen] = no_spread(a[seen], b[seen], group_size)
+    return Foresight(a, b, equal, seen)
 
 
 def _distributions(known: Known, step: int) -> tuple[np.ndarray, np.ndarray]:
     """The Beta distribution of each candidate's pass rate at a step: two arrays (m,)."""
-    idle = np.maximum(step - np.maximum(known.recent[:, 0], 0), 0)
-    fade = np.ldexp(1.0, -np.minimum(idle // HALF_LIFE, 60).astype(np.int32))
     a, b = known.unseen
-    return a + known.right * fade, b + known.wrong * fade
+    found = a + known.right, b + known.wrong
+    newest = np.maximum(known.recent[:, 0], 0)
+    faded = np.flatnonzero(newest <= step - HALF_LIFE)
+    if len(faded):
+        fade = np.ldexp(1.0, -np.minimum((step - newest[faded]) // HALF_LIFE, 60).astype(np.int32))
+        found[0][faded] = a + known.right[faded] * fade
+        found[1][faded] = b + known.wrong[faded] * fade
+    return found
 
 
 def _spread(a: np.ndarray, b: np.ndarray, equal: np.ndarray) -> np.ndarray:
@@ -164,10 +176,11 @@ OBJECTIVES: dict[Objective, Callable[[np.ndarray, np.ndarray, np.ndarray], np.nd
 
 def _rested(recent: np.ndarray, step: int) -> np.ndarray:
     """The factor that visits in the last steps leave (m,)."""
-    lately = np.zeros(len(recent))
+    lately = np.zeros(len(recent), np.int8)
     for visit in range(RECENT):
-        lately += (recent[:, visit] >= 0) & (recent[:, visit] >= step - LATELY)
-    return np.maximum(1 - LATELY_COSTS * lately, 0)
+        lately += recent[:, visit] >= max(step - LATELY, 0)
+    factors: np.ndarray = np.maximum(1 - LATELY_COSTS * np.arange(RECENT + 1), 0)[lately]
+    return factors
 
 
 def _best(score: np.ndarray, ties: np.ndarray, n: int, seen: np.ndarray, allowed: np.ndarray) -> np.ndarray:
@@ -189,14 +202,25 @@ def _top(score: np.ndarray, ties: np.ndarray, n: int, allowed: np.ndarray) -> np
     """The n allowed candidates with the largest score, the best first; of equal ones, those with the least tie."""
     numbers = np.flatnonzero(allowed)
     if n < len(numbers):
-        values = score[numbers]
-        limit = np.partition(values, len(values) - n)[len(values) - n]
-        above, equal = numbers[values > limit], numbers[values == limit]
+        values = np.where(allowed, score, -np.inf)
+        limit = _largest(values, n)
+        above, equal = np.flatnonzero(values > limit), np.flatnonzero(values == limit)
         left = n - len(above)
         if left < len(equal):
             equal = equal[np.argpartition(ties[equal], left)[:left]]
         numbers = np.concatenate([above, equal])
     return numbers[np.lexsort((ties[numbers], -score[numbers]))][:n]
+
+
+def _largest(values: np.ndarray, n: int) -> float:
+    """The n-th largest of m values: at least the n-th largest maximum of classes of them, so few have to be ordered."""
+    classes = values[: len(values) // CLASS * CLASS].reshape(CLASS, -1).max(axis=0)
+    if len(classes) > n:
+        least = np.partition(classes, len(classes) - n)[len(classes) - n]
+        if least == values.max():
+            return float(least)
+        values = values[values >= least]
+    return float(np.partition(values, len(values) - n)[len(values) - n])
 
 
 def _in_turn(ties: np.ndarray, n: int, step: int, allowed: np.ndarray) -> np.ndarray:
@@ -209,8 +233,9 @@ def _in_turn(ties: np.ndarray, n: int, step: int, allowed: np.ndarray) -> np.nda
 def _ties(keys: np.ndarray, seed: int, step: int) -> np.ndarray:
     """A number for each prompt that depends on seed, step and identity (m,): the finaliser of SplitMix64."""
     salt = (seed * 0x9E3779B97F4A7C15 + step * 0xD1B54A32D192ED03) & 0xFFFFFFFFFFFFFFFF
-    mixed = np.ascontiguousarray(keys[:, :8]).view("<u8")[:, 0] ^ np.uint64(salt)
+    mixed = np.ascontiguousarray(keys).view("<u8")[:, 0] ^ np.uint64(salt)
     for shift, factor in ((30, 0xBF58476D1CE4E5B9), (27, 0x94D049BB133111EB)):
-        mixed = (mixed ^ (mixed >> np.uint64(shift))) * np.uint64(factor)
+        mixed ^= mixed >> np.uint64(shift)
+        mixed *= np.uint64(factor)
     ties: np.ndarray = mixed ^ (mixed >> np.uint64(31))
     return ties

@@ -20,6 +20,7 @@ from memr_client.errors import Conflict, InvalidRequest, MalformedBody, ProblemE
 from memr_client.schemas import Component, RunConfig
 from pydantic import ValidationError
 
+from memr_service.state import record_check
 from memr_service.state.codec import unseal
 from memr_service.state.law import LAW, LAWS
 from memr_service.state.record import GENESIS, Record
@@ -74,17 +75,27 @@ def verify(file: BinaryIO) -> None:
     header = read_header(file)
     base = read_base(file, header)
     state = State(RunConfig.model_validate_json(header.config), law=header.law)
+    components: set[str] = {*state.config.components}
     try:
         with state.indexes.deferred(use=False):
             if base is not None:
                 state.restore(base.branch, base.position, base.arrays)
             for record, _ in read_records(file, base):
+                record_check.check(record, components)
+                if record.batch.dimension != (state.dimension or record.batch.dimension):
+                    raise ValueError("its embeddings have another dimension")
+                if record.first_serial < state.serial:
+                    raise ValueError("its completions are numbered like earlier ones")
                 state.apply(record)
         state.freeze()
     except ProblemError:
         raise
     except Exception as error:
-        raise damaged(f"what follows record {state.position} cannot be applied: {type(error).__name__}") from error
+        raise damaged(f"what follows record {state.position} cannot be applied: {_reason(error)}") from error
+
+
+def _reason(error: Exception) -> str:
+    return str(error) if type(error) is ValueError else type(error).__name__
 
 
 def check_beginning(begins: bytes) -> None:

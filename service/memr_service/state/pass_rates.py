@@ -6,6 +6,7 @@ import hashlib
 from collections import deque
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
@@ -44,9 +45,14 @@ the last visits, the newest first.
 """
 
 
+EMPTY = np.zeros((), ROW)
+"""The row of a prompt of which nothing is known."""
+EMPTY["recent"] = NO_STEP
+
+
 @dataclass(frozen=True)
 class Change:
-    """What one record changed: the keys, and their rows before it. A prompt that was not there has a row of zeros."""
+    """What one record changed: the keys, and their rows before it. A prompt that was not there has an empty row."""
 
     position: int
     before: np.ndarray
@@ -94,18 +100,17 @@ class PassRates:
         Args:
             texts: SHA-256 of each prompt's whole text (n, 32), for prompts that earlier runs knew by another id.
         """
-        first = {key: item for item, key in zip(range(len(keys) - 1, -1, -1), reversed(keys), strict=True)}
-        known = {key: self._share(key, None if texts is None else texts[item]) for key, item in first.items()}
-        return np.array([known[key] for key in keys], np.float64)
-
-    def _share(self, key: bytes, text: np.ndarray | None) -> float:
-        row = self._rows.get(key)
-        if row is None and text is not None and self._by_text:
-            row = self._rows.get(self._by_text.get(text.tobytes(), b""))
-        if row is None:
-            return np.nan
-        right, wrong = float(self.table["right"][row]), float(self.table["wrong"][row])
-        return right / (right + wrong) if right + wrong else np.nan
+        distinct, of, first = _grouped(keys)
+        rows = np.array([self._rows.get(key, -1) for key in distinct], np.int64)
+        if texts is not None and self._by_text:
+            for number in np.flatnonzero(rows < 0):
+                other = self._by_text.get(texts[first[number]].tobytes(), b"")
+                rows[number] = self._rows.get(other, -1)
+        shares, known = np.full(len(distinct), np.nan), rows >= 0
+        right, wrong = (self.table[name][rows[known]] for name in ("right", "wrong"))
+        with np.errstate(invalid="ignore"):  # 0 of 0 is NaN
+            shares[known] = right / (right + wrong)
+        return np.asarray(shares[of])
 
     # Changes
 
@@ -130,16 +135,13 @@ class PassRates:
             step: the record's step; None if it names none.
             now: the step under which a visit is kept if the record names none.
         """
-        first = {key: item for item, key in zip(range(len(keys) - 1, -1, -1), reversed(keys), strict=True)}
-        distinct = [*first]
-        numbers = {key: number for number, key in enumerate(distinct)}
-        of = np.array([numbers[key] for key in keys], np.int64)
-        texts = texts[[*first.values()]]
+        distinct, of, first = _grouped(keys)
+        texts = texts[first]
         rows = np.array([self._visited(key, texts[number]) for number, key in enumerate(distinct)], np.int64)
         self.table["key"][rows] = np.frombuffer(b"".join(distinct), np.uint8).reshape(-1, KEY_BYTES)
         self._old = self.table[rows]
         for number in self._just_renamed:
-            self._old[rows == number] = np.zeros((), ROW)
+            self._old[rows == number] = EMPTY
         self._old["key"] = self.table["key"][rows]
         self._just_renamed = []
         self.table["text"][rows] = texts
@@ -180,6 +182,12 @@ class PassRates:
         new["first_wrong"] += (wrong * early).astype(np.int32)
         self.table[rows] = new
 
+    def forget(self, keys: np.ndarray) -> None:
+        """Forget prompts (k, 16), as if nothing had ever been known of them. Call `end_record` after it."""
+        for key in keys:
+            if key.tobytes() in self._rows:
+                self._drop(key.tobytes())
+
     def end_record(self, position: int) -> None:
         """Keep what the record at this position has changed, so that the pass rates before it stay known."""
         self._changes.append(Change(position, np.concatenate([self._old, *self._moved])))
@@ -218,12 +226,10 @@ class PassRates:
 
     def _new(self, key: bytes) -> int:
         if len(self._rows) >= MOST_PROMPTS:
-            oldest = next(iter(self._rows))
-            self._by_text.pop(self._earlier.pop(oldest, b""), None)
-            self._empty(self._rows.pop(oldest))
+            self._drop(next(iter(self._rows)))
         if self._free:
-            self.moves += 1
             row = self._free.pop()
+            self.moves += 1
         else:
             row = len(self._rows)
             if row == len(self.table):
@@ -232,11 +238,16 @@ class PassRates:
         self.table["recent"][row] = NO_STEP
         return row
 
+    def _drop(self, key: bytes) -> None:
+        self._by_text.pop(self._earlier.pop(key, b""), None)
+        self._empty(self._rows.pop(key))
+
     def _empty(self, row: int) -> None:
         """Take what is known of a prompt out of the table."""
         self._moved.append(self.table[[row]])
-        self.table[row] = np.zeros((), ROW)
+        self.table[row] = EMPTY
         self._free.append(row)
+        self.moves += 1
 
     def _list_earlier(self) -> None:
         unvisited = self.used[self.used["visits"] == 0]
@@ -244,6 +255,11 @@ class PassRates:
         self._by_text = {text: key for key, text in self._earlier.items() if any(text)}
 
     # As of an earlier record
+
+    @property
+    def position(self) -> int:
+        """Position of the newest record; 0 before any."""
+        return self._changes[-1].position if self._changes else 0
 
     def reaches(self, position: int) -> bool:
         """Whether the pass rates after the record at `position` are still known; it is not after the newest record."""
@@ -257,6 +273,31 @@ class PassRates:
                 break
             found.update((row["key"].tobytes(), row) for row in change.before)
         return found
+
+    def visits(self, upto: int, most: int) -> tuple[np.ndarray, np.ndarray]:
+        """The rows of prompts before and after the newest visits (v,) that the changes kept tell, the newest first.
+
+        Args:
+            upto: no visits of records after this position. most: at most so many.
+        """
+        later: dict[bytes, Any] = {}
+        earlier_rows, later_rows = [], []
+        for change in reversed(self._changes):
+            for before in change.before:
+                key = before["key"].tobytes()
+                row = self._rows.get(key)
+                after = later.get(key, EMPTY[()] if row is None else self.table[row])
+                later[key] = before
+                if change.position > upto:
+                    continue
+                if after["visits"] == before["visits"]:
+                    later[key] = after  # an earlier record began this visit
+                elif after["visits"] == before["visits"] + 1:
+                    earlier_rows.append(before)
+                    later_rows.append(after)
+            if len(later_rows) >= most:
+                break
+        return np.array(earlier_rows[:most], ROW), np.array(later_rows[:most], ROW)
 
     # Whole
 
@@ -290,6 +331,18 @@ class PassRates:
 
     def _in_order(self) -> np.ndarray:
         return self.table[[*self._rows.values()]]
+
+
+def _grouped(keys: Sequence[bytes]) -> tuple[list[bytes], np.ndarray, np.ndarray]:
+    """The k distinct keys, the number of each item's key (n,), and the first item of each (k,).
+
+    They are in the order of their last items, the last first: the order in which rows are made, which digests cover.
+    """
+    numbers = {key: number for number, key in enumerate(dict.fromkeys(reversed(keys)))}
+    of = np.fromiter(map(numbers.__getitem__, keys), np.int64, len(keys))
+    first = np.empty(len(numbers), np.int64)
+    first[of[::-1]] = np.arange(len(keys) - 1, -1, -1)  # what is written last stays
+    return [*numbers], of, first
 
 
 def _tally(of: np.ndarray, right: np.ndarray, n: int) -> tuple[np.ndarray, np.ndarray]:

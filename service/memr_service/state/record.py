@@ -57,8 +57,10 @@ class Batch:
     prior: dict[str, np.ndarray] | None = None
     """What earlier runs knew of prompts when this run was created: the arguments of `PassRates.start_from`."""
     pool: dict[str, np.ndarray] | None = None
-    """The pool that the run has from now on: the fields of `Pool`; without prompts: none. A batch with `prior` or
-    `pool` has no items."""
+    """The pool that the run has from now on: the fields of `Pool`; without prompts: none."""
+    forget: dict[str, np.ndarray] | None = None
+    """Prompts of which nothing is known from now on: the arguments of `PassRates.forget`. A batch with `prior`, `pool`
+    or `forget` has no items."""
 
     @classmethod
     def empty(cls, dimension: int) -> Batch:
@@ -72,7 +74,7 @@ class Batch:
     @property
     def sets_up(self) -> bool:
         """Whether it says what a run plans from, in place of completions."""
-        return self.prior is not None or self.pool is not None
+        return self.prior is not None or self.pool is not None or self.forget is not None
 
     @property
     def prompt_rows(self) -> list[np.ndarray]:

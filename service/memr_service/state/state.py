@@ -139,10 +139,12 @@ class State:
         self.branch, self.position, self.chain = record.branch, record.position, record.chain
 
     def _set_up(self, batch: Batch, position: int) -> None:
-        """Take over what earlier runs knew, or a pool."""
+        """Take over what earlier runs knew, or a pool; or forget prompts."""
         assert self.pass_rates is not None
         if batch.prior is not None:
             self.pass_rates.start_from(**batch.prior)
+        if batch.forget is not None:
+            self.pass_rates.forget(**batch.forget)
         if batch.pool is not None:
             pool = Pool(**batch.pool)
             self.pool, self.pool_since = pool if len(pool) else None, position

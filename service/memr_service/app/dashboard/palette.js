@@ -16,6 +16,12 @@ export const translucent = (colour, share) =>
     .toString(16)
     .padStart(2, "0");
 
+/** The colour of a share from 0 (nothing) to 1 (most), on the theme's background. */
+export function heat(share) {
+  const dark = Number(theme().paper.match(/\d+/)[0]) < 128;
+  return translucent(dark ? "#56B4E9" : "#0072B2", 0.12 + 0.88 * share);
+}
+
 /** The colour of an age from oldest (0) to newest (1): orange to dark blue. */
 export function age(share) {
   const mix = (from, to) => Math.round(from + (to - from) * share);

@@ -1,4 +1,4 @@
-/** One run: its facts, and tabs for curves, completions, map, explanations and audits. */
+/** One run: its facts, and tabs for curves, completions, prompts, map, explanations and audits. */
 
 import { audits } from "./audits.js";
 import { completions } from "./completions.js";
@@ -9,9 +9,10 @@ import { History } from "./history.js";
 import { map } from "./map.js";
 import { percent, short } from "./number.js";
 import { poll } from "./poll.js";
+import { prompts } from "./prompts.js";
 import { at, get } from "./server.js";
 
-const TABS = { curves: "Curves", completions: "Completions", map: "Map", explain: "Explain", audits: "Audits" };
+const TABS = { curves: "Curves", completions: "Completions", prompts: "Prompts", map: "Map", explain: "Explain", audits: "Audits" };
 const EVERY_S = 5;
 
 export async function run(main, signal, name, tab = "curves", ...rest) {
@@ -32,6 +33,7 @@ export async function run(main, signal, name, tab = "curves", ...rest) {
   );
   if (tab === "curves") await live(name, info, head, body, signal);
   else if (tab === "completions") body.append(await completions(name, info, signal));
+  else if (tab === "prompts") body.append(await prompts(name, rest, signal));
   else if (tab === "map") body.append(await map(name, signal));
   else if (tab === "explain") body.append(await explain(name, rest, signal));
   else body.append(await audits(name, signal));

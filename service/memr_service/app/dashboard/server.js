@@ -12,6 +12,7 @@ export class Problem extends Error {
 
 export const get = async (path, signal) => (await call(path, { signal })).json();
 export const text = async (path, signal) => (await call(path, { signal })).text();
+export const remove = (path, signal) => call(path, { signal, method: "DELETE" });
 export const post = async (path, body, signal) =>
   (
     await call(path, {

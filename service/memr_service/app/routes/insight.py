@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated
 
-from fastapi import APIRouter, Query, Request
+from fastapi import APIRouter, Path, Query, Request
 from memr_client.errors import (
     Conflict,
     DeadlineExceeded,
@@ -12,6 +12,7 @@ from memr_client.errors import (
     MalformedBody,
     Overloaded,
     TooLarge,
+    UnknownPrompt,
     UnknownRun,
     UnsupportedMedia,
 )
@@ -20,7 +21,11 @@ from memr_client.schemas import (
     Completions,
     Explain,
     Explanation,
+    KnownPrompts,
     Map,
+    PassRatesOverSteps,
+    PromptHistory,
+    PromptKind,
     Provenance,
     ReplayLine,
     ReplayRequest,
@@ -49,6 +54,17 @@ Step = Annotated[int | None, Query(ge=0, lt=2**62, description="Only completions
 Text = Annotated[
     str,
     Query(max_length=1000, description="Only completions whose prompt or completion contains this text, in any case."),
+]
+PromptSort = Annotated[str, Query(description="`step` (of the last visit), `p`, `spread` or `visits`.")]
+Kind = Annotated[PromptKind | None, Query(description="Only prompts of this kind.")]
+Visited = Annotated[bool | None, Query(description="True: only prompts that this run has visited. False: only others.")]
+PromptText = Annotated[
+    str, Query(max_length=1000, description="Only prompts whose id or text contains this text, in any case.")
+]
+Skipped = Annotated[int, Query(ge=0, lt=2**62, description="Number of prompts to skip.")]
+MostPrompts = Annotated[int, Query(ge=1, le=200, description="Most prompts on the page.")]
+Key = Annotated[
+    str, Path(pattern="^[0-9a-f]{32}$", description="The prompt's identity (hex), as the list of prompts names it.")
 ]
 Most = Annotated[int, Query(ge=2, le=2000, description="Most points, sampled evenly over the memories' ages.")]
 
@@ -86,6 +102,51 @@ async def completions(
         step=step,
         text=text,
     )
+
+
+@router.get(
+    "/prompts",
+    summary="List prompts with their pass rates",
+    responses=problems(*COMMON, UnknownRun, Conflict, Overloaded),
+)
+async def prompts(
+    run_id: RunId,
+    context: InContext,
+    offset: Skipped = 0,
+    limit: MostPrompts = 50,
+    sort: PromptSort = "step",
+    ascending: Ascending = False,
+    kind: Kind = None,
+    visited: Visited = None,
+    text: PromptText = "",
+) -> KnownPrompts:
+    """One page of the prompts that the run knows or has in its pool, with the beginnings of their texts."""
+    return await context.insight.dashboard.prompts(
+        run_id,
+        offset=offset,
+        limit=limit,
+        sort=sort,
+        ascending=ascending,
+        kind=kind,
+        visited=visited,
+        text=text,
+    )
+
+
+@router.get(
+    "/prompts/{key}",
+    summary="Describe a prompt",
+    responses=problems(*COMMON, UnknownRun, UnknownPrompt, Conflict, Overloaded),
+)
+async def prompt(run_id: RunId, key: Key, context: InContext) -> PromptHistory:
+    """What is known of a prompt, and its visits, each with how many completions were right."""
+    return await context.insight.dashboard.prompt(run_id, bytes.fromhex(key))
+
+
+@router.get("/pass-rates", summary="Show how pass rates moved", responses=problems(*COMMON, UnknownRun, Overloaded))
+async def pass_rates(run_id: RunId, context: InContext) -> PassRatesOverSteps:
+    """The distribution of the prompts' pass rates at records evenly spaced over the run."""
+    return await context.insight.dashboard.pass_rates(run_id)
 
 
 @router.get("/map", summary="Project both memories on a plane", responses=problems(*COMMON, UnknownRun, Overloaded))

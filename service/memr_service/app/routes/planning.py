@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from typing import Annotated
 
-from fastapi import APIRouter, Query, Request
+from fastapi import APIRouter, Path, Query, Request
 from memr_client.errors import (
     Conflict,
     InvalidRequest,
     MalformedBody,
     StoreFull,
     TooLarge,
+    UnknownPrompt,
     UnknownRun,
     UnsupportedMedia,
 )
@@ -57,6 +58,21 @@ async def pool(run_id: RunId, context: InContext) -> PoolInfo:
 async def delete_pool(run_id: RunId, context: InContext) -> None:
     """Remove the pool. Pass rates stay."""
     await context.service.planner.delete_pool(run_id)
+
+
+@router.delete(
+    "/prompts/{key}",
+    summary="Forget a prompt",
+    status_code=204,
+    responses=problems(*COMMON, UnknownRun, UnknownPrompt, Conflict, StoreFull),
+)
+async def forget(
+    run_id: RunId,
+    key: Annotated[str, Path(pattern="^[0-9a-f]{32}$", description="The prompt's identity (hex).")],
+    context: InContext,
+) -> None:
+    """Forget the prompt's pass rate, as if the prompt had never been visited. Its completions stay in the memories."""
+    await context.service.planner.forget(run_id, bytes.fromhex(key))
 
 
 @router.post(

@@ -19,6 +19,7 @@ from memr_client.errors import (
 from memr_client.schemas import Calibration, History, RunConfig, RunInfo, RunList
 from starlette.responses import StreamingResponse
 
+from memr_service.app.arrival import arriving
 from memr_service.app.body import parse, require_media
 from memr_service.app.context import Caller, InContext, RunId
 from memr_service.app.openapi import COMMON, FILE, body_of, file_body, problems
@@ -137,14 +138,14 @@ async def _chained(first: bytes, rest: AsyncIterator[bytes]) -> AsyncIterator[by
     status_code=201,
     responses={
         201: {"description": "The run was created."},
-        **problems(*COMMON, MalformedBody, Conflict, UnsupportedMedia, Overloaded, StoreFull),
+        **problems(*COMMON, MalformedBody, Conflict, TooLarge, UnsupportedMedia, Overloaded, StoreFull),
     },
     openapi_extra=file_body(),
 )
 async def import_run(run_id: RunId, request: Request, context: InContext) -> RunInfo:
     """Create a run under this name from a file of `GET /runs/{run_id}/export`. 409 if the name is taken.
 
-    The file is processed while it arrives, so the limit on body sizes does not apply.
+    The file is kept on disk while it arrives: it may be larger than other bodies (`MEMR_MAX_IMPORT_BYTES`).
     """
     require_media(request, "application/octet-stream")
-    return await context.service.runs.import_file(run_id, request.stream())
+    return await context.service.runs.import_file(run_id, arriving(request, context.settings.body_s))

@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from typing import Literal
 
 import numpy as np
-from memr_client.schemas import Audit, AuditName, RunConfig, Stretch
+from memr_client.schemas import Audit, AuditName, RunConfig, SpreadForeseen, Stretch
 
 from memr_service.insight.audits import diagnostics
 from memr_service.insight.audits.stretch import StretchColumns
@@ -77,6 +77,12 @@ TEXTS: dict[AuditName, tuple[str, str]] = {
         "The verifier teaches nothing in these groups. Use easier or harder prompts, more samples for each prompt, or "
         "dynamic sampling.",
     ),
+    "plan_calibration": (
+        "Mean distance between what pass rates foresaw of the spread of groups and what came, over prompts visited "
+        "before; it counts where the run has a pool.",
+        "Plans rest on pass rates that are wrong. Check that one id always means one prompt, that outcomes of one "
+        "prompt are judged alike, and memr plan RUN --backtest; until then sample without the plan.",
+    ),
 }
 """Audit -> what its figure is, and what to do when it warns or alarms."""
 
@@ -124,6 +130,7 @@ def audit(recent: Stretch, baseline: Stretch | None, limits: Thresholds) -> list
     """
     compared = baseline if baseline is not None and baseline.position < recent.first_position else None
     figures = [*_absolute(recent), *_ranks(recent, baseline), *_compared(recent, compared, limits)]
+    figures += _foreseen(recent.spread, limits.least_groups)
     if recent.completions < limits.least:
         figures = [replace(one, value=None, before=None) for one in figures]
     return [_judged(one, getattr(limits, one.name)) for one in figures]
@@ -152,6 +159,17 @@ def _absolute(recent: Stretch) -> Iterator[Figure]:
         yield Figure("component_share", largest, recent.shares.get(largest))
     yield Figure("memory_share", "", sum(recent.memory_share.values()) if recent.memory_share else None)
     yield Figure("zero_variance", "", recent.zero_variance)
+
+
+def _foreseen(spread: SpreadForeseen | None, least: int) -> Iterator[Figure]:
+    """The audit of what was foreseen. In a run without a pool nothing rests on it."""
+    enough = spread is not None and spread.groups >= least
+    yield Figure(
+        "plan_calibration",
+        "",
+        spread.error if enough and spread is not None else None,
+        excused=spread is not None and not spread.planned,
+    )
 
 
 def _ranks(now: Stretch, baseline: Stretch | None) -> Iterator[Figure]:

@@ -12,6 +12,7 @@ from memr_service.engine.service import Service
 from memr_service.insight.audits.rules import audit, measure
 from memr_service.insight.audits.stretch import StretchColumns
 from memr_service.insight.journal_reader import AT_ONCE, JournalReader, RunFacts
+from memr_service.insight.newest_groups import newest_groups
 from memr_service.settings import Thresholds
 from memr_service.state.record import Record
 
@@ -42,6 +43,9 @@ class AuditRunner:
         recent = await self._measured(await self._newest(journal, facts.base, last), facts.config)
         if recent is None:
             return Audits(run_id=run_id, baseline=None, recent=None, audits=[])
+        groups = await self._service.runs.on_run(run_id, newest_groups, last)
+        if groups is not None and (groups.right.size or last == facts.position):
+            recent = recent.model_copy(update={"spread": groups.calibration()})
         baseline = self._baselines.get((facts.uid, facts.branch))
         if baseline is None:
             baseline = await self._baseline(journal, facts)

@@ -1,17 +1,34 @@
-"""What the dashboard shows of a run: curves, a list of completions, a map. Reduced here, so that little is sent."""
+"""What the dashboard shows of a run: curves, lists, a map. Reduced here, so that little is sent."""
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Sequence
 from weakref import WeakKeyDictionary
 
 import numpy as np
-from memr_client.schemas import Completion, Completions, HistoryRow, Map, MapPoint, MemorySize, MemorySizes
+from memr_client.errors import UnknownPrompt
+from memr_client.schemas import (
+    Completion,
+    Completions,
+    HistoryRow,
+    KnownPrompts,
+    Map,
+    MapPoint,
+    MemorySize,
+    MemorySizes,
+    PassRatesOverSteps,
+    PromptHistory,
+    PromptKind,
+)
 
 from memr_service.engine.readers import Gate
 from memr_service.engine.service import Service
 from memr_service.insight.dashboard.completions import CompletionList
 from memr_service.insight.dashboard.projection import Sample, project, sample
+from memr_service.insight.dashboard.prompts import PromptList, known_now
+from memr_service.insight.dashboard.visits import NEWEST as NEWEST_VISITS
+from memr_service.insight.dashboard.visits import VisitLog, histogram
 from memr_service.insight.journal_reader import JournalReader
 from memr_service.run import history
 from memr_service.run.run import Run
@@ -26,6 +43,8 @@ NEWEST = 20_000
 """Records whose completions are listed."""
 SEARCHED = 12_000
 """Completions whose texts are searched, at most."""
+SEARCHED_AT_ONCE = 1000
+"""Prompts whose texts are read in one go."""
 SHOWN_CHARS = 400
 """Characters of a text that are shown; `explain` shows the whole text."""
 
@@ -40,6 +59,9 @@ class DashboardQueries:
         self._long = long
         self._kept: WeakKeyDictionary[Run, tuple[list[Span], dict[int, history.Columns]]] = WeakKeyDictionary()
         """Run -> its lineage, and the columns of its records by position, which never change on one lineage."""
+        self._visits: WeakKeyDictionary[Run, tuple[list[Span], VisitLog]] = WeakKeyDictionary()
+        """Run -> its lineage, and the visits of its records on it."""
+        self._following: WeakKeyDictionary[Run, asyncio.Lock] = WeakKeyDictionary()
 
     async def curve(self, run_id: str, after: int, points: int) -> list[HistoryRow]:
         """The run's steps after a position, in at most `points` rows."""
@@ -109,6 +131,122 @@ class DashboardQueries:
         return Completions(
             rows=rows, matching=len(found), searched=searched, first_position=first + 1, position=facts.position
         )
+
+    async def prompts(
+        self,
+        run_id: str,
+        *,
+        offset: int,
+        limit: int,
+        sort: str,
+        ascending: bool,
+        kind: PromptKind | None,
+        visited: bool | None,
+        text: str,
+    ) -> KnownPrompts:
+        """A page of the prompts that a run knows or has in its pool, filtered and sorted as by `PromptList.find`.
+
+        Args:
+            text: only prompts whose id or text contains it; empty for all.
+
+        Raises:
+            UnknownRun. Overloaded: too many questions wait. Conflict: the run has no pass rates.
+            InvalidRequest: prompts cannot be sorted by `sort`.
+        """
+        async with self._long.entered():
+            listed = await self._prompts(run_id)
+            found = listed.find(sort, ascending=ascending, kind=kind, visited=visited)
+            searched = None
+            if text:
+                found = found[:SEARCHED]
+                searched = len(found)
+                found = await self._matching(run_id, listed, found, text.casefold())
+            page = found[offset : offset + limit]
+            texts = await self._prompt_texts(run_id, [listed.key(place) for place in page.tolist()])
+            return KnownPrompts(
+                rows=listed.page(page, {key: _beginning(one) for key, one in texts.items()}),
+                matching=len(found),
+                searched=searched,
+                kinds=listed.counts(),
+                histogram=histogram(listed.foresight),
+                group_size=listed.group_size,
+                position=listed.position,
+            )
+
+    async def prompt(self, run_id: str, key: bytes) -> PromptHistory:
+        """A prompt's visits, and what is known of it now.
+
+        Raises:
+            UnknownRun. UnknownPrompt. Overloaded: too many questions wait. Conflict: the run has no pass rates.
+        """
+        async with self._long.entered():
+            listed = await self._prompts(run_id)
+            place = listed.place(key)
+            if place is None:
+                raise UnknownPrompt(
+                    f"Run {run_id!r} knows nothing of a prompt {key.hex()}, and its pool does not have it.",
+                    value=key.hex(),
+                    remedy="GET /runs/{id}/prompts lists the prompts with their keys.",
+                )
+            log = await self._followed(run_id)
+            texts = await self._prompt_texts(run_id, [key])
+            return PromptHistory(
+                prompt=listed.page(np.array([place]), {one: _beginning(text) for one, text in texts.items()})[0],
+                visits=await self._service.readers.ask(log.visits, key),
+                first_position=log.first_position,
+                position=log.position,
+            )
+
+    async def pass_rates(self, run_id: str) -> PassRatesOverSteps:
+        """How the pass rates of a run's prompts moved.
+
+        Raises:
+            UnknownRun. Overloaded: too many questions wait.
+        """
+        async with self._long.entered():
+            log = await self._followed(run_id)
+            rows = await self._service.readers.ask(log.over_steps)
+            return PassRatesOverSteps(rows=rows, first_position=log.first_position, group_size=log.group_size)
+
+    async def _prompts(self, run_id: str) -> PromptList:
+        candidates = await self._service.planner.candidates(run_id)
+        known = await self._service.runs.on_run(run_id, known_now, candidates)
+        return await self._service.readers.ask(PromptList.of, known)
+
+    async def _matching(self, run_id: str, listed: PromptList, places: np.ndarray, wanted: str) -> np.ndarray:
+        """Those of the places whose prompt's id or text contains a casefolded text."""
+        named = [wanted in (listed.name(place) or "").casefold() for place in places.tolist()]
+        keys = [listed.key(place) for place in places.tolist()]
+        inside: set[bytes] = set()
+        for start in range(0, len(keys), SEARCHED_AT_ONCE):
+            texts = await self._prompt_texts(run_id, keys[start : start + SEARCHED_AT_ONCE])
+            inside |= {key for key, text in texts.items() if wanted in text.casefold()}
+        matching = np.array([one or key in inside for one, key in zip(named, keys, strict=True)], bool)
+        return np.asarray(places[matching])
+
+    async def _prompt_texts(self, run_id: str, keys: Sequence[bytes]) -> dict[bytes, str]:
+        """The whole texts of prompts by identity, as far as they are kept."""
+        log = await self._followed(run_id)
+        serials = {key: log.serials[key] for key in keys if key in log.serials}
+        uid = (await JournalReader(self._service, run_id).facts()).uid
+        kept = await self._service.readers.ask(self._service.texts.get, uid, [*serials.values()])
+        return {key: kept[serial][0] for key, serial in serials.items() if serial in kept}
+
+    async def _followed(self, run_id: str) -> VisitLog:
+        """A run's visits up to now."""
+        run, lineage = await self._service.runs.on_run(run_id, _lineage)
+        async with self._following.setdefault(run, asyncio.Lock()):
+            journal = JournalReader(self._service, run_id)
+            facts = await journal.facts()
+            known, log = self._visits.pop(run, (None, None))
+            if log is None or known != lineage or log.position > facts.position:
+                log = VisitLog(facts.config, max(facts.base, facts.position - NEWEST_VISITS), facts.position)
+            self._visits[run] = lineage, log
+            for another in [*self._visits][:-KEPT_RUNS]:
+                del self._visits[another]
+            async for record in journal.records(log.position, facts.position):
+                await self._service.readers.ask(log.add, record)
+            return log
 
     async def map(self, run_id: str, most: int) -> Map:
         """At most `most` stored completions on a plane."""

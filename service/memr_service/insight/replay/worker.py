@@ -20,6 +20,7 @@ from memr_service.engine.readers import Readers
 from memr_service.insight.replay.comparison import Comparison
 from memr_service.insight.replay.replay import replay
 from memr_service.run import archive
+from memr_service.run.spool import temporary_file
 
 logger = logging.getLogger("memr.insight")
 
@@ -67,7 +68,7 @@ async def work(
         pieces: the run's file.
     """
     # The settings go through a file as well: the system limits how long an argument may be.
-    with tempfile.TemporaryFile() as file, tempfile.NamedTemporaryFile() as chosen:
+    with temporary_file() as file, tempfile.NamedTemporaryFile() as chosen:
         async for piece in pieces:
             await readers.ask(file.write, piece)
         file.seek(0)
