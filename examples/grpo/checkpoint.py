@@ -58,9 +58,9 @@ def begin(
     """
     if config.output is not None and (config.output / NAME).exists():
         return load(config.output, policy, optimizer, memory)
-    if memory is not None and (position := memory.run().position):
+    if memory is not None and (seen := memory.run().step) is not None:
         raise FileExistsError(
-            f"the memory {config.memory_run!r} has seen {position} requests, but there is no checkpoint to continue "
+            f"the memory {config.memory_run!r} has seen steps up to {seen}, but there is no checkpoint to continue "
             "from: choose another memory_run or output, or delete the run"
         )
     if config.output is not None:

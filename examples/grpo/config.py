@@ -115,8 +115,16 @@ class Config(BaseModel):
     """Address of a memr service. Default: a service inside this process."""
     memory_run: str = "grpo"
     """Name of the memory's run. Trainings that share a service need different names."""
+    memory_store: Path | None = None
+    """Folder of the embedded memory; trainings may share it, one after another. Default: `memory` in the output folder;
+    without one, the memory is lost at the end."""
     encoder: str | None = "all-MiniLM-L6-v2"
     """Encoder of the memory."""
+
+    plan: bool = False
+    """Let the memory plan which questions a step asks, in place of a shuffle. Without `memory` it pays nothing."""
+    prior_run: list[str] = Field(default_factory=list)
+    """Earlier runs of the same service or folder whose pass rates the plan starts from."""
 
     eval_every: int = Field(default=100, ge=1)
     """Steps between evaluations. There is also one before the first step and one after the last."""
@@ -144,6 +152,14 @@ class Config(BaseModel):
     def _vllm_knows_the_model(self) -> Config:
         if self.model == "tiny" and self.sampler == "vllm":
             raise ValueError("vllm cannot serve the model tiny: leave sampler at own, or name a model of Hugging Face")
+        return self
+
+    @model_validator(mode="after")
+    def _prior_runs_are_planned_from(self) -> Config:
+        if self.prior_run and not self.plan:
+            raise ValueError("prior_run is for plans: set plan too")
+        if self.memory_url and self.memory_store:
+            raise ValueError("memory_store is for an embedded memory: leave it out with memory_url")
         return self
 
     @model_validator(mode="after")

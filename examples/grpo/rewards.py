@@ -18,6 +18,9 @@ from examples.grpo.tasks.task import Task
 DEFAULT = "attempts"
 """The service's default preset. It pays a little where a group's outcomes are all equal."""
 
+UNPAID = {"preset": "memory-r", "components": {"exploit": 0.0}}
+"""Of a run that only plans."""
+
 
 @dataclass(frozen=True)
 class Rewards:
@@ -78,18 +81,15 @@ def annealed(between: tuple[int, int] | None, step: int) -> float:
 
 @contextmanager
 def open_memory(config: Config, task: Task) -> Iterator[RewardClient | None]:
-    """A client for the training's memory run; None if the training has no memory.
-
-    An embedded service stores the memory in the output folder. Without an output folder it is lost at the end.
-    """
-    if config.memory is None:
+    """A client for the training's memory run; None if the training has neither a memory reward nor a plan."""
+    if config.memory is None and not config.plan:
         yield None
         return
     if config.memory_url:
         client = RewardClient(config.memory_url, run=config.memory_run, wait=60)
     else:
-        store = f"sqlite:///{config.output / 'memory'}" if config.output else "memory:"
-        client = RewardClient.embedded(store, run=config.memory_run)
+        folder = config.memory_store or (config.output and config.output / "memory")
+        client = RewardClient.embedded(f"sqlite:///{folder}" if folder else "memory:", run=config.memory_run)
     with client:
         client.create_run(config=memory_config(config, task))
         yield client
@@ -98,6 +98,13 @@ def open_memory(config: Config, task: Task) -> Iterator[RewardClient | None]:
 def memory_config(config: Config, task: Task) -> RunConfig:
     """The run's config: fields of `config.memory` on top of the task's and the other settings."""
     given = {"preset": config.memory} if isinstance(config.memory, str) else config.memory or {}
+    if config.plan:
+        # Without a memory reward, outcomes are counted and nothing is paid.
+        given = {
+            "prior_runs": config.prior_run,
+            **(UNPAID if config.memory is None else {}),
+            **given,
+        }
     # Deterministic, so that a resumed training equals an uninterrupted one bit for bit. Not on a GPU, where it would be
     # slow and the policy is not deterministic anyway.
     deterministic = config.encoder != "hashed" and not torch.cuda.is_available()

@@ -94,7 +94,7 @@ def one_step(
     """One step: rollout, rewards, advantages, update. Returns its metrics."""
     started = time.perf_counter()
     torch.manual_seed(number_of(config.seed, "sample", step))
-    questions = questions_of(config, task.train, step)
+    questions = planned(config, task.train, memory, step) if config.plan else shuffled(config, task.train, step)
     sampled = rollout(policy, questions, config.group_size, config.max_completion, config.temperature)
     sampled_at = time.perf_counter()
     rewards = compute_rewards(config, task, memory, sampled, step)
@@ -110,7 +110,7 @@ def one_step(
     return {"step": step + 1, **measures(sampled, rewards, modes, config.group_size), **update, **seconds}
 
 
-def questions_of(config: Config, questions: Sequence[Question], step: int) -> list[Question]:
+def shuffled(config: Config, questions: Sequence[Question], step: int) -> list[Question]:
     """A step's questions. Each epoch has every question once, in a new random order."""
     first = step * config.prompts_per_step
     chosen = list[Question]()
@@ -120,6 +120,16 @@ def questions_of(config: Config, questions: Sequence[Question], step: int) -> li
         random.Random(f"order {config.seed} {epoch}").shuffle(order)
         chosen.append(questions[order[within]])
     return chosen
+
+
+def planned(config: Config, questions: Sequence[Question], memory: RewardClient | None, step: int) -> list[Question]:
+    """A step's questions as the memory plans them, from all that it knows by now."""
+    assert memory is not None  # `open_memory` makes one for a plan
+    distinct = [*{question.text: question for question in questions}.values()]
+    if step == 0:  # later ones find it in the memory, also after a resume
+        memory.set_pool(None, [*range(len(distinct))], [question.text for question in distinct])
+    plan = memory.plan(None, config.prompts_per_step, config.group_size, step=step)
+    return [distinct[int(pick.prompt_id)] for pick in plan.picks]
 
 
 def evaluate(config: Config, policy: Policy, task: Task, step: int) -> float:

@@ -103,6 +103,28 @@ def test_equal_questions_as_of_equal_positions_get_equal_plans(client: RewardCli
     assert client.plan("run", 6, 8, **asked) == then
 
 
+@pytest.mark.parametrize("by", ["id", "text"])
+def test_a_plan_as_of_a_position_knows_nothing_that_came_later(client: RewardClient, by: str) -> None:
+    client.create_run("run", group_size=G)
+    client.set_pool("run", IDS, TEXTS)
+    asked = []
+    for number in range(12):
+        asked.append(client.plan("run", 8, G))
+        chosen = [IDS.index(pick.prompt_id) for pick in asked[-1].picks[:4]]
+        ids = [IDS[one] for one in chosen for _ in range(G)] if by == "id" else None
+        step(client, "run", number, chosen, prompt_ids=ids)
+    assert client.pool("run").visited > 8
+    assert [client.plan("run", 8, G, position=1 + number) for number in range(12)] == asked
+
+
+def test_the_same_pool_again_changes_nothing(client: RewardClient) -> None:
+    client.create_run("run")
+    first = client.set_pool("run", IDS, TEXTS)
+    assert client.set_pool("run", IDS, TEXTS) == first
+    assert client.run("run").position == 1
+    assert client.set_pool("run", IDS).since == 2
+
+
 def test_a_plan_survives_a_restart_and_an_export(tmp_path: Path) -> None:
     asked = {"step": 12, "position": 13}
     store = f"sqlite:///{tmp_path}/data"

@@ -177,7 +177,7 @@ def _check_curl(words: list[str]) -> None:
 
 def check_imports(source: str) -> None:
     """Raise AssertionError where Python code takes a name from memr that is not there."""
-    for module, names in re.findall(r"^ *from (memr_[\w.]+) import \(?([\w, \n]+)\)?", source, re.MULTILINE):
+    for module, names in re.findall(r"^ *from (memr_[\w.]+) import (\([\w, \n]+\)|[\w, ]+)", source, re.MULTILINE):
         loaded = importlib.import_module(module)
         for name in re.findall(r"\w+", names):
             assert hasattr(loaded, name), f"{module} has no {name}"

@@ -14,6 +14,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from memr_client import RewardClient
 from memr_client.errors import InvalidRequest
 from pydantic import ValidationError
 from support.real_data import solutions
@@ -23,6 +24,7 @@ from support.tiny_causal_lm import save_causal_lm
 from examples.grpo import Config, checkpoint, train
 from examples.grpo.advantage import clipped_loss, group_advantages, k3, memory_share, token_mean
 from examples.grpo.learner import Learner, learning_rate
+from examples.grpo.log import Log
 from examples.grpo.measures import diversity, gap
 from examples.grpo.policy import cut, padded, score
 from examples.grpo.rewards import annealed, cosine_length, memory_config
@@ -34,7 +36,7 @@ from examples.grpo.tasks.gsm8k import Gsm8k
 from examples.grpo.tasks.jsonl import Jsonl
 from examples.grpo.tasks.task import Question
 from examples.grpo.tiny import END, Pieces, TinyPolicy
-from examples.grpo.train import make_policy, questions_of
+from examples.grpo.train import make_policy, shuffled
 from examples.grpo.walk_through import lines
 from examples.grpo.warm_start import teach, warm_start
 
@@ -448,7 +450,7 @@ def test_equal_configs_train_bit_for_bit_and_other_seeds_do_not(tmp_path):
 def test_all_questions_come_once_before_one_comes_again(tmp_path):
     config = toy(tmp_path, prompts_per_step=5)
     questions = [Question(str(number), "1") for number in range(20)]
-    steps = [questions_of(config, questions, step) for step in range(8)]
+    steps = [shuffled(config, questions, step) for step in range(8)]
     first, second = ([question for step in steps[start : start + 4] for question in step] for start in (0, 4))
     assert set(first) == set(second) == set(questions)
     assert first != second
@@ -507,8 +509,59 @@ def test_a_memory_at_a_server_is_the_same_memory_and_is_not_shared_by_mistake(tm
     with serving() as url:
         served = train(toy(tmp_path, memory_url=url, memory_run="a"))
         assert served.memory_digest == train(toy(tmp_path)).memory_digest
-        with pytest.raises(FileExistsError, match="has seen 6 requests"):
+        with pytest.raises(FileExistsError, match="has seen steps up to 5"):
             train(toy(tmp_path, memory_url=url, memory_run="a"))
+
+
+def planned(folder, **fields):
+    """A training whose questions the memory plans, and which no memory pays."""
+    return toy(folder, plan=True, memory=None, memory_store=folder / "memory", prompts_per_step=3, **fields)
+
+
+def test_a_planned_training_asks_what_the_plan_says_and_counts_every_completion(tmp_path):
+    config = planned(tmp_path, steps=8, memory_run="first")
+    result = train(config)
+    assert {row["memory"] for row in result.rows[1:]} == {0.0}
+    with RewardClient.embedded(f"sqlite:///{tmp_path / 'memory'}", run="first") as memory:
+        info = memory.run()
+        assert (info.step, memory.pool().prompts, memory.pool().visited) == (7, 7, 7)
+        assert memory.completions(limit=1).matching == 8 * 3 * 4
+        for step in range(8):
+            plan = memory.plan(None, 3, 4, step=step, position=1 + step)
+            asked = {row.prompt for row in memory.completions(step=step, limit=12).rows}
+            assert asked == {"abcdefg"[int(pick.prompt_id)] + "=" for pick in plan.picks}
+    train(planned(tmp_path, steps=2, memory_run="second", prior_run=["first"], seed=1))
+    with RewardClient.embedded(f"sqlite:///{tmp_path / 'memory'}", run="second") as memory:
+        plan = memory.plan(None, 7, 4, position=2)
+        assert {pick.source for pick in plan.picks} == {"prior"}
+        assert memory.run().step == 1
+
+
+def test_a_planned_training_that_was_killed_goes_on_with_the_same_questions(tmp_path, monkeypatch):
+    whole = train(planned(tmp_path, steps=8, save_every=3, output=tmp_path / "whole", memory_run="whole"))
+    config = planned(tmp_path, steps=8, save_every=3, output=tmp_path / "cut", memory_run="cut")
+    write = Log.write
+
+    def out_of_power(log, row):
+        if row["step"] == 5:
+            raise KeyboardInterrupt
+        write(log, row)
+
+    monkeypatch.setattr(Log, "write", out_of_power)
+    with pytest.raises(KeyboardInterrupt):
+        train(config)
+    monkeypatch.undo()
+    resumed = train(config)
+    assert torch.equal(weights(resumed), weights(whole))
+    assert resumed.memory_digest == whole.memory_digest
+    assert without_seconds(resumed.rows) == without_seconds(whole.rows)
+
+
+def test_prior_runs_without_a_plan_and_two_places_for_a_memory_are_refused(tmp_path):
+    with pytest.raises(ValidationError, match="prior_run is for plans: set plan too"):
+        toy(tmp_path, prior_run=["first"])
+    with pytest.raises(ValidationError, match="leave it out with memory_url"):
+        toy(tmp_path, memory_url="http://localhost", memory_store=tmp_path)
 
 
 @pytest.mark.parametrize("lora", [None, 2])

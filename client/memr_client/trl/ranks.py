@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import os
 import sys
-from typing import Any, NamedTuple
+from collections.abc import Callable
+from typing import Any, NamedTuple, TypeVar
+
+T = TypeVar("T")
 
 
 class Rank(NamedTuple):
@@ -25,6 +28,16 @@ def wait_for_all() -> None:
     """Wait until every rank has called this."""
     if (group := _process_group()) is not None:
         group.barrier()
+
+
+def of_first_rank(make: Callable[[], T]) -> T:
+    """What rank 0 makes, on every rank. All ranks call this."""
+    if (group := _process_group()) is None:
+        return make()
+    made = [make() if group.get_rank() == 0 else None]
+    group.broadcast_object_list(made, src=0)
+    value: Any = made[0]
+    return value  # type: ignore[no-any-return]
 
 
 def _process_group() -> Any:

@@ -49,6 +49,7 @@ def memory_reward(
     outcome: RewardFunction | str,
     answers: Source | None = None,
     labels: Source | None = None,
+    prompt_ids: str | None = None,
     weight: float = 1.0,
     equal_spread: float | None = None,
     preset: PresetName | None = None,
@@ -79,6 +80,7 @@ def memory_reward(
             outcome is None or NaN is neither remembered nor rewarded.
         answers: the final answer of each completion, from a function or a column, for components that compare answers.
         labels: the class of each completion, from a function or a column, for components that compare classes.
+        prompt_ids: a column with the prompts' ids. Default: equal texts are one prompt.
         weight: factor of every reward.
         equal_spread: largest spread of the rewards in a group whose outcomes are all equal, before `weight`. Default:
             0 with a warning if the trainer divides rewards by their deviation in the group (`scale_rewards="group"`),
@@ -101,7 +103,7 @@ def memory_reward(
         raise ValueError("no run is named: pass run=...")
     if on_failure not in ("raise", "drop"):
         raise ValueError(f"on_failure is 'raise' or 'drop', not {on_failure!r}")
-    sources = {"outcome": outcome, "answers": answers, "labels": labels}
+    sources = {"outcome": outcome, "answers": answers, "labels": labels, "prompt_ids": prompt_ids}
     given = {column: source for column, source in sources.items() if source is not None}
     for column_name, source in given.items():
         if not (isinstance(source, str) or callable(source)):
@@ -131,6 +133,9 @@ class MemoryReward:
         self.client = client
         self.run_id = run_id
         self.weight = weight
+        self.prompt_ids = sources.get("prompt_ids")
+        self.on_scored: Callable[[int | None], None] | None = None
+        """Called with the position of each training batch; None: its rewards were dropped."""
         self._equal_spread = equal_spread
         self._sources = sources
         self._config = config
@@ -229,10 +234,14 @@ class MemoryReward:
                     with self._lock:
                         text = "no memory reward for this batch, and for later ones while the service fails:"
                         self._advice.once("dropped", f"{text} {error.in_one_line}")
+                    if training and self.on_scored is not None:
+                        self.on_scored(None)
                     return None
             else:
                 if training:
                     self._advise(batch["outcomes"], config, parts)
+                    if self.on_scored is not None:
+                        self.on_scored(response.position)
                 return response
 
     def _spread(self, config: RunConfig, trainer: Any) -> float | None:

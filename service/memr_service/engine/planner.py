@@ -49,7 +49,8 @@ class Planner:
         registry.on_forget.append(self._forget)
 
     async def set_pool(self, run_id: str, given: PoolRequest, part: int = 0, parts: int = 1) -> PoolInfo:
-        """Give a run a pool; one that comes in several parts takes effect with the last.
+        """Give a run a pool; one that comes in several parts takes effect with the last. Nothing changes if the
+        run has this pool.
 
         Raises:
             UnknownRun. Conflict: the run has no pass rates, or a pool of another number of parts is on its way.
@@ -62,7 +63,9 @@ class Planner:
                 return await self.pool(run_id)
             given = whole
         pool = await asyncio.to_thread(pool_of, given.prompt_ids, given.prompts)
-        await self._set_up(run_id, pool=pool.arrays())
+        before = await self._thread.on_run(run, _pool)
+        if before is None or await asyncio.to_thread(lambda: before.digest() != pool.digest()):
+            await self._set_up(run_id, pool=pool.arrays())
         return await self.pool(run_id)
 
     async def delete_pool(self, run_id: str) -> None:

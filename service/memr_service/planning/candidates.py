@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from memr_service.state.pass_rates import NO_STEP, RECENT, ROW, PassRates
+from memr_service.state.pass_rates import EMPTY, NO_STEP, RECENT, ROW, PassRates
 from memr_service.state.pool import Pool
 
 ABSENT = -1
@@ -107,8 +107,7 @@ class Candidates:
         if len(changed):
             new = self._columns.resized(len(self._numbers))
             new.put_all(changed, rates.used[changed])
-            numbers = self._numbers[changed]
-            mine = changed[(numbers != ABSENT) & (self._rows[numbers] == changed)]
+            mine = changed[self._are_candidates(changed)]
             new.put(self._numbers[mine], rates.used[mine])
             self._columns = new
         return self._columns
@@ -124,11 +123,18 @@ class Candidates:
         places = [rates.row(key) for key in changed]
         lost = before[[place is None for place in places]]
         then = now.resized(len(now.all_right) + len(lost))
-        then.put(numbers[numbers != ABSENT], before[numbers != ABSENT])
         kept = np.array([place for place in places if place is not None], np.int64)
+        # The row before a prompt's first visit has no text by which its candidate could be found.
+        then.put(self._numbers[kept[self._are_candidates(kept)]], EMPTY[None])
+        then.put(numbers[numbers != ABSENT], before[numbers != ABSENT])
         then.put_all(kept, before[[place is not None for place in places]])
         then.put_all(np.arange(len(now.all_right), len(then.all_right)), lost)
         return then
+
+    def _are_candidates(self, rows: np.ndarray) -> np.ndarray:
+        """Whether each row of the pass rates is a candidate's (k,)."""
+        numbers = self._numbers[rows]
+        return np.asarray((numbers != ABSENT) & (self._rows[numbers] == rows))
 
     def find(self, keys: np.ndarray, texts: np.ndarray) -> np.ndarray:
         """The number of each prompt in the pool, by identity (k, 16) or else by text (k, 32); ABSENT if it has none."""
