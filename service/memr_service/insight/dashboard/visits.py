@@ -123,7 +123,7 @@ class VisitLog:
 
     def _now(self) -> PassRatesAt:
         known = known_of(self._rates.used)
-        found = foresee(known, self.group_size, known.newest + 1)
+        found = foresee(known, self.group_size, known.next_step)
         retired, solved = int(np.count_nonzero(found.retired)), int(np.count_nonzero(found.solved))
         return PassRatesAt(
             position=self.position,
