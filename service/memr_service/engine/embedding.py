@@ -15,7 +15,7 @@ from memr_service.encoder import Encoders
 from memr_service.encoder.batcher import Batcher
 from memr_service.engine.inputs import Items, read_between
 from memr_service.engine.sent_embeddings import distinct_prompts
-from memr_service.engine.text_thread import Steps, TextThread, are_small
+from memr_service.engine.text_thread import Steps, TextThread, are_light
 from memr_service.rewards.guards import (
     copied_as_written,
     copied_share,
@@ -66,7 +66,7 @@ class EmbeddingStage:
         """
         config, request = run.config, items.request
         reading = _read(config, items, run.law)
-        small = are_small(request.completions, items.prompts)
+        small = are_light(request.completions, items.prompts)
         whole, completion_texts, measures = await self._text_thread.ask(request.run_id, reading, small=small)
         encoded = truncated = 0
         if items.sent is not None:
