@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
+import traceback
 from typing import Any
 
 from memr_client.errors import EncoderUnusable, InternalError
@@ -58,8 +59,8 @@ class AccessLog:
         finally:
             self._record(scope, response.status, fields)
             logs.CURRENT.reset(token)
+            state.pop("body", None)  # the connection keeps its last request
             if state.pop("is_large", False):
-                state.pop("body", None)
                 asyncio.get_running_loop().call_later(GIVE_BACK_AFTER_S, PARSER.submit, give_back)
 
     async def _respond(self, scope: Scope, receive: Receive, response: _Response) -> None:
@@ -77,7 +78,12 @@ class AccessLog:
                 logger.info("%s", problem.in_one_line)
             if response.status != CLIENT_LEFT:
                 raise  # The response has begun, so the only way to report the failure is to break the connection.
-            await problem_response(problem, response.request_id)(scope, receive, response)
+            answer = problem_response(problem, response.request_id)
+            # The frames that the exception has passed, and what waited for it in them, would keep each other, with the
+            # body and the texts of the request, until Python looks for such garbage.
+            traceback.clear_frames(error.__traceback__)
+            del problem
+            await answer(scope, receive, response)
 
     def _record(self, scope: Scope, status: int, fields: dict[str, str]) -> None:
         """Count the request and write its access line. Unknown fields are left out of the line."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import gc
 import ipaddress
 import logging
 import os
@@ -30,6 +31,9 @@ KEEP_ALIVE_S = 75
 """Seconds for which idle connections are kept: longer than a usual training step, so that clients do not reconnect."""
 SHUTDOWN_S = 1
 """Seconds after draining until remaining requests are aborted."""
+SWITCH_S = 0.001
+"""Seconds after which a thread that computes lets another one run. The event loop waits so long for each of its turns,
+and it needs several for one response; Python's default is five times as much."""
 CLOSE_S = 8
 """Seconds after that in which runs may save snapshots. Then the process ends, whatever it is doing."""
 
@@ -44,6 +48,7 @@ def serve(settings: Settings) -> None:
     _require_keys(settings)
     logs.configure(on_terminal=sys.stderr.isatty())
     malloc.keep()
+    sys.setswitchinterval(SWITCH_S)
     threadpool_limits(1, user_api="blas")  # matrix products are small here, and more threads would only wait
     with ExitStack() as opened:
         sockets = [opened.enter_context(one) for one in listen(settings.host, settings.port)]
@@ -146,12 +151,15 @@ class _Server(uvicorn.Server):
         self.connections = connections
         self.address = address
         self.encoder = context.settings.encoder
+        self.settled = ""
+        """The encoder's state when what lives as long as the process was last set apart."""
         self.lifecycle = context.lifecycle
         self.service = context.service
         self.drain_s = context.settings.drain_s
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         """Start the app and accept connections, then say where."""
+        gc.collect()
         await super().startup(sockets)
         logs.started(self.service.store.url, self.encoder, self.address)
 
@@ -169,6 +177,9 @@ class _Server(uvicorn.Server):
         """Called ten times a second. Returns whether to shut down."""
         if counter % round(10 * TICK_S) == 0:
             self.connections.tick(self.server_state.connections)
+        if (state := self.service.encoder_state()) != self.settled:
+            self.settled = state
+            gc.freeze()  # a search for garbage in all modules would stop everything for 0.1 s
         since = self.lifecycle.drained_at
         if since is not None:  # waiting requests cannot be completed, since no new ones are admitted
             await self.service.barriers.close()

@@ -28,6 +28,7 @@ from memr_service.engine.readers import Readers
 from memr_service.engine.run_api import RunApi
 from memr_service.engine.run_registry import RunRegistry
 from memr_service.engine.run_thread import RunThread, shutting_down
+from memr_service.engine.sent_embeddings import few_numbers
 from memr_service.engine.text_thread import TextThread, are_light, in_one_step
 from memr_service.engine.versions import library_versions
 from memr_service.run.live_state import Limits
@@ -147,7 +148,7 @@ class Service:
         """
         if self._draining:
             raise shutting_down()
-        if are_light(request.prompts, request.completions):
+        if are_light(request.prompts, request.completions) and few_numbers(request.embeddings):
             items = inputs.read(request, deadline, queued_s, warnings)  # hop 1: schema
         else:
             reading = in_one_step(inputs.read, request, deadline, queued_s, warnings)

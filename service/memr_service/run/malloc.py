@@ -10,8 +10,9 @@ M_TRIM_THRESHOLD, M_MMAP_THRESHOLD = -1, -3
 """As in glibc's malloc.h."""
 KEPT = 64 << 20
 """Free bytes at the end of a heap that are not given back."""
-LARGEST = 32 << 20
-"""Arrays of at most so many bytes are taken from a heap; glibc allows no larger value."""
+LARGEST = 4 << 20
+"""Arrays of at most so many bytes are taken from a heap. Larger ones, which go back to the system at once, are of large
+requests, whose time is not that of zeroing pages."""
 
 
 def keep() -> None:
