@@ -340,7 +340,7 @@ def test_the_deadline_is_the_callers_or_the_servers_whichever_is_nearer(asked_ms
     left = []
 
     class Patient(Service):
-        async def reward(self, request, deadline, queued_s, warnings):
+        async def reward(self, request, deadline, queued_s, warnings, waits):
             left.append(deadline - time.monotonic() + queued_s)
             return await super().reward(request, deadline, queued_s)
 

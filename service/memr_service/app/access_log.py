@@ -15,6 +15,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from memr_service.app import logs
 from memr_service.app.body import PARSER
+from memr_service.app.large_bodies import LargeBodies, Place
 from memr_service.app.lifecycle import ALWAYS_OPEN
 from memr_service.app.metrics import Metrics
 from memr_service.app.problems import as_problem, problem_response
@@ -42,6 +43,7 @@ class AccessLog:
     def __init__(self, app: ASGIApp, metrics: Metrics) -> None:
         self.app = app
         self.metrics = metrics
+        self.large_bodies = LargeBodies()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Pass the request on, then log and count it, whatever happened."""
@@ -52,6 +54,7 @@ class AccessLog:
         state = scope.setdefault("state", {})
         state |= {"request_id": fields["request_id"], "arrived": time.monotonic(), "route": None}
         response = _Response(send, fields["request_id"])
+        place = state["place"] = Place(self.large_bodies, (scope.get("client") or [""])[0])
         token = logs.CURRENT.set(fields)
         try:
             await self._respond(scope, receive, response)
@@ -59,6 +62,7 @@ class AccessLog:
         finally:
             self._record(scope, response.status, fields)
             logs.CURRENT.reset(token)
+            place.leave()
             state.pop("body", None)  # the connection keeps its last request
             if state.pop("is_large", False):
                 asyncio.get_running_loop().call_later(GIVE_BACK_AFTER_S, PARSER.submit, give_back)

@@ -24,14 +24,12 @@ from starlette.requests import Request
 
 from memr_service.app import body_size, json_fault
 from memr_service.app.arrival import arriving
+from memr_service.app.large_bodies import LARGE
 from memr_service.app.problems import invalid
 from memr_service.settings import Settings
 
 BIG = 1 << 18
 """Bodies larger than this many bytes are parsed in a thread, so that they do not block other requests."""
-
-LARGE = 4 << 20
-"""Bodies that are larger than this many bytes, unpacked, leave so much free memory behind that it is given back."""
 
 PIECE, PACKED_PIECE = 1 << 20, 1 << 16
 """Bytes that are unpacked at a time, and are given to the unpacking. Other threads have a turn after each."""
@@ -53,8 +51,8 @@ Model = TypeVar("Model", bound=BaseModel)
 
 
 async def parse(request: Request, model: type[Model], settings: Settings) -> Model:
-    """Read the request's body as a `model`. The request's state keeps the raw bytes (`body`), and what the caller
-    should know about them (`warnings`).
+    """Read the request's body as a `model`. The request's state keeps the raw bytes (`body`), what the caller should
+    know about them (`warnings`), and the place of a large body until the response is sent (`place`).
 
     Raises:
         MalformedBody: the body is not valid JSON, MessagePack or gzip.
@@ -65,6 +63,7 @@ async def parse(request: Request, model: type[Model], settings: Settings) -> Mod
     """
     media, gzipped = _media(request), _is_gzipped(request)
     raw = request.state.body = await _read(request, settings)
+    await request.state.place.enter(_unpacked(raw, settings.max_body_bytes) if gzipped else len(raw))
 
     def work() -> tuple[Model, list[str]]:
         plain = decompress(raw, settings.max_body_bytes) if gzipped else raw
@@ -163,6 +162,11 @@ async def _read(request: Request, settings: Settings) -> bytearray:
     return body
 
 
+def _unpacked(raw: bytes | bytearray, limit: int) -> int:
+    """The most bytes that gzip becomes: as its end says, up to the limit. Where that is wrong, it is not whole."""
+    return min(int.from_bytes(raw[-4:], "little"), limit)
+
+
 def decompress(raw: bytes | bytearray, limit: int) -> bytearray:
     """Decompress gzip, a piece at a time. It stops at the limit, so a decompression bomb costs no more than an honest
     body.
@@ -170,7 +174,7 @@ def decompress(raw: bytes | bytearray, limit: int) -> bytearray:
     Raises:
         MalformedBody: it is not one whole gzip member. TooLarge: it is larger than the limit.
     """
-    decompressor, body = zlib.decompressobj(wbits=31), bytearray()
+    decompressor, body, most = zlib.decompressobj(wbits=31), bytearray(), _unpacked(raw, limit)
     for at in range(0, len(raw), PACKED_PIECE):
         left = bytes(raw[at : at + PACKED_PIECE])
         if decompressor.eof:
@@ -181,8 +185,8 @@ def decompress(raw: bytes | bytearray, limit: int) -> bytearray:
             except zlib.error:
                 raise _malformed("gzip") from None
             body += piece
-            if len(body) > limit:
-                raise _too_many_bytes(limit)
+            if len(body) > most:
+                raise _too_many_bytes(limit) if most == limit else _malformed("gzip")
             left = decompressor.unconsumed_tail
             if not left and len(piece) < PIECE:
                 break

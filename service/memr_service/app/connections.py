@@ -17,7 +17,7 @@ from functools import partial
 from typing import Any
 
 from memr_client.errors import Overloaded, ProblemError, TooLarge, TooSlow
-from uvicorn.protocols.http.flow_control import HIGH_WATER_LIMIT
+from uvicorn.protocols.http.flow_control import HIGH_WATER_LIMIT, FlowControl
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol, RequestResponseCycle
 
 from memr_service.app.arrival import too_slow
@@ -94,7 +94,10 @@ class Connections:
 
     def rooms(self, peer: str) -> tuple[Room, Room]:
         """Where a connection of this peer is counted."""
-        return self.of_peer.setdefault(peer, Room(self.most_of_peer)), self.all
+        room = self.of_peer.get(peer)
+        if room is None:
+            room = self.of_peer[peer] = Room(self.most_of_peer)
+        return room, self.all
 
     def leave(self, connection: Connection) -> None:
         """A connection is closed or refused."""
@@ -133,7 +136,11 @@ class Connection(HttpToolsProtocol):
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         """Find room for the connection, or refuse it."""
-        super().connection_made(transport)
+        # As uvicorn does, but for sockets made to ask for addresses that the transport knows: a tenth of the time.
+        self.connections.add(self)
+        self.transport, self.flow = transport, FlowControl(transport)
+        self.server, self.client = (_address(transport, name) for name in ("sockname", "peername"))
+        self.scheme = "http"
         self.peer = _peer(self.client)
         rooms = self.among.rooms(self.peer)
         for room in rooms:
@@ -310,6 +317,12 @@ def _within_open_files(connections: int) -> int:
         if soft < needed:
             logger.warning("%d files may be open, so at most %d connections are served", soft, soft - OWN_FILES)
     return connections if soft == endless else max(1, min(connections, soft - OWN_FILES))
+
+
+def _address(transport: asyncio.Transport, name: str) -> tuple[str, int] | None:
+    """A host and its port."""
+    known = transport.get_extra_info(name)
+    return (known[0], known[1]) if isinstance(known, tuple) else None
 
 
 def _peer(client: tuple[str, int] | None) -> str:

@@ -34,6 +34,8 @@ SHUTDOWN_S = 1
 SWITCH_S = 0.001
 """Seconds after which a thread that computes lets another one run. The event loop waits so long for each of its turns,
 and it needs several for one response; Python's default is five times as much."""
+YOUNG = 10_000
+"""Objects made until Python looks for garbage among them. By default it does so for every twenty connections."""
 CLOSE_S = 8
 """Seconds after that in which runs may save snapshots. Then the process ends, whatever it is doing."""
 
@@ -160,6 +162,7 @@ class _Server(uvicorn.Server):
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         """Start the app and accept connections, then say where."""
         gc.collect()
+        gc.set_threshold(YOUNG)
         await super().startup(sockets)
         logs.started(self.service.store.url, self.encoder, self.address)
 

@@ -7,7 +7,7 @@ import contextlib
 import hashlib
 import logging
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Annotated, Literal
 
@@ -132,8 +132,10 @@ async def _respond(
     if work is None:
         arrived = time.monotonic()
         judged = await while_connected(request, _judge(run_id, body, mode, context, request.state.warnings))
-        work = asyncio.create_task(_reward(judged, context, arrived))
+        work = asyncio.create_task(_reward(judged, context, arrived, request.state.place.leave))
         work.add_done_callback(_mark_retrieved)
+    else:
+        request.state.place.leave()
     try:
         content = await unless_disconnected(request, work)
     except ClientDisconnect:
@@ -177,17 +179,18 @@ async def _outcomes(
     return await context.verifier_pool.outcomes(run_id, config.verifier, samples.completions, samples.answers, seconds)
 
 
-async def _reward(judged: _Judged, context: Context, arrived: float) -> bytes:
+async def _reward(judged: _Judged, context: Context, arrived: float, waits: Callable[[], object]) -> bytes:
     """The response's JSON.
 
     Args:
         arrived: `time.monotonic()` when the request came.
+        waits: called when the request begins to wait for others.
     """
     run_id = judged.asked.run_id
     while True:
         try:
             deadline = time.monotonic() + context.settings.deadline_s
-            rewarded = await context.service.reward(judged.asked, deadline, 0.0, judged.warnings)
+            rewarded = await context.service.reward(judged.asked, deadline, 0.0, judged.warnings, waits)
         except HeldElsewhere:
             raise
         except (Overloaded, Unavailable) as busy:
