@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from memr_client.errors import InvalidRequest, MalformedBody, ProblemError, TooLarge, UnsupportedMedia
 from memr_client.schemas import Explain, OpenRLHFRequest, ReplayRequest, RewardRequest, RunConfig
-from memr_service.app import body
+from memr_service.app import body, body_size
 from memr_service.app.large_bodies import LargeBodies, Place
 from memr_service.settings import Settings
 from starlette.requests import ClientDisconnect, Request
@@ -439,3 +439,49 @@ def test_an_empty_body_is_called_empty_where_fields_are_needed(media):
     assert refused.value.detail == "The body is empty."
     assert "prompts" in refused.value.limit
     assert decode(b" \n", JSON, model=ReplayRequest) == ReplayRequest()
+
+
+@given(
+    st.lists(st.sampled_from(['"', "\\", "[", "{", ",", "a", '"x"', '"\\\\"', '"\\""']), max_size=60), st.integers(2, 9)
+)
+def test_what_is_outside_of_texts_does_not_depend_on_where_pieces_end(parts, size):
+    raw = "".join(parts).encode()
+    counts = []
+    for piece in (size, 1000):
+        body_size.PIECE, before = piece, body_size.PIECE
+        try:
+            pieces = [*body_size._outside_texts(raw)]
+        finally:
+            body_size.PIECE = before
+        counts.append((b"".join(plain for plain, _ in pieces), sum(quotes for _, quotes in pieces)))
+    assert counts[0] == counts[1]
+
+
+@pytest.mark.parametrize("n", [0, 1, 999, 1000, 1001, 5000])
+def test_a_body_is_unpacked_in_pieces(monkeypatch, n):
+    monkeypatch.setattr(body, "PIECE", 1000)
+    monkeypatch.setattr(body, "PACKED_PIECE", 7)
+    for plain in (bytes(n), np.random.default_rng(n).bytes(n)):
+        assert body.decompress(gzip.compress(plain), 5000) == plain
+        with pytest.raises(MalformedBody):
+            body.decompress(gzip.compress(plain)[:-1], 5000)
+        with pytest.raises(MalformedBody):
+            body.decompress(gzip.compress(plain) + b"x", 5000)
+
+
+def test_a_gzip_body_that_is_larger_than_its_end_says_is_stopped_there():
+    packed = gzip.compress(bytes(5000))
+    with pytest.raises(MalformedBody):
+        body.decompress(packed[:-4] + (10).to_bytes(4, "little"), 1 << 20)
+    with pytest.raises(TooLarge):
+        body.decompress(packed, 4999)
+
+
+@pytest.mark.parametrize("value", [b"x", {"a": b"x"}, 1 << 70])
+@pytest.mark.parametrize("at", [0, 15, 16, 40])
+def test_a_value_that_json_cannot_carry_is_found_wherever_it_is(value, at):
+    labels = ["x"] * 50
+    labels[at] = value
+    with pytest.raises(InvalidRequest, match="JSON cannot carry"):
+        body._check_plain({"labels": labels})
+    body._check_plain({"embeddings": [value] * 50, "labels": ["x"] * 50})

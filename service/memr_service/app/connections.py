@@ -11,7 +11,7 @@ import asyncio
 import ipaddress
 import logging
 import secrets
-from collections import OrderedDict
+from collections import Counter, OrderedDict
 from collections.abc import Callable
 from functools import partial
 from typing import Any
@@ -43,6 +43,7 @@ class Room:
 
     def __init__(self, most: int) -> None:
         self.most = most
+        self.refusal = _too_many(most)
         self.open: set[Connection] = set()
         self.idle: OrderedDict[Connection, None] = OrderedDict()
         """Those that owe a request's headers, since longest first."""
@@ -56,7 +57,7 @@ class Room:
         waiting = next(iter(self.idle), None) or next(iter(self.receiving), None)
         if waiting is None:
             return False
-        waiting.refuse(_too_many(self.most))
+        waiting.refuse(self.refusal)
         return True
 
     def place(self, connection: Connection, owes: str | None) -> None:
@@ -76,15 +77,17 @@ class Connections:
     """All connections of a server.
 
     Args:
-        count: called with the status of each refusal.
+        count: called with a status and how many were refused with it since the last call.
     """
 
-    def __init__(self, settings: Settings, keep_alive_s: float, count: Callable[[int], None]) -> None:
+    def __init__(self, settings: Settings, keep_alive_s: float, count: Callable[[int, int], None]) -> None:
         self.header_s, self.body_s, self.keep_alive_s = settings.header_s, settings.body_s, keep_alive_s
         self.count = count
         self.all = Room(_within_open_files(settings.max_connections))
         self.most_of_peer = max(1, min(settings.max_peer_connections, self.all.most * 3 // 4))
         self.of_peer: dict[str, Room] = {}
+        self.refused = Counter[int]()
+        """Status -> refusals that are not counted yet."""
         self.lingering = 0
         self.bursts = Bursts()
 
@@ -111,6 +114,8 @@ class Connections:
         """Count the time that each client is waited for, and end it with those that take too long."""
         for connection in list(connections):
             connection.tick()
+        while self.refused:
+            self.count(*self.refused.popitem())
 
 
 class Connection(HttpToolsProtocol):
@@ -145,7 +150,7 @@ class Connection(HttpToolsProtocol):
         rooms = self.among.rooms(self.peer)
         for room in rooms:
             if not room.make():
-                self.refuse(_too_many(room.most))
+                self.refuse(room.refusal)
                 return
         self.rooms = self.among.rooms(self.peer)  # making room may have removed a peer's last connection
         for room in self.rooms:
@@ -247,7 +252,7 @@ class Connection(HttpToolsProtocol):
         """Close the connection, with the problem as its response where HTTP allows one."""
         may_respond = self._may_respond() and self.among.lingering < LINGERING
         self.among.leave(self)
-        self.among.count(problem.status)
+        self.among.refused[problem.status] += 1
         self.refused = True
         self._unset_keepalive_if_required()
         if not may_respond:

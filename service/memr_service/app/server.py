@@ -12,7 +12,6 @@ import sys
 import threading
 import time
 from contextlib import ExitStack, suppress
-from functools import partial
 from types import FrameType
 
 import uvicorn
@@ -57,7 +56,7 @@ def serve(settings: Settings) -> None:
         settings = settings.model_copy(update={"port": sockets[0].getsockname()[1]})
         app = create_app(settings.model_copy(update={"address": settings.address or address_of(settings)}))
         context: Context = app.state.context
-        connections = Connections(settings, KEEP_ALIVE_S, partial(context.metrics.count_request, "unknown", seconds=0))
+        connections = Connections(settings, KEEP_ALIVE_S, context.metrics.count_refused)
         config = uvicorn.Config(
             app,
             http=connections,  # type: ignore[arg-type]

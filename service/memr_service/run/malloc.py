@@ -6,7 +6,7 @@ import ctypes
 import sys
 from collections.abc import Callable
 
-M_TRIM_THRESHOLD, M_MMAP_THRESHOLD = -1, -3
+M_TRIM_THRESHOLD, M_MMAP_THRESHOLD, M_ARENA_MAX = -1, -3, -8
 """As in glibc's malloc.h."""
 KEPT = 64 << 20
 """Free bytes at the end of a heap that are not given back."""
@@ -24,6 +24,7 @@ def keep() -> None:
     if (tune := _glibc("mallopt")) is not None:
         tune(M_TRIM_THRESHOLD, KEPT)
         tune(M_MMAP_THRESHOLD, LARGEST)
+        tune(M_ARENA_MAX, 1)  # what one thread has freed, another one takes
 
 
 def give_back() -> None:

@@ -36,6 +36,7 @@ from memr_service.app.disconnect import unless_disconnected, while_connected
 from memr_service.app.openapi import COMMON, body_of, problems
 from memr_service.app.openrlhf.verifier_pool import Outcomes
 from memr_service.engine.barriers import HeldElsewhere
+from memr_service.engine.inputs import json_pieces
 from memr_service.engine.text_thread import are_small, in_one_step
 from memr_service.run.response import Response as Rewarded
 
@@ -209,7 +210,10 @@ def _json(judged: _Judged, rewarded: Rewarded) -> bytes:
 
 def _digest(run_id: str, body: OpenRLHFRequest, mode: str) -> bytes:
     """By which a retry is recognised."""
-    return hashlib.sha256(orjson.dumps([run_id, mode, body.model_dump()], option=orjson.OPT_SORT_KEYS)).digest()
+    digest = hashlib.sha256(orjson.dumps([run_id, mode]))
+    for piece in json_pieces(dict(body)):
+        digest.update(piece)
+    return digest.digest()
 
 
 def _mark_retrieved(work: asyncio.Task[bytes]) -> None:
