@@ -1,13 +1,14 @@
 """The probability that a reference is wrong, given the answers that runs or models gave to its prompt.
 
-Each source has one vote, however many completions it gave: answers of one policy repeat its mistakes, so more of them
-are not more evidence. It divides its vote among its answers by their shares, and the vote counts as much as the source
-is right elsewhere.
+A source has one vote, however many completions it gave: a policy repeats its mistakes, so more of the same are no
+further evidence. The vote is divided among the source's answers by their shares, and weighs more if the source is more
+often right elsewhere. `support` sums the votes for the reference, for `answer`, the strongest other answer, and for all
+further answers together; then
 
-    log odds = log odds of PRIOR + ANSWER_WEIGHT S(answer) - REFERENCE_WEIGHT S(reference) - REST_WEIGHT S(rest)
+    log odds = log odds of the prior
+               + ANSWER_WEIGHT for_answer - REFERENCE_WEIGHT for_reference - REST_WEIGHT for_rest
 
-S sums share times accuracy over the sources; `answer` is the strongest answer that is not the reference. Without any
-answer the probability is the prior.
+Without any answer the probability is the prior.
 """
 
 from __future__ import annotations
@@ -17,19 +18,22 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 PRIOR = 0.1
-"""Share of wrong references in the data that the weights were fitted to, and the probability without any answer."""
+"""Share of wrong references in the data that the weights were fitted to."""
 
-# Fitted to GSM8K's test questions with four models' answers, 10 % of the references changed: half by +1 to +9, half to
-# an answer that a model gave. `python -m benchmarks.suspects --fit` fits them again.
-ANSWER_WEIGHT = 1.76
-"""Of the support of the strongest other answer."""
-REFERENCE_WEIGHT = 2.62
-"""Of the support of the reference."""
-REST_WEIGHT = 1.39
-"""Of the support of all further answers: a question with many answers is a hard one, and its answers are no evidence."""
+# Fitted to four models' answers to GSM8K's test questions, with references changed: half of them by +1 to +9, half to an
+# answer that a model gave. `python -m benchmarks.suspects --fit` fits them again.
+ANSWER_WEIGHT = 0.64
+"""Of the support for the strongest other answer."""
+REFERENCE_WEIGHT = 0.95
+"""Of the support for the reference."""
+REST_WEIGHT = 0.51
+"""Of the support for all further answers: where answers differ, the question is hard, and they are weak evidence."""
 
+WRONG_ANSWERS = 3
+"""Wrong answers that a source chooses from: one that is right with probability a gives the truth
+WRONG_ANSWERS a / (1 - a) times as often as one of them."""
 UNKNOWN = 2
-"""Completions, none right, that are added to a source's: one of which nothing is known elsewhere has no vote."""
+"""Wrong completions that are added to those of a source: one of which nothing is known elsewhere has no vote."""
 
 
 @dataclass(frozen=True)
@@ -41,21 +45,26 @@ class Source:
     """
 
     counts: Mapping[str, int]
-    """Answer to the prompt -> completions that gave it. Completions without an answer are not counted."""
+    """Answer to the prompt -> completions that gave it, at least one. Completions without an answer do not count."""
     right: int
-    """Completions of the source to other prompts that gave their reference."""
+    """Completions to other prompts that gave their references."""
     completions: int
-    """All completions of the source to other prompts that have a reference."""
+    """All completions to other prompts with references."""
 
     @property
     def accuracy(self) -> float:
-        """Share of right completions elsewhere, in [0, 1); 0 where nothing is known."""
+        """Share of right completions elsewhere, in [0, 1)."""
         return self.right / (self.completions + UNKNOWN)
+
+    @property
+    def vote(self) -> float:
+        """Weight of its vote: ln(1 + WRONG_ANSWERS a / (1 - a)) of its accuracy a."""
+        return math.log1p(WRONG_ANSWERS * self.accuracy / (1 - self.accuracy))
 
 
 @dataclass(frozen=True)
 class LabelEvidence:
-    """A prompt's reference, and the answers of the sources that are compared."""
+    """A prompt's reference, and what the sources that are compared answered."""
 
     reference: str
     sources: Sequence[Source]
@@ -63,36 +72,37 @@ class LabelEvidence:
 
 @dataclass(frozen=True)
 class Support:
-    """The sources' votes, each times its source's accuracy elsewhere."""
+    """Votes of the sources, summed."""
 
     answer: str | None
-    """The strongest answer that is not the reference (of equally strong ones the first by name); None if there is none."""
+    """The strongest answer that is not the reference, the first in order of equal ones; None without another answer."""
     for_answer: float
     for_reference: float
     for_rest: float
-    """Of all further answers together."""
+    """For all further answers."""
 
 
 def support(evidence: LabelEvidence) -> Support:
-    """How strongly the sources support the reference, the strongest other answer, and all further answers."""
+    """How strongly the sources support the reference, the strongest other answer, and the rest."""
     votes: dict[str, float] = {}
     for source in evidence.sources:
         given = sum(source.counts.values())
         for answer, count in source.counts.items():
-            votes[answer] = votes.get(answer, 0.0) + source.accuracy * count / given
+            votes[answer] = votes.get(answer, 0.0) + source.vote * count / given
     for_reference = votes.pop(evidence.reference, 0.0)
     if not votes:
         return Support(None, 0.0, for_reference, 0.0)
     answer = min(votes, key=lambda one: (-votes[one], one))
-    return Support(answer, votes[answer], for_reference, math.fsum(votes.values()) - votes[answer])
+    for_answer = votes.pop(answer)
+    return Support(answer, for_answer, for_reference, sum(votes.values()))
 
 
 def label_probability(evidence: LabelEvidence, prior: float = PRIOR) -> float:
-    """The probability that the reference is wrong, in (0, 1).
+    """The probability that the reference is wrong, from 0 to 1.
 
     Args:
         evidence: the reference, and what the sources answered.
-        prior: share of wrong references that is expected in the data, in (0, 1).
+        prior: share of the data's references that are expected to be wrong, above 0 and below 1.
     """
     found = support(evidence)
     odds = (
@@ -101,4 +111,4 @@ def label_probability(evidence: LabelEvidence, prior: float = PRIOR) -> float:
         - REFERENCE_WEIGHT * found.for_reference
         - REST_WEIGHT * found.for_rest
     )
-    return 1 / (1 + math.exp(-odds))
+    return 0.5 * (1 + math.tanh(odds / 2))
