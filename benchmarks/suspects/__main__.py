@@ -35,14 +35,14 @@ FOR_MODELS = 5
 TITLES = {
     "suspects": "References of GSM8K's 1,319 test questions that were changed, and what four models' answers find: "
     f"means over {COUNT} draws, each question held out",
-    "suspects-agreement": "10 % changed by +1 to +9, by how many models agree on another answer; the rule accuses if at "
-    "least so many do and none gives the reference",
+    "suspects-agreement": "10 % changed by +1 to +9, by how many models agree on another answer; the rule accuses if "
+    "at least so many do and none gives the reference",
     "suspects-models": f"10 % changed, by how many models are compared: means over {FOR_MODELS} draws",
     "suspects-calibration": f"Probabilities and what had been changed, {COUNT} draws, each question held out",
     "suspects-forms": "GSM8K's distinct references, rewritten: right answers that a verifier misses, and models' wrong "
     "answers that one accepts",
-    "suspects-strongest": "The strongest suspects in GSM8K's test questions as they are: twenty, and what ties with the "
-    "last of them",
+    "suspects-strongest": "The strongest suspects in GSM8K's test questions as they are: twenty, and what ties with "
+    "the last of them",
 }
 
 
