@@ -1,6 +1,6 @@
 """How well do four models' answers find wrong references? GSM8K's test questions, with references changed on purpose.
 
-    make suspects                          # a few minutes; QUICK=1: fewer draws, printed and not published
+    make suspects                          # a minute or two; QUICK=1: fewer draws, printed and not published
     python -m benchmarks.suspects --fit    # only the weights of memr_service.insight.suspects, fitted again
 
 References are changed in 5, 10 or 20 % of the questions, by +1 to +9 or to an answer that a model gave, in 20 draws.
@@ -16,8 +16,9 @@ import argparse
 import json
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
+from typing import Any
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "tests"))
 
@@ -53,33 +54,30 @@ def main() -> None:
         for name, fitted, published in zip(NAMES, Fit(questions(), DRAWS).weights, PUBLISHED, strict=True):
             print(f"{name} = {fitted:.2f}  (published: {published})")
         return
-    for name, found, seconds in measured(COUNT, DRAWS, every=1) if not quick() else measured(3, 2, every=10):
-        print(f"{TITLES[name]}\n{markdown(found)}\n", flush=True)
-        if not quick():
-            publish(name, found, seconds)
+    began, found = time.perf_counter(), {}
+    for name, one in measured(COUNT, DRAWS, every=1) if not quick() else measured(3, 2, every=10):
+        print(f"{TITLES[name]}\n{markdown(one)}\n", flush=True)
+        found[name] = one
+    if not quick():
+        publish(found, round(time.perf_counter() - began))
 
 
-def measured(count: int, fitted: int, every: int) -> Iterator[tuple[str, tables.Table, int]]:
-    """Each table by name, and the seconds it took.
+def measured(count: int, fitted: int, every: int) -> Iterator[tuple[str, tables.Table]]:
+    """Each table by name.
 
     Args:
         count: draws that are scored.
         fitted: draws that the weights are fitted to.
-        every: of the references that are rewritten, only each so manieth.
+        every: one of so many references is rewritten.
     """
-    asked, began = questions(), time.perf_counter()
+    asked = questions()
     fit = Fit(asked, fitted)
-    for name, make in {
-        "suspects": lambda: tables.found(asked, fit, count),
-        "suspects-agreement": lambda: tables.by_agreement(asked, fit, count),
-        "suspects-models": lambda: tables.by_models(asked, fit, min(count, FOR_MODELS)),
-        "suspects-calibration": lambda: tables.calibration(asked, fit, count),
-        "suspects-forms": lambda: tables.in_other_forms(asked, every),
-        "suspects-strongest": lambda: tables.strongest(asked),
-    }.items():
-        found = make()
-        yield name, found, round(time.perf_counter() - began)
-        began = time.perf_counter()
+    yield "suspects", tables.found(asked, fit, count)
+    yield "suspects-agreement", tables.by_agreement(asked, fit, count)
+    yield "suspects-models", tables.by_models(asked, fit, min(count, FOR_MODELS))
+    yield "suspects-calibration", tables.calibration(asked, fit, count)
+    yield "suspects-forms", tables.in_other_forms(asked, every)
+    yield "suspects-strongest", tables.strongest(asked)
 
 
 def markdown(found: tables.Table) -> str:
@@ -88,19 +86,28 @@ def markdown(found: tables.Table) -> str:
     return table([column["heading"] for column in found["columns"]], cells)
 
 
-def publish(name: str, found: tables.Table, seconds: int) -> None:
-    """Write a result file. Its figures are the same on every machine."""
-    result = {
-        "title": TITLES[name],
-        "command": "make suspects",
-        "commit": commit()[:8],
-        "machine": "",
-        "seconds": seconds,
-        "quick": False,
-        **found,
-    }
-    path = ROOT / "docs" / "results" / f"{name}.json"
-    path.write_text(json.dumps(result, indent=2, ensure_ascii=False) + "\n", "utf-8")
+def publish(found: Mapping[str, tables.Table], seconds: int) -> None:
+    """Write the result files. Their figures are the same on every machine."""
+    at = commit()[:8]
+    for name, one in found.items():
+        rows = [{field: rounded(value) for field, value in row.items()} for row in one["rows"]]
+        result = {
+            "title": TITLES[name],
+            "command": "make suspects",
+            "commit": at,
+            "machine": "",
+            "seconds": seconds,
+            "quick": False,
+            "columns": one["columns"],
+            "rows": rows,
+        }
+        path = ROOT / "docs" / "results" / f"{name}.json"
+        path.write_text(json.dumps(result, indent=2, ensure_ascii=False) + "\n", "utf-8")
+
+
+def rounded(value: Any) -> Any:
+    """A number with four decimals; everything else as it is."""
+    return round(value, 4) if isinstance(value, float) else value
 
 
 if __name__ == "__main__":

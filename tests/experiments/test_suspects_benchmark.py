@@ -97,7 +97,7 @@ def test_every_suspect_that_is_published_was_solved_again() -> None:
 
 
 def test_a_small_run_finds_what_is_promised() -> None:
-    found = {name: table for name, table, _ in measured(count=2, fitted=1, every=40)}
+    found = dict(measured(count=2, fitted=1, every=40))
     assert list(found) == list(TITLES)
     assert all(markdown(table).count("\n") == 1 + len(table["rows"]) for table in found.values())
     as_is, *rows = found["suspects"]["rows"]
