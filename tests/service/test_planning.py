@@ -15,6 +15,7 @@ from memr_client.errors import Conflict, InvalidRequest, UnknownRun
 from memr_service.app import create_app
 from memr_service.settings import Settings
 from starlette.testclient import TestClient
+from support.cases import slow_after
 
 M, G, D = 40, 4, 6
 IDS = [f"q{number}" for number in range(M)]
@@ -77,6 +78,7 @@ def test_a_plan_is_of_the_pool_and_says_where_its_pass_rates_come_from(client: R
     assert next(one for one in again.picks if one.prompt_id == plan.picks[0].prompt_id).source == "own"
 
 
+@pytest.mark.slow
 def test_planned_groups_have_spread_more_often_than_others(client: RewardClient) -> None:
     trained(client, "earlier", 60)
     client.create_run("run", prior_runs=["earlier"])
@@ -103,7 +105,7 @@ def test_equal_questions_as_of_equal_positions_get_equal_plans(client: RewardCli
     assert client.plan("run", 6, 8, **asked) == then
 
 
-@pytest.mark.parametrize("by", ["id", "text"])
+@pytest.mark.parametrize("by", slow_after(1, ["text", "id"]))
 def test_a_plan_as_of_a_position_knows_nothing_that_came_later(client: RewardClient, by: str) -> None:
     client.create_run("run", group_size=G)
     client.set_pool("run", IDS, TEXTS)
