@@ -173,6 +173,23 @@ def test_a_prior_run_counts_its_first_visits_or_what_it_knew_at_its_end_or_at_a_
     assert found == {"first": 0.0, "last": pytest.approx(6 / 7.75), "three": pytest.approx(4 / 7.5)}
 
 
+def test_a_prior_run_brings_what_its_own_prior_runs_knew_unless_they_counted_otherwise(client: RewardClient) -> None:
+    known = {"run_id": "second", "prompt_ids": ["q"] * 4, "step": 0}
+    client.create_run("first")
+    client.reward(["q"] * 4, ["a"] * 4, [1, 1, 1, 1], **(known | {"run_id": "first"}))
+    client.create_run("second", prior_runs=["first"])
+    client.reward(["q"] * 4, ["a"] * 4, [0, 0, 0, 0.4], **known)
+    client.create_checkpoint("second", "end")
+    found = {}
+    for at, threshold in (("last", 0.5), ("end", 0.5), ("end", 0.3)):
+        run = f"third-{at}-{threshold}"
+        limits = {"success_threshold": threshold, "failure_threshold": threshold}
+        client.create_run(run, prior_runs=[{"run": "second", "at": at}], **limits)
+        found[at, threshold] = client.reward(["q"], ["a"], [1], run_id=run, prompt_ids=["q"], mode="eval").baseline[0]
+    assert found["last", 0.5] == found["end", 0.5] == pytest.approx(2 / 6)
+    assert found["end", 0.3] == 0.25
+
+
 def test_another_threshold_counts_the_prior_runs_journal_again(client: RewardClient) -> None:
     client.create_run("earlier")
     client.reward(["q"] * 4, ["a"] * 4, [0.2, 0.4, 0.6, 0.8], run_id="earlier", prompt_ids=["q"] * 4, step=0)
