@@ -39,7 +39,7 @@ check:  ## lint, types, import rules and the fast tests, in whichever environmen
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports --no-logo
-	$(BIN)/python -m pytest -q -n 2 --dist worksteal -m 'not slow' --hypothesis-profile check tests/unit tests/service
+	$(BIN)/python -m pytest -q -n 2 --dist worksteal -m 'not slow' --hypothesis-profile check -p no:schemathesis tests/unit tests/service
 
 test: $(READY)  ## run all tests: about 12 minutes
 	$(BIN)/python -m pytest -q -n 2 --dist loadfile --no-loadscope-reorder --durations 25
