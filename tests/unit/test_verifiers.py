@@ -13,6 +13,7 @@ from memr_service.verifiers import VERIFIERS, require
 from memr_service.verifiers.exact import exact
 from memr_service.verifiers.math import math
 from memr_service.verifiers.numeric import numeric
+from support.cases import slow_after
 from support.final_number import final_number
 from support.real_data import solutions
 
@@ -92,6 +93,15 @@ def test_exact_means_the_same_text_but_for_white_space_around_it():
         (r"\boxed{5}", "$$5$$", 1.0),
         ("they cost $5 and $6, so $11.", "$11", 1.0),
         ("I do not know", r"\frac{1}{2}", 0.0),
+        ("it is １２．５", "12.5", 1.0),
+        ("so 1.2e1", "12", 1.0),
+        ("so 1.2e1", "10", 0.0),
+        ("3e8 m/s", "300000000", 1.0),
+        ("it is 1.6 \\times 10^{1}", "16", 1.0),
+        ("it is 1.6 \\times 10^{1}", "10", 0.0),
+        ("= 1,200 x 10^1.", "12000", 1.0),
+        ("a tolerance of 1e-5, so it is 12", "12", 1.0),
+        ("\\boxed{6.02e23}", "$6.02 \\times 10^{23}$", 1.0),
     ],
 )
 def test_mathematics_is_compared_by_its_meaning(completion, answer, outcome):
@@ -105,7 +115,10 @@ def test_an_answer_that_cannot_be_read_is_refused_and_named(judge, answer):
     assert refused.value.value == answer
 
 
-@pytest.mark.parametrize(("judge", "questions"), [(numeric, 1319), (math, 100)])
+QUESTIONS = [(numeric, 200), (math, 40), (numeric, 1319), (math, 100)]
+
+
+@pytest.mark.parametrize(("judge", "questions"), slow_after(2, QUESTIONS))
 def test_real_solutions_get_the_verdicts_that_are_known(judge, questions):
     """Against one right solution of the same question: the other right ones are right, the wrong ones wrong."""
     judged = 0

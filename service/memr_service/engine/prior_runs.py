@@ -79,6 +79,8 @@ class PriorRuns:
     async def _folded(self, run: Run, prior: PriorRun, threshold: float, upto: int) -> np.ndarray:
         """The table of pass rates that a run's journal gives under this threshold, up to a position.
 
+        What the run's own prior runs knew is part of it if it was counted under the same threshold.
+
         Raises:
             InvalidRequest: the journal is bounded, so it does not begin with the run.
         """
@@ -89,10 +91,10 @@ class PriorRuns:
                 limit="first or last, under the same success_threshold, of a run of law 3",
                 remedy=f"Use success_threshold={run.config.success_threshold} and at='first' or at='last'.",
             )
-        rates = PassRates(threshold, run.config.group_size)
+        rates, same = PassRates(threshold, run.config.group_size), run.config.success_threshold == threshold
         records = await self._thread.on_run(run, lambda run: run.journal.records(upto))
         while some := await self._thread.ask(_next, records, run_id=prior.run):
-            await asyncio.to_thread(_count, rates, some)
+            await asyncio.to_thread(_count, rates, some, same)
         return rates.used
 
 
@@ -125,6 +127,7 @@ def _next(records: Iterator[StoredRecord]) -> list[StoredRecord]:
 # In any thread
 
 
-def _count(rates: PassRates, records: Sequence[StoredRecord]) -> None:
+def _count(rates: PassRates, records: Sequence[StoredRecord], with_prior: bool) -> None:
     for stored in records:
-        rates.follow(replace(unseal(stored.payload).batch, prior=None), stored.position)
+        batch = unseal(stored.payload).batch
+        rates.follow(batch if with_prior else replace(batch, prior=None), stored.position)
