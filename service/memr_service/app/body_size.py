@@ -19,7 +19,7 @@ MOST_TEXTS = 1 << 20
 """Texts in a body, names of fields included: 64 for each of 16,384 items."""
 MOST_VALUES = 1 << 24
 """Values in a body, numbers included: 1,024 for each of 16,384 items."""
-PIECE = 1 << 20
+PIECE = 1 << 18
 """Bytes that are counted at a time. Other threads have a turn after each."""
 LONGEST = 1 << 18
 """Entries of one list or object in MessagePack. It makes room for a list before it reads its entries."""

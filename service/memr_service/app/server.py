@@ -30,9 +30,9 @@ KEEP_ALIVE_S = 75
 """Seconds for which idle connections are kept: longer than a usual training step, so that clients do not reconnect."""
 SHUTDOWN_S = 1
 """Seconds after draining until remaining requests are aborted."""
-SWITCH_S = 0.001
+SWITCH_S = 0.0005
 """Seconds after which a thread that computes lets another one run. The event loop waits so long for each of its turns,
-and it needs several for one response; Python's default is five times as much."""
+and it needs several for one response; Python's default is ten times as much."""
 YOUNG = 10_000
 """Objects made until Python looks for garbage among them. By default it does so for every twenty connections."""
 CLOSE_S = 8
