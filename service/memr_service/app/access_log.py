@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-import traceback
 from typing import Any
 
 from memr_client.errors import EncoderUnusable, InternalError
@@ -83,10 +82,7 @@ class AccessLog:
             if response.status != CLIENT_LEFT:
                 raise  # The response has begun, so the only way to report the failure is to break the connection.
             answer = problem_response(problem, response.request_id)
-            # The frames that the exception has passed, and what waited for it in them, would keep each other, with the
-            # body and the texts of the request, until Python looks for such garbage.
-            traceback.clear_frames(error.__traceback__)
-            del problem
+            del problem  # it knows this frame: the two would keep each other, with the body, until a search for garbage
             await answer(scope, receive, response)
 
     def _record(self, scope: Scope, status: int, fields: dict[str, str]) -> None:
