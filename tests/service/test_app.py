@@ -630,10 +630,12 @@ def test_a_refusal_keeps_no_request_until_python_looks_for_garbage(client, monke
         zeros = {"prompts": [[0.0]] * 2, "completions": [[1.0]] * 2}
         assert_problem(client.post("/reward", json=body(embeddings=zeros)), 422)
         assert_problem(client.post("/reward", json=body(prompts=["q" * (1 << 20)] * 2)), 413)  # read in a thread
+        wide = {"prompts": [[0.0] * 4096] * 40, "completions": [[0.0] * 4096] * 40}
+        assert_problem(client.post("/reward", json=body(n=40, embeddings=wide)), 422)  # in the thread for texts
         until = time.monotonic() + 10
         while any(one() for one in kept) and time.monotonic() < until:  # a thread may be ending its work
             client.get("/livez")
-        assert [one() for one in kept] == [None] * 3
+        assert [one() for one in kept] == [None] * 4
     finally:
         gc.enable()
 
