@@ -9,11 +9,13 @@ from __future__ import annotations
 
 import asyncio
 import json
+import sys
 import zlib
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any, NoReturn, TypeVar
 
+import anyio
 import msgpack
 import orjson
 from memr_client.errors import InvalidRequest, MalformedBody, TooLarge, UnsupportedMedia
@@ -23,7 +25,7 @@ from starlette.datastructures import Headers
 from starlette.requests import Request
 
 from memr_service.app import body_size, json_fault
-from memr_service.app.arrival import arriving
+from memr_service.app.arrival import SLOWEST, too_slow
 from memr_service.app.large_bodies import LARGE
 from memr_service.app.problems import invalid
 from memr_service.settings import Settings
@@ -88,7 +90,7 @@ def decode(raw: bytes | bytearray, media: str, model: type[Model], settings: Set
     columns = COLUMNS.get(model, ())
     if isinstance(document, dict):
         _check_items(document, columns, settings)
-    _check_plain(document)
+    _check_plain(document, at_once=len(raw) <= BIG)
     try:
         body = model.model_validate(document)
     except ValidationError as error:
@@ -155,11 +157,14 @@ def _is_gzipped(request: Request) -> bool:
 async def _read(request: Request, settings: Settings) -> bytearray:
     """The body as it was sent. Received bytes are counted; the Content-Length header is not trusted."""
     body = bytearray()  # a body of many pieces is not copied at once
-    async for piece in arriving(request, settings.body_s):
-        body += piece
-        if len(body) > settings.max_body_bytes:
-            raise _too_many_bytes(settings.max_body_bytes)
-    return body
+    with anyio.move_on_after(settings.body_s) as waiting:
+        async for piece in request.stream():
+            body += piece
+            if len(body) > settings.max_body_bytes:
+                raise _too_many_bytes(settings.max_body_bytes)
+            waiting.deadline += len(piece) / SLOWEST
+        return body
+    raise too_slow(len(body), settings.body_s)
 
 
 def _unpacked(raw: bytes | bytearray, limit: int) -> int:
@@ -236,14 +241,14 @@ def _no_number(constant: str) -> NoReturn:
     raise ValueError(constant)
 
 
-def _check_plain(document: Any) -> None:
+def _check_plain(document: Any, *, at_once: bool) -> None:
     """Refuse values outside `embeddings` that JSON cannot carry, or that are nested too deep.
 
     MessagePack can carry more than JSON, and messages may have unknown keys. The request's digest covers all of it, so
     it must be representable in JSON.
     """
     try:
-        for some in _some_entries(document):
+        for some in _some_entries(document, sys.maxsize if at_once else ENTRIES):
             orjson.dumps(some)
     except TypeError as error:
         raise InvalidRequest(
@@ -253,7 +258,7 @@ def _check_plain(document: Any) -> None:
         ) from None
 
 
-def _some_entries(document: Any) -> Iterator[Any]:
+def _some_entries(document: Any, entries: int) -> Iterator[Any]:
     """A document in parts that are nested as deep as they are in it, without `embeddings`; of a list a few entries at a
     time, because writing one part keeps other threads waiting."""
     if not isinstance(document, dict):
@@ -261,9 +266,9 @@ def _some_entries(document: Any) -> Iterator[Any]:
         return
     others = {}
     for name, value in document.items():
-        if isinstance(value, list) and len(value) > ENTRIES:
+        if isinstance(value, list) and len(value) > entries:
             yield from (
-                {name: value[at : at + ENTRIES]} for at in range(0, len(value), ENTRIES) if name != "embeddings"
+                {name: value[at : at + entries]} for at in range(0, len(value), entries) if name != "embeddings"
             )
         elif name != "embeddings":
             others[name] = value

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import sys
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -65,7 +66,7 @@ class Items:
             InvalidRequest: a text is not valid Unicode.
         """
         try:
-            return body_digest(self.request, () if self.sent is None else self.sent.raw)
+            return body_digest(self.request, () if self.sent is None else self.sent.raw, at_once=self.light)
         except orjson.JSONEncodeError:
             raise _lone_surrogate() from None
 
@@ -320,17 +321,18 @@ def groups(request: RewardRequest, keys: list[bytes]) -> tuple[np.ndarray, list[
 # The digest of a body (L12)
 
 
-def body_digest(request: RewardRequest, embeddings: tuple[np.ndarray, ...]) -> bytes:
+def body_digest(request: RewardRequest, embeddings: tuple[np.ndarray, ...], *, at_once: bool = False) -> bytes:
     """SHA-256 of everything a request says, whichever encoding carried it, but its id and its run's name.
 
     Args:
         embeddings: arrays that hold everything that was sent of them.
+        at_once: write each list in one go, because the texts are few and short.
     """
     said = {name: value for name, value in request if name not in ("run_id", "request_id", "embeddings")}
     if said["equal_spread"] is None:  # bodies without it keep the digest that they had before the field existed
         del said["equal_spread"]
     digest = hashlib.sha256()
-    for piece in json_pieces(said):
+    for piece in json_pieces(said, sys.maxsize if at_once else ENTRIES):
         digest.update(piece)
     with np.errstate(over="ignore"):
         for sent in embeddings:
@@ -339,7 +341,7 @@ def body_digest(request: RewardRequest, embeddings: tuple[np.ndarray, ...]) -> b
     return digest.digest()
 
 
-def json_pieces(fields: Mapping[str, Any]) -> Iterator[bytes]:
+def json_pieces(fields: Mapping[str, Any], entries: int = ENTRIES) -> Iterator[bytes]:
     """An object's JSON, with sorted names, in pieces: writing one keeps other threads waiting.
 
     >>> b"".join(json_pieces({"b": [1, 2], "a": {"y": 0, "x": None}}))
@@ -350,9 +352,9 @@ def json_pieces(fields: Mapping[str, Any]) -> Iterator[bytes]:
     for name in sorted(fields):
         yield before + write(name) + b":"
         value, before = fields[name], b","
-        if isinstance(value, list) and len(value) > ENTRIES:
-            for at in range(0, len(value), ENTRIES):
-                yield (b"," if at else b"[") + write(value[at : at + ENTRIES])[1:-1]
+        if isinstance(value, list) and len(value) > entries:
+            for at in range(0, len(value), entries):
+                yield (b"," if at else b"[") + write(value[at : at + entries])[1:-1]
             yield b"]"
         else:
             yield write(value)
