@@ -9,15 +9,14 @@ from __future__ import annotations
 
 import random
 
-from examples.grpo.tasks.dial import DIGITS, TURNS, Dial, ask
+from examples.grpo.tasks.dial import DIGITS, MISTAKEN, TURNS, Dial, ask, draw
 from examples.grpo.tasks.task import Question
 
 LEARNABLE = 96
 EASY_OPERATIONS = 2
+"""None of them one that the warm start gets wrong."""
 NEVER = "none"
 """The label of an impossible question."""
-MISTAKEN = ("mirror", "triple")
-"""Operations that the warm start gets wrong; easy questions have none."""
 
 
 class DialPool(Dial):
@@ -28,12 +27,15 @@ class DialPool(Dial):
     def __init__(self, dead_share: float) -> None:
         super().__init__(0)
         dead = round(LEARNABLE * dead_share / (1 - dead_share))
-        learnable, others = self.train[:LEARNABLE], self.train[LEARNABLE:]
-        dice, impossible = random.Random(f"dial-pool {dead}"), list[Question]()
-        impossible += [Question(one.text, NEVER) for one in others[: dead // 2]]
-        easy = dict[str, Question]()
+        dice = random.Random(f"dial-pool {dead}")
+        learnable, taken = self.train[:LEARNABLE], {question.text for question in (*self.train[:LEARNABLE], *self.test)}
+        impossible, easy = dict[str, Question](), dict[str, Question]()
+        while len(impossible) < dead // 2:
+            text = ask(*draw(dice)).text
+            if text not in taken:
+                impossible[text] = Question(text, NEVER)
         while len(easy) < dead - len(impossible):
             turns = dice.choices([turn for turn in TURNS if turn not in MISTAKEN], k=EASY_OPERATIONS)
             question = ask(dice.randrange(DIGITS), turns)
             easy[question.text] = question
-        self.train = [*learnable, *impossible, *easy.values()]
+        self.train = [*learnable, *impossible.values(), *easy.values()]
