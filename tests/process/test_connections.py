@@ -79,17 +79,23 @@ def test_empty_lines_do_not_keep_a_connection_open(url):
         assert sends_until_refused(connection, b"\r\n", 0.2, 10)
 
 
+def answered_while_sending(connection, drop):
+    """What a connection with a short time-out receives first while a drop is sent again and again."""
+    began, got = time.monotonic(), b""
+    while not got and time.monotonic() < began + 15:
+        connection.sendall(drop)
+        try:
+            got = connection.recv(1 << 16)
+        except TimeoutError:
+            continue
+    return got
+
+
 @pytest.mark.parametrize("drop", [b"", b"X-More: 1\r\n"])
 def test_headers_that_do_not_end_get_a_408(url, drop):
     with connect(url, timeout=0.2) as connection:
         connection.sendall(HEAD)
-        began, got = time.monotonic(), b""
-        while not got and time.monotonic() < began + 15:
-            connection.sendall(drop)
-            try:
-                got = connection.recv(1 << 16)
-            except TimeoutError:
-                continue
+        got = answered_while_sending(connection, drop)
     status, document = problem(got)
     assert (status, document["type"], document["limit"]) == (408, "urn:memr:problem:too-slow", "1 s")
     assert "MEMR_HEADER_S" in document["remedy"]
@@ -99,13 +105,7 @@ def test_headers_that_do_not_end_get_a_408(url, drop):
 def test_a_body_that_does_not_end_gets_a_408_and_is_not_read_further(url, drop):
     with connect(url, timeout=0.2) as connection:
         connection.sendall(HEAD + b"Content-Length: 100000\r\n\r\n{")
-        began, got = time.monotonic(), b""
-        while not got and time.monotonic() < began + 15:
-            connection.sendall(drop)
-            try:
-                got = connection.recv(1 << 16)
-            except TimeoutError:
-                continue
+        got = answered_while_sending(connection, drop)
     status, document = problem(got)
     assert (status, document["type"]) == (408, "urn:memr:problem:too-slow")
     assert "MEMR_BODY_S" in document["remedy"]

@@ -341,23 +341,23 @@ def test_a_pattern_that_takes_too_long_is_refused(client, monkeypatch):
 
 
 @pytest.mark.slow
-def test_texts_that_take_too_long_together_are_refused_and_probes_are_answered_meanwhile():
-    with TestClient(create_app(Settings(**SETTINGS, text_s=0.2))) as client:
+def test_texts_that_take_too_long_together_are_refused_and_probes_are_answered_meanwhile(monkeypatch):
+    monkeypatch.setattr(texts, "PATTERN_S", 60)  # none takes too long alone
+    with TestClient(create_app(Settings(**SETTINGS, text_s=1))) as client:
         client.put("/runs/slow", json=CONFIG | {"prompt_pattern": "(a+)+b"})
-        sent = body(*["12"] * 60) | {"prompts": [f"{'a' * 120}{number}" for number in range(60)]}
-        answers, worst = [], 0.0
+        sent = body(*["12"] * 500) | {"prompts": [f"{'a' * 120}{number}" for number in range(500)]}
+        answers, probes = [], 0
         asking = threading.Thread(target=lambda: answers.append(client.post("/openrlhf/slow", json=sent)))
         asking.start()
         while asking.is_alive():
-            begun = time.perf_counter()
             assert client.get("/livez").status_code == 200
-            worst = max(worst, time.perf_counter() - begun)
+            probes += 1
         asking.join()
         (refused,) = answers
         assert refused.status_code == 413
         assert "MEMR_TEXT_S" in refused.json()["remedy"]
         assert state(client, "slow")["position"] == 0
-    assert worst < 0.2
+    assert probes > 5  # one or none if a probe waited for the texts
 
 
 def test_a_caller_who_leaves_before_its_texts_are_judged_leaves_no_work(client, monkeypatch):

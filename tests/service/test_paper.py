@@ -90,8 +90,8 @@ def test_with_graphs_the_service_still_answers_what_the_law_says(
 ) -> None:
     states: list[State] = []
 
-    def small_graphs(config: RunConfig) -> State:
-        states.append(State(config, graph_sizes=GraphSizes(24, 8)))
+    def small_graphs(config: RunConfig, law: int) -> State:
+        states.append(State(config, GraphSizes(24, 8), law))
         return states[-1]
 
     monkeypatch.setattr("memr_service.run.live_state.State", small_graphs)

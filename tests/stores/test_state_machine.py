@@ -133,12 +133,13 @@ class Lives(RuleBasedStateMachine):
             self._write(run, request, named)
 
     def _write(self, run: str, request: Request, named: bool) -> None:
-        model = self.models.setdefault(run, Model(None, QualityOracle({})))
+        model = self.models.get(run, Model(None, QualityOracle({})))
         request_id = f"request {len(model.accepted)}" if named else None
         answer = ask_service(self.service, run, request, request_id)
         assert not self.service.replayed
         assert largest_difference(answer, ask_oracle(model.oracle, request)) <= TOLERANCE
         if request.ids:
+            self.models[run] = model  # an empty request creates no run
             model.accepted.append((request, request_id))
             if request_id is not None:
                 model.answers[request_id] = (request, answer)

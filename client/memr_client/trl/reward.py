@@ -135,7 +135,7 @@ class MemoryReward:
         self.weight = weight
         self.prompt_ids = sources.get("prompt_ids")
         self.on_scored: Callable[[int | None], None] | None = None
-        """Called with the position of each training batch; None: its rewards were dropped."""
+        """A function that is called with each training batch's position, or None where its rewards were dropped."""
         self._equal_spread = equal_spread
         self._sources = sources
         self._config = config

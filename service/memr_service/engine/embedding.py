@@ -15,8 +15,9 @@ from memr_service.encoder import Encoders
 from memr_service.encoder.batcher import Batcher
 from memr_service.engine.inputs import Items, read_between
 from memr_service.engine.sent_embeddings import distinct_prompts
-from memr_service.engine.text_thread import Steps, TextThread, are_small
+from memr_service.engine.text_thread import Steps, TextThread, are_light
 from memr_service.rewards.guards import (
+    copied_as_written,
     copied_share,
     foreign_stretches,
     longest_answer,
@@ -65,7 +66,7 @@ class EmbeddingStage:
         """
         config, request = run.config, items.request
         reading = _read(config, items, run.law)
-        small = are_small(request.completions, items.prompts)
+        small = are_light(request.completions, items.prompts)
         whole, completion_texts, measures = await self._text_thread.ask(request.run_id, reading, small=small)
         encoded = truncated = 0
         if items.sent is not None:
@@ -173,6 +174,7 @@ def _read(config: RunConfig, items: Items, law: int) -> Steps[tuple[list[str], l
     run's guards need: columns of a batch (n,), by name."""
     wanted, longest = needs(config), longest_answer(config)
     tags, official = config.reasoning_tags, config.order == "official"
+    share = copied_share if law >= PASS_RATES else copied_as_written
     whole = items.completions(config, law)
     yield
     encoded: list[str] = []
@@ -182,7 +184,7 @@ def _read(config: RunConfig, items: Items, law: int) -> Steps[tuple[list[str], l
         if "repeated" in wanted:
             repeated.append(repeated_share(encoded[-1]))
         if "copied" in wanted:
-            copied.append(copied_share(encoded[-1], prompt))
+            copied.append(share(encoded[-1], prompt))
         if "names_answer" in wanted:
             names.append(len(encoded[-1]) <= longest and names_answer(encoded[-1], prompt))
         yield

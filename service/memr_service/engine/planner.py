@@ -327,7 +327,7 @@ def _prior_of(given: PriorOutcomes) -> dict[str, np.ndarray]:
 
 
 def _answer(asked: PlanRequest, candidates: Candidates, known: Known, position: int, seed: int) -> Plan:
-    step = known.newest + 1 if asked.step is None else asked.step
+    step = known.next_step if asked.step is None else asked.step
     excluded = np.zeros(len(candidates), bool)
     if asked.exclude:
         keys = np.frombuffer(b"".join(map(_key, set(asked.exclude))), np.uint8).reshape(

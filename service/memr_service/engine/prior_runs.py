@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable, Iterator, Sequence
+from dataclasses import replace
 from itertools import islice
 
 import numpy as np
@@ -126,10 +127,4 @@ def _next(records: Iterator[StoredRecord]) -> list[StoredRecord]:
 
 def _count(rates: PassRates, records: Sequence[StoredRecord]) -> None:
     for stored in records:
-        batch = unseal(stored.payload).batch
-        if len(batch):
-            texts = np.zeros((len(batch), TEXT_BYTES), np.uint8) if batch.texts is None else batch.texts
-            rates.count(batch.keys, batch.outcomes, texts, batch.step, stored.position)
-        if batch.forget is not None:
-            rates.forget(**batch.forget)
-        rates.end_record(stored.position)
+        rates.follow(replace(unseal(stored.payload).batch, prior=None), stored.position)

@@ -28,7 +28,7 @@ from memr_service.engine.readers import Readers
 from memr_service.engine.run_api import RunApi
 from memr_service.engine.run_registry import RunRegistry
 from memr_service.engine.run_thread import RunThread, shutting_down
-from memr_service.engine.text_thread import TextThread, are_small, in_one_step
+from memr_service.engine.text_thread import TextThread, are_light, in_one_step
 from memr_service.engine.versions import library_versions
 from memr_service.run.live_state import Limits
 from memr_service.run.response import Response
@@ -147,7 +147,7 @@ class Service:
         """
         if self._draining:
             raise shutting_down()
-        if are_small(request.prompts, request.completions):
+        if are_light(request.prompts, request.completions):
             items = inputs.read(request, deadline, queued_s, warnings)  # hop 1: schema
         else:
             reading = in_one_step(inputs.read, request, deadline, queued_s, warnings)
@@ -230,7 +230,7 @@ class Service:
 
     async def _digest(self, items: Items) -> bytes:
         """`Items.digest`, made in the thread for texts if there is much to read."""
-        small = are_small(items.request.prompts, items.request.completions)
+        small = are_light(items.request.prompts, items.request.completions)
         return await self.text_thread.ask(items.request.run_id, in_one_step(lambda: items.digest), small=small)
 
     def _observed(self, items: Items, response: Response, embedded: Embedded | None = None) -> Response:

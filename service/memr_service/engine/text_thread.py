@@ -25,10 +25,10 @@ Steps = Generator[None, None, T]
 
 SLICE_S = 0.02
 """Seconds after which the next run has its turn, if a step ends."""
-SMALL_CHARS = 16_384
-"""Texts of so many characters together are processed at once on the event loop: some milliseconds."""
-SMALL_TEXTS = 256
-"""And at most so many texts."""
+SMALL_CHARS, SMALL_TEXTS = 16_384, 256
+"""So many texts, of so many characters together, are matched and judged on the event loop: some milliseconds."""
+LIGHT_CHARS, LIGHT_TEXTS = 131_072, 1024
+"""So many are hashed and measured there: a trainer's step of 64 prompts and completions."""
 
 
 def at_once(steps: Steps[T]) -> T:
@@ -47,14 +47,22 @@ def in_one_step(function: Callable[..., T], *args: Any) -> Steps[T]:
     return function(*args)
 
 
-def are_small(*columns: Iterable[str | list[Message]]) -> bool:
-    """Whether the texts of columns are few and short enough to be processed on the event loop."""
+def are_light(*columns: Iterable[str | list[Message]]) -> bool:
+    """Whether the texts of columns are few and short enough to be hashed and measured on the event loop: a step of a
+    trainer, some 64 prompts and completions, is."""
+    return are_small(*columns, most_texts=LIGHT_TEXTS, most_chars=LIGHT_CHARS)
+
+
+def are_small(
+    *columns: Iterable[str | list[Message]], most_texts: int = SMALL_TEXTS, most_chars: int = SMALL_CHARS
+) -> bool:
+    """Whether the texts of columns are few and short enough to be matched and judged on the event loop."""
     texts = characters = 0
     for column in columns:
         for text in column:
             texts += 1 if isinstance(text, str) else len(text)
             characters += len(text) if isinstance(text, str) else sum(len(message.text) for message in text)
-            if texts > SMALL_TEXTS or characters > SMALL_CHARS:
+            if texts > most_texts or characters > most_chars:
                 return False
     return True
 

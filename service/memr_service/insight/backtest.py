@@ -10,8 +10,8 @@ from memr_client.schemas import Backtest, CalibrationBin, Foreseen, RunConfig
 from memr_service.insight.auc import auc_by_group
 from memr_service.insight.journal_reader import JournalReader
 from memr_service.planning.beta import fit, no_spread
-from memr_service.state.pass_rates import TEXT_BYTES, PassRates
-from memr_service.state.record import Record
+from memr_service.state.pass_rates import PassRates
+from memr_service.state.record import Batch, Record
 
 LIMITS = (0.5, 0.75, 0.9)
 """Probabilities of no spread at which groups would have been left out."""
@@ -48,13 +48,12 @@ class GroupsSeen:
     def add(self, record: Record) -> None:
         """Foresee the record's groups, then count them."""
         batch = record.batch
-        if batch.prior is not None:
-            self._rates.start_from(**batch.prior)
-        if batch.forget is not None:
-            self._rates.forget(**batch.forget)
-            self._rates.end_record(record.position)
-        if not len(batch):
-            return
+        if len(batch):
+            self._foresee(batch)
+        self._rates.follow(batch, record.position)
+
+    def _foresee(self, batch: Batch) -> None:
+        """Keep what is foreseen of each group that begins here, and add the completions to their groups."""
         unseen = fit(self._rates.used["right"], self._rates.used["wrong"])
         right = (batch.outcomes > self.config.success_threshold).tolist()
         base = self._right / self._all if self._all else 0.5
@@ -71,9 +70,6 @@ class GroupsSeen:
             visit.right += good
             visit.wrong += not good
         self._right, self._all = self._right + sum(right), self._all + len(right)
-        texts = np.zeros((len(batch), TEXT_BYTES), np.uint8) if batch.texts is None else batch.texts
-        self._rates.count(batch.keys, batch.outcomes, texts, batch.step, record.position)
-        self._rates.end_record(record.position)
 
     def _is_over(self, visit: _Visit, step: int | None) -> bool:
         if step is not None or visit.step is not None:

@@ -27,6 +27,8 @@ UNSEEN_SHARE = 8
 """One pick in so many goes to a prompt of which nothing is known, while there is one."""
 CLASS = 256
 """Values of which the maximum is taken first, to find the largest of all."""
+LAST_STEP = 2**63 - 1
+"""The largest step."""
 DIGITS = 9
 """Decimals of a score."""
 
@@ -43,6 +45,11 @@ class Known:
     """The Beta distribution of a prompt of which nothing is known."""
     newest: int
     """The newest step of any visit; -1 if there was none."""
+
+    @property
+    def next_step(self) -> int:
+        """The step after the newest, as far as steps are counted."""
+        return min(self.newest + 1, LAST_STEP)
 
 
 @dataclass(frozen=True)

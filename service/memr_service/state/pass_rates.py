@@ -10,6 +10,8 @@ from typing import Any
 
 import numpy as np
 
+from memr_service.state.record import Batch
+
 KEY_BYTES = 16
 TEXT_BYTES = 32
 
@@ -113,6 +115,20 @@ class PassRates:
         return np.asarray(shares[of])
 
     # Changes
+
+    def follow(self, batch: Batch, position: int) -> None:
+        """Do what the record at `position` of a journal says; without steps, its position is kept as the step.
+
+        In records of runs that have no pass rates, prompts are known by their identities only.
+        """
+        if batch.prior is not None:
+            self.start_from(**batch.prior)
+        if batch.forget is not None:
+            self.forget(**batch.forget)
+        if len(batch):
+            texts = np.zeros((len(batch), TEXT_BYTES), np.uint8) if batch.texts is None else batch.texts
+            self.count(batch.keys, batch.outcomes, texts, batch.step, position)
+        self.end_record(position)
 
     def start_from(self, keys: np.ndarray, texts: np.ndarray, right: np.ndarray, wrong: np.ndarray) -> None:
         """Take over what earlier runs know, before anything was visited.

@@ -74,7 +74,7 @@ class PromptList:
             added["key"] = known.pool.keys[missing]
         rows = np.concatenate([known.table[used], added])
         about, size = known_of(rows), usual_size(known.config, known.table)
-        found = foresee(about, size, about.newest + 1)
+        found = foresee(about, size, about.next_step)
         kinds = np.where(found.seen, 1, 3)
         kinds[found.retired], kinds[found.solved] = 2, 0
         return cls(

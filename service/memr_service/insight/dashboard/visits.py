@@ -13,7 +13,7 @@ from memr_client.schemas import PassRatesAt, PromptVisit, RunConfig
 
 from memr_service.planning.beta import fit
 from memr_service.planning.plan import Foresight, Known, foresee
-from memr_service.state.pass_rates import MOST_PROMPTS, TEXT_BYTES, PassRates
+from memr_service.state.pass_rates import MOST_PROMPTS, PassRates
 from memr_service.state.record import Batch, Record
 
 NEWEST = 4096
@@ -64,13 +64,11 @@ class VisitLog:
                 return
             self.position = record.position
             batch = record.batch
-            if batch.prior is not None:
-                self._rates.start_from(**batch.prior)
+            self._rates.follow(batch, record.position)
             if batch.forget is not None:
                 self._forget(batch.forget["keys"])
             if len(batch):
-                self._count(record)
-            self._rates.end_record(record.position)
+                self._keep(record)
             if len(batch) and record.position % self._every == 0:
                 self._points.append(self._now())
                 if len(self._points) > 2 * POINTS:
@@ -100,10 +98,9 @@ class VisitLog:
         """The size of a group that is foreseen."""
         return usual_size(self._config, self._rates.used)
 
-    def _count(self, record: Record) -> None:
+    def _keep(self, record: Record) -> None:
+        """Keep the visits of a record that was counted."""
         batch = record.batch
-        texts = np.zeros((len(batch), TEXT_BYTES), np.uint8) if batch.texts is None else batch.texts
-        self._rates.count(batch.keys, batch.outcomes, texts, batch.step, record.position)
         self._step = batch.step
         for item, key in enumerate(batch.keys):
             self.serials[key] = record.first_serial + item
@@ -113,7 +110,6 @@ class VisitLog:
 
     def _forget(self, keys: np.ndarray) -> None:
         """Drop the visits of prompts (k, 16). Their texts are still found."""
-        self._rates.forget(keys)
         gone = {key.tobytes() for key in keys}
         for place, one in enumerate(self._records):
             kept = np.array([key.tobytes() not in gone for key in one.keys], bool)
@@ -123,7 +119,7 @@ class VisitLog:
 
     def _now(self) -> PassRatesAt:
         known = known_of(self._rates.used)
-        found = foresee(known, self.group_size, known.newest + 1)
+        found = foresee(known, self.group_size, known.next_step)
         retired, solved = int(np.count_nonzero(found.retired)), int(np.count_nonzero(found.solved))
         return PassRatesAt(
             position=self.position,

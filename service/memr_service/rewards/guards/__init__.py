@@ -7,7 +7,7 @@ together. It earns the least that the component can pay: 0 for a scaled componen
 from memr_service.rewards.guards.answers import names_answer
 from memr_service.rewards.guards.bounds import anneal, cap, equal_outcomes, spread_cap, spread_limit
 from memr_service.rewards.guards.needs import TextMeasure, longest_answer, needs, tells_sent_apart
-from memr_service.rewards.guards.overlap import copied_share, foreign_stretches
+from memr_service.rewards.guards.overlap import copied_as_written, copied_share, foreign_stretches
 from memr_service.rewards.guards.rejection import (
     REASONS,
     copied,
@@ -32,6 +32,7 @@ __all__ = [
     "anneal",
     "cap",
     "copied",
+    "copied_as_written",
     "copied_share",
     "equal_outcomes",
     "foreign",

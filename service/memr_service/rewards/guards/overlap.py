@@ -44,6 +44,13 @@ def copied_share(text: str, prompt: str) -> float:
     return max(in_order, _words_copied(text, prompt)) if in_order < 1.0 else 1.0
 
 
+def copied_as_written(text: str, prompt: str) -> float:
+    """`copied_share` in runs of law 1 and 2: the share of a text's 8-byte sequences, as they stand, that its prompt has
+    too, in [0, 1]; 0 if the text or the prompt is shorter than 8 bytes."""
+    own, asked = (_sequences(one.encode("utf-8", "surrogatepass")) for one in (text, prompt))
+    return float(np.isin(own, asked).mean()) if len(own) and len(asked) else 0.0
+
+
 def says_nothing_new(text: str, prompt: str) -> bool:
     """Whether every word and number of a text is one of its prompt's, and there is one.
 
