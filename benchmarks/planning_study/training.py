@@ -8,10 +8,9 @@ import time
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 from memr_client import RewardClient
 from memr_service.run import archive
-from memr_service.state.pass_rates import TEXT_BYTES, PassRates
+from memr_service.state.pass_rates import PassRates
 
 from examples.grpo.config import Config
 from examples.grpo.tasks.dial_pool import DialPool
@@ -106,10 +105,7 @@ def first_visits(file: Path, dead_share: float) -> tuple[list[int], list[int]]:
         header = archive.read_header(opened)
         rates = PassRates(0.5, GROUP)
         for record, _ in archive.read_records(opened, archive.read_base(opened, header)):
-            if len(record.batch):
-                texts = np.zeros((len(record.batch), TEXT_BYTES), np.uint8)
-                rates.count(record.batch.keys, record.batch.outcomes, texts, record.batch.step, record.position)
-            rates.end_record(record.position)
+            rates.follow(record.batch, record.position)
     right, n = [], []
     for question in DialPool(dead_share).train:
         place = rates.row(identity(question.text, None))
