@@ -5,18 +5,19 @@
     python -m benchmarks.planning_study --processes 1
 
 The comparison was registered in `registered.json` before its seeds were run. Finished trainings are kept in
-`reports/planning-study/trainings.jsonl`. Prints tables, and writes `docs/results/planning-study.json` with --publish.
+`reports/planning-study/trainings.jsonl`. Prints tables; --publish writes `docs/results/planning-study*.json`, too.
 """
 
 from __future__ import annotations
 
+import os
 from argparse import ArgumentParser, RawDescriptionHelpFormatter
 from typing import Any
 
 import numpy as np
 
-from benchmarks.experiment.compare import compare
 from benchmarks.experiment.pool import run_all
+from benchmarks.planning_study import tables
 from benchmarks.planning_study.registration import Registration, registered
 from benchmarks.planning_study.training import FOLDER, train_one
 
@@ -50,56 +51,34 @@ def show(registration: Registration, found: list[dict[str, Any]]) -> None:
             f"{row['dead_share']:g} {row['method']:<10} {row['seed']} area {row['area']:.4f} final {row['final']:.4f} "
             f"groups with spread {spread:.2f}"
         )
-    columns: dict[tuple[float, str], np.ndarray] = {}
-    for share, method in sorted({(row["dead_share"], row["method"]) for row in found}):
-        own = sorted((one for one in found if (one["dead_share"], one["method"]) == (share, method)), key=_seed)
-        columns[share, method] = np.array([one[registration.measure] for one in own])
-        means = [np.mean([one[name] for one in own]) for name in ("area", "final", "spread")]
+    for row in tables.arms(registration, found)["rows"]:
+        reaches = "" if row["rollouts"] is None else f", uniform's final after {row['rollouts']:.0%} of the rollouts"
         print(
-            f"\n{share:g} {method:<10} n {len(own)}: area {means[0]:.3f}, final {means[1]:.3f}, spread {means[2]:.2f}",
-            end="",
+            f"{row['dead']:g} {row['arm']:<10} n {row['n']}: area {row['area']:.3f}, final {row['final']:.3f}, "
+            f"spread {row['spread']:.2f}{reaches}"
         )
-    print()
-    pairs = [(method, control) for method in registration.methods for control in registration.controls]
-    for method, control in pairs:
-        one, other = (columns.get((registration.dead_share, name)) for name in (method, control))
-        if one is not None and other is not None and len(one) == len(other) > 1:
-            result = compare(one, other, comparisons=len(pairs))
-            print(
-                f"{method} - {control}: {result.difference:+.3f} [{result.low:+.3f}, {result.high:+.3f}], "
-                f"p {result.p:.3f}, {'holds' if result.holds else 'does not hold'}, {result.seeds} seeds"
-            )
-    needed = share_of_rollouts(registration, found)
-    if needed is not None:
-        print(f"rollouts to uniform's final accuracy, on the mean curve: {needed:.0%}")
-
-
-def share_of_rollouts(registration: Registration, found: list[dict[str, Any]]) -> float | None:
-    """The share of its steps after which the first method's mean curve reaches the first control's final accuracy."""
-    curves = {}
-    for name in (registration.methods[0], registration.controls[0]):
-        own = [one for one in found if (one["dead_share"], one["method"]) == (registration.dead_share, name)]
-        if not own:
-            return None
-        curves[name] = np.mean([one["accuracy"] for one in own], axis=0)
-    evaluated = next(one["evaluated"] for one in found if one["dead_share"] == registration.dead_share)
-    reached = curves[registration.methods[0]] >= curves[registration.controls[0]][-1]
-    return float(evaluated[int(np.argmax(reached))] / evaluated[-1]) if reached.any() else None
-
-
-def _seed(row: dict[str, Any]) -> int:
-    return int(row["seed"])
+    for method, control, result in tables.comparisons(registration, found):
+        print(
+            f"{method} - {control}: {result.difference:+.3f} [{result.low:+.3f}, {result.high:+.3f}], "
+            f"p {result.p:.3f}, {'holds' if result.holds else 'does not hold'}, {result.seeds} seeds"
+        )
 
 
 def main() -> None:
     arguments = ArgumentParser(description=__doc__, formatter_class=RawDescriptionHelpFormatter)
     arguments.add_argument("--primary", action="store_true", help="only the registered comparison")
     arguments.add_argument("--processes", type=int, help="number of trainings at once (default: one per core)")
+    arguments.add_argument("--publish", action="store_true", help="write the tables of docs/results")
     asked = arguments.parse_args()
     registration, found = registered(), dict[str, dict[str, Any]]()
     for some in trainings(registration, asked.primary):
         found |= run_all(some, train_one, FOLDER / "trainings.jsonl", asked.processes)
-    show(registration, [*found.values()])
+    rows = [*found.values()]
+    show(registration, rows)
+    if asked.publish:
+        seconds = sum(row["seconds"] for row in rows) / (os.cpu_count() or 1)
+        tables.publish("planning-study", tables.arms(registration, rows), seconds)
+        tables.publish("planning-study-comparisons", tables.compared(registration, rows), seconds)
 
 
 if __name__ == "__main__":
