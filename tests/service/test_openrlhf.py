@@ -5,7 +5,6 @@ import hashlib
 import json
 import logging
 import threading
-import time
 
 import pytest
 from memr_client.errors import Overloaded, Unavailable

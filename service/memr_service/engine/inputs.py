@@ -318,8 +318,9 @@ def body_digest(request: RewardRequest, embeddings: tuple[np.ndarray, ...]) -> b
         embeddings: arrays that hold everything that was sent of them.
     """
     said = {name: value for name, value in request if name not in ("run_id", "request_id", "embeddings")}
-    if said["equal_spread"] is None:  # bodies without it keep the digest that they had before the field existed
-        del said["equal_spread"]
+    for name in ("equal_spread", "references"):  # bodies without them keep the digest that they had before
+        if said[name] is None:
+            del said[name]
     digest = hashlib.sha256(orjson.dumps(said, default=Message.model_dump, option=orjson.OPT_SORT_KEYS))
     with np.errstate(over="ignore"):
         for sent in embeddings:
