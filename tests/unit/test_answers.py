@@ -101,7 +101,6 @@ def test_answers_are_those_of_the_plain_twin(history: Any, group_size: int | Non
         for tally in found.tallies:
             assert tally.visits == sum(tally.answer in all_ for _, all_ in one.visits)
             assert (tally.right, tally.wrong) == tuple(one.judged.count((tally.answer, good)) for good in (True, False))
-            assert answers.times_given(tally.answer, name) == tally.times
 
 
 @settings(max_examples=15)
@@ -158,7 +157,6 @@ def test_a_prompt_is_forgotten_whole() -> None:
     answers.count(batch([0, 1], ["a", "b"]), 0, 0)
     answers.forget(np.frombuffer(key(0) + key(5), np.uint8).reshape(2, -1))
     assert [*answers.packed()] == [key(1)]
-    assert answers.times_given("a", key(0)) == 0
 
 
 def test_an_answer_is_counted_without_its_white_space_and_a_long_one_by_its_digest() -> None:

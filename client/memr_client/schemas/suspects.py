@@ -135,7 +135,7 @@ class Decision(Wire):
         return self
 
 
-class Decisions(Wire):
+class DecisionsRequest(Wire):
     """`PUT /runs/{id}/decisions`: all decisions that a run has from now on."""
 
     decisions: Annotated[list[Decision], Field(max_length=MOST_DECISIONS)]

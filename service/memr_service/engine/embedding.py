@@ -203,7 +203,7 @@ def _read(config: RunConfig, items: Items, law: int) -> Steps[tuple[list[str], l
 
 def _answers(extract: str | None, request: RewardRequest, whole: list[str]) -> Steps[dict[str, Any]]:
     """The answers of completions, as they were sent or else extracted, the references, and the prompts' ids: columns of
-    a batch (n), by name. A column that says nothing is left out.
+    a batch (n), by name; none if there are no answers.
 
     Args:
         whole: the whole text of each completion (n).
@@ -214,12 +214,12 @@ def _answers(extract: str | None, request: RewardRequest, whole: list[str]) -> S
         for item, answer in zip(missing, extracted(extract, [whole[item] for item in missing]), strict=True):
             answers[item] = canonical(answer)
             yield
-    columns: dict[str, Any] = {}
+    if extract is None and not any(answer is not None for answer in answers):
+        return {}
+    columns: dict[str, Any] = {"answers": answers}
     if request.references is not None:
         known = {one: canonical(reference(extract, one)) for one in {*request.references} if one is not None}
         columns["references"] = [None if one is None else known[one] for one in request.references]
-    if any(answer is not None for answer in answers):
-        columns["answers"] = answers
-    if columns and request.prompt_ids is not None:
+    if request.prompt_ids is not None:
         columns["prompt_ids"] = request.prompt_ids
     return columns

@@ -272,6 +272,20 @@ def identity(prompt: Text, prompt_id: str | None) -> bytes:
     return hashlib.blake2b(named, digest_size=16).digest()
 
 
+def key_of_id(name: str) -> bytes:
+    """The identity of a prompt with this id.
+
+    Raises:
+        InvalidRequest: the id holds half a surrogate pair.
+    """
+    try:
+        return identity("", name)
+    except UnicodeEncodeError:
+        raise InvalidRequest(
+            "A prompt id holds a lone surrogate, which no encoding can carry.", limit="valid Unicode"
+        ) from None
+
+
 def _whole_prompt(prompt: Text) -> bytes:
     if isinstance(prompt, str):
         return b"text\0" + prompt.encode()

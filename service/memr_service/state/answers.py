@@ -115,11 +115,6 @@ class Prompt:
         """Its answers, by number."""
         return [Tally(*one) for one in self._tallies.values()]
 
-    def times(self, answer: str) -> int:
-        """How many completions gave an answer."""
-        tally = self._tallies.get(answer)
-        return 0 if tally is None else int(tally[TIMES])
-
     def begin(self, step: int) -> None:
         """Begin a visit."""
         if self.visits:
@@ -233,12 +228,6 @@ class Answers:
 
     def __len__(self) -> int:
         return len(self._prompts)
-
-    def times_given(self, answer: str, key: bytes) -> int:
-        """How many completions of a prompt gave an answer."""
-        if key not in self._prompts:
-            return 0
-        return self._object(key).times(answer)
 
     # Changes
 

@@ -56,8 +56,8 @@ class State:
         self.open_groups: dict[bytes, OpenGroup] = {}
         """Groups of which some items have been answered and none stored (barrier `snapshot`), by id."""
         self.answer_counts: dict[bytes, dict[str, int]] = {}
-        """Prompt's identity -> answer -> how often it was given, for N prompts, in runs without `answers` whose
-        `outcome_ucb` needs it."""
+        """Prompt's identity -> answer -> how often it was given, for N prompts, where `outcome_ucb` needs it: all
+        answers of as many prompts as a memory holds, other than `answers`."""
         self.pass_rates = PassRates(config.success_threshold, config.group_size) if law >= PASS_RATES else None
         self.answers = Answers(config.success_threshold, config.group_size) if law >= ANSWERS else None
         self.decisions = Decisions([])
@@ -79,8 +79,6 @@ class State:
 
     def times_given(self, answer: str, key: bytes) -> int:
         """How often an answer was given for a prompt."""
-        if self.answers is not None:
-            return self.answers.times_given(answer, key)
         return self.answer_counts.get(key, {}).get(answer, 0)
 
     def sizes(self) -> dict[str, list[int]]:
@@ -185,7 +183,7 @@ class State:
 
     def _count_answers(self, batch: Batch) -> None:
         """Count the batch's answers; beyond N prompts, forget those of the prompt that was answered first."""
-        if self.answers is not None or "outcome_ucb" not in self.config.components:
+        if "outcome_ucb" not in self.config.components:
             return
         for key, answer in zip(batch.keys, batch.answers or [None] * len(batch), strict=True):
             if answer is not None:
