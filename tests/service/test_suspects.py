@@ -239,7 +239,6 @@ def test_decisions_end_suspicion_and_last(tmp_path: Path) -> None:
         assert client.decisions("later") == made
         client.restore("run", "before")
         assert client.decisions("run") == []
-        assert client.replay("run").settings[0].difference is None
 
 
 def test_wrong_decisions_are_refused(client: RewardClient) -> None:

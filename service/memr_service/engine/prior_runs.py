@@ -4,7 +4,7 @@ that were given, and decisions about its reference."""
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import islice
 
@@ -20,6 +20,7 @@ from memr_service.state.decisions import Decision, Decisions
 from memr_service.state.pass_rates import KEY_BYTES, TEXT_BYTES, PassRates
 from memr_service.store.base import StoredRecord
 from memr_service.store.capabilities import Store
+from memr_service.verifiers.equality import form
 
 AT_ONCE = 16
 """Records that are read in one visit to the run thread."""
@@ -124,15 +125,19 @@ class _Together:
         visited = known.rates[known.rates["visits"] > 0]
         right, wrong = (visited[name].astype(np.float64) for name in names)
         columns = visited["key"], visited["text"], right.tolist(), wrong.tolist()
-        for key, text, good, bad in zip(*columns, strict=True):
+        for key, text, one, other in zip(*columns, strict=True):
             if (name := self._name(key.tobytes(), text.tobytes())) is not None:
                 total = self._counts.setdefault(name, [0.0, 0.0])
-                total[0] += prior.weight * good
-                total[1] += prior.weight * bad
-        own = EarlierRun(prior.run, float(right.sum()), float((right + wrong).sum()))
+                total[0] += prior.weight * one
+                total[1] += prior.weight * other
+        prompts = {key: Prompt.unpack(data) for key, data in known.answers.items()}
+        good, n = _judged(prompts.values())
+        if not n:  # it was given no references
+            good, n = right.sum().item(), (right + wrong).sum().item()
+        own = EarlierRun(prior.run, good, n)
         runs = {one.name: one for one in (own, *known.runs) if one.name not in self._runs}
         self._runs |= runs
-        self._add_answers(known, prior.run, runs)
+        self._add_answers(known, prompts, prior.run, runs)
         for decision in known.decisions:
             self._decisions.setdefault(self._by_text.get(decision.text, decision.key), decision)
 
@@ -154,11 +159,12 @@ class _Together:
             found["decisions"] = Decisions([*self._decisions.values()]).arrays()
         return found
 
-    def _add_answers(self, known: _Known, run: str, runs: Mapping[str, EarlierRun]) -> None:
+    def _add_answers(
+        self, known: _Known, prompts: Mapping[bytes, Prompt], run: str, runs: Mapping[str, EarlierRun]
+    ) -> None:
         """Add the answers of a run, and those of earlier runs among `runs`."""
         numbers = {name: number for number, name in enumerate(self._runs)}
-        for key, data in known.answers.items():
-            theirs = Prompt.unpack(data)
+        for key, theirs in prompts.items():
             name = self._name(key, theirs.text)
             if name is None:
                 continue
@@ -182,6 +188,17 @@ class _Together:
             self._texts[name] = text
             self._by_text.setdefault(text, name)
         return name
+
+
+def _judged(prompts: Iterable[Prompt]) -> tuple[float, float]:
+    """How many completions gave the references of their prompts, and how many there are of such prompts."""
+    right = n = 0.0
+    for prompt in prompts:
+        if prompt.reference is not None:
+            reference = form(prompt.reference)
+            n += sum(one.times for one in prompt.tallies)
+            right += sum(one.times for one in prompt.tallies if form(one.answer) == reference)
+    return right, n
 
 
 # In the run thread
