@@ -161,9 +161,11 @@ class AsyncRewardClient(BaseClient[httpx.AsyncBaseTransport]):
         """Like `RewardClient.suspects`."""
         return await self._do(calls.suspects(self._name(run_id), min_probability, limit, runs))
 
-    async def set_decisions(self, run_id: str | None, decisions: Iterable[Mapping[str, Any]]) -> list[Decided]:
+    async def set_decisions(
+        self, run_id: str | None, decisions: Iterable[Mapping[str, Any]], add: bool = False
+    ) -> list[Decided]:
         """Like `RewardClient.set_decisions`."""
-        return await self._do(calls.set_decisions(self._name(run_id), decisions))
+        return await self._do(calls.set_decisions(self._name(run_id), decisions, add))
 
     async def decisions(self, run_id: str | None = None) -> list[Decided]:
         """Like `RewardClient.decisions`."""

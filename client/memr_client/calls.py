@@ -288,13 +288,13 @@ def suspects(run_id: str, min_probability: float, limit: int, runs: Sequence[str
     return Call("GET", _run_path(run_id, "/suspects", **asked), Suspects.model_validate_json)
 
 
-def set_decisions(run_id: str, given: Iterable[Mapping[str, Any]]) -> Call[list[Decided]]:
+def set_decisions(run_id: str, given: Iterable[Mapping[str, Any]], add: bool) -> Call[list[Decided]]:
     """`PUT /runs/{id}/decisions`."""
     rows = [
         {**row, "prompt": plain_text(row["prompt"], "prompt")} if row.get("prompt") is not None else {**row}
         for row in given
     ]
-    content = as_json(checked(DecisionsRequest, decisions=rows))
+    content = as_json(checked(DecisionsRequest, decisions=rows, add=add))
     return Call("PUT", _run_path(run_id, "/decisions"), _decided, content)
 
 

@@ -269,18 +269,21 @@ class RewardClient(BaseClient[httpx.BaseTransport]):
         """
         return self._do(calls.suspects(self._name(run_id), min_probability, limit, runs))
 
-    def set_decisions(self, run_id: str | None, decisions: Iterable[Mapping[str, Any]]) -> list[Decided]:
-        """Let these be all decisions about the run's references. Runs that name it in `prior_runs` start with them.
+    def set_decisions(
+        self, run_id: str | None, decisions: Iterable[Mapping[str, Any]], add: bool = False
+    ) -> list[Decided]:
+        """Let these be the decisions about the run's references. Runs that name it in `prior_runs` start with them.
 
         client.set_decisions("gsm8k-seed1", [{"prompt_id": "q7", "decision": "replace", "answer": "42"}])
 
         Args:
             decisions: for each the fields of `memr_client.schemas.Decision`.
+            add: keep the decisions that the run has about other prompts.
 
         Raises:
             InvalidRequest: a prompt comes twice.
         """
-        return self._do(calls.set_decisions(self._name(run_id), decisions))
+        return self._do(calls.set_decisions(self._name(run_id), decisions, add))
 
     def decisions(self, run_id: str | None = None) -> list[Decided]:
         """The run's decisions about references."""

@@ -244,7 +244,7 @@ def test_decisions_end_suspicion_and_last(tmp_path: Path) -> None:
 def test_wrong_decisions_are_refused(client: RewardClient) -> None:
     client.create_run("run")
     for given, match in [
-        ([{"decision": "keep"}], "both missing"),
+        ([{"decision": "keep"}], "all missing"),
         ([{"prompt_id": "q", "decision": "replace"}], "answer"),
         ([{"prompt_id": "q", "decision": "maybe"}], "decision"),
         ([{"prompt_id": "q", "decision": "keep"}] * 2, "twice"),

@@ -119,26 +119,30 @@ class Suspects(ResponseModel):
 class Decision(Wire):
     """What was found out about the reference of one prompt."""
 
+    key: Annotated[str, Field(pattern="^[0-9a-f]{32}$", strict=True)] | None = None
+    """The prompt's identity (hex), as suspects name it."""
     prompt_id: Annotated[Id, BeforeValidator(number_as_text)] | None = None
     prompt: Text | None = None
-    """The prompt's text; needed where it has no id."""
+    """The prompt's whole text; needed where there is neither key nor id."""
     decision: Literal["replace", "keep"]
     """`replace`: the right answer is `answer`. `keep`: the reference is right."""
     answer: Annotated[str, Field(strict=True, min_length=1), BeforeValidator(number_as_text)] | None = None
 
     @model_validator(mode="after")
     def _is_whole(self) -> Decision:
-        if self.prompt_id is None and self.prompt is None:
-            raise ValueError("prompt_id and prompt are both missing: send one of them, or both")
+        if self.key is None and self.prompt_id is None and self.prompt is None:
+            raise ValueError("key, prompt_id and prompt are all missing: name the prompt by one of them")
         if self.decision == "replace" and self.answer is None:
             raise ValueError("a decision to replace needs the right answer, in `answer`")
         return self
 
 
 class DecisionsRequest(Wire):
-    """`PUT /runs/{id}/decisions`: all decisions that a run has from now on."""
+    """`PUT /runs/{id}/decisions`: the decisions that a run has from now on."""
 
     decisions: Annotated[list[Decision], Field(max_length=MOST_DECISIONS)]
+    add: bool = False
+    """Keep the decisions that the run has about other prompts."""
 
 
 class Decided(ResponseModel):

@@ -3,20 +3,19 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 from memr_client.errors import Conflict, InvalidRequest
-from memr_client.schemas import Decided, DecisionsRequest, Text
+from memr_client.schemas import MOST_DECISIONS, Decided, DecisionsRequest, Text
 from memr_client.schemas import Decision as Given
 
 from memr_service.engine.inputs import identity, key_of_id, text_digests
 from memr_service.engine.run_api import RunApi
 from memr_service.run.run import Run
-from memr_service.state.answers import canonical
+from memr_service.state.answers import Prompt, canonical
 from memr_service.state.decisions import Decision, Decisions
 from memr_service.state.law import ANSWERS
-from memr_service.state.pass_rates import TEXT_BYTES
 
 
 class DecisionBook:
@@ -26,15 +25,15 @@ class DecisionBook:
         self._runs = runs
 
     async def set(self, run_id: str, given: DecisionsRequest) -> list[Decided]:
-        """Let these be all decisions of a run. Nothing changes if they are already.
+        """Let these be the decisions of a run. Nothing changes if they are already.
 
         Raises:
             UnknownRun. Conflict: the run keeps no answers. InvalidRequest: a prompt comes twice.
         """
         run = await self._runs.get(run_id)
         require_answers(run)
-        decisions = await asyncio.to_thread(_decisions, given.decisions)
-        before = await self._runs.on_run(run_id, _of)
+        before, answers = await self._runs.on_run(run_id, _known)
+        decisions = await asyncio.to_thread(_decisions, given, before, answers)
         if before.digest() != decisions.digest():
             await self._runs.set_up(run_id, decisions=decisions.arrays())
         return _shown(decisions)
@@ -82,22 +81,52 @@ def _of(run: Run) -> Decisions:
     return run.state.decisions
 
 
+def _known(run: Run) -> tuple[Decisions, dict[bytes, bytes]]:
+    """The decisions, and the prompts that have answers."""
+    assert run.state.answers is not None, "runs without answers were refused"
+    return run.state.decisions, run.state.answers.packed()
+
+
 # In any thread
 
 
-def _decisions(given: Sequence[Given]) -> Decisions:
+def _decisions(given: DecisionsRequest, before: Decisions, answers: Mapping[bytes, bytes]) -> Decisions:
+    """The decisions, with what is known of their prompts.
+
+    Args:
+        before: those that the run has.
+        answers: key -> a `Prompt` as bytes.
+
+    Raises:
+        InvalidRequest: a prompt comes twice, or there are too many.
+    """
     found: dict[bytes, Decision] = {}
-    for place, one in enumerate(given):
-        text = bytes(TEXT_BYTES) if one.prompt is None else _text(one.prompt, place)
-        key = identity(one.prompt or "", None) if one.prompt_id is None else key_of_id(one.prompt_id)
+    for place, one in enumerate(given.decisions):
+        text = None if one.prompt is None else _text(one.prompt, place)
+        key = _key(one)
         if key in found:
-            shown = one.prompt_id if one.prompt_id is not None else f"decisions[{place}]"
+            shown = one.prompt_id or key.hex()
             raise InvalidRequest(
                 f"The prompt {shown[:80]!r} comes twice.", value=shown[:80], remedy="Decide about each prompt once."
             )
+        prompt = Prompt.unpack(answers[key]) if key in answers else Prompt()
         reference = canonical(one.answer) if one.decision == "replace" else None
-        found[key] = Decision(key, text, one.prompt_id, reference)
-    return Decisions([*found.values()])
+        found[key] = Decision(key, text or prompt.text, one.prompt_id or prompt.name, reference)
+    others = [one for one in before if one.key not in found] if given.add else []
+    if len(found) + len(others) > MOST_DECISIONS:
+        raise InvalidRequest(
+            f"The run would have {len(found) + len(others)} decisions.",
+            value=len(found) + len(others),
+            limit=MOST_DECISIONS,
+            remedy="Correct the data set, and decide about what is left in a new run.",
+        )
+    return Decisions([*others, *found.values()])
+
+
+def _key(given: Given) -> bytes:
+    if given.key is not None:
+        return bytes.fromhex(given.key)
+    return identity(given.prompt or "", None) if given.prompt_id is None else key_of_id(given.prompt_id)
 
 
 def _text(prompt: Text, place: int) -> bytes:

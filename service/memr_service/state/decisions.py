@@ -11,8 +11,6 @@ import numpy as np
 from memr_service.state.packed import packed, unpacked
 from memr_service.state.pass_rates import KEY_BYTES, TEXT_BYTES
 
-MOST_DECISIONS = 100_000
-
 
 @dataclass(frozen=True)
 class Decision:

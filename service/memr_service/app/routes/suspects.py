@@ -65,7 +65,7 @@ async def suspects(
     openapi_extra=body_of("DecisionsRequest"),
 )
 async def set_decisions(run_id: RunId, request: Request, context: InContext) -> DecisionList:
-    """Let these be all decisions of the run, in place of those it had; the run's record holds them.
+    """Let these be the decisions of the run, in place of those it had; the run's record holds them.
 
     Prompts with a decision are no longer suspected, the run's verifier judges by the replaced references, and runs that
     name this one in `prior_runs` start with its decisions.
