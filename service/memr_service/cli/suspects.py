@@ -15,9 +15,9 @@ from pydantic import ValidationError
 
 from memr_service.cli import rows
 from memr_service.cli.options import DEFAULT_URL, ApiKey, RunName, Url, connect, home, require_writable
+from memr_service.cli.output import replacing
 from memr_service.cli.rows import excerpt
 from memr_service.cli.sheet import Sheet
-from memr_service.cli.sinks import replacing
 from memr_service.cli.terminal import out, say, say_json
 
 SHOWN = 20
