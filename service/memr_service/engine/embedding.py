@@ -202,24 +202,35 @@ def _read(config: RunConfig, items: Items, law: int) -> Steps[tuple[list[str], l
 
 
 def _answers(extract: str | None, request: RewardRequest, whole: list[str]) -> Steps[dict[str, Any]]:
-    """The answers of completions, as they were sent or else extracted, the references, and the prompts' ids: columns of
-    a batch (n), by name; none if there are no answers.
+    """The columns of `answers_of`, with the answers that the run's `extract` finds where none were sent.
 
     Args:
         whole: the whole text of each completion (n).
     """
-    answers: list[str | None] = [canonical(one) for one in request.answers or [None] * len(whole)]
-    missing = [item for item, answer in enumerate(answers) if answer is None] if extract is not None else []
+    answers: list[str | None] = [*request.answers] if request.answers is not None else [None] * len(whole)
     if extract is not None:
+        missing = [item for item, answer in enumerate(answers) if answer is None]
         for item, answer in zip(missing, extracted(extract, [whole[item] for item in missing]), strict=True):
-            answers[item] = canonical(answer)
+            answers[item] = answer
             yield
-    if extract is None and not any(answer is not None for answer in answers):
+    return answers_of(extract, answers, request.references, request.prompt_ids)
+
+
+def answers_of(
+    extract: str | None,
+    answers: list[str | None],
+    references: list[str | None] | None,
+    prompt_ids: list[str] | None,
+) -> dict[str, Any]:
+    """Answers and references in the form in which they are counted, with the prompts' ids: columns of a batch (n), by
+    name; none if no answers can come."""
+    if extract is None and all(answer is None for answer in answers):
         return {}
-    columns: dict[str, Any] = {"answers": answers}
-    if request.references is not None:
-        known = {one: canonical(reference(extract, one)) for one in {*request.references} if one is not None}
-        columns["references"] = [None if one is None else known[one] for one in request.references]
-    if request.prompt_ids is not None:
-        columns["prompt_ids"] = request.prompt_ids
+    forms: dict[str | None, str | None] = {one: canonical(one) for one in {*answers}}
+    columns: dict[str, Any] = {"answers": [*map(forms.__getitem__, answers)]}
+    if references is not None:
+        forms = {one: None if one is None else canonical(reference(extract, one)) for one in {*references}}
+        columns["references"] = [*map(forms.__getitem__, references)]
+    if prompt_ids is not None:
+        columns["prompt_ids"] = prompt_ids
     return columns
