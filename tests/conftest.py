@@ -51,7 +51,7 @@ OUTSIDE = {"subprocess.Popen", "os.fork", "os.forkpty", "os.posix_spawn", "os.sy
 """Audit events of starting a process and of opening a connection."""
 
 settings.register_profile("default", deadline=None)
-settings.register_profile("check", deadline=None, max_examples=30)
+settings.register_profile("check", deadline=None, max_examples=12)
 settings.load_profile("default")
 
 _alone: str | None = None

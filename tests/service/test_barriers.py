@@ -43,6 +43,7 @@ async def trained(shuffle: int, parts: int, cuts: Sequence[int], barrier: str) -
         return rewards, (await service.runs.describe("run", digest=True)).digest or ""
 
 
+@pytest.mark.slow
 def test_rewards_do_not_depend_on_the_number_of_ranks_how_groups_are_cut_or_who_comes_first() -> None:
     one = asyncio.run(trained(0, 1, [], "none"))
     assert max(one[0]) > min(one[0])

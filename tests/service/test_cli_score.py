@@ -157,6 +157,7 @@ def test_each_text_of_a_request_is_encoded_once_for_all_presets(client, monkeypa
         assert one.columns["reward"] == pytest.approx(rewards, abs=1e-5), run
 
 
+@pytest.mark.slow
 def test_presets_that_cut_texts_differently_each_get_their_own(client):
     rollouts = [
         Rollout(prompt=f"q {n % 3}", completion=f"<t>a{n}</t>mid<t>b{n * n}</t>", outcome=n % 2) for n in range(12)

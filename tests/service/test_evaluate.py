@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 from memr_client.errors import InvalidRequest
+from support.cases import slow_after
 from support.in_process import InProcess
 
 D = 16
@@ -135,7 +136,7 @@ def test_error_cluster_counts_the_failures_of_the_same_prompt_that_a_wrong_item_
     assert len(paid) > 3
 
 
-@pytest.mark.parametrize("order", ["hold_one_out", "read_first"])
+@pytest.mark.parametrize("order", slow_after(1, ["hold_one_out", "read_first"]))
 def test_outcome_ucb_counts_answers_by_prompt_and_keeps_the_counts_over_a_restart(tmp_path: Path, order: str) -> None:
     world = World(2)
     service = InProcess(f"sqlite:///{tmp_path}")

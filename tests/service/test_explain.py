@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 from memr_client import RewardClient
 from memr_client.errors import InvalidRequest, UnknownRun
+from support.cases import slow_after
 
 D = 16
 
@@ -42,7 +43,7 @@ CONFIGS: list[dict[str, Any]] = [
 ]
 
 
-@pytest.mark.parametrize("config", CONFIGS, ids=str)
+@pytest.mark.parametrize("config", slow_after(2, CONFIGS), ids=str)
 def test_a_stored_item_is_explained_by_the_numbers_it_was_answered_with(config: dict[str, Any]) -> None:
     with RewardClient.embedded(run="run", encoder="hashed") as client:
         client.create_run(explore_warmup_steps=3, **config)

@@ -6,6 +6,7 @@ from collections import Counter
 from pathlib import Path
 
 import pytest
+from support.cases import slow_after
 from support.request_path import HOME, Step, follow
 
 PAGE = Path(__file__).parents[2] / "docs/contributing/architecture.md"
@@ -25,7 +26,7 @@ def page_rows(*, embeddings):
     return [(row["hop"].strip(), Step(row["file"], row["function"])) for row in rows]
 
 
-@pytest.fixture(scope="module", params=[False, True], ids=["texts", "embeddings"])
+@pytest.fixture(scope="module", params=slow_after(1, [True, False]), ids=["embeddings", "texts"])
 def followed(request):
     """The page's rows, and the trace of such a request."""
     return page_rows(embeddings=request.param), follow(embeddings=request.param)

@@ -11,6 +11,7 @@ import pytest
 from memr_service.app import create_app
 from memr_service.settings import Settings
 from starlette.testclient import TestClient
+from support.cases import slow_after
 
 D = 8
 CONFIGS: list[dict[str, Any]] = [
@@ -67,7 +68,7 @@ def client() -> Any:
 
 
 @pytest.mark.filterwarnings("error")
-@pytest.mark.parametrize("config", CONFIGS, ids=str)
+@pytest.mark.parametrize("config", slow_after(1, CONFIGS), ids=str)
 def test_huge_outcomes_are_scored_and_stay_readable(client: TestClient, config: dict[str, Any]) -> None:
     read(client.put("/runs/run", json=config))
     for number in range(4):

@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 from memr_client.errors import InvalidRequest
 from support.batches import unit
+from support.cases import slow_after
 from support.histories import Request, World, ask_oracle, ask_service, largest_difference
 from support.in_process import InProcess
 from support.paper_quality import QualityOracle
@@ -64,7 +65,7 @@ def test_the_service_does_what_the_law_says(seed: int) -> None:
             assert largest_difference(ask_service(service, "run", request), ask_oracle(oracle, request)) <= TOLERANCE
 
 
-@pytest.mark.parametrize("seed", [*range(2), *(pytest.param(seed, marks=pytest.mark.slow) for seed in range(2, 8))])
+@pytest.mark.parametrize("seed", slow_after(1, range(8)))
 def test_a_restart_in_the_middle_changes_no_bit(seed: int, tmp_path: Path) -> None:
     rng = random.Random(100 + seed)
     given, requests = drawn(rng), [asked(world, rng) for world in [World(seed)] for _ in range(20)]

@@ -344,7 +344,7 @@ def test_texts_that_take_too_long_together_are_refused_and_probes_are_answered_m
     monkeypatch.setattr(texts, "PATTERN_S", 60)  # none takes too long alone
     with TestClient(create_app(Settings(**SETTINGS, text_s=1))) as client:
         client.put("/runs/slow", json=CONFIG | {"prompt_pattern": "(a+)+b"})
-        sent = body(*["12"] * 500) | {"prompts": [f"{'a' * 120}{number}" for number in range(500)]}
+        sent = body(*["12"] * 60) | {"prompts": [f"{'a' * 240}{number}" for number in range(60)]}
         answers, probes = [], 0
         asking = threading.Thread(target=lambda: answers.append(client.post("/openrlhf/slow", json=sent)))
         asking.start()

@@ -15,6 +15,7 @@ from memr_client.errors import Conflict, InvalidRequest, UnknownRun
 from memr_service.app import create_app
 from memr_service.settings import Settings
 from starlette.testclient import TestClient
+from support.cases import slow_after
 
 M, G, D = 40, 4, 6
 IDS = [f"q{number}" for number in range(M)]
@@ -77,6 +78,7 @@ def test_a_plan_is_of_the_pool_and_says_where_its_pass_rates_come_from(client: R
     assert next(one for one in again.picks if one.prompt_id == plan.picks[0].prompt_id).source == "own"
 
 
+@pytest.mark.slow
 def test_planned_groups_have_spread_more_often_than_others(client: RewardClient) -> None:
     trained(client, "earlier", 60)
     client.create_run("run", prior_runs=["earlier"])
@@ -103,7 +105,7 @@ def test_equal_questions_as_of_equal_positions_get_equal_plans(client: RewardCli
     assert client.plan("run", 6, 8, **asked) == then
 
 
-@pytest.mark.parametrize("by", ["id", "text"])
+@pytest.mark.parametrize("by", slow_after(1, ["text", "id"]))
 def test_a_plan_as_of_a_position_knows_nothing_that_came_later(client: RewardClient, by: str) -> None:
     client.create_run("run", group_size=G)
     client.set_pool("run", IDS, TEXTS)
@@ -169,6 +171,23 @@ def test_a_prior_run_counts_its_first_visits_or_what_it_knew_at_its_end_or_at_a_
         client.create_run(f"run-{at}", prior_runs=[{"run": "earlier", "at": at}])
         found[at] = client.reward(["q"], ["a"], [1], run_id=f"run-{at}", prompt_ids=["q"], mode="eval").baseline[0]
     assert found == {"first": 0.0, "last": pytest.approx(6 / 7.75), "three": pytest.approx(4 / 7.5)}
+
+
+def test_a_prior_run_brings_what_its_own_prior_runs_knew_unless_they_counted_otherwise(client: RewardClient) -> None:
+    known = {"run_id": "second", "prompt_ids": ["q"] * 4, "step": 0}
+    client.create_run("first")
+    client.reward(["q"] * 4, ["a"] * 4, [1, 1, 1, 1], **(known | {"run_id": "first"}))
+    client.create_run("second", prior_runs=["first"])
+    client.reward(["q"] * 4, ["a"] * 4, [0, 0, 0, 0.4], **known)
+    client.create_checkpoint("second", "end")
+    found = {}
+    for at, threshold in (("last", 0.5), ("end", 0.5), ("end", 0.3)):
+        run = f"third-{at}-{threshold}"
+        limits = {"success_threshold": threshold, "failure_threshold": threshold}
+        client.create_run(run, prior_runs=[{"run": "second", "at": at}], **limits)
+        found[at, threshold] = client.reward(["q"], ["a"], [1], run_id=run, prompt_ids=["q"], mode="eval").baseline[0]
+    assert found["last", 0.5] == found["end", 0.5] == pytest.approx(2 / 6)
+    assert found["end", 0.3] == 0.25
 
 
 def test_another_threshold_counts_the_prior_runs_journal_again(client: RewardClient) -> None:

@@ -258,7 +258,7 @@ class SharedLives(Lives):
 
 TestLives, TestSharedLives = Lives.TestCase, SharedLives.TestCase
 TestLives.settings = TestSharedLives.settings = settings(
-    max_examples=70,
+    max_examples=40,
     stateful_step_count=30,
     derandomize=True,
     deadline=None,

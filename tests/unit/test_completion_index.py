@@ -14,6 +14,7 @@ from memr_service.memory.hnsw import build
 from memr_service.memory.neighbours import most_similar
 from memr_service.memory.reading import held_items
 from support.batches import DIMENSION, make_batch, unit_rows
+from support.cases import slow_after
 from support.real_data import rollouts
 
 NOTHING = np.empty(0, np.int64)
@@ -143,7 +144,7 @@ def test_a_request_that_evicts_most_of_what_is_near_still_finds_what_stays() -> 
     assert stored.found(near, 32, gone) == stored.wanted(near, 32, gone)
 
 
-@pytest.mark.parametrize("noise", [pytest.param(0.0, marks=pytest.mark.slow), 1e-7])
+@pytest.mark.parametrize("noise", slow_after(0, [0.0, 1e-7]))
 def test_hundreds_of_copies_of_a_few_texts_hide_nothing(noise: float) -> None:
     rng = np.random.default_rng(5)
     texts = [rollout["completion"] for rollout in rollouts()][:800]

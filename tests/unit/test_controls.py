@@ -36,6 +36,7 @@ def test_shuffling_keeps_the_values_and_which_items_are_undefined() -> None:
     assert np.isnan(shuffled(np.full(3, math.nan), 0, 0)).all()
 
 
+@pytest.mark.slow
 def test_shuffling_gives_each_value_to_each_item_equally_often() -> None:
     counts = np.zeros((4, 4))
     for position in range(8000):

@@ -8,9 +8,10 @@ from memr_service.memory import GraphSizes
 from memr_service.memory.hnsw import build
 from memr_service.memory.prompt_slots import PromptSlots
 from support.batches import DIMENSION, unit_rows
+from support.cases import slow_after
 
 
-@pytest.mark.parametrize("sizes", [None, GraphSizes(12, 6)])
+@pytest.mark.parametrize("sizes", slow_after(1, [None, GraphSizes(12, 6)]))
 def test_it_finds_what_is_stored_and_nothing_that_left(sizes: GraphSizes | None) -> None:
     rng, table = np.random.default_rng(0), PromptSlots(DIMENSION, 40, 1e-5, sizes)
     known: dict[int, np.ndarray] = {}

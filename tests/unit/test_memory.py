@@ -10,6 +10,7 @@ from memr_service.memory import Memory, View, Writes
 from memr_service.memory.grid import on_grid
 from memr_service.state.record import Batch
 from support.batches import DIMENSION, PlainMemory, make_batch, random_batch
+from support.cases import slow_after
 
 SIZES = [(1, 1), (1, 5), (2, 1), (2, 2), (3, 4), (7, 2), (40, 30)]
 
@@ -61,7 +62,7 @@ def digest(memory: Memory) -> str:
 
 
 @pytest.mark.parametrize("storage", ["float32", "float16"])
-@pytest.mark.parametrize(("max_prompts", "max_completions"), SIZES)
+@pytest.mark.parametrize(("max_prompts", "max_completions"), slow_after(3, SIZES))
 def test_a_memory_holds_what_plain_lists_hold(max_prompts: int, max_completions: int, storage: str) -> None:
     rng = np.random.default_rng(0)
     both = Written(max_prompts, max_completions, storage)

@@ -69,6 +69,7 @@ def test_other_ends_stay_as_they_are(text):
     assert without_final_tokens(text) == text
 
 
+@pytest.mark.slow
 def test_long_texts_take_time_in_proportion():
     started = time.perf_counter()
     without_final_tokens("<|a|>" * 100_000 + "x" + "<|a|>" * 100_000)

@@ -184,6 +184,25 @@ def test_what_was_read_before_changes_nothing_of_what_is_known(with_texts: bool)
                 assert np.array_equal(getattr(often, name), value), (position, at, name)
 
 
+@pytest.mark.parametrize("identity_first", [False, True])
+@pytest.mark.parametrize("asked_between", [False, True])
+def test_of_two_prompts_that_match_one_of_the_pool_the_one_with_its_identity_counts(
+    identity_first: bool, asked_between: bool
+) -> None:
+    keys, texts = keys_of(2), np.ones((1, TEXT_BYTES), np.uint8)
+    pool = Pool(pool_of(keys[:1]).names, pool_of(keys[:1]).ends, keys[:1], texts)
+    rates, candidates = PassRates(0.5, None), Candidates(pool)
+    same, other = (keys[0], 1.0), (keys[1], 0.0)
+    for position, (key, outcome) in enumerate([same, other] if identity_first else [other, same]):
+        rates.count([key.tobytes()] * 4, np.full(4, outcome), np.repeat(texts, 4, axis=0), None, position + 1)
+        rates.end_record(position + 1)
+        if asked_between:
+            candidates.columns(rates)
+    assert candidates.columns(rates).right.tolist() == [4.0]
+    assert candidates.columns_after(rates, 1).right.tolist() == [4.0 if identity_first else 0.0]
+    assert candidates.columns_after(rates, 1).wrong.tolist() == [0.0 if identity_first else 4.0]
+
+
 @pytest.mark.parametrize("kinds", [1, 3, 2000])
 @pytest.mark.parametrize("m", [5, CLASS * 3, CLASS * 9 + 7])
 def test_the_largest_values_are_found_among_maxima_of_classes(m: int, kinds: int) -> None:

@@ -32,6 +32,7 @@ from memr_service.state.record import Batch, Record
 from memr_service.store.base import StoredRecord, StoredRun
 from memr_service.store.sqlite import SqliteStore
 from support.batches import config, make_batch, random_batch, unit_rows
+from support.cases import slow_after
 from support.runs import rewarded
 
 NEVER = 1 << 60
@@ -83,7 +84,7 @@ CONFIGS: list[dict[str, Any]] = [
 ]
 
 
-@pytest.mark.parametrize("fields", CONFIGS, ids=str)
+@pytest.mark.parametrize("fields", slow_after(1, CONFIGS), ids=str)
 def test_a_runs_own_config_reproduces_its_chain(fields: dict[str, Any]) -> None:
     chosen = config(**fields)
     with opened(None, chosen) as (_, run):
@@ -115,7 +116,10 @@ def test_a_prior_a_pool_and_forgotten_prompts_are_replayed_as_they_were_set() ->
         assert (run.state.pool_since, run.state.steps_committed) == (8, 12)
 
 
-@pytest.mark.parametrize("fields", [{"k": 5}, {"preset": "official-memory-r+"}, {"success_threshold": 1.5}], ids=str)
+OTHERS: list[dict[str, Any]] = [{"k": 5}, {"preset": "official-memory-r+"}, {"success_threshold": 1.5}]
+
+
+@pytest.mark.parametrize("fields", slow_after(1, OTHERS), ids=str)
 def test_another_config_scores_as_a_run_that_had_it_from_the_start(fields: dict[str, Any]) -> None:
     first, other = config(), config(**{"explore_warmup_steps": 0, **fields})
     with opened(None, first) as (_, run), opened(None, other) as (_, real):

@@ -29,6 +29,7 @@ from memr_service.store.lineage import lineage
 from memr_service.store.sqlite import SqliteStore
 from memr_service.store.sqlite.journal import SqliteJournal
 from support.batches import DIMENSION, config, make_batch, random_batch, unit_rows
+from support.cases import slow_after
 from support.runs import rewarded
 
 NEVER = 1 << 60
@@ -173,7 +174,7 @@ def test_a_batch_of_another_dimension_is_refused_and_changes_nothing() -> None:
     assert everything(run) == before
 
 
-@pytest.mark.parametrize("error", [StoreFull("full"), Unavailable("down"), OSError("broken")])
+@pytest.mark.parametrize("error", slow_after(1, [StoreFull("full"), Unavailable("down"), OSError("broken")]))
 def test_a_failed_commit_leaves_everything_as_it_was_and_the_next_one_works(
     error: Exception, small_graphs: None
 ) -> None:
@@ -359,7 +360,7 @@ def test_snapshots_are_taken_and_a_restart_reads_only_what_came_after(
     store.close()
 
 
-@pytest.mark.parametrize("damaged", [1, 2])
+@pytest.mark.parametrize("damaged", slow_after(1, [1, 2]))
 def test_damaged_snapshots_are_passed_over(directory: Path, damaged: int, monkeypatch: pytest.MonkeyPatch) -> None:
     store = SqliteStore(directory)
     run = open_run(store, snapshot_bytes=10_000)
@@ -418,6 +419,7 @@ def test_closing_leaves_a_snapshot_where_the_journal_has_grown(directory: Path) 
     store.close()
 
 
+@pytest.mark.slow
 def test_closing_on_a_full_disk_leaves_no_snapshot_and_loses_nothing(
     directory: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:

@@ -16,6 +16,7 @@ from memr_service.run.presets import resolve
 from memr_service.state.record import GENESIS, Batch, Effects, Record
 from memr_service.state.state import State
 from support.batches import PlainMemory, config, cosine, make_batch, random_batch, unit_rows
+from support.cases import slow_after
 
 CONFIGS: list[dict[str, Any]] = [
     {},
@@ -56,7 +57,7 @@ def only(batch: Batch, item: int) -> Batch:
     )
 
 
-@pytest.mark.parametrize("fields", CONFIGS)
+@pytest.mark.parametrize("fields", slow_after(2, CONFIGS))
 def test_raw_values_are_those_of_plain_loops_to_ten_digits(fields: dict[str, Any]) -> None:
     chosen, rng = config(**fields), np.random.default_rng(1)
     state, said = State(chosen), np.empty((0, 8), np.float32)
@@ -81,7 +82,7 @@ def test_raw_values_are_those_of_plain_loops_to_ten_digits(fields: dict[str, Any
         said = np.concatenate([said, batch.completions])
 
 
-@pytest.mark.parametrize("fields", CONFIGS)
+@pytest.mark.parametrize("fields", slow_after(2, CONFIGS))
 def test_an_items_raw_values_do_not_depend_on_the_other_items(fields: dict[str, Any]) -> None:
     chosen = config(**fields)
     state = lived(chosen)

@@ -15,6 +15,7 @@ from memr_service.state.codec import seal, unseal
 from memr_service.state.record import Batch, Effects, IndexChange, Record
 from memr_service.state.state import State
 from support.batches import DIMENSION, config, make_batch, random_batch, unit_rows
+from support.cases import slow_after
 
 CONFIGS: list[dict[str, Any]] = [
     {},
@@ -95,7 +96,7 @@ def assert_same_effects(one: Effects, other: Effects) -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("fields", CONFIGS)
+@pytest.mark.parametrize("fields", slow_after(2, CONFIGS))
 @pytest.mark.parametrize("sizes", [pytest.param(None, marks=pytest.mark.slow), GRAPHS])
 def test_a_fold_over_the_journal_is_the_live_state_and_scores_alike_at_every_record(
     fields: dict[str, Any], sizes: GraphSizes | None
@@ -112,7 +113,7 @@ def test_a_fold_over_the_journal_is_the_live_state_and_scores_alike_at_every_rec
         assert all(index.graphs for index in fold.indexes.all().values())
 
 
-@pytest.mark.parametrize("fields", CONFIGS)
+@pytest.mark.parametrize("fields", slow_after(2, CONFIGS))
 @pytest.mark.parametrize("sizes", [pytest.param(None, marks=pytest.mark.slow), GRAPHS])
 @pytest.mark.parametrize("at", [pytest.param(0, marks=pytest.mark.slow), pytest.param(1, marks=pytest.mark.slow), 25])
 def test_a_restored_state_is_the_frozen_one_and_gives_the_same_rewards_from_then_on(

@@ -107,6 +107,7 @@ def test_the_oldest_texts_go_when_the_quota_is_reached(path: Path | None) -> Non
     texts.close()
 
 
+@pytest.mark.slow
 def test_the_file_stays_near_the_quota(tmp_path: Path) -> None:
     texts = Texts(tmp_path / "texts.db", quota_bytes=200_000, max_age_days=90)
     for serial in range(300):

@@ -13,6 +13,7 @@ from memr_service.verifiers import VERIFIERS, require
 from memr_service.verifiers.exact import exact
 from memr_service.verifiers.math import math
 from memr_service.verifiers.numeric import numeric
+from support.cases import slow_after
 from support.final_number import final_number
 from support.real_data import solutions
 
@@ -105,7 +106,10 @@ def test_an_answer_that_cannot_be_read_is_refused_and_named(judge, answer):
     assert refused.value.value == answer
 
 
-@pytest.mark.parametrize(("judge", "questions"), [(numeric, 1319), (math, 100)])
+QUESTIONS = [(numeric, 200), (math, 40), (numeric, 1319), (math, 100)]
+
+
+@pytest.mark.parametrize(("judge", "questions"), slow_after(2, QUESTIONS))
 def test_real_solutions_get_the_verdicts_that_are_known(judge, questions):
     """Against one right solution of the same question: the other right ones are right, the wrong ones wrong."""
     judged = 0

@@ -12,6 +12,7 @@ from memr_service.memory.cosine import Vectors, pair_cosines
 from memr_service.memory.hnsw import build
 from memr_service.state.record import Batch
 from support.batches import DIMENSION, PlainMemory, key, make_batch, random_batch, unit_rows
+from support.cases import slow_after
 
 
 class Written:
@@ -101,7 +102,7 @@ def test_every_item_reads_what_the_law_says(max_prompts: int, max_completions: i
         assert read(view, batch, k, least, first, hold=True) == after
 
 
-@pytest.mark.parametrize("k", [1, *(pytest.param(k, marks=pytest.mark.slow) for k in (3, 20))])
+@pytest.mark.parametrize("k", slow_after(0, [1, 3, 20]))
 def test_equal_embeddings_are_compared_once_and_read_as_the_law_says(k: int, monkeypatch: pytest.MonkeyPatch) -> None:
     """Prompts that begin alike may have equal embeddings: 400 prompts have four of them here."""
     rng, both = np.random.default_rng(3), Written(500, 2)
@@ -158,7 +159,7 @@ def test_a_view_leaves_the_memory_as_it_was() -> None:
         assert both.digest() == before
 
 
-@pytest.mark.parametrize(("max_prompts", "max_completions"), [(1, 1), (2, 3), (5, 20), (50, 40)])
+@pytest.mark.parametrize(("max_prompts", "max_completions"), slow_after(2, [(1, 1), (5, 20), (2, 3), (50, 40)]))
 def test_what_a_view_shows_is_what_the_memory_is_once_written(max_prompts: int, max_completions: int) -> None:
     rng = np.random.default_rng(3)
     both = Written(max_prompts, max_completions)

@@ -8,7 +8,7 @@ import time
 from typing import Any
 
 from memr_client.errors import EncoderUnusable, InternalError
-from starlette.datastructures import Headers, MutableHeaders
+from starlette.datastructures import Headers
 from starlette.requests import ClientDisconnect
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
@@ -25,12 +25,12 @@ CLIENT_LEFT = 499
 """Status in logs and metrics of a request whose caller disconnected."""
 GIVE_BACK_AFTER_S = 0.5
 """Seconds after a large request until the memory that it left free is given back."""
-SAFE = {
-    "Content-Security-Policy": "default-src 'none'; frame-ancestors 'none'",
-    "X-Content-Type-Options": "nosniff",
-    "Referrer-Policy": "no-referrer",
-    "Cross-Origin-Resource-Policy": "same-origin",
-}
+SAFE = (
+    (b"content-security-policy", b"default-src 'none'; frame-ancestors 'none'"),
+    (b"x-content-type-options", b"nosniff"),
+    (b"referrer-policy", b"no-referrer"),
+    (b"cross-origin-resource-policy", b"same-origin"),
+)
 """Headers of every response, unless it has its own: a browser runs nothing of it, shows it in no other page's frame,
 takes it for nothing but its content type, and gives it to no page of another origin."""
 
@@ -117,8 +117,8 @@ class _Response:
     async def __call__(self, message: Message) -> None:
         if message["type"] == "http.response.start":
             self.status = message["status"]
-            headers = MutableHeaders(scope=message)
-            headers["X-Request-Id"] = self.request_id
-            for name, value in SAFE.items():
-                headers.setdefault(name, value)
+            own = message.get("headers", ())
+            named = {name for name, _ in own}
+            added = [(b"x-request-id", self.request_id.encode()), *SAFE]
+            message["headers"] = [*own, *(header for header in added if header[0] not in named)]
         await self.send(message)

@@ -248,7 +248,8 @@ def _check_texts(body: BaseModel, columns: Sequence[str], settings: Settings) ->
     for name in columns:
         given = getattr(body, name)
         whole = name in ("prompt", "completion", "prompt_id")
-        lengths = [_characters(text) for text in ([given] if whole else given or [])]
+        texts = [given] if whole else given or []
+        lengths = [len(text) if isinstance(text, str) else _characters(text) for text in texts]
         if (most := max(lengths, default=0)) > settings.max_text_chars:
             raise TooLarge(
                 f"{name if whole else f'{name}[{lengths.index(most)}]'} has too many characters.",

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import ipaddress
 import socket
+from functools import lru_cache
 from urllib.parse import SplitResult, urlsplit
 
 from memr_client.errors import Forbidden
@@ -106,6 +107,7 @@ def _without_default_port(netloc: str) -> str:
     return netloc.lower().removesuffix(":80").removesuffix(":443")
 
 
+@lru_cache(maxsize=256)
 def _is_address(name: str) -> bool:
     try:
         ipaddress.ip_address(name.partition("%")[0])

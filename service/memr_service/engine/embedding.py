@@ -15,7 +15,7 @@ from memr_service.encoder import Encoders
 from memr_service.encoder.batcher import Batcher
 from memr_service.engine.inputs import Items, read_between
 from memr_service.engine.sent_embeddings import distinct_prompts
-from memr_service.engine.text_thread import Steps, TextThread, are_light, are_small
+from memr_service.engine.text_thread import Steps, TextThread, are_small
 from memr_service.rewards.guards import (
     copied_as_written,
     copied_share,
@@ -69,7 +69,7 @@ class EmbeddingStage:
         config, request = run.config, items.request
         reading = _read(config, items, run.law)
         searched = config.extract is not None and run.law >= ANSWERS
-        small = (are_small if searched else are_light)(request.completions, items.prompts)
+        small = are_small(request.completions, items.prompts) if searched else items.light
         whole, completion_texts, measures = await self._text_thread.ask(request.run_id, reading, small=small)
         encoded = truncated = 0
         if items.sent is not None:
@@ -179,16 +179,16 @@ def _read(config: RunConfig, items: Items, law: int) -> Steps[tuple[list[str], l
     share = copied_share if law >= PASS_RATES else copied_as_written
     whole = items.completions(config, law)
     yield
-    encoded: list[str] = []
+    encoded = whole if tags is None else [read_between(text, tags, official=official) for text in whole]
+    yield
     repeated, copied, names = [], [], []
-    for text, prompt in zip(whole, items.prompts, strict=True):
-        encoded.append(text if tags is None else read_between(text, tags, official=official))
+    for text, prompt in zip(encoded, items.prompts, strict=True) if wanted else ():
         if "repeated" in wanted:
-            repeated.append(repeated_share(encoded[-1]))
+            repeated.append(repeated_share(text))
         if "copied" in wanted:
-            copied.append(share(encoded[-1], prompt))
+            copied.append(share(text, prompt))
         if "names_answer" in wanted:
-            names.append(len(encoded[-1]) <= longest and names_answer(encoded[-1], prompt))
+            names.append(len(text) <= longest and names_answer(text, prompt))
         yield
     columns = {"repeated": np.array(repeated), "copied": np.array(copied), "names_answer": np.array(names, bool)}
     found: dict[str, Any] = {name: column for name, column in columns.items() if name in wanted}

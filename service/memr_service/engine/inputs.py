@@ -14,6 +14,7 @@ from memr_client.errors import InvalidRequest
 from memr_client.schemas import Message, RewardRequest, RunConfig
 
 from memr_service.engine.sent_embeddings import SentEmbeddings, sent_embeddings
+from memr_service.engine.text_thread import are_light
 from memr_service.state.law import LAW
 from memr_service.state.pass_rates import TEXT_BYTES
 
@@ -47,6 +48,11 @@ class Items:
 
     def __len__(self) -> int:
         return len(self.keys)
+
+    @cached_property
+    def light(self) -> bool:
+        """Whether the texts may be hashed and measured on the event loop."""
+        return are_light(self.request.prompts, self.request.completions)
 
     @cached_property
     def digest(self) -> bytes:

@@ -61,6 +61,8 @@ class PriorRuns:
     async def _folded(self, run: Run, prior: PriorRun, threshold: float, upto: int) -> _Known:
         """What a run's journal says under this threshold, up to a position.
 
+        What the run's own prior runs knew is part of it if it was counted under the same threshold.
+
         Raises:
             InvalidRequest: the journal is bounded, so it does not begin with the run.
         """
@@ -71,7 +73,7 @@ class PriorRuns:
                 limit="first or last, under the same success_threshold, of a run of law 3 or later",
                 remedy=f"Use success_threshold={run.config.success_threshold} and at='first' or at='last'.",
             )
-        fold = _Fold(threshold, run.config.group_size)
+        fold = _Fold(threshold, run.config.group_size, run.config.success_threshold == threshold)
         records = await self._thread.on_run(run, lambda run: run.journal.records(upto))
         while some := await self._thread.ask(_next, records, run_id=prior.run):
             await asyncio.to_thread(fold.add, some)
@@ -91,20 +93,25 @@ class _Known:
 class _Fold:
     """What a journal says, record by record."""
 
-    def __init__(self, threshold: float, group_size: int | None) -> None:
+    def __init__(self, threshold: float, group_size: int | None, with_prior: bool) -> None:
+        """`with_prior`: whether the pass rates that the run started from count."""
+        self._with_prior = with_prior
         self._rates = PassRates(threshold, group_size)
         self._answers = Answers(threshold, group_size)
         self._decisions = Decisions([])
 
     def add(self, records: Sequence[StoredRecord]) -> None:
+        """Follow records."""
         for stored in records:
             record = unseal(stored.payload)
-            self._rates.follow(replace(record.batch, prior=None), stored.position)
-            self._answers.follow(record.batch, stored.position, record.first_serial)
-            if record.batch.decisions is not None:
-                self._decisions = Decisions.of(**record.batch.decisions)
+            batch = record.batch
+            self._rates.follow(batch if self._with_prior else replace(batch, prior=None), stored.position)
+            self._answers.follow(batch, stored.position, record.first_serial)
+            if batch.decisions is not None:
+                self._decisions = Decisions.of(**batch.decisions)
 
     def known(self) -> _Known:
+        """What they say together."""
         return _Known(self._rates.used, self._answers.packed(), self._answers.runs, self._decisions)
 
 
@@ -229,3 +236,14 @@ def _known(run: Run) -> _Known | None:
 
 def _next(records: Iterator[StoredRecord]) -> list[StoredRecord]:
     return [*islice(records, AT_ONCE)]
+=======
+
+
+# In any thread
+
+
+def _count(rates: PassRates, records: Sequence[StoredRecord], with_prior: bool) -> None:
+    for stored in records:
+        batch = unseal(stored.payload).batch
+        rates.follow(batch if with_prior else replace(batch, prior=None), stored.position)
+>>>>>>> suspects

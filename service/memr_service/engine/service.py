@@ -232,8 +232,9 @@ class Service:
 
     async def _digest(self, items: Items) -> bytes:
         """`Items.digest`, made in the thread for texts if there is much to read."""
-        small = are_light(items.request.prompts, items.request.completions)
-        return await self.text_thread.ask(items.request.run_id, in_one_step(lambda: items.digest), small=small)
+        if items.light:
+            return items.digest
+        return await self.text_thread.ask(items.request.run_id, in_one_step(lambda: items.digest))
 
     def _observed(self, items: Items, response: Response, embedded: Embedded | None = None) -> Response:
         """The response, once the observers have seen it."""

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from memr_service.state.pass_rates import EMPTY, NO_STEP, RECENT, ROW, PassRates
+from memr_service.state.pass_rates import NO_STEP, RECENT, ROW, PassRates
 from memr_service.state.pool import Pool
 
 ABSENT = -1
@@ -88,9 +88,16 @@ class Candidates:
         fresh = rates.used[start:]
         if len(fresh):
             numbers = self.find(fresh["key"], fresh["text"])
-            found = np.flatnonzero(numbers != ABSENT)
-            self._rows[numbers[found]] = start + found
             self._numbers = np.concatenate([self._numbers, numbers])
+            places = start + np.flatnonzero(numbers != ABSENT)
+            named = self._share_identity(places, rates)
+            self._rows[self._numbers[places[named]]] = places[named]
+            others = places[~named]
+            holders = self._rows[self._numbers[others]]
+            free = (holders == ABSENT) | ~self._share_identity(
+                holders, rates
+            )  # a row by text gives way to the identity's
+            self._rows[self._numbers[others[free]]] = others[free]
         return self._rows
 
     def columns(self, rates: PassRates) -> Columns:
@@ -119,17 +126,36 @@ class Candidates:
         if not changed:
             return now
         before = np.array([*changed.values()], ROW)
-        numbers = self.find(before["key"], before["text"])
-        places = [rates.row(key) for key in changed]
-        lost = before[[place is None for place in places]]
+        places = np.array([ABSENT if (row := rates.row(key)) is None else row for key in changed], np.int64)
+        kept, lost = np.flatnonzero(places != ABSENT), np.flatnonzero(places == ABSENT)
         then = now.resized(len(now.all_right) + len(lost))
-        kept = np.array([place for place in places if place is not None], np.int64)
-        # The row before a prompt's first visit has no text by which its candidate could be found.
-        then.put(self._numbers[kept[self._are_candidates(kept)]], EMPTY[None])
-        then.put(numbers[numbers != ABSENT], before[numbers != ABSENT])
-        then.put_all(kept, before[[place is not None for place in places]])
-        then.put_all(np.arange(len(now.all_right), len(then.all_right)), lost)
+        then.put_all(places[kept], before[kept])
+        then.put_all(np.arange(len(now.all_right), len(then.all_right)), before[lost])
+        mine = kept[self._are_candidates(places[kept])]
+        then.put(self._numbers[places[mine]], before[mine])
+        # Where the candidate's row is new since then, the candidate's was one of its text, or one that has left.
+        new = self._numbers[places[mine[_is_empty(before[mine])]]]
+        by_text = np.flatnonzero(np.isin(self._numbers, new)) if self._by_text is not None and len(new) else new[:0]
+        by_text = by_text[self._rows[self._numbers[by_text]] != by_text]
+        if len(by_text):
+            were, changed_at = (
+                rates.used[by_text].copy(),
+                {place: number for number, place in enumerate(places.tolist())},
+            )
+            for number, place in enumerate(by_text.tolist()):
+                if place in changed_at:
+                    were[number] = before[changed_at[place]]
+            then.put(self._numbers[by_text], were)
+        numbers = self.find(before["key"], before["text"])
+        gone = lost[numbers[lost] != ABSENT]
+        gone = gone[then.visits[numbers[gone]] == 0]
+        then.put(numbers[gone], before[gone])
         return then
+
+    def _share_identity(self, rows: np.ndarray, rates: PassRates) -> np.ndarray:
+        """Whether each row of the pass rates that was found has its candidate's identity, not only its text (k,)."""
+        keys = self.pool.keys[self._numbers[rows]]
+        return np.asarray((keys == rates.used["key"][rows]).all(axis=1))
 
     def _are_candidates(self, rows: np.ndarray) -> np.ndarray:
         """Whether each row of the pass rates is a candidate's (k,)."""
@@ -159,6 +185,11 @@ class _Lookup:
         places = np.searchsorted(self._heads, _heads(rows)).clip(max=len(self._heads) - 1)
         numbers = self._order[places].astype(np.int64)
         return np.where((self._whole[numbers] == rows).all(axis=1), numbers, ABSENT)
+
+
+def _is_empty(rows: np.ndarray) -> np.ndarray:
+    """Whether nothing was known of each prompt (k,) bool."""
+    return np.asarray((rows["visits"] == 0) & (rows["right"] + rows["wrong"] == 0))
 
 
 def _heads(rows: np.ndarray) -> np.ndarray:

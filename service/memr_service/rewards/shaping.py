@@ -58,8 +58,8 @@ def shape(state: State, batch: Batch, raw: dict[str, np.ndarray], nearest_prompt
         kept[name] = np.where(rejected, np.nan, values)
         scaled[name] = _scaled(state, name, options, kept[name], rejected, batch)
         rewards = rewards + contribution(state, options, scaled[name], batch)
-    finite = {name: np.nan_to_num(values) for name, values in scaled.items()}  # a sum of huge outcomes may overflow
-    held = np.nan_to_num(held_to_spread(config, rewards, batch))
+    finite = {name: _finite(values) for name, values in scaled.items()}  # a sum of huge outcomes may overflow
+    held = _finite(held_to_spread(config, rewards, batch))
     return Shaped(kept, finite, held, reasons if any(reasons) else [])
 
 
@@ -88,7 +88,7 @@ def contribution(state: State, options: Component, scaled: np.ndarray, batch: Ba
         weighted = guards.anneal(step, *options.guards.anneal) * weighted
     if options.guards.cap is not None:
         weighted = guards.cap(weighted, batch.outcomes, options.guards.cap)
-    return np.nan_to_num(weighted)
+    return _finite(weighted)
 
 
 def rejection_warnings(config: RunConfig, batch: Batch, rejected: list[list[str]]) -> list[str]:
@@ -117,6 +117,11 @@ def least(options: Component) -> float:
     if isinstance(options, OutcomeUcb):
         return -options.baseline
     return -1.0 if isinstance(options, BandedNovelty) else 0.0
+
+
+def _finite(values: np.ndarray) -> np.ndarray:
+    """The values, where not all are finite with 0 for NaN and the largest number for an infinite one."""
+    return values if np.isfinite(values).all() else np.nan_to_num(values)
 
 
 def _options(config: RunConfig, name: str) -> Component:

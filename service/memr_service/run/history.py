@@ -47,6 +47,7 @@ class Columns:
     """Diversity of each group of two or more items."""
 
 
+@np.errstate(over="ignore")
 def columns(record: Record) -> bytes:
     """The columns of a record, as the store keeps them."""
     batch, effects = record.batch, record.effects
@@ -89,8 +90,8 @@ def _evicted(writes: Writes) -> dict[str, int]:
 
 
 def _packed(column: np.ndarray) -> bytes:
-    packed: bytes = np.clip(column, -LARGEST, LARGEST).astype("<f4").tobytes()
-    return packed
+    packed = column.astype("<f4")
+    return bytes((np.clip(packed, -LARGEST, LARGEST) if np.isinf(packed).any() else packed).tobytes())
 
 
 def unpack(packed: bytes, branch: int) -> Columns:
