@@ -236,14 +236,3 @@ def _known(run: Run) -> _Known | None:
 
 def _next(records: Iterator[StoredRecord]) -> list[StoredRecord]:
     return [*islice(records, AT_ONCE)]
-=======
-
-
-# In any thread
-
-
-def _count(rates: PassRates, records: Sequence[StoredRecord], with_prior: bool) -> None:
-    for stored in records:
-        batch = unseal(stored.payload).batch
-        rates.follow(batch if with_prior else replace(batch, prior=None), stored.position)
->>>>>>> suspects
