@@ -156,10 +156,15 @@ class AsyncRewardClient(BaseClient[httpx.AsyncBaseTransport]):
         return await self._do(calls.backtest(self._name(run_id)))
 
     async def suspects(
-        self, run_id: str | None = None, min_probability: float = 0.5, limit: int = 200, runs: Sequence[str] = ()
+        self,
+        run_id: str | None = None,
+        min_probability: float = 0.5,
+        limit: int = 200,
+        runs: Sequence[str] = (),
+        prior: float | None = None,
     ) -> Suspects:
         """Like `RewardClient.suspects`."""
-        return await self._do(calls.suspects(self._name(run_id), min_probability, limit, runs))
+        return await self._do(calls.suspects(self._name(run_id), min_probability, limit, runs, prior))
 
     async def set_decisions(
         self, run_id: str | None, decisions: Iterable[Mapping[str, Any]], add: bool = False

@@ -281,10 +281,12 @@ def backtest(run_id: str) -> Call[Backtest]:
     return Call("GET", _run_path(run_id, "/backtest"), Backtest.model_validate_json)
 
 
-def suspects(run_id: str, min_probability: float, limit: int, runs: Sequence[str]) -> Call[Suspects]:
+def suspects(
+    run_id: str, min_probability: float, limit: int, runs: Sequence[str], prior: float | None
+) -> Call[Suspects]:
     """`GET /runs/{id}/suspects`."""
     others = [checked_name(one) for one in ([runs] if isinstance(runs, str) else runs)]
-    asked = {"min_probability": min_probability, "limit": limit, "runs": others or None}
+    asked = {"min_probability": min_probability, "limit": limit, "runs": others or None, "prior": prior}
     return Call("GET", _run_path(run_id, "/suspects", **asked), Suspects.model_validate_json)
 
 

@@ -253,7 +253,12 @@ class RewardClient(BaseClient[httpx.BaseTransport]):
         return self._do(calls.backtest(self._name(run_id)))
 
     def suspects(
-        self, run_id: str | None = None, min_probability: float = 0.5, limit: int = 200, runs: Sequence[str] = ()
+        self,
+        run_id: str | None = None,
+        min_probability: float = 0.5,
+        limit: int = 200,
+        runs: Sequence[str] = (),
+        prior: float | None = None,
     ) -> Suspects:
         """References of the data set, and verdicts, that the answers seen so far contradict.
 
@@ -263,11 +268,12 @@ class RewardClient(BaseClient[httpx.BaseTransport]):
             min_probability: only references that are wrong with this probability or more.
             limit: most references, and most verdicts, at most 10,000.
             runs: other runs whose answers count too. Prior runs count anyway.
+            prior: share of the references that are expected to be wrong. Default: 0.1.
 
         Raises:
             Conflict: a run was created by an earlier version, and keeps no answers.
         """
-        return self._do(calls.suspects(self._name(run_id), min_probability, limit, runs))
+        return self._do(calls.suspects(self._name(run_id), min_probability, limit, runs, prior))
 
     def set_decisions(
         self, run_id: str | None, decisions: Iterable[Mapping[str, Any]], add: bool = False

@@ -288,3 +288,12 @@ def test_a_run_of_an_earlier_law_keeps_no_answers(client: RewardClient, monkeypa
     for ask in (client.suspects, client.decisions, lambda: client.set_decisions("run", [])):
         with pytest.raises(Conflict, match="keeps no answers"):
             ask()
+
+
+def test_more_expected_wrong_references_make_each_more_suspect(client: RewardClient) -> None:
+    trained(client, "run")
+    few, many = (client.suspects(min_probability=0, prior=prior).labels for prior in (0.05, 0.4))
+    assert few[0].key == many[0].key
+    assert few[0].probability < many[0].probability
+    with pytest.raises(InvalidRequest, match="prior"):
+        client.suspects(prior=1.0)

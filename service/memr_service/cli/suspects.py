@@ -19,6 +19,7 @@ from memr_service.cli.output import replacing
 from memr_service.cli.rows import excerpt
 from memr_service.cli.sheet import Sheet
 from memr_service.cli.terminal import out, say, say_json
+from memr_service.insight.suspects import PRIOR
 
 SHOWN = 20
 """References, and verdicts, that are shown if no number is given."""
@@ -35,6 +36,10 @@ def suspects(
     min_probability: Annotated[
         float, typer.Option(min=0, max=1, help="Only references that are wrong with this probability or more.")
     ] = 0.5,
+    prior: Annotated[
+        float | None,
+        typer.Option(help="Share of the references that are expected to be wrong.", show_default=str(PRIOR)),
+    ] = None,
     limit: Annotated[
         int | None,
         typer.Option(
@@ -76,7 +81,7 @@ def suspects(
             _decide(client, run, decide, as_json)
             return
         most = limit or (SHOWN if out_file is None else MOST_SUSPECTS)
-        found = client.suspects(run, min_probability, most, others)
+        found = client.suspects(run, min_probability, most, others, prior)
         if out_file is not None:
             with replacing(out_file) as file:
                 file.writelines(json.dumps(line(one), ensure_ascii=False).encode() + b"\n" for one in found.labels)

@@ -66,17 +66,20 @@ class InsightService:
         """
         return await backtest(JournalReader(self._service, run_id), run_id)
 
-    async def suspects(self, run_id: str, min_probability: float, limit: int, others: Sequence[str]) -> Suspects:
-        """References and verdicts that the answers seen speak against.
+    async def suspects(
+        self, run_id: str, min_probability: float, prior: float, limit: int, others: Sequence[str]
+    ) -> Suspects:
+        """References and verdicts that the answers seen contradict.
 
         Args:
+            prior: share of the references that are expected to be wrong.
             others: names of runs whose answers count too.
 
         Raises:
             UnknownRun. Conflict: one of the runs keeps no answers. Overloaded: too many questions wait.
         """
         async with self._long.entered():
-            return await suspects(self._service, run_id, min_probability, limit, others)
+            return await suspects(self._service, run_id, min_probability, prior, limit, others)
 
     async def provenance(self, run_id: str) -> Provenance:
         """What a paper must cite of a run."""

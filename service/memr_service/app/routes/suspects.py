@@ -20,12 +20,14 @@ from memr_client.schemas import MOST_PRIOR_RUNS, MOST_SUSPECTS, DecisionList, De
 from memr_service.app.body import parse
 from memr_service.app.context import Caller, InContext, RunId
 from memr_service.app.openapi import COMMON, body_of, problems
+from memr_service.insight.suspects import PRIOR
 
 router = APIRouter(prefix="/runs/{run_id}", tags=["suspects"])
 
 MinProbability = Annotated[
     float, Query(ge=0, le=1, description="Only references that are wrong with this probability or more.")
 ]
+Prior = Annotated[float, Query(gt=0, lt=1, description="Share of the references that are expected to be wrong.")]
 Limit = Annotated[int, Query(ge=1, le=MOST_SUSPECTS, description="Most references, and most verdicts.")]
 Runs = Annotated[
     list[str] | None,
@@ -43,6 +45,7 @@ async def suspects(
     context: InContext,
     caller: Caller,
     min_probability: MinProbability = 0.5,
+    prior: Prior = PRIOR,
     limit: Limit = 200,
     runs: Runs = None,
 ) -> Suspects:
@@ -55,7 +58,7 @@ async def suspects(
         raise InvalidRequest(f"{len(others)} other runs are named.", value=len(others), limit=MOST_PRIOR_RUNS)
     for name in others:
         caller.require_run(name)
-    return await context.insight.suspects(run_id, min_probability, limit, others)
+    return await context.insight.suspects(run_id, min_probability, prior, limit, others)
 
 
 @router.put(

@@ -136,11 +136,12 @@ class Found:
     verdicts: list[Verdict]
 
 
-def find(asked: Known, others: Sequence[Known], min_probability: float, limit: int) -> Found:
+def find(asked: Known, others: Sequence[Known], min_probability: float, prior: float, limit: int) -> Found:
     """The suspects among a run's references and verdicts.
 
     Args:
         others: runs whose answers count too.
+        prior: share of the references that are expected to be wrong.
         limit: at most so many labels, and verdicts.
     """
     prompts = {key: Prompt.unpack(data) for key, data in asked.prompts.items()}
@@ -158,8 +159,8 @@ def find(asked: Known, others: Sequence[Known], min_probability: float, limit: i
         decided += decision is not None
         verdicts += _verdicts(key, prompt, reference)
         if decision is None:
-            label = _label(key, prompt, reference, voters, names, min_probability)
-            labels += [] if label is None else [label]
+            label = _label(key, prompt, reference, voters, names, prior)
+            labels += [] if label is None or label.probability < min_probability else [label]
     labels.sort(key=lambda one: (-one.probability, one.key))
     verdicts.sort(key=lambda one: (-one.times, one.key))
     runs = [one.name for one in voters]
@@ -227,14 +228,14 @@ def _matched(
 
 
 def _label(
-    key: bytes, prompt: Prompt, reference: str, voters: Sequence[_Voter], names: _Names, min_probability: float
+    key: bytes, prompt: Prompt, reference: str, voters: Sequence[_Voter], names: _Names, prior: float
 ) -> Label | None:
-    """The reference of a prompt, if it is suspected."""
+    """The reference of a prompt with what speaks against it; None if nothing does."""
     shared = form(reference)
     sources = {one.name: source for one in voters if (source := one.source(key, shared)) is not None}
     evidence = LabelEvidence(shared, [*sources.values()])
     answer = support(evidence).answer
-    if answer is None or (probability := label_probability(evidence)) < min_probability:
+    if answer is None:
         return None
     counts: dict[str, int] = {}
     for source in sources.values():
@@ -247,7 +248,7 @@ def _label(
         name=prompt.name,
         reference=reference,
         answer=names.text(answer),
-        probability=probability,
+        probability=label_probability(evidence, prior),
         counts={reference if one == shared else names.text(one): counts[one] for one in shown},
         says_reference=counts.get(shared, 0),
         completions=sum(counts.values()),

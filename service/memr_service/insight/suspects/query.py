@@ -17,18 +17,19 @@ SHOWN_CHARS = 400
 
 
 async def suspects(
-    service: Service, run_id: str, min_probability: float, limit: int, others: Sequence[str]
+    service: Service, run_id: str, min_probability: float, prior: float, limit: int, others: Sequence[str]
 ) -> Suspects:
     """The suspects among a run's references and verdicts.
 
     Args:
+        prior: share of the references that are expected to be wrong.
         others: names of runs whose answers count too.
 
     Raises:
         UnknownRun. Conflict: one of the runs has no answers.
     """
     known = [await _known(service, name) for name in dict.fromkeys([run_id, *others])]
-    found = await service.readers.ask(find, known[0], known[1:], min_probability, limit)
+    found = await service.readers.ask(find, known[0], known[1:], min_probability, prior, limit)
     uid = (await service.runs.get(run_id)).uid
     serials = [one.serial for one in found.labels if one.serial is not None]
     serials += [one.serial for one in found.verdicts]
