@@ -30,8 +30,7 @@ from benchmarks.report import commit, machine
 
 POOLS = {
     1000: "the pool has 1,000 prompts",
-    7000: "7,000 prompts, all held as objects",
-    30_000: "30,000 prompts, most held as bytes",
+    10_000: "the pool has 10,000 prompts, most of them held as bytes",
 }
 GROUPS, GROUP = 64, 16
 VISITS = 4

@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import hashlib
-from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
-from itertools import compress, groupby
+from itertools import groupby, islice
 from typing import Any, NamedTuple
 
 import msgpack
@@ -29,9 +28,9 @@ MOST_EARLIER = 8
 """Most answers of a prompt that are taken over from one earlier run."""
 MOST_CHARS = 200
 """Characters of an answer. Of a longer one, the beginning and a digest are kept."""
-UNPACKED = 8192
-"""So many of the prompts visited last are held as objects, of some kilobytes each; all others as bytes, of which there
-are a tenth as many. GSM8K has fewer questions."""
+UNPACKED = 2048
+"""So many of the prompts visited last are held as objects, of some kilobytes each; all others as bytes, which take a
+tenth of that."""
 
 _DIGEST_BYTES = 8
 _NO_TEXT = bytes(TEXT_BYTES)
@@ -133,7 +132,12 @@ class Prompt:
             answers: what each answers (n). right: whether each is right (n). serial: the first one's serial number.
         """
         self.size += len(answers)
-        counted, good = Counter(answers), Counter(compress(answers, right))
+        counted: dict[str | None, int] = {}
+        good: dict[str | None, int] = {}
+        for answer, is_right in zip(answers, right, strict=True):
+            counted[answer] = counted.get(answer, 0) + 1
+            if is_right:
+                good[answer] = good.get(answer, 0) + 1
         last = dict(zip(answers, range(serial, serial + len(answers)), strict=True))
         tallies, now = self._tallies, self.now
         for answer, count in counted.items():
@@ -333,9 +337,8 @@ class Answers:
 
     def _pack_all_but(self, most: int) -> None:
         """Make bytes of the prompts that were held as objects first, if there are more than so many."""
-        if len(self._objects) > most:
-            for key in [*self._objects][: len(self._objects) - most // 2]:
-                self._prompts[key] = self._objects.pop(key).pack()
+        for key in [*islice(self._objects, max(0, len(self._objects) - most))]:
+            self._prompts[key] = self._objects.pop(key).pack()
 
     # Whole
 

@@ -159,8 +159,10 @@ def find(asked: Known, others: Sequence[Known], min_probability: float, prior: f
         decided += decision is not None
         verdicts += _verdicts(key, prompt, reference)
         if decision is None:
-            label = _label(key, prompt, reference, voters, names, prior)
-            labels += [] if label is None or label.probability < min_probability else [label]
+            evidence = _evidence(key, reference, voters)
+            probability = label_probability(evidence, prior)
+            if probability >= min_probability and (answer := support(evidence).answer) is not None:
+                labels.append(_label(key, prompt, reference, answer, probability, voters, names))
     labels.sort(key=lambda one: (-one.probability, one.key))
     verdicts.sort(key=lambda one: (-one.times, one.key))
     runs = [one.name for one in voters]
@@ -227,28 +229,40 @@ def _matched(
         yield by_text.get(theirs.text, key) if mine is None else key, theirs
 
 
-def _label(
-    key: bytes, prompt: Prompt, reference: str, voters: Sequence[_Voter], names: _Names, prior: float
-) -> Label | None:
-    """The reference of a prompt with what speaks against it; None if nothing does."""
+def _evidence(key: bytes, reference: str, voters: Sequence[_Voter]) -> LabelEvidence:
+    """What the runs answered to a prompt, and its reference."""
     shared = form(reference)
-    sources = {one.name: source for one in voters if (source := one.source(key, shared)) is not None}
-    evidence = LabelEvidence(shared, [*sources.values()])
-    answer = support(evidence).answer
-    if answer is None:
-        return None
+    found = (one.source(key, shared) for one in voters)
+    return LabelEvidence(shared, [one for one in found if one is not None])
+
+
+def _label(
+    key: bytes,
+    prompt: Prompt,
+    reference: str,
+    answer: str,
+    probability: float,
+    voters: Sequence[_Voter],
+    names: _Names,
+) -> Label:
+    """A suspected reference with what speaks against it.
+
+    Args:
+        answer: the form of the strongest other answer.
+    """
+    shared, voting = form(reference), [one for one in voters if key in one.counts]
     counts: dict[str, int] = {}
-    for source in sources.values():
-        for one, times in source.counts.items():
+    for voter in voting:
+        for one, times in voter.counts[key].items():
             counts[one] = counts.get(one, 0) + times
     shown = sorted(counts, key=lambda one: (one != answer, -counts[one], one))[:SHOWN_ANSWERS]
-    says = [_says(one, one.counts[key], names) for one in voters if one.name in sources]
+    says = [_says(one, one.counts[key], names) for one in voting]
     return Label(
         key=key,
         name=prompt.name,
         reference=reference,
         answer=names.text(answer),
-        probability=label_probability(evidence, prior),
+        probability=probability,
         counts={reference if one == shared else names.text(one): counts[one] for one in shown},
         says_reference=counts.get(shared, 0),
         completions=sum(counts.values()),
