@@ -78,7 +78,7 @@ def sample_of(extra_info: Mapping[str, Any] | None, completion: str, ground_trut
 
 def reference_of(ground_truth: Any) -> str | None:
     """verl's `ground_truth` as a reference; None if it is no text or number, but tests or a list, for example."""
-    value = ground_truth.item() if hasattr(ground_truth, "item") else ground_truth
+    value = ground_truth.item() if getattr(ground_truth, "ndim", None) == 0 else ground_truth
     if isinstance(value, str):
         return value if value.strip() else None
     if isinstance(value, int | float) and not isinstance(value, bool) and not is_missing(value):
