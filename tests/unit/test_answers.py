@@ -24,10 +24,13 @@ from memr_service.state.answers import (
     check_earlier,
     packed_earlier,
 )
+from memr_service.state.law import ANSWERS, PASS_RATES
 from memr_service.state.packed import packed
 from memr_service.state.pass_rates import KEY_BYTES, TEXT_BYTES
 from memr_service.state.record import Batch
+from memr_service.state.state import State
 from support.answers import PlainAnswers
+from support.batches import config
 
 SAID = st.one_of(st.none(), st.sampled_from("abcd"))
 ITEM = st.tuples(st.integers(0, 3), SAID, st.one_of(st.none(), st.sampled_from("ab")), st.booleans())
@@ -210,3 +213,35 @@ def test_another_prompt_of_that_id_inherits_nothing() -> None:
 def test_forged_answers_of_earlier_runs_are_refused(value: Any) -> None:
     with pytest.raises(ValueError, match=r"answers of earlier runs|unpack"):
         check_earlier(packed(value))
+
+
+def test_answers_that_cannot_be_read_are_told() -> None:
+    answers = Answers(0.5, None)
+    start(answers, (7, text(7)))
+    for step in range(3):
+        answers.count(batch([0, 0, 1], ["a", "b", "a"], ["a"] * 3, step=step), step, 3 * step)
+    answers.check()
+    whole = answers.packed()[key(0)]
+    for forged in (
+        b"",
+        b"\xc1",
+        packed([1, 2]).tobytes(),
+        whole[:-1],
+        whole.replace(b"\xa1b", b"\xa1a"),
+        whole + b"\xc0",
+    ):
+        arrays = answers.freeze()
+        arrays["packed"] = packed([[], [], [[key(0), forged]]])
+        copy = Answers(0.5, None)
+        copy.restore(arrays)
+        with pytest.raises(ValueError, match="not the answers to a prompt"):
+            copy.check()
+
+
+def test_a_state_without_answers_has_the_digest_of_the_law_before() -> None:
+    older, newer = (State(config(), law=law) for law in (PASS_RATES, ANSWERS))
+    assert older.answers is None
+    assert newer.digest() == older.digest()
+    assert newer.answers is not None
+    newer.answers.count(batch([0], ["a"]), 0, 0)
+    assert newer.digest() != older.digest()

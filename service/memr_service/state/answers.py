@@ -362,6 +362,24 @@ class Answers:
         self._by_text = {text: key for key, text in earlier if any(text)}
         self._prompts, self._objects = dict(prompts), {}
 
+    def check(self) -> None:
+        """Check that every prompt can be read, which `restore` does not.
+
+        Raises:
+            ValueError: one cannot be.
+        """
+        for key, data in self.packed().items():
+            try:
+                prompt = Prompt.unpack(data)
+                prompt.all_visits()
+                fits = prompt.pack() == data and all(_is_given(len(self.runs), *one) for one in prompt.earlier)
+                fits = fits and [one.number for one in prompt.tallies] == [*range(len(prompt.tallies))]
+                fits = fits and _is_prompt(0, key, prompt.text, prompt.name, prompt.reference, [])
+            except Exception as error:
+                raise ValueError("not the answers to a prompt") from error
+            if not fits:
+                raise ValueError("not the answers to a prompt")
+
     def digest(self) -> bytes:
         """SHA-256 of everything; no bytes if there is nothing."""
         if not self._prompts and not self.runs:
