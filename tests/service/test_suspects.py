@@ -246,12 +246,15 @@ def test_wrong_decisions_are_refused(client: RewardClient) -> None:
     for given, match in [
         ([{"decision": "keep"}], "all missing"),
         ([{"prompt_id": "q", "decision": "replace"}], "answer"),
+        ([{"prompt_id": "q", "decision": "replace", "answer": " "}], "answer"),
+        ([{"key": "Q", "decision": "keep"}], "key"),
         ([{"prompt_id": "q", "decision": "maybe"}], "decision"),
         ([{"prompt_id": "q", "decision": "keep"}] * 2, "twice"),
     ]:
         with pytest.raises(InvalidRequest, match=match):
             client.set_decisions("run", given)
     assert client.run().position == 0
+    assert client.set_decisions("run", [{"prompt_id": 1, "decision": "replace", "answer": 0.5}])[0].answer == "0.5"
 
 
 def test_the_verifier_judges_by_replaced_references() -> None:

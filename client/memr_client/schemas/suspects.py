@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import Annotated, Literal
 
-from pydantic import BeforeValidator, Field, model_validator
+from pydantic import BeforeValidator, Field, WithJsonSchema, model_validator
 
-from memr_client.schemas.loose import number_as_text
+from memr_client.schemas.loose import answer_as_text, number_as_text
 from memr_client.schemas.reward import Id
 from memr_client.schemas.wire import ResponseModel, Text, Wire
 
@@ -126,13 +126,21 @@ class Decision(Wire):
     """The prompt's whole text; needed where there is neither key nor id."""
     decision: Literal["replace", "keep"]
     """`replace`: the right answer is `answer`. `keep`: the reference is right."""
-    answer: Annotated[str, Field(strict=True, min_length=1), BeforeValidator(number_as_text)] | None = None
+    answer: (
+        Annotated[
+            str,
+            Field(strict=True),
+            BeforeValidator(answer_as_text),
+            WithJsonSchema({"type": ["string", "number"]}),
+        ]
+        | None
+    ) = None
 
     @model_validator(mode="after")
     def _is_whole(self) -> Decision:
         if self.key is None and self.prompt_id is None and self.prompt is None:
             raise ValueError("key, prompt_id and prompt are all missing: name the prompt by one of them")
-        if self.decision == "replace" and self.answer is None:
+        if self.decision == "replace" and not (self.answer or "").strip():
             raise ValueError("a decision to replace needs the right answer, in `answer`")
         return self
 
