@@ -30,7 +30,7 @@ from memr_service.run.run import Run
 from memr_service.state.answers import canonical
 from memr_service.state.law import ANSWERS, PASS_RATES
 from memr_service.state.record import Batch
-from memr_service.verifiers.extraction import extracted, reference
+from memr_service.verifiers.extraction import extracted, pattern_of, reference
 
 
 @dataclass(frozen=True)
@@ -68,8 +68,9 @@ class EmbeddingStage:
         """
         config, request = run.config, items.request
         reading = _read(config, items, run.law)
-        searched = config.extract is not None and run.law >= ANSWERS
-        small = are_small(request.completions, items.prompts) if searched else items.light
+        small = items.light
+        if config.extract is not None and run.law >= ANSWERS:  # a pattern may take long on any text
+            small = pattern_of(config.extract) is None and are_small(request.completions, items.prompts)
         whole, completion_texts, measures = await self._text_thread.ask(request.run_id, reading, small=small)
         encoded = truncated = 0
         if items.sent is not None:
