@@ -253,6 +253,8 @@ def test_wrong_decisions_are_refused(client: RewardClient) -> None:
     ]:
         with pytest.raises(InvalidRequest, match=match):
             client.set_decisions("run", given)
+    with pytest.raises(InvalidRequest, match="add"):
+        client.set_decisions("run", [], add=1)  # type: ignore[arg-type]
     assert client.run().position == 0
     assert client.set_decisions("run", [{"prompt_id": 1, "decision": "replace", "answer": 0.5}])[0].answer == "0.5"
 

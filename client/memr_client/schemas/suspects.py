@@ -149,7 +149,7 @@ class DecisionsRequest(Wire):
     """`PUT /runs/{id}/decisions`: the decisions that a run has from now on."""
 
     decisions: Annotated[list[Decision], Field(max_length=MOST_DECISIONS)]
-    add: bool = False
+    add: Annotated[bool, Field(strict=True)] = False
     """Keep the decisions that the run has about other prompts."""
 
 
