@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
-from memr_client.errors import Conflict, InvalidRequest, Unavailable, UnknownPrompt
+from memr_client.errors import Conflict, InvalidRequest, UnknownPrompt
 from memr_client.schemas import Pick, Plan, PlanRequest, PoolInfo, PoolRequest, PriorOutcomes, Retired, Text
 from scipy.special import betaincinv
 
-from memr_service.engine.inputs import identity, text_digests
+from memr_service.engine.inputs import identity, key_of_id, text_digests
 from memr_service.engine.run_api import RunApi
 from memr_service.engine.run_registry import RunRegistry
 from memr_service.engine.run_thread import RunThread
@@ -22,8 +21,6 @@ from memr_service.state.law import PASS_RATES
 from memr_service.state.pass_rates import KEPT, TEXT_BYTES, PassRates
 from memr_service.state.pool import Pool
 
-TRIES = 5
-"""How often a run is set up before it counts as changing too fast."""
 INTERVAL = (0.05, 0.95)
 """Quantiles of the pass rate that a pick names."""
 DIGITS = 6
@@ -65,7 +62,7 @@ class Planner:
         pool = await asyncio.to_thread(pool_of, given.prompt_ids, given.prompts)
         before = await self._thread.on_run(run, _pool)
         if before is None or await asyncio.to_thread(lambda: before.digest() != pool.digest()):
-            await self._set_up(run_id, pool=pool.arrays())
+            await self._runs.set_up(run_id, pool=pool.arrays())
         return await self.pool(run_id)
 
     async def delete_pool(self, run_id: str) -> None:
@@ -75,7 +72,7 @@ class Planner:
             UnknownRun. Conflict: the run has no pass rates.
         """
         self._parts.pop((await self._with_pass_rates(run_id)).uid, None)
-        await self._set_up(run_id, pool=Pool.of([], [], []).arrays())
+        await self._runs.set_up(run_id, pool=Pool.of([], [], []).arrays())
 
     async def pool(self, run_id: str) -> PoolInfo:
         """What a run's pool is.
@@ -128,7 +125,7 @@ class Planner:
                 value=key.hex(),
                 remedy="GET /runs/{id}/prompts lists the prompts with their keys.",
             )
-        await self._set_up(run_id, forget={"keys": np.frombuffer(key, np.uint8).reshape(1, -1)})
+        await self._runs.set_up(run_id, forget={"keys": np.frombuffer(key, np.uint8).reshape(1, -1)})
 
     async def add_prior(self, run_id: str, given: PriorOutcomes) -> int:
         """Let a run without completions start from counts, and return of how many prompts it knows something now.
@@ -143,7 +140,7 @@ class Planner:
                 limit="a run that knows nothing of any prompt",
                 remedy="Create another run, and send it the counts before anything else.",
             )
-        await self._set_up(run_id, prior=await asyncio.to_thread(_prior_of, given))
+        await self._runs.set_up(run_id, prior=await asyncio.to_thread(_prior_of, given))
         return len(given.n)
 
     async def plan(self, run_id: str, asked: PlanRequest) -> Plan:
@@ -199,12 +196,6 @@ class Planner:
                 remedy="Send prompts with every part, or with none.",
             )
         return PoolRequest.model_construct(prompt_ids=ids, prompts=texts or None)
-
-    async def _set_up(self, run_id: str, **what: Mapping[str, np.ndarray]) -> None:
-        for _ in range(TRIES):
-            if await self._thread.set_up(await self._runs.get(run_id), **what):
-                return
-        raise Unavailable(f"Run {run_id!r} was changed by others at the same time.", remedy="Try again.", retry_after=1)
 
     async def _of(self, run: Run, pool: Pool) -> Candidates:
         """A run's pool, ready to be searched."""
@@ -291,23 +282,14 @@ def pool_of(ids: list[str], prompts: list[Text] | None) -> Pool:
         raise InvalidRequest(
             f"The prompt id {twice[:80]!r} comes twice.", value=twice[:80], remedy="Give each prompt an id of its own."
         )
-    pool = Pool.of(ids, [_key(one) for one in ids], [])
+    pool = Pool.of(ids, [key_of_id(one) for one in ids], [])
     return pool if prompts is None else Pool(pool.names, pool.ends, pool.keys, text_digests(prompts))
-
-
-def _key(name: str) -> bytes:
-    try:
-        return identity("", name)
-    except UnicodeEncodeError:
-        raise InvalidRequest(
-            "A prompt id holds a lone surrogate, which no encoding can carry.", limit="valid Unicode"
-        ) from None
 
 
 def _prior_of(given: PriorOutcomes) -> dict[str, np.ndarray]:
     texts = text_digests(given.prompts) if given.prompts is not None else np.zeros((len(given.n), TEXT_BYTES), np.uint8)
     if given.prompt_ids is not None:
-        keys = [_key(one) for one in given.prompt_ids]
+        keys = [key_of_id(one) for one in given.prompt_ids]
     else:
         keys = [identity(prompt, None) for prompt in given.prompts or []]
     if len(set(keys)) < len(keys):
@@ -330,7 +312,7 @@ def _answer(asked: PlanRequest, candidates: Candidates, known: Known, position: 
     step = known.next_step if asked.step is None else asked.step
     excluded = np.zeros(len(candidates), bool)
     if asked.exclude:
-        keys = np.frombuffer(b"".join(map(_key, set(asked.exclude))), np.uint8).reshape(
+        keys = np.frombuffer(b"".join(map(key_of_id, set(asked.exclude))), np.uint8).reshape(
             -1, candidates.pool.keys.shape[1]
         )
         numbers = candidates.find(keys, np.zeros((len(keys), TEXT_BYTES), np.uint8))

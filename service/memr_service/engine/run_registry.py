@@ -121,13 +121,13 @@ class RunRegistry:
         run_id: str,
         config: RunConfig,
         encoder: dict[str, Any] | None,
-        prior: Mapping[str, np.ndarray] | None = None,
+        prior: Mapping[str, Mapping[str, np.ndarray]] | None = None,
     ) -> tuple[RunInfo, bool]:
         """Create a run with this config, and return whether it is new; without completions its config may be replaced.
 
         Args:
             encoder: the fingerprint of the run's encoder; None if it is not known.
-            prior: what the run's prior runs know; None if it has none.
+            prior: what the run's prior runs know, as `setting_up` takes it; None if it has none.
 
         Raises:
             Conflict: the run has records and another config. InvalidRequest: a new run may not have this config.
@@ -218,7 +218,7 @@ class RunRegistry:
         run_id: str,
         config: RunConfig,
         encoder: dict[str, Any] | None,
-        prior: Mapping[str, np.ndarray] | None = None,
+        prior: Mapping[str, Mapping[str, np.ndarray]] | None = None,
     ) -> bool:
         """Create a run, or return False because another process has just done so."""
         check_new(config, self._limits.scoring_s)
@@ -227,7 +227,7 @@ class RunRegistry:
             if prior is None:
                 self._store.runs.create(*given)
             else:
-                self._store.runs.restore(*given, [(stored_record(*setting_up(State(config), prior=prior)), [])])
+                self._store.runs.restore(*given, [(stored_record(*setting_up(State(config), 0, **prior)), [])])
         except Conflict:
             return False
         return True

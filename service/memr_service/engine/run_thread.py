@@ -109,7 +109,7 @@ class RunThread:
         return await self.on_run(run, _evaluate, batch, submission, begin_by)
 
     async def set_up(self, run: Run, **what: Mapping[str, np.ndarray]) -> bool:
-        """Make a pool, or what earlier runs knew, part of a run, or forget prompts (`Run.set_up`).
+        """Make a pool, decisions, or what earlier runs knew part of a run, or forget prompts (`Run.set_up`).
 
         Returns:
             False if the run was changed meanwhile; begin again with the run as it is now.
