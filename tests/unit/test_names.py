@@ -61,6 +61,9 @@ CALLS = {
     "replay": lambda client, name, file: client.replay(name),
     "completions": lambda client, name, file: client.completions(name),
     "memory_map": lambda client, name, file: client.memory_map(name),
+    "suspects": lambda client, name, file: client.suspects(name),
+    "decisions": lambda client, name, file: client.decisions(name),
+    "set_decisions": lambda client, name, file: client.set_decisions(name, []),
 }
 NO_DEFAULT = {"delete_run", "export_run", "import_run"}
 OF_CHECKPOINTS = {
