@@ -10,11 +10,11 @@ import typer
 from memr_client import RewardClient
 from memr_client.errors import InvalidRequest
 from memr_client.schemas import Audit, Audits, Backtest, HistoryRow, Provenance
+from memr_client.schemas.zeros import counted
 
 from memr_service.cli import backtest, figures, history
 from memr_service.cli.options import DEFAULT_URL, ApiKey, RunName, Url, connect, home
 from memr_service.cli.terminal import progress, say
-from memr_service.cli.zeros import counted
 
 AUDITED_POSITIONS = 16
 """Number of positions along the run at which it is audited."""

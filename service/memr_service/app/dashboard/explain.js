@@ -61,6 +61,7 @@ function explanation(run, found) {
     "section",
     {},
     facts({ Reward: short(found.reward), Outcome: short(found.outcome), "Scored after record": short(found.position) }),
+    account(found.account),
     element(
       "div",
       { class: "texts" },
@@ -82,18 +83,39 @@ function explanation(run, found) {
         { title: "Scaled", number: true, cell: (term) => short(term.scaled) },
         { title: "Weight", number: true, cell: (term) => short(term.weight) },
         { title: "Contribution", number: true, cell: (term) => short(term.contribution) },
-        { title: "Why it is 0", text: true, cell: (term) => term.why_zero ?? "" },
-        { title: "Rejected by", cell: (term) => term.rejected.join(", ") || "none" },
         { title: "Warm-up", cell: (term) => (found.warmup[term.name] ? `${found.warmup[term.name]} to go` : "over") },
       ],
       terms,
     ),
-    found.why_zero.length
-      ? element("p", {}, "The reward is 0. ", found.why_zero.join(". "), ".")
-      : null,
-    found.held_to_spread ? element("p", {}, `max_spread subtracted ${short(found.held_to_spread)}.`) : null,
+    limits(terms),
     memory(run, "Successes read", found.success),
     memory(run, "Failures read", found.failure),
+  );
+}
+
+/** What each component paid and why; the last sentence, of the reward, stands out. */
+function account(sentences) {
+  const last = sentences.length - 1;
+  return element(
+    "ul",
+    { class: "account" },
+    sentences.map((one, number) => element("li", {}, number === last ? element("strong", {}, one) : one)),
+  );
+}
+
+/** The guards and bounds that are on, those that apply first. */
+function limits(terms) {
+  const rows = terms.flatMap(({ name, limits }) => limits.map((one) => ({ ...one, of: name })));
+  if (!rows.length) return null;
+  return table(
+    "Guards and bounds",
+    [
+      { title: "Guard", cell: (one) => one.name },
+      { title: "Of", cell: (one) => one.of },
+      { title: "Applies", cell: (one) => element("span", { class: `state ${one.applied ? "warn" : "ok"}` }, one.applied ? "yes" : "no") },
+      { title: "What it found, and its limit", prose: true, cell: (one) => one.says },
+    ],
+    rows.toSorted((a, b) => b.applied - a.applied),
   );
 }
 
