@@ -343,7 +343,7 @@ class RewardClient(BaseClient[httpx.BaseTransport]):
         raise BadResponse(calls.ENDED_EARLY)
 
     def completions(self, run_id: str | None = None, **page: Unpack[Page]) -> Completions:
-        """One page of the run's completions as they were scored, with the beginnings of their texts.
+        """One page of the run's completions as they were scored, with their texts, long ones shortened.
 
         client.completions("gsm8k-seed0", sort="reward", right=False, text="sorry")
 

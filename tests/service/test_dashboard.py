@@ -200,6 +200,42 @@ def test_a_search_looks_in_prompts_and_completions_ignoring_case(client, monkeyp
     assert (page.matching, page.searched) == (12, 12)
 
 
+def test_the_end_of_a_long_text_is_shown_too(client):
+    long = "So it begins. " + "And so it goes on. " * 50 + "The answer is 42."
+    client.post("/reward", json=step(0, n=1) | {"completions": [long], "prompts": ["p" * 400]}).raise_for_status()
+    (row,) = listed(client).rows
+    assert len(row.completion) == 400
+    assert row.completion.startswith("So it begins. And")
+    assert row.completion.endswith("goes on. The answer is 42.")
+    assert row.completion[119:124].strip().count("…") == 1
+    assert row.prompt == "p" * 400
+
+
+def test_completions_of_one_prompt(client, monkeypatch):
+    play(client, 9)
+    keys = {row.prompt: row.prompt_key for row in listed(client).rows}
+    assert len(keys) == 2
+    page = listed(client, prompt=keys["prompt 1"], sort="reward", limit=200)
+    assert (page.matching, page.searched) == (27, None)
+    assert {row.prompt for row in page.rows} == {"prompt 1"}
+    assert [row.reward for row in page.rows] == sorted((row.reward for row in page.rows), reverse=True)
+    assert listed(client, prompt="0" * 32).rows == []
+    assert listed(client, prompt=keys["prompt 1"], text="completion 3").matching == 3
+    monkeypatch.setattr(queries, "LOOKED_INTO", 4)
+    page = listed(client, prompt=keys["prompt 1"])
+    assert (page.matching, page.searched) == (12, 24)
+
+
+def test_completions_that_a_guard_rejected(client):
+    play(client, 11, components={"exploit": {"guards": {"min_chars": 15}}, "explore": 1.0})
+    page = listed(client, rejected="exploit:too_short", limit=200)
+    assert page.rejected == {"exploit:too_short": 60}
+    assert {tuple(row.rejected) for row in page.rows} == {("exploit:too_short",)}
+    assert page.matching == 60
+    assert listed(client, rejected="exploit:too_short", right=True).matching < 60
+    assert listed(client, rejected="exploit:too_long").rows == []
+
+
 def play_and_restore(client):
     """Steps 0 to 2, and 9 in place of 3."""
     play(client, 3)

@@ -5,51 +5,98 @@ import { Listing } from "./listing.js";
 import { short } from "./number.js";
 import { at, get } from "./server.js";
 
+const RIGHT = { "": "all", true: "right", false: "wrong" };
+
 export async function completions(run, info, signal) {
-  const names = Object.keys(info.config.components);
+  const { components, success_threshold } = info.config;
   const listing = new Listing("Completions", {
-    query: { sort: "position", ascending: false, right: "", step: "", text: "" },
+    query: { sort: "position", ascending: false, right: "", step: "", prompt: "", rejected: "", after: "", text: "" },
     load: (query) => get(at(run, "/completions", query), signal),
     columns,
+    above,
     signal,
   });
-  const step = element("input", { type: "number", min: "0", size: "8" });
-  const text = element("input", { type: "search", maxlength: "1000", size: "24" });
+  const { query } = listing;
+  const step = element("input", { type: "number", min: "0", size: "8", value: query.step });
+  const text = element("input", { type: "search", maxlength: "1000", size: "24", value: query.text });
   const submit = (event) => (event.preventDefault(), listing.change({ step: step.value, text: text.value }));
+  const guard = element("span");
   const bar = element(
     "form",
     { class: "bar", submit },
-    choice("Outcome", { "": "all", true: "right", false: "wrong" }, "", (right) => listing.change({ right })),
+    choice("Outcome", RIGHT, query.right, (right) => listing.change({ right })),
+    guard,
     element("label", {}, "Step", step),
     element("label", {}, "Text", text),
     element("button", { type: "submit" }, "Show"),
   );
 
+  /** The filters that were set by links, each with a button that ends it. The choice of guards has those that rejected. */
+  function above({ rejected }) {
+    const reasons = Object.fromEntries(Object.entries(rejected).map(([why, count]) => [why, `${why} (${short(count)})`]));
+    const all = { "": "any", ...(query.rejected && { [query.rejected]: query.rejected }), ...reasons };
+    guard.replaceChildren(
+      Object.keys(all).length > 1
+        ? choice("Rejected by", all, query.rejected, (why) => listing.change({ rejected: why }))
+        : "",
+    );
+    const ending = (title, name) => element("button", { type: "button", click: () => listing.change({ [name]: "" }) }, title);
+    return [
+      ["prompt", "Of one prompt only.", "Of all prompts"],
+      ["after", `After record ${query.after} only.`, "Of all records"],
+    ]
+      .filter(([name]) => query[name])
+      .map(([name, said, end]) => element("p", {}, said, " ", ending(end, name)));
+  }
+
   function columns() {
     return [
-      {
-        title: "Explain",
-        cell: (row) =>
-          element(
-            "a",
-            {
-              href: `#/run/${encodeURIComponent(run)}/explain/${row.position}/${row.item}`,
-              "aria-label": `Explain item ${row.item} of record ${row.position}`,
-            },
-            `${row.position}.${row.item}`,
-          ),
-      },
+      { title: "Explain", brief: true, cell: explained },
       listing.sorted("Newest", "position", (row) => (row.step === null ? "–" : `step ${row.step}`)),
-      listing.sorted("Outcome", "outcome", (row) => short(row.outcome)),
+      listing.sorted("Outcome", "outcome", (row) => outcome(row.outcome, success_threshold)),
       listing.sorted("Reward", "reward", (row) => short(row.reward)),
       { title: "Completion", text: true, cell: (row) => row.completion ?? "not kept" },
-      { title: "Prompt", text: true, cell: (row) => row.prompt ?? "not kept" },
-      ...names.map((name) => listing.sorted(name, name, (row) => `${short(row.raw[name])} → ${short(row.scaled[name])}`)),
+      { title: "Prompt", text: true, cell: prompt },
+      ...Object.keys(components).map((name) => listing.sorted(name, name, (row) => values(row.raw[name], row.scaled[name]))),
       listing.sorted("Length", "length", (row) => short(row.length)),
-      { title: "Rejected", cell: (row) => row.rejected.join(", ") },
+      { title: "Rejected by", cell: (row) => row.rejected.join(", ") },
     ];
+  }
+
+  const address = `#/run/${encodeURIComponent(run)}`;
+
+  function explained({ position, item }) {
+    const href = `${address}/explain/${position}/${item}`;
+    const label = `Explain item ${item} of record ${position}`;
+    return [
+      element("a", { href, "aria-label": label }, "Explain"),
+      element("small", {}, `record ${short(position)}, item ${item}`),
+    ];
+  }
+
+  function prompt({ prompt, prompt_key }) {
+    const links = element(
+      "small",
+      {},
+      element("a", { href: `${address}/prompts/${prompt_key}` }, "its visits"),
+      " · ",
+      element("a", { href: `${address}/completions?prompt=${prompt_key}` }, "its completions"),
+    );
+    return [prompt ?? "not kept", links];
   }
 
   await listing.update();
   return element("section", {}, bar, listing.box);
 }
+
+/** An outcome, marked as right or wrong. */
+export function outcome(value, threshold) {
+  const right = value > threshold;
+  return element("span", { class: right ? "right" : "wrong" }, short(value));
+}
+
+/** A component's values, each with its name. */
+const values = (raw, scaled) => [
+  element("span", { class: "named" }, element("small", {}, "raw"), short(raw)),
+  element("span", { class: "named" }, element("small", {}, "scaled"), short(scaled)),
+];

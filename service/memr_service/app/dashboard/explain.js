@@ -103,19 +103,24 @@ function account(sentences) {
   );
 }
 
-/** The guards and bounds that are on, those that apply first. */
+/** The guards and bounds that are on, those that apply first; components with the same share a row. */
 function limits(terms) {
-  const rows = terms.flatMap(({ name, limits }) => limits.map((one) => ({ ...one, of: name })));
-  if (!rows.length) return null;
+  const rows = new Map();
+  for (const { name, limits } of terms)
+    for (const one of limits) {
+      const key = JSON.stringify([one.name, one.says, one.applied]);
+      rows.set(key, { ...one, of: [...(rows.get(key)?.of ?? []), name] });
+    }
+  if (!rows.size) return null;
   return table(
     "Guards and bounds",
     [
       { title: "Guard", cell: (one) => one.name },
-      { title: "Of", cell: (one) => one.of },
+      { title: "Of", cell: (one) => one.of.join(", ") },
       { title: "Applies", cell: (one) => element("span", { class: `state ${one.applied ? "warn" : "ok"}` }, one.applied ? "yes" : "no") },
       { title: "What it found, and its limit", prose: true, cell: (one) => one.says },
     ],
-    rows.toSorted((a, b) => b.applied - a.applied),
+    [...rows.values()].toSorted((a, b) => b.applied - a.applied),
   );
 }
 

@@ -1,5 +1,6 @@
 /** A table whose rows the service sorts, filters and pages. */
 
+import { keep, state } from "./address.js";
 import { element, table } from "./element.js";
 import { short } from "./number.js";
 
@@ -8,14 +9,17 @@ const SORTED = { true: "descending", false: "ascending" };
 
 /** `box` holds the table and its pager. Until the first `update` it is empty.
  *
- * `query`: { sort, ascending, ...filters }, which the listing keeps. `load(query)` asks the service for one page:
+ * `query`: { sort, ascending, ...filters } as they are at first. What the address says goes before it, and what is
+ * changed later is kept there. `load(query)` asks the service for one page:
  * { rows, matching, searched, first_position? }. `columns()` gives the table's columns, `above(found)`, if
  * given, elements above the table. Nothing is shown once the signal has aborted.
  */
 export class Listing {
   constructor(title, { query, load, columns, above = () => [], signal }) {
-    Object.assign(this, { title, load, columns, above, signal, rows: [] });
-    this.query = { ...query, offset: 0 };
+    Object.assign(this, { title, load, columns, above, signal, rows: [], first: { ...query, offset: 0 } });
+    const asked = state();
+    const named = Object.keys(this.first).filter((name) => name in asked);
+    this.query = { ...this.first, ...Object.fromEntries(named.map((name) => [name, read(asked[name], this.first[name])])) };
     this.box = element("div", { "aria-live": "polite" });
     this.calls = 0;
   }
@@ -24,6 +28,8 @@ export class Listing {
    *  replaced. */
   async change(more) {
     Object.assign(this.query, { offset: 0, ...more });
+    const changed = Object.entries(this.query).filter(([name, value]) => value !== this.first[name]);
+    keep(Object.fromEntries(changed));
     const focused = document.activeElement?.dataset.name;
     try {
       await this.update();
@@ -48,10 +54,9 @@ export class Listing {
   /** A column of numbers by which the service sorts as `sort`. */
   sorted(title, sort, cell) {
     const { query } = this;
-    const mark = query.sort === sort ? (query.ascending ? " ▲" : " ▼") : "";
     const click = () => this.change({ sort, ascending: query.sort === sort && !query.ascending });
     return {
-      title: element("button", { type: "button", "data-name": sort, click }, title + mark),
+      title: element("button", { type: "button", "data-name": sort, click }, title),
       head: { "aria-sort": query.sort === sort ? SORTED[!query.ascending] : null },
       number: true,
       cell,
@@ -85,4 +90,10 @@ export class Listing {
       button("Next page", offset + PAGE, offset + PAGE < matching),
     );
   }
+}
+
+/** A value of the address, as what the value is at first. */
+function read(text, first) {
+  if (typeof first === "boolean") return text === "true";
+  return typeof first === "number" ? Number(text) : text;
 }

@@ -30,13 +30,14 @@ async function list(run, signal) {
     above,
     signal,
   });
-  const text = element("input", { type: "search", maxlength: "1000", size: "24" });
+  const { query } = listing;
+  const text = element("input", { type: "search", maxlength: "1000", size: "24", value: query.text });
   const show = (value) =>
     listing.change(value === "unvisited" ? { kind: "", visited: false } : { kind: value, visited: "" });
   const bar = element(
     "form",
     { class: "bar", submit: (event) => (event.preventDefault(), listing.change({ text: text.value })) },
-    choice("Prompts", SHOWN, "", show),
+    choice("Prompts", SHOWN, query.visited === "" ? query.kind : "unvisited", show),
     element("label", {}, "Id or text", text),
     element("button", { type: "submit" }, "Search"),
     element("button", { type: "button", click: csv, "aria-label": "Save the page of prompts as CSV" }, "CSV"),
@@ -159,7 +160,13 @@ async function one(run, key, signal) {
   return element(
     "section",
     {},
-    element("p", {}, element("a", { href: address(run) }, "All prompts")),
+    element(
+      "p",
+      {},
+      element("a", { href: address(run) }, "All prompts"),
+      " · ",
+      element("a", { href: `#/run/${encodeURIComponent(run)}/completions?prompt=${key}` }, "Completions of this prompt"),
+    ),
     element("h2", {}, prompt.prompt_id ?? prompt.key),
     element("blockquote", {}, prompt.prompt ?? "The text is not kept."),
     facts({
