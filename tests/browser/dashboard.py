@@ -126,6 +126,25 @@ def test_the_list_of_runs_leads_to_a_run_with_all_its_curves(page: Page, url: st
     look(page, "run")
 
 
+def test_runs_are_told_apart_at_a_glance_sorted_and_found(page: Page, url: str) -> None:
+    page.goto(url)
+    row = page.get_by_role("row").filter(has=page.get_by_role("link", name="collapsed", exact=True))
+    expect(row).to_contain_text(re.compile(r"memory-r\+: exploit, explore.*(s|min) ago"))
+    expect(row.get_by_role("img", name=re.compile("^outcome of the last 24 steps"))).to_be_visible()
+    expect(page.get_by_text(re.compile(r"^memr \d.*encoder hashed"))).to_be_visible()
+    page.get_by_role("button", name="Alarms").click()
+    expect(page.get_by_role("columnheader", name="Alarms")).to_have_attribute("aria-sort", "descending")
+    expect(page.locator("tbody tr").first).to_contain_text("collapsed")
+    expect(page.get_by_role("button", name="Alarms")).to_be_focused()
+    page.get_by_role("searchbox").fill("on-TOPIC")
+    expect(page.locator("tbody tr")).to_have_count(1)
+    page.reload()
+    expect(page.locator("tbody tr")).to_have_count(1)
+    page.get_by_role("searchbox").fill("collapsed")
+    row.get_by_role("link", name=re.compile("[1-9] alarms")).click()
+    expect(page.get_by_role("columnheader", name="what to do")).to_be_visible()
+
+
 def test_curves_update_by_themselves(page: Page, url: str) -> None:
     with RewardClient(url, run="growing") as client:
         client.reward(**request(0))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import re
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,7 @@ import pytest
 from memr_client import AsyncRewardClient, RewardClient
 from memr_client.schemas import Completions, History, Map
 from memr_service.app import create_app
+from memr_service.insight import service as insight_service
 from memr_service.insight.dashboard import queries
 from memr_service.insight.dashboard.projection import project
 from memr_service.settings import Settings
@@ -136,6 +138,33 @@ def test_points_limit_the_rows_and_every_completion_counts(client):
         assert row.memory == steps[-1].memory
     late = History.model_validate(client.get("/runs/run/history", params={"points": 5, "after": 20}).json()).rows
     assert late == whole[20:]
+
+
+# Runs
+
+
+def test_the_list_of_runs_tells_of_their_newest_steps(client):
+    answers = play(client, 30)
+    client.put("/runs/empty", json={})
+    (empty, run) = client.get("/runs", params={"recent": True}).json()["runs"]
+    assert (empty["recent"], empty["alarms"]) == (None, 0)
+    assert run["alarms"] == 0
+    outcomes = [np.mean(step(number)["outcomes"]) for number in range(6, 30)]
+    assert run["recent"]["outcome"] == pytest.approx(outcomes, abs=1e-6)
+    assert run["recent"]["reward"] == pytest.approx([np.mean(one["rewards"]) for one in answers[6:]], abs=1e-5)
+    (row,) = client.get("/runs/run/history", params={"after": 29}).json()["rows"]
+    assert datetime.fromisoformat(run["recent"]["at"]).timestamp() == int(row["at"])
+    client.post("/reward", json=step(30, outcomes=[1.0] * 6))
+    assert client.get("/runs?recent=1").json()["runs"][1]["recent"]["outcome"][-1] == 1
+    assert [one["recent"] for one in client.get("/runs").json()["runs"]] == [None, None]
+
+
+def test_the_list_of_runs_does_not_wait_for_audits_but_tells_of_those_made(client, monkeypatch):
+    play(client, 3)
+    monkeypatch.setattr(insight_service, "AUDITING_S", 0.0)
+    assert client.get("/runs?recent=1").json()["runs"][0]["alarms"] is None
+    assert client.get("/metrics").status_code == 200
+    assert client.get("/runs?recent=1").json()["runs"][0]["alarms"] == 0
 
 
 # Completions

@@ -10,5 +10,5 @@ export const state = () => Object.fromEntries(new URLSearchParams(location.hash.
 export function keep(values) {
   const given = Object.entries(values).filter(([, value]) => value !== "" && value !== null && value !== undefined);
   const query = given.length ? `?${new URLSearchParams(given)}` : "";
-  history.replaceState(null, "", location.hash.split("?")[0] + query);
+  history.replaceState(null, "", (location.hash.split("?")[0] || "#/") + query);
 }

@@ -14,7 +14,7 @@ export function element(tag, attributes = {}, ...children) {
 
 /** A table in a scrolling box. A column has a `title` (text or element), a function `cell(row)`, optionally attributes
  *  of its head (`head`), and one of the flags `number`, `text` (of long texts beginning and end are seen), `prose` and
- *  `brief`. */
+ *  `brief`. On narrow screens a table with long texts, or a column that is `stacks`, shows each row as a list. */
 export function table(caption, columns, rows) {
   const classes = (column) => ({ class: ["number", "text", "prose", "brief"].find((kind) => column[kind]) });
   const head = columns.map((column) =>
@@ -27,7 +27,7 @@ export function table(caption, columns, rows) {
       columns.map((column) => element("td", { ...classes(column), "data-title": titleOf(column) }, cell(column, row))),
     ),
   );
-  const stacks = columns.some((column) => column.text || column.prose); // on narrow screens
+  const stacks = columns.some((column) => column.text || column.prose || column.stacks); // on narrow screens
   return element(
     "div",
     { class: "scroll", tabindex: "0", role: "region", "aria-label": caption },
