@@ -63,6 +63,8 @@ def url() -> Iterator[str]:
             client.reward(**request(step) | late, run_id="collapsed")
         fill(client, "pooled", group_size=4)
         client.set_pool("pooled", [f"q{number}" for number in range(60)], [one["question"] for one in solutions()[:60]])
+        for step in range(3):
+            client.reward(["2 + 3?"] * 2, ["four", "six"], [0, 0], run_id="failing", step=step)
         client.create_run("twice", preset="memory-r+", memory={"merge_similarity": 0.95})
         client.reward(
             ["2 + 3?"] * 5,
@@ -143,6 +145,15 @@ def test_runs_are_told_apart_at_a_glance_sorted_and_found(page: Page, url: str) 
     page.get_by_role("searchbox").fill("collapsed")
     row.get_by_role("link", name=re.compile("[1-9] alarms")).click()
     expect(page.get_by_role("columnheader", name="what to do")).to_be_visible()
+
+
+def test_charts_say_what_they_wait_for_and_fit_their_values(page: Page, url: str) -> None:
+    page.goto(f"{url}/#/run/failing")
+    figure = page.locator("figure")
+    expect(figure.filter(has_text="exploit, raw")).to_contain_text("exploit compares with earlier successes")
+    expect(figure.filter(has_text="exploit, raw").locator("canvas")).to_have_count(0)
+    outcome = figure.filter(has_text="Outcome").first
+    expect(outcome.locator(".u-legend .u-value")).to_have_text(["2", "0"])  # without a cursor: the newest
 
 
 def test_curves_update_by_themselves(page: Page, url: str) -> None:

@@ -200,4 +200,4 @@ def _window(state: State, options: Component, name: str, raw: np.ndarray, item: 
 
 @np.errstate(over="ignore", invalid="ignore")
 def _sum(paid: Collection[np.ndarray]) -> np.ndarray:
-    return np.sum([*paid], axis=0)
+    return np.asarray(np.sum([*paid], axis=0))

@@ -60,14 +60,14 @@ def _measured(
         yield "min_chars", fewest, chars, f"{chars} characters, at least {fewest}"
     if (most := on.max_chars) is not None:
         yield "max_chars", most, chars, f"{chars} characters, at most {most}"
-    for name, most, values, what in (
+    for name, limit, values, what in (
         ("max_repetition", on.max_repetition, batch.repeated, "share of itself that it repeats"),
         ("max_copied", on.max_copied, batch.copied, "share copied from the prompt"),
         ("max_foreign", on.max_foreign, batch.foreign, "bytes in a row unlike its prompt and siblings"),
     ):
-        if most is not None:
+        if limit is not None:
             value = None if values is None else float(values[item])
-            yield name, most, value, f"{what} {number(value)}, at most {number(most)}"
+            yield name, limit, value, f"{what} {number(value)}, at most {number(limit)}"
     if on.drop_truncated:
         cut = None if batch.truncated is None else float(batch.truncated[item])
         said = "not told whether" if cut is None else "" if cut else "not"

@@ -60,7 +60,7 @@ function explanation(run, found) {
   return element(
     "section",
     {},
-    facts({ Reward: short(found.reward), Outcome: short(found.outcome), "Scored after record": short(found.position) }),
+    facts({ Reward: short(found.reward), Outcome: short(found.outcome), "Scored when the run had": `${short(found.position)} records` }),
     account(found.account),
     element(
       "div",
@@ -79,7 +79,7 @@ function explanation(run, found) {
       [
         { title: "Component", cell: (term) => term.name },
         { title: "Raw", number: true, cell: (term) => short(term.raw) },
-        { title: "Position in the window", cell: windowPosition },
+        { title: "Place in the window of recent values", cell: windowPosition },
         { title: "Scaled", number: true, cell: (term) => short(term.scaled) },
         { title: "Weight", number: true, cell: (term) => short(term.weight) },
         { title: "Contribution", number: true, cell: (term) => short(term.contribution) },
@@ -155,7 +155,7 @@ function memory(run, title, read) {
         { title: "Cosine", number: true, cell: (one) => short(one.similarity) },
         { title: "Outcome", number: true, cell: (one) => short(one.outcome) },
         { title: "Step", number: true, cell: (one) => short(one.step) },
-        { title: "Count", number: true, cell: (one) => `${short(one.count)} ×` },
+        { title: "Merged", number: true, cell: (one) => `${short(one.count)} ×` },
         { title: "Prompt", text: true, cell: (one) => (one.own_prompt ? "the same" : (one.prompt ?? "not kept")) },
         { title: "Completion", text: true, cell: (one) => one.completion ?? "not kept" },
       ],
