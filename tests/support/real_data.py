@@ -67,6 +67,12 @@ def solutions() -> list[Question]:
 
 
 @cache
+def references() -> list[str]:
+    """The official answers to the questions of `solutions()`, in their order."""
+    return _lines("references.jsonl.xz")
+
+
+@cache
 def train_questions() -> list[str]:
     """The 7,473 training questions of GSM8K."""
     return _lines("train_questions.jsonl.xz")

@@ -93,6 +93,15 @@ def test_exact_means_the_same_text_but_for_white_space_around_it():
         (r"\boxed{5}", "$$5$$", 1.0),
         ("they cost $5 and $6, so $11.", "$11", 1.0),
         ("I do not know", r"\frac{1}{2}", 0.0),
+        ("it is １２．５", "12.5", 1.0),
+        ("so 1.2e1", "12", 1.0),
+        ("so 1.2e1", "10", 0.0),
+        ("3e8 m/s", "300000000", 1.0),
+        ("it is 1.6 \\times 10^{1}", "16", 1.0),
+        ("it is 1.6 \\times 10^{1}", "10", 0.0),
+        ("= 1,200 x 10^1.", "12000", 1.0),
+        ("a tolerance of 1e-5, so it is 12", "12", 1.0),
+        ("\\boxed{6.02e23}", "$6.02 \\times 10^{23}$", 1.0),
     ],
 )
 def test_mathematics_is_compared_by_its_meaning(completion, answer, outcome):

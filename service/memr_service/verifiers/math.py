@@ -21,9 +21,16 @@ _PERCENT = re.compile(
     r"(?<=[\d})])(?:\s|\\[,;:!> ])*(?:\\?%|\\text\{\s*(?:\\?%|percent)\s*\}|\bpercent\b)", re.IGNORECASE
 )
 _SCIENTIFIC = re.compile(r"(?<![\w.])(\d+(?:\.\d+)?)[eE]([-+]?\d{1,3})(?![\w.]*\w)")
+_POWER_OF_TEN = re.compile(
+    r"(?<![\w.,^])([-+]?(?:\d{1,3}(?:,\d{3})+|\d+)(?:\.\d+)?)\s*(?:\\times|\\cdot|[×·*x])\s*10\s*\^\s*\{?([-+]?\d{1,3})\}?(?=\D*\Z)"
+)
+"""A number times a power of ten, after which the text has no other number."""
+_FULL_WIDTH = str.maketrans("０１２３４５６７８９．，－", "0123456789.,-")
 _AMOUNT = re.compile(r"(?:\b[A-Z]{1,2})?\$")
 _FORMULA = re.compile(r"(\$\$?)(?=\S)[^$]*?(?<=\S)\1(?!\d)")
 """Dollars around a formula; those of an amount ($5, $5 and $6) are none."""
+_MARKS = ("\\boxed", "\\(", "\\[")
+"""What else begins a formula."""
 
 
 class TooSlow(BaseException):
@@ -71,7 +78,7 @@ def timed(completion: str, answer: str, seconds: float) -> float:
         right = parse(as_formula(answer), parsing_timeout=None)
         if not right:
             raise unreadable("math", answer)
-        return float(verify(right, parse(plain_numbers(completion), parsing_timeout=None), timeout_seconds=None))
+        return float(verify(right, parse(with_its_power(completion), parsing_timeout=None), timeout_seconds=None))
     finally:
         signal.setitimer(signal.ITIMER_VIRTUAL, 0)
         signal.signal(signal.SIGVTALRM, previous)
@@ -89,11 +96,23 @@ def as_formula(answer: str) -> str:
 
 
 def plain_numbers(text: str) -> str:
-    """The text without currencies and percent signs (50% is 50, as for `numeric`), and 1.2e3 as a power of ten.
+    """The text without currencies and percent signs (50% is 50, as for `numeric`), 1.2e3 as a power of ten, １２ as 12.
 
     A dollar that may begin a formula stays.
     """
-    return _SCIENTIFIC.sub(r"\1 \\times 10^{\2}", _PERCENT.sub("", _CURRENCY.sub("", text)))
+    text = _PERCENT.sub("", _CURRENCY.sub("", text.translate(_FULL_WIDTH)))
+    return _SCIENTIFIC.sub(r"\1 \\times 10^{\2}", text)
+
+
+def with_its_power(completion: str) -> str:
+    """A completion with plain numbers. A last number times a power of ten (1.2e3) becomes a formula if it has none.
+
+    Of a power outside a formula math-verify reads 10^3 alone.
+    """
+    text = plain_numbers(completion)
+    if _FORMULA.search(text) or any(mark in text for mark in _MARKS):
+        return text
+    return _POWER_OF_TEN.sub(lambda found: f"${found[1].replace(',', '')} \\times 10^{{{found[2]}}}$", text)
 
 
 def _stop(number: int, frame: FrameType | None) -> None:
