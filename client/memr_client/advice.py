@@ -1,4 +1,4 @@
-"""`FirstSteps`: whether the first rewards of a run say anything, and why they do not."""
+"""What a caller should know about rewards of 0: `FirstSteps` of the first ones of a run, `MostlyZero` of later ones."""
 
 from __future__ import annotations
 
@@ -6,10 +6,15 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from memr_client.schemas import RewardResponse, RunConfig
+from memr_client.schemas.zeros import counted
 
 FEW_STEPS = 3
 FEW_COMPLETIONS = 8
 """The verdict falls after this many steps and completions."""
+FEW_REWARDS = 4
+"""Requests with fewer rewards do not tell what most of them are."""
+PASSING = "warming up"
+"""A cause that begins so ends by itself."""
 
 
 @dataclass
@@ -66,6 +71,32 @@ class FirstSteps:
         if self.largest > min(self.smallest, 0):
             return f"{text} If such outcomes are successes, create the run with a lower success_threshold."
         return f"{text} Rewards begin after the first success; easier prompts bring it sooner."
+
+
+@dataclass
+class MostlyZero:
+    """The causes for which most rewards of a run's requests were 0, as one client sees them."""
+
+    told: set[str] = field(default_factory=set)
+
+    def add(self, response: RewardResponse) -> list[str]:
+        """The causes for which more than half of a request's rewards are 0, each given once."""
+        n = len(response.rewards)
+        causes = counted(response.why_zero) if n >= FEW_REWARDS else {}
+        lasting = {cause: count for cause, count in causes.items() if not cause.partition(": ")[2].startswith(PASSING)}
+        new = [cause for cause, count in lasting.items() if count > n / 2 and cause not in self.told]
+        self.told.update(new)
+        return new
+
+    @staticmethod
+    def says(causes: Sequence[str], response: RewardResponse) -> str:
+        """What the causes made of a request's rewards, and where to look."""
+        zeros = response.rewards.count(0)
+        return (
+            f"run {response.run_id!r}: {zeros} of {len(response.rewards)} rewards of a request are 0. "
+            f"{'; '.join(causes)}. client.explain({response.run_id!r}, position={response.position}, "
+            f"item={response.rewards.index(0)}) accounts for one of them. Each cause is told once."
+        )
 
 
 def _no_success(response: RewardResponse) -> bool:

@@ -79,9 +79,13 @@ class AsyncRewardClient(BaseClient[httpx.AsyncBaseTransport]):
         """Like `RewardClient.reward`."""
         run_id = columns["run_id"] = self._name(columns.get("run_id"))
         response = await self._do(calls.reward(prompts, completions, outcomes, **columns))
-        if columns.get("mode") != "eval" and self._says_nothing(columns.get("step"), outcomes, response):
+        if columns.get("mode") == "eval":
+            return response
+        if self._says_nothing(columns.get("step"), outcomes, response):
             with suppress(MemrError):
                 warnings.warn(self._why((await self.run(run_id)).config, response), stacklevel=2)
+        elif (mostly := self._mostly_zero_because(response)) is not None:
+            warnings.warn(mostly, stacklevel=2)
         return response
 
     async def create_run(self, run_id: str | None = None, config: Config = None, **fields: Any) -> RunInfo:

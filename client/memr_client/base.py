@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, BinaryIO, Generic, TypeVar
 import httpx
 
 from memr_client.address import Proxy, checked_url, proxy_for, without_password
-from memr_client.advice import FirstSteps
+from memr_client.advice import FirstSteps, MostlyZero
 from memr_client.calls import Call
 from memr_client.columns import checked
 from memr_client.errors import InvalidRequest, MemrError, ServiceUnreachable
@@ -76,6 +76,7 @@ class BaseClient(Generic[Transport]):
         self._quiet_until = 0.0
         self._pools: dict[Any, Any] = {}
         self._first_steps: dict[str, FirstSteps] = {}
+        self._mostly_zero: dict[str, MostlyZero] = {}
         self._warned: set[tuple[str, str]] = set()
 
     @classmethod
@@ -121,10 +122,21 @@ class BaseClient(Generic[Transport]):
 
     def _says_nothing(self, step: int | None, outcomes: Any, response: RewardResponse) -> bool:
         """Whether to tell the caller now why the run's rewards say nothing so far."""
-        return self._first_steps.setdefault(response.run_id, FirstSteps()).add(step, plain(outcomes), response)
+        first = self._first_steps.setdefault(response.run_id, FirstSteps())
+        if says_nothing := first.add(step, plain(outcomes), response):
+            self._mostly_zero.setdefault(response.run_id, MostlyZero()).add(response)  # `_why` tells these causes
+        return says_nothing
 
     def _why(self, config: RunConfig, response: RewardResponse) -> str:
         return f"memr: {self._first_steps[response.run_id].says(config, response)}"
+
+    def _mostly_zero_because(self, response: RewardResponse) -> str | None:
+        """What to tell the caller now of a cause for which most of a request's rewards are 0, after the first steps."""
+        if not self._first_steps[response.run_id].over:
+            return None
+        seen = self._mostly_zero.setdefault(response.run_id, MostlyZero())
+        causes = seen.add(response)
+        return f"memr: {seen.says(causes, response)}" if causes else None
 
     def _with_warnings_logged(self, info: RunInfo) -> RunInfo:
         """The description of a created run; each of its warnings is logged once."""

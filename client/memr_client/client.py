@@ -116,9 +116,13 @@ class RewardClient(BaseClient[httpx.BaseTransport]):
         """
         run_id = columns["run_id"] = self._name(columns.get("run_id"))
         response = self._do(calls.reward(prompts, completions, outcomes, **columns))
-        if columns.get("mode") != "eval" and self._says_nothing(columns.get("step"), outcomes, response):
+        if columns.get("mode") == "eval":
+            return response
+        if self._says_nothing(columns.get("step"), outcomes, response):
             with suppress(MemrError):
                 warnings.warn(self._why(self.run(run_id).config, response), stacklevel=2)
+        elif (mostly := self._mostly_zero_because(response)) is not None:
+            warnings.warn(mostly, stacklevel=2)
         return response
 
     def create_run(self, run_id: str | None = None, config: Config = None, **fields: Any) -> RunInfo:
@@ -384,7 +388,7 @@ class RewardClient(BaseClient[httpx.BaseTransport]):
         raise BadResponse(calls.ENDED_EARLY)
 
     def completions(self, run_id: str | None = None, **page: Unpack[Page]) -> Completions:
-        """One page of the run's completions as they were scored, with the beginnings of their texts.
+        """One page of the run's completions as they were scored, with their texts, long ones shortened.
 
         client.completions("gsm8k-seed0", sort="reward", right=False, text="sorry")
 

@@ -25,7 +25,8 @@ from support.serving import serving
 
 STEPS = 60
 KEY = "key-of-a-reader"
-WIDTHS = (800, 1280)
+SCREENS = ((420, "dark"), (800, "light"), (1366, "light"))
+"""Width and theme of the screens on which each view is looked at."""
 expect.set_options(timeout=30_000)
 
 
@@ -69,6 +70,8 @@ def url() -> Iterator[str]:
                 texts = [f"It is {answer}."] * 3 + ["It is 70."]
                 right = [float(answer == reference)] * 3 + [0.0]
                 client.reward([prompt] * 4, texts, right, run_id=run, references=[reference] * 4)
+        for step in range(3):
+            client.reward(["2 + 3?"] * 2, ["four", "six"], [0, 0], run_id="failing", step=step)
         client.create_run("twice", preset="memory-r+", memory={"merge_similarity": 0.95})
         client.reward(
             ["2 + 3?"] * 5,
@@ -91,7 +94,7 @@ def browser() -> Iterator[Browser]:
 @pytest.fixture
 def page(browser: Browser) -> Iterator[Page]:
     """A page; the test fails if the browser reports an error."""
-    page = browser.new_page(viewport={"width": WIDTHS[-1], "height": 900}, accept_downloads=True)
+    page = browser.new_page(viewport={"width": SCREENS[-1][0], "height": 900}, accept_downloads=True)
     wrong: list[str] = []
     page.on("pageerror", lambda error: wrong.append(str(error)))
     page.on(
@@ -104,8 +107,9 @@ def page(browser: Browser) -> Iterator[Page]:
 
 def look(page: Page, name: str) -> None:
     """Check that the view fits wide and narrow screens and is accessible, and write pictures if requested."""
-    for width in WIDTHS:
+    for width, theme in SCREENS:
         page.set_viewport_size({"width": width, "height": 900})
+        page.emulate_media(color_scheme=theme)
         page.wait_for_timeout(100)  # charts are resized at the browser's next frame
         if folder := os.environ.get("SHOTS"):
             page.screenshot(path=Path(folder) / f"{name}-{width}.png")
@@ -129,6 +133,34 @@ def test_the_list_of_runs_leads_to_a_run_with_all_its_curves(page: Page, url: st
         assert any(one.startswith(title) for one in titles), title
     assert page.locator("figure canvas").count() == len(titles)
     look(page, "run")
+
+
+def test_runs_are_told_apart_at_a_glance_sorted_and_found(page: Page, url: str) -> None:
+    page.goto(url)
+    row = page.get_by_role("row").filter(has=page.get_by_role("link", name="collapsed", exact=True))
+    expect(row).to_contain_text(re.compile(r"memory-r\+: exploit, explore.*(s|min) ago"))
+    expect(row.get_by_role("img", name=re.compile("^outcome of the last 24 steps"))).to_be_visible()
+    expect(page.get_by_text(re.compile(r"^memr \d.*encoder hashed"))).to_be_visible()
+    page.get_by_role("button", name="Alarms").click()
+    expect(page.get_by_role("columnheader", name="Alarms")).to_have_attribute("aria-sort", "descending")
+    expect(page.locator("tbody tr").first).to_contain_text("collapsed")
+    expect(page.get_by_role("button", name="Alarms")).to_be_focused()
+    page.get_by_role("searchbox").fill("on-TOPIC")
+    expect(page.locator("tbody tr")).to_have_count(1)
+    page.reload()
+    expect(page.locator("tbody tr")).to_have_count(1)
+    page.get_by_role("searchbox").fill("collapsed")
+    row.get_by_role("link", name=re.compile("[1-9] alarms")).click()
+    expect(page.get_by_role("columnheader", name="what to do")).to_be_visible()
+
+
+def test_charts_say_what_they_wait_for_and_fit_their_values(page: Page, url: str) -> None:
+    page.goto(f"{url}/#/run/failing")
+    figure = page.locator("figure")
+    expect(figure.filter(has_text="exploit, raw")).to_contain_text("exploit compares with earlier successes")
+    expect(figure.filter(has_text="exploit, raw").locator("canvas")).to_have_count(0)
+    outcome = figure.filter(has_text="Outcome").first
+    expect(outcome.locator(".u-legend .u-value")).to_have_text(["2", "0"])  # without a cursor: the newest
 
 
 def test_curves_update_by_themselves(page: Page, url: str) -> None:
@@ -195,7 +227,35 @@ def test_completions_are_sorted_filtered_paged_and_explained(page: Page, url: st
     expect(page.get_by_text(f"1 to {wrong} of {wrong}")).to_be_visible()
     page.get_by_role("link", name="Explain item").first.click()
     expect(page.get_by_text("Successes read")).to_be_visible()
+    reward = page.locator(".facts", has_text="Reward").locator("dd").first.inner_text()
+    accounted = page.locator(".account li").last.inner_text().rpartition(" a reward of ")[2].rstrip(".")
+    assert float(accounted) == pytest.approx(float(reward), abs=1e-3)
     look(page, "explain")
+    page.go_back()
+    expect(page.get_by_text(f"1 to {wrong} of {wrong}")).to_be_visible()
+    expect(page.get_by_role("columnheader", name="Reward")).to_have_attribute("aria-sort", "descending")
+    expect(page.get_by_label("Step")).to_have_value("7")
+
+
+def test_completions_are_filtered_by_prompt_and_guard_and_show_their_end(page: Page, url: str) -> None:
+    page.goto(f"{url}/#/run/on-topic/completions")
+    expect(page.locator("td .right").first).to_be_visible()
+    expect(page.locator("td .wrong").first).to_be_visible()
+    box = page.locator("td.text .last").first
+    assert box.evaluate("(at) => at.firstChild.getBoundingClientRect().bottom <= at.getBoundingClientRect().bottom + 1")
+    page.get_by_role("link", name="its completions").first.click()
+    expect(page.get_by_text("Of one prompt only.")).to_be_visible()
+    expect(page.get_by_text("1 to 12 of 12")).to_be_visible()
+    page.reload()
+    page.get_by_role("button", name="Of all prompts").click()
+    expect(page.get_by_text(f"1 to 50 of {8 * STEPS}")).to_be_visible()
+    page.get_by_label("Rejected by").select_option(index=1)
+    rejected = page.get_by_label("Rejected by").input_value()
+    expect(page.get_by_role("cell", name=rejected).first).to_be_visible()
+    page.get_by_role("link", name="its visits").first.click()
+    expect(page.get_by_role("columnheader", name="Pass rate after it")).to_be_visible()
+    page.get_by_role("link", name="Completions of this prompt").click()
+    expect(page.get_by_text("Of one prompt only.")).to_be_visible()
 
 
 def test_completions_are_found_by_their_text(page: Page, url: str) -> None:
@@ -291,8 +351,14 @@ def test_merged_entries_are_counted_and_neighbours_lead_on(page: Page, url: str)
 def test_audits_say_what_to_do(page: Page, url: str) -> None:
     page.goto(f"{url}/#/run/collapsed/audits")
     expect(page.get_by_role("columnheader", name="what to do")).to_be_visible()
-    expect(page.get_by_role("row").filter(has_text="length_short")).to_contain_text(re.compile("alarm.*set min_chars"))
+    short = page.get_by_role("row").filter(has_text="length_short")
+    expect(short).to_contain_text(re.compile("alarm.*< 0.70, < 0.50.*set min_chars"))
+    expect(page.get_by_role("row").filter(has_text="plan_calibration")).to_contain_text("It waits for")
     look(page, "audits")
+    short.get_by_role("link", name="See these completions").click()
+    expect(page.get_by_text("1 to 50 of 160")).to_be_visible()
+    expect(page.get_by_role("columnheader", name="Length")).to_have_attribute("aria-sort", "ascending")
+    expect(page.get_by_role("cell", name="No idea.").first).to_be_visible()
 
 
 def test_runs_are_compared_on_one_chart(page: Page, url: str) -> None:

@@ -204,7 +204,37 @@ def test_a_short_run_is_not_judged() -> None:
     with RewardClient.embedded(run="run", encoder="hashed") as client:
         client.create_run()
         client.reward(**policy.step(0, outcomes=lambda fields, which: [0.0] * 16))
-        assert {one.state for one in client.audits().audits} == {"unknown"}
+        assert {(one.state, one.waits_for) for one in client.audits().audits} == {
+            ("unknown", "496 more completions; it takes 512")
+        }
+
+
+@pytest.mark.slow
+def test_a_stretch_is_not_compared_with_itself() -> None:
+    policy = Policy(8)
+    with RewardClient.embedded(run="run", encoder="hashed", audits={"window": 64, "least": 16}) as client:
+        client.create_run(explore_warmup_steps=0)
+        waits = []
+        for number in range(9):
+            client.reward(**policy.step(number))
+            found = {one.name: one for one in client.audits().audits}
+            assert (found["length_short"].baseline is None) == (found["length_short"].state == "unknown")
+            waits.append(found["diversity"].waits_for.partition(": ")[2])
+    assert waits == [*(f"about {128 - 16 * number} more" for number in range(1, 8)), "", ""]
+
+
+@pytest.mark.slow
+def test_audits_name_the_side_of_their_limits_and_the_worst_comes_first() -> None:
+    found = audited(outcomes=lambda fields, which: [0.0] * 16, truncated=lambda fields, which: [True] * 16).audits
+    sides = {one.name: (one.beyond, one.warn, one.limit) for one in found}
+    assert sides["length_short"] == ("below", 0.7, 0.5)
+    assert sides["zero_variance"] == ("above", 0.75, 0.9)
+    states = [one.state for one in found]
+    assert states == sorted(states, key=["alarm", "warn", "ok", "unknown"].index)
+    alarms = [abs((one.value or 0) - one.limit) / abs(one.limit - (one.warn or 0)) for one in found[:2]]
+    assert states[:2] == ["alarm", "alarm"]
+    assert alarms[0] >= alarms[1]
+    assert all(bool(one.waits_for) == (one.state == "unknown") for one in found)
 
 
 def test_provenance_names_config_encoder_versions_and_chain() -> None:

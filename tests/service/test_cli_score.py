@@ -6,10 +6,10 @@ import pytest
 from memr_client import RewardClient
 from memr_client.errors import InvalidRequest
 from memr_client.schemas import RunConfig
+from memr_client.schemas.zeros import counted
 from memr_service.cli.rollouts import Rollout, requests
 from memr_service.cli.scoring import presets, score
 from memr_service.cli.summary import comparison
-from memr_service.cli.zeros import counted
 from memr_service.encoder import Encoders, HashedEncoder
 from memr_service.run.presets import PRESETS
 from rich.console import Console

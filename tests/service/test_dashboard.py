@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import re
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,7 @@ import pytest
 from memr_client import AsyncRewardClient, RewardClient
 from memr_client.schemas import Completions, History, Map
 from memr_service.app import create_app
+from memr_service.insight import service as insight_service
 from memr_service.insight.dashboard import queries
 from memr_service.insight.dashboard.projection import project
 from memr_service.settings import Settings
@@ -138,6 +140,33 @@ def test_points_limit_the_rows_and_every_completion_counts(client):
     assert late == whole[20:]
 
 
+# Runs
+
+
+def test_the_list_of_runs_tells_of_their_newest_steps(client):
+    answers = play(client, 30)
+    client.put("/runs/empty", json={})
+    (empty, run) = client.get("/runs", params={"recent": True}).json()["runs"]
+    assert (empty["recent"], empty["alarms"]) == (None, 0)
+    assert run["alarms"] == 0
+    outcomes = [np.mean(step(number)["outcomes"]) for number in range(6, 30)]
+    assert run["recent"]["outcome"] == pytest.approx(outcomes, abs=1e-6)
+    assert run["recent"]["reward"] == pytest.approx([np.mean(one["rewards"]) for one in answers[6:]], abs=1e-5)
+    (row,) = client.get("/runs/run/history", params={"after": 29}).json()["rows"]
+    assert datetime.fromisoformat(run["recent"]["at"]).timestamp() == int(row["at"])
+    client.post("/reward", json=step(30, outcomes=[1.0] * 6))
+    assert client.get("/runs?recent=1").json()["runs"][1]["recent"]["outcome"][-1] == 1
+    assert [one["recent"] for one in client.get("/runs").json()["runs"]] == [None, None]
+
+
+def test_the_list_of_runs_does_not_wait_for_audits_but_tells_of_those_made(client, monkeypatch):
+    play(client, 3)
+    monkeypatch.setattr(insight_service, "AUDITING_S", 0.0)
+    assert client.get("/runs?recent=1").json()["runs"][0]["alarms"] is None
+    assert client.get("/metrics").status_code == 200
+    assert client.get("/runs?recent=1").json()["runs"][0]["alarms"] == 0
+
+
 # Completions
 
 
@@ -198,6 +227,42 @@ def test_a_search_looks_in_prompts_and_completions_ignoring_case(client, monkeyp
     monkeypatch.setattr(queries, "SEARCHED", 12)
     page = listed(client, text="completion 1")
     assert (page.matching, page.searched) == (12, 12)
+
+
+def test_the_end_of_a_long_text_is_shown_too(client):
+    long = "So it begins. " + "And so it goes on. " * 50 + "The answer is 42."
+    client.post("/reward", json=step(0, n=1) | {"completions": [long], "prompts": ["p" * 400]}).raise_for_status()
+    (row,) = listed(client).rows
+    assert len(row.completion) == 400
+    assert row.completion.startswith("So it begins. And")
+    assert row.completion.endswith("goes on. The answer is 42.")
+    assert row.completion[119:124].strip().count("…") == 1
+    assert row.prompt == "p" * 400
+
+
+def test_completions_of_one_prompt(client, monkeypatch):
+    play(client, 9)
+    keys = {row.prompt: row.prompt_key for row in listed(client).rows}
+    assert len(keys) == 2
+    page = listed(client, prompt=keys["prompt 1"], sort="reward", limit=200)
+    assert (page.matching, page.searched) == (27, None)
+    assert {row.prompt for row in page.rows} == {"prompt 1"}
+    assert [row.reward for row in page.rows] == sorted((row.reward for row in page.rows), reverse=True)
+    assert listed(client, prompt="0" * 32).rows == []
+    assert listed(client, prompt=keys["prompt 1"], text="completion 3").matching == 3
+    monkeypatch.setattr(queries, "LOOKED_INTO", 4)
+    page = listed(client, prompt=keys["prompt 1"])
+    assert (page.matching, page.searched) == (12, 24)
+
+
+def test_completions_that_a_guard_rejected(client):
+    play(client, 11, components={"exploit": {"guards": {"min_chars": 15}}, "explore": 1.0})
+    page = listed(client, rejected="exploit:too_short", limit=200)
+    assert page.rejected == {"exploit:too_short": 60}
+    assert {tuple(row.rejected) for row in page.rows} == {("exploit:too_short",)}
+    assert page.matching == 60
+    assert listed(client, rejected="exploit:too_short", right=True).matching < 60
+    assert listed(client, rejected="exploit:too_long").rows == []
 
 
 def play_and_restore(client):

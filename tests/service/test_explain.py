@@ -8,6 +8,8 @@ import numpy as np
 import pytest
 from memr_client import RewardClient
 from memr_client.errors import InvalidRequest, UnknownRun
+from memr_client.schemas import Explanation
+from memr_service.insight.limits import number as in_words
 from support.cases import slow_after
 
 D = 16
@@ -59,6 +61,7 @@ def test_a_stored_item_is_explained_by_the_numbers_it_was_answered_with(config: 
             assert sum(
                 one.contribution for one in explained.components.values()
             ) - explained.held_to_spread == pytest.approx(explained.reward, abs=1e-12)
+            assert explained.account[-1].endswith(f" a reward of {in_words(explained.reward)}.")
             for name, one in explained.components.items():
                 assert (one.raw, one.scaled) == (
                     answer.components[name].raw[item],
@@ -190,3 +193,98 @@ def test_after_a_restore_explanations_do_not_use_the_abandoned_branch() -> None:
         assert (explained.reward, explained.completion) == (answer.rewards[5], "completion 9.5")
         steps = {one.step for one in [*explained.success.neighbours, *explained.failure.neighbours]}
         assert steps <= {100, 101, 109}
+
+
+# The account
+
+
+def scored(rewarded: dict[str, Any], *outcomes: float, item: int = -1, **config: Any) -> Explanation:
+    """The explanation of an item of two like requests, the second one's last by default."""
+    with RewardClient.embedded(run="run", encoder="hashed") as client:
+        client.create_run(preset="memory-r+", components={"exploit": rewarded}, **config)
+        for number in range(2):
+            rows = np.eye(D)[[0] * len(outcomes)] + 0.2 * np.random.default_rng(number).normal(size=(len(outcomes), D))
+            client.reward(
+                ["q"] * len(outcomes),
+                [f"completion {at}" for at in range(len(outcomes))],
+                list(outcomes),
+                embeddings={"prompts": np.eye(D)[[0] * len(outcomes)], "completions": rows},
+                step=number,
+            )
+        return client.explain(position=2, item=item % len(outcomes))
+
+
+def test_a_value_that_the_other_side_earns_is_accounted_for() -> None:
+    explained = scored({"guards": {"earned_by": "correct"}}, 1.0, 1.0, 0.0)
+    first, last = explained.account
+    scaled = explained.components["exploit"].scaled
+    assert explained.reward == 0
+    assert first.startswith(f"exploit pays 0: {scaled:.4g} scaled (raw -0.")
+    assert first.endswith(
+        ", but only correct completions earn it (earned_by: outcome 0; correct is above success_threshold 0.5)."
+    )
+    assert last == "That is a reward of 0."
+
+
+@pytest.mark.parametrize(
+    ("guards", "value", "says"),
+    [
+        ({"topic_floor": 0.99}, None, "at least 0.99"),
+        ({"min_chars": 500}, 12, "12 characters, at least 500"),
+        ({"max_chars": 3}, 12, "12 characters, at most 3"),
+        ({"only_if": "incorrect"}, 1.0, "outcome 1; incorrect is at most success_threshold 0.5"),
+        ({"mixed_groups_only": True}, 3, "3 of the group's 3 are right"),
+    ],
+)
+def test_a_guard_that_rejects_is_named_with_its_value_and_limit(
+    guards: dict[str, Any], value: float | None, says: str
+) -> None:
+    explained = scored({"guards": guards}, 1.0, 1.0, 1.0)
+    (limit,) = explained.components["exploit"].limits
+    assert (limit.name, limit.applied) == (next(iter(guards)), True)
+    assert value is None or limit.value == value
+    assert says in limit.says
+    assert explained.account[0] == f"exploit pays 0: rejected by {limit.name} ({limit.says})."
+
+
+def test_guards_that_reject_nothing_are_listed_too() -> None:
+    guards = {"neighbour_floor": 0.5, "max_copied": 0.9, "max_repetition": 0.9, "cap": 9.0, "anneal": [5, 9]}
+    explained = scored({"guards": guards}, 1.0, 1.0, 1.0)
+    limits = {one.name: one for one in explained.components["exploit"].limits}
+    assert limits.keys() == guards.keys()
+    assert not any(one.applied for one in limits.values())
+    assert limits["neighbour_floor"].value == explained.success.nearest_prompt == 1
+    assert limits["anneal"].says == "step 1 of 5 to 9 leaves a share of 1"
+
+
+def test_bounds_that_lower_what_is_earned_are_accounted_for() -> None:
+    explained = scored({"guards": {"anneal": [0, 2], "cap": 0.01}}, 1.0, 1.0, 1.0, item=1)
+    assert explained.reward == 0.01
+    assert explained.account[0].endswith(
+        "× weight 1, annealed (anneal: step 1 of 0 to 2 leaves a share of 0.5), "
+        "cut to the cap (cap: at most 0.01 × the outcome's size, which is 0.01)."
+    )
+
+
+@pytest.mark.parametrize(
+    ("outcomes", "limits", "begins"),
+    [
+        ((1.0, 1.0, 0.0), {"max_spread": 0.1}, "max_spread=0.1 limits the spread of its group's rewards, which is"),
+        ((1.0, 1.0, 1.0), {"equal_spread": 0.1}, "All outcomes of its group are equal, and the run's equal_spread=0.1"),
+    ],
+)
+def test_the_limit_on_a_groups_spread_is_accounted_for(
+    outcomes: tuple[float, ...], limits: dict[str, Any], begins: str
+) -> None:
+    explained = scored({"weight": 1.0}, *outcomes, item=0, **limits)
+    paid = explained.components["exploit"].contribution
+    assert explained.account[-1].startswith(begins)
+    assert explained.account[-1].endswith(f"so that {paid:.4g} becomes a reward of {explained.reward:.4g}.")
+
+
+def test_a_window_of_equal_values_is_told_from_its_lowest_value() -> None:
+    flat = scored({"weight": 1.0}, 1.0, 1.0, window=1)
+    assert flat.account[0].endswith("; its window has 1 of this value only, which scales to 0.")
+    explained = [scored({"weight": 1.0}, 1.0, 1.0, item=item, window=2, scaling="request") for item in (0, 1)]
+    lowest = min(explained, key=lambda one: one.reward)
+    assert ": the lowest value of the window, which is scaled to 0" in lowest.account[0]

@@ -5,6 +5,7 @@ import copy
 import inspect
 import json
 import pickle
+import re
 import threading
 from functools import partial
 
@@ -310,6 +311,26 @@ def test_rewards_that_say_nothing_give_one_warning_after_the_first_steps(scripte
     with pytest.warns(UserWarning, match=says):
         client.reward(*batch, step=2)
     client.reward(*batch, step=3)
+
+
+def test_most_of_a_request_at_0_for_one_cause_gives_one_warning_for_that_cause(scripted):
+    dull, copied = (
+        "exploit, 2 of 4: too dull",
+        "exploit, 3 of 4: rejected as copied by the guard max_copied=0.7; not here",
+    )
+    few = paid([0.0, 0.1, 0.0, 0.1], 1, 0, [dull])
+    most = paid([0.1, 0.0, 0.0, 0.0], 1, 0, [copied, "explore, 3 of 4: warming up, 9 to go"], position=9)
+    client = scripted(*[paid([0.1] * 4, 1, 0)] * 3, few, most, most)
+    batch = (["q"] * 4, list("abcd"), [1, 0, 0, 0])
+    for step in range(4):
+        client.reward(*batch, step=step)
+    says = (
+        "memr: run 'r': 3 of 4 rewards of a request are 0. exploit: rejected as copied by the guard max_copied=0.7. "
+        "client.explain('r', position=9, item=1) accounts for one of them. Each cause is told once."
+    )
+    with pytest.warns(UserWarning, match=re.escape(says)):
+        client.reward(*batch, step=4)
+    client.reward(*batch, step=5)
 
 
 def test_without_steps_each_record_counts(scripted):

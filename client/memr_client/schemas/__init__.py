@@ -26,7 +26,7 @@ from memr_client.schemas.config import (
     RunConfig,
     WriteGates,
 )
-from memr_client.schemas.explain import ComponentTerm, Explain, Explanation, MemoryRead, Neighbour, WindowPlace
+from memr_client.schemas.explain import ComponentTerm, Explain, Explanation, Limit, MemoryRead, Neighbour, WindowPlace
 from memr_client.schemas.history import ComponentHistory, History, HistoryRow, Quantiles
 from memr_client.schemas.loose import nearest, number_as_text, suggestion
 from memr_client.schemas.openrlhf import OpenRLHFRequest, OpenRLHFResponse
@@ -88,6 +88,7 @@ from memr_client.schemas.runs import (
     CheckpointList,
     Fork,
     NewCheckpoint,
+    Recent,
     Restore,
     RunInfo,
     RunList,
@@ -182,6 +183,7 @@ __all__ = [
     "HistoryRow",
     "KnownPrompt",
     "KnownPrompts",
+    "Limit",
     "Map",
     "MapPoint",
     "Matrix",
@@ -220,6 +222,7 @@ __all__ = [
     "Provenance",
     "Quantiles",
     "Quantity",
+    "Recent",
     "ReplayLine",
     "ReplayProgress",
     "ReplayRequest",

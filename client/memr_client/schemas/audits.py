@@ -37,6 +37,12 @@ class Audit(ResponseModel):
     """The same figure over the run's first completions; null if the audit does not compare with them."""
     limit: float
     """The state is `alarm` beyond this value."""
+    beyond: Literal["above", "below"] = "above"
+    """The side of its limits on which the audit fires."""
+    warn: float | None = None
+    """The state is `warn` beyond this value."""
+    waits_for: str = ""
+    """What a figure that is unknown waits for; empty if it is known."""
     says: str
     """What the figure measures, in one sentence."""
     remedy: str
@@ -104,3 +110,4 @@ class Audits(ResponseModel):
     recent: Stretch | None
     """The newest completions, or those up to the requested position; null if there are none."""
     audits: list[Audit]
+    """The worst first: alarms, warnings, what is ok, by how far they are beyond their limits; unknown ones last."""

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Literal, TypedDict
 
+from pydantic import Field
+
 from memr_client.schemas.reward import MemorySizes
 from memr_client.schemas.wire import ResponseModel
 
@@ -26,6 +28,10 @@ class Page(TypedDict, total=False):
     """True: only right completions. False: only wrong ones."""
     step: int | None
     """Only completions of this step."""
+    prompt: str | None
+    """Only completions of the prompt with this key (hex), which `prompts` lists."""
+    rejected: str | None
+    """Only completions with this reason among their `rejected`, such as "exploit:too_short"."""
     text: str
     """Only completions whose prompt or completion contains this text, in any case."""
 
@@ -46,9 +52,11 @@ class Completion(ResponseModel):
     scaled: dict[str, float]
     rejected: list[str]
     """Reasons: "component:reason" lowered its reward, "memory:reason" kept it out of the memory."""
+    prompt_key: str = ""
+    """Identity of the prompt (hex), by which `prompt` finds it."""
     prompt: str | None
     completion: str | None
-    """Beginnings of the texts; null if they are no longer kept."""
+    """The texts, long ones without their middle; null if they are no longer kept."""
 
 
 class Completions(ResponseModel):
@@ -58,7 +66,10 @@ class Completions(ResponseModel):
     matching: int
     """Number of matching completions on all pages."""
     searched: int | None = None
-    """Number of completions that were searched for `text`, the first in the order asked for; null without `text`."""
+    """Number of completions that were searched for `text`, or of many for `prompt` or `rejected`, the first in the
+    order asked for; null if all were."""
+    rejected: dict[str, int] = Field(default_factory=dict)
+    """Reason -> how many of the considered completions have it among their `rejected`."""
     first_position: int
     """First record that was considered. Of a very long run only the newest records are."""
     position: int
@@ -76,7 +87,7 @@ class MapPoint(ResponseModel):
     outcome: float
     prompt: str | None
     completion: str | None
-    """Beginnings of the texts; null if they are no longer kept."""
+    """The texts, long ones without their middle; null if they are no longer kept."""
 
 
 class Map(ResponseModel):

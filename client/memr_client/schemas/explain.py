@@ -72,6 +72,8 @@ class MemoryRead(ResponseModel):
     """Number of completions read, without the one held out; each merged completion counts."""
     entries: int
     """Number of entries read; fewer than `completions` where completions were merged."""
+    nearest_prompt: float | None = None
+    """Cosine of the item's prompt to the nearest prompt read, 1 for its own; null if nothing was read."""
     centroid_distance: float | None
     """Distance from the item to their mean; null if nothing was read."""
     largest_cosine: float | None
@@ -90,6 +92,20 @@ class WindowPlace(ResponseModel):
     """Raw value that scales to 1."""
 
 
+class Limit(ResponseModel):
+    """A guard or bound of a component that is on, and what it found of the item."""
+
+    name: str
+    """Its field in the component's `guards`."""
+    limit: float | str
+    value: float | None
+    """What it measured; null if the record has no such measure, in which case it rejects nothing."""
+    applied: bool
+    """Whether it rejected the item or changed what the item earned."""
+    says: str
+    """Value and limit in words."""
+
+
 class ComponentTerm(ResponseModel):
     """How one component contributed to the reward."""
 
@@ -102,6 +118,8 @@ class ComponentTerm(ResponseModel):
     """Null if the component has no window or the item no raw value."""
     rejected: list[str]
     """Guards that rejected the item."""
+    limits: list[Limit] = Field(default_factory=list)
+    """The component's guards and bounds that are on."""
     why_zero: str | None = None
     """Why it contributed 0, in words; null if it contributed something."""
 
@@ -119,6 +137,8 @@ class Explanation(ResponseModel):
     reward: float
     why_zero: list[str] = Field(default_factory=list)
     """Why the reward is 0, in words; empty if it is not."""
+    account: list[str] = Field(default_factory=list)
+    """What each component paid and why, then what their sum came to: sentences that account for the reward."""
     components: dict[str, ComponentTerm]
     held_to_spread: float
     """Sum of the contributions minus the reward: what `max_spread` and `equal_spread` took off."""

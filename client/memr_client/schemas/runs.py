@@ -31,6 +31,17 @@ class BarrierState(ResponseModel):
     """Requests that came after that time-out and were scored alone."""
 
 
+class Recent(ResponseModel):
+    """A run's newest steps, up to 24, oldest first."""
+
+    at: str
+    """When the last completions came (UTC, ISO 8601)."""
+    outcome: list[float]
+    """Mean outcome of each step."""
+    reward: list[float]
+    """Mean reward of each step."""
+
+
 class RunInfo(ResponseModel):
     """`GET /runs/{id}`."""
 
@@ -60,6 +71,11 @@ class RunInfo(ResponseModel):
     damaged: str | None = None
     """In `GET /runs`: why the run could not be opened or its last record not be read. Such a run can be exported and
     deleted. Null if no fault is known."""
+    recent: Recent | None = None
+    """In `GET /runs?recent=true`: the run's newest steps; null without completions."""
+    alarms: int | None = None
+    """In `GET /runs?recent=true`: how many of the run's audits alarmed when they were made last; null for a run
+    that was not audited yet, or is not in memory."""
 
 
 class RunList(ResponseModel):

@@ -35,6 +35,8 @@ def explain(
 ) -> None:
     """Explain a completion's reward: what it read, where its values lie in the windows, the guards, the sum.
 
+    The last lines account for the reward in words.
+
     --prompt and --completion score a new completion as of now, without storing it. --position and --item, or --serial,
     explain how a completion of the run was scored.
 
@@ -57,25 +59,39 @@ def explain(
     place = f"of record {found.position + 1}, scored" if stored else "scored now,"
     reward = f"reward {found.reward:.4f} (outcome {found.outcome:g})"
     say(f"{reward} {place} after record {found.position} of {found.run_id}")
-    for line in found.why_zero:
-        say(f"It is 0 because of {line}")
     out.print(_terms(found))
+    if any(one.limits for one in found.components.values()):
+        out.print()
+        out.print(_limits(found))
     for memory, reading in (("success", found.success), ("failure", found.failure)):
         out.print()
         out.print(_neighbours(memory, reading))
+    out.print()
+    for sentence in found.account:
+        say(sentence)
 
 
 def _terms(found: Explanation) -> Sheet:
     shown = Sheet("component")
     shown.block("raw", "window", "scaled", "weight", "adds")
-    shown.block("guards and why nothing", figures=False)
     for name, one in found.components.items():
-        remaining = found.warmup.get(name, 0)
-        guards = ", ".join(one.rejected) or (f"warms up: {remaining} to go" if remaining else "") or one.why_zero or ""
         numbers = [_number(one.raw), _window(one), f"{one.scaled:.4f}", f"{one.weight:g}", f"{one.contribution:.4f}"]
-        shown.row(name, numbers, [guards])
+        shown.row(name, numbers)
     if found.held_to_spread:
-        shown.row("spread limits", ["", "", "", "", f"{-found.held_to_spread:.4f}"], [""])
+        shown.row("spread limits", ["", "", "", "", f"{-found.held_to_spread:.4f}"])
+    return shown
+
+
+def _limits(found: Explanation) -> Sheet:
+    """The guards and bounds that are on; components with the same share a row."""
+    shown = Sheet("guard")
+    shown.block("of", "found", "applies", figures=False)
+    of: dict[tuple[str, str, bool], list[str]] = {}
+    for name, one in found.components.items():
+        for limit in one.limits:
+            of.setdefault((limit.name, limit.says, limit.applied), []).append(name)
+    for (guard, says, applied), names in of.items():
+        shown.row(guard, [", ".join(names), says, "yes" if applied else "no"])
     return shown
 
 

@@ -10,11 +10,11 @@ import typer
 from memr_client import RewardClient
 from memr_client.errors import InvalidRequest
 from memr_client.schemas import Audit, Audits, Backtest, HistoryRow, Provenance
+from memr_client.schemas.zeros import counted
 
 from memr_service.cli import backtest, figures, history
 from memr_service.cli.options import DEFAULT_URL, ApiKey, RunName, Url, connect, home
 from memr_service.cli.terminal import progress, say
-from memr_service.cli.zeros import counted
 
 AUDITED_POSITIONS = 16
 """Number of positions along the run at which it is audited."""
@@ -132,18 +132,18 @@ def _pass_rates(rows: Sequence[HistoryRow], found: Backtest, figure: str) -> lis
 
 def _audits(looks: Sequence[Audits]) -> str:
     """The newest audits as a table, worst state first, with the step since which each is out of bounds."""
-    order = list(MARKS)
-    lines = ["| audit | state | figure | at first | alarm beyond | since step | |", "|---|---|---|---|---|---|---|"]
+    lines = ["| audit | state | figure | at first | alarms | since step | |", "|---|---|---|---|---|---|---|"]
     remedies = []
-    for one in sorted(looks[-1].audits, key=lambda audit: order.index(audit.state)):
+    for one in looks[-1].audits:
         name = f"{one.name} ({one.about})" if one.about else one.name
         out = one.state in ("alarm", "warn")
         since = _since(looks, one) if out else ""
-        numbers = [_number(one.value), _number(one.baseline), f"{one.limit:g}"]
-        lines.append(f"| {name} | {MARKS[one.state]} | {' | '.join(numbers)} | {since} | {one.says} |")
+        numbers = [_number(one.value), _number(one.baseline), f"{one.beyond} {one.limit:g}"]
+        says = f"{one.says} Waits for {one.waits_for}." if one.waits_for else one.says
+        lines.append(f"| {name} | {MARKS[one.state]} | {' | '.join(numbers)} | {since} | {says} |")
         if out:
             remedies.append(f"- **{name}**: {one.remedy}")
-    parts = ["\n".join(lines), "-: unknown. A comparison needs newer completions than those at first."]
+    parts = ["\n".join(lines), "-: unknown."]
     return "\n\n".join([*parts, "What to do:", "\n".join(remedies)] if remedies else parts)
 
 

@@ -11,12 +11,12 @@ import numpy as np
 from memr_client import RewardClient
 from memr_client.errors import InvalidRequest
 from memr_client.schemas import RewardResponse, RunConfig, halves_warning
+from memr_client.schemas.zeros import counted
 
 from memr_service.cli.options import listed_presets
 from memr_service.cli.rollouts import Rollout, as_text
 from memr_service.cli.summary import PresetLine, SummaryLine, spread, summarise
 from memr_service.cli.vectors import Column, Vectors
-from memr_service.cli.zeros import counted
 from memr_service.encoder import Encoders
 from memr_service.run.presets import PRESETS, resolve
 

@@ -136,12 +136,25 @@ class RunApi:
         info = await self._thread.on_run(run, Run.info, digest)
         return self._with_remarks(info.model_copy(update={"barrier": self._barriers.state_of(run)}))
 
-    async def describe_all(self) -> list[RunInfo]:
-        """Describe all runs, by name, without opening any. Other requests take their turns between two runs."""
+    async def describe_all(
+        self, seen: Callable[[str], bool] = lambda run_id: True, *, recent: bool = False
+    ) -> list[RunInfo]:
+        """Describe all runs, by name, without opening any. Other requests take their turns between two runs.
+
+        Args:
+            seen: which runs are described, by name.
+            recent: also tell of their newest steps.
+        """
         found = []
         for stored in await self._thread.ask(self._registry.all_stored):
+            if not seen(stored.run_id):
+                continue
             with contextlib.suppress(UnknownRun):  # deleted meanwhile
-                found.append(await self._thread.ask(self._registry.describe, stored))
+                info = await self._thread.ask(self._registry.describe, stored)
+                if recent:
+                    newest = await self._thread.ask(self._registry.recent, stored, info)
+                    info = info.model_copy(update={"recent": newest})
+                found.append(info)
         return found
 
     def open_names(self) -> list[str]:

@@ -13,12 +13,13 @@ from typing import Any
 import numpy as np
 import orjson
 from memr_client.errors import Conflict, ProblemError, UnknownRun
-from memr_client.schemas import RunConfig, RunInfo
+from memr_client.schemas import Recent, RunConfig, RunInfo
 
 from memr_service.run.journal import stored_record
 from memr_service.run.live_state import Damaged, Limits, Rewound
 from memr_service.run.new_runs import check_new
 from memr_service.run.presets import differences
+from memr_service.run.recent import recent
 from memr_service.run.run import Run, setting_up
 from memr_service.run.summary import summary
 from memr_service.state.law import LAW, LAWS
@@ -51,6 +52,7 @@ class RunRegistry:
         self._open: dict[str, Run] = {}
         self._failed: dict[int, tuple[ProblemError, float]] = {}  # uid -> why it was not opened, until when that holds
         self._summaries: dict[int, tuple[Tip | None, RunInfo]] = {}  # of runs that are not in memory
+        self._recents: dict[int, tuple[tuple[int, int], Recent | None]] = {}  # at (branch, position)
 
     def names(self) -> list[str]:
         """The runs that are in memory (safe from any thread)."""
@@ -116,6 +118,14 @@ class RunRegistry:
             found = found.model_copy(update={"damaged": self._failed[stored.uid][0].in_one_line})
         return found
 
+    def recent(self, stored: StoredRun, info: RunInfo) -> Recent | None:
+        """The newest steps of a run that was described as `info`, without opening it."""
+        where = info.branch, info.position
+        known = self._recents.get(stored.uid)
+        if known is None or known[0] != where:
+            known = self._recents[stored.uid] = where, recent(stored, self._store, info.position)
+        return known[1]
+
     def create(
         self,
         run_id: str,
@@ -172,6 +182,7 @@ class RunRegistry:
         self._store.runs.delete(stored.uid)
         self._failed.pop(stored.uid, None)
         self._summaries.pop(stored.uid, None)
+        self._recents.pop(stored.uid, None)
 
     @contextmanager
     def using(self, run: Run) -> Iterator[None]:

@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from dataclasses import replace
 
 import numpy as np
 from memr_client.schemas import Component, ComponentTerm, Explanation, MemoryRead, Neighbour, RunConfig, WindowPlace
 
+from memr_service.insight.account import account
+from memr_service.insight.limits import limits
 from memr_service.memory import View, reading
 from memr_service.memory.cosine import exact_cosines
-from memr_service.rewards import shaping, staging, write_gates
+from memr_service.rewards import staging, write_gates
 from memr_service.rewards.components import exploit
 from memr_service.rewards.guards.scaling import TRIMMED
-from memr_service.rewards.zeros import causes, why_zero
+from memr_service.rewards.shaping import WINDOWED, contribution, options_of
+from memr_service.rewards.zeros import MEMORY_OF, causes, why_zero
 from memr_service.state.record import Batch, Effects, Record
 from memr_service.state.state import SIDES, State
 from memr_service.state.window import slide, window_size
@@ -33,9 +37,13 @@ def explain(
         effects: the result of scoring it.
         readings: what the item read in each memory (`read`).
     """
-    terms = {name: _term(state, batch, item, effects, name) for name in effects.raw}
+    paid = {
+        name: contribution(state, options_of(state.config, name), effects.scaled[name], batch) for name in effects.raw
+    }
+    terms = {name: _term(state, batch, item, effects, name, float(paid[name][item]), readings) for name in paid}
     reward = float(effects.rewards[item])
     limited = {state.config.max_spread, state.config.equal_spread, batch.equal_spread} != {None}
+    held = sum(term.contribution for term in terms.values()) - reward if limited else 0.0
     return Explanation(
         run_id=run_id,
         branch=state.branch,
@@ -45,8 +53,9 @@ def explain(
         outcome=float(batch.outcomes[item]),
         reward=reward,
         why_zero=why_zero(state.config, batch, effects, np.array([item])),
+        account=account(state, batch, item, terms, _sum(paid.values()), reward),
         components=terms,
-        held_to_spread=sum(term.contribution for term in terms.values()) - reward if limited else 0.0,
+        held_to_spread=held,
         warmup=effects.warmup,
         success=readings["success"],
         failure=readings["failure"],
@@ -115,6 +124,7 @@ def _reading(
         prompts=len(own.prompts),
         completions=int(units.sum()),
         entries=len(entries),
+        nearest_prompt=float(reading.nearest_prompt(view, [own], batch.keys, batch.prompts[batch.prompt_of])[item]),
         centroid_distance=-float(exploit(completion[None], total[None], units.sum()[None])[0]),
         largest_cosine=float(cosines.max()),
         neighbours=[
@@ -130,20 +140,39 @@ def _reading(
     )
 
 
-def _term(state: State, batch: Batch, item: int, effects: Effects, name: str) -> ComponentTerm:
-    options = state.config.components[name]  # type: ignore[index]
-    assert isinstance(options, Component)
-    raw, prefix = float(effects.raw[name][item]), f"{name}:"
+def _term(
+    state: State,
+    batch: Batch,
+    item: int,
+    effects: Effects,
+    name: str,
+    paid: float,
+    readings: dict[str, MemoryRead],
+) -> ComponentTerm:
+    options, prefix = options_of(state.config, name), f"{name}:"
+    raw, scaled = float(effects.raw[name][item]), float(effects.scaled[name][item])
     reasons = effects.rejected[item] if effects.rejected else []
-    contribution = float(shaping.contribution(state, options, effects.scaled[name], batch)[item])
+    rejected = [reason.removeprefix(prefix) for reason in reasons if reason.startswith(prefix)]
+    side = MEMORY_OF.get(name)
+    found = limits(
+        state.config,
+        options,
+        batch,
+        item,
+        step=batch.step if batch.step is not None else state.steps_committed,
+        rejected=rejected,
+        scaled=scaled,
+        nearest=None if side is None else readings[side].nearest_prompt,
+    )
     return ComponentTerm(
         raw=None if np.isnan(raw) else raw,
-        scaled=float(effects.scaled[name][item]),
+        scaled=scaled,
         weight=options.weight,
-        contribution=contribution,
+        contribution=paid,
         window=None if np.isnan(raw) else _window(state, options, name, effects.raw[name], item),
-        rejected=[reason.removeprefix(prefix) for reason in reasons if reason.startswith(prefix)],
-        why_zero=None if contribution else _why_zero(state.config, batch, item, effects, name),
+        rejected=rejected,
+        limits=list(found),
+        why_zero=None if paid else _why_zero(state.config, batch, item, effects, name),
     )
 
 
@@ -158,7 +187,7 @@ def _window(state: State, options: Component, name: str, raw: np.ndarray, item: 
 
     It ends with the item, or with the request if the request was scaled at once.
     """
-    if name not in shaping.WINDOWED:
+    if name not in WINDOWED:
         return None
     size = window_size(state.config, name)
     at_once = state.config.scaling == "request" or options.bounds != "min-max"
@@ -167,3 +196,8 @@ def _window(state: State, options: Component, name: str, raw: np.ndarray, item: 
     window = np.sort(slide(state.windows[name], seen, most))
     out = len(window) // TRIMMED if options.bounds == "p5-p95" else 0
     return WindowPlace(count=len(window), low=float(window[out]), high=float(window[len(window) - 1 - out]))
+
+
+@np.errstate(over="ignore", invalid="ignore")
+def _sum(paid: Collection[np.ndarray]) -> np.ndarray:
+    return np.asarray(np.sum([*paid], axis=0))

@@ -20,6 +20,9 @@ from memr_service.insight.replay import worker
 from memr_service.insight.replay.replay import what_if
 from memr_service.insight.suspects.query import suspects
 
+AUDITING_S = 0.3
+"""How long the list of runs waits for audits that are out of date."""
+
 
 class InsightService:
     """The questions that can be asked about a service's runs. Called from the service's event loop; only reads."""
@@ -43,6 +46,10 @@ class InsightService:
     async def firing(self) -> dict[str, int]:
         """Open run -> how many of its audits are in the state `alarm`, for metrics."""
         return await self._audits.firing()
+
+    async def alarms(self) -> dict[str, int]:
+        """Open run -> how many of its audits alarm, as far as that is known or found out soon, for the list of runs."""
+        return await self._audits.known(AUDITING_S)
 
     async def pools(self) -> dict[str, PoolState]:
         """Open run with a pool -> how many of its prompts and groups still teach, for metrics."""

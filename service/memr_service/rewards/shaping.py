@@ -49,7 +49,7 @@ def shape(state: State, batch: Batch, raw: dict[str, np.ndarray], nearest_prompt
     reasons: list[list[str]] = [[] for _ in range(len(batch))]
     kept, scaled, rewards = {}, {}, np.zeros(len(batch))
     for name, values in raw.items():
-        options = _options(config, name)
+        options = options_of(config, name)
         rejected = np.zeros(len(batch), bool)
         for reason, mask in guards.rejections(config, options.guards, batch, nearest_prompts.get(name)):
             rejected |= mask
@@ -124,7 +124,8 @@ def _finite(values: np.ndarray) -> np.ndarray:
     return values if np.isfinite(values).all() else np.nan_to_num(values)
 
 
-def _options(config: RunConfig, name: str) -> Component:
+def options_of(config: RunConfig, name: str) -> Component:
+    """The options of a component of a resolved config."""
     options = config.components[name]  # type: ignore[index]
     assert isinstance(options, Component)
     return options

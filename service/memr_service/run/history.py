@@ -116,19 +116,19 @@ def rows(records: Iterable[Columns], weights: dict[str, float]) -> Iterator[Hist
         records: in order.
         weights: component -> its weight in the reward.
     """
-    for step in _steps(records):
+    for step in steps(records):
         yield _row(step, weights)
 
 
 def curve(records: Iterable[Columns], weights: dict[str, float], points: int) -> list[HistoryRow]:
     """At most `points` rows for all records. Each row treats the same number of consecutive steps as one."""
-    steps = [*_steps(records)]
-    together = max(1, -(-len(steps) // points))
-    parts = (steps[start : start + together] for start in range(0, len(steps), together))
+    all_steps = [*steps(records)]
+    together = max(1, -(-len(all_steps) // points))
+    parts = (all_steps[start : start + together] for start in range(0, len(all_steps), together))
     return [_row([record for step in part for record in step], weights) for part in parts]
 
 
-def _steps(records: Iterable[Columns]) -> Iterator[list[Columns]]:
+def steps(records: Iterable[Columns]) -> Iterator[list[Columns]]:
     """Consecutive records of one step, or one record without a step. Records without items are left out."""
     filled = (one for one in records if len(one.outcomes))
     for _, same in groupby(filled, key=lambda one: (one.step, one.position if one.step is None else None)):
@@ -142,7 +142,7 @@ def _row(records: list[Columns], weights: dict[str, float]) -> HistoryRow:
     )
     raw = {name: np.concatenate([one.raw[name] for one in records]) for name in weights}
     scaled = {name: np.concatenate([one.scaled[name] for one in records]) for name in weights}
-    paid = {name: abs(weight * _average(scaled[name])) for name, weight in weights.items()}
+    paid = {name: abs(weight * average(scaled[name])) for name, weight in weights.items()}
     lowest, highest = _ends(records)
     return HistoryRow(
         step=last.step,
@@ -152,9 +152,9 @@ def _row(records: list[Columns], weights: dict[str, float]) -> HistoryRow:
         at=last.at,
         items=len(outcomes),
         groups=len(lowest),
-        outcome_mean=_average(outcomes),
+        outcome_mean=average(outcomes),
         zero_variance_share=float((lowest == highest).mean()),
-        reward_mean=_average(rewards),
+        reward_mean=average(rewards),
         reward_std=_deviation(rewards),
         length_mean=float(lengths.mean()),
         length=quantiles(lengths),
@@ -173,7 +173,7 @@ def _component(raw: np.ndarray, scaled: np.ndarray, paid: float, paid_by_all: fl
     return ComponentHistory(
         defined=len(defined),
         raw=quantiles(defined),
-        scaled_mean=_average(scaled),
+        scaled_mean=average(scaled),
         scaled_std=_deviation(scaled),
         share=paid / paid_by_all if paid_by_all else 0.0,
     )
@@ -197,7 +197,7 @@ def _added(counts: Iterable[dict[str, int]]) -> dict[str, int]:
 
 
 @np.errstate(over="ignore", invalid="ignore")
-def _average(values: np.ndarray) -> float:
+def average(values: np.ndarray) -> float:
     """The mean of float32 values; in float64 if their sum overflows."""
     mean = float(values.mean())
     return mean if np.isfinite(mean) else float(values.mean(dtype=np.float64))

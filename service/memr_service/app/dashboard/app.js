@@ -1,5 +1,6 @@
 /** The page: shows the view that the address's hash names, and sets the theme. */
 
+import { parts } from "./address.js";
 import { compare } from "./compare.js";
 import { element } from "./element.js";
 import { latency } from "./latency.js";
@@ -15,7 +16,7 @@ async function show() {
   shown.abort();
   shown = new AbortController();
   const { signal } = shown;
-  const [, name = "", ...rest] = location.hash.split("/");
+  const [name = "", ...rest] = parts();
   const given = name === "compare" ? rest : rest.map(decodeURIComponent);
   document.title = ["memr", name, ...given].filter(Boolean).join(" · ");
   document.getElementById("status").textContent = "";

@@ -6,15 +6,19 @@ import { short } from "./number.js";
 import { stroke, theme, translucent } from "./palette.js";
 import { savePicture, saveTable } from "./save.js";
 
+const EMPTY = "Nothing yet. The first completions of this run draw it: POST /reward, or a trainer's adapter.";
+const WHOLE = [1, 2, 5].flatMap((one) => Array.from({ length: 12 }, (_, power) => one * 10 ** power)).sort((a, b) => a - b);
+
 /** A figure with lines.
  *
- * `lines`: [{ label, value(row), width?, colour? (a number), upTo? (number of the line that bounds the filled band) }].
+ * `range` is that of the y axis, `whole` whether its values are whole numbers. `empty` says what to wait for while there
+ * are no values. `lines`: [{ label, value(row), width?, colour? (a number), upTo? (number of the line that bounds the filled band) }].
  * `update(rows, x, across)` draws the rows at ascending `x`; `across` names the x axis. The chart is destroyed when the
  * signal aborts.
  */
 export class Chart {
-  constructor(title, note, lines, { signal, range, height = 190 }) {
-    Object.assign(this, { title, note, lines, range, height, across: "", plot: null, data: null });
+  constructor(title, note, lines, { signal, range = fitting, whole = false, empty = EMPTY, height = 190 }) {
+    Object.assign(this, { title, note, lines, range, whole, height, across: "", plot: null, data: null });
     const button = (kind, save) =>
       element("button", { type: "button", click: save, "aria-label": `Save ${title} as ${kind}` }, kind);
     this.box = element("div", { class: "plot", tabindex: "0", role: "group", keydown: (event) => this.#step(event) });
@@ -28,8 +32,10 @@ export class Chart {
         button("PNG", () => this.#png()),
         button("CSV", () => this.#csv()),
       ),
+      (this.none = element("p", { class: "none" }, empty)),
       this.box,
     );
+    this.box.hidden = true;
     const sized = new ResizeObserver(() => this.plot?.setSize({ width: this.box.clientWidth, height }));
     sized.observe(this.box);
     document.addEventListener("themed", () => this.plot?.redraw(), { signal });
@@ -47,8 +53,13 @@ export class Chart {
       "aria-label",
       `${this.title} over ${this.across}s. Latest: ${latest.join(", ")}. Left and right arrow keys move the cursor.`,
     );
+    const any = this.data.slice(1).some((column) => column.some((value) => value !== null));
+    this.none.hidden = any;
+    this.box.hidden = !any;
+    if (!any) return;
     if (this.plot) this.plot.setData(this.data);
     else if (x.length && this.box.clientWidth) this.plot = new uPlot(this.#options(), this.data, this.box);
+    this.#tellNewest();
   }
 
   #options() {
@@ -63,12 +74,14 @@ export class Chart {
     return {
       width: this.box.clientWidth,
       height: this.height,
-      scales: { x: { time: false }, y: this.range ? { range: this.range } : {} },
+      scales: { x: { time: false }, y: { range: this.range } },
       cursor: { sync: { key: "step" }, drag: { x: true, y: false } },
+      hooks: { setCursor: [() => this.#tellNewest()] },
       axes: [
-        { ...axis, size: 28 },
+        { ...axis, size: 28, incrs: WHOLE },
         {
           ...axis,
+          ...(this.whole ? { incrs: WHOLE } : {}),
           size: 62,
           values: (_, ticks) => ticks.map((tick) => (Math.abs(tick) >= 1000 ? `${tick / 1000}k` : String(tick))),
         },
@@ -89,6 +102,12 @@ export class Chart {
           : [{ series: [line.upTo + 1, number + 1], fill: translucent(style(line, number).stroke, 0.15) }],
       ),
     };
+  }
+
+  /** Without a cursor the legend has the newest values. */
+  #tellNewest() {
+    const { plot } = this;
+    if (plot && (plot.cursor.idx ?? null) === null) plot.setLegend({ idx: this.data[0].length - 1 });
   }
 
   #step(event) {
@@ -122,4 +141,11 @@ export function quantileLines(of, colour) {
     line("25 %", "p25", { upTo: 1 }),
     line("5 %", "p5", { upTo: 0 }),
   ];
+}
+
+/** A range of the y axis that fits its values; around equal ones, as far as their size. */
+function fitting(_, low, high) {
+  if (low === null) return [0, 1];
+  if (low !== high) return uPlot.rangeNum(low, high, 0.1, true);
+  return low === 0 ? [0, 1] : [low - Math.abs(low) / 2, high + Math.abs(high) / 2];
 }

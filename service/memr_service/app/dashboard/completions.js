@@ -1,109 +1,102 @@
 /** A run's completions, sorted, filtered and paged by the service. */
 
-import { choice, element, table } from "./element.js";
+import { choice, element } from "./element.js";
+import { Listing } from "./listing.js";
 import { short } from "./number.js";
 import { at, get } from "./server.js";
 
-const PAGE = 50;
-const SORTED = { true: "descending", false: "ascending" };
+const RIGHT = { "": "all", true: "right", false: "wrong" };
 
 export async function completions(run, info, signal) {
-  const names = Object.keys(info.config.components);
-  const query = { sort: "position", ascending: false, right: "", step: "", text: "", offset: 0 };
-  const box = element("div", { "aria-live": "polite" });
-  let calls = 0;
-  const step = element("input", { type: "number", min: "0", size: "8" });
-  const text = element("input", { type: "search", maxlength: "1000", size: "24" });
-  const submit = (event) => (event.preventDefault(), change({ step: step.value, text: text.value }));
+  const { components, success_threshold } = info.config;
+  const listing = new Listing("Completions", {
+    query: { sort: "position", ascending: false, right: "", step: "", prompt: "", rejected: "", after: "", text: "" },
+    load: (query) => get(at(run, "/completions", query), signal),
+    columns,
+    above,
+    signal,
+  });
+  const { query } = listing;
+  const step = element("input", { type: "number", min: "0", size: "8", value: query.step });
+  const text = element("input", { type: "search", maxlength: "1000", size: "24", value: query.text });
+  const submit = (event) => (event.preventDefault(), listing.change({ step: step.value, text: text.value }));
+  const guard = element("span");
   const bar = element(
     "form",
     { class: "bar", submit },
-    choice("Outcome", { "": "all", true: "right", false: "wrong" }, "", (right) => change({ right })),
+    choice("Outcome", RIGHT, query.right, (right) => listing.change({ right })),
+    guard,
     element("label", {}, "Step", step),
     element("label", {}, "Text", text),
     element("button", { type: "submit" }, "Show"),
   );
 
-  /** Change the query and show its result. The focused control keeps the focus, although the table is replaced. */
-  async function change(more) {
-    Object.assign(query, { offset: 0, ...more });
-    const focused = document.activeElement?.dataset.name;
-    try {
-      await show();
-    } catch (error) {
-      if (!signal.aborted) box.replaceChildren(element("p", { class: "problem", role: "alert" }, error.message));
-    }
-    box.querySelector(`[data-name="${focused}"]`)?.focus();
-  }
-
-  async function show() {
-    const mine = ++calls;
-    const found = await get(at(run, "/completions", { ...query, limit: PAGE }), signal);
-    const { rows, matching, searched, first_position } = found;
-    if (mine !== calls) return; // the query has changed since
-    const last = Math.min(query.offset + PAGE, matching);
-    const pageButton = (title, offset, possible) =>
-      element(
-        "button",
-        { type: "button", "data-name": title, disabled: !possible, click: () => change({ offset }) },
-        title,
-      );
-    const shown = matching ? `${short(query.offset + 1)} to ${short(last)} of ${short(matching)}` : "none";
-    const from = first_position > 1 ? `, from record ${short(first_position)} on` : "";
-    const among = searched === null ? "" : `, among the first ${short(searched)} in this order`;
-    box.replaceChildren(
-      table(`Completions: ${shown}${from}${among}`, columns(), rows),
-      element(
-        "p",
-        {},
-        pageButton("Previous page", Math.max(0, query.offset - PAGE), query.offset > 0),
-        " ",
-        pageButton("Next page", query.offset + PAGE, last < matching),
-      ),
+  /** The filters that were set by links, each with a button that ends it. The choice of guards has those that rejected. */
+  function above({ rejected }) {
+    const reasons = Object.fromEntries(Object.entries(rejected).map(([why, count]) => [why, `${why} (${short(count)})`]));
+    const all = { "": "any", ...(query.rejected && { [query.rejected]: query.rejected }), ...reasons };
+    guard.replaceChildren(
+      Object.keys(all).length > 1
+        ? choice("Rejected by", all, query.rejected, (why) => listing.change({ rejected: why }))
+        : "",
     );
+    const ending = (title, name) => element("button", { type: "button", click: () => listing.change({ [name]: "" }) }, title);
+    return [
+      ["prompt", "Of one prompt only.", "Of all prompts"],
+      ["after", `After record ${query.after} only.`, "Of all records"],
+    ]
+      .filter(([name]) => query[name])
+      .map(([name, said, end]) => element("p", {}, said, " ", ending(end, name)));
   }
 
   function columns() {
-    const sortable = (title, sort, cell) => ({
-      title: sorter(title, sort),
-      head: { "aria-sort": query.sort === sort ? SORTED[!query.ascending] : null },
-      number: true,
-      cell,
-    });
     return [
-      {
-        title: "Explain",
-        cell: (row) =>
-          element(
-            "a",
-            {
-              href: `#/run/${encodeURIComponent(run)}/explain/${row.position}/${row.item}`,
-              "aria-label": `Explain item ${row.item} of record ${row.position}`,
-            },
-            `${row.position}.${row.item}`,
-          ),
-      },
-      sortable("Newest", "position", (row) => (row.step === null ? "–" : `step ${row.step}`)),
-      sortable("Outcome", "outcome", (row) => short(row.outcome)),
-      sortable("Reward", "reward", (row) => short(row.reward)),
+      { title: "Explain", brief: true, cell: explained },
+      listing.sorted("Newest", "position", (row) => (row.step === null ? "–" : `step ${row.step}`)),
+      listing.sorted("Outcome", "outcome", (row) => outcome(row.outcome, success_threshold)),
+      listing.sorted("Reward", "reward", (row) => short(row.reward)),
       { title: "Completion", text: true, cell: (row) => row.completion ?? "not kept" },
-      { title: "Prompt", text: true, cell: (row) => row.prompt ?? "not kept" },
-      ...names.map((name) => sortable(name, name, (row) => `${short(row.raw[name])} → ${short(row.scaled[name])}`)),
-      sortable("Length", "length", (row) => short(row.length)),
-      { title: "Rejected", cell: (row) => row.rejected.join(", ") },
+      { title: "Prompt", text: true, cell: prompt },
+      ...Object.keys(components).map((name) => listing.sorted(name, name, (row) => values(row.raw[name], row.scaled[name]))),
+      listing.sorted("Length", "length", (row) => short(row.length)),
+      { title: "Rejected by", cell: (row) => row.rejected.join(", ") },
     ];
   }
 
-  function sorter(title, sort) {
-    const mark = query.sort === sort ? (query.ascending ? " ▲" : " ▼") : "";
-    const ascending = query.sort === sort && !query.ascending;
-    return element(
-      "button",
-      { type: "button", "data-name": sort, click: () => change({ sort, ascending }) },
-      title + mark,
-    );
+  const address = `#/run/${encodeURIComponent(run)}`;
+
+  function explained({ position, item }) {
+    const href = `${address}/explain/${position}/${item}`;
+    const label = `Explain item ${item} of record ${position}`;
+    return [
+      element("a", { href, "aria-label": label }, "Explain"),
+      element("small", {}, `record ${short(position)}, item ${item}`),
+    ];
   }
 
-  await show();
-  return element("section", {}, bar, box);
+  function prompt({ prompt, prompt_key }) {
+    const links = element(
+      "small",
+      {},
+      element("a", { href: `${address}/prompts/${prompt_key}` }, "its visits"),
+      " · ",
+      element("a", { href: `${address}/completions?prompt=${prompt_key}` }, "its completions"),
+    );
+    return [prompt ?? "not kept", links];
+  }
+
+  await listing.update();
+  return element("section", {}, bar, listing.box);
 }
+
+/** An outcome, marked as right or wrong. */
+export function outcome(value, threshold) {
+  const right = value > threshold;
+  return element("span", { class: right ? "right" : "wrong" }, short(value));
+}
+
+/** A component's values, each with its name. */
+const values = (raw, scaled) => [
+  element("span", { class: "named" }, element("small", {}, "raw"), short(raw)),
+  element("span", { class: "named" }, element("small", {}, "scaled"), short(scaled)),
+];

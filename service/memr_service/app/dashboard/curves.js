@@ -8,6 +8,14 @@ export function curves(info, signal) {
   const names = Object.keys(info.config.components);
   const each = (value) => names.map((name) => ({ label: name, value: (row) => value(row.components[name]) }));
   const sides = (value) => ["success", "failure"].map((side) => ({ label: side, value: (row) => value(row, side) }));
+  const { explore_warmup_steps: steps, explore_warmup_prompts: prompts } = info.config;
+  const waits = {
+    explore:
+      steps || prompts
+        ? `Nothing yet: explore warms up until the run has ${steps} steps, and ${prompts} prompts with failures.`
+        : "Nothing yet: explore compares with earlier failures, and waits for the first one.",
+    exploit: "Nothing yet: exploit compares with earlier successes, and waits for the first one.",
+  };
   const share = { range: (_, low, high) => [0, Math.max(1, high ?? 1)] };
   const charts = [
     chart("Outcome", "mean per step", [{ label: "outcome", value: (row) => row.outcome_mean }]),
@@ -20,6 +28,7 @@ export function curves(info, signal) {
         `${name}, raw`,
         "median, middle 50 % and 90 %",
         quantileLines((row) => row.components[name].raw, number),
+        { empty: waits[name] },
       ),
     ),
     chart(
@@ -37,11 +46,13 @@ export function curves(info, signal) {
       "Completions in memory",
       "entries",
       sides((row, side) => row.memory[side].completions),
+      { whole: true },
     ),
     chart(
       "Prompts in memory",
       `at most ${info.config.max_prompts.toLocaleString("en")}`,
       sides((row, side) => row.memory[side].prompts),
+      { whole: true },
     ),
     chart(
       "Support",

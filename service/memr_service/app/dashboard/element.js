@@ -13,7 +13,8 @@ export function element(tag, attributes = {}, ...children) {
 }
 
 /** A table in a scrolling box. A column has a `title` (text or element), a function `cell(row)`, optionally attributes
- *  of its head (`head`), and one of the flags `number`, `text` (long texts are cut), `prose` and `brief`. */
+ *  of its head (`head`), and one of the flags `number`, `text` (of long texts beginning and end are seen), `prose` and
+ *  `brief`. On narrow screens a table with long texts, or a column that is `stacks`, shows each row as a list. */
 export function table(caption, columns, rows) {
   const classes = (column) => ({ class: ["number", "text", "prose", "brief"].find((kind) => column[kind]) });
   const head = columns.map((column) =>
@@ -23,15 +24,16 @@ export function table(caption, columns, rows) {
     element(
       "tr",
       {},
-      columns.map((column) => element("td", classes(column), cell(column, row))),
+      columns.map((column) => element("td", { ...classes(column), "data-title": titleOf(column) }, cell(column, row))),
     ),
   );
+  const stacks = columns.some((column) => column.text || column.prose || column.stacks); // on narrow screens
   return element(
     "div",
     { class: "scroll", tabindex: "0", role: "region", "aria-label": caption },
     element(
       "table",
-      {},
+      { class: stacks ? "stacks" : null },
       element("caption", {}, caption),
       element("thead", {}, element("tr", {}, head)),
       element("tbody", {}, body),
@@ -39,9 +41,28 @@ export function table(caption, columns, rows) {
   );
 }
 
+const titleOf = ({ title }) => (typeof title === "string" ? title : title.textContent);
+
 function cell(column, row) {
   const made = column.cell(row) ?? "–";
-  return column.text ? element("div", {}, made) : made; // the style sheet cuts it after some lines
+  if (!column.text) return made;
+  const [text, ...below] = [made].flat();
+  return [typeof text === "string" ? excerpt(text) : element("div", {}, text), below].flat();
+}
+
+const FIRST_CHARS = 90;
+const SHORT_CHARS = 240;
+const SHORT_LINES = 5;
+
+/** A text of which the beginning and the end are seen, where the answer is; the style sheet hides what is between. */
+function excerpt(text) {
+  const lines = text.split("\n");
+  if (text.length <= SHORT_CHARS && lines.length <= SHORT_LINES) return element("div", {}, text);
+  const first = Math.max(1, text.slice(0, FIRST_CHARS).lastIndexOf(" "));
+  return [
+    element("div", { class: "first" }, text.slice(0, first)),
+    element("div", { class: "last" }, element("div", {}, text.slice(first))),
+  ];
 }
 
 /** A list of names and values. */

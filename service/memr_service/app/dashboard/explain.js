@@ -60,7 +60,8 @@ function explanation(run, found) {
   return element(
     "section",
     {},
-    facts({ Reward: short(found.reward), Outcome: short(found.outcome), "Scored after record": short(found.position) }),
+    facts({ Reward: short(found.reward), Outcome: short(found.outcome), "Scored when the run had": `${short(found.position)} records` }),
+    account(found.account),
     element(
       "div",
       { class: "texts" },
@@ -78,22 +79,48 @@ function explanation(run, found) {
       [
         { title: "Component", cell: (term) => term.name },
         { title: "Raw", number: true, cell: (term) => short(term.raw) },
-        { title: "Position in the window", cell: windowPosition },
+        { title: "Place in the window of recent values", cell: windowPosition },
         { title: "Scaled", number: true, cell: (term) => short(term.scaled) },
         { title: "Weight", number: true, cell: (term) => short(term.weight) },
         { title: "Contribution", number: true, cell: (term) => short(term.contribution) },
-        { title: "Why it is 0", text: true, cell: (term) => term.why_zero ?? "" },
-        { title: "Rejected by", cell: (term) => term.rejected.join(", ") || "none" },
         { title: "Warm-up", cell: (term) => (found.warmup[term.name] ? `${found.warmup[term.name]} to go` : "over") },
       ],
       terms,
     ),
-    found.why_zero.length
-      ? element("p", {}, "The reward is 0. ", found.why_zero.join(". "), ".")
-      : null,
-    found.held_to_spread ? element("p", {}, `max_spread subtracted ${short(found.held_to_spread)}.`) : null,
+    limits(terms),
     memory(run, "Successes read", found.success),
     memory(run, "Failures read", found.failure),
+  );
+}
+
+/** What each component paid and why; the last sentence, of the reward, stands out. */
+function account(sentences) {
+  const last = sentences.length - 1;
+  return element(
+    "ul",
+    { class: "account" },
+    sentences.map((one, number) => element("li", {}, number === last ? element("strong", {}, one) : one)),
+  );
+}
+
+/** The guards and bounds that are on, those that apply first; components with the same share a row. */
+function limits(terms) {
+  const rows = new Map();
+  for (const { name, limits } of terms)
+    for (const one of limits) {
+      const key = JSON.stringify([one.name, one.says, one.applied]);
+      rows.set(key, { ...one, of: [...(rows.get(key)?.of ?? []), name] });
+    }
+  if (!rows.size) return null;
+  return table(
+    "Guards and bounds",
+    [
+      { title: "Guard", cell: (one) => one.name },
+      { title: "Of", cell: (one) => one.of.join(", ") },
+      { title: "Applies", cell: (one) => element("span", { class: `state ${one.applied ? "warn" : "ok"}` }, one.applied ? "yes" : "no") },
+      { title: "What it found, and its limit", prose: true, cell: (one) => one.says },
+    ],
+    [...rows.values()].toSorted((a, b) => b.applied - a.applied),
   );
 }
 
@@ -128,7 +155,7 @@ function memory(run, title, read) {
         { title: "Cosine", number: true, cell: (one) => short(one.similarity) },
         { title: "Outcome", number: true, cell: (one) => short(one.outcome) },
         { title: "Step", number: true, cell: (one) => short(one.step) },
-        { title: "Count", number: true, cell: (one) => `${short(one.count)} ×` },
+        { title: "Merged", number: true, cell: (one) => `${short(one.count)} ×` },
         { title: "Prompt", text: true, cell: (one) => (one.own_prompt ? "the same" : (one.prompt ?? "not kept")) },
         { title: "Completion", text: true, cell: (one) => one.completion ?? "not kept" },
       ],

@@ -30,14 +30,14 @@ export async function latency(main, signal) {
       recent: since(now[number], before?.[number]),
     }));
     before = now;
-    box.replaceChildren(table("Hops of a reward", columns(), rows));
+    box.replaceChildren(table("Parts of a request for rewards", columns(), rows));
   });
 }
 
 function columns() {
   const of = (which, title, value) => ({ title, number: true, cell: (row) => short(value(row[which]), 1) });
   return [
-    { title: "Hop", cell: (row) => row.hop },
+    { title: "Part of a request", cell: (row) => row.hop },
     of("all", "Count", (one) => one.count),
     of("all", "Mean", mean),
     of("all", "Median", (one) => quantile(one, 0.5)),

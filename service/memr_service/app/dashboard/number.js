@@ -11,3 +11,29 @@ export function short(value, digits = 3) {
 export function percent(value) {
   return value === null || value === undefined ? "–" : `${(100 * value).toFixed(value < 0.1 ? 1 : 0)} %`;
 }
+
+const UNITS = [
+  ["s", 1],
+  ["min", 60],
+  ["h", 3600],
+  ["d", 86_400],
+];
+
+/** How long ago a moment was, in one unit. */
+export function ago(moment, now = Date.now()) {
+  const seconds = Math.max(0, (now - Date.parse(moment)) / 1000);
+  const [unit, size] = UNITS.findLast(([, size]) => seconds >= size) ?? UNITS[0];
+  return `${Math.floor(seconds / size)} ${unit} ago`;
+}
+
+const WHEN = new Intl.DateTimeFormat("en-GB", {
+  year: "numeric",
+  month: "short",
+  day: "numeric",
+  hour: "2-digit",
+  minute: "2-digit",
+  timeZoneName: "short",
+});
+
+/** A moment in the reader's time zone, which is named. */
+export const when = (moment) => WHEN.format(new Date(moment));

@@ -3,12 +3,11 @@
 import { Chart } from "./chart.js";
 import { choice, element, facts, table } from "./element.js";
 import { heatMap, kindsOf } from "./heat.js";
+import { Listing } from "./listing.js";
 import { percent, short } from "./number.js";
 import { saveTable } from "./save.js";
 import { at, get, remove } from "./server.js";
 
-const PAGE = 50;
-const SORTED = { true: "descending", false: "ascending" };
 const SHOWN = {
   "": "all",
   solved: "solved",
@@ -24,50 +23,28 @@ const address = (run, key) => `#/run/${encodeURIComponent(run)}/prompts${key ? `
 
 async function list(run, signal) {
   const moved = element("div", { class: "charts pair" });
-  const box = element("div", { "aria-live": "polite" });
-  const query = { sort: "step", ascending: false, kind: "", visited: "", text: "", offset: 0 };
-  let calls = 0;
-  let shown = [];
-  const text = element("input", { type: "search", maxlength: "1000", size: "24" });
+  const listing = new Listing("Prompts", {
+    query: { sort: "step", ascending: false, kind: "", visited: "", text: "" },
+    load: (query) => get(at(run, "/prompts", query), signal),
+    columns,
+    above,
+    signal,
+  });
+  const { query } = listing;
+  const text = element("input", { type: "search", maxlength: "1000", size: "24", value: query.text });
   const show = (value) =>
-    change(value === "unvisited" ? { kind: "", visited: false } : { kind: value, visited: "" });
+    listing.change(value === "unvisited" ? { kind: "", visited: false } : { kind: value, visited: "" });
   const bar = element(
     "form",
-    { class: "bar", submit: (event) => (event.preventDefault(), change({ text: text.value })) },
-    choice("Prompts", SHOWN, "", show),
+    { class: "bar", submit: (event) => (event.preventDefault(), listing.change({ text: text.value })) },
+    choice("Prompts", SHOWN, query.visited === "" ? query.kind : "unvisited", show),
     element("label", {}, "Id or text", text),
     element("button", { type: "submit" }, "Search"),
     element("button", { type: "button", click: csv, "aria-label": "Save the page of prompts as CSV" }, "CSV"),
   );
 
-  /** Change the query and show its result. The focused control keeps the focus, although the table is replaced. */
-  async function change(more) {
-    Object.assign(query, { offset: 0, ...more });
-    const focused = document.activeElement?.dataset.name;
-    try {
-      await update();
-    } catch (error) {
-      if (!signal.aborted) box.replaceChildren(element("p", { class: "problem", role: "alert" }, error.message));
-    }
-    box.querySelector(`[data-name="${focused}"]`)?.focus();
-  }
-
-  async function update() {
-    const mine = ++calls;
-    const found = await get(at(run, "/prompts", { ...query, limit: PAGE }), signal);
-    if (mine !== calls) return; // the query has changed since
-    const { rows, matching, searched, kinds, group_size } = found;
-    shown = rows;
-    const last = Math.min(query.offset + PAGE, matching);
-    const pageButton = (title, offset, possible) =>
-      element(
-        "button",
-        { type: "button", "data-name": title, disabled: !possible, click: () => change({ offset }) },
-        title,
-      );
-    const range = matching ? `${short(query.offset + 1)} to ${short(last)} of ${short(matching)}` : "none";
-    const among = searched === null ? "" : `, among the first ${short(searched)} in this order`;
-    box.replaceChildren(
+  function above({ kinds, group_size }) {
+    return [
       facts({
         Solved: short(kinds.solved),
         Learnable: short(kinds.learnable),
@@ -80,44 +57,20 @@ async function list(run, signal) {
         { class: "note" },
         "Solved or impossible: the next group is all right, or all wrong, with probability .9 or more.",
       ),
-      table(`Prompts: ${range}${among}`, columns(), rows),
-      element(
-        "p",
-        {},
-        pageButton("Previous page", Math.max(0, query.offset - PAGE), query.offset > 0),
-        " ",
-        pageButton("Next page", query.offset + PAGE, last < matching),
-      ),
-    );
-  }
-
-  function columns() {
-    const sortable = (title, sort, cell) => ({
-      title: sorter(title, sort),
-      head: { "aria-sort": query.sort === sort ? SORTED[!query.ascending] : null },
-      number: true,
-      cell,
-    });
-    return [
-      { title: "Prompt", text: true, cell: (row) => element("a", { href: address(run, row.key) }, nameOf(row)) },
-      { title: "Kind", brief: true, cell: (row) => row.kind },
-      sortable("Pass rate", "p", (row) => short(row.p, 2)),
-      { title: "90 % interval", brief: true, cell: interval },
-      sortable("Spread", "spread", (row) => percent(row.spread)),
-      sortable("Visits", "visits", (row) => short(row.visits)),
-      sortable("Last step", "step", (row) => short(row.step)),
-      { title: "Known from", brief: true, cell: (row) => SOURCES[row.source] },
     ];
   }
 
-  function sorter(title, sort) {
-    const mark = query.sort === sort ? (query.ascending ? " ▲" : " ▼") : "";
-    const ascending = query.sort === sort && !query.ascending;
-    return element(
-      "button",
-      { type: "button", "data-name": sort, click: () => change({ sort, ascending }) },
-      title + mark,
-    );
+  function columns() {
+    return [
+      { title: "Prompt", text: true, cell: (row) => element("a", { href: address(run, row.key) }, nameOf(row)) },
+      { title: "Kind", brief: true, cell: (row) => row.kind },
+      listing.sorted("Pass rate", "p", (row) => short(row.p, 2)),
+      { title: "90 % interval", brief: true, cell: interval },
+      listing.sorted("Spread", "spread", (row) => percent(row.spread)),
+      listing.sorted("Visits", "visits", (row) => short(row.visits)),
+      listing.sorted("Last step", "step", (row) => short(row.step)),
+      { title: "Known from", brief: true, cell: (row) => SOURCES[row.source] },
+    ];
   }
 
   function csv() {
@@ -125,13 +78,13 @@ async function list(run, signal) {
     saveTable(
       `${run} prompts`,
       names,
-      names.map((name) => shown.map((row) => row[name])),
+      names.map((name) => listing.rows.map((row) => row[name])),
     );
   }
 
-  await update();
+  await listing.update();
   moved.append(...over(await get(at(run, "/pass-rates"), signal), signal));
-  return element("section", {}, moved, bar, box);
+  return element("section", {}, moved, bar, listing.box);
 }
 
 const SOURCES = { own: "this run", prior: "prior runs", none: "other prompts" };
@@ -207,7 +160,13 @@ async function one(run, key, signal) {
   return element(
     "section",
     {},
-    element("p", {}, element("a", { href: address(run) }, "All prompts")),
+    element(
+      "p",
+      {},
+      element("a", { href: address(run) }, "All prompts"),
+      " · ",
+      element("a", { href: `#/run/${encodeURIComponent(run)}/completions?prompt=${key}` }, "Completions of this prompt"),
+    ),
     element("h2", {}, prompt.prompt_id ?? prompt.key),
     element("blockquote", {}, prompt.prompt ?? "The text is not kept."),
     facts({

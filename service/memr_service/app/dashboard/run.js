@@ -7,7 +7,7 @@ import { element, facts, table } from "./element.js";
 import { explain } from "./explain.js";
 import { History } from "./history.js";
 import { map } from "./map.js";
-import { percent, short } from "./number.js";
+import { percent, short, when } from "./number.js";
 import { poll } from "./poll.js";
 import { prompts } from "./prompts.js";
 import { at, get } from "./server.js";
@@ -64,20 +64,20 @@ function about(info) {
   };
   return facts({
     Preset: config.preset,
-    Position: short(info.position),
-    Branch: short(info.branch),
     Step: short(info.step),
+    Records: `${short(info.position)} (accepted requests)`,
+    ...(info.branch ? { Branch: `${short(info.branch)} (the run was restored, and goes on from a checkpoint)` } : {}),
     Successes: held("success"),
     Failures: held("failure"),
-    K: short(config.k),
-    Created: info.created_at.slice(0, 16).replace("T", " "),
+    "Prompts read for each completion (K)": short(config.k),
+    Created: when(info.created_at),
   });
 }
 
 function windowsOf(info) {
   const rows = Object.entries(info.windows).map(([name, window]) => ({ name, ...window }));
   return table(
-    "Windows now",
+    "Windows now: the last raw values of each component, by which new ones are scaled",
     [
       { title: "Component", cell: (row) => row.name },
       { title: "Values", number: true, cell: (row) => short(row.count) },

@@ -51,6 +51,14 @@ Sort = Annotated[
 Ascending = Annotated[bool, Query(description="Smallest first.")]
 Right = Annotated[bool | None, Query(description="True: only right completions. False: only wrong ones.")]
 Step = Annotated[int | None, Query(ge=0, lt=2**62, description="Only completions of this step.")]
+OfPrompt = Annotated[
+    str | None,
+    Query(pattern="^[0-9a-f]{32}$", description="Only completions of the prompt with this key (hex)."),
+]
+RejectedFor = Annotated[
+    str | None,
+    Query(max_length=200, description="Only completions rejected for this reason, such as `exploit:too_short`."),
+]
 Text = Annotated[
     str,
     Query(max_length=1000, description="Only completions whose prompt or completion contains this text, in any case."),
@@ -88,9 +96,11 @@ async def completions(
     ascending: Ascending = False,
     right: Right = None,
     step: Step = None,
+    prompt: OfPrompt = None,
+    rejected: RejectedFor = None,
     text: Text = "",
 ) -> Completions:
-    """One page of the run's completions as they were scored, with the beginnings of their texts if they are kept."""
+    """One page of the run's completions as they were scored, with their texts if they are kept, long ones shortened."""
     return await context.insight.dashboard.completions(
         run_id,
         after=after,
@@ -100,6 +110,8 @@ async def completions(
         ascending=ascending,
         right=right,
         step=step,
+        prompt=None if prompt is None else bytes.fromhex(prompt),
+        rejected=rejected,
         text=text,
     )
 

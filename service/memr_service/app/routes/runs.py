@@ -35,13 +35,18 @@ Limit = Annotated[int, Query(ge=1, le=10_000, description="Most steps to return.
 Points = Annotated[
     int | None, Query(ge=1, le=2000, description="Return all steps in at most this many rows, merging adjacent steps.")
 ]
+NewestSteps = Annotated[bool, Query(description="Also tell of each run's newest steps, and how many audits alarm.")]
 Digest = Annotated[bool, Query(description="Also compute SHA-256 over memories, windows and counters.")]
 
 
 @router.get("", summary="List the runs", responses=problems(*COMMON))
-async def list_runs(context: InContext, caller: Caller) -> RunList:
+async def list_runs(context: InContext, caller: Caller, recent: NewestSteps = False) -> RunList:
     """All runs that the API key may see, sorted by name."""
-    return RunList(runs=[run for run in await context.service.runs.describe_all() if caller.sees(run.run_id)])
+    runs = await context.service.runs.describe_all(caller.sees, recent=recent)
+    if recent:
+        alarms = await context.insight.alarms()
+        runs = [run.model_copy(update={"alarms": alarms.get(run.run_id)}) for run in runs]
+    return RunList(runs=runs)
 
 
 @router.put(

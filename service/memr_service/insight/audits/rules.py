@@ -87,6 +87,10 @@ TEXTS: dict[AuditName, tuple[str, str]] = {
 """Audit -> what its figure is, and what to do when it warns or alarms."""
 
 
+STATES = ("alarm", "warn", "ok")
+"""The worst first, without `unknown`."""
+
+
 def measure(columns: StretchColumns, config: RunConfig) -> Stretch:
     """All figures of a stretch."""
     right, wrong = columns.outcomes > config.success_threshold, columns.outcomes <= config.failure_threshold
@@ -122,18 +126,42 @@ def measure(columns: StretchColumns, config: RunConfig) -> Stretch:
 
 
 def audit(recent: Stretch, baseline: Stretch | None, limits: Thresholds) -> list[Audit]:
-    """Every audit of a stretch.
+    """Every audit of a stretch, the worst first.
 
     Args:
         baseline: the run's first stretch. Comparisons need one that does not overlap with `recent`.
         limits: below `limits.least` completions every audit is `unknown`.
     """
-    compared = baseline if baseline is not None and baseline.position < recent.first_position else None
-    figures = [*_absolute(recent), *_ranks(recent, baseline), *_compared(recent, compared, limits)]
+    left = _left_to_compare(recent, baseline, limits.window)
+    earlier = baseline if baseline is not None and baseline.first_position < recent.first_position else None
+    figures = [*_absolute(recent), *_ranks(recent, earlier), *_compared(recent, None if left else baseline, limits)]
     figures += _foreseen(recent.spread, limits.least_groups)
-    if recent.completions < limits.least:
-        figures = [replace(one, value=None, before=None) for one in figures]
-    return [_judged(one, getattr(limits, one.name)) for one in figures]
+    if left:
+        newer = f"newer completions than the first {limits.window}: about {left} more"
+        figures = [replace(one, needs=newer) if one.compares else one for one in figures]
+    if (few := limits.least - recent.completions) > 0:
+        more = f"{few} more completions; it takes {limits.least}"
+        figures = [replace(one, value=None, before=None, needs=more) for one in figures]
+    judged = [(one, _judged(one, getattr(limits, one.name))) for one in figures]
+    return [found for _, found in sorted(judged, key=lambda both: _severity(both[1]))]
+
+
+def _left_to_compare(recent: Stretch, baseline: Stretch | None, window: int) -> int:
+    """About how many completions are left until the newest `window` of them do not overlap with the first; 0: none."""
+    if baseline is None or baseline.position < recent.first_position:
+        return 0
+    records = recent.position - recent.first_position + 1
+    shared = round(recent.completions * (min(baseline.position, recent.position) - recent.first_position + 1) / records)
+    return max(1, 2 * window - (baseline.completions + recent.completions - shared))
+
+
+def _severity(audit: Audit) -> tuple[int, float]:
+    """Smaller is worse: the state, then how far the figure is beyond its limit, in distances from warning to alarm."""
+    if audit.value is None or audit.warn is None:
+        return len(STATES), 0.0
+    sign = 1 if audit.beyond == "above" else -1
+    beyond = sign * (audit.value - audit.limit) / max(abs(audit.limit - audit.warn), 1e-9)
+    return STATES.index(audit.state), -beyond
 
 
 @dataclass(frozen=True)
@@ -149,39 +177,48 @@ class Figure:
     """The figure of the baseline that it is compared with."""
     excused: bool = False
     """Whether another figure shows that this one is harmless."""
+    needs: str = ""
+    """What the figure waits for if it cannot be measured."""
+    compares: bool = False
+    """Whether it is a change since the run's first completions."""
 
 
 def _absolute(recent: Stretch) -> Iterator[Figure]:
     """Audits of the recent stretch alone."""
-    yield Figure("truncation", "", recent.truncated)
+    yield Figure("truncation", "", recent.truncated, needs="a trainer that sends which completions were `truncated`")
     if len(recent.raw) > 1:
         largest = max(recent.shares, key=lambda name: recent.shares[name], default="")
-        yield Figure("component_share", largest, recent.shares.get(largest))
-    yield Figure("memory_share", "", sum(recent.memory_share.values()) if recent.memory_share else None)
+        warm = "completions scored after the warm-up of every component"
+        yield Figure("component_share", largest, recent.shares.get(largest), needs=warm)
+    share = sum(recent.memory_share.values()) if recent.memory_share else None
+    yield Figure("memory_share", "", share, needs="a group in which outcomes or rewards differ")
     yield Figure("zero_variance", "", recent.zero_variance)
 
 
 def _foreseen(spread: SpreadForeseen | None, least: int) -> Iterator[Figure]:
     """The audit of what was foreseen. In a run without a pool nothing rests on it."""
-    enough = spread is not None and spread.groups >= least
+    groups = 0 if spread is None else spread.groups
     yield Figure(
         "plan_calibration",
         "",
-        spread.error if enough and spread is not None else None,
+        spread.error if spread is not None and groups >= least else None,
         excused=spread is not None and not spread.planned,
+        needs=f"{least - groups} more groups of prompts visited before among the last 64 records; it takes {least}",
     )
 
 
-def _ranks(now: Stretch, baseline: Stretch | None) -> Iterator[Figure]:
+def _ranks(now: Stretch, earlier: Stretch | None) -> Iterator[Figure]:
     """Audits of how components rank right above wrong.
 
     A leak exists from the start, so the smaller of the two figures counts. Later a high rank is no leak: right
     completions that have become alike are easy to recognise.
     """
     for name, value in now.auc.items():
-        first = baseline.auc.get(name) if baseline is not None else None
-        yield Figure("auc_leak", name, value if value is None or first is None else min(value, first), first)
-        yield Figure("auc_inverted", name, value)
+        first = earlier.auc.get(name) if earlier is not None else None
+        needs = f"a group with right and wrong completions that have a value of {name}"
+        leak = value if value is None or first is None else min(value, first)
+        yield Figure("auc_leak", name, leak, first, needs=needs)
+        yield Figure("auc_inverted", name, value, needs=needs)
 
 
 def _compared(now: Stretch, before: Stretch | None, limits: Thresholds) -> Iterator[Figure]:
@@ -190,20 +227,40 @@ def _compared(now: Stretch, before: Stretch | None, limits: Thresholds) -> Itera
     lengths, diversity, repeated, own_prompt = (
         (before.length.p50, before.diversity, before.repeated_failures, before.own_prompt) if before else (None,) * 4
     )
-    yield Figure("length_short", "", _ratio(now.length.p50, lengths), lengths, learned)
-    yield Figure("length_long", "", _ratio(now.length.p50, lengths), lengths, learned)
-    yield Figure("diversity", "", _ratio(now.diversity, diversity), diversity, learned)
+
+    def change(
+        name: AuditName, value: float | None, first: float | None, needs: str, *, about: str = "", excused: bool = False
+    ) -> Figure:
+        return Figure(name, about, value, first, learned or excused, needs, compares=True)
+
+    empty = "a run whose first completions are not empty"
+    yield change("length_short", _ratio(now.length.p50, lengths), lengths, empty)
+    yield change("length_long", _ratio(now.length.p50, lengths), lengths, empty)
+    alike = "siblings that differ, also among the run's first completions"
+    yield change("diversity", _ratio(now.diversity, diversity), diversity, alike)
     again = now.repeated_failures if repeated is not None else None
     unchanged = again is not None and repeated is not None and again - repeated < limits.repeats_gain
-    yield Figure("repeated_failures", "", again, repeated, learned or unchanged)
+    yield change("repeated_failures", again, repeated, "failures, also among the first completions", excused=unchanged)
     recognised = own_prompt is not None and own_prompt >= limits.recognised
-    yield Figure("template", "", _ratio(now.own_prompt, own_prompt) if recognised else None, own_prompt, learned)
+    yield change(
+        "template",
+        _ratio(now.own_prompt, own_prompt) if recognised else None,
+        own_prompt,
+        f"first completions that find their own prompt more often than by chance, by {limits.recognised:g} at least; "
+        f"here by {'nothing' if own_prompt is None else f'{own_prompt:.2g}'}",
+    )
     if "explore" in now.raw:
         drift = _moved(now, before, "explore")
-        yield Figure("explore_drift", "explore", drift and abs(drift), _median(before, "explore"), learned)
+        value = None if drift is None else abs(drift)
+        yield change("explore_drift", value, _median(before, "explore"), _values_of("explore"), about="explore")
     if "exploit" in now.raw:
         closer = _moved(now, before, "exploit")
-        yield Figure("reward_mode", "exploit", closer and max(0.0, closer), _median(before, "exploit"), learned)
+        value = None if closer is None else max(0.0, closer)
+        yield change("reward_mode", value, _median(before, "exploit"), _values_of("exploit"), about="exploit")
+
+
+def _values_of(name: str) -> str:
+    return f"completions with a value of {name}, which has one after its warm-up, where something was read"
 
 
 def _moved(now: Stretch, before: Stretch | None, name: str) -> float | None:
@@ -240,6 +297,9 @@ def _judged(figure: Figure, bounds: Bounds) -> Audit:
         value=figure.value,
         baseline=figure.before,
         limit=alarm,
+        beyond="above" if alarm >= warn else "below",
+        warn=warn,
+        waits_for=figure.needs if figure.value is None else "",
         says=says,
         remedy=remedy,
     )

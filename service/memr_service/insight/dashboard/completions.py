@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -23,12 +24,20 @@ class CompletionList:
     """-1 for none."""
     sortable: dict[str, np.ndarray]
     """`position`, `outcome`, `reward`, `length`, and the raw values of each component by its name."""
+    rejecting: dict[str, list[int]]
+    """Reason of a rejection -> positions of the records with such completions."""
+    rejected: dict[str, int]
+    """Reason of a rejection -> number of completions."""
 
     @classmethod
     def of(cls, records: Sequence[Columns], components: Sequence[str], taken: int) -> CompletionList:
         """The items of consecutive records, the last of which is the run's completion number `taken` - 1."""
         sizes = [len(one.outcomes) for one in records]
         position = np.repeat(np.array([one.position for one in records], np.int64), sizes)[::-1]
+        rejecting: dict[str, list[int]] = {}
+        for one in records:
+            for reason in one.rejected:
+                rejecting.setdefault(reason, []).append(one.position)
         steps = np.array([-1 if one.step is None else one.step for one in records], np.int64)
         return cls(
             position=position,
@@ -42,9 +51,25 @@ class CompletionList:
                 "length": _newest_first([one.lengths for one in records]),
                 **{name: _newest_first([one.raw[name] for one in records]) for name in components},
             },
+            rejecting=rejecting,
+            rejected=dict(sum((Counter(one.rejected) for one in records if one.rejected), Counter())),
         )
 
-    def find(self, sort: str, *, ascending: bool, right: bool | None, step: int | None, threshold: float) -> np.ndarray:
+    def of_first_records(self, found: np.ndarray, most: int) -> np.ndarray:
+        """The first of some indices, up to those of `most` different records."""
+        first = np.sort(np.unique(self.position[found], return_index=True)[1])
+        return found if len(first) <= most else found[: first[most]]
+
+    def find(
+        self,
+        sort: str,
+        *,
+        ascending: bool,
+        right: bool | None,
+        step: int | None,
+        threshold: float,
+        records: Sequence[int] | None = None,
+    ) -> np.ndarray:
         """Indices of the completions that match, in order: equal values newest first, undefined values last.
 
         Args:
@@ -52,6 +77,7 @@ class CompletionList:
             right: only completions whose outcome is above the threshold, or only the others; None for all.
             step: only completions of this step; None for all.
             threshold: the run's `success_threshold`.
+            records: only completions of the records at these positions; None for all.
 
         Raises:
             InvalidRequest: `sort` is not in `sortable`.
@@ -68,6 +94,8 @@ class CompletionList:
             wanted &= (self.sortable["outcome"] > threshold) == right
         if step is not None:
             wanted &= self.step == step
+        if records is not None:
+            wanted &= np.isin(self.position, np.array(records, np.int64))
         rows = np.flatnonzero(wanted)
         values = self.sortable[sort][rows]
         return rows[np.argsort(values if ascending else -values, kind="stable")]

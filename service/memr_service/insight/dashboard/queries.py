@@ -45,8 +45,10 @@ SEARCHED = 12_000
 """Completions whose texts are searched, at most."""
 SEARCHED_AT_ONCE = 1000
 """Prompts whose texts are read in one go."""
-SHOWN_CHARS = 400
-"""Characters of a text that are shown; `explain` shows the whole text."""
+LOOKED_INTO = 256
+"""Records that are read to find the completions of a prompt, or those that a guard rejected, at most."""
+SHOWN_CHARS, SHOWN_FIRST = 400, 120
+"""Characters of a text that are shown, and how many of them are its first; `explain` shows the whole text."""
 
 
 class DashboardQueries:
@@ -81,56 +83,94 @@ class DashboardQueries:
         ascending: bool,
         right: bool | None,
         step: int | None,
+        prompt: bytes | None,
+        rejected: str | None,
         text: str,
     ) -> Completions:
         """A page of the run's completions after a position, filtered and sorted as by `CompletionList.find`.
 
         Args:
+            prompt: only completions of the prompt with this identity; None for all.
+            rejected: only completions that were rejected for this reason; None for all.
             text: only completions whose prompt or completion contains it; empty for all.
 
         Raises:
             UnknownRun. Overloaded: too many questions wait.
             InvalidRequest: completions cannot be sorted by `sort`.
         """
-        async with (self._long if text else self._questions).entered():
-            return await self._page(run_id, after, offset, limit, sort, ascending, right, step, text)
+        whole = not text and prompt is None and rejected is None
+        async with (self._questions if whole else self._long).entered():
+            journal = JournalReader(self._service, run_id)
+            facts = await journal.facts()
+            config, first = facts.config, max(after, facts.base, facts.position - NEWEST)
+            columns = await self._columns(run_id, first, facts.position)
+            listed = await self._service.readers.ask(
+                CompletionList.of, columns, list(config.components), facts.completions
+            )
+            records: Sequence[int] | None = None if rejected is None else listed.rejecting.get(rejected, [])
+            if prompt is not None:
+                visited = (await self._followed(run_id)).positions(prompt)
+                records = visited if records is None else [*{*records} & {*visited}]
+            found = listed.find(
+                sort, ascending=ascending, right=right, step=step, threshold=config.success_threshold, records=records
+            )
+            searched = None
+            if records is not None:
+                found, searched = await self._among(journal, listed, found, prompt, rejected)
+            if text:
+                found = found[:SEARCHED]
+                searched = len(found) if searched is None else min(searched, SEARCHED)
+                found = await self._with_text(facts.uid, listed, found, text)
+            rows = await self._rows(journal, facts.uid, listed, found[offset : offset + limit])
+        return Completions(
+            rows=rows,
+            matching=len(found),
+            searched=searched,
+            rejected=listed.rejected,
+            first_position=first + 1,
+            position=facts.position,
+        )
 
-    async def _page(
+    async def _among(
         self,
-        run_id: str,
-        after: int,
-        offset: int,
-        limit: int,
-        sort: str,
-        ascending: bool,
-        right: bool | None,
-        step: int | None,
-        text: str,
-    ) -> Completions:
-        journal = JournalReader(self._service, run_id)
-        facts = await journal.facts()
-        config, first = facts.config, max(after, facts.base, facts.position - NEWEST)
-        columns = await self._columns(run_id, first, facts.position)
-        listed = await self._service.readers.ask(CompletionList.of, columns, list(config.components), facts.completions)
-        found = listed.find(sort, ascending=ascending, right=right, step=step, threshold=config.success_threshold)
-        searched = None
-        if text:
-            found = found[:SEARCHED]
-            searched = len(found)
-            serials = listed.serial[found].tolist()
-            matching = await self._service.readers.ask(self._service.texts.search, facts.uid, serials, text)
-            found = found[[serial in matching for serial in serials]]
-        page = found[offset : offset + limit]
+        journal: JournalReader,
+        listed: CompletionList,
+        found: np.ndarray,
+        prompt: bytes | None,
+        rejected: str | None,
+    ) -> tuple[np.ndarray, int | None]:
+        """Those of the completions found that are of a prompt and were rejected for a reason.
+
+        And how many of them were looked at, the first; None if all of them were.
+        """
+        looked = listed.of_first_records(found, LOOKED_INTO)
+        records = await journal.records_at({*listed.position[looked].tolist()})
+        matching = np.array(
+            [
+                (prompt is None or records[position].batch.keys[item] == prompt)
+                and (rejected is None or rejected in _reasons(records[position], item))
+                for position, item in zip(listed.position[looked].tolist(), listed.item[looked].tolist(), strict=True)
+            ],
+            bool,
+        )
+        return looked[matching], len(looked) if len(looked) < len(found) else None
+
+    async def _with_text(self, uid: int, listed: CompletionList, found: np.ndarray, text: str) -> np.ndarray:
+        """Those of the completions found whose prompt or completion contains a text."""
+        serials = listed.serial[found].tolist()
+        matching = await self._service.readers.ask(self._service.texts.search, uid, serials, text)
+        return np.asarray(found[np.array([serial in matching for serial in serials], bool)])
+
+    async def _rows(
+        self, journal: JournalReader, uid: int, listed: CompletionList, page: np.ndarray
+    ) -> list[Completion]:
         positions, items = listed.position[page].tolist(), listed.item[page].tolist()
         records, serials = await journal.records_at({*positions}), listed.serial[page].tolist()
-        texts = await self._texts(facts.uid, serials)
-        rows = [
+        texts = await self._texts(uid, serials)
+        return [
             _row(records[position], item, *texts[serial])
             for position, item, serial in zip(positions, items, serials, strict=True)
         ]
-        return Completions(
-            rows=rows, matching=len(found), searched=searched, first_position=first + 1, position=facts.position
-        )
 
     async def prompts(
         self,
@@ -164,7 +204,7 @@ class DashboardQueries:
             page = found[offset : offset + limit]
             texts = await self._prompt_texts(run_id, [listed.key(place) for place in page.tolist()])
             return KnownPrompts(
-                rows=listed.page(page, {key: _beginning(one) for key, one in texts.items()}),
+                rows=listed.page(page, {key: _ends(one) for key, one in texts.items()}),
                 matching=len(found),
                 searched=searched,
                 kinds=listed.counts(),
@@ -191,7 +231,7 @@ class DashboardQueries:
             log = await self._followed(run_id)
             texts = await self._prompt_texts(run_id, [key])
             return PromptHistory(
-                prompt=listed.page(np.array([place]), {one: _beginning(text) for one, text in texts.items()})[0],
+                prompt=listed.page(np.array([place]), {one: _ends(text) for one, text in texts.items()})[0],
                 visits=await self._service.readers.ask(log.visits, key),
                 first_position=log.first_position,
                 position=log.position,
@@ -297,9 +337,9 @@ class DashboardQueries:
         return found
 
     async def _texts(self, uid: int, serials: Sequence[int]) -> dict[int, tuple[str | None, str | None]]:
-        """Serial number -> the beginnings of (prompt, completion), None if they are not kept."""
+        """Serial number -> (prompt, completion), long ones without their middle; None if they are not kept."""
         kept = await self._service.readers.ask(self._service.texts.get, uid, serials)
-        short = {serial: (_beginning(prompt), _beginning(text)) for serial, (prompt, text) in kept.items()}
+        short = {serial: (_ends(prompt), _ends(text)) for serial, (prompt, text) in kept.items()}
         return {serial: short.get(serial, (None, None)) for serial in serials}
 
 
@@ -318,9 +358,16 @@ def _sample(run: Run, most: int) -> tuple[int, Sample | None, dict[str, list[int
     return run.uid, sample(run, most), run.state.sizes()
 
 
-def _beginning(text: str) -> str:
-    """The first SHOWN_CHARS characters of a text, with an ellipsis if there are more."""
-    return text if len(text) <= SHOWN_CHARS else text[: SHOWN_CHARS - 1] + "…"
+def _ends(text: str) -> str:
+    """A text of at most SHOWN_CHARS characters: beginning and end, where the answer is, with an ellipsis between."""
+    if len(text) <= SHOWN_CHARS:
+        return text
+    return f"{text[:SHOWN_FIRST]} … {text[SHOWN_FIRST + 3 - SHOWN_CHARS :]}"
+
+
+def _reasons(record: Record, item: int) -> list[str]:
+    """Why an item was rejected."""
+    return record.effects.rejected[item] if record.effects.rejected else []
 
 
 def _row(record: Record, item: int, prompt: str | None, completion: str | None) -> Completion:
@@ -335,7 +382,8 @@ def _row(record: Record, item: int, prompt: str | None, completion: str | None) 
         length=int(batch.lengths[item]),
         raw={name: None if np.isnan(value) else value for name, value in raw.items()},
         scaled={name: float(values[item]) for name, values in effects.scaled.items()},
-        rejected=effects.rejected[item] if effects.rejected else [],
+        rejected=_reasons(record, item),
+        prompt_key=batch.keys[item].hex(),
         prompt=prompt,
         completion=completion,
     )

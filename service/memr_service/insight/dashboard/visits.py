@@ -82,6 +82,13 @@ class VisitLog:
             counted = self._records[-1].position if self._records else 0
             return [*self._points, *([self._now()] if counted > newest else [])]
 
+    def positions(self, key: bytes) -> list[int]:
+        """The records with completions of a prompt, in order."""
+        with self._lock:
+            records = [*self._records]
+        wanted = np.frombuffer(key, np.uint8)
+        return [one.position for one in records if (one.keys == wanted).all(axis=1).any()]
+
     def visits(self, key: bytes) -> list[PromptVisit]:
         """A prompt's visits in order. Records of one step are one visit."""
         with self._lock:

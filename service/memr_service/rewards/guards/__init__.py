@@ -5,7 +5,15 @@ together. It earns the least that the component can pay: 0 for a scaled componen
 """
 
 from memr_service.rewards.guards.answers import names_answer
-from memr_service.rewards.guards.bounds import anneal, cap, equal_outcomes, spread_cap, spread_limit
+from memr_service.rewards.guards.bounds import (
+    anneal,
+    cap,
+    equal_outcomes,
+    outcome_spread,
+    spread,
+    spread_cap,
+    spread_limit,
+)
 from memr_service.rewards.guards.needs import TextMeasure, longest_answer, needs, tells_sent_apart
 from memr_service.rewards.guards.overlap import copied_as_written, copied_share, foreign_stretches
 from memr_service.rewards.guards.rejection import (
@@ -43,11 +51,13 @@ __all__ = [
     "needs",
     "neighbour_floor",
     "only_if",
+    "outcome_spread",
     "rank",
     "rejections",
     "repeated_share",
     "repetition",
     "short_answer",
+    "spread",
     "spread_cap",
     "spread_limit",
     "tells_sent_apart",

@@ -39,9 +39,8 @@ def spread_cap(
         threshold: outcomes above it are right (`success_threshold`); None: all outcomes of a group count alike.
     """
     mean = means(bonus, group)[group]
-    allowed = _spread(outcome, group) if threshold is None else _gap(outcome, group, threshold)
-    spread, most = _spread(bonus, group), share * allowed
-    factor = np.where(spread > most, most / np.where(spread > 0, spread, 1.0), 1.0)
+    over, most = spread(bonus, group), share * outcome_spread(outcome, group, threshold)
+    factor = np.where(over > most, most / np.where(over > 0, over, 1.0), 1.0)
     return np.asarray(np.where(factor < 1.0, mean + (bonus - mean) * factor, bonus))
 
 
@@ -52,7 +51,7 @@ def equal_outcomes(outcome: np.ndarray, group: np.ndarray) -> np.ndarray:
         outcome: R (n,).
         group: number of each item's group (n,).
     """
-    return np.asarray(_spread(outcome, group) < EQUAL)
+    return np.asarray(spread(outcome, group) < EQUAL)
 
 
 def spread_limit(bonus: np.ndarray, group: np.ndarray, most: float, late: np.ndarray | None = None) -> np.ndarray:
@@ -70,10 +69,10 @@ def spread_limit(bonus: np.ndarray, group: np.ndarray, most: float, late: np.nda
     if most == 0:
         alone = np.bincount(group)[group] == 1
         return np.where(alone if late is None else alone & ~late, bonus, 0.0)
-    spread = _spread(bonus, group)
+    over = spread(bonus, group)
     if late is not None:
-        spread = np.where(late, np.maximum(spread, np.abs(bonus)), spread)
-    return np.asarray(bonus * np.where(spread > most, most / np.where(spread > 0, spread, 1.0), 1.0))
+        over = np.where(late, np.maximum(over, np.abs(bonus)), over)
+    return np.asarray(bonus * np.where(over > most, most / np.where(over > 0, over, 1.0), 1.0))
 
 
 def anneal(step: int, start: int, end: int) -> float:
@@ -81,16 +80,21 @@ def anneal(step: int, start: int, end: int) -> float:
     return min(1.0, max(0.0, (end - step) / (end - start)))
 
 
-def _gap(outcome: np.ndarray, group: np.ndarray, threshold: float) -> np.ndarray:
-    """min R above the threshold - max R at or below it of each item's group (n,); max R - min R without both."""
+def spread(values: np.ndarray, group: np.ndarray) -> np.ndarray:
+    """max - min of each item's group (n,), at most the largest float64."""
+    return np.asarray(np.minimum(spread_of(*extremes(values, group)), np.finfo(np.float64).max)[group])
+
+
+def outcome_spread(outcome: np.ndarray, group: np.ndarray, threshold: float | None = None) -> np.ndarray:
+    """max R - min R of each item's group (n,); with a threshold min R above it - max R at or below it, where both are.
+
+    `spread_cap` allows bonuses a share of it.
+    """
+    if threshold is None:
+        return spread(outcome, group)
     right = outcome > threshold
     lowest, _ = extremes(np.where(right, outcome, np.inf), group)
     _, highest = extremes(np.where(right, -np.inf, outcome), group)
     mixed = np.isfinite(lowest) & np.isfinite(highest)
     gap = spread_of(np.where(mixed, highest, 0.0), np.where(mixed, lowest, 0.0))
-    return np.where(mixed[group], np.minimum(gap, np.finfo(np.float64).max)[group], _spread(outcome, group))
-
-
-def _spread(values: np.ndarray, group: np.ndarray) -> np.ndarray:
-    """max - min of each item's group (n,), at most the largest float64."""
-    return np.asarray(np.minimum(spread_of(*extremes(values, group)), np.finfo(np.float64).max)[group])
+    return np.where(mixed[group], np.minimum(gap, np.finfo(np.float64).max)[group], spread(outcome, group))

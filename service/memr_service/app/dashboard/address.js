@@ -1,0 +1,14 @@
+/** The address's hash: #/view/part/part?name=value. What follows the question mark is the state of the view. */
+
+/** The view's name and the parts after it, as they stand in the address. */
+export const parts = () => location.hash.split("?")[0].split("/").slice(1);
+
+/** The state of the view: { name: value }, both strings. */
+export const state = () => Object.fromEntries(new URLSearchParams(location.hash.split("?")[1] ?? ""));
+
+/** Keep the state of the view in the address, so that the address leads back to it. Empty values are left out. */
+export function keep(values) {
+  const given = Object.entries(values).filter(([, value]) => value !== "" && value !== null && value !== undefined);
+  const query = given.length ? `?${new URLSearchParams(given)}` : "";
+  history.replaceState(null, "", (location.hash.split("?")[0] || "#/") + query);
+}
