@@ -30,51 +30,34 @@ class PriorRuns:
         self._thread = thread
         self._store = store
 
-    async def gathered(self, config: RunConfig) -> dict[str, np.ndarray] | None:
+    async def gathered(self, run_id: str, config: RunConfig) -> dict[str, np.ndarray] | None:
         """What the config's prior runs know, added up: the arguments of `PassRates.start_from`; None without any.
+
+        Args:
+            run_id: the run that is to be created.
 
         Raises:
             UnknownRun, InvalidRequest: a prior run, or a checkpoint of it, does not exist or cannot be counted.
         """
         if not config.prior_runs:
             return None
-        counts: dict[bytes, list[float]] = {}
-        texts: dict[bytes, bytes] = {}
-        by_text: dict[bytes, bytes] = {}
-        for prior in config.prior_runs:
-            for key, text, right, wrong in await self._of(prior, config.success_threshold):
-                name = by_text.get(text, key)
-                if any(text) and any(texts.get(name, b"")) and texts[name] != text:
-                    continue  # another prompt of the same id; what came first stays
-                total = counts.setdefault(name, [0.0, 0.0])
-                total[0] += prior.weight * right
-                total[1] += prior.weight * wrong
-                if any(text):
-                    texts[name] = text
-                    by_text.setdefault(text, name)
-        return {
-            "keys": np.frombuffer(b"".join(counts), np.uint8).reshape(-1, KEY_BYTES),
-            "texts": np.frombuffer(b"".join(texts.get(key, bytes(TEXT_BYTES)) for key in counts), np.uint8).reshape(
-                -1, TEXT_BYTES
-            ),
-            "right": np.array([right for right, _ in counts.values()], np.float64),
-            "wrong": np.array([wrong for _, wrong in counts.values()], np.float64),
-        }
+        if any(prior.run == run_id for prior in config.prior_runs):
+            raise InvalidRequest(
+                f"Run {run_id!r} cannot be a prior run of itself.",
+                value=run_id,
+                remedy="Give the new run another name.",
+            )
+        tables = [await self._of(prior, config.success_threshold) for prior in config.prior_runs]
+        return await asyncio.to_thread(_added_up, config.prior_runs, tables)
 
-    async def _of(self, prior: PriorRun, threshold: float) -> list[tuple[bytes, bytes, float, float]]:
-        """(key, text, right, wrong) of each prompt that a run has visited."""
+    async def _of(self, prior: PriorRun, threshold: float) -> np.ndarray:
+        """The table of pass rates of a prior run, as far as it counts."""
         run = await self._get(prior.run)
         upto = await self._thread.on_run(run, _end, prior, self._store)
         rates = None
         if run.config.success_threshold == threshold and prior.at in ("first", "last"):
             rates = await self._thread.on_run(run, _table)
-        if rates is None:
-            rates = await self._folded(run, prior, threshold, upto)
-        names = ("first_right", "first_wrong") if prior.at == "first" else ("right", "wrong")
-        visited = rates[rates["visits"] > 0]
-        right, wrong = (visited[name].astype(np.float64).tolist() for name in names)
-        keys = [row.tobytes() for row in visited["key"]]
-        return [*zip(keys, [row.tobytes() for row in visited["text"]], right, wrong, strict=True)]
+        return await self._folded(run, prior, threshold, upto) if rates is None else rates
 
     async def _folded(self, run: Run, prior: PriorRun, threshold: float, upto: int) -> np.ndarray:
         """The table of pass rates that a run's journal gives under this threshold, up to a position.
@@ -131,3 +114,38 @@ def _count(rates: PassRates, records: Sequence[StoredRecord], with_prior: bool) 
     for stored in records:
         batch = unseal(stored.payload).batch
         rates.follow(batch if with_prior else replace(batch, prior=None), stored.position)
+
+
+def _added_up(priors: Sequence[PriorRun], tables: Sequence[np.ndarray]) -> dict[str, np.ndarray]:
+    """The arguments of `PassRates.start_from`: the counts of prior runs by prompt, added up."""
+    counts: dict[bytes, list[float]] = {}
+    texts: dict[bytes, bytes] = {}
+    by_text: dict[bytes, bytes] = {}
+    for prior, table in zip(priors, tables, strict=True):
+        for key, text, right, wrong in _counted(table, prior.at == "first"):
+            name = by_text.get(text, key)
+            if any(text) and any(texts.get(name, b"")) and texts[name] != text:
+                continue  # another prompt of the same id; what came first stays
+            total = counts.setdefault(name, [0.0, 0.0])
+            total[0] += prior.weight * right
+            total[1] += prior.weight * wrong
+            if any(text):
+                texts[name] = text
+                by_text.setdefault(text, name)
+    return {
+        "keys": np.frombuffer(b"".join(counts), np.uint8).reshape(-1, KEY_BYTES),
+        "texts": np.frombuffer(b"".join(texts.get(key, bytes(TEXT_BYTES)) for key in counts), np.uint8).reshape(
+            -1, TEXT_BYTES
+        ),
+        "right": np.array([right for right, _ in counts.values()], np.float64),
+        "wrong": np.array([wrong for _, wrong in counts.values()], np.float64),
+    }
+
+
+def _counted(table: np.ndarray, first: bool) -> Iterator[tuple[bytes, bytes, float, float]]:
+    """(key, text, right, wrong) of each prompt that a run has visited. `first`: of its first visits."""
+    visited = table[table["visits"] > 0]
+    names = ("first_right", "first_wrong") if first else ("right", "wrong")
+    right, wrong = (visited[name].astype(np.float64).tolist() for name in names)
+    keys, texts = ([row.tobytes() for row in visited[name]] for name in ("key", "text"))
+    return zip(keys, texts, right, wrong, strict=True)

@@ -117,7 +117,7 @@ class RunApi:
         fingerprint = await self._embedding.fingerprint(resolved)
         prior = None
         if run is None or run.config != resolved:  # an equal config copies nothing
-            prior = await self._prior_runs.gathered(resolved)
+            prior = await self._prior_runs.gathered(run_id, resolved)
         given = run_id, resolved, fingerprint, prior
         info, created = await self._thread.ask(self._registry.create, *given, run_id=run_id)
         return self._with_remarks(info), created

@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 import orjson
-from memr_client.errors import Conflict, ProblemError, UnknownRun
+from memr_client.errors import Conflict, ProblemError, Unavailable, UnknownRun
 from memr_client.schemas import RunConfig, RunInfo
 
 from memr_service.run.journal import stored_record
@@ -124,16 +124,21 @@ class RunRegistry:
         prior: Mapping[str, np.ndarray] | None = None,
     ) -> tuple[RunInfo, bool]:
         """Create a run with this config, and return whether it is new; without completions its config may be replaced.
+        It then keeps its pool and the counts that it was sent.
 
         Args:
             encoder: the fingerprint of the run's encoder; None if it is not known.
-            prior: what the run's prior runs know; None if it has none.
+            prior: what the run's prior runs know; None if it has none, or if a run with this config exists.
 
         Raises:
-            Conflict: the run has records and another config. InvalidRequest: a new run may not have this config.
+            Conflict: the run has completions and another config, or was sent counts and is to have prior runs.
+            InvalidRequest: a new run may not have this config. Unavailable: the run that existed was deleted meanwhile.
         """
         run = self.find(run_id)
-        created = run is None and self._create(run_id, config, encoder, prior)
+        if run is None and config.prior_runs and prior is None:
+            raise Unavailable(f"Run {run_id!r} has just been deleted.", remedy="Try again.", retry_after=1)
+        begins = {} if prior is None else {"prior": prior}
+        created = run is None and self._create(run_id, config, encoder, **begins)
         if run is None:
             run = self.get(run_id)
         if run.config == config:
@@ -148,9 +153,10 @@ class RunRegistry:
                 fields=fields,
             )
         check_new(config, self._limits.scoring_s)
-        if run.state.position or prior is not None:  # it has a pool or prior runs, which go with the config
+        if run.state.position or prior is not None:
+            begins = _begins_again(run, config, prior)
             self.delete(run.stored)
-            self._create(run_id, config, encoder, prior)
+            self._create(run_id, config, encoder, **begins)
         else:
             self._store.runs.replace(run.uid, config.model_dump_json(), _packed(encoder))
             self.forget(run)
@@ -218,16 +224,25 @@ class RunRegistry:
         run_id: str,
         config: RunConfig,
         encoder: dict[str, Any] | None,
-        prior: Mapping[str, np.ndarray] | None = None,
+        **begins: Mapping[str, np.ndarray],
     ) -> bool:
-        """Create a run, or return False because another process has just done so."""
+        """Create a run, or return False because another process has just done so.
+
+        Args:
+            begins: what its first records set up (`setting_up`), one in each.
+        """
         check_new(config, self._limits.scoring_s)
         given = run_id, config.model_dump_json(), LAW, _packed(encoder), now()
+        state, records = State(config), []
+        for name, arrays in begins.items():
+            record, payload = setting_up(state, **{name: arrays})
+            state.apply(record)
+            records.append((stored_record(record, payload), []))
         try:
-            if prior is None:
-                self._store.runs.create(*given)
+            if records:
+                self._store.runs.restore(*given, records)
             else:
-                self._store.runs.restore(*given, [(stored_record(*setting_up(State(config), prior=prior)), [])])
+                self._store.runs.create(*given)
         except Conflict:
             return False
         return True
@@ -273,6 +288,29 @@ class RunRegistry:
             run.live.close()
         except Exception as error:
             logger.warning("run %s leaves memory without a snapshot: %r", run.stored.run_id, error)
+
+
+def _begins_again(
+    run: Run, config: RunConfig, prior: Mapping[str, np.ndarray] | None
+) -> dict[str, Mapping[str, np.ndarray]]:
+    """What a run without completions sets up again under another config: the pool, and counts that it was sent.
+
+    Raises:
+        Conflict: it was sent counts, and is to have prior runs now.
+    """
+    begins = {} if prior is None else {"prior": prior}
+    rates = run.state.pass_rates
+    if rates is not None and len(rates) and not run.config.prior_runs:
+        if prior is not None:
+            raise Conflict(
+                f"Run {run.stored.run_id!r} starts from counts that it was sent, so it cannot start from prior runs.",
+                value=[one.run for one in config.prior_runs or []],
+                remedy="Use another name, or delete the run first.",
+            )
+        begins["prior"] = rates.start()
+    if run.state.pool is not None:
+        begins["pool"] = run.state.pool.arrays()
+    return begins
 
 
 def now() -> str:
