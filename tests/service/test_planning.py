@@ -216,6 +216,8 @@ def test_a_run_may_start_from_counts(client: RewardClient) -> None:
     assert client.plan("run", 1, 8).picks[0].prompt_id == "c"
     with pytest.raises(Conflict, match="already"):
         client.add_prior("run", [1], [1], prompt_ids=["d"])
+    with pytest.raises(InvalidRequest, match=r"prompts of items 1 and 2 are the same"):
+        client.add_prior("run", [1, 1, 1], [1, 1, 1], prompt_ids=["a", "d", "d"])
     client.create_run("texts")
     client.add_prior("texts", [1], [2], prompts=["a question"])
     assert client.reward(["a question"], ["x"], [1], run_id="texts", mode="eval").baseline == [0.5]
@@ -279,6 +281,8 @@ def test_parts_that_make_no_pool_are_refused_and_change_nothing(
     monkeypatch.setattr("memr_service.engine.pool_uploads.MOST_IN_POOL", 3)
     put_part(client, ["a", "b"], 0, 3, "large")
     assert put_part(client, ["c", "d"], 1, 3, "large")["status"] == 413
+    monkeypatch.setattr("memr_service.engine.pool_uploads.MOST_ID_BYTES", 4)
+    assert put_part(client, ["long"], 1, 3, "large")["status"] == 413
     assert (client.run("run").position, client.pool("run").waiting) == (0, 1)
 
 
@@ -286,8 +290,8 @@ def test_old_uploads_are_dropped(client: RewardClient) -> None:
     client.create_run("run")
     for number in range(20):
         put_part(client, ["a"], 0, 2, f"up-{number}")
-    assert client.pool("run").waiting == 8
-    assert put_part(client, ["b"], 1, 2, "up-19")["waiting"] == 7
+    assert client.pool("run").waiting == 4
+    assert put_part(client, ["b"], 1, 2, "up-19")["waiting"] == 3
     client.delete_pool("run")
     client.delete_pool("run")
     assert (client.pool("run").waiting, client.run("run").position) == (0, 2)
@@ -311,7 +315,9 @@ def test_counts_are_added_once_even_if_they_come_at_once(client: RewardClient) -
         return True
 
     with ThreadPoolExecutor(8) as threads:
-        assert sum(threads.map(add, range(8))) == 1
+        added = [*threads.map(add, range(8))]
+    assert sum(added) == 1
+    assert add(added.index(True))  # sent again, it changes nothing
     assert client.run("run").position == 1
     step(client, "run", 0, [0, 1])
     kinds = client.prompts("run").kinds

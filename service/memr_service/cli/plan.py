@@ -170,7 +170,7 @@ def _check(options: dict[str, Any], modes: list[tuple[str, str, tuple[str, ...]]
         InvalidRequest: the message names them.
     """
     ignored = ("run", "url", "api_key", "objective", "limit")
-    named = [one for one, value in options.items() if one not in ignored and value not in (None, False)]
+    named = [one for one, value in options.items() if one not in ignored and value is not None and value is not False]
     for mode, option, allowed in modes:
         if mode in named:
             other = next((one for one in named if one != mode and one not in allowed), None)

@@ -136,12 +136,14 @@ class Planner:
 
     async def add_prior(self, run_id: str, given: PriorOutcomes) -> int:
         """Let a run without completions start from counts, and return of how many prompts it knows something now.
+        Nothing changes if the run starts from these.
 
         Raises:
             UnknownRun. Conflict: the run has completions, or no pass rates. InvalidRequest: a prompt comes twice.
         """
         run = await self._with_pass_rates(run_id)
-        await self._set_up(run_id, _require_new, prior=await self._in_turn(run, _prior_of, given))
+        prior = await self._in_turn(run, _prior_of, given)
+        await self._set_up(run_id, partial(_require_new, prior=prior), prior=prior)
         return len(given.n)
 
     async def plan(self, run_id: str, asked: PlanRequest) -> Plan:
@@ -224,9 +226,14 @@ def _require_known(run: Run, key: bytes) -> bool:
     return True
 
 
-def _require_new(run: Run) -> bool:
-    """True, unless the run has completions or a prior."""
-    if run.state.serial > 0 or len(_rates(run)) > 0:
+def _require_new(run: Run, prior: Mapping[str, np.ndarray]) -> bool:
+    """Whether a run without completions knows nothing yet, and not these counts."""
+    begun, rates = run.state.serial > 0, _rates(run)
+    if not begun and len(rates):
+        start = rates.start()
+        if all(np.array_equal(start[name], values) for name, values in prior.items()):
+            return False
+    if begun or len(rates):
         raise Conflict(
             f"Run {run.stored.run_id!r} has completions or a prior already.",
             limit="a run that knows nothing of any prompt",
@@ -334,13 +341,14 @@ def _prior_of(given: PriorOutcomes) -> dict[str, np.ndarray]:
         keys = [_key(one) for one in given.prompt_ids]
     else:
         keys = [identity(prompt, None) for prompt in given.prompts or []]
-    if len(set(keys)) < len(keys):
-        raise InvalidRequest(
-            "A prompt comes twice.",
-            value=len(keys),
-            limit=len(set(keys)),
-            remedy="Add up its counts, and send it once.",
-        )
+    first: dict[bytes, int] = {}
+    for item, key in enumerate(keys):
+        if first.setdefault(key, item) != item:
+            raise InvalidRequest(
+                f"The prompts of items {first[key]} and {item} are the same.",
+                value=item,
+                remedy="Add up the counts of a prompt, and send it once.",
+            )
     right = np.array(given.right, np.float64)
     return {
         "keys": np.frombuffer(b"".join(keys), np.uint8).reshape(len(keys), -1),

@@ -9,8 +9,11 @@ from memr_client.errors import Conflict, InvalidRequest, TooLarge
 
 from memr_service.state.pool import MOST_IN_POOL, Pool
 
-MOST_UPLOADS = 8
+MOST_UPLOADS = 4
 """So many uploads may be on their way, over all runs. One more drops the one that has had no part for longest."""
+
+MOST_ID_BYTES = 1 << 28
+"""Most bytes of the ids of a pool that comes in parts."""
 
 
 @dataclass
@@ -54,6 +57,14 @@ class PoolUploads:
                 value=total,
                 limit=MOST_IN_POOL,
                 remedy="Set a smaller pool.",
+            )
+        size = sum(len(one.names) for one in (given, *others))
+        if size > MOST_ID_BYTES:
+            raise TooLarge(
+                f"The ids of the pool's parts have {size} bytes together.",
+                value=size,
+                limit=MOST_ID_BYTES,
+                remedy="Use shorter ids.",
             )
         self._waiting.pop((run, upload), None)
         found.got[part] = given

@@ -23,7 +23,7 @@ from memr_service.run.run import Run, setting_up
 from memr_service.run.summary import summary
 from memr_service.state.law import LAW, LAWS
 from memr_service.state.state import State
-from memr_service.store.base import AlreadyAnswered, Moved, StoredRun, Tip
+from memr_service.store.base import AlreadyAnswered, Moved, NewResponse, StoredRecord, StoredRun, Tip
 from memr_service.store.capabilities import Store
 
 MOST_SHOWN = 120
@@ -233,9 +233,10 @@ class RunRegistry:
         """
         check_new(config, self._limits.scoring_s)
         given = run_id, config.model_dump_json(), LAW, _packed(encoder), now()
-        state, records = State(config), []
+        state = State(config)
+        records: list[tuple[StoredRecord, list[NewResponse]]] = []
         for name, arrays in begins.items():
-            record, payload = setting_up(state, **{name: arrays})
+            record, payload = setting_up(state, 0, **{name: arrays})
             state.apply(record)
             records.append((stored_record(record, payload), []))
         try:

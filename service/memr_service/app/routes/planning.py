@@ -50,7 +50,7 @@ async def set_pool(
     """Set the prompts that the run may plan from, in place of those it had; the run's record holds the list.
 
     A large pool comes in several parts, in any order, all with one `upload`. It takes effect with the last. A part
-    that comes again replaces the first. Parts that wait are lost when the server restarts, or after eight other uploads
+    that comes again replaces the first. Parts that wait are lost when the server restarts, or after four other uploads
     have begun.
     """
     if part >= parts:
