@@ -178,6 +178,23 @@ def test_a_start_is_told_as_it_was_given() -> None:
     assert [rates.row(key(3)), rates.row(key(0))] == [0, 1]
 
 
+@settings(max_examples=25)
+@given(history=histories, cut=st.integers(0, 25))
+def test_a_copy_stays_as_it_is(history: Any, cut: int) -> None:
+    rates = PassRates(0.5, None)
+    prior(rates, (0, text(0), 2, 1), (7, text(3), 0, 4))
+    copied, then = rates.copied(), rates.freeze()
+    for position, (items, step) in enumerate(history, 1):
+        numbers, right = [number for number, _ in items], [good for _, good in items]
+        count(rates, position, numbers, right, step, [text(number) for number in numbers])
+        if position == cut:
+            rates.forget(np.frombuffer(key(numbers[0]), np.uint8).reshape(1, -1))
+            copied, then = rates.copied(), rates.freeze()
+    assert {name: array.tolist() for name, array in copied.freeze().items()} == {
+        name: array.tolist() for name, array in then.items()
+    }
+
+
 def test_a_record_may_have_no_completions() -> None:
     rates = PassRates(0.5, None)
     rates.end_record(1)

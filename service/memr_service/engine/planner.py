@@ -158,6 +158,8 @@ class Planner:
         async with nullcontext() if max(asked.n, len(asked.candidates or [])) <= MANY else self._large.entered():
             if asked.candidates is not None:
                 candidates = await self._in_turn(run, _candidates_of, asked.candidates, asked.prompts)
+                position, rates = await self._thread.on_run(run, _copied, asked.position)
+                known = await self._in_turn(run, known_after, rates, candidates, position)
             else:
                 pool = await self._thread.on_run(run, _pool)
                 if pool is None:
@@ -166,8 +168,7 @@ class Planner:
                         remedy="Set one with PUT /runs/{id}/pool (client.set_pool), or send candidates.",
                     )
                 candidates = await self._of(run, pool)
-            of_pool = asked.candidates is None
-            position, known = await self._thread.on_run(run, _known, candidates, asked.position, of_pool)
+                position, known = await self._thread.on_run(run, _known_of_pool, candidates, asked.position)
             return await self._in_turn(run, _answer, asked, candidates, known, position, run.config.seed)
 
     async def _with_pass_rates(self, run_id: str) -> Run:
@@ -250,7 +251,26 @@ def _counts(run: Run, candidates: Candidates) -> tuple[int, int, int]:
     return run.state.pool_since, int(np.count_nonzero(visits)), int(np.count_nonzero(visits == 0))
 
 
-def _known(run: Run, candidates: Candidates, asked: int | None, of_pool: bool) -> tuple[int, Known]:
+def _known_of_pool(run: Run, candidates: Candidates, asked: int | None) -> tuple[int, Known]:
+    """What is known of a run's pool, of which little is looked up again."""
+    position = _position(run, asked)
+    if position < run.state.pool_since:
+        raise Conflict(
+            f"The pool of run {run.stored.run_id!r} was set by record {run.state.pool_since}, after {position}.",
+            value=position,
+            limit=run.state.pool_since,
+            remedy="Plan as of that record or a later one, or send candidates.",
+        )
+    return position, known_after(_rates(run), candidates, position)
+
+
+def _copied(run: Run, asked: int | None) -> tuple[int, PassRates]:
+    """The pass rates, in which candidates that were sent are looked up elsewhere: rewards need not wait for that."""
+    return _position(run, asked), _rates(run).copied()
+
+
+def _position(run: Run, asked: int | None) -> int:
+    """The position as of which to plan."""
     rates, newest = _rates(run), run.state.position
     position = newest if asked is None else asked
     if position > newest:
@@ -267,14 +287,7 @@ def _known(run: Run, candidates: Candidates, asked: int | None, of_pool: bool) -
             limit=newest - KEPT,
             remedy=f"Plan as of one of the last {KEPT} records.",
         )
-    if of_pool and position < run.state.pool_since:
-        raise Conflict(
-            f"The pool of run {run.stored.run_id!r} was set by record {run.state.pool_since}, after {position}.",
-            value=position,
-            limit=run.state.pool_since,
-            remedy="Plan as of that record or a later one, or send candidates.",
-        )
-    return position, known_after(rates, candidates, position)
+    return position
 
 
 def _rates(run: Run) -> PassRates:

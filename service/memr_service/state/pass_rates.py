@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 from collections import deque
 from collections.abc import Mapping, Sequence
+from copy import copy
 from dataclasses import dataclass
 from typing import Any
 
@@ -325,6 +326,13 @@ class PassRates:
         return np.array(earlier_rows[:most], ROW), np.array(later_rows[:most], ROW)
 
     # Whole
+
+    def copied(self) -> PassRates:
+        """A copy that another thread may read while these go on."""
+        found = copy(self)
+        found.table, found._rows, found._free = self.table.copy(), self._rows.copy(), self._free.copy()
+        found._changes = self._changes.copy()
+        return found
 
     def freeze(self) -> dict[str, np.ndarray]:
         """Everything as named arrays."""
