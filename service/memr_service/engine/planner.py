@@ -25,7 +25,7 @@ from memr_service.planning.plan import Known, Picks, choose, known_after
 from memr_service.run.run import Run
 from memr_service.state.law import PASS_RATES
 from memr_service.state.pass_rates import KEPT, KEY_BYTES, TEXT_BYTES, PassRates
-from memr_service.state.pool import Pool
+from memr_service.state.pool import MOST_IN_POOL, Pool
 
 T = TypeVar("T")
 
@@ -34,7 +34,8 @@ TRIES = 5
 INTERVAL = (0.05, 0.95)
 """Quantiles of the pass rate that a pick names."""
 MANY = 10_000
-"""Plans that choose from more sent candidates, or pick more prompts, are made one after another."""
+"""Work on more prompts than these is done by turns. Plans that choose from more sent candidates, or pick more prompts,
+are made one after another."""
 DIGITS = 6
 """Decimals of the probabilities in a plan."""
 
@@ -47,7 +48,7 @@ class Planner:
         self._thread = thread
         self._candidates: dict[int, Candidates] = {}  # by run
         self._uploads = PoolUploads()
-        self._turns = SharedThread("memr-plans")
+        self._turns = SharedThread("memr-plans")  # for many prompts
         self._large = Gate("plans of many prompts", 1, 8)  # each has its candidates in memory
         registry.on_forget.append(self._forget)
 
@@ -66,13 +67,13 @@ class Planner:
             InvalidRequest: an id comes twice. TooLarge: the parts are more than a pool.
         """
         run = await self._with_pass_rates(run_id)
-        pool = await self._in_turn(run, pool_of, given.prompt_ids, given.prompts)
+        pool = await self._work(run, len(given.prompt_ids), pool_of, given.prompt_ids, given.prompts)
         if parts > 1:
             whole = self._uploads.add(run.uid, upload, part, parts, pool)
             if whole is None:
                 return await self.pool(run_id)
-            pool = await self._in_turn(run, _joined, whole)
-        digest = await self._in_turn(run, pool.digest)
+            pool = await self._work(run, MOST_IN_POOL, _joined, whole)
+        digest = await self._work(run, len(pool), pool.digest)
         await self._set_up(run_id, partial(_has_another_pool, digest=digest), pool=pool.arrays())
         return await self.pool(run_id)
 
@@ -103,7 +104,7 @@ class Planner:
         warnings = []
         if run.config.prior_runs and not prior and not visited:
             warnings = [f"The prior runs know none of the pool's {len(pool)} prompts, by id or by text."]
-        digest = await self._in_turn(run, pool.digest)
+        digest = await self._work(run, len(pool), pool.digest)
         return PoolInfo(
             prompts=len(pool),
             digest=digest,
@@ -142,7 +143,7 @@ class Planner:
             UnknownRun. Conflict: the run has completions, or no pass rates. InvalidRequest: a prompt comes twice.
         """
         run = await self._with_pass_rates(run_id)
-        prior = await self._in_turn(run, _prior_of, given)
+        prior = await self._work(run, len(given.n), _prior_of, given)
         await self._set_up(run_id, partial(_require_new, prior=prior), prior=prior)
         return len(given.n)
 
@@ -155,11 +156,12 @@ class Planner:
             plans of many prompts wait.
         """
         run = await self._with_pass_rates(run_id)
-        async with nullcontext() if max(asked.n, len(asked.candidates or [])) <= MANY else self._large.entered():
+        sent = len(asked.candidates or [])
+        async with nullcontext() if max(asked.n, sent) <= MANY else self._large.entered():
             if asked.candidates is not None:
-                candidates = await self._in_turn(run, _candidates_of, asked.candidates, asked.prompts)
+                candidates = await self._work(run, sent, _candidates_of, asked.candidates, asked.prompts)
                 position, rates = await self._thread.on_run(run, _copied, asked.position)
-                known = await self._in_turn(run, known_after, rates, candidates, position)
+                known = await self._work(run, max(sent, len(rates)), known_after, rates, candidates, position)
             else:
                 pool = await self._thread.on_run(run, _pool)
                 if pool is None:
@@ -169,7 +171,7 @@ class Planner:
                     )
                 candidates = await self._of(run, pool)
                 position, known = await self._thread.on_run(run, _known_of_pool, candidates, asked.position)
-            return await self._in_turn(run, _answer, asked, candidates, known, position, run.config.seed)
+            return await self._work(run, len(candidates), _answer, asked, candidates, known, position, run.config.seed)
 
     async def _with_pass_rates(self, run_id: str) -> Run:
         run = await self._runs.get(run_id)
@@ -188,15 +190,18 @@ class Planner:
                 return
         raise Unavailable(f"Run {run_id!r} was changed by others at the same time.", remedy="Try again.", retry_after=1)
 
-    async def _in_turn(self, run: Run, function: Callable[..., T], *args: Any) -> T:
-        """The result of a function, called in the thread for plans, which runs share by turns."""
+    async def _work(self, run: Run, prompts: int, function: Callable[..., T], *args: Any) -> T:
+        """The result of a function, called in the thread for many prompts, which runs share by turns; of few prompts,
+        in any other, since that takes some milliseconds."""
+        if prompts <= MANY:
+            return await asyncio.to_thread(function, *args)
         return await asyncio.wrap_future(self._turns.submit(run.stored.run_id, function, *args))
 
     async def _of(self, run: Run, pool: Pool) -> Candidates:
         """A run's pool, ready to be searched."""
         found = self._candidates.get(run.uid)
         if found is None or found.pool is not pool:
-            found = self._candidates[run.uid] = await self._in_turn(run, Candidates, pool)
+            found = self._candidates[run.uid] = await self._work(run, len(pool), Candidates, pool)
         return found
 
     def _forget(self, run: Run) -> None:
