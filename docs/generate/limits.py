@@ -7,6 +7,7 @@ from memr_client.schemas.reward import MOST_PARTS
 from memr_service.app import body_size, problems
 from memr_service.app.arrival import SLOWEST
 from memr_service.app.connections import MOST_HEADERS, OWN_FILES
+from memr_service.app.large_bodies import MOST_AT_ONCE
 from memr_service.engine.checkpoints import MOST_CHECKPOINTS
 from memr_service.run.run import MOST_DIMENSIONS
 from memr_service.settings import Settings
@@ -26,6 +27,7 @@ FIXED = (
     ("Lists and objects in a body", body_size.MOST_CONTAINERS),
     ("Texts in a body", body_size.MOST_TEXTS),
     ("Values in a body", body_size.MOST_VALUES),
+    ("Bytes, unpacked, of bodies over 4 MiB that are worked on at once; one that is larger, alone", MOST_AT_ONCE),
     ("Wrong fields named in a response", problems.MOST_ERRORS),
     ("Numbers of an embedding", MOST_DIMENSIONS),
     ("Parts of a step", MOST_PARTS),

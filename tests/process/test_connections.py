@@ -218,7 +218,7 @@ from memr_service.app.connections import Connections
 from memr_service.settings import Settings
 soft, hard, wanted = map(int, sys.argv[1:])
 resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
-made = Connections(Settings(max_connections=wanted), 75, lambda status: None)
+made = Connections(Settings(max_connections=wanted), 75, lambda status, refused: None)
 print(made.all.most, made.most_of_peer, resource.getrlimit(resource.RLIMIT_NOFILE)[0])
 """
 

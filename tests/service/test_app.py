@@ -1,11 +1,13 @@
 """The HTTP service as a caller sees it: routes, responses and errors, over the real service in process."""
 
 import asyncio
+import gc
 import gzip
 import hashlib
 import json
 import logging
 import time
+import weakref
 
 import httpx
 import msgpack
@@ -15,6 +17,7 @@ from memr_client.errors import EncoderUnusable, Unavailable
 from memr_client.schemas import RewardResponse, RunInfo, RunList, Version
 from memr_service.app import create_app
 from memr_service.app.auth import ROUTES
+from memr_service.app.problems import as_problem
 from memr_service.app.routes import ROUTERS
 from memr_service.engine.service import Service
 from memr_service.settings import Settings
@@ -340,7 +343,7 @@ def test_the_deadline_is_the_callers_or_the_servers_whichever_is_nearer(asked_ms
     left = []
 
     class Patient(Service):
-        async def reward(self, request, deadline, queued_s, warnings):
+        async def reward(self, request, deadline, queued_s, warnings, waits):
             left.append(deadline - time.monotonic() + queued_s)
             return await super().reward(request, deadline, queued_s)
 
@@ -611,3 +614,33 @@ def test_parameters_and_paths_are_named_without_the_place_that_they_stand_in(cli
     assert wrong["detail"] == "mode is 'test', but must be 'train' or 'eval'."
     assert wrong["remedy"].startswith("Did you mean 'eval'?")
     assert client.get("/runs/a b").json()["detail"].startswith("run_id is 'a b', but a name is")
+
+
+def test_a_refusal_keeps_no_request_until_python_looks_for_garbage(client, monkeypatch):
+    kept = []
+
+    def watched(error):
+        kept.append(weakref.ref(error))  # it knows all frames that it passed
+        return as_problem(error)
+
+    monkeypatch.setattr("memr_service.app.access_log.as_problem", watched)
+    gc.disable()
+    try:
+        assert_problem(client.post("/reward", json=body(outcomes=["x", 0.0])), 422)
+        zeros = {"prompts": [[0.0]] * 2, "completions": [[1.0]] * 2}
+        assert_problem(client.post("/reward", json=body(embeddings=zeros)), 422)
+        assert_problem(client.post("/reward", json=body(prompts=["q" * (1 << 20)] * 2)), 413)  # read in a thread
+        wide = {"prompts": [[0.0] * 4096] * 40, "completions": [[0.0] * 4096] * 40}
+        assert_problem(client.post("/reward", json=body(n=40, embeddings=wide)), 422)  # in the thread for texts
+        until = time.monotonic() + 10
+        while any(one() for one in kept) and time.monotonic() < until:  # a thread may be ending its work
+            client.get("/livez")
+        assert [one() for one in kept] == [None] * 4
+    finally:
+        gc.enable()
+
+
+@pytest.mark.slow
+def test_the_openapi_document_is_made_once(client, monkeypatch):
+    assert client.get("/openapi.json").json() == client.app.openapi()
+    assert client.app.openapi() is client.app.openapi()

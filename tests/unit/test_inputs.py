@@ -6,6 +6,7 @@ import time
 from typing import Any
 
 import numpy as np
+import orjson
 import pytest
 from memr_client.errors import InvalidRequest
 from memr_client.schemas import Message, RewardRequest, RunConfig
@@ -313,3 +314,12 @@ def test_many_reasoning_tags_take_time_in_proportion():
     begun = time.thread_time()
     assert inputs.read_between(text, TAGS) == ""
     assert time.thread_time() - begun < 1
+
+
+@pytest.mark.parametrize("n", [0, 1, 15, 16, 17, 33])
+def test_the_json_of_a_body_is_the_same_in_pieces(n: int) -> None:
+    chat = [said("user", "q")]
+    fields = {"prompts": ["é", chat] * n, "answers": [None] * n, "mode": "train", "a": {"y": 1, "x": [2] * n}}
+    whole = orjson.dumps(fields, default=Message.model_dump, option=orjson.OPT_SORT_KEYS)
+    assert b"".join(inputs.json_pieces(fields)) == b"".join(inputs.json_pieces(fields, 1000)) == whole
+    assert b"".join(inputs.json_pieces({})) == b"{}"

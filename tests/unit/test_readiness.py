@@ -63,3 +63,22 @@ def test_the_store_is_not_asked_while_the_server_starts_or_drains():
     lifecycle.drain()
     assert asyncio.run(Readiness(service, lifecycle).failing()) == {"server": "draining"}
     assert service.checks == 0
+
+
+def test_a_check_that_takes_long_does_not_delay_a_probe_until_it_counts_as_a_failure(monkeypatch):
+    monkeypatch.setattr(readiness, "FRESH_S", 0.0)
+    monkeypatch.setattr(readiness, "SOON_S", 0.01)
+    monkeypatch.setattr(readiness, "PATIENCE_S", 0.1)
+    service = Checked()
+
+    async def probe():
+        ready = Readiness(service, serving())
+        assert await ready.failing() == {}
+        service.hang = True
+        known = await ready.failing()
+        await asyncio.sleep(0.15)
+        service.hang = False
+        return known, ready._failing, await ready.failing()
+
+    late = {"store": "no response within 0.1 s"}
+    assert asyncio.run(probe()) == ({}, late, {})

@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 import pytest
 from memr_client.errors import InvalidRequest
+from memr_client.schemas import Embeddings
 from memr_service.engine import sent_embeddings
 from memr_service.engine.embedding import rounded
 from support.batches import unit_rows as random_rows
@@ -114,3 +115,28 @@ def test_pairs_of_prompt_and_embedding_are_told_apart_by_both() -> None:
     np.testing.assert_array_equal(vectors[first][of], vectors)
     same = sent_embeddings.distinct_prompts(rows, keys, [0, 0, 1, 0, 1, 0])
     assert [column.tolist() for column in same] == [first.tolist(), of.tolist()]
+
+
+def test_lists_become_the_array_that_they_become_together(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sent_embeddings, "ROWS", 2)
+    for rows in ([[1, 2]] * 5, [[1, 2]] * 4 + [[0.5, 1]], [[1.5, 2.0]] * 3, [[2**53 + 1, 0]] * 2 + [[0.5, 1]]):
+        made = sent_embeddings.matrix(rows, "prompts", len(rows))
+        assert made.dtype == np.asarray(rows).dtype
+        np.testing.assert_array_equal(made, np.asarray(rows))
+    for wrong in ([[1.0, 2.0]] * 3 + [[1.0]], [[1.0]] * 3 + [[None]], [[1.0]] * 3 + [["x"]], [[1.0]] * 3 + [1.0]):
+        with pytest.raises(InvalidRequest):
+            sent_embeddings.matrix(wrong, "prompts", 4)
+
+
+def test_embeddings_wider_than_any_runs_are_refused_before_they_are_read() -> None:
+    with pytest.raises(InvalidRequest, match="dimension 16385"):
+        sent_embeddings.matrix(bytes(4 * 16_385), "prompts", 1)
+    assert sent_embeddings.matrix(bytes(4 * 16_384), "prompts", 1).shape == (1, 16_384)
+
+
+def test_a_trainers_step_is_read_on_the_event_loop_and_many_numbers_are_not() -> None:
+    for made in (np.zeros, lambda shape: np.zeros(shape).tolist(), lambda shape: np.zeros(shape, "<f4").tobytes()):
+        step, many = made((64, 384)), made((1024, 384))
+        assert sent_embeddings.few_numbers(Embeddings(prompts=step, completions=step))
+        assert not sent_embeddings.few_numbers(Embeddings(prompts=many, completions=step))
+    assert sent_embeddings.few_numbers(None)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
+import weakref
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
@@ -117,4 +118,19 @@ def test_runs_that_owe_nothing_are_forgotten(monkeypatch: pytest.MonkeyPatch) ->
     for number in range(100):
         turns.submit(f"run {number}", int).result(10)
     assert len(turns._used) < 20
+    ended(turns)
+
+
+def test_a_job_that_is_done_is_not_kept_until_the_next_one_comes() -> None:
+    class Texts:
+        """What a job holds."""
+
+    turns, texts = SharedThread("test"), Texts()
+    known = weakref.ref(texts)
+    turns.submit("run", id, texts).result(10)
+    del texts
+    until = time.monotonic() + 10
+    while known() is not None and time.monotonic() < until:
+        time.sleep(0.001)
+    assert known() is None
     ended(turns)

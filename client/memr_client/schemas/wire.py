@@ -119,9 +119,10 @@ class Wire(BaseModel):
 
 def _few_unknown(given: Any, model: type[BaseModel]) -> Any:
     """The given fields, of the unknown ones only the first few: each becomes an error."""
-    if not isinstance(given, dict) or len(given) <= len(model.model_fields):
+    known = model.model_fields
+    if not isinstance(given, dict) or len(given) <= len(known):
         return given
-    unknown = [name for name in given if name not in model.model_fields]
+    unknown = [name for name in given if name not in known]
     left_out = set(unknown[MOST_UNKNOWN:])
     return {name: value for name, value in given.items() if name not in left_out} if left_out else given
 

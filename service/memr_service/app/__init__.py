@@ -6,7 +6,7 @@ import logging
 import os
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from functools import partial
+from functools import lru_cache, partial
 from importlib.metadata import version
 
 from fastapi import FastAPI
@@ -66,6 +66,7 @@ def create_app(settings: Settings, service: Service | None = None) -> FastAPI:
         routes=[Route("/reward", reward, methods=["POST"])],
         redirect_slashes=False,
         generate_unique_id_function=lambda route: route.name,
+        openapi_url=None,
         docs_url=None,
         redoc_url=None,
         exception_handlers={HTTPException: _respond, RequestValidationError: _respond},
@@ -82,7 +83,7 @@ def create_app(settings: Settings, service: Service | None = None) -> FastAPI:
     app.state.context = Context(settings, service, insight, lifecycle, readiness, metrics, forward, *openrlhf)
     for router in ROUTERS:
         app.include_router(router)
-    app.openapi = partial(describe, app)  # type: ignore[method-assign]
+    app.openapi = lru_cache(partial(describe, app))  # type: ignore[method-assign]
     return app
 
 

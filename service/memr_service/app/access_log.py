@@ -14,6 +14,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from memr_service.app import logs
 from memr_service.app.body import PARSER
+from memr_service.app.large_bodies import LargeBodies, Place
 from memr_service.app.lifecycle import ALWAYS_OPEN
 from memr_service.app.metrics import Metrics
 from memr_service.app.problems import as_problem, problem_response
@@ -41,6 +42,7 @@ class AccessLog:
     def __init__(self, app: ASGIApp, metrics: Metrics) -> None:
         self.app = app
         self.metrics = metrics
+        self.large_bodies = LargeBodies()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Pass the request on, then log and count it, whatever happened."""
@@ -51,6 +53,7 @@ class AccessLog:
         state = scope.setdefault("state", {})
         state |= {"request_id": fields["request_id"], "arrived": time.monotonic(), "route": None}
         response = _Response(send, fields["request_id"])
+        place = state["place"] = Place(self.large_bodies, (scope.get("client") or [""])[0])
         token = logs.CURRENT.set(fields)
         try:
             await self._respond(scope, receive, response)
@@ -58,8 +61,9 @@ class AccessLog:
         finally:
             self._record(scope, response.status, fields)
             logs.CURRENT.reset(token)
+            place.leave()
+            state.pop("body", None)  # the connection keeps its last request
             if state.pop("is_large", False):
-                state.pop("body", None)
                 asyncio.get_running_loop().call_later(GIVE_BACK_AFTER_S, PARSER.submit, give_back)
 
     async def _respond(self, scope: Scope, receive: Receive, response: _Response) -> None:
@@ -77,7 +81,9 @@ class AccessLog:
                 logger.info("%s", problem.in_one_line)
             if response.status != CLIENT_LEFT:
                 raise  # The response has begun, so the only way to report the failure is to break the connection.
-            await problem_response(problem, response.request_id)(scope, receive, response)
+            answer = problem_response(problem, response.request_id)
+            del problem  # it knows this frame: the two would keep each other, with the body, until a search for garbage
+            await answer(scope, receive, response)
 
     def _record(self, scope: Scope, status: int, fields: dict[str, str]) -> None:
         """Count the request and write its access line. Unknown fields are left out of the line."""

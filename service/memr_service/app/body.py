@@ -9,11 +9,13 @@ from __future__ import annotations
 
 import asyncio
 import json
+import sys
 import zlib
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any, NoReturn, TypeVar
 
+import anyio
 import msgpack
 import orjson
 from memr_client.errors import InvalidRequest, MalformedBody, TooLarge, UnsupportedMedia
@@ -33,15 +35,19 @@ from starlette.datastructures import Headers
 from starlette.requests import Request
 
 from memr_service.app import body_size, json_fault
-from memr_service.app.arrival import arriving
+from memr_service.app.arrival import SLOWEST, too_slow
+from memr_service.app.large_bodies import LARGE
 from memr_service.app.problems import invalid
 from memr_service.settings import Settings
 
 BIG = 1 << 18
 """Bodies larger than this many bytes are parsed in a thread, so that they do not block other requests."""
 
-LARGE, LARGE_GZIP = 4 << 20, 1 << 16
-"""Bodies larger than this many bytes, and with gzip, leave so much free memory behind that it is given back."""
+PIECE, PACKED_PIECE = 1 << 20, 1 << 16
+"""Bytes that are unpacked at a time, and are given to the unpacking. Other threads have a turn after each."""
+
+ENTRIES = 16
+"""Entries of a list that are checked at a time."""
 
 PARSER = ThreadPoolExecutor(1, "memr-bodies")
 """The thread. There is one, so that the memory of one big body is the most that parsing takes."""
@@ -61,8 +67,8 @@ Model = TypeVar("Model", bound=BaseModel)
 
 
 async def parse(request: Request, model: type[Model], settings: Settings) -> Model:
-    """Read the request's body as a `model`. The request's state keeps the raw bytes (`body`), and what the caller
-    should know about them (`warnings`).
+    """Read the request's body as a `model`. The request's state keeps the raw bytes (`body`), what the caller should
+    know about them (`warnings`), and the place of a large body until the response is sent (`place`).
 
     Raises:
         MalformedBody: the body is not valid JSON, MessagePack or gzip.
@@ -73,31 +79,32 @@ async def parse(request: Request, model: type[Model], settings: Settings) -> Mod
     """
     media, gzipped = _media(request), _is_gzipped(request)
     raw = request.state.body = await _read(request, settings)
-    request.state.is_large = len(raw) > (LARGE_GZIP if gzipped else LARGE)
+    await request.state.place.enter(_unpacked(raw, settings.max_body_bytes) if gzipped else len(raw))
+
+    def work() -> tuple[Model, list[str]]:
+        plain = decompress(raw, settings.max_body_bytes) if gzipped else raw
+        request.state.is_large = len(plain) > LARGE
+        return decode(plain, media, model, settings)
+
     if gzipped or len(raw) > BIG:
-        loop = asyncio.get_running_loop()
-        body, warnings = await loop.run_in_executor(PARSER, decode, raw, media, gzipped, model, settings)
+        body, request.state.warnings = await asyncio.get_running_loop().run_in_executor(PARSER, work)
     else:
-        body, warnings = decode(raw, media, gzipped, model, settings)
-    request.state.warnings = warnings
+        body, request.state.warnings = work()
     return body
 
 
-def decode(raw: bytes, media: str, gzipped: bool, model: type[Model], settings: Settings) -> tuple[Model, list[str]]:
-    """Decompress, parse and validate a body, and say what the caller should know; see `parse` for the errors.
+def decode(raw: bytes | bytearray, media: str, model: type[Model], settings: Settings) -> tuple[Model, list[str]]:
+    """Parse and validate a body, and say what the caller should know; see `parse` for the errors.
 
     Args:
-        raw: the body as it was sent.
+        raw: the body, unpacked.
         media: `application/json` or `application/msgpack`.
-        gzipped: whether `raw` is gzip.
     """
-    if gzipped:
-        raw = _decompress(raw, settings.max_body_bytes)
     document, warnings = _read_document(raw, media, model)
     columns = COLUMNS.get(model, ())
     if isinstance(document, dict):
         _check_items(document, columns, settings)
-    _check_plain(document)
+    _check_plain(document, at_once=len(raw) <= BIG)
     try:
         body = model.model_validate(document)
     except ValidationError as error:
@@ -106,15 +113,16 @@ def decode(raw: bytes, media: str, gzipped: bool, model: type[Model], settings: 
     return body, warnings
 
 
-def _read_document(raw: bytes, media: str, model: type[BaseModel]) -> tuple[Any, list[str]]:
+def _read_document(raw: bytes | bytearray, media: str, model: type[BaseModel]) -> tuple[Any, list[str]]:
     """The body's content. An empty one is an object without fields, if the model needs none."""
-    if not raw.strip() and any(field.is_required() for field in model.model_fields.values()):
+    is_empty = len(raw) <= BIG and not raw.strip()
+    if is_empty and any(field.is_required() for field in model.model_fields.values()):
         needed = [name for name, field in model.model_fields.items() if field.is_required()]
         raise MalformedBody(
             "The body is empty.", limit=f"an object with {', '.join(needed)}", remedy="Send the fields as JSON."
         )
     if media == "application/json":
-        return _from_json(raw if raw.strip() else b"{}")
+        return _from_json(b"{}" if is_empty else raw)
     return _from_msgpack(raw)
 
 
@@ -160,32 +168,54 @@ def _is_gzipped(request: Request) -> bool:
     return encoding == "gzip"
 
 
-async def _read(request: Request, settings: Settings) -> bytes:
+async def _read(request: Request, settings: Settings) -> bytearray:
     """The body as it was sent. Received bytes are counted; the Content-Length header is not trusted."""
-    chunks, size = [], 0
-    async for chunk in arriving(request, settings.body_s):
-        size += len(chunk)
-        if size > settings.max_body_bytes:
-            raise _too_many_bytes(settings.max_body_bytes)
-        chunks.append(chunk)
-    return b"".join(chunks)
+    body = bytearray()  # a body of many pieces is not copied at once
+    with anyio.move_on_after(settings.body_s) as waiting:
+        async for piece in request.stream():
+            body += piece
+            if len(body) > settings.max_body_bytes:
+                raise _too_many_bytes(settings.max_body_bytes)
+            waiting.deadline += len(piece) / SLOWEST
+        return body
+    raise too_slow(len(body), settings.body_s)
 
 
-def _decompress(raw: bytes, limit: int) -> bytes:
-    """Decompress gzip. It stops one byte above the limit, so a decompression bomb costs no more than an honest body."""
-    decompressor = zlib.decompressobj(wbits=31)
-    try:
-        body = decompressor.decompress(raw, limit + 1)
-    except zlib.error:
-        raise _malformed("gzip") from None
-    if len(body) > limit:
-        raise _too_many_bytes(limit)
-    if not decompressor.eof or decompressor.unused_data:
-        raise _malformed("a single, complete gzip member")
-    return body
+def _unpacked(raw: bytes | bytearray, limit: int) -> int:
+    """The most bytes that gzip becomes: as its end says, up to the limit. Where that is wrong, it is not whole."""
+    return min(int.from_bytes(raw[-4:], "little"), limit)
 
 
-def _from_json(raw: bytes) -> tuple[Any, list[str]]:
+def decompress(raw: bytes | bytearray, limit: int) -> bytearray:
+    """Decompress gzip, a piece at a time. It stops at the limit, so a decompression bomb costs no more than an honest
+    body.
+
+    Raises:
+        MalformedBody: it is not one whole gzip member. TooLarge: it is larger than the limit.
+    """
+    decompressor, body, most = zlib.decompressobj(wbits=31), bytearray(), _unpacked(raw, limit)
+    for at in range(0, len(raw), PACKED_PIECE):
+        left = bytes(raw[at : at + PACKED_PIECE])
+        if decompressor.eof:
+            break
+        while True:
+            try:
+                piece = decompressor.decompress(left, PIECE)
+            except zlib.error:
+                raise _malformed("gzip") from None
+            body += piece
+            if len(body) > most:
+                raise _too_many_bytes(limit) if most == limit else _malformed("gzip")
+            left = decompressor.unconsumed_tail
+            if not left and len(piece) < PIECE:
+                break
+    else:
+        if decompressor.eof and not decompressor.unused_data:
+            return body
+    raise _malformed("a single, complete gzip member")
+
+
+def _from_json(raw: bytes | bytearray) -> tuple[Any, list[str]]:
     body_size.check_json(raw)
     try:
         return orjson.loads(raw), []
@@ -196,7 +226,7 @@ def _from_json(raw: bytes) -> tuple[Any, list[str]]:
     )
 
 
-def _from_msgpack(raw: bytes) -> tuple[Any, list[str]]:
+def _from_msgpack(raw: bytes | bytearray) -> tuple[Any, list[str]]:
     try:
         return body_size.unpack(raw), []
     except UnicodeDecodeError:
@@ -225,23 +255,38 @@ def _no_number(constant: str) -> NoReturn:
     raise ValueError(constant)
 
 
-def _check_plain(document: Any) -> None:
+def _check_plain(document: Any, *, at_once: bool) -> None:
     """Refuse values outside `embeddings` that JSON cannot carry, or that are nested too deep.
 
     MessagePack can carry more than JSON, and messages may have unknown keys. The request's digest covers all of it, so
     it must be representable in JSON.
     """
-    fields = document
-    if isinstance(document, dict):
-        fields = {name: value for name, value in document.items() if name != "embeddings"}
     try:
-        orjson.dumps(fields)
+        for some in _some_entries(document, sys.maxsize if at_once else ENTRIES):
+            orjson.dumps(some)
     except TypeError as error:
         raise InvalidRequest(
             f"The body has a value that JSON cannot carry: {error}.",
             limit="texts, 64-bit numbers, booleans, null, lists and objects, at most 250 deep",
             remedy="Send binary data only in the field `embeddings`.",
         ) from None
+
+
+def _some_entries(document: Any, entries: int) -> Iterator[Any]:
+    """A document in parts that are nested as deep as they are in it, without `embeddings`; of a list a few entries at a
+    time, because writing one part keeps other threads waiting."""
+    if not isinstance(document, dict):
+        yield document
+        return
+    others = {}
+    for name, value in document.items():
+        if isinstance(value, list) and len(value) > entries:
+            yield from (
+                {name: value[at : at + entries]} for at in range(0, len(value), entries) if name != "embeddings"
+            )
+        elif name != "embeddings":
+            others[name] = value
+    yield others
 
 
 def _check_items(document: Mapping[str, Any], columns: Sequence[str], settings: Settings) -> None:

@@ -7,6 +7,7 @@ is far below each limit.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Any
 
 import msgpack
@@ -18,11 +19,13 @@ MOST_TEXTS = 1 << 20
 """Texts in a body, names of fields included: 64 for each of 16,384 items."""
 MOST_VALUES = 1 << 24
 """Values in a body, numbers included: 1,024 for each of 16,384 items."""
+PIECE = 1 << 18
+"""Bytes that are counted at a time. Other threads have a turn after each."""
 LONGEST = 1 << 18
 """Entries of one list or object in MessagePack. It makes room for a list before it reads its entries."""
 
 
-def check_json(raw: bytes) -> None:
+def check_json(raw: bytes | bytearray) -> None:
     """Count what a JSON body holds, without parsing it.
 
     Raises:
@@ -30,18 +33,39 @@ def check_json(raw: bytes) -> None:
     """
     if len(raw) <= MOST_CONTAINERS:
         return  # everything takes a byte
-    containers, quotes, commas = raw.count(b"[") + raw.count(b"{"), raw.count(b'"'), raw.count(b",")
+    spans = [(at, at + PIECE) for at in range(0, len(raw), PIECE)]
+    containers, quotes, commas = (
+        sum(raw.count(one, *span) for span in spans for one in marks) for marks in (b"[{", b'"', b",")
+    )
     if containers <= MOST_CONTAINERS and quotes <= 2 * MOST_TEXTS and commas <= MOST_VALUES:
         return
-    # Within texts these characters mean nothing. What is between the quotes of a text is left out.
-    plain = raw.replace(rb"\\", b"").replace(rb"\"", b"")
-    _check("texts", plain.count(b'"') // 2, MOST_TEXTS)
-    plain = b"".join(plain.split(b'"')[::2])
-    _check("lists and objects", plain.count(b"[") + plain.count(b"{"), MOST_CONTAINERS)
-    _check("values", plain.count(b","), MOST_VALUES)
+    containers = quotes = commas = 0
+    for plain, marks in _outside_texts(raw):
+        quotes, containers, commas = (
+            quotes + marks,
+            containers + plain.count(b"[") + plain.count(b"{"),
+            commas + plain.count(b","),
+        )
+        _check("texts", quotes // 2, MOST_TEXTS)
+        _check("lists and objects", containers, MOST_CONTAINERS)
+        _check("values", commas, MOST_VALUES)
 
 
-def unpack(raw: bytes, **options: Any) -> Any:
+def _outside_texts(raw: bytes | bytearray) -> Iterator[tuple[bytes, int]]:
+    """What is outside of texts, where alone brackets and commas mean something, and how many quotes there are; a piece
+    at a time."""
+    at, within = 0, False
+    while at < len(raw):
+        piece = bytes(raw[at : at + PIECE])
+        if (len(piece) - len(piece.rstrip(b"\\"))) % 2 and len(piece) > 1:
+            piece = piece[:-1]  # what follows belongs to this backslash
+        at += len(piece)
+        parts = piece.replace(rb"\\", b"").replace(rb"\"", b"").split(b'"')
+        yield b"".join(parts[within::2]), len(parts) - 1
+        within ^= len(parts) % 2 == 0
+
+
+def unpack(raw: bytes | bytearray, **options: Any) -> Any:
     """A MessagePack body, counted while it is parsed.
 
     Raises:

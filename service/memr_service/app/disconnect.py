@@ -31,7 +31,10 @@ async def while_connected(request: Request, work: Coroutine[Any, Any, Result]) -
             await asyncio.wait((working,))
     if working.cancelled():
         raise ClientDisconnect
-    return working.result()
+    try:
+        return working.result()
+    finally:
+        del working  # its exception knows this frame: the two would keep each other, with the request
 
 
 async def unless_disconnected(request: Request, working: asyncio.Task[Result]) -> Result:

@@ -41,6 +41,7 @@ class Forward:
         """
         if not elsewhere.address or FORWARDED in request.headers:
             raise elsewhere
+        request.state.place.leave()
         return await while_connected(request, self._forward(request, elsewhere))
 
     async def close(self) -> None:

@@ -16,7 +16,7 @@ UTF_16 = (b"\xff\xfe", b"\xfe\xff")
 DUMPS = "In Python, json.dumps does."
 
 
-def describe(raw: bytes, error: orjson.JSONDecodeError) -> MalformedBody:
+def describe(raw: bytes | bytearray, error: orjson.JSONDecodeError) -> MalformedBody:
     """The error for a body. It shows a word of the body at most: the rest may be private.
 
     Args:
@@ -53,7 +53,7 @@ def describe(raw: bytes, error: orjson.JSONDecodeError) -> MalformedBody:
     return _malformed(place, next((remedy for part, remedy in remedies.items() if part in error.msg), None))
 
 
-def _no_utf8(raw: bytes, wrong: UnicodeDecodeError) -> MalformedBody:
+def _no_utf8(raw: bytes | bytearray, wrong: UnicodeDecodeError) -> MalformedBody:
     byte = f"0x{raw[wrong.start]:02x}"
     if raw.startswith(GZIP):
         return _malformed("it is gzip", "Send the header Content-Encoding: gzip.")

@@ -89,6 +89,10 @@ class Metrics:
         self._requests.labels(route, str(status)).inc()
         self._request_seconds.labels(route).observe(seconds)
 
+    def count_refused(self, status: int, connections: int) -> None:
+        """Count connections that were closed for their client's fault."""
+        self._requests.labels("unknown", str(status)).inc(connections)
+
     def count_unjudged(self, completions: int) -> None:
         """Count completions that a verifier did not judge in time."""
         self._unjudged.inc(completions)

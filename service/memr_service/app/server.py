@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import gc
 import ipaddress
 import logging
 import os
@@ -11,7 +12,6 @@ import sys
 import threading
 import time
 from contextlib import ExitStack, suppress
-from functools import partial
 from types import FrameType
 
 import uvicorn
@@ -30,6 +30,11 @@ KEEP_ALIVE_S = 75
 """Seconds for which idle connections are kept: longer than a usual training step, so that clients do not reconnect."""
 SHUTDOWN_S = 1
 """Seconds after draining until remaining requests are aborted."""
+SWITCH_S = 0.0005
+"""Seconds after which a thread that computes lets another one run. The event loop waits so long for each of its turns,
+and it needs several for one response; Python's default is ten times as much."""
+YOUNG = 10_000
+"""Objects made until Python looks for garbage among them. By default it does so for every twenty connections."""
 CLOSE_S = 8
 """Seconds after that in which runs may save snapshots. Then the process ends, whatever it is doing."""
 
@@ -44,13 +49,14 @@ def serve(settings: Settings) -> None:
     _require_keys(settings)
     logs.configure(on_terminal=sys.stderr.isatty())
     malloc.keep()
+    sys.setswitchinterval(SWITCH_S)
     threadpool_limits(1, user_api="blas")  # matrix products are small here, and more threads would only wait
     with ExitStack() as opened:
         sockets = [opened.enter_context(one) for one in listen(settings.host, settings.port)]
         settings = settings.model_copy(update={"port": sockets[0].getsockname()[1]})
         app = create_app(settings.model_copy(update={"address": settings.address or address_of(settings)}))
         context: Context = app.state.context
-        connections = Connections(settings, KEEP_ALIVE_S, partial(context.metrics.count_request, "unknown", seconds=0))
+        connections = Connections(settings, KEEP_ALIVE_S, context.metrics.count_refused)
         config = uvicorn.Config(
             app,
             http=connections,  # type: ignore[arg-type]
@@ -146,12 +152,16 @@ class _Server(uvicorn.Server):
         self.connections = connections
         self.address = address
         self.encoder = context.settings.encoder
+        self.settled = ""
+        """The encoder's state when what lives as long as the process was last set apart."""
         self.lifecycle = context.lifecycle
         self.service = context.service
         self.drain_s = context.settings.drain_s
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         """Start the app and accept connections, then say where."""
+        gc.collect()
+        gc.set_threshold(YOUNG)
         await super().startup(sockets)
         logs.started(self.service.store.url, self.encoder, self.address)
 
@@ -169,6 +179,9 @@ class _Server(uvicorn.Server):
         """Called ten times a second. Returns whether to shut down."""
         if counter % round(10 * TICK_S) == 0:
             self.connections.tick(self.server_state.connections)
+        if (state := self.service.encoder_state()) != self.settled:
+            self.settled = state
+            gc.freeze()  # a search for garbage in all modules would stop everything for 0.1 s
         since = self.lifecycle.drained_at
         if since is not None:  # waiting requests cannot be completed, since no new ones are admitted
             await self.service.barriers.close()

@@ -177,6 +177,7 @@ class Batcher:
                 call = self._next_call()
             if call:  # it is empty if all waiting work was cancelled or came too late
                 self._settle(call)
+            del call  # its texts would be kept until the next one comes
 
     def _next_call(self) -> list[tuple[_Work, list[str]]]:
         """Texts for one call of the encoder: of the first waiting work, and of others of its kind in turns."""

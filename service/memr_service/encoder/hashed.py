@@ -22,6 +22,8 @@ SCHEME = "memr hashed 1: signed character 2-, 3-, 4-grams, lower case, marked, 3
 
 _START, _END = "\x02", "\x03"
 _CHUNK_CHARS, _CHUNK_TEXTS = 1 << 18, 512
+_SHARED = SIZES[-1] - 1
+"""Characters that two pieces of a long text share, so that every n-gram is within one of them."""
 _BIAS = 0.5
 
 
@@ -43,7 +45,7 @@ def hashed_vectors(texts: Sequence[str]) -> np.ndarray:
     """Unit rows (n, 384) float32, bit-equal on every platform; no row is zero, even for the empty text."""
     vectors = np.empty((len(texts), DIMENSION), np.float32)
     for start, chunk in _chunks(texts):
-        counts = _signed_counts(chunk)
+        counts = _signed_counts(chunk) if len(chunk) > 1 else _signed_counts_of(chunk[0])
         # Counts are whole numbers and the bias is not, so no row is zero even if the n-grams cancel out.
         counts[:, 0] += _BIAS
         # Sums of squares of quarters are exact in float64, so they do not depend on the order of summation.
@@ -62,6 +64,15 @@ def _chunks(texts: Sequence[str]) -> Iterator[tuple[int, list[str]]]:
             start, chars, chunk = start + len(chunk), 0, []
     if chunk:
         yield start, chunk
+
+
+def _signed_counts_of(marked: str) -> np.ndarray:
+    """Signed n-gram counts of one text, (1, 384) float64, a piece at a time: an n-gram takes 80 bytes meanwhile."""
+    counts = _signed_counts([marked[: _CHUNK_CHARS + _SHARED]])
+    for start in range(_CHUNK_CHARS, len(marked) - _SHARED, _CHUNK_CHARS):
+        counts += _signed_counts([marked[start : start + _CHUNK_CHARS + _SHARED]])
+        counts -= _signed_counts([marked[start : start + _SHARED]])  # they are in both
+    return counts
 
 
 def _signed_counts(marked: list[str]) -> np.ndarray:

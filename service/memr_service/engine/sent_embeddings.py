@@ -8,9 +8,17 @@ from typing import Any
 
 import numpy as np
 from memr_client.errors import InvalidRequest
-from memr_client.schemas import RewardRequest
+from memr_client.schemas import Embeddings, RewardRequest
 
 from memr_service.memory.distinct import distinct
+from memr_service.run.run import MOST_DIMENSIONS, too_many_dimensions
+
+ROWS = 256
+"""Rows of lists that become an array at a time. Other threads have a turn after each."""
+
+
+LIGHT = 1 << 18
+"""So many numbers are read on the event loop, in some milliseconds: five times a trainer's step of 64 completions."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -60,6 +68,18 @@ def sent_embeddings(request: RewardRequest, keys: list[bytes]) -> SentEmbeddings
     )
 
 
+def few_numbers(sent: Embeddings | None) -> bool:
+    """Whether there are so few embeddings that they are read on the event loop."""
+    return sent is None or _numbers(sent.prompts) + _numbers(sent.completions) <= LIGHT
+
+
+def _numbers(raw: Any) -> int:
+    """About how many numbers embeddings from the wire have."""
+    if isinstance(raw, list):
+        return sum(len(row) for row in raw if isinstance(row, list))
+    return len(raw) // 4 if isinstance(raw, bytes | bytearray | memoryview) else int(np.size(raw))
+
+
 def matrix(raw: Any, name: str, n: int) -> np.ndarray:
     """Embeddings from the wire as an array (n, d).
 
@@ -68,7 +88,7 @@ def matrix(raw: Any, name: str, n: int) -> np.ndarray:
         name: "prompts" or "completions", for the message.
 
     Raises:
-        InvalidRequest: not numbers, or not n rows of one length.
+        InvalidRequest: not numbers, not n rows of one length, or too many dimensions.
     """
 
     def refuse(what: str, value: Any) -> InvalidRequest:
@@ -82,15 +102,29 @@ def matrix(raw: Any, name: str, n: int) -> np.ndarray:
     if isinstance(raw, bytes | bytearray | memoryview):
         if len(raw) == 0 or n == 0 or len(raw) % (4 * n):
             raise refuse(f"is {len(raw)} bytes, which is not {n} rows of float32", len(raw))
-        return np.frombuffer(raw, "<f4").reshape(n, -1)
+        return _checked(np.frombuffer(raw, "<f4").reshape(n, -1))
     try:
-        sent = np.asarray(raw)
+        sent = _array(raw)
     except (ValueError, TypeError) as error:
         raise refuse("does not have rows of one length", None) from error
     if sent.ndim != 2 or sent.shape[0] != n or sent.shape[1] == 0:
         raise refuse(f"has shape {list(sent.shape)}", list(sent.shape))
     if sent.dtype.kind not in "fiu":
         raise refuse("holds something that is not a number", None)
+    return _checked(sent)
+
+
+def _array(raw: Any) -> np.ndarray:
+    """Nested lists as an array, whose type is the one that all rows together need."""
+    if not isinstance(raw, list) or len(raw) <= ROWS:
+        return np.asarray(raw)
+    return np.concatenate([np.asarray(raw[at : at + ROWS]) for at in range(0, len(raw), ROWS)])
+
+
+def _checked(sent: np.ndarray) -> np.ndarray:
+    """The embeddings, if they are not too wide for any run."""
+    if sent.shape[1] > MOST_DIMENSIONS:
+        raise too_many_dimensions(sent.shape[1])
     return sent
 
 

@@ -28,6 +28,7 @@ from memr_service.engine.readers import Readers
 from memr_service.engine.run_api import RunApi
 from memr_service.engine.run_registry import RunRegistry
 from memr_service.engine.run_thread import RunThread, shutting_down
+from memr_service.engine.sent_embeddings import few_numbers
 from memr_service.engine.text_thread import TextThread, are_light, in_one_step
 from memr_service.engine.versions import library_versions
 from memr_service.run.live_state import Limits
@@ -138,6 +139,7 @@ class Service:
         deadline: float | None = None,
         queued_s: float = 0.0,
         warnings: Sequence[str] = (),
+        waits: Callable[[], object] = lambda: None,
     ) -> Response:
         """The response to `POST /reward`.
 
@@ -145,29 +147,31 @@ class Service:
             deadline: `time.monotonic()` by which encoding, or scoring of sent embeddings, must have begun.
             queued_s: seconds the request has waited already.
             warnings: what the caller should know about the body that the request was read from.
+            waits: called when the request begins to wait for others, as long as those take.
         """
         if self._draining:
             raise shutting_down()
-        if are_light(request.prompts, request.completions):
+        if are_light(request.prompts, request.completions) and few_numbers(request.embeddings):
             items = inputs.read(request, deadline, queued_s, warnings)  # hop 1: schema
         else:
             reading = in_one_step(inputs.read, request, deadline, queued_s, warnings)
             items = await self.text_thread.ask(request.run_id, reading)
-        return await self._once(items)
+        return await self._once(items, waits)
 
-    async def _once(self, items: Items) -> Response:
+    async def _once(self, items: Items, waits: Callable[[], object]) -> Response:
         """Two concurrent requests with one request id share one computation (L12)."""
         request = items.request
         if request.mode == "eval" or request.request_id is None or not items:
-            return await self._at_barrier(items)
+            return await self._at_barrier(items, waits)
         digest = await self._digest(items)
         name = (request.run_id, request.request_id)
-        joined = name in self._in_flight
-        work = partial(self._at_barrier, items)
+        if joined := name in self._in_flight:
+            waits()
+        work = partial(self._at_barrier, items, waits)
         response = await self._in_flight(name, request.request_id, digest, work)
         return replace(response, replayed=True) if joined else response
 
-    async def _at_barrier(self, items: Items) -> Response:
+    async def _at_barrier(self, items: Items, waits: Callable[[], object]) -> Response:
         """Wait at the run's barrier, if it has one; begin again if the run was changed meanwhile."""
         while True:
             run = await self.runs.open(items.request)
@@ -177,7 +181,7 @@ class Service:
             inputs.check_groups(items, run.config)
             barrier = None if items.request.mode == "eval" else await self.barriers.of(run)
             if barrier is not None:
-                return await self._joined(run, barrier, items)
+                return await self._joined(run, barrier, items, waits)
             if not items:
                 return await self.thread.on_run(run, Run.empty_response)
             response = await self._five_hops(run, items)
@@ -203,12 +207,13 @@ class Service:
             self._keep_texts(run, committed.record, items.prompts, embedded.completions)
         return self._observed(items, committed.responses[0], embedded)
 
-    async def _joined(self, run: Run, barrier: Barrier, items: Items) -> Response:
+    async def _joined(self, run: Run, barrier: Barrier, items: Items, waits: Callable[[], object]) -> Response:
         """Encode the request, and wait for the requests that it belongs to; the manager commits them together."""
         submission = await self._submission(items, True)
         if (known := await self._known(run, items, submission)) is not None:
             return known
         embedded, submission = await self._embedded(run, items, submission)
+        waits()
         member = barrier.join(Member(items, embedded.batch, embedded.completions, submission))
         return self._observed(items, await _response(barrier, member), embedded)
 

@@ -74,6 +74,7 @@ class SharedThread:
             run, job = self._next()
             began = time.monotonic()
             _do(job)
+            del job  # it would be kept, with all it holds, until the next one comes
             if run is None:
                 return
             with self._changed:

@@ -98,7 +98,11 @@ class TextThread:
         self._turns.add(run_id, job)
         if self._serving is None or self._serving.done():
             self._serving = asyncio.create_task(self._serve())
-        return await job.result
+        result = job.result
+        try:
+            return await result
+        finally:
+            del job, result  # an exception knows this frame: they would keep each other, with the request
 
     def close(self) -> None:
         """End the thread."""
@@ -143,11 +147,15 @@ class _Job(Generic[T]):
         if self.result.done():  # cancelled: the caller left
             self._steps.close()
             return True
-        if isinstance(self._end, Exception):
-            self.result.set_exception(self._end)
-        elif self._end is not None:
-            self.result.set_result(self._end[0])
-        return self._end is not None
+        end, self._end = self._end, None
+        if end is None:
+            return False
+        if isinstance(end, Exception):
+            self.result.set_exception(end)
+        else:
+            self.result.set_result(end[0])
+        del self.result  # an exception knows the frames of this job
+        return True
 
 
 def _too_long(limit_s: float) -> TooLarge:

@@ -6,12 +6,13 @@ import ctypes
 import sys
 from collections.abc import Callable
 
-M_TRIM_THRESHOLD, M_MMAP_THRESHOLD = -1, -3
+M_TRIM_THRESHOLD, M_MMAP_THRESHOLD, M_ARENA_MAX = -1, -3, -8
 """As in glibc's malloc.h."""
 KEPT = 64 << 20
 """Free bytes at the end of a heap that are not given back."""
-LARGEST = 32 << 20
-"""Arrays of at most so many bytes are taken from a heap; glibc allows no larger value."""
+LARGEST = 4 << 20
+"""Arrays of at most so many bytes are taken from a heap. Larger ones, which go back to the system at once, are of large
+requests, whose time is not that of zeroing pages."""
 
 
 def keep() -> None:
@@ -23,6 +24,7 @@ def keep() -> None:
     if (tune := _glibc("mallopt")) is not None:
         tune(M_TRIM_THRESHOLD, KEPT)
         tune(M_MMAP_THRESHOLD, LARGEST)
+        tune(M_ARENA_MAX, 1)  # what one thread has freed, another one takes
 
 
 def give_back() -> None:

@@ -200,12 +200,7 @@ class Run:
         """Raise `InvalidRequest` unless the batch's dimension is the run's, or if there is none, one it may get."""
         expected = self.state.dimension
         if expected is None and batch.dimension > MOST_DIMENSIONS:
-            raise InvalidRequest(
-                f"embeddings have dimension {batch.dimension}, but those of a new run have at most {MOST_DIMENSIONS}.",
-                value=batch.dimension,
-                limit=MOST_DIMENSIONS,
-                remedy="Send sentence embeddings, for example of 384 numbers.",
-            )
+            raise too_many_dimensions(batch.dimension)
         if expected is not None and batch.dimension != expected and len(batch):
             raise InvalidRequest(
                 f"embeddings have dimension {batch.dimension}, the run {self.stored.run_id!r} has {expected}.",
@@ -268,6 +263,16 @@ def setting_up(state: State, branch: int = 0, **what: Mapping[str, np.ndarray]) 
             parent=state.chain,
             at=time.time(),
         )
+    )
+
+
+def too_many_dimensions(dimension: int) -> InvalidRequest:
+    """The refusal of embeddings that are wider than those of any run."""
+    return InvalidRequest(
+        f"embeddings have dimension {dimension}, but those of a new run have at most {MOST_DIMENSIONS}.",
+        value=dimension,
+        limit=MOST_DIMENSIONS,
+        remedy="Send sentence embeddings, for example of 384 numbers.",
     )
 
 

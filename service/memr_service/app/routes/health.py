@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from fastapi import APIRouter, Response
+from fastapi import APIRouter, Request, Response
+from fastapi.responses import JSONResponse
 from memr_client.errors import InternalError, Unavailable
 from memr_client.schemas import Version
 
@@ -45,6 +46,12 @@ async def readyz(context: InContext) -> dict[str, Any]:
 async def presets(context: InContext) -> dict[str, dict[str, Any]]:
     """Every preset with all fields of its config on this server."""
     return spelled_out(context.settings.encoder)
+
+
+@router.get("/openapi.json", include_in_schema=False)
+def openapi(request: Request) -> JSONResponse:
+    """The OpenAPI document. It is made when it is first asked for, in a thread, because that takes half a second."""
+    return JSONResponse(request.app.openapi())
 
 
 @router.get("/version", summary="Versions of the service and its libraries", responses=problems(*COMMON))

@@ -7,7 +7,7 @@ import contextlib
 import hashlib
 import logging
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Annotated, Literal
 
@@ -36,6 +36,7 @@ from memr_service.app.disconnect import unless_disconnected, while_connected
 from memr_service.app.openapi import COMMON, body_of, problems
 from memr_service.app.openrlhf.verifier_pool import Outcomes
 from memr_service.engine.barriers import HeldElsewhere
+from memr_service.engine.inputs import json_pieces
 from memr_service.engine.text_thread import are_small, in_one_step
 from memr_service.run.response import Response as Rewarded
 
@@ -132,8 +133,10 @@ async def _respond(
     if work is None:
         arrived = time.monotonic()
         judged = await while_connected(request, _judge(run_id, body, mode, context, request.state.warnings))
-        work = asyncio.create_task(_reward(judged, context, arrived))
+        work = asyncio.create_task(_reward(judged, context, arrived, request.state.place.leave))
         work.add_done_callback(_mark_retrieved)
+    else:
+        request.state.place.leave()
     try:
         content = await unless_disconnected(request, work)
     except ClientDisconnect:
@@ -177,17 +180,18 @@ async def _outcomes(
     return await context.verifier_pool.outcomes(run_id, config.verifier, samples.completions, samples.answers, seconds)
 
 
-async def _reward(judged: _Judged, context: Context, arrived: float) -> bytes:
+async def _reward(judged: _Judged, context: Context, arrived: float, waits: Callable[[], object]) -> bytes:
     """The response's JSON.
 
     Args:
         arrived: `time.monotonic()` when the request came.
+        waits: called when the request begins to wait for others.
     """
     run_id = judged.asked.run_id
     while True:
         try:
             deadline = time.monotonic() + context.settings.deadline_s
-            rewarded = await context.service.reward(judged.asked, deadline, 0.0, judged.warnings)
+            rewarded = await context.service.reward(judged.asked, deadline, 0.0, judged.warnings, waits)
         except HeldElsewhere:
             raise
         except (Overloaded, Unavailable) as busy:
@@ -206,7 +210,10 @@ def _json(judged: _Judged, rewarded: Rewarded) -> bytes:
 
 def _digest(run_id: str, body: OpenRLHFRequest, mode: str) -> bytes:
     """By which a retry is recognised."""
-    return hashlib.sha256(orjson.dumps([run_id, mode, body.model_dump()], option=orjson.OPT_SORT_KEYS)).digest()
+    digest = hashlib.sha256(orjson.dumps([run_id, mode]))
+    for piece in json_pieces(dict(body)):
+        digest.update(piece)
+    return digest.digest()
 
 
 def _mark_retrieved(work: asyncio.Task[bytes]) -> None:

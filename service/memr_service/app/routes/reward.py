@@ -85,7 +85,8 @@ async def reward(request: Request) -> Response:
     request.state.run_id, request.state.n = body.run_id, len(body.prompts)
     request.state.caller.require_run(body.run_id)
     parsed = time.monotonic()
-    work = context.service.reward(body, arrived + patience, parsed - arrived, request.state.warnings)
+    warnings, waits = request.state.warnings, request.state.place.leave
+    work = context.service.reward(body, arrived + patience, parsed - arrived, warnings, waits)
     try:
         rewarded = await while_connected(request, work)
     except HeldElsewhere as elsewhere:
