@@ -288,10 +288,10 @@ def test_parts_that_make_no_pool_are_refused_and_change_nothing(
 
 def test_old_uploads_are_dropped(client: RewardClient) -> None:
     client.create_run("run")
-    for number in range(20):
+    for number in range(6):
         put_part(client, ["a"], 0, 2, f"up-{number}")
     assert client.pool("run").waiting == 4
-    assert put_part(client, ["b"], 1, 2, "up-19")["waiting"] == 3
+    assert put_part(client, ["b"], 1, 2, "up-5")["waiting"] == 3
     client.delete_pool("run")
     client.delete_pool("run")
     assert (client.pool("run").waiting, client.run("run").position) == (0, 2)
