@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 import pytest
 from memr_client import RewardClient, calls
-from memr_client.errors import Conflict, InvalidRequest, TooLarge, UnknownRun
+from memr_client.errors import Conflict, InvalidRequest, TooLarge, Unavailable, UnknownRun
 from memr_service.app import create_app
 from memr_service.settings import Settings
 from starlette.testclient import TestClient
@@ -435,6 +435,17 @@ def test_prior_runs_that_cannot_be_copied_are_refused_and_create_nothing(client:
     client.create_run("run", prior_runs=["earlier"])
     warned = client.set_pool("run", ["unknown"]).warnings
     assert "prior runs know none of the pool's 1 prompts" in warned[0]
+
+
+def test_a_prior_run_that_goes_while_it_is_counted_creates_nothing(
+    client: RewardClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    trained(client, "earlier", 2)
+    monkeypatch.setattr("memr_service.engine.prior_runs._next", lambda records: [])
+    client.retries = 0
+    with pytest.raises(Unavailable, match="was deleted or restored while it was counted"):
+        client.create_run("run", success_threshold=0.6, prior_runs=["earlier"])
+    assert [one.run_id for one in client.runs()] == ["earlier"]
 
 
 def test_a_pool_with_an_id_twice_is_refused(client: RewardClient) -> None:

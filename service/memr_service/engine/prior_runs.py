@@ -8,7 +8,7 @@ from dataclasses import replace
 from itertools import islice
 
 import numpy as np
-from memr_client.errors import InvalidRequest
+from memr_client.errors import InvalidRequest, Unavailable
 from memr_client.schemas import PriorRun, RunConfig
 
 from memr_service.engine.run_thread import RunThread
@@ -65,7 +65,7 @@ class PriorRuns:
         What the run's own prior runs knew is part of it if it was counted under the same threshold.
 
         Raises:
-            InvalidRequest: the journal is bounded, so it does not begin with the run.
+            InvalidRequest: the journal is bounded, so it does not begin with the run. Unavailable: it ended early.
         """
         if run.stored.base or await self._thread.on_run(run, lambda run: run.journal.base):
             raise InvalidRequest(
@@ -78,6 +78,14 @@ class PriorRuns:
         records = await self._thread.on_run(run, lambda run: run.journal.records(upto))
         while some := await self._thread.ask(_next, records, run_id=prior.run):
             await asyncio.to_thread(_count, rates, some, same)
+        if rates.position != upto:
+            raise Unavailable(
+                f"Prior run {prior.run!r} was deleted or restored while it was counted.",
+                value=rates.position,
+                limit=upto,
+                remedy="Try again.",
+                retry_after=1,
+            )
         return rates.used
 
 
