@@ -6,7 +6,7 @@ import asyncio
 import math
 import os
 import warnings
-from collections.abc import AsyncGenerator, AsyncIterator, Callable, Mapping, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any, BinaryIO
 
@@ -24,6 +24,7 @@ from memr_client.schemas import (
     Calibration,
     Checkpoint,
     Completions,
+    Decided,
     Explanation,
     HistoryRow,
     KnownPrompts,
@@ -40,6 +41,7 @@ from memr_client.schemas import (
     RewardResponse,
     RunConfig,
     RunInfo,
+    Suspects,
     Version,
 )
 from memr_client.tries import Tries, checked_seconds
@@ -152,6 +154,27 @@ class AsyncRewardClient(BaseClient[httpx.AsyncBaseTransport]):
     async def backtest(self, run_id: str | None = None) -> Backtest:
         """Like `RewardClient.backtest`."""
         return await self._do(calls.backtest(self._name(run_id)))
+
+    async def suspects(
+        self,
+        run_id: str | None = None,
+        min_probability: float = 0.5,
+        limit: int = 200,
+        runs: Sequence[str] = (),
+        prior: float | None = None,
+    ) -> Suspects:
+        """Like `RewardClient.suspects`."""
+        return await self._do(calls.suspects(self._name(run_id), min_probability, limit, runs, prior))
+
+    async def set_decisions(
+        self, run_id: str | None, decisions: Iterable[Mapping[str, Any]], add: bool = False
+    ) -> list[Decided]:
+        """Like `RewardClient.set_decisions`."""
+        return await self._do(calls.set_decisions(self._name(run_id), decisions, add))
+
+    async def decisions(self, run_id: str | None = None) -> list[Decided]:
+        """Like `RewardClient.decisions`."""
+        return await self._do(calls.decisions(self._name(run_id)))
 
     async def create_checkpoint(self, run_id: str | None, name: str, step: int | None = None) -> Checkpoint:
         """Like `RewardClient.create_checkpoint`."""

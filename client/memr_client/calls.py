@@ -23,6 +23,9 @@ from memr_client.schemas import (
     Checkpoint,
     CheckpointList,
     Completions,
+    Decided,
+    DecisionList,
+    DecisionsRequest,
     Explain,
     Explanation,
     Fork,
@@ -51,6 +54,7 @@ from memr_client.schemas import (
     RunConfig,
     RunInfo,
     RunList,
+    Suspects,
     Version,
     nearest,
 )
@@ -302,6 +306,34 @@ def backtest(run_id: str) -> Call[Backtest]:
     return Call("GET", _run_path(run_id, "/backtest"), Backtest.model_validate_json)
 
 
+def suspects(
+    run_id: str, min_probability: float, limit: int, runs: Sequence[str], prior: float | None
+) -> Call[Suspects]:
+    """`GET /runs/{id}/suspects`."""
+    others = [checked_name(one) for one in ([runs] if isinstance(runs, str) else runs)]
+    asked = {"min_probability": min_probability, "limit": limit, "runs": others or None, "prior": prior}
+    return Call("GET", _run_path(run_id, "/suspects", **asked), Suspects.model_validate_json)
+
+
+def set_decisions(run_id: str, given: Iterable[Mapping[str, Any]], add: bool) -> Call[list[Decided]]:
+    """`PUT /runs/{id}/decisions`."""
+    rows = [
+        {**row, "prompt": plain_text(row["prompt"], "prompt")} if row.get("prompt") is not None else {**row}
+        for row in given
+    ]
+    content = as_json(checked(DecisionsRequest, decisions=rows, add=add))
+    return Call("PUT", _run_path(run_id, "/decisions"), _decided, content)
+
+
+def decisions(run_id: str) -> Call[list[Decided]]:
+    """`GET /runs/{id}/decisions`."""
+    return Call("GET", _run_path(run_id, "/decisions"), _decided)
+
+
+def _decided(body: bytes) -> list[Decided]:
+    return DecisionList.model_validate_json(body).decisions
+
+
 def completions(run_id: str, **page: Unpack[Page]) -> Call[Completions]:
     """`GET /runs/{id}/completions`."""
     _check_page("completions", page, Page.__annotations__)
@@ -384,5 +416,5 @@ def _run_path(run_id: str, rest: str = "", **query: Any) -> str:
     Raises:
         InvalidRequest: it is not the name of a run.
     """
-    asked = urlencode({name: value for name, value in query.items() if value is not None})
+    asked = urlencode({name: value for name, value in query.items() if value is not None}, doseq=True)
     return f"/runs/{checked_name(run_id)}{rest}{'?' if asked else ''}{asked}"

@@ -6,7 +6,7 @@ import math
 import os
 import time
 import warnings
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
 from functools import partial
 from typing import TYPE_CHECKING, Any
@@ -25,6 +25,7 @@ from memr_client.schemas import (
     Calibration,
     Checkpoint,
     Completions,
+    Decided,
     Explanation,
     HistoryRow,
     KnownPrompts,
@@ -41,6 +42,7 @@ from memr_client.schemas import (
     RewardResponse,
     RunConfig,
     RunInfo,
+    Suspects,
     Version,
 )
 from memr_client.tries import Tries, checked_seconds
@@ -249,6 +251,49 @@ class RewardClient(BaseClient[httpx.BaseTransport]):
     def backtest(self, run_id: str | None = None) -> Backtest:
         """How well the run's own pass rates would have foreseen its groups, each from what was known before it."""
         return self._do(calls.backtest(self._name(run_id)))
+
+    def suspects(
+        self,
+        run_id: str | None = None,
+        min_probability: float = 0.5,
+        limit: int = 200,
+        runs: Sequence[str] = (),
+        prior: float | None = None,
+    ) -> Suspects:
+        """References of the data set, and verdicts, that the answers seen so far contradict.
+
+        client.suspects("gsm8k-seed1", runs=["gsm8k-seed0", "gsm8k-other-model"])
+
+        Args:
+            min_probability: only references that are wrong with this probability or more.
+            limit: most references, and most verdicts, at most 10,000.
+            runs: other runs whose answers count too. Prior runs count anyway.
+            prior: share of the references that are expected to be wrong. Default: 0.1.
+
+        Raises:
+            Conflict: a run was created by an earlier version, and keeps no answers.
+        """
+        return self._do(calls.suspects(self._name(run_id), min_probability, limit, runs, prior))
+
+    def set_decisions(
+        self, run_id: str | None, decisions: Iterable[Mapping[str, Any]], add: bool = False
+    ) -> list[Decided]:
+        """Let these be the decisions about the run's references. Runs that name it in `prior_runs` start with them.
+
+        client.set_decisions("gsm8k-seed1", [{"prompt_id": "q7", "decision": "replace", "answer": "42"}])
+
+        Args:
+            decisions: for each the fields of `memr_client.schemas.Decision`.
+            add: keep the decisions that the run has about other prompts.
+
+        Raises:
+            InvalidRequest: a prompt comes twice.
+        """
+        return self._do(calls.set_decisions(self._name(run_id), decisions, add))
+
+    def decisions(self, run_id: str | None = None) -> list[Decided]:
+        """The run's decisions about references."""
+        return self._do(calls.decisions(self._name(run_id)))
 
     def create_checkpoint(self, run_id: str | None, name: str, step: int | None = None) -> Checkpoint:
         """Create a checkpoint of the run's current position. Nothing is copied. One of this name that exists moves."""

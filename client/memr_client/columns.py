@@ -50,6 +50,7 @@ class Columns(TypedDict, total=False):
     group_ids: Sequence[str | int] | Array | None
     index: Sequence[int] | Array | None
     answers: Sequence[str | float | None] | Array | None
+    references: Sequence[str | float | None] | Array | None
     labels: Sequence[str | float | None] | Array | None
     truncated: Sequence[bool] | Array | None
     equal_spread: float | None
@@ -73,7 +74,7 @@ def reward_request(
         is_column = isinstance(texts, list)
         fields[name] = [plain_text(text, f"{name}[{n}]") for n, text in enumerate(texts)] if is_column else texts
     fields["outcomes"] = plain(outcomes)
-    for name in ("answers", "labels"):
+    for name in ("answers", "references", "labels"):
         if isinstance(column := fields.get(name), list):
             fields[name] = [None if is_missing(one) else one for one in column]
     return checked(RewardRequest, **fields)

@@ -33,6 +33,7 @@ from examples.grpo.rewards import compute_rewards, open_memory
 from examples.grpo.rollout import rollout
 from examples.grpo.tasks.clock import Clock
 from examples.grpo.tasks.dial import Dial
+from examples.grpo.tasks.dial_pool import DialPool
 from examples.grpo.tasks.gsm8k import Gsm8k
 from examples.grpo.tasks.jsonl import Jsonl
 from examples.grpo.tasks.task import Question, Task
@@ -157,6 +158,8 @@ def make_task(config: Config) -> Task:
         return Clock(config.seed)
     if config.task == "dial":
         return Dial(config.seed)
+    if config.task == "dial-pool":
+        return DialPool(config.dead_share)
     if config.task == "gsm8k":
         return Gsm8k(config.data)
     assert config.data is not None  # checked by `Config`

@@ -62,6 +62,13 @@ def url() -> Iterator[str]:
             client.reward(**request(step) | late, run_id="collapsed")
         fill(client, "pooled", group_size=4)
         client.set_pool("pooled", [f"q{number}" for number in range(60)], [one["question"] for one in solutions()[:60]])
+        for run in ("judged", "judged-too"):
+            client.create_run(run, preset="memory-r+", extract="numeric")
+            for prompt, reference in (("2 + 3?", "9"), ("1 + 1?", "2"), ("4 + 4?", "8")):
+                answer = {"2 + 3?": "5"}.get(prompt, reference)
+                texts = [f"It is {answer}."] * 3 + ["It is 70."]
+                right = [float(answer == reference)] * 3 + [0.0]
+                client.reward([prompt] * 4, texts, right, run_id=run, references=[reference] * 4)
         client.create_run("twice", preset="memory-r+", memory={"merge_similarity": 0.95})
         client.reward(
             ["2 + 3?"] * 5,
@@ -228,6 +235,22 @@ def test_prompts_are_filtered_and_one_is_forgotten(page: Page, url: str) -> None
     expect(moments).to_be_visible()
     page.get_by_role("combobox", name="Prompts").select_option("unseen")
     expect(page.get_by_role("cell", name="other prompts")).to_have_count(21)
+
+
+def test_suspects_are_found_and_decided(page: Page, url: str) -> None:
+    page.goto(f"{url}/#/run/judged/suspects")
+    expect(page.get_by_text("Calibrated on")).to_be_visible()
+    page.get_by_label("Least probability").fill("0.1")
+    page.get_by_label("Other runs that count").fill("judged-too")
+    page.get_by_role("button", name="Find").click()
+    expect(page.get_by_text("judged, judged-too")).to_be_visible()
+    look(page, "suspects")
+    rows = page.get_by_role("region", name="References that are likely wrong").locator("tbody tr")
+    expect(rows).to_have_count(1)
+    expect(rows.first).to_contain_text("2 + 3?")
+    page.get_by_role("button", name="Replace the reference").click()
+    expect(rows).to_have_count(0)
+    expect(page.get_by_role("region", name="Verdicts")).to_contain_text("5")
 
 
 def test_a_new_text_is_explained(page: Page, url: str) -> None:

@@ -40,7 +40,7 @@ def test_a_new_run_reads_reasoning_and_tool_calls(service: InProcess) -> None:
     service.reward(**saying("new"))
     same, thinking, calling = distances(service, "new")
     assert same == 0 > max(thinking, calling)
-    assert LAW == 3
+    assert LAW == 4
 
 
 def test_a_run_of_law_1_reads_contents_only_and_so_do_its_copies(service: InProcess) -> None:

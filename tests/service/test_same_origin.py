@@ -20,6 +20,7 @@ CHANGING = [
     ("POST", "/runs/run/checkpoints"),
     ("PUT", "/runs/run/pool"),
     ("DELETE", "/runs/run/pool"),
+    ("PUT", "/runs/run/decisions"),
     ("POST", "/runs/run/plan"),
     ("POST", "/runs/run/prior"),
     ("DELETE", "/runs/run/prompts/00000000000000000000000000000000"),

@@ -140,11 +140,15 @@ def test_answers_labels_and_what_was_cut_off_go_along():
 
     service, trainer = Service(), Trainer(max_completion_length=3)
     trainer.processing_class = SimpleNamespace(eos_token_id=1, pad_token_id=0)
-    memory = memory_reward(service.client(), run="r", outcome="right", answers=answers, labels="topic")
+    columns = {"answers": answers, "references": "solution", "labels": "topic"}
+    memory = memory_reward(service.client(), run="r", outcome="right", **columns)
     ids = [[7, 7], [7, 7, 1], [7, 7, 7], [7, 7, 0]]
-    trainer.call(memory, completion_ids=ids, right=[1.0, None, 1.0, 0.0], topic=["a", "b", "c", "d"])
+    trainer.call(
+        memory, completion_ids=ids, right=[1.0, None, 1.0, 0.0], topic=["a", "b", "c", "d"], solution=[4, 5, None, 7]
+    )
     (body,) = service.bodies
     assert (body["answers"], body["labels"]) == (["4", "6", "7"], ["a", "c", "d"])
+    assert body["references"] == ["4", None, "7"]
     assert body["truncated"] == [False, True, False]
 
 

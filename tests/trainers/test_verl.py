@@ -13,12 +13,13 @@ import warnings
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
+import numpy as np
 import pytest
 from memr_client import Conflict, InvalidRequest, RewardClient, ServiceUnreachable, UnknownCheckpoint
 from memr_client.verl import compute_score, compute_score_async
 from memr_client.verl import memory as memory_module
 from memr_client.verl.options import read_options
-from memr_client.verl.sample import Sample, chat
+from memr_client.verl.sample import Sample, chat, reference_of, sample_of
 from support.serving import serving
 from support.unreliable import unreliable
 
@@ -543,3 +544,27 @@ def example(name):
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
     return module
+
+
+@pytest.mark.parametrize(
+    ("ground_truth", "reference"),
+    [
+        ("72", "72"),
+        (72, "72"),
+        (72.0, "72"),
+        (0.5, "0.5"),
+        (np.float64(1234567.0), "1234567"),
+        (np.str_("x + 1"), "x + 1"),
+        (" ", None),
+        (None, None),
+        (float("nan"), None),
+        (["72"], None),
+        (np.array(["72", "73"]), None),
+        ({"tests": ["assert f(1) == 2"]}, None),
+        (True, None),
+    ],
+)
+def test_the_ground_truth_is_the_reference_where_it_is_a_text_or_a_number(ground_truth, reference):
+    assert reference_of(ground_truth) == reference
+    columns = sample_of({"question": "q", "split": "train"}, "a", ground_truth).columns(1.0)
+    assert columns.get("references") == (None if reference is None else [reference])

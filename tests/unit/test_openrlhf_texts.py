@@ -100,7 +100,7 @@ def test_a_pattern_that_takes_too_long_is_given_up(monkeypatch):
 
 
 def test_a_pattern_that_this_server_cannot_use_is_refused():
-    check_pattern(None)
-    check_pattern(QWEN)
+    check_pattern("prompt_pattern", None)
+    check_pattern("prompt_pattern", QWEN)
     with pytest.raises(InvalidRequest, match="not a regular expression"):
-        check_pattern(r"(\p{Nonsense})")
+        check_pattern("prompt_pattern", r"(\p{Nonsense})")

@@ -58,6 +58,11 @@ class MemoryQuality(Options):
 
 PATTERN = "a regular expression with one group, around the question"
 
+EXTRACTIONS = ("numeric", "boxed")
+BY_PATTERN = "pattern:"
+"""What an `extract` by a regular expression begins with."""
+EXTRACTION = "numeric, boxed, a tag such as <answer>, or pattern:REGEX with one group"
+
 DEFAULT_COMPONENTS: dict[ComponentName, float | Component] = {"exploit": 1.0, "explore": 1.0}
 """Memory-R+."""
 
@@ -148,6 +153,11 @@ class RunConfig(Wire):
     """Regular expression that finds the question in a prompt rendered by a chat template (`POST /openrlhf/{run_id}`).
     Its one group is the question, for example `<\\|im_start\\|>user\\n(.*?)<\\|im_end\\|>`. `.` matches any character.
     The last match counts."""
+    extract: Annotated[str, Field(min_length=1, max_length=500, strict=True)] | None = None
+    """How the service finds the final answer of a completion that comes without one in `answers`. `numeric`: its final
+    number. `boxed`: what its last `\\boxed` holds. A tag such as `<answer>`: what stands in its last pair.
+    `pattern:REGEX`: the one group of the last match; `.` matches any character. Null: only answers that are sent
+    count."""
     reasoning_tags: tuple[Tag, Tag] | None = None
     """[open, close]: encode only a completion's text between these tags, each of at most 256 characters."""
     long_text: Literal["truncate", "windows", "auto"] = "truncate"
@@ -156,8 +166,8 @@ class RunConfig(Wire):
     storage: Literal["float32", "float16"] = "float32"
     """Precision of embeddings. They are rounded on receipt."""
     prior_runs: PriorRuns | None = None
-    """Earlier runs whose pass rates this one starts from: names, or objects with `run`, `weight` and `at`. What they
-    know is copied when the run is created, so nothing that happens to them later changes it."""
+    """Earlier runs whose pass rates, answers and decisions this one starts from: names, or objects with `run`, `weight`
+    and `at`. What they know is copied when the run is created, so nothing that happens to them later changes it."""
     store_text: bool = True
     """Keep texts in the side store, for explanations and the dashboard."""
 
@@ -182,16 +192,19 @@ class RunConfig(Wire):
     @field_validator("prompt_pattern")
     @classmethod
     def _pattern_has_one_group(cls, pattern: str | None) -> str | None:
-        if pattern is None:
-            return None
-        try:
-            groups = re.compile(pattern, re.DOTALL).groups
-        except (re.error, OverflowError, RecursionError) as error:
-            raise unfit(f"prompt_pattern is not a regular expression: {error}", pattern[:80], PATTERN) from None
-        if groups != 1:
-            wrong = f"prompt_pattern has {groups} groups, but needs one: (...) around the question"
-            raise unfit(wrong, pattern[:80], PATTERN)
+        if pattern is not None:
+            _require_one_group("prompt_pattern", pattern, "the question", PATTERN)
         return pattern
+
+    @field_validator("extract")
+    @classmethod
+    def _extraction_is_known(cls, extract: str | None) -> str | None:
+        if extract is None or extract in EXTRACTIONS or re.fullmatch(r"<[A-Za-z][\w.-]*>", extract):
+            return extract
+        if not extract.startswith(BY_PATTERN):
+            raise unfit("extract is none of the ways to find an answer", extract[:80], EXTRACTION)
+        _require_one_group("extract", extract.removeprefix(BY_PATTERN), "the answer", EXTRACTION)
+        return extract
 
     @model_validator(mode="after")
     def _is_coherent(self) -> RunConfig:
@@ -218,6 +231,16 @@ class RunConfig(Wire):
             name: given.weight if isinstance(given, Component) else float(given)
             for name, given in self.components.items()
         }
+
+
+def _require_one_group(field: str, pattern: str, around: str, limit: str) -> None:
+    """Raise unless a field's pattern is a regular expression with one group."""
+    try:
+        groups = re.compile(pattern, re.DOTALL).groups
+    except (re.error, OverflowError, RecursionError) as error:
+        raise unfit(f"{field} is not a regular expression: {error}", pattern[:80], limit) from None
+    if groups != 1:
+        raise unfit(f"{field} has {groups} groups, but needs one: (...) around {around}", pattern[:80], limit)
 
 
 def _options(name: str, given: dict[str, Any]) -> Component:

@@ -42,7 +42,7 @@ def numbers_as_texts(column: Any) -> Any:
 
 def answers_as_texts(column: Any) -> Any:
     """Numbers as texts, fractions too: 0.5 as "0.5"."""
-    return _each(_answer_as_text, column, {str, type(None)})
+    return _each(answer_as_text, column, {str, type(None)})
 
 
 def booleans_as_numbers(column: Any) -> Any:
@@ -94,7 +94,8 @@ def suggestion(given: Any, known: Iterable[str]) -> str | None:
     return f"Choose from {', '.join(names)}." if 0 < len(names) <= 12 else None
 
 
-def _answer_as_text(value: Any) -> Any:
+def answer_as_text(value: Any) -> Any:
+    """A number as text, a fraction too: 0.5 as "0.5"."""
     value = number_as_text(value)
     return repr(value) if type(value) is float and abs(value) < float("inf") else value
 

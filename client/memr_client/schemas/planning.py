@@ -33,10 +33,10 @@ class PriorRun(Wire):
 
     run: Name
     weight: Annotated[float, Field(gt=0, le=1000, allow_inf_nan=False, strict=True)] = 1.0
-    """Factor of its counts."""
+    """Factor of its counts of right and wrong completions. Its answers count as they are."""
     at: Annotated[str, Field(min_length=1, max_length=128, strict=True)] = "first"
     """`first`: each prompt's first two visits, before the run taught the prompt. `last`: what the run knows at its
-    end. Any other text: what it knew at the checkpoint of that name."""
+    end. Any other text: what it knew at the checkpoint of that name. With `first`, answers count as with `last`."""
 
 
 def _names_as_priors(given: Any) -> Any:

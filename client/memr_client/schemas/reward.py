@@ -91,7 +91,11 @@ class RewardRequest(Wire):
     index: Annotated[list[Row], Field(fail_fast=True), BeforeValidator(whole_numbers)] | None = None
     """Position of each completion in its group."""
     answers: Answers | None = None
-    """Final answer extracted from each completion, for components that compare answers."""
+    """Final answer extracted from each completion, for components that compare answers, and for suspects. Null: the
+    run's `extract` finds it."""
+    references: Answers | None = None
+    """The right answer of each completion's prompt, as the data set has it: suspects are found among them. The newest
+    of a prompt counts."""
     labels: Answers | None = None
     """Class of each completion, for components that compare classes."""
     truncated: Flags | None = None
@@ -109,7 +113,8 @@ class RewardRequest(Wire):
     @model_validator(mode="after")
     def _columns_have_one_length(self) -> RewardRequest:
         n = len(self.prompts)
-        columns = ("completions", "outcomes", "prompt_ids", "group_ids", "index", "answers", "labels", "truncated")
+        ids, texts = ("prompt_ids", "group_ids", "index"), ("answers", "references", "labels")
+        columns = ("completions", "outcomes", *ids, *texts, "truncated")
         wrong = {name: len(column) for name in columns if (column := getattr(self, name)) is not None}
         wrong = {name: length for name, length in wrong.items() if length != n}
         if wrong:

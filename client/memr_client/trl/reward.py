@@ -48,6 +48,7 @@ def memory_reward(
     run: str | None = None,
     outcome: RewardFunction | str,
     answers: Source | None = None,
+    references: Source | None = None,
     labels: Source | None = None,
     prompt_ids: str | None = None,
     weight: float = 1.0,
@@ -78,7 +79,10 @@ def memory_reward(
         run: the run's name. Default: the client's run.
         outcome: a verifier in TRL's form, which may be asynchronous, or a column with the outcomes. A completion whose
             outcome is None or NaN is neither remembered nor rewarded.
-        answers: the final answer of each completion, from a function or a column, for components that compare answers.
+        answers: the final answer of each completion, from a function or a column, for components that compare answers
+            and for suspects. Default: found by the run's `extract`, if it has one.
+        references: the right answer of each prompt, from a function or a column; wrong ones are found among them
+            (`RewardClient.suspects`).
         labels: the class of each completion, from a function or a column, for components that compare classes.
         prompt_ids: a column with the prompts' ids. Default: equal texts are one prompt.
         weight: factor of every reward.
@@ -103,7 +107,8 @@ def memory_reward(
         raise ValueError("no run is named: pass run=...")
     if on_failure not in ("raise", "drop"):
         raise ValueError(f"on_failure is 'raise' or 'drop', not {on_failure!r}")
-    sources = {"outcome": outcome, "answers": answers, "labels": labels, "prompt_ids": prompt_ids}
+    sources = {"outcome": outcome, "answers": answers, "references": references}
+    sources |= {"labels": labels, "prompt_ids": prompt_ids}
     given = {column: source for column, source in sources.items() if source is not None}
     for column_name, source in given.items():
         if not (isinstance(source, str) or callable(source)):

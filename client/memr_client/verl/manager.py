@@ -10,7 +10,7 @@ from verl.experimental.reward_loop.reward_manager import NaiveRewardManager
 from memr_client.verl.memory import memory_for
 from memr_client.verl.options import read_options
 from memr_client.verl.outcome import verdict_of
-from memr_client.verl.sample import Sample, chat, is_evaluation, step_of
+from memr_client.verl.sample import Sample, chat, is_evaluation, reference_of, step_of
 from memr_client.verl.score import scores
 
 
@@ -64,6 +64,7 @@ class MemoryRewardManager(NaiveRewardManager):  # type: ignore[misc]  # verl is 
             group=str(fields["uid"]),
             index=None if index is None else int(index),
             truncated=self._is_cut(ids),
+            reference=reference_of((fields.get("reward_model") or {}).get("ground_truth")),
         )
 
     def _decode(self, ids: Any) -> str:

@@ -28,6 +28,8 @@ class Sample:
     """verl's `session_id`: the completion's position in its group."""
     truncated: bool | None = None
     """Whether it was cut at verl's length limit; None: unknown."""
+    reference: str | None = None
+    """verl's `ground_truth`; None if it is no text or number."""
 
     def columns(self, outcome: float) -> dict[str, Any]:
         """Arguments of `RewardClient.reward`, for training with the request id of all tries."""
@@ -36,6 +38,7 @@ class Sample:
             "completions": [self.completion],
             "outcomes": [outcome],
             "truncated": None if self.truncated is None else [self.truncated],
+            **({} if self.reference is None else {"references": [self.reference]}),
         }
         if self.evaluation:
             return {**columns, "mode": "eval"}
@@ -51,7 +54,7 @@ class Sample:
         return hashlib.sha256(identity.encode()).hexdigest()
 
 
-def sample_of(extra_info: Mapping[str, Any] | None, completion: str) -> Sample:
+def sample_of(extra_info: Mapping[str, Any] | None, completion: str, ground_truth: Any = None) -> Sample:
     """The sample from the arguments of a reward function.
 
     Raises:
@@ -67,7 +70,20 @@ def sample_of(extra_info: Mapping[str, Any] | None, completion: str) -> Sample:
             "verl passes no prompt to a reward function, and extra_info has neither 'raw_prompt' nor 'question': add "
             "'question' to the data set's extra_info, or use memr_client.verl.manager"
         )
-    return Sample(prompt, completion, is_evaluation(known), step_of(known.get("global_steps")))
+    return Sample(
+        *(prompt, completion, is_evaluation(known), step_of(known.get("global_steps"))),
+        reference=reference_of(ground_truth),
+    )
+
+
+def reference_of(ground_truth: Any) -> str | None:
+    """verl's `ground_truth` as a reference; None if it is no text or number, but tests or a list, for example."""
+    value = ground_truth.item() if getattr(ground_truth, "ndim", None) == 0 else ground_truth
+    if isinstance(value, str):
+        return value if value.strip() else None
+    if isinstance(value, int | float) and not isinstance(value, bool) and not is_missing(value):
+        return str(int(value)) if isinstance(value, float) and value.is_integer() else str(value)
+    return None
 
 
 def is_evaluation(extra_info: Mapping[str, Any]) -> bool:

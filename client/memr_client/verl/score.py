@@ -41,7 +41,7 @@ def compute_score(
         MemrError: the service refused the request or failed for too long.
     """
     memory, passed_on = _split(options)
-    sample = sample_of(extra_info, solution_str)
+    sample = sample_of(extra_info, solution_str, ground_truth)
     verdict = judge(outcome, _arguments(data_source, solution_str, ground_truth, extra_info), passed_on)
     return scores(verdict, memory.reward(sample, verdict.outcome), memory.weight)
 
@@ -60,7 +60,7 @@ async def compute_score_async(
     If the completions of a group may end more than the run's `barrier_timeout_s` apart, choose barrier="snapshot".
     """
     memory, passed_on = _split(options)
-    sample = sample_of(extra_info, solution_str)
+    sample = sample_of(extra_info, solution_str, ground_truth)
     verdict = await judge_async(outcome, _arguments(data_source, solution_str, ground_truth, extra_info), passed_on)
     return scores(verdict, await memory.reward_async(sample, verdict.outcome), memory.weight)
 

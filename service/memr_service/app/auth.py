@@ -56,6 +56,8 @@ ROUTES: dict[str, dict[str, KeyScope | None]] = {
     "/runs/{run_id}/plan": {"POST": "read"},
     "/runs/{run_id}/prior": {"POST": "write"},
     "/runs/{run_id}/backtest": {"GET": "read"},
+    "/runs/{run_id}/suspects": {"GET": "read"},
+    "/runs/{run_id}/decisions": {"GET": "read", "PUT": "write"},
     "/presets": {"GET": "read"},
     "/version": {"GET": "read"},
     "/metrics": {"GET": "read"},

@@ -53,7 +53,7 @@ PARSER = ThreadPoolExecutor(1, "memr-bodies")
 """The thread. There is one, so that the memory of one big body is the most that parsing takes."""
 
 COLUMNS: dict[type[BaseModel], tuple[str, ...]] = {
-    RewardRequest: ("prompts", "completions", "prompt_ids", "group_ids", "answers", "labels"),
+    RewardRequest: ("prompts", "completions", "prompt_ids", "group_ids", "answers", "references", "labels"),
     OpenRLHFRequest: ("query", "prompts", "labels"),
     Explain: ("prompt", "completion", "prompt_id"),
     PoolRequest: ("prompt_ids", "prompts"),

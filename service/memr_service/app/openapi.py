@@ -16,6 +16,7 @@ from memr_client.errors import (
     Unavailable,
 )
 from memr_client.schemas import (
+    DecisionsRequest,
     Explain,
     Fork,
     NewCheckpoint,
@@ -117,6 +118,17 @@ _EXAMPLES: dict[str, dict[str, Any]] = {
             "value": {"prompt_ids": ["train-0", "train-1"], "right": [3, 0], "n": [4, 4]},
         },
     },
+    "DecisionsRequest": {
+        "two prompts": {
+            "summary": "one reference is wrong, one is right",
+            "value": {
+                "decisions": [
+                    {"prompt_id": "train-0", "decision": "replace", "answer": "12"},
+                    {"prompt_id": "train-1", "decision": "keep"},
+                ]
+            },
+        },
+    },
 }
 
 BODIES: tuple[type[BaseModel], ...] = (
@@ -131,6 +143,7 @@ BODIES: tuple[type[BaseModel], ...] = (
     PoolRequest,
     PlanRequest,
     PriorOutcomes,
+    DecisionsRequest,
 )
 """Request bodies that routes parse themselves, so FastAPI does not know their schemas."""
 

@@ -26,6 +26,7 @@ from memr_service.cli.plan import plan
 from memr_service.cli.replay import replay, verify
 from memr_service.cli.report import report
 from memr_service.cli.score import score
+from memr_service.cli.suspects import suspects
 from memr_service.cli.terminal import err, out, say
 from memr_service.cli.watch import watch
 from memr_service.settings import load
@@ -39,7 +40,7 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 app.add_typer(runs.app, name="runs")
-for command in (score, watch, calibrate, plan, explain, replay, verify, report):
+for command in (score, watch, calibrate, plan, suspects, explain, replay, verify, report):
     app.command()(command)
 
 
@@ -82,6 +83,7 @@ def memr(
     memr watch RUN --to wandb      send a run's statistics to a tracker
     memr calibrate RUN             propose limits for guards, from a run
     memr plan RUN --n 64           pick the prompts to sample next, from outcomes so far
+    memr suspects RUN              find labels and verdicts that are likely wrong
     memr explain RUN ...           explain one reward
     memr replay RUN --k 1,5,20     compute a run's rewards under other settings
     memr verify RUN                check that the journal reproduces its rewards

@@ -9,13 +9,13 @@ from typing import Any
 import numpy as np
 import orjson
 from memr_client.errors import Conflict, EncoderUnusable, Unavailable
-from memr_client.schemas import RunConfig
+from memr_client.schemas import RewardRequest, RunConfig
 
 from memr_service.encoder import Encoders
 from memr_service.encoder.batcher import Batcher
 from memr_service.engine.inputs import Items, read_between
 from memr_service.engine.sent_embeddings import distinct_prompts
-from memr_service.engine.text_thread import Steps, TextThread
+from memr_service.engine.text_thread import Steps, TextThread, are_small
 from memr_service.rewards.guards import (
     copied_as_written,
     copied_share,
@@ -27,8 +27,10 @@ from memr_service.rewards.guards import (
     tells_sent_apart,
 )
 from memr_service.run.run import Run
-from memr_service.state.law import PASS_RATES
+from memr_service.state.answers import canonical
+from memr_service.state.law import ANSWERS, PASS_RATES
 from memr_service.state.record import Batch
+from memr_service.verifiers.extraction import extracted, pattern_of, reference
 
 
 @dataclass(frozen=True)
@@ -66,7 +68,10 @@ class EmbeddingStage:
         """
         config, request = run.config, items.request
         reading = _read(config, items, run.law)
-        whole, completion_texts, measures = await self._text_thread.ask(request.run_id, reading, small=items.light)
+        small = items.light
+        if config.extract is not None and run.law >= ANSWERS:  # a pattern may take long on any text
+            small = pattern_of(config.extract) is None and are_small(request.completions, items.prompts)
+        whole, completion_texts, measures = await self._text_thread.ask(request.run_id, reading, small=small)
         encoded = truncated = 0
         if items.sent is not None:
             prompts, prompt_of, completions = items.sent.prompts, items.sent.prompt_of, items.sent.completions
@@ -91,12 +96,11 @@ class EmbeddingStage:
             lengths=np.array([len(text) for text in completion_texts], "<i4"),
             step=request.step,
             group_names=items.group_names,
-            answers=request.answers,
             labels=request.labels,
             truncated=None if request.truncated is None else np.array(request.truncated),
             equal_spread=request.equal_spread,
             texts=items.texts if run.law >= PASS_RATES else None,
-            **measures,
+            **({"answers": request.answers} | measures),
         )
         warnings = [*items.warnings, *items.unread(whole, run.law), *_cut(truncated, encoded, config)]
         return Embedded(batch, whole, encoded, truncated, warnings)
@@ -170,7 +174,7 @@ def _cut(truncated: int, encoded: int, config: RunConfig) -> list[str]:
 
 def _read(config: RunConfig, items: Items, law: int) -> Steps[tuple[list[str], list[str], dict[str, Any]]]:
     """The whole text of each completion (n), the part of it that is encoded (n), and the measures of the texts that the
-    run's guards need: columns of a batch (n,), by name."""
+    run's guards need, with the answers: columns of a batch (n,), by name."""
     wanted, longest = needs(config), longest_answer(config)
     tags, official = config.reasoning_tags, config.order == "official"
     share = copied_share if law >= PASS_RATES else copied_as_written
@@ -193,4 +197,41 @@ def _read(config: RunConfig, items: Items, law: int) -> Steps[tuple[list[str], l
         found["foreign"] = yield from foreign_stretches(whole, items.prompts, items.group)
     if items.sent is not None and tells_sent_apart(config):
         found["sent"] = np.ones(len(items), bool)
+    if law >= ANSWERS:
+        found |= yield from _answers(config.extract, items.request, whole)
     return whole, encoded, found
+
+
+def _answers(extract: str | None, request: RewardRequest, whole: list[str]) -> Steps[dict[str, Any]]:
+    """The columns of `answers_of`, with the answers that the run's `extract` finds where none were sent.
+
+    Args:
+        whole: the whole text of each completion (n).
+    """
+    answers: list[str | None] = [*request.answers] if request.answers is not None else [None] * len(whole)
+    if extract is not None:
+        missing = [item for item, answer in enumerate(answers) if answer is None]
+        for item, answer in zip(missing, extracted(extract, [whole[item] for item in missing]), strict=True):
+            answers[item] = answer
+            yield
+    return answers_of(extract, answers, request.references, request.prompt_ids)
+
+
+def answers_of(
+    extract: str | None,
+    answers: list[str | None],
+    references: list[str | None] | None,
+    prompt_ids: list[str] | None,
+) -> dict[str, Any]:
+    """Answers and references in the form in which they are counted, with the prompts' ids: columns of a batch (n), by
+    name; none if no answers can come."""
+    if extract is None and all(answer is None for answer in answers):
+        return {}
+    forms: dict[str | None, str | None] = {one: canonical(one) for one in {*answers}}
+    columns: dict[str, Any] = {"answers": [*map(forms.__getitem__, answers)]}
+    if references is not None:
+        forms = {one: None if one is None else canonical(reference(extract, one)) for one in {*references}}
+        columns["references"] = [*map(forms.__getitem__, references)]
+    if prompt_ids is not None:
+        columns["prompt_ids"] = prompt_ids
+    return columns

@@ -282,6 +282,20 @@ def identity(prompt: Text, prompt_id: str | None) -> bytes:
     return hashlib.blake2b(named, digest_size=16).digest()
 
 
+def key_of_id(name: str) -> bytes:
+    """The identity of a prompt with this id.
+
+    Raises:
+        InvalidRequest: the id holds half a surrogate pair.
+    """
+    try:
+        return identity("", name)
+    except UnicodeEncodeError:
+        raise InvalidRequest(
+            "A prompt id holds a lone surrogate, which no encoding can carry.", limit="valid Unicode"
+        ) from None
+
+
 def _whole_prompt(prompt: Text) -> bytes:
     if isinstance(prompt, str):
         return b"text\0" + prompt.encode()
@@ -329,8 +343,9 @@ def body_digest(request: RewardRequest, embeddings: tuple[np.ndarray, ...], *, a
         at_once: write each list in one go, because the texts are few and short.
     """
     said = {name: value for name, value in request if name not in ("run_id", "request_id", "embeddings")}
-    if said["equal_spread"] is None:  # bodies without it keep the digest that they had before the field existed
-        del said["equal_spread"]
+    for name in ("equal_spread", "references"):  # bodies without them keep the digest that they had before
+        if said[name] is None:
+            del said[name]
     digest = hashlib.sha256()
     for piece in json_pieces(said, sys.maxsize if at_once else ENTRIES):
         digest.update(piece)

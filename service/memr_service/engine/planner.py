@@ -9,11 +9,11 @@ from functools import partial
 from typing import Any, TypeVar
 
 import numpy as np
-from memr_client.errors import Conflict, InvalidRequest, Unavailable, UnknownPrompt
+from memr_client.errors import Conflict, InvalidRequest, UnknownPrompt
 from memr_client.schemas import Pick, Plan, PlanRequest, PoolInfo, PoolRequest, PriorOutcomes, Retired, Text
 from scipy.special import betaincinv
 
-from memr_service.engine.inputs import identity, text_digests
+from memr_service.engine.inputs import identity, key_of_id, text_digests
 from memr_service.engine.pool_uploads import PoolUploads, joined
 from memr_service.engine.readers import Gate
 from memr_service.engine.run_api import RunApi
@@ -29,8 +29,6 @@ from memr_service.state.pool import MOST_IN_POOL, Pool
 
 T = TypeVar("T")
 
-TRIES = 5
-"""How often a run is set up before it counts as changing too fast."""
 INTERVAL = (0.05, 0.95)
 """Quantiles of the pass rate that a pick names."""
 MANY = 10_000
@@ -74,7 +72,7 @@ class Planner:
                 return await self.pool(run_id)
             pool = await self._work(run, MOST_IN_POOL, _joined, whole)
         digest = await self._work(run, len(pool), pool.digest)
-        await self._set_up(run_id, partial(_has_another_pool, digest=digest), pool=pool.arrays())
+        await self._runs.set_up(run_id, partial(_has_another_pool, digest=digest), pool=pool.arrays())
         return await self.pool(run_id)
 
     async def delete_pool(self, run_id: str) -> None:
@@ -85,7 +83,7 @@ class Planner:
         """
         self._uploads.forget((await self._with_pass_rates(run_id)).uid)
         nothing = Pool.of([], [], []).arrays()
-        await self._set_up(run_id, partial(_has_another_pool, digest=None), pool=nothing)
+        await self._runs.set_up(run_id, partial(_has_another_pool, digest=None), pool=nothing)
 
     async def pool(self, run_id: str) -> PoolInfo:
         """What a run's pool is.
@@ -133,7 +131,7 @@ class Planner:
         """
         await self._with_pass_rates(run_id)
         keys = np.frombuffer(key, np.uint8).reshape(1, -1)
-        await self._set_up(run_id, partial(_require_known, key=key), forget={"keys": keys})
+        await self._runs.set_up(run_id, partial(_require_known, key=key), forget={"keys": keys})
 
     async def add_prior(self, run_id: str, given: PriorOutcomes) -> int:
         """Let a run without completions start from counts, and return of how many prompts it knows something now.
@@ -144,7 +142,7 @@ class Planner:
         """
         run = await self._with_pass_rates(run_id)
         prior = await self._work(run, len(given.n), _prior_of, given)
-        await self._set_up(run_id, partial(_require_new, prior=prior), prior=prior)
+        await self._runs.set_up(run_id, partial(_require_new, prior=prior), prior=prior)
         return len(given.n)
 
     async def plan(self, run_id: str, asked: PlanRequest) -> Plan:
@@ -183,12 +181,6 @@ class Planner:
                 remedy=f"Create a run with prior_runs=[{run_id!r}]: it starts from this one's outcomes.",
             )
         return run
-
-    async def _set_up(self, run_id: str, needed: Callable[[Run], bool], **what: Mapping[str, np.ndarray]) -> None:
-        for _ in range(TRIES):
-            if await self._thread.set_up(await self._runs.get(run_id), needed, **what):
-                return
-        raise Unavailable(f"Run {run_id!r} was changed by others at the same time.", remedy="Try again.", retry_after=1)
 
     async def _work(self, run: Run, prompts: int, function: Callable[..., T], *args: Any) -> T:
         """The result of a function, called in the thread for many prompts, which runs share by turns; of few prompts,
@@ -321,7 +313,7 @@ def pool_of(ids: list[str], prompts: list[Text] | None) -> Pool:
         seen: set[str] = set()
         twice = next(one for one in ids if one in seen or seen.add(one))  # type: ignore[func-returns-value]
         raise _twice(twice)
-    pool = Pool.of(ids, [_key(one) for one in ids], [])
+    pool = Pool.of(ids, [key_of_id(one) for one in ids], [])
     return pool if prompts is None else Pool(pool.names, pool.ends, pool.keys, text_digests(prompts))
 
 
@@ -344,19 +336,10 @@ def _twice(name: str) -> InvalidRequest:
     )
 
 
-def _key(name: str) -> bytes:
-    try:
-        return identity("", name)
-    except UnicodeEncodeError:
-        raise InvalidRequest(
-            "A prompt id holds a lone surrogate, which no encoding can carry.", limit="valid Unicode"
-        ) from None
-
-
 def _prior_of(given: PriorOutcomes) -> dict[str, np.ndarray]:
     texts = text_digests(given.prompts) if given.prompts is not None else np.zeros((len(given.n), TEXT_BYTES), np.uint8)
     if given.prompt_ids is not None:
-        keys = [_key(one) for one in given.prompt_ids]
+        keys = [key_of_id(one) for one in given.prompt_ids]
     else:
         keys = [identity(prompt, None) for prompt in given.prompts or []]
     first: dict[bytes, int] = {}
@@ -380,7 +363,7 @@ def _answer(asked: PlanRequest, candidates: Candidates, known: Known, position: 
     step = known.next_step if asked.step is None else asked.step
     excluded = np.zeros(len(candidates), bool)
     if asked.exclude:
-        keys = np.frombuffer(b"".join(map(_key, set(asked.exclude))), np.uint8).reshape(
+        keys = np.frombuffer(b"".join(map(key_of_id, set(asked.exclude))), np.uint8).reshape(
             -1, candidates.pool.keys.shape[1]
         )
         numbers = candidates.find(keys, np.zeros((len(keys), TEXT_BYTES), np.uint8))

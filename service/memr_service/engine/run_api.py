@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Mapping
 from typing import Any, TypeVar
 
-from memr_client.errors import UnknownRun
+import numpy as np
+from memr_client.errors import Unavailable, UnknownRun
 from memr_client.schemas import PresetName, RewardRequest, RunConfig, RunInfo
 
 from memr_service.engine.barriers.manager import BarrierManager
@@ -27,6 +28,9 @@ from memr_service.store.capabilities import Store
 from memr_service.store.texts import Texts
 
 T = TypeVar("T")
+
+TRIES = 5
+"""How often a run is set up before it counts as changing too fast."""
 
 
 class RunApi:
@@ -202,6 +206,22 @@ class RunApi:
         """
         async with self._copying.entered():
             return await self.on_run(run_id, self.checkpoints.fork, copy, checkpoint)
+
+    async def set_up(
+        self, run_id: str, needed: Callable[[Run], bool] = lambda run: True, **what: Mapping[str, np.ndarray]
+    ) -> None:
+        """Make a pool, decisions, or what earlier runs knew part of a run, or forget prompts (`Run.set_up`).
+
+        Args:
+            needed: whether there is anything to change, as in `RunThread.set_up`.
+
+        Raises:
+            UnknownRun. StoreFull, Unavailable: the record could not be made durable, or others change the run.
+        """
+        for _ in range(TRIES):
+            if await self._thread.set_up(await self.get(run_id), needed, **what):
+                return
+        raise Unavailable(f"Run {run_id!r} was changed by others at the same time.", remedy="Try again.", retry_after=1)
 
     def resolve(self, config: RunConfig, preset: PresetName | None = None) -> RunConfig:
         """The config with every field set.

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Executor
 from contextlib import contextmanager
 from datetime import datetime, timezone
@@ -121,14 +121,15 @@ class RunRegistry:
         run_id: str,
         config: RunConfig,
         encoder: dict[str, Any] | None,
-        prior: Mapping[str, np.ndarray] | None = None,
+        prior: Mapping[str, Mapping[str, np.ndarray]] | None = None,
     ) -> tuple[RunInfo, bool]:
         """Create a run with this config, and return whether it is new; without completions its config may be replaced.
         It then keeps its pool and the counts that it was sent.
 
         Args:
             encoder: the fingerprint of the run's encoder; None if it is not known.
-            prior: what the run's prior runs know; None if it has none, or if a run with this config exists.
+            prior: what the run's prior runs know, as `setting_up` takes it; None if it has none, or if a run with this
+                config exists.
 
         Raises:
             Conflict: the run has completions and another config, or was sent counts and is to have prior runs.
@@ -137,8 +138,7 @@ class RunRegistry:
         run = self.find(run_id)
         if run is None and config.prior_runs and prior is None:
             raise Unavailable(f"Run {run_id!r} has just been deleted.", remedy="Try again.", retry_after=1)
-        begins = {} if prior is None else {"prior": prior}
-        created = run is None and self._create(run_id, config, encoder, **begins)
+        created = run is None and self._create(run_id, config, encoder, [] if prior is None else [prior])
         if run is None:
             run = self.get(run_id)
         if run.config == config:
@@ -156,7 +156,7 @@ class RunRegistry:
         if run.state.position or prior is not None:
             begins = _begins_again(run, config, prior)
             self.delete(run.stored)
-            self._create(run_id, config, encoder, **begins)
+            self._create(run_id, config, encoder, begins)
         else:
             self._store.runs.replace(run.uid, config.model_dump_json(), _packed(encoder))
             self.forget(run)
@@ -224,19 +224,19 @@ class RunRegistry:
         run_id: str,
         config: RunConfig,
         encoder: dict[str, Any] | None,
-        **begins: Mapping[str, np.ndarray],
+        begins: Sequence[Mapping[str, Mapping[str, np.ndarray]]] = (),
     ) -> bool:
         """Create a run, or return False because another process has just done so.
 
         Args:
-            begins: what its first records set up (`setting_up`), one in each.
+            begins: what its first records set up, each as `setting_up` takes it.
         """
         check_new(config, self._limits.scoring_s)
         given = run_id, config.model_dump_json(), LAW, _packed(encoder), now()
         state = State(config)
         records: list[tuple[StoredRecord, list[NewResponse]]] = []
-        for name, arrays in begins.items():
-            record, payload = setting_up(state, 0, **{name: arrays})
+        for what in begins:
+            record, payload = setting_up(state, 0, **what)
             state.apply(record)
             records.append((stored_record(record, payload), []))
         try:
@@ -292,14 +292,15 @@ class RunRegistry:
 
 
 def _begins_again(
-    run: Run, config: RunConfig, prior: Mapping[str, np.ndarray] | None
-) -> dict[str, Mapping[str, np.ndarray]]:
-    """What a run without completions sets up again under another config: the pool, and counts that it was sent.
+    run: Run, config: RunConfig, prior: Mapping[str, Mapping[str, np.ndarray]] | None
+) -> list[Mapping[str, Mapping[str, np.ndarray]]]:
+    """What a run without completions sets up again under another config: counts and decisions that it was sent, and the
+    pool.
 
     Raises:
         Conflict: it was sent counts, and is to have prior runs now.
     """
-    begins = {} if prior is None else {"prior": prior}
+    begins = [] if prior is None else [prior]
     rates = run.state.pass_rates
     if rates is not None and len(rates) and not run.config.prior_runs:
         if prior is not None:
@@ -308,9 +309,11 @@ def _begins_again(
                 value=[one.run for one in config.prior_runs or []],
                 remedy="Use another name, or delete the run first.",
             )
-        begins["prior"] = rates.start()
+        begins.append({"prior": rates.start()})
+    if len(run.state.decisions) and not run.config.prior_runs and prior is None:
+        begins.append({"decisions": run.state.decisions.arrays()})
     if run.state.pool is not None:
-        begins["pool"] = run.state.pool.arrays()
+        begins.append({"pool": run.state.pool.arrays()})
     return begins
 
 

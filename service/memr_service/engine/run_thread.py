@@ -109,7 +109,7 @@ class RunThread:
         return await self.on_run(run, _evaluate, batch, submission, begin_by)
 
     async def set_up(self, run: Run, needed: Callable[[Run], bool], **what: Mapping[str, np.ndarray]) -> bool:
-        """Make a pool, or what earlier runs knew, part of a run, or forget prompts (`Run.set_up`).
+        """Make a pool, decisions, or what earlier runs knew part of a run, or forget prompts (`Run.set_up`).
 
         Args:
             needed: called right before, with all of the run's records applied: whether there is anything to change.

@@ -20,6 +20,7 @@ from memr_service.encoder.batcher import Batcher
 from memr_service.engine import inputs
 from memr_service.engine.barriers import Barrier, Member
 from memr_service.engine.barriers.manager import BarrierManager
+from memr_service.engine.decisions import DecisionBook
 from memr_service.engine.embedding import Embedded, EmbeddingStage
 from memr_service.engine.idempotency import SingleFlight
 from memr_service.engine.inputs import Items
@@ -93,6 +94,7 @@ class Service:
             settings, store, self.embedding, self.registry, self.thread, self.readers, self.barriers, self.texts
         )
         self.planner = Planner(self.runs, self.registry, self.thread)
+        self.decisions = DecisionBook(self.runs)
         self._in_flight: SingleFlight[Response] = SingleFlight()
         here = self.encoders.is_here(self.encoders.default)
         self._preload = threading.Timer(PRELOAD_AFTER_S if here else 0, self._load_default_encoder)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Sequence
 
-from memr_client.schemas import Audits, Backtest, Calibration, Explain, Explanation, Provenance, RunConfig
+from memr_client.schemas import Audits, Backtest, Calibration, Explain, Explanation, Provenance, RunConfig, Suspects
 
 from memr_service.engine.readers import Gate
 from memr_service.engine.service import Service
@@ -18,6 +18,7 @@ from memr_service.insight.pools import Pools, PoolState
 from memr_service.insight.provenance import provenance
 from memr_service.insight.replay import worker
 from memr_service.insight.replay.replay import what_if
+from memr_service.insight.suspects.query import suspects
 
 
 class InsightService:
@@ -65,6 +66,21 @@ class InsightService:
         """
         async with self._long.entered():
             return await backtest(JournalReader(self._service, run_id), run_id, self._service.readers)
+
+    async def suspects(
+        self, run_id: str, min_probability: float, prior: float, limit: int, others: Sequence[str]
+    ) -> Suspects:
+        """References and verdicts that the answers seen contradict.
+
+        Args:
+            prior: share of the references that are expected to be wrong.
+            others: names of runs whose answers count too.
+
+        Raises:
+            UnknownRun. Conflict: one of the runs keeps no answers. Overloaded: too many questions wait.
+        """
+        async with self._long.entered():
+            return await suspects(self._service, run_id, min_probability, prior, limit, others)
 
     async def provenance(self, run_id: str) -> Provenance:
         """What a paper must cite of a run."""

@@ -80,6 +80,8 @@ def verify(file: BinaryIO) -> None:
         with state.indexes.deferred(use=False):
             if base is not None:
                 state.restore(base.branch, base.position, base.arrays)
+                if state.answers is not None:
+                    state.answers.check()
             for record, _ in read_records(file, base):
                 record_check.check(record, components)
                 if record.batch.dimension != (state.dimension or record.batch.dimension):

@@ -131,7 +131,7 @@ class Run:
         return Committed([self._response(*one, timing) for one in zip(submissions, drafted, strict=True)], record)
 
     def set_up(self, **what: Mapping[str, np.ndarray]) -> None:
-        """Make a pool, or what earlier runs knew, part of the run, or forget prompts (`setting_up`).
+        """Make a pool, decisions, or what earlier runs knew part of the run, or forget prompts (`setting_up`).
 
         Raises:
             StoreFull, Unavailable, Moved: as in `reward`.
@@ -251,7 +251,8 @@ class Run:
 
 
 def setting_up(state: State, branch: int = 0, **what: Mapping[str, np.ndarray]) -> tuple[Record, bytes]:
-    """The next record of a state, with a `prior`, a `pool` or what to `forget` (see `Batch`), and its bytes."""
+    """The next record of a state, with a `prior`, `prior_answers`, `decisions`, a `pool` or what to `forget` (see
+    `Batch`), and its bytes."""
     batch = replace(Batch.empty(state.dimension or 0), **{name: dict(arrays) for name, arrays in what.items()})  # type: ignore[arg-type]
     return seal(
         Record(

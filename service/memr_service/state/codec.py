@@ -19,7 +19,10 @@ from memr_service.memory import CuratedWrites, Writes
 from memr_service.state.record import Batch, Effects, IndexChange, Record, Seat
 
 KEY_BYTES = 16
-OPTIONAL = ("copied", "foreign", "names_answer", "sent", "late", "equal_spread", "texts", "prior", "pool", "forget")
+OPTIONAL = (
+    *("copied", "foreign", "names_answer", "sent", "late", "equal_spread", "texts", "prompt_ids", "references"),
+    *("prior", "prior_answers", "decisions", "pool", "forget"),
+)
 """Columns of a batch that are left out where they are None; the others are written as null."""
 INDEX_CHANGES = "index"
 """The name of `Effects.index_changes` in the bytes."""

@@ -54,13 +54,21 @@ class Batch:
     """What the request sent in place of the config's `equal_spread`."""
     texts: np.ndarray | None = None
     """SHA-256 of the whole text of each item's prompt (n, 32); None in runs without pass rates."""
+    prompt_ids: list[str | None] | None = None
+    """The id of each item's prompt, in runs that count answers; None: none were sent."""
+    references: list[str | None] | None = None
+    """The right answer of each item's prompt, as the data set has it (n)."""
     prior: dict[str, np.ndarray] | None = None
     """What earlier runs knew of prompts when this run was created: the arguments of `PassRates.start_from`."""
+    prior_answers: dict[str, np.ndarray] | None = None
+    """The answers that they knew: the arguments of `Answers.start_from`."""
+    decisions: dict[str, np.ndarray] | None = None
+    """The decisions that the run has from now on: the arguments of `Decisions.of`."""
     pool: dict[str, np.ndarray] | None = None
     """The pool that the run has from now on: the fields of `Pool`; without prompts: none."""
     forget: dict[str, np.ndarray] | None = None
-    """Prompts of which nothing is known from now on: the arguments of `PassRates.forget`. A batch with `prior`, `pool`
-    or `forget` has no items."""
+    """Prompts of which nothing is known from now on: the arguments of `PassRates.forget`. A batch with one of the last
+    five fields has no items."""
 
     @classmethod
     def empty(cls, dimension: int) -> Batch:
@@ -73,8 +81,9 @@ class Batch:
 
     @property
     def sets_up(self) -> bool:
-        """Whether it says what a run plans from, in place of completions."""
-        return self.prior is not None or self.pool is not None or self.forget is not None
+        """Whether it says what a run knows, in place of completions."""
+        what = self.prior, self.prior_answers, self.decisions, self.pool, self.forget
+        return any(one is not None for one in what)
 
     @property
     def prompt_rows(self) -> list[np.ndarray]:

@@ -9,6 +9,8 @@ from typing import Any
 import numpy as np
 
 from memr_service.memory import CuratedWrites, Writes
+from memr_service.state import decisions
+from memr_service.state.answers import check_earlier
 from memr_service.state.pass_rates import KEY_BYTES, TEXT_BYTES
 from memr_service.state.pool import Pool
 from memr_service.state.record import Batch, Effects, Record
@@ -53,7 +55,7 @@ def _check_batch(batch: Batch, n: int) -> None:
     _require("step", batch.step is None or _is_count(batch.step))
     _require("group_names", _is_list(batch.group_names, bytes))
     _require("equal_spread", batch.equal_spread is None or _is_number(batch.equal_spread))
-    for name in ("answers", "labels"):
+    for name in ("answers", "labels", "prompt_ids", "references"):
         texts = getattr(batch, name)
         _require(name, texts is None or (_is_list(texts, str | None) and len(texts) == n))
     _require("texts", batch.texts is None or _is_bytes(batch.texts, TEXT_BYTES, n))
@@ -61,6 +63,10 @@ def _check_batch(batch: Batch, n: int) -> None:
         _require("keys", n == 0)
     if batch.prior is not None:
         _check_prior(batch.prior)
+    for name, check_packed in (("prior_answers", check_earlier), ("decisions", decisions.check)):
+        if (given := getattr(batch, name)) is not None:
+            _require(name, _is_map(given) and given.keys() == {"packed"} and _is_column(given["packed"], None, "u"))
+            check_packed(given["packed"])
     if batch.pool is not None:
         _check_pool(batch.pool)
     if batch.forget is not None:

@@ -11,8 +11,10 @@ import numpy as np
 from memr_client.schemas import RunConfig
 
 from memr_service.memory import CuratedMemory, CuratedView, GraphSizes, Memory, View
+from memr_service.state.answers import Answers
+from memr_service.state.decisions import Decisions
 from memr_service.state.index_set import IndexSet
-from memr_service.state.law import LAW, PASS_RATES
+from memr_service.state.law import ANSWERS, LAW, PASS_RATES
 from memr_service.state.open_group import FrozenRead, OpenGroup, freeze_read
 from memr_service.state.pass_rates import PassRates
 from memr_service.state.pool import Pool
@@ -54,8 +56,11 @@ class State:
         self.open_groups: dict[bytes, OpenGroup] = {}
         """Groups of which some items have been answered and none stored (barrier `snapshot`), by id."""
         self.answer_counts: dict[bytes, dict[str, int]] = {}
-        """Prompt's identity -> answer -> how often it was given, for N prompts, where `outcome_ucb` needs it."""
+        """Prompt's identity -> answer -> how often it was given, for N prompts, where `outcome_ucb` needs it: all
+        answers of as many prompts as a memory holds, other than `answers`."""
         self.pass_rates = PassRates(config.success_threshold, config.group_size) if law >= PASS_RATES else None
+        self.answers = Answers(config.success_threshold, config.group_size) if law >= ANSWERS else None
+        self.decisions = Decisions([])
         self.pool: Pool | None = None
         self.pool_since = 0
         """Position of the record that set the pool, or took it away."""
@@ -139,12 +144,16 @@ class State:
         self.branch, self.position, self.chain = record.branch, record.position, record.chain
 
     def _set_up(self, batch: Batch, position: int) -> None:
-        """Take over what earlier runs knew, or a pool; or forget prompts."""
+        """Take over what earlier runs knew, decisions, or a pool; or forget prompts."""
         assert self.pass_rates is not None
         if batch.prior is not None:
             self.pass_rates.start_from(**batch.prior)
         if batch.forget is not None:
             self.pass_rates.forget(**batch.forget)
+        if self.answers is not None:
+            self.answers.follow(batch, position, self.serial)
+            if batch.decisions is not None:
+                self.decisions = Decisions.of(**batch.decisions)
         if batch.pool is not None:
             pool = Pool(**batch.pool)
             self.pool, self.pool_since = pool if len(pool) else None, position
@@ -154,6 +163,8 @@ class State:
         batch, effects = record.batch, record.effects
         if self.pass_rates is not None and batch.texts is not None and len(batch):
             self.pass_rates.count(batch.keys, batch.outcomes, batch.texts, batch.step, self.steps_committed)
+        if self.answers is not None:
+            self.answers.count(batch, self.steps_committed, record.first_serial)
         self.memories = self.memories_for(batch.dimension)
         for change in effects.index_changes:
             self.indexes.apply(change)
@@ -230,6 +241,9 @@ class State:
         if self.pass_rates is not None:
             digest.update(self.pass_rates.digest())
             digest.update(b"" if self.pool is None else self.pool.digest().encode())
+        if self.answers is not None:
+            digest.update(self.answers.digest())
+            digest.update(self.decisions.digest())
         counters = [sorted(self.steps), self.stepless, self.step, self.serial]
         digest.update(repr(counters).encode())
         return digest.hexdigest()
@@ -251,6 +265,9 @@ class State:
         if self.pass_rates is not None:
             arrays |= {f"pass_rates/{name}": array for name, array in self.pass_rates.freeze().items()}
             arrays["pool_since"] = np.array([self.pool_since], np.int64)
+        if self.answers is not None:
+            arrays |= {f"given/{name}": array for name, array in self.answers.freeze().items()}
+            arrays |= {f"decisions/{name}": array for name, array in self.decisions.arrays().items()}
         if self.pool is not None:
             arrays |= {f"pool/{name}": array for name, array in self.pool.arrays().items()}
         return arrays
@@ -277,6 +294,9 @@ class State:
             self.pool_since = int(arrays["pool_since"][0])
             pool = _under("pool/", arrays)
             self.pool = Pool(**pool) if pool else None
+        if self.answers is not None:
+            self.answers.restore(_under("given/", arrays))
+            self.decisions = Decisions.of(**_under("decisions/", arrays))
         self.open_groups = {}
         while frozen := _under(f"open/{len(self.open_groups)}/", arrays):
             self.open_groups[frozen["name"].tobytes()] = OpenGroup.restore(frozen)

@@ -1,4 +1,4 @@
-/** One run: its facts, and tabs for curves, completions, prompts, map, explanations and audits. */
+/** One run: its facts, and tabs for curves, completions, prompts, suspects, map, explanations and audits. */
 
 import { audits } from "./audits.js";
 import { completions } from "./completions.js";
@@ -11,8 +11,9 @@ import { percent, short } from "./number.js";
 import { poll } from "./poll.js";
 import { prompts } from "./prompts.js";
 import { at, get } from "./server.js";
+import { suspects } from "./suspects.js";
 
-const TABS = { curves: "Curves", completions: "Completions", prompts: "Prompts", map: "Map", explain: "Explain", audits: "Audits" };
+const TABS = { curves: "Curves", completions: "Completions", prompts: "Prompts", suspects: "Suspects", map: "Map", explain: "Explain", audits: "Audits" };
 const EVERY_S = 5;
 
 export async function run(main, signal, name, tab = "curves", ...rest) {
@@ -34,6 +35,7 @@ export async function run(main, signal, name, tab = "curves", ...rest) {
   if (tab === "curves") await live(name, info, head, body, signal);
   else if (tab === "completions") body.append(await completions(name, info, signal));
   else if (tab === "prompts") body.append(await prompts(name, rest, signal));
+  else if (tab === "suspects") body.append(await suspects(name, signal));
   else if (tab === "map") body.append(await map(name, signal));
   else if (tab === "explain") body.append(await explain(name, rest, signal));
   else body.append(await audits(name, signal));

@@ -13,19 +13,19 @@ export class Problem extends Error {
 export const get = async (path, signal) => (await call(path, { signal })).json();
 export const text = async (path, signal) => (await call(path, { signal })).text();
 export const remove = (path, signal) => call(path, { signal, method: "DELETE" });
-export const post = async (path, body, signal) =>
-  (
-    await call(path, {
-      signal,
-      method: "POST",
-      headers: { "Content-Type": "application/json" },
-      body: JSON.stringify(body),
-    })
-  ).json();
+export const post = (path, body, signal) => send("POST", path, body, signal);
+export const put = (path, body, signal) => send("PUT", path, body, signal);
 
-/** The address of a run or of one of its routes. */
+async function send(method, path, body, signal) {
+  const headers = { "Content-Type": "application/json" };
+  return (await call(path, { signal, method, headers, body: JSON.stringify(body) })).json();
+}
+
+/** The address of a run or of one of its routes. A parameter with several values is repeated. */
 export function at(run, rest = "", parameters = {}) {
-  const given = Object.entries(parameters).filter(([, value]) => value !== null && value !== undefined && value !== "");
+  const given = Object.entries(parameters)
+    .flatMap(([name, value]) => [value].flat().map((one) => [name, one]))
+    .filter(([, value]) => value !== null && value !== undefined && value !== "");
   return `runs/${encodeURIComponent(run)}${rest}${given.length ? `?${new URLSearchParams(given)}` : ""}`;
 }
 

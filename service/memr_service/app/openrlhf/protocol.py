@@ -35,12 +35,20 @@ class Samples:
     completions: list[str]
     answers: list[str]
     """Right answers from the labels, for the verifier; empty if outcomes were sent."""
+    references: list[str | None]
+    """Right answers from the labels, as far as they can be read (n)."""
     mode: Mode
     logs: dict[str, list[float]]
     """Name -> whether each sample's prompt was cut, was not found, or did not match the pattern (n, 0 or 1)."""
 
     def request(
-        self, run_id: str, outcomes: list[float], request_id: str | None, equal_spread: float | None
+        self,
+        run_id: str,
+        outcomes: list[float],
+        request_id: str | None,
+        equal_spread: float | None,
+        *,
+        with_references: bool = False,
     ) -> RewardRequest:
         """The samples as a reward request."""
         return RewardRequest(
@@ -48,6 +56,7 @@ class Samples:
             prompts=list(self.prompts),
             completions=list(self.completions),
             outcomes=outcomes,
+            references=self.references if with_references else None,
             mode=self.mode,
             equal_spread=equal_spread,
             request_id=request_id,
@@ -78,6 +87,7 @@ def read(body: OpenRLHFRequest, config: RunConfig, mode: Mode) -> Steps[Samples]
         prompts=[questions[prompt][0] for prompt in body.prompts],
         completions=[completion for completion, _ in cut],
         answers=answers,
+        references=[*answers] if body.outcomes is None else [_reference(label) for label in body.labels],
         mode="eval" if mode == "eval" else _mode(body.labels),
         logs={
             "prompt_cut": [float(found == "cut") for _, found in cut],
@@ -168,6 +178,14 @@ def _mode(labels: Sequence[Any]) -> Mode:
             remedy="Send them in two requests.",
         )
     return "eval" if evaluations == len(phases) else "train"  # n = 0 is "eval": there is nothing to remember
+
+
+def _reference(label: Any) -> str | None:
+    """A label's answer; None if it has none that a verifier could compare with."""
+    try:
+        return answer_of(label, 0)
+    except InvalidRequest:
+        return None
 
 
 def _split(label: Any) -> str:

@@ -8,9 +8,7 @@ from typing import Literal
 import regex
 from memr_client.errors import InvalidRequest
 
-PATTERN_S = 0.5
-"""Seconds after which the search for a `prompt_pattern` in one prompt is aborted. Other runs wait as long for their
-turn; a busy machine takes several times as long as an idle one."""
+from memr_service.verifiers.extraction import PATTERN_S, last_match
 
 _FINAL_TOKEN = re.compile(
     r"(<\|[^<>|\s]{1,40}\|>|<\uff5c[^<>\uff5c\s]{1,40}\uff5c>|</?s>|<(eos|pad|end_of_turn)>|\[PAD\])\s*\Z"
@@ -54,10 +52,8 @@ def question_of(prompt: str, pattern: str | None) -> tuple[str, bool]:
     """
     if pattern is None:
         return prompt, True
-    question: str | None = None
     try:
-        for found in regex.finditer(pattern, prompt, regex.DOTALL, timeout=PATTERN_S):
-            question = found[1]
+        question = last_match(pattern, prompt, PATTERN_S)
     except TimeoutError:
         raise InvalidRequest(
             "The run's prompt_pattern takes too long to match a prompt.",
@@ -68,8 +64,8 @@ def question_of(prompt: str, pattern: str | None) -> tuple[str, bool]:
     return (prompt, False) if question is None else (question, True)
 
 
-def check_pattern(pattern: str | None) -> None:
-    """Check that this server can use a `prompt_pattern`.
+def check_pattern(field: str, pattern: str | None) -> None:
+    """Check that this server can use the pattern in a field of a run's config.
 
     Raises:
         InvalidRequest: it is not a regular expression of the package `regex`, which can limit the time of a search.
@@ -78,7 +74,7 @@ def check_pattern(pattern: str | None) -> None:
         regex.compile(pattern or "", regex.DOTALL)
     except regex.error as error:
         raise InvalidRequest(
-            f"prompt_pattern is not a regular expression: {error}.",
+            f"{field} is not a regular expression: {error}.",
             value=pattern,
             limit="a regular expression with one group",
             remedy="Escape special characters, as in <\\|im_start\\|>.",

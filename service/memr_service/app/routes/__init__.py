@@ -1,6 +1,6 @@
 """The routes, one file for each topic. A new route also needs a line in `memr_service.app.auth.ROUTES`."""
 
-from memr_service.app.routes import checkpoints, dashboard, health, insight, openrlhf, planning, reward, runs
+from memr_service.app.routes import checkpoints, dashboard, health, insight, openrlhf, planning, reward, runs, suspects
 
 ROUTERS = (
     reward.router,
@@ -9,6 +9,7 @@ ROUTERS = (
     checkpoints.router,
     insight.router,
     planning.router,
+    suspects.router,
     health.router,
     dashboard.router,
 )

@@ -9,6 +9,7 @@ import logging
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Annotated, Literal
 
 import orjson
@@ -39,6 +40,7 @@ from memr_service.engine.barriers import HeldElsewhere
 from memr_service.engine.inputs import json_pieces
 from memr_service.engine.text_thread import are_small, in_one_step
 from memr_service.run.response import Response as Rewarded
+from memr_service.state.law import ANSWERS
 
 router = APIRouter(tags=["reward"])
 logger = logging.getLogger("memr.app")
@@ -155,7 +157,8 @@ async def _judge(
     """
     for warning in warnings:
         logger.warning("OpenRLHF's request to run %s: %s", run_id, warning)
-    config = (await context.service.runs.get(run_id)).config
+    run = await context.service.runs.get(run_id)
+    config = run.config
     reading = openrlhf.read(body, config, mode)
     texts, small = context.service.text_thread, are_small(body.query, body.prompts)
     samples = await texts.ask(run_id, reading, small=small and config.prompt_pattern is None)
@@ -165,7 +168,11 @@ async def _judge(
         context.metrics.count_unjudged(sum(outcomes.unjudged))
         logger.warning("OpenRLHF's request to run %s: %s", run_id, late)
         warnings = [*warnings, late]
-    asking = in_one_step(samples.request, run_id, outcomes.outcomes, body.request_id, equal_spread)
+    with_references = run.law >= ANSWERS and config.extract is not None
+    asking = in_one_step(
+        partial(samples.request, with_references=with_references),
+        *(run_id, outcomes.outcomes, body.request_id, equal_spread),
+    )
     asked = await texts.ask(run_id, asking, small=small)
     return _Judged(config, samples, outcomes, asked, warnings)
 
@@ -177,7 +184,8 @@ async def _outcomes(
     if body.outcomes is not None or config.verifier is None:  # without a verifier, `read` has refused any sample
         return Outcomes(body.outcomes or [], [False] * len(body.outcomes or []))
     seconds = context.settings.verifier_s
-    return await context.verifier_pool.outcomes(run_id, config.verifier, samples.completions, samples.answers, seconds)
+    answers = await context.service.decisions.honoured(run_id, samples.prompts, samples.answers)
+    return await context.verifier_pool.outcomes(run_id, config.verifier, samples.completions, answers, seconds)
 
 
 async def _reward(judged: _Judged, context: Context, arrived: float, waits: Callable[[], object]) -> bytes:

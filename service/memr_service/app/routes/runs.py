@@ -26,6 +26,7 @@ from memr_service.app.openapi import COMMON, FILE, body_of, file_body, problems
 from memr_service.app.openrlhf import check_pattern
 from memr_service.run.run import Run
 from memr_service.verifiers import require
+from memr_service.verifiers.extraction import pattern_of
 
 router = APIRouter(prefix="/runs", tags=["runs"])
 
@@ -65,7 +66,8 @@ async def create_run(
     """
     config = await parse(request, RunConfig, context.settings)
     require(config.verifier)
-    check_pattern(config.prompt_pattern)
+    check_pattern("prompt_pattern", config.prompt_pattern)
+    check_pattern("extract", pattern_of(config.extract))
     for prior in config.prior_runs or ():
         caller.require_run(prior.run)
     run, created = await context.service.runs.create(run_id, config)

@@ -226,6 +226,8 @@ def merged(items: Sequence[Item], config: RunConfig) -> Steps[Batch]:
         group_names=list(names),
         step=max(steps, default=None),
         answers=_column([batch.answers for batch, _ in batches], items),
+        prompt_ids=_column([batch.prompt_ids for batch, _ in batches], items),
+        references=_column([batch.references for batch, _ in batches], items),
         labels=_column([batch.labels for batch, _ in batches], items),
         repeated=_numbers([batch.repeated for batch, _ in batches], items),
         copied=_numbers([batch.copied for batch, _ in batches], items),

@@ -28,6 +28,7 @@ RECORDED = {
     "verifier",
     "memory_weight",
     "prompt_pattern",
+    "extract",
     "prior_runs",
     "store_text",
 }

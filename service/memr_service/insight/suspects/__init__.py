@@ -1,6 +1,8 @@
-"""Suspects: which references are likely wrong, by the answers seen so far.
+"""Suspects: which references and verdicts are likely wrong, by the answers seen so far.
 
 probability.py   the calibrated probability that a reference is wrong
+find.py          the suspects in copies of what runs know
+query.py         the question to a service, with texts
 """
 
 from memr_service.insight.suspects.probability import (

@@ -33,6 +33,12 @@ def final_value(text: str) -> Value | None:
     return None if place is None else _last(text, place)
 
 
+def boxed(text: str) -> str | None:
+    """What the last box of a text holds; None if there is no box, or nothing in it."""
+    box = text.rfind(_BOXED)
+    return None if box < 0 else _boxed(text, box + len(_BOXED))[0].strip() or None
+
+
 def _boxed(text: str, start: int) -> tuple[str, int]:
     """What the box holds whose command ends at `start`, and where the box ends. A box that is cut holds the rest."""
     while start < len(text) and text[start].isspace():

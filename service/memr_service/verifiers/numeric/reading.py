@@ -40,6 +40,10 @@ class Value:
         bare, timed = (self, other) if other.half else (other, self)
         return _without_zeros(bare.parts) in (_without_zeros(timed.parts), timed._on_24_hours)
 
+    def __str__(self) -> str:
+        """The value in one notation: 42, 1/2, 3:30, 3:30 pm."""
+        return ":".join(map(str, self.parts)) + (f" {self.half}" if self.half else "")
+
     @property
     def _on_24_hours(self) -> tuple[Fraction, ...]:
         hour, *smaller = self.parts
