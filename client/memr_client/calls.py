@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterable, Callable, Iterable, Mapping, Sequence
+import hashlib
+from collections.abc import AsyncIterable, Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 from urllib.parse import urlencode
@@ -66,8 +67,8 @@ Result = TypeVar("Result")
 Config = RunConfig | Mapping[str, Any] | None
 """A run's config, or its fields."""
 
-POOL_PART = 100_000
-"""Prompts of a pool that one request carries."""
+POOL_PART, POOL_PART_CHARS = 100_000, 1 << 24
+"""Prompts of a pool that one request carries, and about so many characters of their texts at most."""
 OCTETS = "application/octet-stream"
 ENDED_EARLY = "the response ended before the replay's result arrived: was the service stopped?"
 
@@ -236,14 +237,38 @@ def replay(run_id: str, settings: Sequence[RunConfig | Mapping[str, Any]]) -> Ca
 def set_pool(run_id: str, prompt_ids: Any, prompts: Any) -> list[Call[PoolInfo]]:
     """`PUT /runs/{id}/pool`: a call for each part of it."""
     ids, texts = plain(prompt_ids), None if prompts is None else plain(prompts)
-    parts = max(1, -(-len(ids) // POOL_PART))
-    found = []
-    for part in range(parts):
-        of = slice(part * POOL_PART, (part + 1) * POOL_PART)
+    if texts is not None and len(texts) != len(ids):
+        raise InvalidRequest(
+            f"prompts has length {len(texts)}, but prompt_ids {len(ids)}.",
+            value=len(texts),
+            limit=len(ids),
+            remedy="Send one text for each id.",
+        )
+    bodies = []
+    for of in _pool_parts(len(ids), texts):
         body = {"prompt_ids": ids[of], "prompts": None if texts is None else _texts(texts[of], "prompts")}
-        path = _run_path(run_id, "/pool", part=part, parts=parts)
-        found.append(Call("PUT", path, PoolInfo.model_validate_json, as_json(checked(PoolRequest, **body))))
-    return found
+        bodies.append(as_json(checked(PoolRequest, **body)))
+    upload = hashlib.sha256(b"\n".join(bodies)).hexdigest()
+    return [
+        Call(
+            "PUT",
+            _run_path(run_id, "/pool", part=part, parts=len(bodies), upload=upload if len(bodies) > 1 else None),
+            PoolInfo.model_validate_json,
+            body,
+        )
+        for part, body in enumerate(bodies)
+    ]
+
+
+def _pool_parts(n: int, texts: Sequence[Any] | None) -> Iterator[slice]:
+    """Which of a pool's n prompts each request carries."""
+    start = chars = 0
+    for end in range(1, n):
+        chars += 0 if texts is None else len(str(texts[end - 1]))
+        if end - start == POOL_PART or chars >= POOL_PART_CHARS:
+            yield slice(start, end)
+            start, chars = end, 0
+    yield slice(start, n)
 
 
 def pool(run_id: str) -> Call[PoolInfo]:

@@ -121,6 +121,12 @@ def test_retired_prompts_are_left_out_and_the_others_stay_in_their_order(memr: A
     assert found["known"] == 21
 
 
+def test_all_are_picked_of_a_data_set_that_is_smaller_than_the_usual_number(memr: Any, tmp_path: Path) -> None:
+    status, said, _ = memr("run", "--pool", write(tmp_path, ".jsonl"), "--json")
+    assert status == 0
+    assert len(json.loads(said)["picks"]) == M
+
+
 def test_a_table_says_what_is_expected_of_each_pick(memr: Any, tmp_path: Path) -> None:
     status, said, _ = memr("run", "--pool", write(tmp_path, ".jsonl"), "--n", 4, "--group-size", 16)
     assert status == 0
@@ -174,6 +180,8 @@ def test_a_run_starts_from_counts_and_is_created_if_there_is_none(memr: Any, ser
     with RewardClient(server) as client:
         baseline = client.reward(["a", "b"], ["x", "y"], [1, 0], run_id="fresh", mode="eval").baseline
     assert baseline == [0.75, 0.5]
+    assert memr("fresh", "--prior", file)[0] == 0  # it changes nothing
+    file.write_text(json.dumps({"prompt": "a", "right": 1, "n": 4}))
     status, _, said = memr("fresh", "--prior", file)
     assert status == 1
     assert "already" in said
@@ -190,6 +198,9 @@ def test_a_run_without_second_visits_foresees_nothing(memr: Any, server: str) ->
 
 WRONG: list[tuple[tuple[str, ...], str, str]] = [
     (("--backtest", "--n", "3"), "--backtest does not go with --n", "Leave one"),
+    (("--backtest", "--step", "0"), "--backtest does not go with --step", "Leave one"),
+    (("--pool", "FILE", "--n", "0", "--out", "x.jsonl"), "n is 0", "Nothing was sent"),
+    (("--pool", "FILE", "--group-size", "0"), "group_size is 0", "Nothing was sent"),
     (("--prior", "FILE", "--json"), "--prior does not go with --json", "Leave one"),
     (("--figure", "x.png"), "--figure draws a backtest", "--backtest"),
     (("--out", "x.jsonl", "--n", "3"), "--out is about a data set", "--pool"),

@@ -5,13 +5,14 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
-from memr_client import RewardClient
-from memr_client.errors import Conflict, InvalidRequest, UnknownRun
+from memr_client import RewardClient, calls
+from memr_client.errors import Conflict, InvalidRequest, TooLarge, Unavailable, UnknownRun
 from memr_service.app import create_app
 from memr_service.settings import Settings
 from starlette.testclient import TestClient
@@ -215,6 +216,8 @@ def test_a_run_may_start_from_counts(client: RewardClient) -> None:
     assert client.plan("run", 1, 8).picks[0].prompt_id == "c"
     with pytest.raises(Conflict, match="already"):
         client.add_prior("run", [1], [1], prompt_ids=["d"])
+    with pytest.raises(InvalidRequest, match=r"prompts of items 1 and 2 are the same"):
+        client.add_prior("run", [1, 1, 1], [1, 1, 1], prompt_ids=["a", "d", "d"])
     client.create_run("texts")
     client.add_prior("texts", [1], [2], prompts=["a question"])
     assert client.reward(["a question"], ["x"], [1], run_id="texts", mode="eval").baseline == [0.5]
@@ -244,6 +247,135 @@ def test_a_pool_comes_in_parts_and_takes_effect_with_the_last(client: RewardClie
     with pytest.raises(Conflict, match="no pool"):
         client.plan("run", 1, 4)
     assert client.plan("run", 2, 4, candidates=["x", "y", "z"]).candidates == 3
+
+
+def put_part(client: RewardClient, ids: list[str], part: int, parts: int, upload: str, **body: Any) -> dict[str, Any]:
+    path = f"/runs/run/pool?part={part}&parts={parts}&upload={upload}"
+    response = client._pool().put(path, json={"prompt_ids": ids, **body})
+    return {"status": response.status_code, **response.json()}
+
+
+def test_parts_of_two_uploads_are_never_mixed(client: RewardClient) -> None:
+    client.create_run("run")
+    one, two = ["a", "b", "c"], ["x", "y", "z"]
+    assert put_part(client, one[:2], 0, 2, "one")["waiting"] == 1
+    assert put_part(client, two[2:], 1, 2, "two")["waiting"] == 2
+    assert put_part(client, one[:2], 0, 2, "one")["waiting"] == 2  # sent again
+    assert put_part(client, one[2:], 1, 2, "one")["prompts"] == 3
+    assert {pick.prompt_id for pick in client.plan("run", 3, 4).picks} == {*one}
+    assert put_part(client, two[:2], 0, 2, "two")["waiting"] == 0
+    pool = client.pool("run")
+    assert {pick.prompt_id for pick in client.plan("run", 3, 4).picks} == {*two}
+    assert client.set_pool("run", two).digest == pool.digest
+
+
+def test_parts_that_make_no_pool_are_refused_and_change_nothing(
+    client: RewardClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    client.create_run("run")
+    put_part(client, ["a", "b"], 0, 2, "up")
+    assert put_part(client, ["c"], 1, 3, "up")["status"] == 409
+    assert put_part(client, ["c"], 1, 2, "up", prompts=["C"])["status"] == 422
+    twice = put_part(client, ["b"], 1, 2, "up")
+    assert (twice["status"], twice["detail"]) == (422, "The prompt id 'b' comes twice.")
+    monkeypatch.setattr("memr_service.engine.pool_uploads.MOST_IN_POOL", 3)
+    put_part(client, ["a", "b"], 0, 3, "large")
+    assert put_part(client, ["c", "d"], 1, 3, "large")["status"] == 413
+    monkeypatch.setattr("memr_service.engine.pool_uploads.MOST_ID_BYTES", 4)
+    assert put_part(client, ["long"], 1, 3, "large")["status"] == 413
+    assert (client.run("run").position, client.pool("run").waiting) == (0, 1)
+
+
+def test_old_uploads_are_dropped(client: RewardClient) -> None:
+    client.create_run("run")
+    for number in range(6):
+        put_part(client, ["a"], 0, 2, f"up-{number}")
+    assert client.pool("run").waiting == 4
+    assert put_part(client, ["b"], 1, 2, "up-5")["waiting"] == 3
+    client.delete_pool("run")
+    client.delete_pool("run")
+    assert (client.pool("run").waiting, client.run("run").position) == (0, 2)
+
+
+def test_columns_of_a_pool_have_one_length(client: RewardClient, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("memr_client.calls.POOL_PART", 2)
+    client.create_run("run")
+    with pytest.raises(InvalidRequest, match="prompts has length 3, but prompt_ids 2"):
+        client.set_pool("run", ["a", "b"], ["A", "B", "C"])
+
+
+def test_counts_are_added_once_even_if_they_come_at_once(client: RewardClient) -> None:
+    client.create_run("run")
+
+    def add(number: int) -> bool:
+        try:
+            client.add_prior("run", [number, 4], [8, 8], prompt_ids=["a", "b"])
+        except Conflict:
+            return False
+        return True
+
+    with ThreadPoolExecutor(8) as threads:
+        added = [*threads.map(add, range(8))]
+    assert sum(added) == 1
+    assert add(added.index(True))  # sent again, it changes nothing
+    assert client.run("run").position == 1
+    step(client, "run", 0, [0, 1])
+    kinds = client.prompts("run").kinds
+    assert sum(kinds.model_dump().values()) == 4
+
+
+def test_another_config_keeps_the_pool_and_the_counts_of_a_run_without_completions(client: RewardClient) -> None:
+    client.create_run("run")
+    client.add_prior("run", [4, 0, 2], [4, 4, 4], prompt_ids=["a", "b", "c"])
+    client.set_pool("run", ["a", "b", "c"], ["A", "B", "C"])
+    plan, digest = client.plan("run", 3, 8), client.run("run", digest=True).digest
+    replaced = client.create_run("run", k=3)
+    assert (replaced.position, client.run("run", digest=True).digest) == (2, digest)
+    assert client.plan("run", 3, 8) == plan
+    trained(client, "earlier", 1)
+    with pytest.raises(Conflict, match="starts from counts"):
+        client.create_run("run", k=3, prior_runs=["earlier"])
+    assert client.plan("run", 3, 8) == plan
+
+
+def test_a_run_is_no_prior_run_of_itself(client: RewardClient) -> None:
+    client.create_run("run")
+    with pytest.raises(InvalidRequest, match="prior run of itself"):
+        client.create_run("run", prior_runs=["run"])
+    assert client.run("run").config.prior_runs is None
+
+
+def test_counts_beyond_what_can_be_computed_are_refused(client: RewardClient) -> None:
+    client.create_run("run")
+    with pytest.raises(InvalidRequest, match="at most 1"):
+        client.add_prior("run", [1], [1e308], prompt_ids=["a"])
+    client.add_prior("run", [1e9, 5e8, 0], [1e9, 1e9, 1e9], prompt_ids=["a", "b", "c"])
+    for objective in ("spread", "variance", "target"):
+        plan = client.plan("run", 3, 1024, candidates=["a", "b", "c"], objective=objective)
+        assert plan.picks[0].prompt_id == "b"
+        assert all(0 <= pick.low <= pick.p <= pick.high <= 1 for pick in plan.picks)
+
+
+def test_ids_and_texts_of_a_pool_are_as_long_as_those_of_rewards_at_most() -> None:
+    with RewardClient.embedded(run="run", encoder="hashed", max_text_chars=10) as client:
+        client.create_run("run")
+        for columns in ({"prompt_ids": ["x" * 11]}, {"prompt_ids": ["a"], "prompts": ["x" * 11]}):
+            with pytest.raises(TooLarge, match="too many characters"):
+                client.set_pool("run", **columns)
+        with pytest.raises(TooLarge, match="too many characters"):
+            client.plan("run", 1, 4, candidates=["x" * 11])
+
+
+def test_a_pool_of_long_texts_comes_in_more_parts(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("memr_client.calls.POOL_PART_CHARS", 25)
+    texts = ["x" * 10, "y" * 30, "z" * 5, "z" * 5, "z" * 5]
+    bodies = [json.loads(call.content) for call in calls.set_pool("run", list("abcde"), texts)]
+    assert [body["prompt_ids"] for body in bodies] == [["a", "b"], ["c", "d", "e"]]
+    assert [text for body in bodies for text in body["prompts"]] == texts
+    monkeypatch.setattr("memr_client.calls.POOL_PART", 2)
+    assert [call.path.partition("&upload")[0] for call in calls.set_pool("run", list("abcde"), None)] == [
+        f"/runs/run/pool?part={part}&parts=3" for part in range(3)
+    ]
 
 
 def test_a_backtest_foresees_each_group_from_what_was_known_before(client: RewardClient) -> None:
@@ -303,6 +435,17 @@ def test_prior_runs_that_cannot_be_copied_are_refused_and_create_nothing(client:
     client.create_run("run", prior_runs=["earlier"])
     warned = client.set_pool("run", ["unknown"]).warnings
     assert "prior runs know none of the pool's 1 prompts" in warned[0]
+
+
+def test_a_prior_run_that_goes_while_it_is_counted_creates_nothing(
+    client: RewardClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    trained(client, "earlier", 2)
+    monkeypatch.setattr("memr_service.engine.prior_runs._next", lambda records: [])
+    client.retries = 0
+    with pytest.raises(Unavailable, match="was deleted or restored while it was counted"):
+        client.create_run("run", success_threshold=0.6, prior_runs=["earlier"])
+    assert [one.run_id for one in client.runs()] == ["earlier"]
 
 
 def test_a_pool_with_an_id_twice_is_refused(client: RewardClient) -> None:

@@ -159,6 +159,42 @@ def test_the_prompt_that_was_visited_longest_ago_is_forgotten(monkeypatch: pytes
     assert rates.before(4)[key(1)]["right"] == 1
 
 
+def test_of_too_many_prompts_of_earlier_runs_the_last_are_kept(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(pass_rates, "MOST_PROMPTS", 2)
+    rates = PassRates(0.5, None)
+    prior(rates, *((number, text(number), number, 0) for number in range(4)))
+    assert {*shown(rates)} == {key(2), key(3)}
+    count(rates, 1, [9], [True], 0, [text(2)])
+    assert {*shown(rates)} == {key(3), key(9)}
+    assert known(rates, 9) == (2, 0)
+
+
+def test_a_start_is_told_as_it_was_given() -> None:
+    rates, other = PassRates(0.5, None), PassRates(0.5, None)
+    rates.start_from(*(np.zeros((0, width), np.uint8) for width in (KEY_BYTES, TEXT_BYTES)), np.zeros(0), np.zeros(0))
+    prior(rates, (3, text(3), 1, 2), (0, NO_TEXT, 0, 4))
+    other.start_from(**rates.start())
+    assert other.digest() == rates.digest()
+    assert [rates.row(key(3)), rates.row(key(0))] == [0, 1]
+
+
+@settings(max_examples=25)
+@given(history=histories, cut=st.integers(0, 25))
+def test_a_copy_stays_as_it_is(history: Any, cut: int) -> None:
+    rates = PassRates(0.5, None)
+    prior(rates, (0, text(0), 2, 1), (7, text(3), 0, 4))
+    copied, then = rates.copied(), rates.freeze()
+    for position, (items, step) in enumerate(history, 1):
+        numbers, right = [number for number, _ in items], [good for _, good in items]
+        count(rates, position, numbers, right, step, [text(number) for number in numbers])
+        if position == cut:
+            rates.forget(np.frombuffer(key(numbers[0]), np.uint8).reshape(1, -1))
+            copied, then = rates.copied(), rates.freeze()
+    assert {name: array.tolist() for name, array in copied.freeze().items()} == {
+        name: array.tolist() for name, array in then.items()
+    }
+
+
 def test_a_record_may_have_no_completions() -> None:
     rates = PassRates(0.5, None)
     rates.end_record(1)

@@ -43,6 +43,14 @@ def test_no_spread_is_the_closed_form(a: float, b: float, size: int) -> None:
     assert no_spread(np.array([a]), np.array([b]), size)[0] == pytest.approx(expected, rel=1e-9, abs=1e-12)
 
 
+def test_no_spread_of_many_prompts_is_that_of_each() -> None:
+    rng = np.random.default_rng(3)
+    a, b = 0.3 + rng.integers(0, 9, (2, 20_000)) / 4
+    found = no_spread(a, b, 64)
+    for number in range(0, 20_000, 777):
+        assert found[number] == no_spread(a[[number]], b[[number]], 64)[0]
+
+
 def test_no_spread_is_the_share_of_equal_groups() -> None:
     rng = np.random.default_rng(0)
     p = rng.beta(0.7, 2.0, 200_000)

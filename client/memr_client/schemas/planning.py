@@ -16,6 +16,8 @@ MOST_PICKS = 100_000
 """Most prompts that one plan picks."""
 MOST_IN_PLANNED_GROUP = 1024
 """Most completions of a group that a plan foresees."""
+MOST_COUNTED = 1e9
+"""Most completions of one prompt that a prior counts."""
 MOST_PRIOR_RUNS = 16
 """Most prior runs of a run."""
 
@@ -51,9 +53,9 @@ class PriorOutcomes(Wire):
     prompt_ids: PoolIds | None = None
     prompts: Annotated[list[Text], Field(fail_fast=True, min_length=1, max_length=MOST_IN_POOL)] | None = None
     """Their texts; needed where there are no ids."""
-    right: Annotated[list[Annotated[Finite, Field(ge=0)]], Field(fail_fast=True)]
+    right: Annotated[list[Annotated[Finite, Field(ge=0, le=MOST_COUNTED)]], Field(fail_fast=True)]
     """Right completions of each prompt."""
-    n: Annotated[list[Annotated[Finite, Field(gt=0)]], Field(fail_fast=True)]
+    n: Annotated[list[Annotated[Finite, Field(gt=0, le=MOST_COUNTED)]], Field(fail_fast=True)]
     """All completions of each prompt."""
 
     @model_validator(mode="after")

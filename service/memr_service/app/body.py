@@ -19,7 +19,17 @@ import anyio
 import msgpack
 import orjson
 from memr_client.errors import InvalidRequest, MalformedBody, TooLarge, UnsupportedMedia
-from memr_client.schemas import Explain, Message, OpenRLHFRequest, RewardRequest, halves_warning, without_halves
+from memr_client.schemas import (
+    Explain,
+    Message,
+    OpenRLHFRequest,
+    PlanRequest,
+    PoolRequest,
+    PriorOutcomes,
+    RewardRequest,
+    halves_warning,
+    without_halves,
+)
 from pydantic import BaseModel, ValidationError
 from starlette.datastructures import Headers
 from starlette.requests import Request
@@ -46,8 +56,12 @@ COLUMNS: dict[type[BaseModel], tuple[str, ...]] = {
     RewardRequest: ("prompts", "completions", "prompt_ids", "group_ids", "answers", "references", "labels"),
     OpenRLHFRequest: ("query", "prompts", "labels"),
     Explain: ("prompt", "completion", "prompt_id"),
+    PoolRequest: ("prompt_ids", "prompts"),
+    PlanRequest: ("candidates", "prompts", "exclude"),
+    PriorOutcomes: ("prompt_ids", "prompts"),
 }
-"""Fields that hold texts, each of at most `max_text_chars` characters; where they are lists, of at most `max_items`."""
+"""Fields that hold texts, each of at most `max_text_chars` characters; where they are lists beside completions,
+of at most `max_items`."""
 
 Model = TypeVar("Model", bound=BaseModel)
 

@@ -30,7 +30,8 @@ AT_ONCE = 20_000
 def plan(
     run: RunName,
     n: Annotated[
-        int | None, typer.Option("--n", help="How many prompts to pick.", show_default=str(PICKS), metavar="N")
+        int | None,
+        typer.Option("--n", help="How many prompts to pick.", show_default=f"{PICKS}, or all", metavar="N"),
     ] = None,
     group_size: Annotated[
         int | None,
@@ -125,11 +126,13 @@ def plan(
         elif prior is not None:
             _start(client, run, prior)
         else:
-            size = group_size or client.run(run).config.group_size or GROUP_SIZE
+            size = group_size
+            if size is None:
+                size = client.run(run).config.group_size or GROUP_SIZE
             asked = _Asked(run, size, given(step=step, position=position, objective=objective))
             if pool is None:
-                _require_pool(client, run)
-                _show(client.plan(run, n or PICKS, size, **asked.fields), run, as_json)
+                prompts = _prompts_in_pool(client, run)
+                _show(client.plan(run, min(PICKS, prompts) if n is None else n, size, **asked.fields), run, as_json)
             else:
                 with rows.rereadable(pool) as path:
                     data = dataset.read(path, str(pool), id_field, prompt_field)
@@ -141,7 +144,8 @@ def plan(
                     if drop_retired and out_file is not None:
                         _drop_retired(client, asked, data, limit, out_file, as_json)
                     else:
-                        _pick(client, asked, data, info, n or PICKS, out_file, as_json)
+                        picks = min(PICKS, len(data.prompts)) if n is None else n
+                        _pick(client, asked, data, info, picks, out_file, as_json)
 
 
 OF_PLANS = ("group_size", "step", "position")
@@ -166,7 +170,7 @@ def _check(options: dict[str, Any], modes: list[tuple[str, str, tuple[str, ...]]
         InvalidRequest: the message names them.
     """
     ignored = ("run", "url", "api_key", "objective", "limit")
-    named = [one for one, value in options.items() if one not in ignored and value not in (None, False)]
+    named = [one for one, value in options.items() if one not in ignored and value is not None and value is not False]
     for mode, option, allowed in modes:
         if mode in named:
             other = next((one for one in named if one != mode and one not in allowed), None)
@@ -194,12 +198,18 @@ def _option(parameter: str) -> str:
     return NAMES.get(parameter) or f"--{parameter.replace('_', '-')}"
 
 
-def _require_pool(client: RewardClient, run: str) -> None:
-    if not client.pool(run).prompts:
+def _prompts_in_pool(client: RewardClient, run: str) -> int:
+    """How many prompts the run's pool has.
+
+    Raises:
+        InvalidRequest: it has no pool.
+    """
+    if not (prompts := client.pool(run).prompts):
         raise InvalidRequest(
             f"run {run!r} has no pool.",
             remedy="Name a data set, for example --pool train.jsonl; with --set-pool it becomes the run's pool.",
         )
+    return prompts
 
 
 def _start(client: RewardClient, run: str, prior: Path) -> None:

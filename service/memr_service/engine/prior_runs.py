@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 from itertools import islice
 
 import numpy as np
-from memr_client.errors import InvalidRequest
+from memr_client.errors import InvalidRequest, Unavailable
 from memr_client.schemas import PriorRun, RunConfig
 
 from memr_service.engine.run_thread import RunThread
@@ -34,14 +34,23 @@ class PriorRuns:
         self._thread = thread
         self._store = store
 
-    async def gathered(self, config: RunConfig) -> dict[str, dict[str, np.ndarray]] | None:
+    async def gathered(self, run_id: str, config: RunConfig) -> dict[str, dict[str, np.ndarray]] | None:
         """What the config's prior runs know, added up, as `setting_up` takes it; None without any.
+
+        Args:
+            run_id: the run that is to be created.
 
         Raises:
             UnknownRun, InvalidRequest: a prior run, or a checkpoint of it, does not exist or cannot be counted.
         """
         if not config.prior_runs:
             return None
+        if any(prior.run == run_id for prior in config.prior_runs):
+            raise InvalidRequest(
+                f"Run {run_id!r} cannot be a prior run of itself.",
+                value=run_id,
+                remedy="Give the new run another name.",
+            )
         known = _Together()
         for prior in config.prior_runs:
             found = await self._of(prior, config.success_threshold)
@@ -64,7 +73,7 @@ class PriorRuns:
         What the run's own prior runs knew is part of it if it was counted under the same threshold.
 
         Raises:
-            InvalidRequest: the journal is bounded, so it does not begin with the run.
+            InvalidRequest: the journal is bounded, so it does not begin with the run. Unavailable: it ended early.
         """
         if run.stored.base or await self._thread.on_run(run, lambda run: run.journal.base):
             raise InvalidRequest(
@@ -77,6 +86,14 @@ class PriorRuns:
         records = await self._thread.on_run(run, lambda run: run.journal.records(upto))
         while some := await self._thread.ask(_next, records, run_id=prior.run):
             await asyncio.to_thread(fold.add, some)
+        if fold.position != upto:
+            raise Unavailable(
+                f"Prior run {prior.run!r} was deleted or restored while it was counted.",
+                value=fold.position,
+                limit=upto,
+                remedy="Try again.",
+                retry_after=1,
+            )
         return fold.known()
 
 
@@ -99,6 +116,11 @@ class _Fold:
         self._rates = PassRates(threshold, group_size)
         self._answers = Answers(threshold, group_size)
         self._decisions = Decisions([])
+
+    @property
+    def position(self) -> int:
+        """The position of the newest record."""
+        return self._rates.position
 
     def add(self, records: Sequence[StoredRecord]) -> None:
         """Follow records."""

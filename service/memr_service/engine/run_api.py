@@ -121,7 +121,7 @@ class RunApi:
         fingerprint = await self._embedding.fingerprint(resolved)
         prior = None
         if run is None or run.config != resolved:  # an equal config copies nothing
-            prior = await self._prior_runs.gathered(resolved)
+            prior = await self._prior_runs.gathered(run_id, resolved)
         given = run_id, resolved, fingerprint, prior
         info, created = await self._thread.ask(self._registry.create, *given, run_id=run_id)
         return self._with_remarks(info), created
@@ -220,14 +220,19 @@ class RunApi:
         async with self._copying.entered():
             return await self.on_run(run_id, self.checkpoints.fork, copy, checkpoint)
 
-    async def set_up(self, run_id: str, **what: Mapping[str, np.ndarray]) -> None:
+    async def set_up(
+        self, run_id: str, needed: Callable[[Run], bool] = lambda run: True, **what: Mapping[str, np.ndarray]
+    ) -> None:
         """Make a pool, decisions, or what earlier runs knew part of a run, or forget prompts (`Run.set_up`).
+
+        Args:
+            needed: whether there is anything to change, as in `RunThread.set_up`.
 
         Raises:
             UnknownRun. StoreFull, Unavailable: the record could not be made durable, or others change the run.
         """
         for _ in range(TRIES):
-            if await self._thread.set_up(await self.get(run_id), **what):
+            if await self._thread.set_up(await self.get(run_id), needed, **what):
                 return
         raise Unavailable(f"Run {run_id!r} was changed by others at the same time.", remedy="Try again.", retry_after=1)
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Executor
 from contextlib import contextmanager
 from datetime import datetime, timezone
@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 import orjson
-from memr_client.errors import Conflict, ProblemError, UnknownRun
+from memr_client.errors import Conflict, ProblemError, Unavailable, UnknownRun
 from memr_client.schemas import Recent, RunConfig, RunInfo
 
 from memr_service.run.journal import stored_record
@@ -24,7 +24,7 @@ from memr_service.run.run import Run, setting_up
 from memr_service.run.summary import summary
 from memr_service.state.law import LAW, LAWS
 from memr_service.state.state import State
-from memr_service.store.base import AlreadyAnswered, Moved, StoredRun, Tip
+from memr_service.store.base import AlreadyAnswered, Moved, NewResponse, StoredRecord, StoredRun, Tip
 from memr_service.store.capabilities import Store
 
 MOST_SHOWN = 120
@@ -134,16 +134,21 @@ class RunRegistry:
         prior: Mapping[str, Mapping[str, np.ndarray]] | None = None,
     ) -> tuple[RunInfo, bool]:
         """Create a run with this config, and return whether it is new; without completions its config may be replaced.
+        It then keeps its pool and the counts that it was sent.
 
         Args:
             encoder: the fingerprint of the run's encoder; None if it is not known.
-            prior: what the run's prior runs know, as `setting_up` takes it; None if it has none.
+            prior: what the run's prior runs know, as `setting_up` takes it; None if it has none, or if a run with this
+                config exists.
 
         Raises:
-            Conflict: the run has records and another config. InvalidRequest: a new run may not have this config.
+            Conflict: the run has completions and another config, or was sent counts and is to have prior runs.
+            InvalidRequest: a new run may not have this config. Unavailable: the run that existed was deleted meanwhile.
         """
         run = self.find(run_id)
-        created = run is None and self._create(run_id, config, encoder, prior)
+        if run is None and config.prior_runs and prior is None:
+            raise Unavailable(f"Run {run_id!r} has just been deleted.", remedy="Try again.", retry_after=1)
+        created = run is None and self._create(run_id, config, encoder, [] if prior is None else [prior])
         if run is None:
             run = self.get(run_id)
         if run.config == config:
@@ -158,9 +163,10 @@ class RunRegistry:
                 fields=fields,
             )
         check_new(config, self._limits.scoring_s)
-        if run.state.position or prior is not None:  # it has a pool or prior runs, which go with the config
+        if run.state.position or prior is not None:
+            begins = _begins_again(run, config, prior)
             self.delete(run.stored)
-            self._create(run_id, config, encoder, prior)
+            self._create(run_id, config, encoder, begins)
         else:
             self._store.runs.replace(run.uid, config.model_dump_json(), _packed(encoder))
             self.forget(run)
@@ -229,16 +235,26 @@ class RunRegistry:
         run_id: str,
         config: RunConfig,
         encoder: dict[str, Any] | None,
-        prior: Mapping[str, Mapping[str, np.ndarray]] | None = None,
+        begins: Sequence[Mapping[str, Mapping[str, np.ndarray]]] = (),
     ) -> bool:
-        """Create a run, or return False because another process has just done so."""
+        """Create a run, or return False because another process has just done so.
+
+        Args:
+            begins: what its first records set up, each as `setting_up` takes it.
+        """
         check_new(config, self._limits.scoring_s)
         given = run_id, config.model_dump_json(), LAW, _packed(encoder), now()
+        state = State(config)
+        records: list[tuple[StoredRecord, list[NewResponse]]] = []
+        for what in begins:
+            record, payload = setting_up(state, 0, **what)
+            state.apply(record)
+            records.append((stored_record(record, payload), []))
         try:
-            if prior is None:
-                self._store.runs.create(*given)
+            if records:
+                self._store.runs.restore(*given, records)
             else:
-                self._store.runs.restore(*given, [(stored_record(*setting_up(State(config), 0, **prior)), [])])
+                self._store.runs.create(*given)
         except Conflict:
             return False
         return True
@@ -284,6 +300,32 @@ class RunRegistry:
             run.live.close()
         except Exception as error:
             logger.warning("run %s leaves memory without a snapshot: %r", run.stored.run_id, error)
+
+
+def _begins_again(
+    run: Run, config: RunConfig, prior: Mapping[str, Mapping[str, np.ndarray]] | None
+) -> list[Mapping[str, Mapping[str, np.ndarray]]]:
+    """What a run without completions sets up again under another config: counts and decisions that it was sent, and the
+    pool.
+
+    Raises:
+        Conflict: it was sent counts, and is to have prior runs now.
+    """
+    begins = [] if prior is None else [prior]
+    rates = run.state.pass_rates
+    if rates is not None and len(rates) and not run.config.prior_runs:
+        if prior is not None:
+            raise Conflict(
+                f"Run {run.stored.run_id!r} starts from counts that it was sent, so it cannot start from prior runs.",
+                value=[one.run for one in config.prior_runs or []],
+                remedy="Use another name, or delete the run first.",
+            )
+        begins.append({"prior": rates.start()})
+    if len(run.state.decisions) and not run.config.prior_runs and prior is None:
+        begins.append({"decisions": run.state.decisions.arrays()})
+    if run.state.pool is not None:
+        begins.append({"pool": run.state.pool.arrays()})
+    return begins
 
 
 def now() -> str:

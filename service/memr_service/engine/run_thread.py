@@ -108,13 +108,17 @@ class RunThread:
         """
         return await self.on_run(run, _evaluate, batch, submission, begin_by)
 
-    async def set_up(self, run: Run, **what: Mapping[str, np.ndarray]) -> bool:
+    async def set_up(self, run: Run, needed: Callable[[Run], bool], **what: Mapping[str, np.ndarray]) -> bool:
         """Make a pool, decisions, or what earlier runs knew part of a run, or forget prompts (`Run.set_up`).
+
+        Args:
+            needed: called right before, with all of the run's records applied: whether there is anything to change.
+                What it raises is raised, and nothing changes.
 
         Returns:
             False if the run was changed meanwhile; begin again with the run as it is now.
         """
-        return await self.ask(self._set_up, run, what, run_id=run.stored.run_id)
+        return await self.ask(self._set_up, run, needed, what, run_id=run.stored.run_id)
 
     async def expire(self, run: Run, names: Sequence[bytes]) -> None:
         """Write open groups that have timed out with the items that they have (`Run.expire`), if the run is in use."""
@@ -163,11 +167,13 @@ class RunThread:
                 return run.reward(batch, submissions)
         return None
 
-    def _set_up(self, run: Run, what: dict[str, Mapping[str, np.ndarray]]) -> bool:
+    def _set_up(self, run: Run, needed: Callable[[Run], bool], what: dict[str, Mapping[str, np.ndarray]]) -> bool:
         if self._registry.holds(run):
             with self._registry.using(run):
                 run.live.settle()
-                run.set_up(**what)
+                run.live.catch_up()
+                if needed(run):
+                    run.set_up(**what)
                 return True
         return False
 

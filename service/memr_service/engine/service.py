@@ -122,6 +122,7 @@ class Service:
         await self._in_flight.settled()
         self.batcher.close()
         self.readers.shutdown()
+        await self.planner.close()
         await self.thread.close(self._close)
         self._background.shutdown()
         self.text_thread.close()

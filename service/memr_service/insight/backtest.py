@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 import numpy as np
 from memr_client.schemas import Backtest, CalibrationBin, Foreseen, RunConfig
 
+from memr_service.engine.readers import Readers
 from memr_service.insight.auc import auc_by_group
 from memr_service.insight.journal_reader import JournalReader
 from memr_service.planning.beta import fit, no_spread
@@ -111,7 +112,7 @@ class GroupsSeen:
         )
 
 
-async def backtest(reader: JournalReader, run_id: str) -> Backtest:
+async def backtest(reader: JournalReader, run_id: str, readers: Readers) -> Backtest:
     """The backtest of a run over its whole journal.
 
     Raises:
@@ -120,8 +121,8 @@ async def backtest(reader: JournalReader, run_id: str) -> Backtest:
     facts = await reader.facts()
     seen = GroupsSeen(facts.config)
     async for record in reader.records(facts.base, facts.position):
-        seen.add(record)
-    return seen.result(run_id)
+        await readers.ask(seen.add, record)
+    return await readers.ask(seen.result, run_id)
 
 
 def calibration_bins(foreseen: np.ndarray, spread: np.ndarray) -> list[CalibrationBin]:

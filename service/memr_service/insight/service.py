@@ -69,9 +69,10 @@ class InsightService:
         """How well a run's pass rates foresaw its groups.
 
         Raises:
-            UnknownRun.
+            UnknownRun. Overloaded: too many questions wait.
         """
-        return await backtest(JournalReader(self._service, run_id), run_id)
+        async with self._long.entered():
+            return await backtest(JournalReader(self._service, run_id), run_id, self._service.readers)
 
     async def suspects(
         self, run_id: str, min_probability: float, prior: float, limit: int, others: Sequence[str]

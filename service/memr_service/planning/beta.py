@@ -12,6 +12,8 @@ ENOUGH = 32
 """Prompts that have to be known before a distribution is fitted to them."""
 BLOCK = 1 << 14
 """Prompts that are computed at a time, so that the numbers stay in the processor's cache."""
+LARGE_GROUP = 32
+"""Groups that are larger are foreseen once for all prompts with equal parameters."""
 
 
 def no_spread(a: np.ndarray, b: np.ndarray, size: int) -> np.ndarray:
@@ -19,6 +21,10 @@ def no_spread(a: np.ndarray, b: np.ndarray, size: int) -> np.ndarray:
 
     B(a + G, b) / B(a, b) + B(a, b + G) / B(a, b), as products: they are the same to the last bit on every processor.
     """
+    if size > LARGE_GROUP and len(a) > BLOCK:  # counts are small numbers, so many are equal
+        distinct, of = np.unique(a + 1j * b, return_inverse=True)
+        if len(distinct) <= BLOCK:
+            return np.asarray(no_spread(distinct.real, distinct.imag, size)[of.ravel()])
     found = np.empty(len(a))
     for start in range(0, len(a), BLOCK):
         part = slice(start, start + BLOCK)

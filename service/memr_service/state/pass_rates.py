@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 from collections import deque
 from collections.abc import Mapping, Sequence
+from copy import copy
 from dataclasses import dataclass
 from typing import Any
 
@@ -24,6 +25,8 @@ RECENT = 4
 EARLY = 2
 """Of so many first visits of a prompt the counts are also kept as they were."""
 NO_STEP = -1
+NO_TEXT = bytes(TEXT_BYTES)
+"""In place of the SHA-256 of a text that is not known."""
 
 ROW = np.dtype(
     [
@@ -131,16 +134,23 @@ class PassRates:
         self.end_record(position)
 
     def start_from(self, keys: np.ndarray, texts: np.ndarray, right: np.ndarray, wrong: np.ndarray) -> None:
-        """Take over what earlier runs know, before anything was visited.
+        """Take over what earlier runs know, where nothing is known yet.
 
         Args:
             keys, texts: (n, 16) and (n, 32) bytes. right, wrong: counts (n,).
         """
-        rows = [self._new(key.tobytes()) for key in keys]
+        start = max(len(keys) - MOST_PROMPTS, 0)  # more are not kept, so the first of them are forgotten
+        self.table = np.full(len(keys) - start, EMPTY, ROW)
         for name, values in (("key", keys), ("text", texts), ("right", right), ("wrong", wrong)):
-            self.table[name][rows] = values
-        self.table["recent"][rows] = NO_STEP
+            self.table[name] = values[start:]
+        self._rows = {key: row for row, key in enumerate(_each(self.table["key"]))}
+        self._free, self.moves = [], self.moves + 1
         self._list_earlier()
+
+    def start(self) -> dict[str, np.ndarray]:
+        """The arguments of `start_from` that make these pass rates, where nothing was visited."""
+        rows = self._in_order()
+        return {"keys": rows["key"], "texts": rows["text"], "right": rows["right"], "wrong": rows["wrong"]}
 
     def count(self, keys: Sequence[bytes], outcomes: np.ndarray, texts: np.ndarray, step: int | None, now: int) -> None:
         """Count the completions of a record. Call `end_record` after it.
@@ -267,8 +277,8 @@ class PassRates:
 
     def _list_earlier(self) -> None:
         unvisited = self.used[self.used["visits"] == 0]
-        self._earlier = {row["key"].tobytes(): row["text"].tobytes() for row in unvisited}
-        self._by_text = {text: key for key, text in self._earlier.items() if any(text)}
+        self._earlier = dict(zip(_each(unvisited["key"]), _each(unvisited["text"]), strict=True))
+        self._by_text = {text: key for key, text in self._earlier.items() if text != NO_TEXT}
 
     # As of an earlier record
 
@@ -317,6 +327,13 @@ class PassRates:
 
     # Whole
 
+    def copied(self) -> PassRates:
+        """A copy that another thread may read while these go on."""
+        found = copy(self)
+        found.table, found._rows, found._free = self.table.copy(), self._rows.copy(), self._free.copy()
+        found._changes = self._changes.copy()
+        return found
+
     def freeze(self) -> dict[str, np.ndarray]:
         """Everything as named arrays."""
         changes = [*self._changes]
@@ -331,7 +348,7 @@ class PassRates:
     def restore(self, arrays: Mapping[str, np.ndarray]) -> None:
         """Become what `freeze` saw."""
         self.table = arrays["rows"].view(ROW).copy()
-        self._rows = {row["key"].tobytes(): number for number, row in enumerate(self.table)}
+        self._rows = {key: number for number, key in enumerate(_each(self.table["key"]))}
         self._free, self.moves = [], self.moves + 1
         self._list_earlier()
         self.mismatched = int(arrays["mismatched"][0])
@@ -365,6 +382,12 @@ def _tally(of: np.ndarray, right: np.ndarray, n: int) -> tuple[np.ndarray, np.nd
     """How many right and wrong completions each of n prompts has."""
     good = np.bincount(of, right, minlength=n)
     return good, np.bincount(of, minlength=n) - good
+
+
+def _each(rows: np.ndarray) -> list[bytes]:
+    """Rows of bytes (n, width), each as one `bytes`."""
+    whole, width = np.ascontiguousarray(rows).tobytes(), rows.shape[1]
+    return [whole[start : start + width] for start in range(0, len(whole), width)]
 
 
 def _bytes(rows: np.ndarray) -> np.ndarray:

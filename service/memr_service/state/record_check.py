@@ -80,6 +80,7 @@ def _check_prior(prior: dict[str, np.ndarray]) -> None:
     _require("prior", _is_map(prior) and prior.keys() == {"keys", "texts", "right", "wrong"})
     n = len(prior["keys"]) if isinstance(prior["keys"], np.ndarray) and prior["keys"].ndim else None
     _require("prior", _is_bytes(prior["keys"], KEY_BYTES, n) and _is_bytes(prior["texts"], TEXT_BYTES, n))
+    _require("keys", len({key.tobytes() for key in prior["keys"]}) == n)
     for name in ("right", "wrong"):
         counts = prior[name]
         _require(name, _is_column(counts, n, "f") and bool((np.isfinite(counts) & (counts >= 0)).all()))

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from typing import Annotated
 
-from fastapi import APIRouter, Path, Query, Request
+from fastapi import APIRouter, Path, Query, Request, Response
 from memr_client.errors import (
     Conflict,
     InvalidRequest,
     MalformedBody,
+    Overloaded,
     StoreFull,
     TooLarge,
     UnknownPrompt,
@@ -27,6 +28,14 @@ BODY = (*COMMON, MalformedBody, UnknownRun, TooLarge, UnsupportedMedia, Conflict
 
 Part = Annotated[int, Query(ge=0, lt=1000, description="Number of this part of the pool, from 0.")]
 Parts = Annotated[int, Query(ge=1, le=1000, description="How many parts the pool comes in.")]
+Upload = Annotated[
+    str,
+    Query(
+        pattern="^[A-Za-z0-9._-]{0,128}$",
+        description="Name of the upload that the part belongs to, such as a digest of the whole pool. Parts of two "
+        "uploads are never mixed.",
+    ),
+]
 
 
 @router.put(
@@ -35,17 +44,21 @@ Parts = Annotated[int, Query(ge=1, le=1000, description="How many parts the pool
     responses=problems(*BODY, StoreFull),
     openapi_extra=body_of("PoolRequest"),
 )
-async def set_pool(run_id: RunId, request: Request, context: InContext, part: Part = 0, parts: Parts = 1) -> PoolInfo:
+async def set_pool(
+    run_id: RunId, request: Request, context: InContext, part: Part = 0, parts: Parts = 1, upload: Upload = ""
+) -> PoolInfo:
     """Set the prompts that the run may plan from, in place of those it had; the run's record holds the list.
 
-    A large pool comes in several parts, in any order. It takes effect with the last.
+    A large pool comes in several parts, in any order, all with one `upload`. It takes effect with the last. A part
+    that comes again replaces the first. Parts that wait are lost when the server restarts, or after four other uploads
+    have begun.
     """
     if part >= parts:
         raise InvalidRequest(
             f"part {part} of {parts}: parts are numbered from 0 to {parts - 1}.", value=part, limit=parts - 1
         )
     body = await parse(request, PoolRequest, context.settings)
-    return await context.service.planner.set_pool(run_id, body, part, parts)
+    return await context.service.planner.set_pool(run_id, body, part, parts, upload)
 
 
 @router.get("/pool", summary="Describe the pool", responses=problems(*COMMON, UnknownRun, Conflict))
@@ -78,15 +91,17 @@ async def forget(
 @router.post(
     "/plan",
     summary="Plan which prompts to sample next",
-    responses=problems(*BODY),
+    response_model=Plan,
+    responses=problems(*BODY, Overloaded),
     openapi_extra=body_of("PlanRequest"),
 )
-async def plan(run_id: RunId, request: Request, context: InContext) -> Plan:
+async def plan(run_id: RunId, request: Request, context: InContext) -> Response:
     """Choose the prompts whose groups are most likely to teach something. It reads, and changes nothing.
 
     Equal requests as of equal positions get equal plans, on every rank and after every restart.
     """
-    return await context.service.planner.plan(run_id, await parse(request, PlanRequest, context.settings))
+    found = await context.service.planner.plan(run_id, await parse(request, PlanRequest, context.settings))
+    return Response(found.model_dump_json(), media_type="application/json")
 
 
 @router.post(
@@ -104,7 +119,9 @@ async def add_prior(run_id: RunId, request: Request, context: InContext) -> None
     await context.service.planner.add_prior(run_id, await parse(request, PriorOutcomes, context.settings))
 
 
-@router.get("/backtest", summary="Check the pass rates against a run", responses=problems(*COMMON, UnknownRun))
+@router.get(
+    "/backtest", summary="Check the pass rates against a run", responses=problems(*COMMON, UnknownRun, Overloaded)
+)
 async def backtest(run_id: RunId, context: InContext) -> Backtest:
     """How well the run's own pass rates would have foreseen its groups, each from what was known before it."""
     return await context.insight.backtest(run_id)
