@@ -21,6 +21,7 @@ BODIES: dict[str, list[dict[str, Any]]] = {
         GROUP,
         {**GROUP, "step": 3, "request_id": "id", "mode": "eval"},
         {**GROUP, "prompt_ids": ["a", "a"], "group_ids": ["g", "g"], "answers": ["12", "11"], "labels": ["12", "12"]},
+        {**GROUP, "references": ["12", "12"], "answers": ["12", None]},
         {**GROUP, "truncated": [True, False], "index": [0, 1], "equal_spread": 0.5},
         {**GROUP, "prompts": [[{"role": "user", "content": "7 + 5?"}]] * 2},
         {**GROUP, "completions": [[{"role": "assistant", "content": [{"type": "text", "text": "12"}]}]] * 2},
@@ -60,6 +61,10 @@ BODIES: dict[str, list[dict[str, Any]]] = {
         {"n": 1, "group_size": 2, "candidates": ["a", "b"], "exclude": ["b"], "step": 3, "objective": "target"},
     ],
     "PriorOutcomes": [{"prompt_ids": ["a", "b"], "right": [1, 2.5], "n": [4, 4]}],
+    "DecisionsRequest": [
+        {"decisions": [{"prompt_id": "a", "decision": "replace", "answer": "12"}]},
+        {"decisions": [{"prompt": "What is 7 + 5?", "decision": "keep"}], "add": True},
+    ],
 }  # fmt: skip
 """Valid bodies by schema; `test_attack.py` checks that every schema of a body is here."""
 HEADERS = (

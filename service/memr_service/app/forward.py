@@ -59,7 +59,7 @@ class Forward:
         url = httpx.URL(elsewhere.address).copy_with(path=request.scope["path"], query=request.scope["query_string"])
         headers = {name: value for name, value in request.headers.items() if name not in DROPPED}
         headers |= {FORWARDED: "1", "x-request-id": request.state.request_id}
-        sent = self._client.request(request.method, url, content=request.state.body, headers=headers)
+        sent = self._client.request(request.method, url, content=bytes(request.state.body), headers=headers)
         waiting = asyncio.create_task(sent)
         try:
             while not waiting.done():

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 
 import numpy as np
@@ -14,7 +15,7 @@ from memr_service.state.state import State
 from memr_service.state.window import FLAT
 
 ROUNDING = 1e-12
-"""Differences of sums below this come from rounding."""
+"""Differences of sums below this, or this share of them, come from rounding."""
 
 
 def account(
@@ -33,7 +34,7 @@ def account(
     centred = state.config.center == "group"
     said = [f"{name} pays {number(term.contribution)}: {_why(term, centred)}." for name, term in terms.items()]
     total = float(paid[item])
-    if abs(total - reward) > ROUNDING:
+    if not math.isclose(total, reward, rel_tol=ROUNDING, abs_tol=ROUNDING):
         held = _held(state, batch, item, paid)
         return [*said, f"{held}, so that {number(total)} becomes a reward of {number(reward)}."]
     return [*said, f"{'Together that is' if len(said) > 1 else 'That is'} a reward of {number(reward)}."]
@@ -78,7 +79,8 @@ def _held(state: State, batch: Batch, item: int, paid: np.ndarray) -> str:
             f"All outcomes of its group are equal, and the {whose}'s equal_spread={number(equal)} limits the spread of "
             f"their rewards, which is {spread}"
         )
-    assert config.max_spread is not None
+    if config.max_spread is None:
+        return "The sum is too large a number"
     threshold = config.success_threshold if config.spread_of == "verdicts" else None
     outcomes = float(guards.outcome_spread(batch.outcomes, batch.group, threshold)[item])
     return (
