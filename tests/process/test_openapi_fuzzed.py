@@ -46,7 +46,7 @@ def described(folder):
             "auth": {"openapi": {"header": {"api_key": key}}},
             # Headers that nobody declared are passed over, as everywhere on the web.
             "generation": {
-                "max-examples": 12,
+                "max-examples": 8,
                 "deterministic": True,
                 "database": "none",
                 "allow-extra-parameters": False,
