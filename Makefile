@@ -41,8 +41,11 @@ check:  ## lint, types, import rules and the fast tests, in whichever environmen
 	$(BIN)/lint-imports --no-logo
 	$(BIN)/python -m pytest -q -n 2 --dist worksteal -m 'not slow' --hypothesis-profile check -p no:schemathesis tests/unit tests/service
 
-test: $(READY)  ## run all tests: about 12 minutes
-	$(BIN)/python -m pytest -q -n 2 --dist loadfile --no-loadscope-reorder --durations 25
+# After `check` in one command, its tests are not run again, but for those that Hypothesis gives more examples.
+NOT_CHECKED = -m 'slow or process or redis or model or trainer or hypothesis'
+
+test: $(READY)  ## run all tests: about 16 minutes
+	$(BIN)/python -m pytest -q -n 2 --dist loadfile --no-loadscope-reorder --durations 25 $(if $(filter check,$(MAKECMDGOALS)),$(NOT_CHECKED))
 
 lint: $(READY)  ## ruff, its formatter, and mypy --strict
 	$(BIN)/ruff check .
