@@ -79,7 +79,7 @@ def test_what_cannot_be_replayed_is_refused_before_the_first_line(server):
 
 def workers_of(server: str) -> list[int]:
     """Processes that run a replay now."""
-    listed = subprocess.run(["ps", "-eo", "pid,args"], capture_output=True, text=True, check=True).stdout
+    listed = subprocess.run(["ps", "-eww", "-o", "pid,args"], capture_output=True, text=True, check=True).stdout
     return [int(line.split()[0]) for line in listed.splitlines() if f"-m {worker.__name__} left-" in line]
 
 
