@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -302,3 +303,10 @@ def test_more_expected_wrong_references_make_each_more_suspect(client: RewardCli
     assert few[0].probability < many[0].probability
     with pytest.raises(InvalidRequest, match="prior"):
         client.suspects(prior=1.0)
+
+
+def test_decisions_that_are_added_at_the_same_time_all_count(client: RewardClient) -> None:
+    answered(client, "run", 0)
+    with ThreadPoolExecutor(8) as pool:
+        [*pool.map(lambda one: client.set_decisions("run", [{"prompt_id": one, "decision": "keep"}], add=True), IDS)]
+    assert sorted(str(one.prompt_id) for one in client.decisions("run")) == sorted(IDS)

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from collections.abc import Mapping, Sequence
+from functools import partial
 
 import numpy as np
-from memr_client.errors import Conflict, InvalidRequest
+from memr_client.errors import Conflict, InvalidRequest, Unavailable
 from memr_client.schemas import MOST_DECISIONS, Decided, DecisionsRequest, Text
 from memr_client.schemas import Decision as Given
 
@@ -16,6 +18,9 @@ from memr_service.run.run import Run
 from memr_service.state.answers import Prompt, canonical
 from memr_service.state.decisions import Decision, Decisions
 from memr_service.state.law import ANSWERS
+
+TRIES = 100
+"""How often a request begins again because somebody else has decided meanwhile."""
 
 
 class DecisionBook:
@@ -28,15 +33,20 @@ class DecisionBook:
         """Let these be the decisions of a run. Nothing changes if they are already.
 
         Raises:
-            UnknownRun. Conflict: the run keeps no answers. InvalidRequest: a prompt comes twice.
+            UnknownRun. Conflict: the run keeps no answers. InvalidRequest: a prompt comes twice. Unavailable: others
+                decide at the same time.
         """
         run = await self._runs.get(run_id)
         require_answers(run)
-        before, answers = await self._runs.on_run(run_id, _known)
-        decisions = await asyncio.to_thread(_decisions, given, before, answers)
-        if before.digest() != decisions.digest():
-            await self._runs.set_up(run_id, decisions=decisions.arrays())
-        return _shown(decisions)
+        for _ in range(TRIES):
+            before, answers = await self._runs.on_run(run_id, _known)
+            decisions = await asyncio.to_thread(_decisions, given, before, answers)
+            if before.digest() == decisions.digest():
+                return _shown(decisions)
+            with contextlib.suppress(_Changed):  # somebody else has decided meanwhile: add to that
+                await self._runs.set_up(run_id, partial(_require, before=before.digest()), decisions=decisions.arrays())
+                return _shown(decisions)
+        raise Unavailable(f"Others decide about run {run_id!r} at the same time.", remedy="Try again.", retry_after=1)
 
     async def all(self, run_id: str) -> list[Decided]:
         """A run's decisions.
@@ -85,6 +95,17 @@ def _known(run: Run) -> tuple[Decisions, dict[bytes, bytes]]:
     """The decisions, and the prompts that have answers."""
     assert run.state.answers is not None, "runs without answers were refused"
     return run.state.decisions, run.state.answers.packed()
+
+
+def _require(run: Run, before: bytes) -> bool:
+    """Go on only with the decisions of this digest."""
+    if run.state.decisions.digest() != before:
+        raise _Changed
+    return True
+
+
+class _Changed(Exception):
+    """The run's decisions are no longer those that were read."""
 
 
 # In any thread
