@@ -12,12 +12,8 @@ Suspects: the references of all prompts of the larger pool, from the copy of wha
 
 from __future__ import annotations
 
-import json
-import statistics
 import time
 from dataclasses import replace
-from pathlib import Path
-from typing import Any
 
 import numpy as np
 from memr_service.engine.embedding import answers_of
@@ -26,7 +22,8 @@ from memr_service.state.answers import Answers
 from memr_service.state.decisions import Decisions
 from memr_service.state.record import Batch
 
-from benchmarks.report import commit, machine
+from benchmarks.published import publish
+from benchmarks.timings import COLUMNS, a_row
 
 POOLS = {
     1000: "the pool has 1,000 prompts",
@@ -38,7 +35,6 @@ VISITS = 4
 STEPS = 30
 WANTED_US = 2.0
 WANTED_S = 10.0
-RESULT = Path(__file__).parents[1] / "docs" / "results" / "answers.json"
 
 
 def step(number: int, pool: int) -> tuple[Batch, list[str | None], list[str | None]]:
@@ -81,30 +77,8 @@ def main() -> None:
         find(runs[0], runs[1:], 0.5, 0.1, 200)
         took.append(time.process_time() - start)
     rows.append(a_row(f"suspects among the references of {len(known):,} prompts, two runs", took, "s", WANTED_S))
-    result = {
-        "title": "What answers add to a request, and a search for suspects: medians, and the 10th and 90th percentile",
-        "command": "python -m benchmarks.answers",
-        "commit": commit()[:8],
-        "machine": machine(),
-        "seconds": round(time.perf_counter() - began),
-        "quick": False,
-        "columns": [
-            {"heading": "", "cell": "{what}"},
-            {"heading": "median", "cell": "{median:.3g} {unit}"},
-            {"heading": "10 % to 90 %", "cell": "{low:.3g} to {high:.3g}"},
-            {"heading": "wanted, at most", "cell": "{wanted:g} {unit}"},
-        ],
-        "rows": rows,
-    }
-    RESULT.write_text(json.dumps(result, indent=2, ensure_ascii=False) + "\n", "utf-8")
-
-
-def a_row(what: str, values: list[float], unit: str, wanted: float) -> dict[str, Any]:
-    """A line of the table."""
-    low, high = np.quantile(values, [0.1, 0.9]).round(3).tolist()
-    middle = round(statistics.median(values), 3)
-    print(f"{what:72}{middle:9.2f} ({low:.2f} to {high:.2f}) {unit}  wanted: at most {wanted:g}", flush=True)
-    return {"what": what, "median": middle, "low": low, "high": high, "unit": unit, "wanted": wanted}
+    title = "What answers add to a request, and a search for suspects: medians, and the 10th and 90th percentile"
+    publish("answers", title, "python -m benchmarks.answers", COLUMNS, rows, seconds=time.perf_counter() - began)
 
 
 if __name__ == "__main__":

@@ -13,19 +13,17 @@ runs know the same text, the pass rate before the request, which the response na
 
 from __future__ import annotations
 
-import json
-import statistics
 import sys
 import time
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from memr_client import RewardClient
 from memr_service.engine.inputs import identity, text_digests
 from memr_service.state.pass_rates import PassRates
 
-from benchmarks.report import commit, machine
+from benchmarks.published import publish
+from benchmarks.timings import COLUMNS, a_row
 
 sys.path.append(str(Path(__file__).parents[1] / "tests"))
 from support.serving import serving
@@ -42,7 +40,6 @@ DIMENSION = 8
 QUESTION = "A train leaves the station at noon and travels at sixty kilometres an hour. " * 4
 WARM = 6
 """Steps before those that count."""
-RESULT = Path(__file__).parents[1] / "docs" / "results" / "planning.json"
 
 
 def plans(size: int, url: str) -> list[float]:
@@ -122,30 +119,8 @@ def main() -> None:
             rows.append(a_row(f"plan of {N} of {size:,} prompts", took, "ms", wanted))
     for known, values in extra_per_completion().items():
         rows.append(a_row(f"pass rates, per completion, {known:,} prompts known before", values, "µs", 1.0))
-    result = {
-        "title": "A plan over HTTP, and what pass rates add to a request: medians, and the 10th and 90th percentile",
-        "command": "python -m benchmarks.planning",
-        "commit": commit()[:8],
-        "machine": machine(),
-        "seconds": round(time.perf_counter() - began),
-        "quick": False,
-        "columns": [
-            {"heading": "", "cell": "{what}"},
-            {"heading": "median", "cell": "{median:.3g} {unit}"},
-            {"heading": "10 % to 90 %", "cell": "{low:.3g} to {high:.3g}"},
-            {"heading": "wanted, at most", "cell": "{wanted:g} {unit}"},
-        ],
-        "rows": rows,
-    }
-    RESULT.write_text(json.dumps(result, indent=2, ensure_ascii=False) + "\n", "utf-8")
-
-
-def a_row(what: str, values: list[float], unit: str, wanted: float) -> dict[str, Any]:
-    """A line of the table."""
-    low, high = np.quantile(values, [0.1, 0.9]).round(3).tolist()
-    middle = round(statistics.median(values), 3)
-    print(f"{what:58}{middle:9.2f} ({low:.2f} to {high:.2f}) {unit}  wanted: at most {wanted:g}", flush=True)
-    return {"what": what, "median": middle, "low": low, "high": high, "unit": unit, "wanted": wanted}
+    title = "A plan over HTTP, and what pass rates add to a request: medians, and the 10th and 90th percentile"
+    publish("planning", title, "python -m benchmarks.planning", COLUMNS, rows, seconds=time.perf_counter() - began)
 
 
 if __name__ == "__main__":

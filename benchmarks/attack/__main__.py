@@ -35,7 +35,8 @@ from benchmarks.attack.bystanders import Bystanders, bystanders
 from benchmarks.attack.server import Memory, attacked
 from benchmarks.attack.table import Outcome, published, table
 from benchmarks.attack.target import Attack, Target
-from benchmarks.report import ROOT, Report, commit, machine, quick
+from benchmarks.published import publish
+from benchmarks.report import Report, machine, quick
 
 SECONDS, QUICK_SECONDS = 20.0, 1.0
 """How long each attack lasts, at least."""
@@ -73,7 +74,15 @@ def main() -> int:
     report.rows = [row for one in outcomes for row in one.rows()]
     console.print(f"seed {options.seed}, {time.perf_counter() - report.began:.0f} s, {report.write()}")
     if options.publish:
-        publish(outcomes, time.perf_counter() - report.began, options.quick)
+        publish(
+            "attack",
+            "What became of the trainer, the probes and the memory of a keyless server under each attack",
+            "make attack",
+            **published(outcomes),
+            seconds=time.perf_counter() - report.began,
+            quick=options.quick,
+            on=f"{machine()}, load {os.getloadavg()[1]:.1f} at the end",
+        )
     return int(any(one.failures for one in outcomes))
 
 
@@ -124,21 +133,6 @@ def cleared(url: str) -> bool:
     except httpx.HTTPError:
         return False
     return True
-
-
-def publish(outcomes: Sequence[Outcome], seconds: float, is_quick: bool) -> None:
-    """Write the table that the documentation shows."""
-    whole = {
-        "title": "What became of the trainer, the probes and the memory of a keyless server under each attack",
-        "command": "make attack",
-        "commit": commit()[:8],
-        "machine": f"{machine()}, load {os.getloadavg()[1]:.1f} at the end",
-        "seconds": round(seconds),
-        "quick": is_quick,
-        **published(outcomes),
-    }
-    path = ROOT / "docs" / "results" / "attack.json"
-    path.write_text(json.dumps(whole, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
 
 
 if __name__ == "__main__":

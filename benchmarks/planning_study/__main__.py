@@ -20,6 +20,7 @@ from benchmarks.experiment.pool import run_all
 from benchmarks.planning_study import tables
 from benchmarks.planning_study.registration import Registration, registered
 from benchmarks.planning_study.training import FOLDER, train_one
+from benchmarks.published import publish
 
 Training = tuple[str, float, int, int]
 
@@ -77,8 +78,9 @@ def main() -> None:
     show(registration, rows)
     if asked.publish:
         seconds = sum(row["seconds"] for row in rows) / (os.cpu_count() or 1)
-        tables.publish("planning-study", tables.arms(registration, rows), seconds)
-        tables.publish("planning-study-comparisons", tables.compared(registration, rows), seconds)
+        made = {"planning-study": tables.arms, "planning-study-comparisons": tables.compared}
+        for name, make in made.items():
+            publish(name, command="make planning-study", seconds=seconds, **make(registration, rows))
 
 
 if __name__ == "__main__":

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator, Sequence
 from typing import Any
 
@@ -11,7 +10,6 @@ import numpy as np
 from benchmarks.experiment.compare import Comparison, compare
 from benchmarks.planning_study.registration import Registration
 from benchmarks.planning_study.training import ABOUT
-from benchmarks.report import ROOT, commit, machine
 
 Row = dict[str, Any]
 Table = dict[str, Any]
@@ -109,22 +107,6 @@ def compared(registration: Registration, found: Sequence[Row]) -> Table:
     return _table(
         f"Paired comparisons with {dead} dead questions; intervals and p corrected for all {pairs}", cells, rows
     )
-
-
-def publish(name: str, table: Table, seconds: float) -> None:
-    """Write a table to `docs/results`."""
-    whole = {
-        "title": table["title"],
-        "command": "make planning-study",
-        "commit": commit()[:8],
-        "machine": machine(),
-        "seconds": round(seconds),
-        "quick": False,
-        "columns": table["columns"],
-        "rows": table["rows"],
-    }
-    path = ROOT / "docs" / "results" / f"{name}.json"
-    path.write_text(json.dumps(whole, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
 
 
 def _mean(rows: Sequence[Row], name: str) -> float:

@@ -13,16 +13,16 @@ Writes `docs/results/suspects*.json`.
 from __future__ import annotations
 
 import argparse
-import json
 import sys
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "tests"))
 
-from benchmarks.report import ROOT, commit, quick
+from benchmarks.published import publish
+from benchmarks.report import quick
 from benchmarks.suspects import tables
 from benchmarks.suspects.fit import DRAWS, NAMES, PUBLISHED, Fit
 from benchmarks.suspects.gsm8k import questions
@@ -59,7 +59,10 @@ def main() -> None:
         print(f"{TITLES[name]}\n{markdown(one)}\n", flush=True)
         found[name] = one
     if not quick():
-        publish(found, round(time.perf_counter() - began))
+        seconds = time.perf_counter() - began
+        for name, one in found.items():
+            rows = [{field: rounded(value) for field, value in row.items()} for row in one["rows"]]
+            publish(name, TITLES[name], "make suspects", one["columns"], rows, seconds=seconds, on="")
 
 
 def measured(count: int, fitted: int, every: int) -> Iterator[tuple[str, tables.Table]]:
@@ -84,25 +87,6 @@ def markdown(found: tables.Table) -> str:
     """A table as the pages show it."""
     cells = [[Cell().format(column["cell"], **row) for column in found["columns"]] for row in found["rows"]]
     return table([column["heading"] for column in found["columns"]], cells)
-
-
-def publish(found: Mapping[str, tables.Table], seconds: int) -> None:
-    """Write the result files. Their figures are the same on every machine."""
-    at = commit()[:8]
-    for name, one in found.items():
-        rows = [{field: rounded(value) for field, value in row.items()} for row in one["rows"]]
-        result = {
-            "title": TITLES[name],
-            "command": "make suspects",
-            "commit": at,
-            "machine": "",
-            "seconds": seconds,
-            "quick": False,
-            "columns": one["columns"],
-            "rows": rows,
-        }
-        path = ROOT / "docs" / "results" / f"{name}.json"
-        path.write_text(json.dumps(result, indent=2, ensure_ascii=False) + "\n", "utf-8")
 
 
 def rounded(value: Any) -> Any:
