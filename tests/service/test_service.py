@@ -459,6 +459,7 @@ def test_texts_are_kept_beside_unless_the_run_says_no() -> None:
             for run_id in ("run", "silent"):
                 await service.reward(rows(run_id=run_id))
                 await service.reward(rows(1, run_id=run_id))
+                await service.thread.ask(list, run_id=run_id)  # what follows the run's responses is done
             service.texts.flush()
             uids = {stored.run_id: stored.uid for stored in service.store.runs.all()}
             assert service.texts.get(uids["silent"], [0, 5]) == {}
