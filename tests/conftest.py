@@ -26,7 +26,7 @@ class Tier:
 
     Args:
         markers: those that its tests get.
-        processor_s: seconds of processor time that one test may take in `make check`. Other programs lengthen it little.
+        processor_s: seconds of processor time that one test may take in `make check`. Others lengthen it little.
         timeout_s: seconds by the clock after which a test hangs.
         alone: no test starts a process or opens a connection.
     """
