@@ -16,6 +16,7 @@ from typing import Any
 
 import numpy as np
 
+from benchmarks.experiment.arms import shown
 from benchmarks.experiment.pool import run_all
 from benchmarks.planning_study import tables
 from benchmarks.planning_study.registration import Registration, registered
@@ -59,10 +60,7 @@ def show(registration: Registration, found: list[dict[str, Any]]) -> None:
             f"spread {row['spread']:.2f}{reaches}"
         )
     for method, control, result in tables.comparisons(registration, found):
-        print(
-            f"{method} - {control}: {result.difference:+.3f} [{result.low:+.3f}, {result.high:+.3f}], "
-            f"p {result.p:.3f}, {'holds' if result.holds else 'does not hold'}, {result.seeds} seeds"
-        )
+        print(shown(method, control, result))
 
 
 def main() -> None:

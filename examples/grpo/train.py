@@ -29,7 +29,7 @@ from examples.grpo.learner import Learner
 from examples.grpo.log import Log
 from examples.grpo.measures import Row, measures
 from examples.grpo.policy import Policy
-from examples.grpo.rewards import compute_rewards, open_memory
+from examples.grpo.rewards import Judge, compute_rewards, open_memory
 from examples.grpo.rollout import rollout
 from examples.grpo.tasks.clock import Clock
 from examples.grpo.tasks.dial import Dial
@@ -65,9 +65,14 @@ class Result:
         return sum((end - start) * (one + other) / 2 for (start, one), (end, other) in pieces) / self.curve[-1][0]
 
 
-def train(config: Config) -> Result:
-    """Run one training, from its start or from the checkpoint in `config.output`."""
-    task = make_task(config)
+def train(config: Config, task: Task | None = None, judge: Judge | None = None) -> Result:
+    """Run one training, from its start or from the checkpoint in `config.output`.
+
+    Args:
+        task: in place of the config's.
+        judge: what gives the outcomes of completions. Default: the task.
+    """
+    task = task or make_task(config)
     policy = make_policy(config, task)
     steps = config.steps or config.epochs * len(task.train) // config.prompts_per_step
     learner = Learner(config, policy, steps)
@@ -77,7 +82,7 @@ def train(config: Config) -> Result:
             if not rows:
                 log.write({"step": 0, "accuracy": evaluate(config, policy, task, 0)})
             for step in range(done, steps):
-                row = one_step(config, task, policy, learner, memory, step)
+                row = one_step(config, task, policy, learner, memory, step, judge)
                 last = step + 1 == steps
                 if last or (step + 1) % config.eval_every == 0:
                     row["accuracy"] = evaluate(config, policy, task, step + 1)
@@ -90,7 +95,13 @@ def train(config: Config) -> Result:
 
 
 def one_step(
-    config: Config, task: Task, policy: Policy, learner: Learner, memory: RewardClient | None, step: int
+    config: Config,
+    task: Task,
+    policy: Policy,
+    learner: Learner,
+    memory: RewardClient | None,
+    step: int,
+    judge: Judge | None = None,
 ) -> Row:
     """One step: rollout, rewards, advantages, update. Returns its metrics."""
     started = time.perf_counter()
@@ -98,7 +109,7 @@ def one_step(
     questions = planned(config, task.train, memory, step) if config.plan else shuffled(config, task.train, step)
     sampled = rollout(policy, questions, config.group_size, config.max_completion, config.temperature)
     sampled_at = time.perf_counter()
-    rewards = compute_rewards(config, task, memory, sampled, step)
+    rewards = compute_rewards(config, task, memory, sampled, step, judge)
     rewarded_at = time.perf_counter()
     advantages = group_advantages(rewards.total, config.group_size, config.variant)
     update = learner.update(sampled, advantages, step)

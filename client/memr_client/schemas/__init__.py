@@ -23,6 +23,7 @@ from memr_client.schemas.config import (
     MOST_TAG_CHARS,
     MemoryQuality,
     PresetName,
+    Repair,
     RunConfig,
     WriteGates,
 )
@@ -223,6 +224,7 @@ __all__ = [
     "Quantiles",
     "Quantity",
     "Recent",
+    "Repair",
     "ReplayLine",
     "ReplayProgress",
     "ReplayRequest",
