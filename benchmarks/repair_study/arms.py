@@ -58,8 +58,10 @@ def majority(task: Task, rollout: Rollout, group_size: int) -> list[float]:
 
 
 def corrected(outcomes: Sequence[float], accepts_wrong: float, rejects_right: float) -> list[float]:
-    """The backward correction of arXiv 2510.00915: (outcome - rho0) / (1 - rho0 - rho1), whose mean over the verdicts is
-    the right outcome. Advantages divided by their group's deviation cancel nearly all of it.
+    """The backward correction of arXiv 2510.00915: (outcome - rho0) / (1 - rho0 - rho1).
+
+    Its mean over the verdicts is the right outcome. Advantages divided by their group's deviation cancel nearly all of
+    it.
 
     Args:
         accepts_wrong: rho0, the share of wrong completions that are judged right.

@@ -69,13 +69,13 @@ class Repair(Options):
     mode: Literal["mask", "replace"] = "mask"
     """`mask`: nothing is learned from the prompt: its outcomes and rewards are 0, it is neither remembered nor counted
     in pass rates. `replace`: the outcome is 1 for completions that give the favoured answer, 0 for others."""
-    visits: Annotated[int, Field(ge=1, le=15, strict=True), Whole] = 4
+    visits: Annotated[int, Field(ge=1, le=15, strict=True), Whole] = 2
     """Fewest earlier visits, of the last 15."""
-    share: Share = 0.5
+    share: Share = 0.7
     """Least share of the completions of these visits that gave the favoured answer."""
-    margin: Share | None = 0.25
+    margin: Share | None = 0.5
     """Least difference between this share and that of any other answer, the reference among them. Null: any."""
-    trend: Annotated[float, Field(ge=-1, le=1, allow_inf_nan=False, strict=True)] | None = 0.0
+    trend: Annotated[float, Field(ge=-1, le=1, allow_inf_nan=False, strict=True)] | None = None
     """Least slope, over these visits, of the share that gave the visit's most frequent answer: least squares, per
     visit. Null: any."""
     prior_run_agrees: bool = False
