@@ -85,9 +85,9 @@ def overruled(rule: Repair, prompt: Prompt, visits: Sequence[Visit]) -> Overrule
     for visit in visits:
         counts.update(visit.counts)
     share = counts[answer] / completions
-    other = max((count for one, count in counts.items() if one != answer), default=0) / completions
+    margin = (counts[answer] - max((count for one, count in counts.items() if one != answer), default=0)) / completions
     trend = slope([max(visit.counts.values(), default=0) / visit.size for visit in visits])
-    if share < rule.share or (rule.margin is not None and share - other < rule.margin):
+    if share < rule.share or (rule.margin is not None and margin < rule.margin):
         return None
     if rule.trend is not None and (trend is None or trend < rule.trend):
         return None
