@@ -439,6 +439,19 @@ def test_the_reward_is_the_weighted_sum(tmp_path):
         assert row["memory"] == pytest.approx(weight * parts, abs=1e-5)
 
 
+def test_the_outcomes_that_count_are_trained_on():
+    """All say 6, and the label is 7."""
+    config = Config(model="tiny", task="dial", memory={"preset": "memory-r", "repair": {"mode": "replace"}})
+    task = Dial(0)
+    with open_memory(config, task) as memory:
+        n = config.group_size
+        asked = [Question("The dial is at 6. Where is it?", "7")] * n
+        sampled = Rollout(asked, [[0]] * n, [[0]] * n, ["<answer>\n6\n</answer>"] * n, [False] * n)
+        found = [compute_rewards(config, task, memory, sampled, step) for step in range(3)]
+    assert [float(one.outcome.mean()) for one in found] == [0.0, 0.0, 1.0]
+    assert float((found[2].total - found[2].memory - found[2].format).mean()) == 1.0
+
+
 def test_equal_configs_train_bit_for_bit_and_other_seeds_do_not(tmp_path):
     one, same, other = (train(toy(tmp_path, seed=seed)) for seed in (1, 1, 2))
     assert torch.equal(weights(one), weights(same))
