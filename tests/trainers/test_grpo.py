@@ -27,10 +27,11 @@ from examples.grpo.learner import Learner, learning_rate
 from examples.grpo.log import Log
 from examples.grpo.measures import diversity, gap
 from examples.grpo.policy import cut, padded, score
-from examples.grpo.rewards import annealed, cosine_length, memory_config
-from examples.grpo.rollout import rollout
+from examples.grpo.rewards import annealed, compute_rewards, cosine_length, memory_config, open_memory
+from examples.grpo.rollout import Rollout, rollout
 from examples.grpo.tasks import clock, xml
 from examples.grpo.tasks.clock import Clock
+from examples.grpo.tasks.dial import Dial
 from examples.grpo.tasks.final_number import final_number
 from examples.grpo.tasks.gsm8k import Gsm8k
 from examples.grpo.tasks.jsonl import Jsonl
