@@ -83,9 +83,10 @@ class OpenGroup:
     def restore(cls, frozen: dict[str, np.ndarray]) -> OpenGroup:
         """The group that `freeze` saw."""
         count, warmup_left, stepless = frozen["numbers"].tolist()
-        answer, why, masked = None, None, False
+        overruled, masked = None, False
         if "overruled" in frozen:
             answer, why, masked = msgpack.unpackb(frozen["overruled"].tobytes())
+            overruled = Overruled(answer, why)
         return cls(
             key=frozen["key"].tobytes(),
             prompt=frozen["prompt"],
@@ -94,7 +95,7 @@ class OpenGroup:
             completions=list(frozen["completions"]),
             outcomes=frozen["outcomes"].tolist(),
             serials=frozen["serials"].tolist(),
-            overruled=None if why is None else Overruled(answer, why),
+            overruled=overruled,
             masked=masked,
         )
 
