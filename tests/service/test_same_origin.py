@@ -82,7 +82,9 @@ def test_a_page_of_another_origin_changes_nothing(client, before, method, path, 
 
 
 @pytest.mark.parametrize(("method", "path"), [one for one in CHANGING if one[0] != "DELETE"])
-@pytest.mark.parametrize("media", [None, "", "text/plain", "text/plain;application/json", "multipart/form-data"])
+@pytest.mark.parametrize(
+    "media", slow_after(3, [None, "text/plain", "text/plain;application/json", "", "multipart/form-data"])
+)
 def test_a_body_needs_a_content_type_that_no_page_can_send_elsewhere(client, before, method, path, media):
     refused = client.request(method, path, content=BODY, headers={} if media is None else {"Content-Type": media})
     assert refused.status_code == 415

@@ -133,6 +133,7 @@ def test_no_capped_bonus_reverses_a_verdict() -> None:
             assert right.min(initial=np.inf) >= wrong.max(initial=-np.inf) + 0.49 or not len(right) or not len(wrong)
 
 
+@pytest.mark.hypothesis
 def test_with_a_threshold_no_wrong_completion_is_paid_more_than_a_right_one() -> None:
     group, checked = np.zeros(4, int), 0
     for request in requests():
