@@ -432,7 +432,9 @@ def test_the_outcome_is_any_reward_function_of_verl(client, tmp_path):
 
 def test_a_score_has_the_outcome_that_counts_in_place_of_its_own(client):
     """A score of 0.5 for the format and 1 for being right."""
-    client.create_run(**NOW, preset="memory-r+", extract="numeric", barrier="none", repair={"mode": "replace"})
+    client.create_run(
+        **NOW, preset="memory-r+", extract="numeric", barrier="snapshot", group_size=4, repair={"mode": "replace"}
+    )
     for step in range(3):
         found = [
             compute_score(
