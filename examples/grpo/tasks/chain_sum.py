@@ -3,7 +3,7 @@
     State the final answer to the following arithmetic problem: 4 + 3 - 12 =
 
 The mix of difficulties is that of the package, whose generator draws the number of terms and of digits evenly. The warm
-start teaches the easiest alone. Needs `pip install reasoning-gym`.
+start teaches up to four terms of one digit. Needs `pip install reasoning-gym`.
 """
 
 from __future__ import annotations
@@ -17,7 +17,8 @@ from examples.grpo.tasks.task import Question
 TRAIN, TEST = 240, 150
 DIGITS = 2
 """Most digits of a number. All other settings are the package's defaults."""
-EASIEST: dict[str, int] = {"min_terms": 2, "max_terms": 3, "max_digits": 1}
+EASIEST: dict[str, int] = {"min_terms": 2, "max_terms": 4, "max_digits": 1}
+"""What the warm start teaches."""
 
 OPEN, CLOSE, END = "<reasoning>\n", "\n</reasoning>\n<answer>\n", "\n</answer>"
 START, ASK, IS, COMMA = "State the final answer to the following arithmetic problem: ", " =", " = ", ", "
@@ -28,7 +29,7 @@ class ChainSum:
     """240 training questions and 150 held-out ones, the same for every seed."""
 
     name = "chain-sum"
-    lessons = 500
+    lessons = 400
     system = None
     reasoning_tags = None
     pieces = (*map(str, range(10)), OPEN, CLOSE, END, START, ASK, IS, COMMA, PLUS, MINUS, "+ ", "- ", "-")
@@ -65,9 +66,15 @@ class ChainSum:
 
 
 def dataset(**settings: int) -> Any:
-    """The package's generator of chains of sums."""
-    from reasoning_gym import create_dataset  # imported late, because it is optional
+    """The package's generator of chains of sums.
 
+    Raises:
+        ImportError: it is not installed.
+    """
+    try:
+        from reasoning_gym import create_dataset  # imported late, because it is optional
+    except ImportError as error:
+        raise ImportError(f"the task chain-sum needs `pip install reasoning-gym`: {error}") from error
     return create_dataset("chain_sum", **settings)
 
 
