@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import random
 from collections import Counter
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -183,6 +184,7 @@ def quickly(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Trainings in an own folder, with a model that was hardly taught."""
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(Dial, "lessons", 2)
+    monkeypatch.setitem(ARMS, "uniform-weak", replace(ARMS["uniform-weak"], fields={"lessons": 1}))
     monkeypatch.setattr(training, "GROUP", 4)
     monkeypatch.setattr(training, "COMPLETIONS", 12)
 
