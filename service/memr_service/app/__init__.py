@@ -71,7 +71,7 @@ def create_app(settings: Settings, service: Service | None = None) -> FastAPI:
         redoc_url=None,
         exception_handlers={HTTPException: _respond, RequestValidationError: _respond},
         middleware=[
-            Middleware(AccessLog, metrics=metrics),
+            Middleware(AccessLog, metrics=metrics, settings=settings),
             Middleware(SameOrigin, settings=settings),
             Middleware(Authorise, keys=keys),
             Middleware(KnownParameters, routers=ROUTERS),
