@@ -10,7 +10,7 @@ from pydantic import BaseModel, ConfigDict
 FOLDER = Path(__file__).parent
 
 Pool = float | Literal["chain-sum"]
-"""A share of dead questions in `dial-pool`, or the task whose questions reasoning-gym makes."""
+"""The `dead_share` of `dial-pool`, or the task whose questions reasoning-gym makes."""
 
 
 class Part(BaseModel):

@@ -37,7 +37,7 @@ POOL = registered().dead_share
 
 
 @pytest.mark.parametrize("dead_share", [0.0, 0.3, 0.6, 0.8])
-def test_a_pool_has_the_share_of_dead_questions_half_easy_half_impossible(dead_share: float) -> None:
+def test_a_pool_has_the_share_of_other_questions_half_short_half_impossible(dead_share: float) -> None:
     task = DialPool(dead_share)
     texts = [question.text for question in task.train]
     dead = len(texts) - LEARNABLE
