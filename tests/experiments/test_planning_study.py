@@ -203,6 +203,16 @@ def test_every_arm_trains() -> None:
             assert one.run_file.exists() == (arm in ("uniform", "uniform-weak"))
 
 
+@pytest.mark.slow
+@pytest.mark.usefixtures("quickly")
+def test_sums_train_with_a_placebo_of_another_seed(monkeypatch: pytest.MonkeyPatch) -> None:
+    pytest.importorskip("reasoning_gym")
+    monkeypatch.setattr(ChainSum, "lessons", 2)
+    for one in (Training("uniform", "chain-sum", 1, 2, steps=1), Training("placebo", "chain-sum", 2, 1, steps=1)):
+        row = train_one(one)
+        assert (row["method"], row["dead_share"], row["evaluated"]) == (one.arm, "chain-sum", [0, 1])
+
+
 def finished(method: str, seed: int, accuracy: list[float]) -> dict[str, object]:
     """A finished training on the registered pool."""
     measures = {"accuracy": accuracy, "area": sum(accuracy) / 3, "final": accuracy[-1], "spread": [0.5, 1.0]}
