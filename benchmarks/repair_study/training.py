@@ -55,7 +55,7 @@ def train_one(given: Training, folder: Path = FOLDER) -> dict[str, Any]:
         repair = given.repair or REPAIRS[given.arm]
         fields |= {"memory": {**memory, "repair": repair}, "memory_store": store, "memory_run": RUN}
     config = Config.model_validate(fields)
-    result = train(config, labels.task, judge_of(given.arm, labels, GROUP, given.masked))
+    result = train(config, task=labels.task, judge=judge_of(given.arm, labels, GROUP, given.masked))
     masked = repaired_groups(store, labels) if repairs else [(0, 0)] * (len(result.rows) - 1)
     shutil.rmtree(store, ignore_errors=True)
     return row(given, labels, result, masked, time.perf_counter() - begun)
