@@ -34,14 +34,14 @@ from memr_service.app.body import check_texts, parse
 from memr_service.app.context import Context, InContext, RunId
 from memr_service.app.disconnect import while_connected
 from memr_service.app.judging import Outcomes
-from memr_service.app.openapi import COMMON, body_of, problems
+from memr_service.app.openapi import COMMON, body_of, operation_id, problems
 from memr_service.app.patience import at_the_holder, rewarded
 from memr_service.engine.barriers import HeldElsewhere
 from memr_service.engine.text_thread import in_one_step
 from memr_service.run.run import Run
 from memr_service.state.law import ANSWERS
 
-router = APIRouter(tags=["reward"])
+router = APIRouter(tags=["reward"], generate_unique_id_function=operation_id)
 logger = logging.getLogger("memr.app")
 
 ENLARGED = "an estimator that divides by their deviation in the group"
