@@ -36,6 +36,7 @@ def bodies(target: Target) -> None:
     fields = b"{" + b",".join(b'"%x":0' % one for one in range(100_000)) + b"}"
     made = [
         ("POST", "/reward", prompts + b"0," * (n // 2) + b"0]}"),
+        ("POST", "/nemo-gym/a/aggregate_metrics", b'{"verify_responses":[' + b"{}," * (n // 3) + b"{}]}"),
         ("POST", "/reward", prompts + b"[" + b"{}," * (n // 3) + b"{}]]}"),
         ("POST", "/openrlhf/a", b'{"query":[],"prompts":[],"labels":[' + b"{}," * (n // 3) + b"{}]}"),
         ("POST", "/reward", b'{"run_id":"a","embeddings":{"prompts":[' + b"[]," * (n // 3) + b"[]]}}"),

@@ -14,7 +14,8 @@ SIMPLE = ("", "text/plain", "application/x-www-form-urlencoded", "multipart/form
 def cross_site(target: Target, rng: random.Random) -> None:
     """A simple request, or one with another Origin, that would change something."""
     if rng.random() < 0.5:
-        path = rng.choice(["/reward", "/runs/trainer/fork", "/runs/trainer/restore", "/openrlhf/trainer"])
+        trainers = ["/openrlhf/trainer", "/nemo-gym/trainer/verify"]
+        path = rng.choice(["/reward", "/runs/trainer/fork", "/runs/trainer/restore", *trainers])
         target.send("POST", path, REWARD, content_type=rng.choice(SIMPLE))
     else:
         method, path = rng.choice([("DELETE", "/runs/trainer"), ("PUT", "/runs/planted"), ("POST", "/reward")])

@@ -16,6 +16,19 @@ RUN = "mutated-run"
 GROUP = {
     "run_id": RUN, "prompts": ["What is 7 + 5?"] * 2, "completions": ["It is 12.", "It is 11."], "outcomes": [1.0, 0.0],
 }  # fmt: skip
+ROLLOUT = {
+    "responses_create_params": {"input": [{"role": "user", "content": "7 + 5?"}], "instructions": "Think."},
+    "expected_answer": "12",
+    "response": {
+        "id": "resp_1",
+        "output": [
+            {"type": "reasoning", "summary": [{"type": "summary_text", "text": "7 and 5"}]},
+            {"type": "function_call", "name": "add", "arguments": "{}", "call_id": "c"},
+            {"type": "function_call_output", "output": "12", "call_id": "c"},
+            {"type": "message", "role": "assistant", "content": [{"type": "output_text", "text": "It is 12."}]},
+        ],
+    },
+}
 BODIES: dict[str, list[dict[str, Any]]] = {
     "RewardRequest": [
         GROUP,
@@ -36,6 +49,18 @@ BODIES: dict[str, list[dict[str, Any]]] = {
         {"query": ["7 + 5? It is 12."], "prompts": ["7 + 5?"], "labels": ["12"]},
         {"query": ["7 + 5? It is 12."], "prompts": ["7 + 5?"], "labels": [{"answer": "12", "split": "train"}]},
         {"query": ["7 + 5? It is 12."], "prompts": ["7 + 5?"], "labels": [["12"]], "outcomes": [1.0]},
+    ],
+    "NeMoGymVerify": [
+        ROLLOUT,
+        {**ROLLOUT, "_ng_group_id": "g", "_ng_group_attempt": 1, "_ng_rollout_index": 0, "equal_spread": 0.25},
+        {**ROLLOUT, "expected_answer": None, "verifier_metadata": {"expected_answer": 12, "split": "test"}},
+    ],
+    "NeMoGymSeed": [{"resources_session_id": "s"}],
+    "NeMoGymResults": [
+        {"verify_responses": [
+            {"_ng_task_index": 0, "_ng_rollout_index": 0, "reward": 1.0, "response": {"usage": {"total_tokens": 5}}},
+            {"_ng_task_index": 0, "_ng_rollout_index": 1, "reward": 0.0, "mask_sample": True},
+        ]},
     ],
     "RunConfig": [
         {"preset": "memory-r+", "k": 3, "window": 50, "scaling": "item", "center": "group", "barrier": "none"},

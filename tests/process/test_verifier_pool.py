@@ -5,8 +5,8 @@ import time
 
 import pytest
 from memr_client.errors import InvalidRequest
-from memr_service.app.openrlhf import verifier_pool
-from memr_service.app.openrlhf.verifier_pool import VerifierPool
+from memr_service.app.judging import verifier_pool
+from memr_service.app.judging.verifier_pool import VerifierPool
 from memr_service.engine.text_thread import TextThread
 
 HANGS = "$9^{9^{9}}!$"

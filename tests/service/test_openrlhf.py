@@ -8,10 +8,9 @@ import threading
 
 import pytest
 from memr_client.errors import Overloaded, Unavailable
-from memr_service.app import create_app, disconnect
+from memr_service.app import create_app, disconnect, patience
+from memr_service.app.judging.verifier_pool import Outcomes, VerifierPool
 from memr_service.app.openrlhf import texts
-from memr_service.app.openrlhf.verifier_pool import Outcomes, VerifierPool
-from memr_service.app.routes import openrlhf as route
 from memr_service.engine.service import Service
 from memr_service.settings import Settings
 from starlette.testclient import TestClient
@@ -414,7 +413,7 @@ def test_waiting_for_a_busy_service_has_an_end(monkeypatch):
         async def reward(self, *args):
             raise Overloaded("Full.", retry_after=7)
 
-    monkeypatch.setattr(route, "PATIENCE_S", 0)
+    monkeypatch.setattr(patience, "PATIENCE_S", 0)
     settings = Settings(**SETTINGS)
     with TestClient(create_app(settings, Busy.open(settings))) as client:
         client.put("/runs/run", json=CONFIG)

@@ -14,6 +14,10 @@ BODY = json.dumps({"run_id": "run", "prompts": ["q"], "completions": ["a"], "out
 CHANGING = [
     ("POST", "/reward"),
     ("POST", "/openrlhf/run"),
+    ("POST", "/nemo-gym/run/verify"),
+    ("POST", "/nemo-gym/run/seed_session"),
+    ("POST", "/nemo-gym/run/close_session"),
+    ("POST", "/nemo-gym/run/aggregate_metrics"),
     ("PUT", "/runs/other"),
     ("DELETE", "/runs/run"),
     ("POST", "/runs/other/import"),

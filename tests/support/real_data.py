@@ -102,3 +102,17 @@ def write_rollouts(path: Path) -> int:
     lines = [json.dumps(rollout) + "\n" for rollout in rollouts()]
     path.write_text("".join(lines), encoding="utf-8")
     return len(lines)
+
+
+@cache
+def nemo_gym_rollouts() -> list[dict[str, Any]]:
+    """Rollouts as NeMo Gym's collector wrote them, of three tasks with four repeats; the third is an evaluation."""
+    return _lines("nemo_gym_rollouts.jsonl.xz")
+
+
+@cache
+def nemo_gym_aggregates() -> dict[str, Any]:
+    """What NeMo Gym's own code computes of these rollouts."""
+    with lzma.open(DATA / "nemo_gym_aggregates.json.xz", "rt", encoding="utf-8") as file:
+        aggregates: dict[str, Any] = json.load(file)
+    return aggregates

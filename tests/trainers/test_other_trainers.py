@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import asyncio
 import importlib
 import importlib.util
 import inspect
@@ -99,15 +100,81 @@ def test_axolotl_loads_the_functions_by_the_names_in_its_config(client):
     assert (run.memory.success.completions, run.memory.failure.completions) == (1, 1)
 
 
+@pytest.mark.skipif(importlib.util.find_spec("openenv") is None, reason="openenv is not installed")
+def test_openenv_pays_an_episode_with_its_own_rubric_and_the_memorys(client, monkeypatch, without_openenvs_servers):
+    from openenv.core.rubrics import Rubric
+
+    class Right(Rubric):
+        def forward(self, action, observation):
+            return float(observation.done and action.message == observation.answer)
+
+    monkeypatch.setenv("MEMR_GROUP_SIZE", "4")
+    snippet = importlib.import_module("openenv_rubric")
+
+    def episode(answer, mode="train"):
+        rubric = snippet.MemoryRubric(Right(), lambda o: o.question, lambda a: a.message, mode)
+        paid = []
+        for step, message in enumerate(["let me see", answer]):
+            told = types.SimpleNamespace(question="2 + 2?", answer="4", done=step == 1)
+            paid.append(rubric(types.SimpleNamespace(message=message), told))
+        assert paid[0] == 0
+        assert (rubric.last_score, rubric.outcome.last_score) == (paid[1], float(answer == "4"))
+        assert [path for path, _ in rubric.named_rubrics()] == ["outcome"]
+        rubric.reset()
+        assert (rubric.turns, rubric.earned) == ([], 0.0)
+
+    with ThreadPoolExecutor(4) as pool:
+        list(pool.map(episode, ("4", "5", "4", "6")))
+    episode("4", "eval")
+    snippet.memory.close()
+    run = client.run()
+    assert (run.memory.success.completions, run.memory.failure.completions, run.position) == (2, 2, 4)
+
+
+def test_verifiers_adds_the_memorys_reward_to_a_tasks_own(client, monkeypatch):
+    vf = pytest.importorskip("verifiers.v1", reason="verifiers is not installed")
+    monkeypatch.setenv("MEMR_GROUP_SIZE", "4")
+    snippet = importlib.import_module("verifiers_task")
+
+    class Sum(snippet.MemoryTask):
+        @vf.reward(weight=0.5)
+        async def right(self, trace):
+            return 2 * float(trace.last_reply == "4")
+
+    async def rollout(answer):
+        task = Sum(vf.TaskData(prompt="2 + 2?"))
+        trace = traced(vf, task, answer)
+        await task.score(trace)
+        outcome, memory = trace.rewards["right"].value, trace.rewards["memory"].value
+        assert (outcome, trace.reward) == (float(answer == "4"), outcome + memory)
+        return memory
+
+    async def group():
+        paid = await asyncio.gather(*(rollout(answer) for answer in ("4", "5", "4", "6")))
+        unsampled = Sum(vf.TaskData(prompt="2 + 2?"))
+        empty = traced(vf, unsampled, None)
+        await unsampled.score(empty)
+        assert "memory" not in empty.rewards
+        await snippet.memory.close()
+        return paid
+
+    assert len(asyncio.run(group())) == 4
+    run = client.run()
+    assert (run.memory.success.completions, run.memory.failure.completions, run.position) == (2, 2, 4)
+    assert run.memory.success.prompts == 1
+
+
 def test_every_snippet_is_short_and_tested_with_the_release_it_names():
     tested = Path(__file__).read_text("utf-8")
     packages = {"skyrl_env": "skyrl-gym", "swift_reward": "ms-swift", "axolotl_reward": "axolotl"}
+    packages |= {"openenv_rubric": "openenv", "verifiers_task": "verifiers"}
     assert {path.stem for path in OTHERS.glob("*.py")} == packages.keys()
     for snippet, package in packages.items():
         text = (OTHERS / f"{snippet}.py").read_text("utf-8")
         code = [line for line in ast.unparse(ast.parse(text)).splitlines() if line.strip()]
         assert len(code) <= 30
-        assert metadata.version(package).startswith(text.partition("(")[2].partition(")")[0].split()[-1])
+        if package not in ("openenv", "verifiers") or importlib.util.find_spec(package):
+            assert metadata.version(package).startswith(text.partition("(")[2].partition(")")[0].split()[-1])
         assert snippet in tested
 
 
@@ -123,6 +190,39 @@ class Sample:
 
     def to_reward_row(self):
         return self.row
+
+
+def traced(vf, task, answer):
+    """A trace of verifiers in which the policy called a tool and then answered; without an answer it wrote nothing."""
+    from verifiers.v1.graph import MessageNode
+
+    call = vf.ToolCall(id="c", name="add", arguments="{}")
+    written = [
+        vf.AssistantMessage(content=None, tool_calls=[call]),
+        vf.ToolMessage(tool_call_id="c", content="4"),
+        vf.AssistantMessage(content=answer),
+    ]
+    messages = [vf.UserMessage(content=task.data.prompt), *(written if answer else [])]
+    nodes = [
+        MessageNode(parent=at - 1 if at else None, message=message, sampled=isinstance(message, vf.AssistantMessage))
+        for at, message in enumerate(messages)
+    ]
+    about = {"type": type(task).__name__, "data": task.data}
+    return vf.Trace[vf.TaskData, vf.State, vf.AgentConfig](task=about, agent={"config": {}}, nodes=nodes)
+
+
+@pytest.fixture
+def without_openenvs_servers(monkeypatch):
+    """openenv's installed rubrics; `openenv.core`, which would load its servers, and its models' clients are stubs."""
+    core = types.ModuleType("openenv.core")
+    core.__path__ = [str(Path(importlib.util.find_spec("openenv").origin).parent / "core")]
+    clients = types.ModuleType("openenv.core.llm_client")
+    clients.LLMClient = object
+    monkeypatch.setitem(sys.modules, "openenv.core", core)
+    monkeypatch.setitem(sys.modules, "openenv.core.llm_client", clients)
+    yield
+    for name in [name for name in sys.modules if name.startswith("openenv.core.")]:
+        del sys.modules[name]
 
 
 @pytest.fixture

@@ -7,7 +7,7 @@ import math
 import selectors
 
 import pytest
-from memr_service.app.openrlhf.verifier_pool import PROCESSES, QUICK_S, SLOW_PROCESSES, VerifierPool
+from memr_service.app.judging.verifier_pool import PROCESSES, QUICK_S, SLOW_PROCESSES, VerifierPool
 from memr_service.engine.text_thread import TextThread
 from memr_service.verifiers.math import LIMIT_S
 

@@ -30,6 +30,17 @@ from memr_client.schemas.config import (
 from memr_client.schemas.explain import ComponentTerm, Explain, Explanation, Limit, MemoryRead, Neighbour, WindowPlace
 from memr_client.schemas.history import ComponentHistory, History, HistoryRow, Quantiles
 from memr_client.schemas.loose import nearest, number_as_text, suggestion
+from memr_client.schemas.nemo_gym import (
+    NeMoGymAggregates,
+    NeMoGymResults,
+    NeMoGymSeed,
+    NeMoGymSession,
+    NeMoGymVerified,
+    NeMoGymVerify,
+    ResponsesInput,
+    ResponsesOutput,
+    ReverifyMode,
+)
 from memr_client.schemas.openrlhf import OpenRLHFRequest, OpenRLHFResponse
 from memr_client.schemas.planning import (
     MOST_IN_PLANNED_GROUP,
@@ -71,6 +82,7 @@ from memr_client.schemas.replay import (
     Scored,
     SettingResult,
 )
+from memr_client.schemas.responses_form import chat_of, last_words
 from memr_client.schemas.reward import (
     MOST_PARTS,
     ComponentValues,
@@ -194,6 +206,12 @@ __all__ = [
     "MemorySizes",
     "Message",
     "Name",
+    "NeMoGymAggregates",
+    "NeMoGymResults",
+    "NeMoGymSeed",
+    "NeMoGymSession",
+    "NeMoGymVerified",
+    "NeMoGymVerify",
     "Neighbour",
     "NewCheckpoint",
     "Objective",
@@ -231,8 +249,11 @@ __all__ = [
     "ReplayResult",
     "RequestId",
     "ResponseModel",
+    "ResponsesInput",
+    "ResponsesOutput",
     "Restore",
     "Retired",
+    "ReverifyMode",
     "RewardRequest",
     "RewardResponse",
     "RunConfig",
@@ -258,8 +279,10 @@ __all__ = [
     "WindowState",
     "Wire",
     "WriteGates",
+    "chat_of",
     "distinct",
     "halves_warning",
+    "last_words",
     "name_like",
     "nearest",
     "number_as_text",

@@ -171,8 +171,9 @@ class RunConfig(Wire):
     seed: Annotated[int, Field(ge=0, lt=2**63, strict=True), Whole] = 0
     """Seed of all random numbers in the run."""
     verifier: Literal["exact", "numeric", "math"] | None = None
-    """Verifier that computes outcomes from labels (`POST /openrlhf/{run_id}`). Null: the caller sends outcomes. An
-    outcome is recorded when it is computed: replays and `memr verify` do not judge again."""
+    """Verifier that computes outcomes from labels (`POST /openrlhf/{run_id}`, `POST /nemo-gym/{run_id}/verify`). Null:
+    the caller sends outcomes. An outcome is recorded when it is computed: replays and `memr verify` do not judge again.
+    """
     memory_weight: Finite = 1.0
     """Factor of the memory's reward where the service returns outcome + memory_weight * reward."""
     prompt_pattern: Annotated[str, Field(min_length=1, max_length=500, strict=True)] | None = None

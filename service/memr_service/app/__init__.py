@@ -21,11 +21,11 @@ from memr_service.app.access_log import AccessLog
 from memr_service.app.auth import Authorise, Keys
 from memr_service.app.context import Context
 from memr_service.app.forward import Forward
+from memr_service.app.judging import EqualGroups, VerifierPool
 from memr_service.app.lifecycle import Admit, Lifecycle
 from memr_service.app.metrics import Metrics
 from memr_service.app.openapi import describe
-from memr_service.app.openrlhf import AbandonedRequests, EqualGroups
-from memr_service.app.openrlhf.verifier_pool import VerifierPool
+from memr_service.app.openrlhf import AbandonedRequests
 from memr_service.app.parameters import KnownParameters
 from memr_service.app.problems import as_problem, problem_response
 from memr_service.app.readiness import Readiness

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import base64
+import contextlib
 import hashlib
 import hmac
 import logging
@@ -33,6 +35,11 @@ ROUTES: dict[str, dict[str, KeyScope | None]] = {
     "/readyz": {"GET": None},
     "/reward": {"POST": "write"},
     "/openrlhf/{run_id}": {"POST": "write"},
+    "/nemo-gym/{run_id}/verify": {"POST": "write"},
+    "/nemo-gym/{run_id}/seed_session": {"POST": "write"},
+    "/nemo-gym/{run_id}/close_session": {"POST": "write"},
+    "/nemo-gym/{run_id}/aggregate_metrics": {"POST": "write"},
+    "/nemo-gym/{run_id}/reverify_mode": {"GET": "read"},
     "/runs": {"GET": "read"},
     "/runs/{run_id}": {"GET": "read", "PUT": "write", "DELETE": "admin"},
     "/runs/{run_id}/export": {"GET": "read"},
@@ -68,6 +75,10 @@ ROUTES: dict[str, dict[str, KeyScope | None]] = {
 
 KEY_IN_QUERY = frozenset({"/openrlhf/{run_id}"})
 """Routes that also accept the key as `?key=`, because OpenRLHF sends no headers."""
+
+KEY_AS_PASSWORD = frozenset(route for route in ROUTES if route.startswith("/nemo-gym/"))
+"""Routes that also accept the key as the password of `Authorization: Basic`, because NeMo Gym can be told of one only
+in an address, http://memr:KEY@HOST."""
 
 
 HEAD_TOO = frozenset({"/", "/livez", "/readyz", "/metrics"})
@@ -165,8 +176,8 @@ class Keys:
         else:
             logger.info("the keys file %s has changed: %d keys", self._file, len(self._keys))
 
-    def caller(self, headers: Headers, in_query: str = "") -> Key:
-        """The key of a request: `Authorization: Bearer KEY`, `X-API-Key: KEY`, or `in_query` without these headers.
+    def caller(self, headers: Headers, in_address: str = "") -> Key:
+        """The key of a request: `Authorization: Bearer KEY`, `X-API-Key: KEY`, or `in_address` without these headers.
 
         Raises:
             Unauthorized: the request has no key, or an unknown one.
@@ -175,7 +186,7 @@ class Keys:
             return ANYBODY
         self._reread()
         scheme, _, token = headers.get("authorization", "").partition(" ")
-        presented = token.strip() if scheme.lower() == "bearer" else headers.get("x-api-key", in_query)
+        presented = token.strip() if scheme.lower() == "bearer" else headers.get("x-api-key", in_address)
         digest = hashlib.sha256(presented.encode()).hexdigest()
         # Every key is compared, so that the time taken does not reveal a match.
         found = [key for key in self._keys if hmac.compare_digest(digest, key.sha256)]
@@ -189,6 +200,17 @@ class Keys:
                 "MEMR_API_KEY.",
             )
         return found[0]
+
+
+def _in_address(route: str, scope: Scope) -> str:
+    """The key that the caller was told in an address, on routes that accept one so; else an empty text."""
+    if route in KEY_IN_QUERY:
+        return QueryParams(scope["query_string"]).get("key", "")
+    scheme, _, token = Headers(scope=scope).get("authorization", "").partition(" ")
+    if route in KEY_AS_PASSWORD and scheme.lower() == "basic":
+        with contextlib.suppress(ValueError):
+            return base64.b64decode(token.strip(), validate=True).decode().partition(":")[2]
+    return ""
 
 
 def _stamp(path: Path) -> tuple[int, ...] | None:
@@ -308,8 +330,7 @@ class Authorise:
         if needed is None:
             return
         state["run_id"] = run_id and run_id[:128]
-        in_query = QueryParams(scope["query_string"]).get("key", "") if state["route"] in KEY_IN_QUERY else ""
-        state["caller"] = caller = self.keys.caller(Headers(scope=scope), in_query)
+        state["caller"] = caller = self.keys.caller(Headers(scope=scope), _in_address(state["route"], scope))
         caller.require(needed)
         if run_id is not None:
             caller.require_run(run_id)

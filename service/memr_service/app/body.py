@@ -110,7 +110,7 @@ def decode(raw: bytes | bytearray, media: str, model: type[Model], settings: Set
         body = model.model_validate(document)
     except ValidationError as error:
         raise invalid(error.errors(include_url=False)) from None
-    _check_texts(body, columns, settings)
+    check_texts(body, settings)
     return body, warnings
 
 
@@ -306,8 +306,13 @@ def _check_items(document: Mapping[str, Any], columns: Sequence[str], settings: 
         )
 
 
-def _check_texts(body: BaseModel, columns: Sequence[str], settings: Settings) -> None:
-    for name in columns:
+def check_texts(body: BaseModel, settings: Settings) -> None:
+    """Refuse a body with a text that is too long.
+
+    Raises:
+        TooLarge: there is one.
+    """
+    for name in COLUMNS.get(type(body), ()):
         given = getattr(body, name)
         whole = name in ("prompt", "completion", "prompt_id")
         texts = [given] if whole else given or []

@@ -10,10 +10,10 @@ from memr_client.schemas import Name
 
 from memr_service.app.auth import Key
 from memr_service.app.forward import Forward
+from memr_service.app.judging import EqualGroups, VerifierPool
 from memr_service.app.lifecycle import Lifecycle
 from memr_service.app.metrics import Metrics
-from memr_service.app.openrlhf import AbandonedRequests, EqualGroups
-from memr_service.app.openrlhf.verifier_pool import VerifierPool
+from memr_service.app.openrlhf import AbandonedRequests
 from memr_service.app.readiness import Readiness
 from memr_service.engine.service import Service
 from memr_service.insight.service import InsightService

@@ -20,6 +20,9 @@ from memr_client.schemas import (
     DecisionsRequest,
     Explain,
     Fork,
+    NeMoGymResults,
+    NeMoGymSeed,
+    NeMoGymVerify,
     NewCheckpoint,
     OpenRLHFRequest,
     PlanRequest,
@@ -35,7 +38,7 @@ from memr_client.schemas import (
 from pydantic import BaseModel
 from pydantic.json_schema import models_json_schema
 
-from memr_service.app.auth import KEY_IN_QUERY, ROUTES
+from memr_service.app.auth import KEY_AS_PASSWORD, KEY_IN_QUERY, ROUTES
 from memr_service.app.problems import MEDIA_TYPE
 
 FILE = {"application/octet-stream": {"schema": {"type": "string", "format": "binary"}}}
@@ -79,6 +82,39 @@ _EXAMPLES: dict[str, dict[str, Any]] = {
                 "query": ["<|im_start|>user\nWhat is 7 + 5?<|im_end|>\n<|im_start|>assistant\nIt is 12.<|im_end|>"],
                 "prompts": ["<|im_start|>user\nWhat is 7 + 5?<|im_end|>\n<|im_start|>assistant\n"],
                 "labels": ["12"],
+            },
+        },
+    },
+    "NeMoGymVerify": {
+        "a rollout": {
+            "summary": "as NeMo Gym sends it",
+            "value": {
+                "responses_create_params": {"input": [{"role": "user", "content": "What is 7 + 5?"}]},
+                "expected_answer": "12",
+                "response": {
+                    "id": "resp_1",
+                    "output": [
+                        {
+                            "type": "message",
+                            "role": "assistant",
+                            "content": [{"type": "output_text", "text": "It is 12."}],
+                        }
+                    ],
+                },
+            },
+        },
+    },
+    "NeMoGymSeed": {
+        "a session": {"summary": "as NeMo Gym sends it", "value": {"resources_session_id": "session-1"}},
+    },
+    "NeMoGymResults": {
+        "two rollouts": {
+            "summary": "what /verify returned, in short",
+            "value": {
+                "verify_responses": [
+                    {"_ng_task_index": 0, "_ng_rollout_index": 0, "reward": 1.0},
+                    {"_ng_task_index": 0, "_ng_rollout_index": 1, "reward": 0.0},
+                ]
             },
         },
     },
@@ -135,6 +171,9 @@ _EXAMPLES: dict[str, dict[str, Any]] = {
 BODIES: tuple[type[BaseModel], ...] = (
     RewardRequest,
     OpenRLHFRequest,
+    NeMoGymVerify,
+    NeMoGymSeed,
+    NeMoGymResults,
     RunConfig,
     NewCheckpoint,
     Restore,
@@ -204,11 +243,13 @@ def describe(app: FastAPI) -> dict[str, Any]:
         "bearer": {"type": "http", "scheme": "bearer"},
         "header": {"type": "apiKey", "in": "header", "name": "X-API-Key"},
         "query": {"type": "apiKey", "in": "query", "name": "key"},
+        "basic": {"type": "http", "scheme": "basic"},
     }
     for route, operations in document["paths"].items():
         for method, operation in operations.items():
             scope = ROUTES[route][method.upper()]
-            schemes = ("bearer", "header", "query") if route in KEY_IN_QUERY else ("bearer", "header")
+            also = [name for name, routes in (("query", KEY_IN_QUERY), ("basic", KEY_AS_PASSWORD)) if route in routes]
+            schemes = ["bearer", "header", *also]
             operation["security"] = [] if scope is None else [{scheme: []} for scheme in schemes]
             if scope is not None:
                 operation["description"] += f"\n\nIf the server has API keys, this needs one with scope `{scope}`."

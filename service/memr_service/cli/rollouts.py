@@ -1,19 +1,20 @@
 """Logged rollouts: {prompt, completion, outcome[, step, prompt_id, group_id]}, one JSON object per line.
 
 A file may also hold one JSON list of such objects, or be a Parquet file with these columns; either may be compressed
-with gzip.
+with gzip. NeMo Gym's files of rollouts are read, too.
 """
 
 from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Iterator
-from itertools import groupby
+from dataclasses import replace
+from itertools import chain, groupby
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
 from memr_client.errors import InvalidRequest
-from memr_client.schemas import Count, Finite, Text, without_halves
+from memr_client.schemas import Count, Finite, Text, chat_of, without_halves
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
 
 from memr_service.cli import rows
@@ -27,6 +28,9 @@ OTHER_NAMES = {
     "outcome": ("reward", "score", "correct", "is_correct", "label", "outcomes"),
 }
 """Field -> what other programs call it. It is only suggested: the same word means different things elsewhere."""
+
+NEMO_GYM = {"responses_create_params", "response"}
+"""Fields of a line of NeMo Gym's rollouts."""
 
 GroupBy = Literal["prompt", "step"]
 
@@ -73,7 +77,7 @@ def as_text(text: Text) -> str:
 
 
 def read(path: Path, name: str = "") -> Iterator[Rollout]:
-    """The file's rollouts in order. Blank lines are skipped.
+    """The file's rollouts in order, NeMo Gym's in the order of tasks. Blank lines are skipped.
 
     Args:
         name: what messages call the file, if not by its path.
@@ -81,7 +85,14 @@ def read(path: Path, name: str = "") -> Iterator[Rollout]:
     Raises:
         InvalidRequest: the file cannot be read, or a line is not a rollout. The message names the line.
     """
-    for row in rows.read(path, REMEDY, name):
+    found = rows.read(path, REMEDY, name)
+    first = next(found, None)
+    if first is None:
+        return
+    whole: Iterable[Row] = chain([first], found)
+    if first.fields.keys() >= NEMO_GYM:  # in the order of tasks groups are together; it is written as rollouts end
+        whole = map(_from_nemo_gym, sorted(whole, key=_place))
+    for row in whole:
         yield _parse(row)
 
 
@@ -94,6 +105,29 @@ def requests(rollouts: Iterable[Rollout], by: GroupBy) -> Iterator[list[Rollout]
 
     for _, members in groupby(rollouts, belongs):
         yield list(members)
+
+
+def _from_nemo_gym(row: Row) -> Row:
+    """A line of NeMo Gym's rollouts as a line of ours; a line that is none, as it is.
+
+    The outcome is that of the verifier where `/verify` told it apart, else the whole reward.
+    """
+    asked, response = row.fields.get("responses_create_params"), row.fields.get("response")
+    if not (isinstance(asked, dict) and isinstance(response, dict)):
+        return row
+    parts = row.fields.get("reward_components")
+    fields = {
+        "prompt": [message.model_dump() for message in chat_of(asked.get("input"), asked.get("instructions"))],
+        "completion": [message.model_dump() for message in chat_of(response.get("output"))],
+    }
+    outcome = parts["outcome"] if isinstance(parts, dict) and "outcome" in parts else row.fields.get("reward")
+    return replace(row, fields=fields if outcome is None else {**fields, "outcome": outcome})
+
+
+def _place(row: Row) -> tuple[int, ...]:
+    """A rollout's place in the order of tasks."""
+    indices = (row.fields.get(name) for name in ("_ng_task_index", "_ng_rollout_index"))
+    return (*(index if isinstance(index, int) else 0 for index in indices), row.number)
 
 
 def _parse(row: Row) -> Rollout:

@@ -57,16 +57,15 @@ class DecisionBook:
         require_answers(await self._runs.get(run_id))
         return _shown(await self._runs.on_run(run_id, _of))
 
-    async def honoured(self, run_id: str, prompts: Sequence[str], answers: Sequence[str]) -> list[str]:
+    async def honoured(self, run_id: str, prompts: Sequence[Text], answers: Sequence[str]) -> list[str]:
         """The right answers of prompts (n): those of the data set, but where it was decided to replace them."""
         decisions = await self._runs.on_run(run_id, _of)
         if not decisions:
             return [*answers]
-        found: dict[str, str | None] = {}
-        for prompt in {*prompts}:
-            decision = decisions.about(identity(prompt, None), text_digests([prompt])[0].tobytes())
-            found[prompt] = None if decision is None else decision.reference
-        return [found[prompt] or answer for prompt, answer in zip(prompts, answers, strict=True)]
+        texts = text_digests(prompts)
+        about = [decisions.about(identity(one, None), text.tobytes()) for one, text in zip(prompts, texts, strict=True)]
+        found = (None if decision is None else decision.reference for decision in about)
+        return [replaced or answer for replaced, answer in zip(found, answers, strict=True)]
 
 
 def require_answers(run: Run) -> None:

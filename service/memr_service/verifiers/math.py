@@ -46,7 +46,7 @@ def math(completion: str, answer: str) -> float:
     """1.0 if both mean the same to the package math-verify (1/2 is 0.5, x+1 is 1+x), else 0.0.
 
     A completion that takes more than `LIMIT_S` is not right. The time is measured with a signal, so `math` works in a
-    process's main thread only (`memr_service.app.openrlhf.math_process` is a process for it).
+    process's main thread only (`memr_service.app.judging.math_process` is a process for it).
 
     Raises:
         InvalidRequest: the answer cannot be read.

@@ -8,14 +8,13 @@ READS = {"numeric": "number", "math": "formula or number"}
 """Verifier -> what it reads."""
 
 
-def unreadable(verifier: str, answer: str, item: int | None = None) -> InvalidRequest:
+def unreadable(verifier: str, answer: str, label: str = "the right answer") -> InvalidRequest:
     """The error to raise.
 
     Args:
         answer: the right answer.
-        item: number of its label in the request, if known.
+        label: what messages call it.
     """
-    label = "the right answer" if item is None else f"labels[{item}]"
     return InvalidRequest(
         f"{label} is {answer[:80]!r}, in which `{verifier}` reads no {READS[verifier]}, so that no completion can be "
         "judged by it.",

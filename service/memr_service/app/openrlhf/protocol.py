@@ -12,19 +12,19 @@ from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any, Literal
 
-import numpy as np
 from memr_client.errors import InvalidRequest, UnknownRun
 from memr_client.schemas import OpenRLHFRequest, OpenRLHFResponse, RewardRequest, RunConfig, phase_of, unknown_split
 
-from memr_service.app.openrlhf.labels import answer_of
+from memr_service.app.judging import Outcomes, answer_of, counting, parts, sums
 from memr_service.app.openrlhf.texts import completion_of, question_of
-from memr_service.app.openrlhf.verifier_pool import Outcomes
 from memr_service.engine.text_thread import Steps
 from memr_service.run.response import Response
 
 Mode = Literal["train", "eval"]
 
 logger = logging.getLogger(__name__)
+
+SET_LABELS = "Set --data.label_key to the data set's column of answers."
 
 
 @dataclass(frozen=True)
@@ -75,7 +75,9 @@ def read(body: OpenRLHFRequest, config: RunConfig, mode: Mode) -> Steps[Samples]
     """
     if body.query:
         _check(body, config)
-    answers = [] if body.outcomes is not None else [answer_of(label, item) for item, label in enumerate(body.labels)]
+    answers = []
+    if body.outcomes is None:
+        answers = [answer_of(label, f"labels[{item}]", SET_LABELS) for item, label in enumerate(body.labels)]
     cut = []
     questions: dict[str, tuple[str, bool]] = {}
     for query, prompt in zip(body.query, body.prompts, strict=True):
@@ -108,20 +110,15 @@ def response(samples: Samples, judged: Outcomes, rewarded: Response, config: Run
         rewarded: the response to `Samples.request`.
     """
     fields = rewarded.fields
-    outcomes, memory = _numbers(fields.get("outcomes_used", judged.outcomes)), _numbers(fields["rewards"])
-    logs = {"outcome": outcomes, "unjudged": _numbers(judged.unjudged), "memory_reward": memory}
-    for name in config.weights:
-        values = fields["components"][name]
-        raw = np.array(values["raw"], np.float64)  # a null of a stored response becomes NaN
-        logs[name] = _numbers(np.where(np.isnan(raw), 0.0, raw) + 0.0)  # `+ 0.0` makes -0.0 into 0.0
-        logs[f"{name}_scaled"] = _numbers(values["scaled"])
-        logs[f"{name}_defined"] = _numbers(~np.isnan(raw))
-    logs |= {f"support_{side}": _numbers(counts) for side, counts in fields["support"].items()}
-    if "repaired" in fields:
-        logs["repaired"] = _numbers([why is not None for why in fields["repaired"]])
-    logs["rejected"] = _numbers([bool(reasons) for reasons in fields["guards"]["rejected"]])
+    outcomes = counting(judged.outcomes, rewarded)
+    logs = {
+        "outcome": outcomes,
+        "unjudged": [float(late) for late in judged.unjudged],
+        "memory_reward": [float(reward) for reward in fields["rewards"]],
+        **parts(rewarded, config),
+    }
     return OpenRLHFResponse(
-        rewards=_sums(outcomes, config.memory_weight, memory),
+        rewards=sums(outcomes, config.memory_weight, fields["rewards"]),
         scores=[*outcomes],
         # All of one type: what OpenRLHF does with logs of other types is not documented.
         extra_logs={**logs, **samples.logs},
@@ -138,18 +135,6 @@ def unknown_run(run_id: str) -> UnknownRun:
         remedy=f"Create it before training: PUT /runs/{run_id} {fields}, or client.create_run({run_id!r}, "
         'verifier="numeric", barrier="group", group_size=G); G is --rollout.n_samples_per_prompt.',
     )
-
-
-def _numbers(column: Sequence[float] | np.ndarray) -> list[float]:
-    numbers: list[float] = np.asarray(column, np.float64).tolist()
-    return numbers
-
-
-@np.errstate(over="ignore")
-def _sums(outcomes: Sequence[float], weight: float, memory: Sequence[float]) -> list[float]:
-    """outcome + weight * reward (n), at most the largest float64."""
-    sums: list[float] = np.nan_to_num(np.asarray(outcomes, np.float64) + weight * np.asarray(memory)).tolist()
-    return sums
 
 
 def _check(body: OpenRLHFRequest, config: RunConfig) -> None:
@@ -187,7 +172,7 @@ def _mode(labels: Sequence[Any]) -> Mode:
 def _reference(label: Any) -> str | None:
     """A label's answer; None if it has none that a verifier could compare with."""
     try:
-        return answer_of(label, 0)
+        return answer_of(label, "a label", SET_LABELS)
     except InvalidRequest:
         return None
 

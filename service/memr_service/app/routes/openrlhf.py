@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import hashlib
 import logging
 import time
@@ -23,7 +22,6 @@ from memr_client.errors import (
     ProblemError,
     StoreFull,
     TooLarge,
-    Unavailable,
     UnknownRun,
     UnsupportedMedia,
 )
@@ -34,8 +32,9 @@ from memr_service.app import openrlhf
 from memr_service.app.body import parse
 from memr_service.app.context import Context, InContext, RunId
 from memr_service.app.disconnect import unless_disconnected, while_connected
+from memr_service.app.judging import Outcomes
 from memr_service.app.openapi import COMMON, body_of, operation_id, problems
-from memr_service.app.openrlhf.verifier_pool import Outcomes
+from memr_service.app.patience import at_the_holder, rewarded
 from memr_service.engine.barriers import HeldElsewhere
 from memr_service.engine.inputs import json_pieces
 from memr_service.engine.text_thread import are_small, in_one_step
@@ -45,9 +44,7 @@ from memr_service.state.law import ANSWERS
 router = APIRouter(tags=["reward"], generate_unique_id_function=operation_id)
 logger = logging.getLogger("memr.app")
 
-PATIENCE_S = 150.0
-"""Seconds for which a busy service is tried again. OpenRLHF disconnects after 180 s and gives up after five errors in a
-row."""
+ENLARGED, ASK = "OpenRLHF's estimator group_norm", "add ?equal_spread={spread} to the address"
 
 Mode = Annotated[Literal["train", "eval"], Query(description="`eval` does not change the run, whatever labels say.")]
 EqualSpread = Annotated[
@@ -92,23 +89,16 @@ async def openrlhf_reward(
     if body.equal_spread is None:
         body = body.model_copy(update={"equal_spread": equal_spread})
     request.state.n = len(body.query)
-    arrived = time.monotonic()
-    while True:
-        try:
-            await context.service.barriers.of(await context.service.runs.get(run_id))
-            return await _respond(run_id, body, mode, request, context)
-        except HeldElsewhere as elsewhere:  # the holder of the barrier also keeps the abandoned requests
-            with contextlib.suppress(HeldElsewhere):
-                return await context.forward(request, elsewhere)
-            if time.monotonic() - arrived > PATIENCE_S:
-                raise
-            await asyncio.sleep(1)
-        except ProblemError as problem:
-            if isinstance(problem, UnknownRun):
-                problem = openrlhf.unknown_run(run_id)
-            # OpenRLHF shows its user only the status.
-            logger.warning("OpenRLHF's request was refused: %s", problem.in_one_line)
-            raise problem from None
+    try:  # the holder of the barrier also keeps the abandoned requests
+        return await at_the_holder(run_id, request, context, partial(_respond, run_id, body, mode, request, context))
+    except HeldElsewhere:
+        raise
+    except ProblemError as problem:
+        if isinstance(problem, UnknownRun):
+            problem = openrlhf.unknown_run(run_id)
+        # OpenRLHF shows its user only the status.
+        logger.warning("OpenRLHF's request was refused: %s", problem.in_one_line)
+        raise problem from None
 
 
 @dataclass(frozen=True)
@@ -162,9 +152,9 @@ async def _judge(
     reading = openrlhf.read(body, config, mode)
     texts, small = context.service.text_thread, are_small(body.query, body.prompts)
     samples = await texts.ask(run_id, reading, small=small and config.prompt_pattern is None)
-    equal_spread = context.equal_groups.spread(run_id, body.equal_spread, config)
+    equal_spread = context.equal_groups.spread(run_id, body.equal_spread, config, ENLARGED, ASK)
     outcomes = await _outcomes(run_id, body, config, samples, context)
-    if late := outcomes.warning(context.settings.verifier_s):
+    if late := outcomes.warning(context.settings.verifier_s, "query[{item}]"):
         context.metrics.count_unjudged(sum(outcomes.unjudged))
         logger.warning("OpenRLHF's request to run %s: %s", run_id, late)
         warnings = [*warnings, late]
@@ -195,21 +185,9 @@ async def _reward(judged: _Judged, context: Context, arrived: float, waits: Call
         arrived: `time.monotonic()` when the request came.
         waits: called when the request begins to wait for others.
     """
-    run_id = judged.asked.run_id
-    while True:
-        try:
-            deadline = time.monotonic() + context.settings.deadline_s
-            rewarded = await context.service.reward(judged.asked, deadline, 0.0, judged.warnings, waits)
-        except HeldElsewhere:
-            raise
-        except (Overloaded, Unavailable) as busy:
-            if context.lifecycle.state != "serving" or time.monotonic() - arrived > PATIENCE_S:
-                raise
-            await asyncio.sleep(busy.retry_after or 1)
-        else:
-            break
-    writing = in_one_step(_json, judged, rewarded)
-    return await context.service.text_thread.ask(run_id, writing, small=are_small(judged.asked.completions))
+    answered = await rewarded(judged.asked, context, arrived, judged.warnings, waits)
+    run_id, small = judged.asked.run_id, are_small(judged.asked.completions)
+    return await context.service.text_thread.ask(run_id, in_one_step(_json, judged, answered), small=small)
 
 
 def _json(judged: _Judged, rewarded: Rewarded) -> bytes:

@@ -11,10 +11,14 @@ SHOWN_KEYS = 8
 """Keys of an object that a message names."""
 
 
-def answer_of(label: Any, item: int) -> str:
+def answer_of(label: Any, name: str, remedy: str) -> str:
     """A label's answer as text for the verifier.
 
     A whole number is written without a fraction: pandas makes 12.0 of 12 where a column has gaps.
+
+    Args:
+        name: what the request calls the label.
+        remedy: where a label without an answer is mended.
 
     Raises:
         InvalidRequest: it holds no answer, or several.
@@ -28,16 +32,16 @@ def answer_of(label: Any, item: int) -> str:
         return str(int(answer)) if float(answer).is_integer() else str(answer)
     if isinstance(answer, list) and answer:
         raise InvalidRequest(
-            f"labels[{item}] has {len(answer)} answers that differ, and a verifier compares with one.",
+            f"{name} has {len(answer)} answers that differ, and a verifier compares with one.",
             value=f"a list of {len(answer)} values",
             limit=LIMIT,
             remedy="Choose one of them in the data set, or judge the completions yourself and send outcomes.",
         )
     raise InvalidRequest(
-        f"labels[{item}] has no answer that the verifier could compare with.",
+        f"{name} has no answer that the verifier could compare with.",
         value=_shown(label, answer),
         limit=LIMIT,
-        remedy="Set --data.label_key to the data set's column of answers.",
+        remedy=remedy,
     )
 
 

@@ -21,7 +21,7 @@ from typing import Protocol
 
 from memr_client.errors import InvalidRequest
 
-from memr_service.app.openrlhf.math_process import MathProcess
+from memr_service.app.judging.math_process import MathProcess
 from memr_service.engine.text_thread import Steps, TextThread, are_small
 from memr_service.engine.turns import Turns
 from memr_service.verifiers import VERIFIERS
@@ -66,13 +66,14 @@ class Outcomes:
     unjudged: list[bool]
     """Whether a completion counts as wrong because it was not judged in time (n)."""
 
-    def warning(self, seconds: float) -> str | None:
+    def warning(self, seconds: float, name: str) -> str | None:
         """What the caller should know: which completions were not judged. None if all were.
 
         Args:
             seconds: the time for all of them.
+            name: what the request calls a completion, as "query[{item}]".
         """
-        late = [f"query[{item}]" for item, is_late in enumerate(self.unjudged) if is_late]
+        late = [name.format(item=item) for item, is_late in enumerate(self.unjudged) if is_late]
         if not late:
             return None
         more = f" and {len(late) - MOST_NAMED} more" if len(late) > MOST_NAMED else ""
@@ -112,7 +113,13 @@ class VerifierPool:
         self._running: dict[asyncio.Task[None], _Case] = {}
 
     async def outcomes(
-        self, run_id: str, verifier: str, completions: Sequence[str], answers: Sequence[str], seconds: float
+        self,
+        run_id: str,
+        verifier: str,
+        completions: Sequence[str],
+        answers: Sequence[str],
+        seconds: float,
+        name: str = "labels[{item}]",
     ) -> Outcomes:
         """The outcome of each completion. If the caller leaves, no further completion is judged for it.
 
@@ -122,13 +129,14 @@ class VerifierPool:
             completions: the completions (n).
             answers: the right answers (n).
             seconds: the time for all of them. What is not judged by then counts as wrong.
+            name: what the request calls a right answer.
 
         Raises:
             InvalidRequest: the verifier cannot read an answer.
         """
         if verifier == "math":
-            return await self._mathematics(run_id, completions, answers, seconds)
-        comparing = _compare(verifier, completions, answers, time.monotonic() + seconds)
+            return await self._mathematics(run_id, completions, answers, seconds, name)
+        comparing = _compare(verifier, completions, answers, time.monotonic() + seconds, name)
         small = are_small(completions, answers)
         return await self._text_thread.ask(run_id, comparing, small=small, limited=False)
 
@@ -146,7 +154,7 @@ class VerifierPool:
             await self._idle.pop().stop()
 
     async def _mathematics(
-        self, run_id: str, completions: Sequence[str], answers: Sequence[str], seconds: float
+        self, run_id: str, completions: Sequence[str], answers: Sequence[str], seconds: float, name: str
     ) -> Outcomes:
         small = are_small(completions, answers)
         keys = await self._text_thread.ask(run_id, _keys(completions, answers), small=small)
@@ -166,7 +174,7 @@ class VerifierPool:
         known = [verdicts.get(key, "unjudged") for key in keys]
         if "unreadable" in known:
             item = known.index("unreadable")
-            raise unreadable("math", answers[item], item)
+            raise unreadable("math", answers[item], name.format(item=item))
         return Outcomes([float(one == "right") for one in known], [one == "unjudged" for one in known])
 
     def _case(self, run_id: str, key: bytes, completion: str, answer: str) -> _Case:
@@ -241,7 +249,9 @@ def _keys(completions: Sequence[str], answers: Sequence[str]) -> Steps[list[byte
     return keys
 
 
-def _compare(verifier: str, completions: Sequence[str], answers: Sequence[str], until: float) -> Steps[Outcomes]:
+def _compare(
+    verifier: str, completions: Sequence[str], answers: Sequence[str], until: float, name: str
+) -> Steps[Outcomes]:
     """Judge one by one; those that are left at `until` (`time.monotonic()`) stay unjudged."""
     outcomes: list[float] = []
     for item, (completion, answer) in enumerate(zip(completions, answers, strict=True)):
@@ -250,7 +260,7 @@ def _compare(verifier: str, completions: Sequence[str], answers: Sequence[str], 
         try:
             outcomes.append(VERIFIERS[verifier](completion, answer))
         except InvalidRequest:
-            raise unreadable(verifier, answer, item) from None
+            raise unreadable(verifier, answer, name.format(item=item)) from None
         yield
     late = len(completions) - len(outcomes)
     return Outcomes(outcomes + [0.0] * late, [False] * len(outcomes) + [True] * late)
