@@ -177,11 +177,11 @@ def test_curves_update_by_themselves(page: Page, url: str) -> None:
         expect(outcome).to_have_attribute("aria-label", re.compile("outcome 0.125"))
 
 
-@pytest.mark.parametrize("view", ["run/on-topic", "run/on-topic/map", "compare/paper,on-topic"])
+@pytest.mark.parametrize("view", ["run/on-topic", "run/on-topic/map", "compare/paper,on-topic?measures=reward"])
 def test_every_chart_is_saved_as_a_picture_and_as_a_table(page: Page, url: str, view: str) -> None:
     page.goto(f"{url}/#/{view}")
     expect(page.locator("figure canvas").first).to_be_visible()
-    figures = page.locator("figure")
+    figures = page.locator("figure:visible")
     for number in range(figures.count()):
         if number % 5 == 4:  # Chromium lets a page save ten files before it asks
             page.reload()
@@ -256,10 +256,10 @@ def test_completions_are_filtered_by_prompt_and_guard_and_show_their_end(page: P
     page.get_by_label("Rejected by").select_option(index=1)
     rejected = page.get_by_label("Rejected by").input_value()
     expect(page.get_by_role("cell", name=rejected).first).to_be_visible()
-    page.get_by_role("link", name="its visits").first.click()
+    page.get_by_role("link", name="its history").first.click()
     expect(page.get_by_role("columnheader", name="Pass rate after it")).to_be_visible()
-    page.get_by_role("link", name="Completions of this prompt").click()
-    expect(page.get_by_text("Of one prompt only.")).to_be_visible()
+    expect(page.get_by_text("1 to 12 of 12")).to_be_visible()
+    expect(page.get_by_text("Of one prompt only.")).to_be_hidden()
 
 
 def test_completions_are_found_by_their_text(page: Page, url: str) -> None:
@@ -331,7 +331,8 @@ def test_the_map_shows_the_text_under_the_pointer_and_works_by_keyboard(page: Pa
     chart = page.locator(".map canvas")
     chart.hover()
     expect(page.get_by_text("Completion:")).to_be_visible()
-    page.get_by_label("Colour").select_option("by age (orange: oldest)")
+    page.get_by_label("Colour").select_option("by age")
+    expect(page.locator(".map .legend li")).to_have_text(["success memory", "failure memory", "oldest", "newest"])
     chart.focus()
     page.keyboard.press("ArrowRight")
     look(page, "map")
@@ -340,6 +341,54 @@ def test_the_map_shows_the_text_under_the_pointer_and_works_by_keyboard(page: Pa
     expect(page.locator("blockquote").nth(1)).to_contain_text(selected[:100])
     page.go_back()
     page.locator(".map canvas").click(position={"x": 300, "y": 200})
+    expect(page.get_by_text("Components of the reward")).to_be_visible()
+
+
+def test_the_map_has_named_clusters_and_a_lasso_that_filter_the_table(page: Page, url: str) -> None:
+    page.goto(f"{url}/#/run/paper/map")
+    rows = page.get_by_role("region", name="Completions").locator("tbody tr")
+    expect(page.get_by_role("region", name=f"Completions on the map: 1 to 25 of {8 * STEPS}")).to_be_visible()
+    page.get_by_label("Colour").select_option("by cluster")
+    clusters = page.get_by_label("Cluster").locator("option")
+    first = re.fullmatch(r"(\w+, \w+, \w+) \((\d+)\)", clusters.nth(1).inner_text())
+    assert first
+    words, count = first.groups()
+    expect(page.locator(".map .legend")).to_contain_text(words)
+    page.get_by_label("Cluster").select_option(index=1)  # a choice, so that the keyboard does it too
+    expect(page.get_by_role("region", name=re.compile(f"chosen: 1 to .* of {count}$"))).to_be_visible()
+    expect(rows.first).to_contain_text(words)
+    page.reload()
+    expect(page.get_by_role("region", name=re.compile(f"chosen: 1 to .* of {count}$"))).to_be_visible()
+    expect(page.get_by_label("Colour")).to_have_value("cluster")
+    look(page, "map-clusters")
+    page.get_by_role("button", name="All completions").click()
+    box = page.locator(".map canvas").bounding_box()
+    assert box
+    for number, (right, down) in enumerate(((0.3, 0.05), (0.95, 0.05), (0.95, 0.5), (0.3, 0.5))):
+        page.mouse.move(box["x"] + right * box["width"], box["y"] + down * box["height"], steps=3)
+        if not number:
+            page.mouse.down()
+    page.mouse.up()
+    chosen = page.get_by_role("region", name=re.compile("chosen: 1 to"))
+    expect(chosen).to_be_visible()
+    assert 0 < int((chosen.get_attribute("aria-label") or "").rpartition(" ")[2]) < 8 * STEPS
+    rows.first.get_by_role("link").click()
+    expect(page.get_by_text("Components of the reward")).to_be_visible()
+
+
+def test_a_prompts_page_has_its_answers_visits_and_completions(page: Page, url: str) -> None:
+    page.goto(f"{url}/#/run/judged-too/suspects")
+    page.get_by_label("Least probability").fill("0")
+    page.get_by_role("button", name="Find").click()
+    page.get_by_role("region", name="References").get_by_role("link", name="2 + 3?").click()
+    answers = page.get_by_role("region", name="Answers. The reference is 9")
+    expect(answers.locator("tbody tr")).to_have_count(2)
+    expect(answers.locator("tbody tr").first).to_contain_text(re.compile(r"5.*3 \(75 %\)"))
+    expect(page.get_by_role("region", name="Completions: 1 to 4 of 4")).to_be_visible()
+    expect(page.get_by_role("group", name="Pass rate over positions")).to_be_visible()
+    look(page, "prompt-answers")
+    page.reload()
+    page.get_by_role("link", name="Explain the newest completion with the answer 5").click()
     expect(page.get_by_text("Components of the reward")).to_be_visible()
 
 

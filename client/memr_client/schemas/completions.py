@@ -96,7 +96,7 @@ class MapCluster(ResponseModel):
     """Completions of a map whose embeddings lie together (k-means), in all dimensions."""
 
     words: list[str]
-    """Words whose share of its texts lies farthest above their share of all texts on the map; may be empty."""
+    """Words that are much commoner in its completions than in all those on the map; may be empty."""
     points: int
 
 

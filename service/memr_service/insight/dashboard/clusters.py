@@ -37,7 +37,8 @@ def clusters(vectors: np.ndarray) -> np.ndarray:
 
 
 def names(numbers: np.ndarray, texts: Sequence[str | None]) -> list[list[str]]:
-    """For each cluster the words whose share of its texts lies farthest above their share of all texts.
+    """For each cluster the words whose share of its texts lies farthest above their share p of all texts, times 1 - p:
+    words of most texts name nothing.
 
     Args:
         numbers: the cluster of each text (m,), from 0 on without gaps. texts: None for one that is not kept.
@@ -49,7 +50,7 @@ def names(numbers: np.ndarray, texts: Sequence[str | None]) -> list[list[str]]:
     for number in range(int(numbers.max(initial=-1)) + 1):
         inside = [words[place] for place in np.flatnonzero(numbers == number) if texts[place] is not None]
         lift = {
-            word: count / len(inside) - everywhere[word] / kept
+            word: (count / len(inside) - everywhere[word] / kept) * (1 - everywhere[word] / kept)
             for word, count in Counter(word for one in inside for word in one).items()
         }
         ordered = sorted(lift, key=lambda word: (-lift[word], word))
