@@ -39,7 +39,7 @@ check:  ## lint, types, import rules and the fast tests, in whichever environmen
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports --no-logo
-	$(BIN)/python -m pytest -q -n 2 --dist worksteal -m 'not slow' --hypothesis-profile check -p no:schemathesis tests/unit tests/service
+	$(BIN)/python -m pytest -q -n 2 --dist worksteal -m 'not slow' --hypothesis-profile check tests/unit tests/service
 
 # After `check` in one command, its tests are not run again, but for those that Hypothesis gives more examples.
 NOT_CHECKED = -m 'slow or process or redis or model or trainer or hypothesis'

@@ -7,11 +7,13 @@ The tests speak of Memory-R+ where they name no preset: the law is written for i
 
 from __future__ import annotations
 
+import gc
 import os
 import sys
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -64,10 +66,21 @@ def pytest_configure() -> None:
     sys.addaudithook(_audit)
 
 
+@pytest.hookimpl(wrapper=True)
+def pytest_collection() -> Iterator[None]:
+    """What is imported and collected stays to the end, so that the garbage collector need not look at it."""
+    gc.disable()
+    try:
+        return (yield)
+    finally:
+        gc.freeze()
+        gc.enable()
+
+
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Mark each test with what its folder needs, and with its time-out."""
     for item in items:
-        tier = _tier(item)
+        tier = _tier(item.path)
         for marker in tier.markers:
             item.add_marker(marker)
         if item.get_closest_marker("slow") is None and item.get_closest_marker("timeout") is None:
@@ -78,7 +91,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 def pytest_runtest_protocol(item: pytest.Item) -> Iterator[None]:
     """Nothing outside this process for a test that stands alone, its fixtures included."""
     global _alone
-    _alone = item.nodeid if _tier(item).alone else None
+    _alone = item.nodeid if _tier(item.path).alone else None
     try:
         return (yield)
     finally:
@@ -91,7 +104,7 @@ def pytest_runtest_call(item: pytest.Item) -> Iterator[None]:
 
     Elsewhere Hypothesis gives more examples, and there is no limit.
     """
-    limit = _tier(item).processor_s if item.config.getoption("--hypothesis-profile") == "check" else None
+    limit = _tier(item.path).processor_s if item.config.getoption("--hypothesis-profile") == "check" else None
     before = time.process_time()
     result = yield
     spent = time.process_time() - before
@@ -102,8 +115,9 @@ def pytest_runtest_call(item: pytest.Item) -> Iterator[None]:
     return result
 
 
-def _tier(item: pytest.Item) -> Tier:
-    folder = item.path.relative_to(FOLDER).parts[0] if item.path.is_relative_to(FOLDER) else ""
+@cache
+def _tier(path: Path) -> Tier:
+    folder = path.relative_to(FOLDER).parts[0] if path.is_relative_to(FOLDER) else ""
     return TIERS.get(folder, Tier())
 
 

@@ -1,4 +1,4 @@
-"""Peers that hold connections: they send nothing, half a header, or a body byte by byte."""
+"""Peers that hold connections: they send nothing, half a header, a body byte by byte, or most of a large one."""
 
 from __future__ import annotations
 
@@ -11,6 +11,8 @@ from functools import partial
 from benchmarks.attack.target import NO_ANSWER, Attack, Target
 
 HEAD = b"POST /reward HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n"
+LARGE = 16 << 20
+LENGTH = f"Content-Length: {LARGE + (1 << 20)}\r\n\r\n".encode()
 CONNECTIONS = 400
 """Connections of one attacker."""
 
@@ -27,6 +29,8 @@ def hold(first: bytes, drop: bytes, target: Target, rng: random.Random) -> None:
     with ExitStack() as stack:
         held = []
         for _ in range(CONNECTIONS):
+            if target.over:
+                break
             try:
                 connection = stack.enter_context(target.connect())
                 connection.sendall(first)
@@ -55,4 +59,5 @@ ATTACKS = (
     Attack("connections that send nothing", partial(hold, b"", b""), raise_limit),
     Attack("half headers", partial(hold, HEAD, b"X-More: 1\r\n"), raise_limit),
     Attack("slow bodies", partial(hold, HEAD + b"Content-Length: 100000\r\n\r\n{", b" "), raise_limit),
+    Attack("large bodies without an end", partial(hold, HEAD + LENGTH + b" " * LARGE, b" "), raise_limit),
 )

@@ -16,9 +16,9 @@ from docs.generate.fields import fields
 from docs.generate.markdown import table
 
 SETTINGS = (
-    "max_connections", "max_peer_connections", "header_s", "body_s", "max_body_bytes", "max_import_bytes", "max_items",
-    "max_text_chars", "max_queue_texts", "max_waiting_bytes", "deadline_s", "verifier_s", "drain_s", "text_quota_bytes",
-    "text_max_age_days",
+    "max_connections", "max_peer_connections", "header_s", "body_s", "max_body_bytes", "max_arrived_bytes",
+    "max_import_bytes", "max_items", "max_text_chars", "max_queue_texts", "max_waiting_bytes", "deadline_s",
+    "verifier_s", "drain_s", "text_quota_bytes", "text_max_age_days",
 )  # fmt: skip
 FIXED = (
     ("Bytes of a request's headers", MOST_HEADERS),

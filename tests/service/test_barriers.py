@@ -260,12 +260,12 @@ def test_those_whose_callers_left_hold_a_part_of_the_limit_only() -> None:
 def test_a_group_that_lost_everybody_does_not_time_out() -> None:
     async def scenario() -> None:
         async with serving() as service:
-            await configure(service, barrier="group", group_size=2, barrier_timeout_s=0.1)
+            await configure(service, barrier="group", group_size=2, barrier_timeout_s=0.4)
             left = asyncio.create_task(ask(service, Step(0).request([0])))
             await waiting(service, 1)
             left.cancel()
             await waiting(service, 0)
-            await asyncio.sleep(0.2)
+            await asyncio.sleep(0.5)
             state = service.barriers.state()
             assert (state.waiting, state.timeouts) == (0, 0)
 

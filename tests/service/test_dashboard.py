@@ -144,7 +144,8 @@ def test_points_limit_the_rows_and_every_completion_counts(client):
 # Runs
 
 
-def test_the_list_of_runs_tells_of_their_newest_steps(client):
+def test_the_list_of_runs_tells_of_their_newest_steps(client, monkeypatch):
+    monkeypatch.setattr(insight_service, "AUDITING_S", 60.0)
     answers = play(client, 30)
     client.put("/runs/empty", json={})
     (empty, run) = client.get("/runs", params={"recent": True}).json()["runs"]

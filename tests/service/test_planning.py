@@ -403,14 +403,21 @@ REFUSED: list[tuple[dict[str, Any], str]] = [
 ]
 
 
+@pytest.fixture(scope="module")
+def pooled() -> Iterator[RewardClient]:
+    """A client of a run with a pool, for tests that change nothing."""
+    with RewardClient.embedded(run="run", encoder="hashed") as client:
+        trained(client, "run", 3)
+        client.set_pool("run", IDS)
+        yield client
+
+
 @pytest.mark.parametrize(("asked", "said"), REFUSED, ids=[said for _, said in REFUSED])
-def test_what_cannot_be_planned_is_refused(client: RewardClient, asked: dict[str, Any], said: str) -> None:
-    trained(client, "run", 3)
-    client.set_pool("run", IDS)
-    before = client.run("run", digest=True)
+def test_what_cannot_be_planned_is_refused(pooled: RewardClient, asked: dict[str, Any], said: str) -> None:
+    before = pooled.run("run", digest=True)
     with pytest.raises(InvalidRequest, match=said):
-        client.plan("run", **asked)
-    assert client.run("run", digest=True) == before
+        pooled.plan("run", **asked)
+    assert pooled.run("run", digest=True) == before
 
 
 def test_positions_before_the_pool_or_the_last_records_are_gone(client: RewardClient) -> None:

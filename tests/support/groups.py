@@ -6,9 +6,13 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
+from hypothesis import settings
 
-GROUPS = 1000
-"""Groups that each function is compared on with its plain twin."""
+GROUPS = 10 * settings.default.max_examples
+"""Groups that each function is compared on with its plain twin: ten times Hypothesis's examples, fewer in `make check`.
+
+A module that uses them has the marker `hypothesis`.
+"""
 
 
 @dataclass(frozen=True)

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from memr_service.state import answers as module
 from memr_service.state.answers import (
@@ -78,7 +78,6 @@ def again(answers: Answers) -> Answers:
     return copy
 
 
-@settings(max_examples=30)
 @given(history=HISTORY, group_size=st.one_of(st.none(), st.integers(1, 5)), unpacked=st.integers(0, 3))
 def test_answers_are_those_of_the_plain_twin(history: Any, group_size: int | None, unpacked: int) -> None:
     answers, plain, serial = Answers(0.5, group_size), PlainAnswers(group_size), 0
@@ -106,7 +105,6 @@ def test_answers_are_those_of_the_plain_twin(history: Any, group_size: int | Non
             assert (tally.right, tally.wrong) == tuple(one.judged.count((tally.answer, good)) for good in (True, False))
 
 
-@settings(max_examples=15)
 @given(history=HISTORY, at=st.integers(0, 12))
 def test_answers_come_back_whole_from_any_record(history: Any, at: int) -> None:
     answers = Answers(0.5, None)

@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from memr_client.errors import InvalidRequest, MalformedBody, ProblemError, TooLarge, UnsupportedMedia
 from memr_client.schemas import Explain, OpenRLHFRequest, ReplayRequest, RewardRequest, RunConfig
 from memr_service.app import body, body_size
+from memr_service.app.arrived_bodies import ArrivedBodies
 from memr_service.app.large_bodies import LargeBodies, Place
 from memr_service.settings import Settings
 from starlette.requests import ClientDisconnect, Request
@@ -46,7 +47,7 @@ def request(chunks, content_type=JSON, **headers):
     async def receive():
         return next(left)
 
-    state = {"place": Place(LargeBodies(), "here")}
+    state = {"place": Place(ArrivedBodies(1 << 30), LargeBodies(), "here")}
     raw = [(b"content-type", content_type.encode())] if content_type else []
     raw += [(name.replace("_", "-").encode(), value.encode()) for name, value in headers.items()]
     return Request({"type": "http", "method": "POST", "path": "/reward", "headers": raw, "state": state}, receive), left

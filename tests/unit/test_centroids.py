@@ -17,6 +17,7 @@ def unit(*degrees: float) -> np.ndarray:
     return np.array([[math.cos(math.radians(one)), math.sin(math.radians(one))] for one in degrees], np.float32)
 
 
+@pytest.mark.hypothesis
 def test_exploit_equals_its_plain_twin() -> None:
     def difference(request: Request) -> float:
         rng, m = request.rng, len(request.failures)

@@ -6,7 +6,7 @@ import math
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from memr_service.rewards.groups import center, diversity, extremes, means
 from support.batches import cosine, unit_rows
@@ -23,7 +23,6 @@ def members(pairs: list[tuple[float, int]], number: int) -> list[float]:
     return [value for value, own in pairs if own == number]
 
 
-@settings(max_examples=100, deadline=None)
 @given(pairs=PAIRS)
 def test_centering_subtracts_the_groups_mean(pairs: list[tuple[float, int]]) -> None:
     for (value, own), centered in zip(pairs, center(*columns(pairs)), strict=True):
@@ -31,7 +30,6 @@ def test_centering_subtracts_the_groups_mean(pairs: list[tuple[float, int]]) -> 
         assert centered == pytest.approx(value - math.fsum(siblings) / len(siblings), abs=1e-12)
 
 
-@settings(max_examples=100, deadline=None)
 @given(pairs=PAIRS)
 def test_means_and_extremes_are_those_of_each_groups_values(pairs: list[tuple[float, int]]) -> None:
     mean, (lowest, highest) = means(*columns(pairs)), extremes(*columns(pairs))

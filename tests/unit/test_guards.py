@@ -133,6 +133,7 @@ def test_no_capped_bonus_reverses_a_verdict() -> None:
             assert right.min(initial=np.inf) >= wrong.max(initial=-np.inf) + 0.49 or not len(right) or not len(wrong)
 
 
+@pytest.mark.hypothesis
 def test_with_a_threshold_no_wrong_completion_is_paid_more_than_a_right_one() -> None:
     group, checked = np.zeros(4, int), 0
     for request in requests():
@@ -405,7 +406,7 @@ def test_long_texts_take_time_in_proportion() -> None:
     copied_share(texts[0], texts[1])
     at_once(foreign_stretches(texts, texts, np.zeros(3, int)))
     assert not names_answer("1.1" * 400_000, texts[0])
-    assert time.thread_time() - begun < 5
+    assert time.thread_time() - begun < 15
 
 
 def test_real_solutions_pass_a_repetition_limit_of_a_half_and_loops_do_not() -> None:

@@ -313,7 +313,7 @@ def test_many_reasoning_tags_take_time_in_proportion():
     text = "".join(TAGS) * 70_000
     begun = time.thread_time()
     assert inputs.read_between(text, TAGS) == ""
-    assert time.thread_time() - begun < 1
+    assert time.thread_time() - begun < 2
 
 
 @pytest.mark.parametrize("n", [0, 1, 15, 16, 17, 33])

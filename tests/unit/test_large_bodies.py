@@ -5,6 +5,8 @@ from __future__ import annotations
 import asyncio
 
 import pytest
+from memr_client.errors import Overloaded
+from memr_service.app.arrived_bodies import ArrivedBodies
 from memr_service.app.large_bodies import LARGE, LargeBodies, Place
 
 
@@ -62,7 +64,7 @@ def test_who_leaves_while_waiting_or_when_admitted_holds_nothing() -> None:
 def test_a_place_is_left_once_and_small_bodies_need_none() -> None:
     async def run() -> None:
         bodies = LargeBodies(most=2 * LARGE)
-        place, other = Place(bodies, "a"), Place(bodies, "a")
+        place, other = (Place(ArrivedBodies(1), bodies, "a") for _ in range(2))
         await place.enter(LARGE)
         place.leave()
         await place.enter(2 * LARGE)
@@ -74,3 +76,17 @@ def test_a_place_is_left_once_and_small_bodies_need_none() -> None:
         assert await begun(asyncio.create_task(place.enter(2 * LARGE))) == [False]
 
     asyncio.run(run())
+
+
+def test_a_place_keeps_what_arrived_until_it_is_left() -> None:
+    arrived = ArrivedBodies(100)
+    place, other = (Place(arrived, LargeBodies(), "a") for _ in range(2))
+    place.keep(60)
+    place.keep(40)
+    with pytest.raises(Overloaded):
+        other.keep(51)
+    place.leave()
+    other.keep(100)
+    place.leave()
+    with pytest.raises(Overloaded):
+        other.keep(1)

@@ -3,6 +3,7 @@
 import json
 from pathlib import Path
 
+import pytest
 from memr_service.app import create_app
 from memr_service.settings import Settings
 
@@ -13,19 +14,24 @@ def make_app(**more):
     return create_app(Settings(store="memory:", encoder="hashed", preload=False, **more))
 
 
-def test_the_committed_document_is_the_apps():
+@pytest.fixture(scope="module")
+def document():
+    return make_app().openapi()
+
+
+def test_the_committed_document_is_the_apps(document):
     """After a deliberate change, `make openapi` writes the document again."""
-    assert json.loads(COMMITTED.read_text()) == make_app().openapi()
+    assert json.loads(COMMITTED.read_text()) == document
 
 
-def test_both_body_types_and_an_example_are_documented():
-    content = make_app().openapi()["paths"]["/reward"]["post"]["requestBody"]["content"]
+def test_both_body_types_and_an_example_are_documented(document):
+    content = document["paths"]["/reward"]["post"]["requestBody"]["content"]
     assert set(content) == {"application/json", "application/msgpack"}
     assert len(content["application/json"]["examples"]) == 2
 
 
-def test_every_refusal_is_documented_as_a_problem_document():
-    for path, operations in make_app().openapi()["paths"].items():
+def test_every_refusal_is_documented_as_a_problem_document(document):
+    for path, operations in document["paths"].items():
         for method, operation in operations.items():
             refusals = {status: told["content"] for status, told in operation["responses"].items() if status >= "400"}
             assert refusals or path == "/livez", (method, path)

@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from memr_service.state import pass_rates
 from memr_service.state.pass_rates import KEPT, KEY_BYTES, TEXT_BYTES, PassRates
@@ -178,7 +178,6 @@ def test_a_start_is_told_as_it_was_given() -> None:
     assert [rates.row(key(3)), rates.row(key(0))] == [0, 1]
 
 
-@settings(max_examples=25)
 @given(history=histories, cut=st.integers(0, 25))
 def test_a_copy_stays_as_it_is(history: Any, cut: int) -> None:
     rates = PassRates(0.5, None)
@@ -201,7 +200,6 @@ def test_a_record_may_have_no_completions() -> None:
     assert rates.shares([key(0)]).tolist() == pytest.approx([np.nan], nan_ok=True)
 
 
-@settings(max_examples=25)
 @given(history=histories, gone=st.integers(0, 5), at=st.integers(0, 25))
 def test_a_forgotten_prompt_goes_on_as_one_that_was_never_visited(history: Any, gone: int, at: int) -> None:
     whole, without = PassRates(0.5, 4), PassRates(0.5, 4)

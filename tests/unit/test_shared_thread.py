@@ -30,45 +30,64 @@ def ended(turns: SharedThread) -> None:
     turns.join()
 
 
-def busy(seconds: float) -> Callable[[], None]:
-    return lambda: time.sleep(seconds)
+class Clock:
+    """The thread's clock, which only its work moves on."""
+
+    def __init__(self) -> None:
+        self.now, self.done = 0, list[str]()
+
+    def monotonic(self) -> int:
+        return self.now
+
+    def work(self, name: str, seconds: int) -> Callable[[], None]:
+        """Work of so many seconds, which writes its name down."""
+
+        def done() -> None:
+            self.done.append(name)
+            self.now += seconds
+
+        return done
 
 
-def test_a_run_that_used_little_goes_before_the_queue_of_one_that_used_much() -> None:
-    turns, done = SharedThread("test"), list[str]()
+@pytest.fixture
+def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
+    monkeypatch.setattr(module, "time", Clock())
+    return module.time  # type: ignore[return-value]
+
+
+def test_a_run_that_used_little_goes_before_the_queue_of_one_that_used_much(clock: Clock) -> None:
+    turns = SharedThread("test")
     with held(turns, "heavy"):
-        time.sleep(0.01)
+        clock.now += 10
         for _ in range(5):
-            turns.submit("heavy", lambda: (done.append("heavy"), time.sleep(0.002)))
-        turns.submit("light", done.append, "light")
+            turns.submit("heavy", clock.work("heavy", 2))
+        turns.submit("light", clock.work("light", 0))
     ended(turns)
-    assert done == ["light", *5 * ["heavy"]]
+    assert clock.done == ["light", *5 * ["heavy"]]
 
 
-def test_runs_that_wait_get_equal_time_and_not_equal_numbers_of_turns() -> None:
-    turns, done = SharedThread("test"), list[str]()
+def test_runs_that_wait_get_equal_time_and_not_equal_numbers_of_turns(clock: Clock) -> None:
+    turns = SharedThread("test")
     with held(turns):
         for _ in range(3):
-            turns.submit("slow", lambda: (done.append("slow"), time.sleep(0.06)))
+            turns.submit("slow", clock.work("slow", 8))
         for _ in range(20):
-            turns.submit("quick", lambda: (done.append("quick"), time.sleep(0.006)))
+            turns.submit("quick", clock.work("quick", 1))
     ended(turns)
-    assert done[0] == "slow"
-    assert done[1] == "quick"
-    assert 3 <= done[1:].index("slow") <= 12, done
+    assert clock.done == ["slow", *8 * ["quick"], "slow", *8 * ["quick"], "slow", *4 * ["quick"]]
 
 
-def test_nobody_saves_time_up_by_waiting() -> None:
-    turns, done = SharedThread("test"), list[str]()
-    turns.submit("early", busy(0.0)).result(10)
+def test_nobody_saves_time_up_by_waiting(clock: Clock) -> None:
+    turns = SharedThread("test")
+    turns.submit("early", clock.work("early", 0)).result(10)
     for _ in range(9):
-        turns.submit("steady", busy(0.01)).result(10)
+        turns.submit("steady", clock.work("steady", 1)).result(10)
     with held(turns):
         for _ in range(3):
-            turns.submit("steady", lambda: (done.append("steady"), time.sleep(0.01)))
-            turns.submit("early", lambda: (done.append("early"), time.sleep(0.01)))
+            turns.submit("steady", clock.work("steady", 1))
+            turns.submit("early", clock.work("early", 1))
     ended(turns)
-    assert "steady" in done[:3], done
+    assert "steady" in clock.done[10:13], clock.done
 
 
 def test_the_jobs_of_a_run_stay_in_order_and_give_results_and_errors() -> None:

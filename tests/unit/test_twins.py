@@ -32,6 +32,8 @@ from memr_service.rewards.guards import (
 from support import plain_components as plain
 from support.groups import GROUPS, Request, compare, largest_difference, means, requests
 
+pytestmark = pytest.mark.hypothesis
+
 
 @pytest.mark.slow
 def test_error_cluster_equals_its_plain_twin() -> None:

@@ -133,10 +133,10 @@ def test_real_solutions_get_the_verdicts_that_are_known(judge, questions):
 
 
 def test_long_texts_take_time_in_proportion():
-    started = time.perf_counter()
+    started = time.thread_time()
     for text in ("1," * 200_000, "-" * 200_000, "1" * 200_000, "####" * 50_000, "1e1" * 70_000):
         final_number(text)
-    assert time.perf_counter() - started < 5
+    assert time.thread_time() - started < 5
 
 
 def test_a_verifier_without_its_package_is_refused_with_the_line_that_installs_it(monkeypatch):

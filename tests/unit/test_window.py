@@ -40,7 +40,7 @@ def scale_plainly(window: list[float], raw: list[float], size: int, scaling: str
 
 
 @pytest.mark.slow
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=3 * settings.default.max_examples)
 @given(window=WINDOW, values=VALUES, size=SIZES)
 def test_the_sliding_bounds_are_those_of_a_deque(window: list[float], values: list[float], size: int) -> None:
     window, values = window[-size:], [value for value in values if not math.isnan(value)]
@@ -64,7 +64,7 @@ def test_the_sliding_bounds_are_right_for_any_lengths(n: int, size: int, held: i
     assert highest.tolist() == [everything[max(0, end - size) : end].max() for end in ends]
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=3 * settings.default.max_examples)
 @given(window=WINDOW, raw=VALUES, size=SIZES, scaling=st.sampled_from(["item", "request"]))
 def test_scaling_follows_law_l6(window: list[float], raw: list[float], size: int, scaling: str) -> None:
     window = window[-size:]
@@ -73,7 +73,6 @@ def test_scaling_follows_law_l6(window: list[float], raw: list[float], size: int
     assert ((scaled >= 0) & (scaled <= 1)).all()
 
 
-@settings(max_examples=100, deadline=None)
 @given(window=WINDOW, raw=VALUES, size=SIZES)
 def test_the_window_keeps_the_newest_defined_values(window: list[float], raw: list[float], size: int) -> None:
     kept = deque(window[-size:], size)
@@ -81,7 +80,6 @@ def test_the_window_keeps_the_newest_defined_values(window: list[float], raw: li
     assert slide(np.array(window[-size:]), np.array(raw, np.float64), size).tolist() == list(kept)
 
 
-@settings(max_examples=100, deadline=None)
 @given(window=WINDOW, raw=st.lists(st.floats(-2, 2), min_size=1, max_size=30), size=SIZES, seed=st.integers(0, 9))
 def test_scaling_a_request_does_not_depend_on_its_order(
     window: list[float], raw: list[float], size: int, seed: int

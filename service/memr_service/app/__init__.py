@@ -29,7 +29,7 @@ from memr_service.app.openrlhf.verifier_pool import VerifierPool
 from memr_service.app.parameters import KnownParameters
 from memr_service.app.problems import as_problem, problem_response
 from memr_service.app.readiness import Readiness
-from memr_service.app.routes import ROUTERS
+from memr_service.app.routes import ALL_ROUTES
 from memr_service.app.routes.reward import reward
 from memr_service.app.same_origin import SameOrigin
 from memr_service.engine.service import Service
@@ -63,26 +63,23 @@ def create_app(settings: Settings, service: Service | None = None) -> FastAPI:
         title="memr",
         version=version("memr"),
         lifespan=_lifespan,
-        routes=[Route("/reward", reward, methods=["POST"])],
+        routes=[Route("/reward", reward, methods=["POST"]), *ALL_ROUTES],
         redirect_slashes=False,
-        generate_unique_id_function=lambda route: route.name,
         openapi_url=None,
         docs_url=None,
         redoc_url=None,
         exception_handlers={HTTPException: _respond, RequestValidationError: _respond},
         middleware=[
-            Middleware(AccessLog, metrics=metrics),
+            Middleware(AccessLog, metrics=metrics, settings=settings),
             Middleware(SameOrigin, settings=settings),
             Middleware(Authorise, keys=keys),
-            Middleware(KnownParameters, routers=ROUTERS),
+            Middleware(KnownParameters, routes=ALL_ROUTES),
             Middleware(Admit, lifecycle=lifecycle),
         ],
     )
     readiness, forward = Readiness(service, lifecycle), Forward(service.barriers.lease)
     openrlhf = VerifierPool(service.text_thread), AbandonedRequests(), EqualGroups()
     app.state.context = Context(settings, service, insight, lifecycle, readiness, metrics, forward, *openrlhf)
-    for router in ROUTERS:
-        app.include_router(router)
     app.openapi = lru_cache(partial(describe, app))  # type: ignore[method-assign]
     return app
 

@@ -13,12 +13,14 @@ from starlette.requests import ClientDisconnect
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from memr_service.app import logs
+from memr_service.app.arrived_bodies import ArrivedBodies
 from memr_service.app.body import PARSER
 from memr_service.app.large_bodies import LargeBodies, Place
 from memr_service.app.lifecycle import ALWAYS_OPEN
 from memr_service.app.metrics import Metrics
 from memr_service.app.problems import as_problem, problem_response
 from memr_service.run.malloc import give_back
+from memr_service.settings import Settings
 
 logger = logging.getLogger("memr.app")
 
@@ -39,9 +41,10 @@ takes it for nothing but its content type, and gives it to no page of another or
 class AccessLog:
     """The outermost ASGI middleware."""
 
-    def __init__(self, app: ASGIApp, metrics: Metrics) -> None:
+    def __init__(self, app: ASGIApp, metrics: Metrics, settings: Settings) -> None:
         self.app = app
         self.metrics = metrics
+        self.arrived_bodies = ArrivedBodies(max(settings.max_arrived_bytes, settings.max_body_bytes))
         self.large_bodies = LargeBodies()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -53,7 +56,7 @@ class AccessLog:
         state = scope.setdefault("state", {})
         state |= {"request_id": fields["request_id"], "arrived": time.monotonic(), "route": None}
         response = _Response(send, fields["request_id"])
-        place = state["place"] = Place(self.large_bodies, (scope.get("client") or [""])[0])
+        place = state["place"] = Place(self.arrived_bodies, self.large_bodies, (scope.get("client") or [""])[0])
         token = logs.CURRENT.set(fields)
         try:
             await self._respond(scope, receive, response)

@@ -75,6 +75,7 @@ async def parse(request: Request, model: type[Model], settings: Settings) -> Mod
         InvalidRequest: a field is wrong.
         TooLarge: the body exceeds a limit of the settings.
         TooSlow: the body did not arrive in time.
+        Overloaded: the bodies of other requests leave no room.
         UnsupportedMedia: the content type or encoding is not supported.
     """
     media, gzipped = _media(request), _is_gzipped(request)
@@ -173,6 +174,8 @@ async def _read(request: Request, settings: Settings) -> bytearray:
     body = bytearray()  # a body of many pieces is not copied at once
     with anyio.move_on_after(settings.body_s) as waiting:
         async for piece in request.stream():
+            if piece:
+                request.state.place.keep(len(piece))
             body += piece
             if len(body) > settings.max_body_bytes:
                 raise _too_many_bytes(settings.max_body_bytes)

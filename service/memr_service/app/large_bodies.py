@@ -1,10 +1,14 @@
-"""Large bodies: how many bytes of them are worked on at once, because each takes several times its size in memory."""
+"""Large bodies: how many bytes of them are worked on at once, because each takes several times its size in memory.
+
+`Place` is what one request holds of the room for bodies.
+"""
 
 from __future__ import annotations
 
 import asyncio
 from dataclasses import dataclass, field
 
+from memr_service.app.arrived_bodies import ArrivedBodies
 from memr_service.engine.turns import Turns
 
 LARGE = 4 << 20
@@ -57,12 +61,23 @@ class _Wish:
 
 
 class Place:
-    """One request's place among the large bodies."""
+    """One request's place among the bodies that have arrived, and among the large ones that are worked on."""
 
-    def __init__(self, among: LargeBodies, peer: str) -> None:
+    def __init__(self, arrived: ArrivedBodies, among: LargeBodies, peer: str) -> None:
+        self._arrived = arrived
         self._among = among
         self._peer = peer
+        self._kept = 0
         self._held = 0
+
+    def keep(self, size: int) -> None:
+        """Keep so many more bytes of the request's body.
+
+        Raises:
+            Overloaded: there is no room for them.
+        """
+        self._arrived.add(self._kept, size)
+        self._kept += size
 
     async def enter(self, size: int) -> None:
         """Wait until there is room for the request's body of so many bytes; for one that is not large there is."""
@@ -72,6 +87,9 @@ class Place:
 
     def leave(self) -> None:
         """Make room for others: the request is done, or waits for other requests. A second call does nothing."""
-        size, self._held = self._held, 0
-        if size:
-            self._among.leave(size)
+        kept, self._kept = self._kept, 0
+        if kept:
+            self._arrived.remove(kept)
+        held, self._held = self._held, 0
+        if held:
+            self._among.leave(held)

@@ -6,6 +6,7 @@ from typing import Any
 
 from fastapi import FastAPI
 from fastapi.openapi.utils import get_openapi
+from fastapi.routing import APIRoute
 from memr_client.errors import (
     Forbidden,
     InternalError,
@@ -149,6 +150,11 @@ BODIES: tuple[type[BaseModel], ...] = (
 
 COMMON: tuple[type[ProblemError], ...] = (InvalidRequest, Unauthorized, Forbidden, TooSlow, Unavailable, InternalError)
 """Problems that every route with a key may respond with."""
+
+
+def operation_id(route: APIRoute) -> str:
+    """A route's id in the document: its function's name."""
+    return route.name
 
 
 def problems(*classes: type[ProblemError]) -> dict[int | str, dict[str, Any]]:

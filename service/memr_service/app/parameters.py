@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from fastapi import APIRouter
 from fastapi.routing import APIRoute
 from memr_client.errors import InvalidRequest
 from memr_client.schemas import suggestion
 from starlette.datastructures import QueryParams
+from starlette.routing import BaseRoute
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from memr_service.app.auth import KEY_IN_QUERY
@@ -17,9 +17,9 @@ from memr_service.app.auth import KEY_IN_QUERY
 class KnownParameters:
     """ASGI middleware: checks the names of the query parameters. Values are the routes' own."""
 
-    def __init__(self, app: ASGIApp, routers: Sequence[APIRouter]) -> None:
+    def __init__(self, app: ASGIApp, routes: Sequence[BaseRoute]) -> None:
         self.app = app
-        self.known = _parameters(routers)
+        self.known = _parameters(routes)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Pass the request on.
@@ -36,10 +36,10 @@ class KnownParameters:
         await self.app(scope, receive, send)
 
 
-def _parameters(routers: Sequence[APIRouter]) -> dict[tuple[str, str], list[str]]:
+def _parameters(routes: Sequence[BaseRoute]) -> dict[tuple[str, str], list[str]]:
     """(route, method) -> the names of its query parameters."""
     found: dict[tuple[str, str], list[str]] = {}
-    for route in (route for router in routers for route in router.routes):
+    for route in routes:
         if isinstance(route, APIRoute):
             names = [parameter.alias for parameter in route.dependant.query_params]
             names += ["key"] if route.path in KEY_IN_QUERY else []

@@ -12,6 +12,8 @@ ENOUGH = 32
 """Prompts that have to be known before a distribution is fitted to them."""
 BLOCK = 1 << 14
 """Prompts that are computed at a time, so that the numbers stay in the processor's cache."""
+DRAWN = 8
+"""Outcomes whose factors are multiplied before one division; with counts up to 1e9 the product is a float64."""
 LARGE_GROUP = 32
 """Groups that are larger are foreseen once for all prompts with equal parameters."""
 
@@ -29,14 +31,16 @@ def no_spread(a: np.ndarray, b: np.ndarray, size: int) -> np.ndarray:
     for start in range(0, len(a), BLOCK):
         part = slice(start, start + BLOCK)
         up, down = a[part], b[part]
-        both, right, wrong = up + down, np.ones(len(up)), np.ones(len(up))
-        total, factor = np.empty(len(up)), np.empty(len(up))
-        for drawn in range(size):
-            np.add(both, drawn, out=total)
-            for start_of, product in ((up, right), (down, wrong)):
-                np.add(start_of, drawn, out=factor)
-                factor /= total
-                product *= factor
+        both, factor = up + down, np.empty(len(up))
+        right, wrong = np.ones(len(up)), np.ones(len(up))
+        for first in range(0, size, DRAWN):
+            total, good, bad = both + first, up + first, down + first
+            for drawn in range(first + 1, min(first + DRAWN, size)):
+                for start_of, product in ((both, total), (up, good), (down, bad)):
+                    np.add(start_of, drawn, out=factor)
+                    product *= factor
+            right *= np.divide(good, total, out=good)
+            wrong *= np.divide(bad, total, out=bad)
         found[part] = right + wrong
     return found
 

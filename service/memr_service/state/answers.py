@@ -38,8 +38,8 @@ _NO_TEXT = bytes(TEXT_BYTES)
 
 def canonical(answer: str | None) -> str | None:
     """An answer as it is counted: without white space around it, and with single spaces inside."""
-    if answer is None:
-        return None
+    if answer is None or (answer.isalnum() and len(answer) <= MOST_CHARS):
+        return answer
     said = " ".join(answer.split())
     if len(said) <= MOST_CHARS:
         return said
@@ -132,15 +132,8 @@ class Prompt:
             answers: what each answers (n). right: whether each is right (n). serial: the first one's serial number.
         """
         self.size += len(answers)
-        counted: dict[str | None, int] = {}
-        good: dict[str | None, int] = {}
-        for answer, is_right in zip(answers, right, strict=True):
-            counted[answer] = counted.get(answer, 0) + 1
-            if is_right:
-                good[answer] = good.get(answer, 0) + 1
-        last = dict(zip(answers, range(serial, serial + len(answers)), strict=True))
         tallies, now = self._tallies, self.now
-        for answer, count in counted.items():
+        for at, (answer, is_right) in enumerate(zip(answers, right, strict=True), serial):
             if answer is None:
                 continue
             tally = tallies.get(answer)
@@ -148,14 +141,15 @@ class Prompt:
                 if len(tallies) >= MOST_ANSWERS:
                     continue
                 tally = tallies[answer] = [answer, len(tallies), 0, 0, 0, 0, 0]
-            number, n = tally[NUMBER], good.get(answer, 0)
-            before = now.get(number, 0)
-            now[number] = before + count
-            tally[TIMES] += count
-            tally[VISITS] += not before
-            tally[RIGHT] += n
-            tally[WRONG] += count - n
-            tally[SERIAL] = last[answer]
+            number = tally[NUMBER]
+            if number in now:
+                now[number] += 1
+            else:
+                now[number] = 1
+                tally[VISITS] += 1
+            tally[TIMES] += 1
+            tally[RIGHT if is_right else WRONG] += 1
+            tally[SERIAL] = at
 
     def refer(self, reference: str) -> None:
         """Take a reference. Verdicts that an earlier one led to no longer count."""

@@ -2,14 +2,7 @@
 
 from memr_service.app.routes import checkpoints, dashboard, health, insight, openrlhf, planning, reward, runs, suspects
 
-ROUTERS = (
-    reward.router,
-    openrlhf.router,
-    runs.router,
-    checkpoints.router,
-    insight.router,
-    planning.router,
-    suspects.router,
-    health.router,
-    dashboard.router,
-)
+TOPICS = (reward, openrlhf, runs, checkpoints, insight, planning, suspects, health, dashboard)
+
+ALL_ROUTES = [route for topic in TOPICS for route in topic.router.routes]
+"""They keep nothing of an app, so that apps share them. Including their routers would build them again for each app."""

@@ -19,9 +19,9 @@ from memr_client.schemas import Checkpoint, CheckpointList, Fork, Name, NewCheck
 
 from memr_service.app.body import parse
 from memr_service.app.context import Caller, InContext, RunId
-from memr_service.app.openapi import COMMON, body_of, problems
+from memr_service.app.openapi import COMMON, body_of, operation_id, problems
 
-router = APIRouter(prefix="/runs/{run_id}", tags=["checkpoints"])
+router = APIRouter(prefix="/runs/{run_id}", tags=["checkpoints"], generate_unique_id_function=operation_id)
 
 CheckpointName = Annotated[Name, Path(description="The checkpoint's name.")]
 BODY = (*COMMON, MalformedBody, UnknownRun, TooLarge, UnsupportedMedia)

@@ -11,10 +11,10 @@ from memr_client.schemas import Version
 
 from memr_service.app.context import Caller, InContext
 from memr_service.app.metrics import CONTENT_TYPE
-from memr_service.app.openapi import COMMON, problems
+from memr_service.app.openapi import COMMON, operation_id, problems
 from memr_service.run.presets import spelled_out
 
-router = APIRouter(tags=["server"])
+router = APIRouter(tags=["server"], generate_unique_id_function=operation_id)
 
 
 @router.get("/livez", summary="Check that the process is alive")

@@ -34,9 +34,9 @@ from starlette.responses import StreamingResponse
 
 from memr_service.app.body import parse
 from memr_service.app.context import InContext, RunId
-from memr_service.app.openapi import COMMON, body_of, lines_of, problems
+from memr_service.app.openapi import COMMON, body_of, lines_of, operation_id, problems
 
-router = APIRouter(prefix="/runs/{run_id}", tags=["insight"])
+router = APIRouter(prefix="/runs/{run_id}", tags=["insight"], generate_unique_id_function=operation_id)
 
 BODY = (*COMMON, MalformedBody, UnknownRun, TooLarge, UnsupportedMedia)
 

@@ -34,7 +34,7 @@ from memr_service.app import openrlhf
 from memr_service.app.body import parse
 from memr_service.app.context import Context, InContext, RunId
 from memr_service.app.disconnect import unless_disconnected, while_connected
-from memr_service.app.openapi import COMMON, body_of, problems
+from memr_service.app.openapi import COMMON, body_of, operation_id, problems
 from memr_service.app.openrlhf.verifier_pool import Outcomes
 from memr_service.engine.barriers import HeldElsewhere
 from memr_service.engine.inputs import json_pieces
@@ -42,7 +42,7 @@ from memr_service.engine.text_thread import are_small, in_one_step
 from memr_service.run.response import Response as Rewarded
 from memr_service.state.law import ANSWERS
 
-router = APIRouter(tags=["reward"])
+router = APIRouter(tags=["reward"], generate_unique_id_function=operation_id)
 logger = logging.getLogger("memr.app")
 
 PATIENCE_S = 150.0

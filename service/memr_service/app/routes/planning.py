@@ -20,9 +20,9 @@ from memr_client.schemas import Backtest, Plan, PlanRequest, PoolInfo, PoolReque
 
 from memr_service.app.body import parse
 from memr_service.app.context import InContext, RunId
-from memr_service.app.openapi import COMMON, body_of, problems
+from memr_service.app.openapi import COMMON, body_of, operation_id, problems
 
-router = APIRouter(prefix="/runs/{run_id}", tags=["planning"])
+router = APIRouter(prefix="/runs/{run_id}", tags=["planning"], generate_unique_id_function=operation_id)
 
 BODY = (*COMMON, MalformedBody, UnknownRun, TooLarge, UnsupportedMedia, Conflict)
 

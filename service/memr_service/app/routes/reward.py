@@ -23,10 +23,10 @@ from memr_client.schemas import RewardRequest, RewardResponse
 from memr_service.app.body import parse
 from memr_service.app.context import Context
 from memr_service.app.disconnect import while_connected
-from memr_service.app.openapi import COMMON, body_of, problems
+from memr_service.app.openapi import COMMON, body_of, operation_id, problems
 from memr_service.engine.barriers import HeldElsewhere
 
-router = APIRouter(tags=["reward"])
+router = APIRouter(tags=["reward"], generate_unique_id_function=operation_id)
 
 _TIMEOUT = {
     "name": "X-Request-Timeout-Ms",

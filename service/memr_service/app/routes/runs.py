@@ -22,13 +22,13 @@ from starlette.responses import StreamingResponse
 from memr_service.app.arrival import arriving
 from memr_service.app.body import parse, require_media
 from memr_service.app.context import Caller, InContext, RunId
-from memr_service.app.openapi import COMMON, FILE, body_of, file_body, problems
+from memr_service.app.openapi import COMMON, FILE, body_of, file_body, operation_id, problems
 from memr_service.app.openrlhf import check_pattern
 from memr_service.run.run import Run
 from memr_service.verifiers import require
 from memr_service.verifiers.extraction import pattern_of
 
-router = APIRouter(prefix="/runs", tags=["runs"])
+router = APIRouter(prefix="/runs", tags=["runs"], generate_unique_id_function=operation_id)
 
 After = Annotated[int, Query(ge=0, lt=2**62, description="Only steps after this position.")]
 Limit = Annotated[int, Query(ge=1, le=10_000, description="Most steps to return.")]

@@ -19,10 +19,10 @@ from memr_client.schemas import MOST_PRIOR_RUNS, MOST_SUSPECTS, DecisionList, De
 
 from memr_service.app.body import parse
 from memr_service.app.context import Caller, InContext, RunId
-from memr_service.app.openapi import COMMON, body_of, problems
+from memr_service.app.openapi import COMMON, body_of, operation_id, problems
 from memr_service.insight.suspects import PRIOR
 
-router = APIRouter(prefix="/runs/{run_id}", tags=["suspects"])
+router = APIRouter(prefix="/runs/{run_id}", tags=["suspects"], generate_unique_id_function=operation_id)
 
 MinProbability = Annotated[
     float, Query(ge=0, le=1, description="Only references that are wrong with this probability or more.")
