@@ -48,7 +48,8 @@ def names(numbers: np.ndarray, texts: Sequence[str | None]) -> list[list[str]]:
     kept = sum(text is not None for text in texts)
     found = []
     for number in range(int(numbers.max(initial=-1)) + 1):
-        inside = [words[place] for place in np.flatnonzero(numbers == number) if texts[place] is not None]
+        places = np.flatnonzero(numbers == number).tolist()
+        inside = [words[place] for place in places if texts[place] is not None]
         lift = {
             word: (count / len(inside) - everywhere[word] / kept) * (1 - everywhere[word] / kept)
             for word, count in Counter(word for one in inside for word in one).items()
