@@ -98,7 +98,7 @@ function over({ rows, first_position }, signal) {
     "Kinds of prompts",
     `visited or known from prior runs${from}`,
     ["solved", "learnable", "impossible"].map((kind) => ({ label: kind, value: (row) => row[kind] })),
-    { signal, lens, height: 260 },
+    { signal, lens, whole: true, height: 260 },
   );
   kinds.update(
     rows,
