@@ -1,86 +1,121 @@
 """Does planning help? The tiny model on a pool with dead questions: planned trainings beside uniform ones.
 
-    make planning-study                                # hours on two cores; it continues where it was stopped
-    python -m benchmarks.planning_study --primary      # only the registered comparison
-    python -m benchmarks.planning_study --processes 1
+    make planning-study                                       # many hours on two cores; it continues where it stopped
+    python -m benchmarks.planning_study --only controls --processes 1
+    python -m benchmarks.planning_study --only registered --arms uniform prior     # the primary comparison
 
-The comparison was registered in `registered.json` before its seeds were run. Finished trainings are kept in
-`reports/planning-study/trainings.jsonl`. Prints tables; --publish writes `docs/results/planning-study*.json`, too.
+The parts: `registered` and `curve` (`registered.json`), `controls` and `reasoning-gym` (`exploratory.json`). Both lists
+were written before their seeds were run. The last part needs `pip install reasoning-gym`. Finished trainings are kept
+in `reports/planning-study/trainings.jsonl`. Prints tables; --publish writes `docs/results/planning-study*.json`, too.
 """
 
 from __future__ import annotations
 
 import os
 from argparse import ArgumentParser, RawDescriptionHelpFormatter
+from collections.abc import Callable, Mapping, Sequence
+from importlib.util import find_spec
 from typing import Any
-
-import numpy as np
 
 from benchmarks.experiment.pool import run_all
 from benchmarks.planning_study import tables
-from benchmarks.planning_study.registration import Registration, registered
-from benchmarks.planning_study.training import FOLDER, train_one
+from benchmarks.planning_study.arms import ARMS
+from benchmarks.planning_study.registration import Part, parts
+from benchmarks.planning_study.training import FOLDER, Training, train_one
 from benchmarks.published import publish
 
-Training = tuple[str, float, int, int]
+Rows = Sequence[dict[str, Any]]
 
 
-def trainings(registration: Registration, primary: bool) -> list[dict[str, Training]]:
-    """Two rounds of trainings by key: uniform ones, whose runs are priors, and then the others."""
-    arms = [*registration.controls, *registration.methods]
-    wanted = [(arm, registration.dead_share, registration.seeds) for arm in arms]
-    if primary:
-        wanted = [one for one in wanted if one[0] in (registration.controls[0], registration.methods[0])]
-    else:
-        curve = registration.curve
-        wanted += [
-            (arm, share, curve.seeds) for share in curve.dead_shares for arm in (*curve.controls, *curve.methods)
-        ]
+def trainings(chosen: Sequence[Part], arms: Sequence[str] | None = None) -> list[dict[str, Training]]:
+    """Two rounds of trainings by key: those whose runs are priors, and then the others.
+
+    Args:
+        arms: only these, and those that they start from. Default: all.
+    """
     rounds: list[dict[str, Training]] = [{}, {}]
-    for arm, share, seeds in wanted:
-        for place, seed in enumerate(seeds):
-            other = seeds[(place + 1) % len(seeds)]
-            rounds[arm != "uniform"][f"{arm} {share:g} {seed}"] = (arm, share, seed, other)
+    for part in chosen:
+        for pool in part.pools:
+            for arm in part.arms:
+                for seed in part.seeds if arms is None or arm in arms else ():
+                    training = Training(arm, pool, seed, part.other(seed))
+                    teacher = training.teacher
+                    if teacher is not None:
+                        rounds[0][teacher.key] = teacher
+                    rounds[teacher is not None].setdefault(training.key, training)
     return rounds
 
 
-def show(registration: Registration, found: list[dict[str, Any]]) -> None:
-    """Print every training, the means, and the registered comparisons."""
-    for row in sorted(found, key=lambda one: (one["dead_share"], one["method"], one["seed"])):
-        spread = float(np.mean(row["spread"]))
-        print(
-            f"{row['dead_share']:g} {row['method']:<10} {row['seed']} area {row['area']:.4f} final {row['final']:.4f} "
-            f"groups with spread {spread:.2f}"
-        )
-    for row in tables.arms(registration, found)["rows"]:
-        reaches = "" if row["rollouts"] is None else f", uniform's final after {row['rollouts']:.0%} of the rollouts"
-        print(
-            f"{row['dead']:g} {row['arm']:<10} n {row['n']}: area {row['area']:.3f}, final {row['final']:.3f}, "
-            f"spread {row['spread']:.2f}{reaches}"
-        )
-    for method, control, result in tables.comparisons(registration, found):
-        print(
-            f"{method} - {control}: {result.difference:+.3f} [{result.low:+.3f}, {result.high:+.3f}], "
-            f"p {result.p:.3f}, {'holds' if result.holds else 'does not hold'}, {result.seeds} seeds"
-        )
+def show(chosen: Mapping[str, Part], found: Rows) -> None:
+    """Print every training, the means, and the comparisons of each part."""
+    for row in sorted(found, key=lambda one: (str(one["dead_share"]), one["method"], one["seed"])):
+        print(f"{row['dead_share']} {row['method']:<12} {row['seed']} area {row['area']:.4f} final {row['final']:.4f}")
+    for name, part in chosen.items():
+        for row in tables.arms([part], found, name)["rows"]:
+            reaches = (
+                "" if row["rollouts"] is None else f", uniform's final after {row['rollouts']:.0%} of the rollouts"
+            )
+            print(
+                f"{name}: {row['dead']} {row['arm']:<12} n {row['n']}: area {row['area']:.3f}, "
+                f"final {row['final']:.3f}, spread {row['spread']:.2f}{reaches}"
+            )
+        for method, control, result in tables.comparisons(part, found):
+            print(
+                f"{name}: {method} - {control}: {result.difference:+.3f} [{result.low:+.3f}, {result.high:+.3f}], "
+                f"p {result.p:.3f}, {'holds' if result.holds else 'does not hold'}, {result.seeds} seeds"
+            )
+
+
+PUBLISHED: dict[str, Callable[[Mapping[str, Part], Rows], tables.Table]] = {
+    "planning-study": lambda of, found: tables.arms(
+        [of["registered"], of["curve"]],
+        found,
+        "Planning on pools with dead questions: means over the seeds, and the area of each",
+    ),
+    "planning-study-comparisons": lambda of, found: tables.compared(
+        of["registered"], found, "Paired comparisons with 60% dead questions"
+    ),
+    "planning-study-controls": lambda of, found: tables.arms(
+        [of["controls"]],
+        found,
+        "Other ways to choose, with 60% dead questions: means over the seeds, and the area of each",
+    ),
+    "planning-study-controls-comparisons": lambda of, found: tables.compared(
+        of["controls"], found, "Exploratory comparisons with 60% dead questions"
+    ),
+    "planning-study-reasoning-gym": lambda of, found: tables.arms(
+        [of["reasoning-gym"]], found, "Planning on reasoning-gym's sums: means over the seeds, and the area of each"
+    ),
+    "planning-study-reasoning-gym-comparisons": lambda of, found: tables.compared(
+        of["reasoning-gym"], found, "Exploratory comparisons on reasoning-gym's sums"
+    ),
+}
+"""Tables of `docs/results`, by name. Those without rows are not written."""
 
 
 def main() -> None:
+    everything = parts()
     arguments = ArgumentParser(description=__doc__, formatter_class=RawDescriptionHelpFormatter)
-    arguments.add_argument("--primary", action="store_true", help="only the registered comparison")
+    arguments.add_argument("--only", nargs="+", choices=everything, help="only these parts", metavar="PART")
+    arguments.add_argument("--arms", nargs="+", choices=ARMS, help="only these arms, and what they need", metavar="ARM")
     arguments.add_argument("--processes", type=int, help="number of trainings at once (default: one per core)")
     arguments.add_argument("--publish", action="store_true", help="write the tables of docs/results")
     asked = arguments.parse_args()
-    registration, found = registered(), dict[str, dict[str, Any]]()
-    for some in trainings(registration, asked.primary):
+    names = asked.only or [*everything]
+    if asked.only is None and find_spec("reasoning_gym") is None:
+        print("Without the part reasoning-gym: `pip install reasoning-gym`.")
+        names.remove("reasoning-gym")
+    chosen, found = {name: everything[name] for name in names}, dict[str, dict[str, Any]]()
+    for some in trainings([*chosen.values()], asked.arms):
         found |= run_all(some, train_one, FOLDER / "trainings.jsonl", asked.processes)
     rows = [*found.values()]
-    show(registration, rows)
+    show(chosen, rows)
     if asked.publish:
         seconds = sum(row["seconds"] for row in rows) / (os.cpu_count() or 1)
-        made = {"planning-study": tables.arms, "planning-study-comparisons": tables.compared}
-        for name, make in made.items():
-            publish(name, command="make planning-study", seconds=seconds, **make(registration, rows))
+        for name, make in PUBLISHED.items():
+            table = make(everything, rows)
+            if table["rows"]:
+                publish(name, command="make planning-study", seconds=seconds, **table)
 
 
 if __name__ == "__main__":

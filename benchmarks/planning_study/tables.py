@@ -8,65 +8,70 @@ from typing import Any
 import numpy as np
 
 from benchmarks.experiment.compare import Comparison, compare
-from benchmarks.planning_study.registration import Registration
-from benchmarks.planning_study.training import ABOUT
+from benchmarks.planning_study.arms import ARMS
+from benchmarks.planning_study.registration import Part, Pool
 
 Row = dict[str, Any]
 Table = dict[str, Any]
 
+MEASURE = "area"
+CONTROL = "uniform"
+"""The arm whose final accuracy is to be reached."""
 
-def of_arm(found: Sequence[Row], arm: str, dead_share: float) -> list[Row]:
+
+def of_arm(found: Sequence[Row], arm: str, pool: Pool, seeds: Sequence[int]) -> list[Row]:
     """An arm's finished trainings on a pool, by seed."""
-    own = [one for one in found if (one["method"], one["dead_share"]) == (arm, dead_share)]
+    own = [one for one in found if (one["method"], one["dead_share"]) == (arm, pool) and one["seed"] in seeds]
     return sorted(own, key=lambda one: int(one["seed"]))
 
 
-def comparisons(registration: Registration, found: Sequence[Row]) -> Iterator[tuple[str, str, Comparison]]:
-    """Each method minus each control, on the registered pool, where both have all of their seeds."""
-    pairs = [(method, control) for method in registration.methods for control in registration.controls]
-    for pair in pairs:
-        columns = [[one[registration.measure] for one in of_arm(found, arm, registration.dead_share)] for arm in pair]
-        if len(columns[0]) == len(columns[1]) == len(registration.seeds):
-            yield *pair, compare(*columns, comparisons=len(pairs))
+def comparisons(part: Part, found: Sequence[Row]) -> Iterator[tuple[str, str, Comparison]]:
+    """The part's pairs, on its first pool, where both have all of their seeds."""
+    for method, control in part.pairs:
+        rows = [of_arm(found, arm, part.pools[0], part.seeds) for arm in (method, control)]
+        if all(len(of_one) == len(part.seeds) for of_one in rows):
+            columns = [[one[MEASURE] for one in of_one] for of_one in rows]
+            yield method, control, compare(*columns, comparisons=len(part.pairs))
 
 
-def share_of_rollouts(registration: Registration, found: Sequence[Row], arm: str) -> float | None:
-    """The share of its steps after which an arm's mean curve reaches the first control's final accuracy.
+def share_of_rollouts(own: Sequence[Row], control: Sequence[Row]) -> float | None:
+    """The share of its steps after which an arm's mean curve reaches the control's final accuracy.
 
     None: it never does, or one of the two is not finished.
     """
-    of_both = [of_arm(found, name, registration.dead_share) for name in (arm, registration.controls[0])]
-    if not all(of_both):
+    if not own or not control:
         return None
-    own, control = (np.mean([one["accuracy"] for one in rows], axis=0) for rows in of_both)
-    evaluated = of_both[0][0]["evaluated"]
-    reached = own >= control[-1]
+    curve, other = (np.mean([one["accuracy"] for one in rows], axis=0) for rows in (own, control))
+    evaluated = own[0]["evaluated"]
+    reached = curve >= other[-1]
     return float(evaluated[int(np.argmax(reached))] / evaluated[-1]) if reached.any() else None
 
 
-def arms(registration: Registration, found: Sequence[Row]) -> Table:
-    """One row for each arm and pool."""
+def arms(parts: Sequence[Part], found: Sequence[Row], title: str) -> Table:
+    """One row for each pool and arm."""
+    wanted = sorted(((pool, part) for part in parts for pool in part.pools), key=lambda one: str(one[0]))
     rows = []
-    for dead_share in sorted({one["dead_share"] for one in found}):
-        for arm in ABOUT:
-            own = of_arm(found, arm, dead_share)
+    for pool, part in wanted:
+        control = of_arm(found, CONTROL, pool, part.seeds)
+        for arm in part.arms:
+            own = of_arm(found, arm, pool, part.seeds)
             if not own:
                 continue
-            is_registered = dead_share == registration.dead_share
             rows.append(
                 {
-                    "dead": dead_share,
+                    "dead": pool,
                     "arm": arm,
-                    "about": ABOUT[arm],
+                    "about": ARMS[arm].about,
                     "seeds": [one["seed"] for one in own],
                     "n": len(own),
                     **{name: _mean(own, name) for name in ("area", "final", "spread")},
                     "each": [one["area"] for one in own],
-                    "rollouts": share_of_rollouts(registration, found, arm) if is_registered else None,
+                    "rollouts": share_of_rollouts(own, control) if len(own) == len(control) else None,
                 }
             )
+    dead = {"dead": "{dead:.0%}"} if all(isinstance(pool, float) for pool, _ in wanted) else {}
     cells = {
-        "dead": "{dead:.0%}",
+        **dead,
         "arm": "`{arm}`",
         "what it samples": "{about}",
         "seeds": "{n}",
@@ -76,11 +81,11 @@ def arms(registration: Registration, found: Sequence[Row]) -> Table:
         "rollouts to `uniform`'s final": "{rollouts:.0%}",
         "area of each seed": "{each:bare}",
     }
-    return _table("Planning on pools with dead questions: means over the seeds, and the area of each", cells, rows)
+    return _table(title, cells, rows)
 
 
-def compared(registration: Registration, found: Sequence[Row]) -> Table:
-    """One row for each registered comparison."""
+def compared(part: Part, found: Sequence[Row], title: str) -> Table:
+    """One row for each of the part's comparisons."""
     rows = [
         {
             "method": method,
@@ -92,21 +97,17 @@ def compared(registration: Registration, found: Sequence[Row]) -> Table:
             "p": one.p,
             "holds": "yes" if one.holds else "no",
         }
-        for method, control, one in comparisons(registration, found)
+        for method, control, one in comparisons(part, found)
     ]
     cells = {
         "method minus control": "`{method}` - `{control}`",
         "seeds": "{seeds}",
-        f"difference of the {registration.measure}": "{difference:+.3f}",
+        f"difference of the {MEASURE}": "{difference:+.3f}",
         "interval": "[{low:+.3f}, {high:+.3f}]",
         "p": "{p:.4f}",
         "holds": "{holds}",
     }
-    pairs = len(registration.methods) * len(registration.controls)
-    dead = f"{registration.dead_share:.0%}"
-    return _table(
-        f"Paired comparisons with {dead} dead questions; intervals and p corrected for all {pairs}", cells, rows
-    )
+    return _table(f"{title}; intervals and p corrected for all {len(part.pairs)}", cells, rows)
 
 
 def _mean(rows: Sequence[Row], name: str) -> float:

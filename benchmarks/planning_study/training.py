@@ -5,91 +5,111 @@ from __future__ import annotations
 import random
 import shutil
 import time
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from memr_client import RewardClient
 from memr_service.run import archive
 from memr_service.state.pass_rates import PassRates
 
+from benchmarks.planning_study.arms import ARMS
+from benchmarks.planning_study.registration import Pool
 from examples.grpo.config import Config
-from examples.grpo.tasks.dial_pool import DialPool
-from examples.grpo.train import Result, train
+from examples.grpo.train import Result, make_task, train
 
 FOLDER = Path("reports/planning-study")
 RUN, PRIOR = "training", "prior"
 COUNTS_ONLY: dict[str, Any] = {"preset": "memory-r+", "components": {"exploit": 0.0}, "store_text": False}
 """A memory that counts outcomes and pays nothing."""
-GROUP, COMPLETIONS = 16, 128
-"""Completions of a group, and of a step."""
-SMALL_GROUP = 4
-
-ABOUT = {
-    "uniform": "questions in a new random order each epoch, groups of 16",
-    "uniform-4": "the same, groups of 4",
-    "own": "planned from the training's own outcomes",
-    "prior": "planned, starting from the pass rates of another seed's uniform training",
-    "placebo": "the same, but the pass rates are dealt out to the questions at random",
-}
+GROUP, COMPLETIONS, STEPS = 16, 128, 60
+"""Completions of a group and of a step, and steps of a training."""
+LONGEST_SUM = 64
+"""Most tokens of a completion of `chain-sum`."""
 
 
-def fields(arm: str, dead_share: float, seed: int) -> dict[str, Any]:
-    """Fields of `Config` for a training."""
-    size = SMALL_GROUP if arm == "uniform-4" else GROUP
-    return {
-        "model": "tiny",
-        "task": "dial-pool",
-        "dead_share": dead_share,
-        "seed": seed,
-        "group_size": size,
-        "prompts_per_step": COMPLETIONS // size,
-        "memory": COUNTS_ONLY,
-        "plan": not arm.startswith("uniform"),
-    }
+class Training(NamedTuple):
+    """What is trained."""
+
+    arm: str
+    pool: Pool
+    seed: int
+    other: int
+    """The seed of the training that a prior comes from."""
+    steps: int = STEPS
+
+    @property
+    def key(self) -> str:
+        """Its name in the file of finished trainings."""
+        return f"{self.arm} {_name(self.pool)} {self.seed}"
+
+    @property
+    def teacher(self) -> Training | None:
+        """The training that must be finished before."""
+        arm = ARMS[self.arm].prior_of
+        return None if arm is None else self._replace(arm=arm, seed=self.other, other=self.seed)
+
+    @property
+    def run_file(self) -> Path:
+        """Where it leaves its run, if another one may start from it."""
+        arm = "" if self.arm == "uniform" else f"{self.arm}-"
+        return FOLDER / "runs" / f"{arm}{_name(self.pool)}-{self.seed}.memr"
 
 
-def run_file(dead_share: float, seed: int) -> Path:
-    """Where a uniform training leaves its run."""
-    return FOLDER / "runs" / f"{dead_share:g}-{seed}.memr"
+def _name(pool: Pool) -> str:
+    return pool if isinstance(pool, str) else f"{pool:g}"
 
 
-def train_one(given: tuple[str, float, int, int]) -> dict[str, Any]:
-    """Train one arm.
+def config_of(training: Training) -> Config:
+    """The training's config, without the place of its memory."""
+    arm = ARMS[training.arm]
+    size = arm.fields.get("group_size", GROUP)
+    of_pool: dict[str, Any] = {"task": "dial-pool", "dead_share": training.pool}
+    if isinstance(training.pool, str):
+        of_pool = {"task": training.pool, "max_completion": LONGEST_SUM}
+    given = {"model": "tiny", "seed": training.seed, "steps": training.steps, "group_size": size}
+    given |= {"prompts_per_step": COMPLETIONS // size, "memory": COUNTS_ONLY, **of_pool, **arm.fields}
+    if arm.prior_of is not None:
+        given["memory"] = {**COUNTS_ONLY, "prior_runs": [{"run": PRIOR, "at": arm.prior_at}]}
+    return Config.model_validate(given)
 
-    Args:
-        given: arm, share of dead questions, seed, and the seed of the uniform training that a prior comes from.
+
+def train_one(training: Training) -> dict[str, Any]:
+    """Train, and keep the run if another training may start from it.
+
+    Raises:
+        FileNotFoundError: the run that it starts from is not there.
     """
-    arm, dead_share, seed, other = given
-    store = FOLDER / "stores" / f"{arm}-{dead_share:g}-{seed}"
+    arm = ARMS[training.arm]
+    store = FOLDER / "stores" / training.key.replace(" ", "-")
     shutil.rmtree(store, ignore_errors=True)
     begun = time.perf_counter()
-    changes: dict[str, Any] = {"memory_store": store, "memory_run": RUN}
-    if arm in ("prior", "placebo"):
-        bring(store, run_file(dead_share, other), dead_share, seed if arm == "placebo" else None)
-        changes["prior_run"] = [PRIOR]
-    result = train(Config.model_validate({**fields(arm, dead_share, seed), **changes}))
-    if arm == "uniform":
+    if (teacher := training.teacher) is not None:
+        bring(store, teacher, training.seed if arm.dealt else None)
+    config = config_of(training).model_copy(update={"memory_store": store, "memory_run": RUN})
+    result = train(config, arm.make_sampling)
+    if training.arm in {one.prior_of for one in ARMS.values()}:
+        training.run_file.parent.mkdir(parents=True, exist_ok=True)
         with RewardClient.embedded(f"sqlite:///{store}", run=RUN, encoder="hashed") as client:
-            run_file(dead_share, seed).parent.mkdir(parents=True, exist_ok=True)
-            client.export_run(RUN, run_file(dead_share, seed))
+            client.export_run(RUN, training.run_file)
     shutil.rmtree(store, ignore_errors=True)
-    return row(arm, dead_share, seed, result, time.perf_counter() - begun)
+    return row(training, result, time.perf_counter() - begun)
 
 
-def bring(store: Path, file: Path, dead_share: float, shuffle: int | None) -> None:
-    """Put an earlier run into a store under the name PRIOR.
+def bring(store: Path, teacher: Training, shuffle: int | None) -> None:
+    """Put an earlier training's run into a store under the name PRIOR.
 
     Args:
         shuffle: a seed by which its pass rates are dealt out to the questions at random; None: they stay.
     """
     with RewardClient.embedded(f"sqlite:///{store}", run=PRIOR, encoder="hashed") as client:
         if shuffle is None:
-            client.import_run(PRIOR, file)
+            client.import_run(PRIOR, teacher.run_file)
             return
-        right, n = first_visits(file, dead_share)
+        texts = [question.text for question in make_task(config_of(teacher)).train]
+        right, n = first_visits(teacher.run_file, texts)
         order = list(range(len(n)))
         random.Random(f"placebo {shuffle}").shuffle(order)
-        texts = [question.text for question in DialPool(dead_share).train]
         dealt = [(texts[place], right[number], n[number]) for place, number in enumerate(order) if n[number]]
         client.create_run(PRIOR, COUNTS_ONLY)
         for text, good, all_of in dealt:  # a visit each, so that the run is a prior like any other
@@ -97,7 +117,7 @@ def bring(store: Path, file: Path, dead_share: float, shuffle: int | None) -> No
             client.reward([text] * all_of, ["-"] * all_of, outcomes, step=order.index(texts.index(text)))
 
 
-def first_visits(file: Path, dead_share: float) -> tuple[list[int], list[int]]:
+def first_visits(file: Path, texts: Sequence[str]) -> tuple[list[int], list[int]]:
     """Right and all completions of each question's first visits in an exported run."""
     from memr_service.engine.inputs import identity
 
@@ -107,27 +127,28 @@ def first_visits(file: Path, dead_share: float) -> tuple[list[int], list[int]]:
         for record, _ in archive.read_records(opened, archive.read_base(opened, header)):
             rates.follow(record.batch, record.position)
     right, n = [], []
-    for question in DialPool(dead_share).train:
-        place = rates.row(identity(question.text, None))
+    for text in texts:
+        place = rates.row(identity(text, None))
         good, bad = (0, 0) if place is None else rates.table[["first_right", "first_wrong"]][place].tolist()
         right.append(good)
         n.append(good + bad)
     return right, n
 
 
-def row(arm: str, dead_share: float, seed: int, result: Result, seconds: float) -> dict[str, Any]:
+def row(training: Training, result: Result, seconds: float) -> dict[str, Any]:
     """What the report needs of a training."""
     steps = result.rows[1:]
     spread = [1 - float(one["zero_variance_outcome"] or 0.0) for one in steps]
     return {
-        "method": arm,
-        "dead_share": dead_share,
-        "seed": seed,
+        "method": training.arm,
+        "dead_share": training.pool,
+        "seed": training.seed,
         "final": round(result.accuracy, 4),
         "area": round(result.area, 4),
         "evaluated": [step for step, _ in result.curve],
         "accuracy": [round(accuracy, 4) for _, accuracy in result.curve],
         "spread": [round(one, 4) for one in spread],
+        "updates": sum("loss" in one for one in steps),
         "completions": COMPLETIONS * len(steps),
         "seconds": round(seconds, 1),
     }

@@ -1,5 +1,7 @@
 """The equations of GRPO (Shao et al. 2024, arXiv 2402.03300) and Dr. GRPO (Liu et al. 2025, arXiv 2503.20783).
 
+A reward's baseline is its group's mean. Two others are here to compare with: the batch's mean, and James-Stein's.
+
 Symbols: n completions, ordered by group, G per group; r their rewards (n); A their advantages (n); B completions in a
 batch; T tokens of the longest completion. Pure functions; no argument is changed.
 """
@@ -21,6 +23,41 @@ def group_advantages(rewards: Tensor, group_size: int, variant: str) -> Tensor:
     groups = rewards.view(-1, group_size)
     centred = groups - groups.mean(1, keepdim=True)
     return (centred if variant == "dr-grpo" else centred / _spread(groups)).flatten()
+
+
+def batch_advantages(rewards: Tensor, group_size: int, variant: str) -> Tensor:
+    """A_i = (r_i - mean r) / (std r + 1e-4) over the whole batch, (n) to (n). Dr. GRPO does not divide.
+
+    Groups do not count, so a group whose rewards are all equal has advantages, too.
+    """
+    return group_advantages(rewards, len(rewards), variant)
+
+
+def shrunk_advantages(rewards: Tensor, group_size: int, variant: str) -> Tensor:
+    """A_i = (r_i - b_i) / (std r + 1e-4), std over the batch, (n) to (n); n / G >= 3 groups. Dr. GRPO does not divide.
+
+    The baseline is James-Stein's (Zeng et al. 2025, arXiv 2511.03710), which leaves out what it must to be unbiased:
+
+        b_i = (1 - l) m_i + l M      m_i: mean of the other completions of the group; M: mean of the other groups' means
+        l = v / (v + s + 1e-6)       v: mean over the other groups of var / G; s: variance of their means around M
+
+    var is over G - 1, the variance of the means over their number; 1e-6 is that of the paper's code.
+    """
+    groups = rewards.view(-1, group_size)
+    number = len(groups)
+    means, variances = groups.mean(1), groups.var(1) / group_size
+    others = ~torch.eye(number, dtype=torch.bool)
+    of_others = means.expand(number, -1)[others].view(number, -1)  # (groups, groups - 1)
+    v = variances.expand(number, -1)[others].view(number, -1).mean(1)
+    s = of_others.var(1, correction=0)
+    share = (v / (v + s + 1e-6))[:, None]
+    own = (groups.sum(1, keepdim=True) - groups) / (group_size - 1)
+    centred = groups - (1 - share) * own - share * of_others.mean(1, keepdim=True)
+    return (centred if variant == "dr-grpo" else centred / (rewards.std() + EPSILON)).flatten()
+
+
+ADVANTAGES = {"group": group_advantages, "batch": batch_advantages, "james-stein": shrunk_advantages}
+"""Baseline -> advantages."""
 
 
 def clipped_loss(logp: Tensor, old_logp: Tensor, advantages: Tensor, clip: float) -> Tensor:

@@ -40,10 +40,10 @@ class Config(BaseModel):
 
     model: str = "Qwen/Qwen2.5-0.5B-Instruct"
     """A causal language model of Hugging Face (name or folder), or `tiny`, a small model created for the task."""
-    task: Literal["clock", "dial", "dial-pool", "gsm8k", "jsonl"] = "gsm8k"
+    task: Literal["clock", "dial", "dial-pool", "chain-sum", "gsm8k", "jsonl"] = "gsm8k"
     """The task to learn."""
     dead_share: float = Field(default=0.6, ge=0, le=0.8)
-    """dial-pool: share of the questions whose groups have no spread."""
+    """dial-pool: share of the questions that are impossible (half of it) or have two operations (the other half)."""
     data: Path | None = None
     """gsm8k: a folder with train.jsonl and test.jsonl (default: the hub). jsonl: a file with one {"prompt", "answer"}
     per line."""
@@ -91,6 +91,9 @@ class Config(BaseModel):
     variant: Literal["grpo", "dr-grpo"] = "grpo"
     """`grpo`: divide advantages by the group's standard deviation and average over a completion's tokens.
     `dr-grpo`: neither."""
+    baseline: Literal["group", "batch", "james-stein"] = "group"
+    """What a reward is compared with: the mean of its `group`, of the whole `batch`, or the group's mean shrunk towards
+    the others' (`james-stein`). The last two divide by the batch's standard deviation."""
     clip: float = Field(default=0.2, gt=0)
     """epsilon: clipping range of the ratio."""
     kl: float = Field(default=0.04, ge=0)
@@ -139,6 +142,8 @@ class Config(BaseModel):
     Default: nothing is written."""
     save_every: int = Field(default=100, ge=1)
     """Steps between checkpoints."""
+    lessons: int | None = Field(default=None, ge=1)
+    """Steps of the tiny model's warm start. Default: the task's."""
     warm_starts: Path = Path("reports/warm-starts")
     """Folder for warm-started tiny models, one per seed."""
     progress: bool = False
@@ -154,6 +159,12 @@ class Config(BaseModel):
     def _vllm_knows_the_model(self) -> Config:
         if self.model == "tiny" and self.sampler == "vllm":
             raise ValueError("vllm cannot serve the model tiny: leave sampler at own, or name a model of Hugging Face")
+        return self
+
+    @model_validator(mode="after")
+    def _shrinking_needs_other_groups(self) -> Config:
+        if self.baseline == "james-stein" and self.prompts_per_step < 3:
+            raise ValueError("the baseline james-stein needs at least 3 prompts_per_step, to compare groups")
         return self
 
     @model_validator(mode="after")

@@ -16,14 +16,13 @@ from __future__ import annotations
 
 import random
 import time
-from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
 from memr_client import RewardClient
 
 from examples.grpo import checkpoint
-from examples.grpo.advantage import group_advantages
+from examples.grpo.advantage import ADVANTAGES
 from examples.grpo.config import Config
 from examples.grpo.learner import Learner
 from examples.grpo.log import Log
@@ -31,12 +30,14 @@ from examples.grpo.measures import Row, measures
 from examples.grpo.policy import Policy
 from examples.grpo.rewards import compute_rewards, open_memory
 from examples.grpo.rollout import rollout
+from examples.grpo.sampling import MakeSampling, Sampling, of_config
+from examples.grpo.tasks.chain_sum import ChainSum
 from examples.grpo.tasks.clock import Clock
 from examples.grpo.tasks.dial import Dial
 from examples.grpo.tasks.dial_pool import DialPool
 from examples.grpo.tasks.gsm8k import Gsm8k
 from examples.grpo.tasks.jsonl import Jsonl
-from examples.grpo.tasks.task import Question, Task
+from examples.grpo.tasks.task import Task
 from examples.grpo.tiny import TinyPolicy
 from examples.grpo.warm_start import warm_start
 
@@ -65,19 +66,24 @@ class Result:
         return sum((end - start) * (one + other) / 2 for (start, one), (end, other) in pieces) / self.curve[-1][0]
 
 
-def train(config: Config) -> Result:
-    """Run one training, from its start or from the checkpoint in `config.output`."""
+def train(config: Config, make_sampling: MakeSampling = of_config) -> Result:
+    """Run one training, from its start or from the checkpoint in `config.output`.
+
+    Args:
+        make_sampling: makes what chooses a step's questions. Default: `config.plan` does.
+    """
     task = make_task(config)
     policy = make_policy(config, task)
     steps = config.steps or config.epochs * len(task.train) // config.prompts_per_step
     learner = Learner(config, policy, steps)
     with open_memory(config, task) as memory:
+        sampling = make_sampling(config, task, policy, memory)
         done, rows = checkpoint.begin(config, policy, learner.optimizer, memory)
         with Log(config, steps, rows) as log:
             if not rows:
                 log.write({"step": 0, "accuracy": evaluate(config, policy, task, 0)})
             for step in range(done, steps):
-                row = one_step(config, task, policy, learner, memory, step)
+                row = one_step(config, task, policy, sampling, learner, memory, step)
                 last = step + 1 == steps
                 if last or (step + 1) % config.eval_every == 0:
                     row["accuracy"] = evaluate(config, policy, task, step + 1)
@@ -90,18 +96,24 @@ def train(config: Config) -> Result:
 
 
 def one_step(
-    config: Config, task: Task, policy: Policy, learner: Learner, memory: RewardClient | None, step: int
+    config: Config,
+    task: Task,
+    policy: Policy,
+    sampling: Sampling,
+    learner: Learner,
+    memory: RewardClient | None,
+    step: int,
 ) -> Row:
-    """One step: rollout, rewards, advantages, update. Returns its metrics."""
+    """One step: questions, rollout, rewards, advantages, update. Returns its metrics."""
     started = time.perf_counter()
     torch.manual_seed(number_of(config.seed, "sample", step))
-    questions = planned(config, task.train, memory, step) if config.plan else shuffled(config, task.train, step)
-    sampled = rollout(policy, questions, config.group_size, config.max_completion, config.temperature)
+    sampled = rollout(policy, sampling.questions(step), config.group_size, config.max_completion, config.temperature)
     sampled_at = time.perf_counter()
     rewards = compute_rewards(config, task, memory, sampled, step)
     rewarded_at = time.perf_counter()
-    advantages = group_advantages(rewards.total, config.group_size, config.variant)
-    update = learner.update(sampled, advantages, step)
+    advantages = ADVANTAGES[config.baseline](rewards.total, config.group_size, config.variant)
+    lessons = sampling.lessons(sampled, rewards, advantages)
+    update = learner.update(*lessons, step) if lessons else {}
     seconds = {
         "rollout_s": sampled_at - started,
         "reward_s": rewarded_at - sampled_at,
@@ -109,28 +121,6 @@ def one_step(
     }
     modes = [task.mode(text) for text in sampled.texts]
     return {"step": step + 1, **measures(sampled, rewards, modes, config.group_size), **update, **seconds}
-
-
-def shuffled(config: Config, questions: Sequence[Question], step: int) -> list[Question]:
-    """A step's questions. Each epoch has every question once, in a new random order."""
-    first = step * config.prompts_per_step
-    chosen = list[Question]()
-    for number in range(first, first + config.prompts_per_step):
-        epoch, within = divmod(number, len(questions))
-        order = list(range(len(questions)))
-        random.Random(f"order {config.seed} {epoch}").shuffle(order)
-        chosen.append(questions[order[within]])
-    return chosen
-
-
-def planned(config: Config, questions: Sequence[Question], memory: RewardClient | None, step: int) -> list[Question]:
-    """A step's questions as the memory plans them, from all that it knows by now."""
-    assert memory is not None  # `open_memory` makes one for a plan
-    distinct = [*{question.text: question for question in questions}.values()]
-    if step == 0:  # later ones find it in the memory, also after a resume
-        memory.set_pool(None, [*range(len(distinct))], [question.text for question in distinct])
-    plan = memory.plan(None, config.prompts_per_step, config.group_size, step=step)
-    return [distinct[int(pick.prompt_id)] for pick in plan.picks]
 
 
 def evaluate(config: Config, policy: Policy, task: Task, step: int) -> float:
@@ -160,6 +150,8 @@ def make_task(config: Config) -> Task:
         return Dial(config.seed)
     if config.task == "dial-pool":
         return DialPool(config.dead_share)
+    if config.task == "chain-sum":
+        return ChainSum()
     if config.task == "gsm8k":
         return Gsm8k(config.data)
     assert config.data is not None  # checked by `Config`
@@ -180,6 +172,6 @@ def make_policy(config: Config, task: Task) -> Policy:
         return CausalLM(*arguments)
     torch.set_num_threads(1)  # faster for a model of this size
     policy = TinyPolicy(task.pieces, config.max_prompt, config.max_completion)
-    if isinstance(task, Clock | Dial):
-        warm_start(policy, task, config.seed, config.warm_starts)
+    if isinstance(task, Clock | Dial | ChainSum):
+        warm_start(policy, task, config.seed, config.warm_starts, config.lessons)
     return policy

@@ -123,6 +123,7 @@ def test_a_reader_that_leaves_ends_the_command_quietly(server):
         (["runs", "export", "run", "/dev/null"], "/dev/null is not a regular file"),
         (["runs", "export", "run", "/none/run.memr"], "the folder /none does not exist"),
         (["replay", "run", "--figure", "/none/sweep.png"], "the folder /none does not exist"),
+        (["replay", "run", "--figure", "sweep.pdf"], "sweep.pdf does not end in .png"),
         (["report", "run", "--dir", "/dev/null/report"], "/dev/null/report: Not a directory"),
         (["watch", "run", "--once", "--dir", "/dev/null/watch"], "/dev/null/watch: Not a directory"),
     ],

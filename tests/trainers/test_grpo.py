@@ -7,10 +7,12 @@ import math
 import random
 import re
 import signal
+import statistics
 import subprocess
 import sys
 import time
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -22,13 +24,22 @@ from support.serving import serving
 from support.tiny_causal_lm import save_causal_lm
 
 from examples.grpo import Config, checkpoint, train
-from examples.grpo.advantage import clipped_loss, group_advantages, k3, memory_share, token_mean
+from examples.grpo.advantage import (
+    batch_advantages,
+    clipped_loss,
+    group_advantages,
+    k3,
+    memory_share,
+    shrunk_advantages,
+    token_mean,
+)
 from examples.grpo.learner import Learner, learning_rate
 from examples.grpo.log import Log
 from examples.grpo.measures import diversity, gap
 from examples.grpo.policy import cut, padded, score
 from examples.grpo.rewards import annealed, cosine_length, memory_config
 from examples.grpo.rollout import rollout
+from examples.grpo.sampling import Shuffled
 from examples.grpo.tasks import clock, xml
 from examples.grpo.tasks.clock import Clock
 from examples.grpo.tasks.final_number import final_number
@@ -36,7 +47,7 @@ from examples.grpo.tasks.gsm8k import Gsm8k
 from examples.grpo.tasks.jsonl import Jsonl
 from examples.grpo.tasks.task import Question
 from examples.grpo.tiny import END, Pieces, TinyPolicy
-from examples.grpo.train import make_policy, shuffled
+from examples.grpo.train import make_policy
 from examples.grpo.walk_through import lines
 from examples.grpo.warm_start import teach, warm_start
 
@@ -107,6 +118,48 @@ def test_advantages_and_loss_are_those_of_a_plain_loop(variant, record_property)
     record_property("largest difference to the plain loop", furthest)
     print(f"largest difference to the plain loop, {variant}: {furthest:.1e}")
     assert furthest < 1e-12
+
+
+def plain_shrunk(rewards, size):
+    """James-Stein's baseline of each completion, one at a time, from the other groups' completions."""
+    groups = [rewards[start : start + size] for start in range(0, len(rewards), size)]
+    baselines = []
+    for number, group in enumerate(groups):
+        others = [other for place, other in enumerate(groups) if place != number]
+        means = [sum(other) / size for other in others]
+        middle = sum(means) / len(means)
+        v = sum(statistics.variance(other) / size for other in others) / len(others)
+        s = sum((mean - middle) ** 2 for mean in means) / len(means)
+        share = v / (v + s + 1e-6)
+        for place in range(size):
+            own = sum(group[:place] + group[place + 1 :]) / (size - 1)
+            baselines.append((1 - share) * own + share * middle)
+    return baselines
+
+
+@pytest.mark.parametrize("variant", ["grpo", "dr-grpo"])
+def test_the_other_baselines_are_those_of_a_plain_loop(variant):
+    dice = torch.Generator().manual_seed(3)
+    for case in range(20):
+        rewards = torch.randint(0, 2, (24,), generator=dice).double() + 2
+        rewards[: 4 * (case % 4)] = 2.0  # up to three groups without variance
+        given = rewards.tolist()
+        divisor = 1.0 if variant == "dr-grpo" else statistics.stdev(given) + 1e-4
+        batch = [(reward - sum(given) / 24) / divisor for reward in given]
+        assert batch_advantages(rewards, 4, variant).tolist() == pytest.approx(batch, abs=1e-12)
+        pairs = zip(given, plain_shrunk(given, 4), strict=True)
+        shrunk = [(reward - baseline) / divisor for reward, baseline in pairs]
+        assert shrunk_advantages(rewards, 4, variant).tolist() == pytest.approx(shrunk, abs=1e-12)
+
+
+def test_where_all_groups_are_alike_no_baseline_teaches_anything():
+    equal = torch.full((12,), 2.0)
+    assert batch_advantages(equal, 4, "grpo").tolist() == shrunk_advantages(equal, 4, "grpo").tolist() == [0.0] * 12
+    dead = torch.tensor([1.0] * 4 + [0.0] * 8)  # without variance within groups nothing is shrunk
+    assert shrunk_advantages(dead, 4, "grpo").tolist() == [0.0] * 12
+    assert all(batch_advantages(dead, 4, "grpo").tolist())
+    with pytest.raises(ValidationError, match="at least 3 prompts_per_step"):
+        Config(model="tiny", baseline="james-stein", prompts_per_step=2)
 
 
 def test_the_shares_of_memory_and_rest_add_up_and_are_those_of_a_plain_loop():
@@ -307,6 +360,8 @@ def test_a_lesson_is_learned_once_for_each_seed(tmp_path, monkeypatch):
     task = Clock(0)
     policies = [TinyPolicy(task.pieces, 16, 40) for _ in range(2)]
     warm_start(policies[0], task, 0, tmp_path)
+    warm_start(policies[1], task, 0, tmp_path, lessons=2)
+    assert not torch.equal(*(policy.model.tokens.weight for policy in policies))
     monkeypatch.setattr(Clock, "demonstration", None)
     warm_start(policies[1], task, 0, tmp_path)
     first, second = (policy.model.state_dict() for policy in policies)
@@ -326,7 +381,7 @@ def test_lessons_make_demonstrations_more_probable(monkeypatch):
         return -scores.logp[scores.mask].mean().item()
 
     before = surprise()
-    teach(policy, task, 0)
+    teach(policy, task, 0, task.lessons)
     assert surprise() < before - 1
 
 
@@ -419,6 +474,8 @@ def test_the_toy_learns_what_is_rewarded(tmp_path):
         {"memory": "random", "memory_weight": 0.5, "memory_anneal": (2, 4)},
         {"memory": {"components": {"contrast": 1.0, "value": 1.0, "outcome_ucb": 1.0}}},
         {"memory": "official-memory-r+"},
+        {"memory": None, "baseline": "batch"},
+        {"memory": None, "baseline": "james-stein", "prompts_per_step": 3},
     ],
 )
 def test_every_control_and_memory_trains(tmp_path, fields):
@@ -450,7 +507,8 @@ def test_equal_configs_train_bit_for_bit_and_other_seeds_do_not(tmp_path):
 def test_all_questions_come_once_before_one_comes_again(tmp_path):
     config = toy(tmp_path, prompts_per_step=5)
     questions = [Question(str(number), "1") for number in range(20)]
-    steps = [shuffled(config, questions, step) for step in range(8)]
+    sampling = Shuffled(config, SimpleNamespace(train=questions), None, None)
+    steps = [sampling.questions(step) for step in range(8)]
     first, second = ([question for step in steps[start : start + 4] for question in step] for start in (0, 4))
     assert set(first) == set(second) == set(questions)
     assert first != second

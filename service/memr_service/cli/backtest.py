@@ -8,7 +8,6 @@ from memr_client import RewardClient
 from memr_client.schemas import Backtest
 
 from memr_service.cli import figures
-from memr_service.cli.options import require_writable
 from memr_service.cli.sheet import Sheet
 from memr_service.cli.terminal import out, say, say_json
 
@@ -18,7 +17,7 @@ NOTHING_FORESEEN = "No group's prompt had been visited before, and no prior run 
 def show(client: RewardClient, run: str, figure: Path | None, as_json: bool) -> None:
     """Print a run's backtest, and draw it if a file is named."""
     if figure is not None:
-        require_writable(figure)
+        figures.require_picture(figure)
     found = client.backtest(run)
     if figure is not None and found.known:
         figures.calibration(found, figure)

@@ -9,11 +9,14 @@ from typing import TYPE_CHECKING, Any
 from memr_client.errors import InvalidRequest
 from memr_client.schemas import Audits, Backtest, HistoryRow, Quantiles, ReplayResult
 
+from memr_service.cli.options import require_writable
+
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
 COLOURS = ("#000000", "#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#F0E442")
 """Colours that colour-blind readers can tell apart (Okabe and Ito)."""
+ENDING = ".png"
 
 
 def sweep(result: ReplayResult, labels: Sequence[str], path: Path) -> None:
@@ -192,6 +195,21 @@ def _tidy(axes: Axes) -> None:
         axes.legend(fontsize=8, frameon=False)
     else:
         axes.set_visible(False)
+
+
+def require_picture(path: Path) -> None:
+    """Check, before the work begins, that a figure can be drawn into a file.
+
+    Raises:
+        InvalidRequest: the name does not end in .png, or the file cannot be written.
+    """
+    if path.suffix.lower() != ENDING:
+        raise InvalidRequest(
+            f"{path} does not end in {ENDING}: a figure is a PNG file.",
+            value=str(path),
+            remedy=f"Name it {path.stem}{ENDING}, for example.",
+        )
+    require_writable(path)
 
 
 def _save(figure: Any, path: Path) -> None:

@@ -23,6 +23,8 @@ PICKS = 64
 """Prompts that are picked if no number is given."""
 GROUP_SIZE = 8
 """Completions of a group, if neither the call nor the run names a number."""
+LIMIT = 0.9
+"""The probability of equal outcomes from which on a prompt is dropped, if none is given."""
 AT_ONCE = 20_000
 """Prompts in one request, where the spread of all is asked for."""
 
@@ -38,8 +40,9 @@ def plan(
         typer.Option(help="Completions of a group.", show_default=f"the run's group_size, else {GROUP_SIZE}"),
     ] = None,
     objective: Annotated[
-        Objective, typer.Option(help="What to make large; docs/reference/http-api.md explains them.")
-    ] = "spread",
+        Objective | None,
+        typer.Option(help="What to make large; docs/reference/http-api.md explains them.", show_default="spread"),
+    ] = None,
     step: Annotated[
         int | None, typer.Option(help="The step that is planned.", show_default="the one after the newest")
     ] = None,
@@ -76,9 +79,14 @@ def plan(
         ),
     ] = False,
     limit: Annotated[
-        float,
-        typer.Option(min=0.5, max=1, help="Drop prompts whose outcomes are all equal with this probability or more."),
-    ] = 0.9,
+        float | None,
+        typer.Option(
+            min=0.5,
+            max=1,
+            help="Drop prompts whose outcomes are all equal with this probability or more.",
+            show_default=f"{LIMIT}",
+        ),
+    ] = None,
     set_pool: Annotated[
         bool, typer.Option("--set-pool", help="Let the data set be the run's pool, if the run has none.")
     ] = False,
@@ -117,7 +125,7 @@ def plan(
         [
             ("test", "--backtest", ("figure", "as_json")),
             ("prior", "--prior", ()),
-            ("drop_retired", "--drop-retired", ("pool", "out_file", "as_json", *OF_PLANS, *OF_POOLS)),
+            ("drop_retired", "--drop-retired", ("pool", "out_file", "as_json", "limit", *OF_PLANS, *OF_POOLS)),
         ],
     )
     with connect(url, api_key) as client:
@@ -142,7 +150,7 @@ def plan(
                     if set_pool and not info.prompts:
                         info = client.set_pool(run, data.names, data.texts)
                     if drop_retired and out_file is not None:
-                        _drop_retired(client, asked, data, limit, out_file, as_json)
+                        _drop_retired(client, asked, data, limit or LIMIT, out_file, as_json)
                     else:
                         picks = min(PICKS, len(data.prompts)) if n is None else n
                         _pick(client, asked, data, info, picks, out_file, as_json)
@@ -169,7 +177,7 @@ def _check(options: dict[str, Any], modes: list[tuple[str, str, tuple[str, ...]]
     Raises:
         InvalidRequest: the message names them.
     """
-    ignored = ("run", "url", "api_key", "objective", "limit")
+    ignored = ("run", "url", "api_key")
     named = [one for one, value in options.items() if one not in ignored and value is not None and value is not False]
     for mode, option, allowed in modes:
         if mode in named:
@@ -180,6 +188,8 @@ def _check(options: dict[str, Any], modes: list[tuple[str, str, tuple[str, ...]]
     else:
         if "figure" in named:
             raise InvalidRequest("--figure draws a backtest.", remedy="Add --backtest.")
+    if "limit" in named and "drop_retired" not in named:
+        raise InvalidRequest("--limit is about prompts to drop.", remedy="Add --drop-retired.")
     if "pool" not in named:
         other = next((one for one in named if one in ("out_file", "drop_retired", *OF_POOLS)), None)
         if other is not None:

@@ -26,7 +26,6 @@ from memr_service.cli.options import (
     home,
     listed_presets,
     read_json,
-    require_writable,
 )
 from memr_service.cli.sheet import Sheet
 from memr_service.cli.terminal import out, progress, say, say_json
@@ -72,7 +71,7 @@ def replay(
     """
     settings = _settings(k, preset, config)
     if figure is not None:
-        require_writable(figure)
+        figures.require_picture(figure)
     result = _replayed(run, settings, data, url, api_key)
     labels = [_label(one) for one in settings]
     if as_json:
