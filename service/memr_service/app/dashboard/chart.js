@@ -153,9 +153,14 @@ export class Chart {
 
   #tell() {
     if (!this.plot) return;
-    const x = this.data[0][this.#place()];
-    const value = ({ numbers }) => numbers.map((number) => this.#says(number, this.#place(number + 1))).join(" to ");
-    this.legend.tell(this.times ? clock(1000 * x) : `${this.across} ${short(x)}`, this.entries.map(value));
+    const here = this.#place();
+    const x = (at) => (this.times ? timeOf(this.data[0][at]) : short(this.data[0][at]));
+    const value = ({ numbers }) => {
+      const at = this.#place(numbers[0] + 1);
+      const said = numbers.map((number) => this.#says(number, at)).join(" to ");
+      return at === here ? said : `${said} (at ${x(at)})`;
+    };
+    this.legend.tell(this.times ? clock(1000 * this.data[0][here]) : `${this.across} ${x(here)}`, this.entries.map(value));
   }
 
   #says(number, at) {
