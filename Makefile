@@ -12,7 +12,7 @@ READY_DEV := $(VENV)/.ready-dev
 # PIP_FIND_LINKS at a folder that holds the wheel.
 PIP_INSTALL = $(BIN)/python -m pip install --quiet -c constraints.txt $(if $(TORCH_INDEX_URL),--extra-index-url $(TORCH_INDEX_URL))
 
-.PHONY: help setup setup-dev serve demo check test bench profile hackbench suspects attack crash chaos trl audits browser docker-check lint openapi docs docs-reference docs-tables docs-drawing experiment planning-study dist api requirements
+.PHONY: help setup setup-dev serve demo check test bench profile hackbench suspects attack crash chaos trl audits browser docker-check lint openapi docs docs-reference docs-tables docs-drawing experiment planning-study repair-study dist api requirements
 
 help:  ## show the commands
 	@awk -F ':.*## ' '/^##@/ {print "\n" substr($$0, 5)} /^[a-z-]+:.*## / {printf "  make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -91,6 +91,9 @@ experiment: $(READY)  ## train a tiny model with every memory reward and every c
 
 planning-study: $(READY)  ## train a tiny model with and without a plan, on pools with dead questions
 	$(BIN)/python -m benchmarks.planning_study $(if $(processes),--processes $(processes))
+
+repair-study: $(READY)  ## train a tiny model on wrong labels, and on what repairs them (hours)
+	$(BIN)/python -m benchmarks.repair_study $(if $(processes),--processes $(processes))
 
 audits: $(READY)  ## which audits fire when a training is trapped, and which when it learns (QUICK=1: two seeds)
 	$(BIN)/python -m benchmarks.audits $(if $(processes),--processes $(processes))

@@ -123,7 +123,7 @@ class BaseClient(Generic[Transport]):
     def _says_nothing(self, step: int | None, outcomes: Any, response: RewardResponse) -> bool:
         """Whether to tell the caller now why the run's rewards say nothing so far."""
         first = self._first_steps.setdefault(response.run_id, FirstSteps())
-        if says_nothing := first.add(step, plain(outcomes), response):
+        if says_nothing := first.add(step, response.outcomes_used or plain(outcomes), response):
             self._mostly_zero.setdefault(response.run_id, MostlyZero()).add(response)  # `_why` tells these causes
         return says_nothing
 

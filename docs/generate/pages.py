@@ -34,6 +34,7 @@ BLOCKS: Mapping[str, Callable[[], str]] = {
     "run-config": run_config.run_config,
     "memory-quality": run_config.memory_quality,
     "write-gates": run_config.write_gates,
+    "repair": run_config.repair,
     "component-options": components.options,
     "components": components.formulas,
     "guards": components.guard_options,

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from memr_client.schemas import MemoryQuality, RunConfig, WriteGates
+from memr_client.schemas import MemoryQuality, Repair, RunConfig, WriteGates
 
 from docs.generate.fields import as_sections, as_table, fields
 
 ELSEWHERE = {
     "MemoryQuality": "#memory-quality",
     "WriteGates": "#write-gates",
+    "Repair": "#repair",
     "Component": "components-and-guards.md",
     "PriorRun": "http-api.md#priorrun",
 }
@@ -32,3 +33,8 @@ def memory_quality() -> str:
 def write_gates() -> str:
     """The fields of `memory.gates`."""
     return as_table(list(fields(WriteGates, link)))
+
+
+def repair() -> str:
+    """The fields of `repair`."""
+    return as_table(list(fields(Repair, link)))

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 
 import torch
-from memr_client import RewardClient, RunConfig
+from memr_client import RewardClient, RewardResponse, RunConfig
 from torch import Tensor
 
 from examples.grpo.config import Config
@@ -17,6 +17,9 @@ from examples.grpo.tasks.task import Task
 
 DEFAULT = "attempts"
 """The service's default preset. It pays a little where a group's outcomes are all equal."""
+
+Judge = Callable[[Rollout, int], Sequence[float]]
+"""The outcomes of a step's completions."""
 
 UNPAID = {"preset": "memory-r", "components": {"exploit": 0.0}}
 """Of a run that only plans."""
@@ -27,7 +30,7 @@ class Rewards:
     """Rewards of n completions. Every tensor is (n). `memory` and `total` include weights, the others do not."""
 
     outcome: Tensor
-    """0 or 1."""
+    """0 or 1. Where the memory repairs, the outcome that counts."""
     format: Tensor
     """0 to 2."""
     length: Tensor
@@ -40,19 +43,27 @@ class Rewards:
     """The reward: the weighted sum of all parts."""
 
 
-def compute_rewards(config: Config, task: Task, memory: RewardClient | None, rollout: Rollout, step: int) -> Rewards:
-    """Score a step's completions. The memory stores them."""
-    answers = [question.answer for question in rollout.questions]
-    pairs = list(zip(rollout.texts, answers, strict=True))
-    outcome = torch.tensor([float(task.right(text, answer)) for text, answer in pairs])
+def compute_rewards(
+    config: Config, task: Task, memory: RewardClient | None, rollout: Rollout, step: int, judge: Judge | None = None
+) -> Rewards:
+    """Score a step's completions. The memory stores them.
+
+    Args:
+        judge: what gives the outcomes. Default: the task, by the questions' answers.
+    """
+    outcome = torch.tensor([*(judge(rollout, step) if judge else judged(task, rollout))], dtype=torch.float32)
+    response = _memory_response(task, memory, rollout, outcome, step)
+    if response is not None and response.outcomes_used is not None:
+        outcome = torch.tensor(response.outcomes_used)
     form = torch.tensor([task.format(text) for text in rollout.texts])
     lengths = [len(completion) for completion in rollout.completions]
     length = torch.tensor(
         [cosine_length(n, config.max_completion, right) for n, right in zip(lengths, outcome.tolist(), strict=True)]
     )
-    given_answers = [task.answer(text) for text in rollout.texts]
-    from_memory, components = _memory_reward(memory, rollout, given_answers, outcome, step)
-    from_memory = from_memory * config.memory_weight * annealed(config.memory_anneal, step)
+    weight = config.memory_weight * annealed(config.memory_anneal, step)
+    from_memory = torch.zeros_like(outcome) if response is None else torch.tensor(response.rewards) * weight
+    scored = {} if response is None else response.components
+    components = {name: torch.tensor(values.scaled) for name, values in scored.items()}
     total = (
         config.correctness_weight * outcome
         + config.format_weight * (form * outcome if config.format_gated else form)
@@ -60,6 +71,12 @@ def compute_rewards(config: Config, task: Task, memory: RewardClient | None, rol
         + from_memory
     )
     return Rewards(outcome, form, length, from_memory, components, total)
+
+
+def judged(task: Task, rollout: Rollout) -> list[float]:
+    """The outcomes by the questions' answers."""
+    pairs = zip(rollout.texts, rollout.questions, strict=True)
+    return [float(task.right(text, question.answer)) for text, question in pairs]
 
 
 def cosine_length(length: int, limit: int, right: float) -> float:
@@ -115,12 +132,17 @@ def memory_config(config: Config, task: Task) -> RunConfig:
     return RunConfig(**{**defaults, "deterministic": deterministic, **given})
 
 
-def _memory_reward(
-    memory: RewardClient | None, rollout: Rollout, answers: list[str], outcome: Tensor, step: int
-) -> tuple[Tensor, dict[str, Tensor]]:
+def _memory_response(
+    task: Task, memory: RewardClient | None, rollout: Rollout, outcome: Tensor, step: int
+) -> RewardResponse | None:
     if memory is None:
-        return torch.zeros_like(outcome), {}
-    prompts = [question.text for question in rollout.questions]
-    response = memory.reward(prompts, rollout.texts, outcome, step=step, answers=answers, truncated=rollout.truncated)
-    scaled = {name: torch.tensor(values.scaled) for name, values in response.components.items()}
-    return torch.tensor(response.rewards), scaled
+        return None
+    return memory.reward(
+        [question.text for question in rollout.questions],
+        rollout.texts,
+        outcome,
+        step=step,
+        answers=[task.answer(text) for text in rollout.texts],
+        references=[question.answer for question in rollout.questions],
+        truncated=rollout.truncated,
+    )

@@ -28,7 +28,7 @@ from examples.grpo.learner import Learner
 from examples.grpo.log import Log
 from examples.grpo.measures import Row, measures
 from examples.grpo.policy import Policy
-from examples.grpo.rewards import compute_rewards, open_memory
+from examples.grpo.rewards import Judge, compute_rewards, open_memory
 from examples.grpo.rollout import rollout
 from examples.grpo.sampling import MakeSampling, Sampling, of_config
 from examples.grpo.tasks.chain_sum import ChainSum
@@ -66,13 +66,20 @@ class Result:
         return sum((end - start) * (one + other) / 2 for (start, one), (end, other) in pieces) / self.curve[-1][0]
 
 
-def train(config: Config, make_sampling: MakeSampling = of_config) -> Result:
+def train(
+    config: Config,
+    make_sampling: MakeSampling = of_config,
+    task: Task | None = None,
+    judge: Judge | None = None,
+) -> Result:
     """Run one training, from its start or from the checkpoint in `config.output`.
 
     Args:
         make_sampling: makes what chooses a step's questions. Default: `config.plan` does.
+        task: in place of the config's.
+        judge: what gives the outcomes of completions. Default: the task.
     """
-    task = make_task(config)
+    task = task or make_task(config)
     policy = make_policy(config, task)
     steps = config.steps or config.epochs * len(task.train) // config.prompts_per_step
     learner = Learner(config, policy, steps)
@@ -83,7 +90,7 @@ def train(config: Config, make_sampling: MakeSampling = of_config) -> Result:
             if not rows:
                 log.write({"step": 0, "accuracy": evaluate(config, policy, task, 0)})
             for step in range(done, steps):
-                row = one_step(config, task, policy, sampling, learner, memory, step)
+                row = one_step(config, task, policy, sampling, learner, memory, step, judge)
                 last = step + 1 == steps
                 if last or (step + 1) % config.eval_every == 0:
                     row["accuracy"] = evaluate(config, policy, task, step + 1)
@@ -103,13 +110,14 @@ def one_step(
     learner: Learner,
     memory: RewardClient | None,
     step: int,
+    judge: Judge | None = None,
 ) -> Row:
     """One step: questions, rollout, rewards, advantages, update. Returns its metrics."""
     started = time.perf_counter()
     torch.manual_seed(number_of(config.seed, "sample", step))
     sampled = rollout(policy, sampling.questions(step), config.group_size, config.max_completion, config.temperature)
     sampled_at = time.perf_counter()
-    rewards = compute_rewards(config, task, memory, sampled, step)
+    rewards = compute_rewards(config, task, memory, sampled, step, judge)
     rewarded_at = time.perf_counter()
     advantages = ADVANTAGES[config.baseline](rewards.total, config.group_size, config.variant)
     lessons = sampling.lessons(sampled, rewards, advantages)

@@ -41,7 +41,7 @@ class PlainAnswers:
                 one.changes += one.reference is not None
                 one.judged = [] if one.reference is not None else one.judged
                 one.reference = newest
-            if self._begins(one, step, key in begun):
+            if self.begins(one, step, key in begun):
                 one.visits.append((now if step is None else step, []))
             begun.add(key)
             one.visits[-1][1].append(answers[item])
@@ -58,7 +58,7 @@ class PlainAnswers:
             end += 1
         return range(start, end)
 
-    def _begins(self, one: Prompt, step: int | None, in_this_record: bool) -> bool:
+    def begins(self, one: Prompt, step: int | None, in_this_record: bool = False) -> bool:
         if not one.visits:
             return True
         if step is not None:

@@ -37,11 +37,12 @@ from examples.grpo.learner import Learner, learning_rate
 from examples.grpo.log import Log
 from examples.grpo.measures import diversity, gap
 from examples.grpo.policy import cut, padded, score
-from examples.grpo.rewards import annealed, cosine_length, memory_config
-from examples.grpo.rollout import rollout
+from examples.grpo.rewards import annealed, compute_rewards, cosine_length, memory_config, open_memory
+from examples.grpo.rollout import Rollout, rollout
 from examples.grpo.sampling import Shuffled
 from examples.grpo.tasks import clock, xml
 from examples.grpo.tasks.clock import Clock
+from examples.grpo.tasks.dial import Dial
 from examples.grpo.tasks.final_number import final_number
 from examples.grpo.tasks.gsm8k import Gsm8k
 from examples.grpo.tasks.jsonl import Jsonl
@@ -494,6 +495,19 @@ def test_the_reward_is_the_weighted_sum(tmp_path):
         weight = 0.5 * max(0.0, 1 - (row["step"] - 1) / 4)
         parts = row["component/exploit"] + row["component/explore"]
         assert row["memory"] == pytest.approx(weight * parts, abs=1e-5)
+
+
+def test_the_outcomes_that_count_are_trained_on():
+    """All say 6, and the label is 7."""
+    config = Config(model="tiny", task="dial", memory={"preset": "memory-r", "repair": {"mode": "replace"}})
+    task = Dial(0)
+    with open_memory(config, task) as memory:
+        n = config.group_size
+        asked = [Question("The dial is at 6. Where is it?", "7")] * n
+        sampled = Rollout(asked, [[0]] * n, [[0]] * n, ["<answer>\n6\n</answer>"] * n, [False] * n)
+        found = [compute_rewards(config, task, memory, sampled, step) for step in range(3)]
+    assert [float(one.outcome.mean()) for one in found] == [0.0, 0.0, 1.0]
+    assert float((found[2].total - found[2].memory - found[2].format).mean()) == 1.0
 
 
 def test_equal_configs_train_bit_for_bit_and_other_seeds_do_not(tmp_path):

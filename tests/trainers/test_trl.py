@@ -484,6 +484,39 @@ def test_a_pickled_reward_still_works_and_shares_its_verifier():
         assert client.run("r").position == 2
 
 
+def test_the_outcomes_that_count_and_the_rewards_come_with_one_request():
+    service = Service()
+    config = RunConfig(preset="memory-r+", barrier="none", explore_warmup_steps=0, repair={"mode": "replace"})
+    said, right = ["6", "6", "6", "7"], [0.0, 0.0, 0.0, 1.0]
+    columns = {"label": ["7"] * 4, "said": said, "right": right}
+    memory = memory_reward(
+        service.client(), run="run", outcome="right", answers="said", references="label", config=config
+    )
+    functions = [memory.outcome, memory]
+    assert [one.__name__ for one in functions] == ["right", "memory"]
+    for step in range(3):
+        trainer, batch = Trainer(step), {"prompts": ["3+3="] * 4, "completions": [*said]}
+        order = functions if step % 2 else functions[::-1]
+        found = {one.__name__: trainer.call(one, **batch, **columns) for one in order}
+        assert len(service.bodies) == step + 1
+    assert found["right"] == [1.0, 1.0, 1.0, 0.0]
+    assert trainer.metrics["memory/repaired"] == 1.0
+    assert len(found["memory"]) == 4
+    again = [*said]
+    trainer.call(memory.outcome, completions=again, prompts=["3+3="] * 4, **columns)
+    trainer.call(memory.outcome, completions=again, prompts=["3+3="] * 4, **columns)  # another call, another request
+    assert len(service.bodies) == 5
+
+
+def test_the_outcome_beside_a_run_that_does_not_repair_is_the_verifiers(client, run):
+    memory = memory_reward(client, run=run, outcome=correctness, config=ALONE)
+    functions, completions = [memory.outcome, memory], list(COMPLETIONS)
+    assert functions[0].__name__ == "correctness"
+    assert Trainer().call(functions[0], completions=completions) == OUTCOMES
+    assert len(Trainer().call(functions[1], completions=completions)) == 4
+    assert client.run(run).position == 1
+
+
 def test_an_embedded_memory_is_not_pickled(client, run):
     with pytest.raises(TypeError, match="memr serve"):
         pickle.dumps(memory_reward(client, run=run, outcome=correctness))

@@ -430,6 +430,25 @@ def test_the_outcome_is_any_reward_function_of_verl(client, tmp_path):
             compute_score("mine", "", "", TRAINED, outcome=wrong, **said)
 
 
+def test_a_score_has_the_outcome_that_counts_in_place_of_its_own(client):
+    """A score of 0.5 for the format and 1 for being right."""
+    client.create_run(
+        **NOW, preset="memory-r+", extract="numeric", barrier="snapshot", group_size=4, repair={"mode": "replace"}
+    )
+    for step in range(3):
+        found = [
+            compute_score(
+                *("mine", f"It is {said}", "7", {**TRAINED, "global_steps": step}),
+                outcome=says({"score": 0.5 + (said == 7), "acc": float(said == 7)}),
+                **{"url": client.url, "run": client.run_id, "weight": 0.0},
+            )
+            for said in (6, 6, 6, 7)
+        ]
+        assert all(set(one) == KEYS | {"repaired"} for one in found)
+    assert [one["score"] for one in found] == [1.5, 1.5, 1.5, 0.5]
+    assert [(one["outcome"], one["acc"], one["repaired"]) for one in found] == [(1.0, 0.0, 1.0)] * 3 + [(0.0, 1.0, 1.0)]
+
+
 def test_the_prompt_is_the_chat_that_the_policy_saw_or_the_question(client):
     with pytest.raises(ValueError, match="neither 'raw_prompt' nor 'question'"):
         one(client, extra_info={"split": "train"})

@@ -12,7 +12,7 @@ import pytest
 from memr_service.memory import Writes
 from memr_service.rewards.score import score
 from memr_service.state.codec import seal, unseal
-from memr_service.state.record import GENESIS, Batch, Effects, IndexChange, Record, Seat
+from memr_service.state.record import GENESIS, Batch, Effects, IndexChange, Record, Repairs, Seat
 from memr_service.state.state import State
 from support.batches import config, make_batch, unit_rows
 
@@ -125,6 +125,8 @@ def test_the_chain_does_not_depend_on_ids_clock_timing_or_branch() -> None:
 
 def test_the_chain_depends_on_everything_else() -> None:
     one = record()
+    repair = Repairs(np.array([1.0, 0.0, 0.0]), [None, "4", None], [None, "a reason", None], False)
+    one = replace(one, effects=replace(one.effects, repair=repair))
     chains = {seal(one)[0].chain}
     others = 0
     for name in ("position", "first_serial", "parent", "batch", "effects"):

@@ -11,7 +11,7 @@ import pytest
 from memr_client.schemas import RewardResponse
 from memr_service.rewards.score import score
 from memr_service.run.response import TIMINGS, Draft, Response
-from memr_service.state.record import Effects
+from memr_service.state.record import Effects, Repairs
 from memr_service.state.state import State
 from support.batches import config, make_batch, unit_rows
 
@@ -74,7 +74,12 @@ def test_timings_are_rounded_to_microseconds_and_zero_where_nothing_was_measured
 
 def test_an_answer_has_every_field_of_the_wire_and_no_other() -> None:
     fields = json.loads(Draft.of("run", 0, 1, CHAIN, effects()).response({}).body)
+    assert set(fields) == set(RewardResponse.model_fields) - {"outcomes_used", "repaired"}
+    repair = Repairs(np.zeros(4), [None, "4", None, None], [None, "a reason", None, None], False)
+    draft = Draft.of("run", 0, 1, CHAIN, replace(effects(), repair=repair), np.array([1, 0]))
+    fields = json.loads(draft.response({}).body)
     assert set(fields) == set(RewardResponse.model_fields)
+    assert (fields["outcomes_used"], fields["repaired"]) == ([0.0, 0.0], ["a reason", None])
 
 
 @pytest.mark.parametrize("items", [None, [2, 0]])

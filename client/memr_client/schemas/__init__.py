@@ -23,6 +23,7 @@ from memr_client.schemas.config import (
     MOST_TAG_CHARS,
     MemoryQuality,
     PresetName,
+    Repair,
     RunConfig,
     WriteGates,
 )
@@ -226,6 +227,7 @@ __all__ = [
     "Quantiles",
     "Quantity",
     "Recent",
+    "Repair",
     "ReplayLine",
     "ReplayProgress",
     "ReplayRequest",

@@ -9,7 +9,7 @@ from pydantic import Field, SerializeAsAny, ValidationError, field_validator, mo
 
 from memr_client.schemas.components import COMPONENTS, Component, ComponentName, Gates
 from memr_client.schemas.planning import PriorRuns
-from memr_client.schemas.wire import Cosine, Count, Finite, Options, Spread, Whole, Wire, under, unfit
+from memr_client.schemas.wire import Cosine, Count, Finite, Options, Share, Spread, Whole, Wire, under, unfit
 
 PresetName = Literal[
     "memory-r+", "memory-r", "official-memory-r+", "official-memory-r", "attempts", "guarded", "random", "shuffled"
@@ -54,6 +54,32 @@ class MemoryQuality(Options):
     def curates(self) -> bool:
         """Whether entries are merged, aged or evicted by value. Gates alone do not need such bookkeeping."""
         return (self.merge_similarity, self.decay_steps, self.max_age, self.eviction) != (None, None, None, "fifo")
+
+
+class Repair(Options):
+    """When the answers of earlier visits overrule a prompt's reference, and what happens then.
+
+    An answer is favoured if more completions of the newest visit gave it than any other, and if it was so in more of
+    the last 15 visits than any other. Where it is not the reference, was never judged right, passes all gates below,
+    and nobody has decided about the prompt, the prompt is repaired. Only what was known before the visit counts.
+
+    Repair(mode="replace", visits=4, share=0.0, margin=None, trend=0.05)    # the rule of OLR (arXiv 2604.03993)
+    """
+
+    mode: Literal["mask", "replace"] = "mask"
+    """`mask`: nothing is learned from the prompt: its outcomes and rewards are 0, it is neither remembered nor counted
+    in pass rates. `replace`: the outcome is 1 for completions that give the favoured answer, 0 for others."""
+    visits: Annotated[int, Field(ge=1, le=15, strict=True), Whole] = 2
+    """Fewest earlier visits, of the last 15."""
+    share: Share = 0.7
+    """Least share of the completions of these visits that gave the favoured answer."""
+    margin: Share | None = 0.5
+    """Least difference between this share and that of any other answer, the reference among them. Null: any."""
+    trend: Annotated[float, Field(ge=-1, le=1, allow_inf_nan=False, strict=True)] | None = None
+    """Least slope, over these visits, of the share that gave the visit's most frequent answer: least squares, per
+    visit. Null: any."""
+    prior_run_agrees: bool = False
+    """One of `prior_runs` must have given the favoured answer more often than any other."""
 
 
 PATTERN = "a regular expression with one group, around the question"
@@ -165,6 +191,9 @@ class RunConfig(Wire):
     all its windows. `auto`: the mean of two full windows, one at the beginning and one at the end."""
     storage: Literal["float32", "float16"] = "float32"
     """Precision of embeddings. They are rounded on receipt."""
+    repair: Repair | None = None
+    """Overrule references that the answers of earlier visits contradict; `references` and answers must be sent or
+    found. Null: outcomes count as they are sent."""
     prior_runs: PriorRuns | None = None
     """Earlier runs whose pass rates, answers and decisions this one starts from: names, or objects with `run`, `weight`
     and `at`. What they know is copied when the run is created, so nothing that happens to them later changes it."""
@@ -215,6 +244,21 @@ class RunConfig(Wire):
                 self.failure_threshold,
                 f"at most success_threshold, {self.success_threshold:g}",
             )
+        if self.repair is not None and self.repair.prior_run_agrees and not self.prior_runs:
+            raise unfit(
+                "repair.prior_run_agrees needs prior_runs, one of which agrees",
+                {"prior_run_agrees": True, "prior_runs": None},
+                "at least one prior run",
+            )
+        if self.repair is not None and self.repair.mode == "replace" and not self._judges_by_one_and_zero:
+            raise unfit(
+                "repair with mode 'replace' sets outcomes of 1 and 0, of which success_threshold "
+                f"{self.success_threshold:g} and failure_threshold {self.failure_threshold:g} do not make a success "
+                "and a failure",
+                {"success_threshold": self.success_threshold, "failure_threshold": self.failure_threshold},
+                "0 <= failure_threshold, success_threshold < 1",
+                "Send outcomes between 0 and 1, or mask.",
+            )
         if self.barrier in ("group", "snapshot") and self.group_size is None:
             raise unfit(
                 f"barrier {self.barrier!r} needs group_size: how many completions a group has",
@@ -223,6 +267,10 @@ class RunConfig(Wire):
                 "Set group_size to the number of completions that the trainer samples for one prompt.",
             )
         return self
+
+    @property
+    def _judges_by_one_and_zero(self) -> bool:
+        return self.failure_threshold >= 0 and self.success_threshold < 1
 
     @property
     def weights(self) -> dict[str, float]:

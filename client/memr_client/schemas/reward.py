@@ -201,6 +201,12 @@ class RewardResponse(ResponseModel):
     baseline: list[float | None] | None = None
     """The pass rate of each completion's prompt before this request: the share of right completions, of which those
     before a visit count half; null where the prompt has not been seen. Null for runs without pass rates."""
+    outcomes_used: list[float] | None = None
+    """The outcome of each completion that counts, where the run repairs: those sent, but where `repaired` says
+    otherwise. Train on these. Null for runs that do not repair."""
+    repaired: list[str | None] | None = None
+    """Why an outcome was not used as it was sent, for each completion; null: it was. Null for runs that do not
+    repair."""
     memory: MemorySizes
     """Sizes after this request."""
     timing_ms: Timing

@@ -14,6 +14,8 @@ def metrics(response: RewardResponse) -> Iterator[tuple[str, float]]:
         yield from _mean(f"{component}_scaled", values.scaled)
     yield from _mean("support_success", response.support.success)
     yield from _mean("support_failure", response.support.failure)
+    if response.repaired is not None:
+        yield from _mean("repaired", [float(why is not None) for why in response.repaired])
     yield from _mean("rejected", [float(bool(reasons)) for reasons in response.guards.rejected])
 
 

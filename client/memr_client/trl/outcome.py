@@ -50,7 +50,7 @@ class _Batch:
     completions: Sequence[Any]
     """The list object, which a trainer passes to every function in one call. Another call has another list."""
     contents: Any
-    """Everything that the verifier was given, see `_frozen`."""
+    """Everything that the verifier was given, see `frozen`."""
     outcomes: Future[list[float | None]] = field(default_factory=Future)
 
 
@@ -72,7 +72,7 @@ class SharedOutcome:
         Raises:
             InvalidRequest: the verifier did not return n numbers.
         """
-        contents = _frozen({"prompts": prompts, "completions": completions, **columns})
+        contents = frozen({"prompts": prompts, "completions": completions, **columns})
         with self._lock:
             known = (one for one in self._batches if one.completions is completions and one.contents == contents)
             batch = next(known, None)
@@ -118,7 +118,7 @@ def column(
     return plain_column(values, len(completions), name)
 
 
-def _frozen(value: Any, name: str = "") -> Any:
+def frozen(value: Any, name: str = "") -> Any:
     """What tells a batch from another: texts, numbers and their containers by value, everything else by identity."""
     if isinstance(value, float):
         return repr(value)  # NaN is equal to itself here
@@ -126,7 +126,7 @@ def _frozen(value: Any, name: str = "") -> Any:
         return value
     if isinstance(value, Mapping):
         # Methods such as log_metric are made anew for every call, and say nothing about the batch.
-        return [(key, _frozen(member, key)) for key, member in value.items() if not callable(member)]
+        return [(key, frozen(member, key)) for key, member in value.items() if not callable(member)]
     if isinstance(value, list | tuple):
-        return [_frozen(member) for member in value]
+        return [frozen(member) for member in value]
     return getattr(value, "global_step", None) if name == "trainer_state" else _Same(value)

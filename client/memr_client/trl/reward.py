@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import threading
 import time
+from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
 from uuid import uuid4
 
@@ -28,7 +30,7 @@ from memr_client.schemas import PresetName, RewardResponse, RunConfig
 from memr_client.tries import checked_seconds
 from memr_client.trl.advice import Advice
 from memr_client.trl.metrics import metrics
-from memr_client.trl.outcome import RewardFunction, Source, column
+from memr_client.trl.outcome import KEPT_BATCHES, RewardFunction, Source, column, frozen
 from memr_client.trl.phase import Phase
 from memr_client.trl.ranks import this_rank
 from memr_client.trl.truncation import truncated
@@ -40,6 +42,11 @@ FAILURES = (ServiceUnreachable, BadResponse, Overloaded, Unavailable, DeadlineEx
 """Errors of the service. All others are the caller's and are always raised."""
 PAUSE_S = 2.0
 """Seconds between a failed call, with all its tries, and the next call."""
+
+
+Asks = Literal["reward", "outcome"]
+HalfUsed = deque[tuple[Asks, Sequence[Any], Any, "_Scored"]]
+"""Batches that one of a trainer's two functions has asked for: which, the completions, all arguments, the result."""
 
 
 def memory_reward(
@@ -118,6 +125,26 @@ def memory_reward(
     return MemoryReward(client, run_id, given, weight, equal_spread, chosen, on_failure, patience, split_column, name)
 
 
+@dataclass(frozen=True)
+class _Scored:
+    """A batch's rewards and the outcomes that count; None where there are none."""
+
+    rewards: list[float | None]
+    outcomes: list[float | None]
+
+
+class UsedOutcome:
+    """A reward function that returns the outcomes that count (`MemoryReward.outcome`)."""
+
+    def __init__(self, memory: MemoryReward, name: str) -> None:
+        self.__name__ = name
+        self._memory = memory
+
+    def __call__(self, prompts: Sequence[Any], completions: Sequence[Any], **columns: Any) -> list[float | None]:
+        """The outcome of each completion (n) that counts; None for one without an outcome."""
+        return self._memory.scored("outcome", prompts, completions, columns).outcomes
+
+
 class MemoryReward:
     """See `memory_reward`. Thread-safe. Picklable if `outcome` and the client are."""
 
@@ -150,6 +177,8 @@ class MemoryReward:
         self._resolved: RunConfig | None = None
         self._advice = Advice()
         self._lock = threading.Lock()
+        self._shares = False  # whether the trainer also calls `outcome`
+        self._half_used: HalfUsed = deque(maxlen=KEPT_BATCHES)
 
     def __call__(self, prompts: Sequence[Any], completions: Sequence[Any], **columns: Any) -> list[float | None]:
         """The weighted reward of each completion (n); None for a completion without an outcome or a dropped call.
@@ -158,16 +187,55 @@ class MemoryReward:
             ValueError: outcomes are missing, or the batch mixes training and evaluation.
             MemrError: the service did not respond or refused the request.
         """
+        return self.scored("reward", prompts, completions, columns).rewards
+
+    @property
+    def outcome(self) -> UsedOutcome:
+        """A reward function that returns the outcomes that count, for a run that repairs.
+
+        memory = memory_reward(url, run="gsm8k-seed0", outcome=correctness, references="answer")
+        reward_funcs = [memory.outcome, memory]                      # in place of [correctness, memory]
+
+        Both come from one request. Where nothing is repaired, they are those of `outcome`.
+        """
+        self._shares = True
+        source = self._sources["outcome"]
+        return UsedOutcome(self, source if isinstance(source, str) else getattr(source, "__name__", "outcome"))
+
+    def scored(
+        self, asks: Asks, prompts: Sequence[Any], completions: Sequence[Any], columns: Mapping[str, Any]
+    ) -> _Scored:
+        """What a trainer's batch earns. The reward and its `outcome` share the request of a batch.
+
+        Args:
+            asks: the function that the trainer calls.
+        """
+        contents = frozen({"prompts": prompts, "completions": completions, **columns}) if self._shares else None
+        with self._lock:
+            for place, (asked, of, known, scored) in enumerate(self._half_used):
+                if asked != asks and of is completions and known == contents:
+                    del self._half_used[place]
+                    return scored
+        scored = self._score(prompts, completions, columns)
+        if self._shares:
+            with self._lock:
+                self._half_used.append((asks, completions, contents, scored))
+        return scored
+
+    def _score(self, prompts: Sequence[Any], completions: Sequence[Any], columns: Mapping[str, Any]) -> _Scored:
         batch = self._batch(prompts, completions, columns)
         judged = [item for item, outcome in enumerate(batch["outcomes"]) if outcome is not None]
         started = time.perf_counter()
         response = self._request(columns, {name: [values[item] for item in judged] for name, values in batch.items()})
         rewards: list[float | None] = [None] * len(completions)
+        outcomes: list[float | None] = [*batch["outcomes"]]
         if response is not None:
             for item, reward in zip(judged, response.rewards, strict=True):
                 rewards[item] = self.weight * reward
+            for item, used in zip(judged, response.outcomes_used or [], strict=response.outcomes_used is not None):
+                outcomes[item] = used
         self._log(columns.get("log_metric"), response, time.perf_counter() - started)
-        return rewards
+        return _Scored(rewards, outcomes)
 
     def bind(self, trainer: Any) -> Self:
         """Recognise evaluation by the mode of this trainer or model. Returns the function itself."""
@@ -274,8 +342,9 @@ class MemoryReward:
                 log_metric(f"{self.__name__}/{name}", value)
 
     def __getstate__(self) -> dict[str, Any]:
-        return {name: value for name, value in self.__dict__.items() if name != "_lock"}
+        return {name: value for name, value in self.__dict__.items() if name not in ("_lock", "_half_used")}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         self.__dict__.update(state)
         self._lock = threading.Lock()
+        self._half_used = deque(maxlen=KEPT_BATCHES)

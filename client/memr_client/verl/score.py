@@ -68,10 +68,14 @@ async def compute_score_async(
 def scores(verdict: Verdict, response: RewardResponse, weight: float) -> dict[str, Any]:
     """A sample's score and its parts. The keys are the same for all samples of a run, as verl requires.
 
-    A raw value that does not exist is 0, with `*_defined` 0. `acc`, which verl's validation reads, is unchanged.
+    A raw value that does not exist is 0, with `*_defined` 0. `acc`, which verl's validation reads, is unchanged. Where
+    the run repairs, the outcome that counts takes the place of `acc` in the score.
     """
-    reward = response.rewards[0]
+    reward, outcome = response.rewards[0], verdict.outcome
     parts = {}
+    if response.outcomes_used is not None and response.repaired is not None:
+        outcome = response.outcomes_used[0]
+        parts["repaired"] = float(response.repaired[0] is not None)
     for component, values in response.components.items():
         raw = values.raw[0]
         parts[component] = 0.0 if raw is None else raw
@@ -79,8 +83,8 @@ def scores(verdict: Verdict, response: RewardResponse, weight: float) -> dict[st
         parts[f"{component}_scaled"] = values.scaled[0]
     return {
         **verdict.extra,
-        "score": verdict.score + weight * reward,
-        "outcome": verdict.outcome,
+        "score": verdict.score + (outcome - verdict.outcome) + weight * reward,
+        "outcome": outcome,
         "memory_reward": reward,
         **parts,
         "support_success": float(response.support.success[0]),

@@ -197,7 +197,7 @@ def _from_folder(
         if (run := runs.find(run_id)) is None:
             names = [stored.run_id for stored in store.runs.all()]
             raise UnknownRun(f"{folder} has no run {run_id!r}.", value=run_id, limit=names[:20])
-        settings = [what_if(run.config, one, bounded=run.journal.base > 0) for one in given]
+        settings = [what_if(run.config, one, run.law, bounded=run.journal.base > 0) for one in given]
         file.writelines(RunCopies(store, runs).export(run))
         for line in compare(file, run_id, settings, run.state.serial):
             if line.progress is not None:

@@ -127,7 +127,8 @@ class _Fold:
         for stored in records:
             record = unseal(stored.payload)
             batch = record.batch
-            self._rates.follow(batch if self._with_prior else replace(batch, prior=None), stored.position)
+            counted = record.scored
+            self._rates.follow(counted if self._with_prior else replace(counted, prior=None), stored.position)
             self._answers.follow(batch, stored.position, record.first_serial)
             if batch.decisions is not None:
                 self._decisions = Decisions.of(**batch.decisions)

@@ -17,7 +17,7 @@ from memr_client.schemas import Recent, RunConfig, RunInfo
 
 from memr_service.run.journal import stored_record
 from memr_service.run.live_state import Damaged, Limits, Rewound
-from memr_service.run.new_runs import check_new
+from memr_service.run.new_runs import check_law, check_new
 from memr_service.run.presets import differences
 from memr_service.run.recent import recent
 from memr_service.run.run import Run, setting_up
@@ -168,6 +168,7 @@ class RunRegistry:
             self.delete(run.stored)
             self._create(run_id, config, encoder, begins)
         else:
+            check_law(config, run.law)
             self._store.runs.replace(run.uid, config.model_dump_json(), _packed(encoder))
             self.forget(run)
         changes = _compared(run.config, config, fields, "was", "now")

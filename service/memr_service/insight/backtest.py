@@ -48,7 +48,7 @@ class GroupsSeen:
 
     def add(self, record: Record) -> None:
         """Foresee the record's groups, then count them."""
-        batch = record.batch
+        batch = record.scored
         if len(batch):
             self._foresee(batch)
         self._rates.follow(batch, record.position)

@@ -83,7 +83,7 @@ class Explainer:
             )
         state = await journal.state(question.position - 1)
         readings = await self._readings(journal, state, record, item, question.neighbours)
-        explanation = explain(run_id, state, record.batch, item, record.effects, readings)
+        explanation = explain(run_id, state, record.scored, item, record.effects, readings)
         serial = record.first_serial + item
         prompt, completion = (await self._texts(journal, [serial])).get(serial, (None, None))
         return explanation.model_copy(update={"prompt": prompt, "completion": completion})
@@ -92,7 +92,7 @@ class Explainer:
         self, journal: JournalReader, state: State, record: Record, item: int, most: int
     ) -> dict[str, MemoryRead]:
         """What a stored item read: under the barrier `snapshot` at the position at which its group began."""
-        batch = record.batch
+        batch = record.scored
         if state.config.barrier == "snapshot":
             group = state.open_groups.get(batch.group_names[batch.group[item]])
             first = None if group is None else await journal.find(group.serials[0])

@@ -119,7 +119,7 @@ class InsightService:
         """
         self._replays.require_room()
         facts = await JournalReader(self._service, run_id).facts()
-        settings = [what_if(facts.config, one, bounded=facts.base > 0) for one in given]
+        settings = [what_if(facts.config, one, facts.law, bounded=facts.base > 0) for one in given]
         return self._replayed(run_id, settings, facts.completions)
 
     async def _replayed(self, run_id: str, settings: Sequence[RunConfig], completions: int) -> AsyncIterator[bytes]:

@@ -16,10 +16,11 @@ from memr_service.memory import View, Writes
 from memr_service.memory.index import MARGINS
 from memr_service.rewards.components import exploit, explore
 from memr_service.rewards.context import warmup_left
+from memr_service.rewards.repair import instead, of_prompt
 from memr_service.rewards.shaping import shape
 from memr_service.rewards.staging import sides, size
-from memr_service.state.open_group import FrozenRead, OpenGroup
-from memr_service.state.record import Batch, Effects
+from memr_service.state.open_group import FrozenRead, OpenGroup, Overruled
+from memr_service.state.record import Batch, Effects, Repairs
 from memr_service.state.state import State
 
 
@@ -30,6 +31,8 @@ class _Group:
     name: bytes
     frozen: FrozenRead
     before: OpenGroup | None
+    overruled: Overruled | None = None
+    """What takes the place of its prompt's reference."""
     items: list[int] = field(default_factory=list)
 
 
@@ -43,6 +46,8 @@ def score(state: State, batch: Batch, expired: Sequence[bytes] = ()) -> Effects:
         InvalidRequest: a group has items of two prompts.
     """
     groups, closed = _by_group(state, batch)
+    repair = _repairs(state, batch, groups)
+    batch = batch if repair is None else repair.of(batch)
     closed += [_Group(name, group.read, group) for name in expired if (group := state.open_groups.get(name))]
     raw = {name: np.full(len(batch), np.nan) for name in state.config.weights}
     support = {"success": np.zeros(len(batch), np.int64), "failure": np.zeros(len(batch), np.int64)}
@@ -64,7 +69,22 @@ def score(state: State, batch: Batch, expired: Sequence[bytes] = ()) -> Effects:
         sizes={"success": size(success[1]), "failure": size(failure[1])},
         closes=[one.name for one in closed],
         left_open=np.array([item for item in range(len(batch)) if item not in done], np.int64),
+        repair=repair,
     )
+
+
+def _repairs(state: State, batch: Batch, groups: Sequence[_Group]) -> Repairs | None:
+    """The outcomes that count: a group keeps what was decided when its first item came."""
+    rule = state.config.repair
+    if rule is None:
+        return None
+    found: list[Overruled | None] = [None] * len(batch)
+    for one in groups:
+        if one.before is None and one.items:
+            one.overruled = of_prompt(state, batch, one.items)
+        for item in one.items:
+            found[item] = one.before.overruled if one.before else one.overruled
+    return instead(batch, rule, found)
 
 
 def _by_group(state: State, batch: Batch) -> tuple[list[_Group], list[_Group]]:
@@ -123,7 +143,9 @@ def _write(state: State, batch: Batch, closed: list[_Group]) -> tuple[tuple[Writ
     order, position = [], len(batch)
     for one in closed:
         count = len(one.before or ())
-        order += [*range(position, position + count), *one.items]
+        masked = batch.masked is not None and any(batch.masked[one.items])
+        if not masked and not (one.before and one.before.masked):
+            order += [*range(position, position + count), *one.items]
         position += count
     items = np.array(order, np.int64)
     right, wrong = sides(state.config, pool.outcomes)

@@ -12,6 +12,7 @@ from memr_service.memory.reading import read
 from memr_service.rewards import official, open_group, write_gates
 from memr_service.rewards.context import ScoringContext, warmup_left
 from memr_service.rewards.evaluate import EVALUATORS
+from memr_service.rewards.repair import repairs
 from memr_service.rewards.shaping import shape
 from memr_service.rewards.staging import sides, size, stage
 from memr_service.state.record import Batch, Effects
@@ -32,10 +33,11 @@ def score(state: State, batch: Batch, *, write: bool, expired: Sequence[bytes] =
         return _nothing(state)
     if write and state.config.barrier == "snapshot":
         effects = open_group.score(state, batch, expired)
-    elif state.config.order == "official":
-        effects = official.score(state, batch, write=write)
     else:
-        effects = score_together(state, batch, write=write)
+        repair = repairs(state, batch, write=write)
+        counted = batch if repair is None else repair.of(batch)
+        by_order = official.score if state.config.order == "official" else score_together
+        effects = replace(by_order(state, counted, write=write), repair=repair)
     rates = state.pass_rates
     return effects if rates is None else replace(effects, baseline=rates.shares(batch.keys, batch.texts))
 

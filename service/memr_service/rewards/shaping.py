@@ -10,6 +10,7 @@ from memr_client.schemas import BandedNovelty, Component, ErrorCluster, OutcomeU
 
 from memr_service.rewards import guards
 from memr_service.rewards.groups import center
+from memr_service.rewards.repair import MASKED
 from memr_service.state.record import Batch
 from memr_service.state.state import State
 from memr_service.state.window import scale, slide, window_size
@@ -39,7 +40,7 @@ def shape(state: State, batch: Batch, raw: dict[str, np.ndarray], nearest_prompt
     """R_mem = sum_c weight_c * scaled_c, after guards (equation 7, law L8).
 
     For each component: its guards reject items, its window scales the rest (L6), its weight, annealing and cap give its
-    contribution. The sum is then held to `max_spread` and `equal_spread` within each group.
+    contribution. The sum is then held to `max_spread` and `equal_spread` within each group. Masked items earn nothing.
 
     Args:
         raw: component -> raw values (n,), in the order of the config.
@@ -51,7 +52,8 @@ def shape(state: State, batch: Batch, raw: dict[str, np.ndarray], nearest_prompt
     for name, values in raw.items():
         options = options_of(config, name)
         rejected = np.zeros(len(batch), bool)
-        for reason, mask in guards.rejections(config, options.guards, batch, nearest_prompts.get(name)):
+        masked = () if batch.masked is None else ((MASKED, batch.masked),)
+        for reason, mask in (*masked, *guards.rejections(config, options.guards, batch, nearest_prompts.get(name))):
             rejected |= mask
             for item in np.flatnonzero(mask).tolist():
                 reasons[item].append(f"{name}:{reason}")
@@ -60,6 +62,8 @@ def shape(state: State, batch: Batch, raw: dict[str, np.ndarray], nearest_prompt
         rewards = rewards + contribution(state, options, scaled[name], batch)
     finite = {name: _finite(values) for name, values in scaled.items()}  # a sum of huge outcomes may overflow
     held = _finite(held_to_spread(config, rewards, batch))
+    if batch.masked is not None:
+        held = np.where(batch.masked, 0.0, held)
     return Shaped(kept, finite, held, reasons if any(reasons) else [])
 
 

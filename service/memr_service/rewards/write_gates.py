@@ -8,6 +8,7 @@ import numpy as np
 from memr_client.schemas import ComponentGuards, RunConfig, WriteGates
 
 from memr_service.rewards import guards
+from memr_service.rewards.repair import MASKED
 from memr_service.state.record import Batch
 
 LONE = "lone_answer"
@@ -21,7 +22,7 @@ Blocked = dict[str, np.ndarray]
 
 
 def blocked(config: RunConfig, batch: Batch, right: np.ndarray, wrong: np.ndarray) -> Blocked:
-    """The items that the gates keep out of a memory that the outcome would let them in; {} if the run has no gates.
+    """The items that the gates, or a mask, keep out of a memory that the outcome would let them in; {} without both.
 
     A blocked item is scored like one whose outcome lies between the thresholds: it has no entry of its own, so the
     entry of the next item of its prompt is held out for it (L9).
@@ -31,10 +32,11 @@ def blocked(config: RunConfig, batch: Batch, right: np.ndarray, wrong: np.ndarra
         wrong: the items that it sends to the failure memory (n,) bool.
     """
     gates = config.memory.gates
+    found = {} if batch.masked is None else {MASKED: batch.masked & (right | wrong)}
     if gates == OPEN:
-        return {}
+        return found
     limits = ComponentGuards(**gates.model_dump(exclude={"agreement"}))
-    found = {reason: mask & (right | wrong) for reason, mask in guards.rejections(config, limits, batch, None)}
+    found |= {reason: mask & (right | wrong) for reason, mask in guards.rejections(config, limits, batch, None)}
     if gates.drop_truncated and batch.truncated is not None:
         found[guards.REASONS["truncated"]] &= right
     if gates.agreement:

@@ -50,7 +50,7 @@ class Columns:
 @np.errstate(over="ignore")
 def columns(record: Record) -> bytes:
     """The columns of a record, as the store keeps them."""
-    batch, effects = record.batch, record.effects
+    batch, effects = record.scored, record.effects
     fields = {
         "position": record.position,
         "step": batch.step,

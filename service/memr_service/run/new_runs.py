@@ -6,10 +6,26 @@ from memr_client.errors import InvalidRequest
 from memr_client.schemas import MOST_IN_GROUP, MOST_TAG_CHARS, RunConfig
 
 from memr_service.rewards.cost import Size, expected_s
+from memr_service.state.law import ANSWERS
 
 GROUP, MOST = 16, 16_384
 """Completions of the group that a new run must be able to score when its memories are full: its own `group_size`, or
 GROUP; at most MOST."""
+
+
+def check_law(config: RunConfig, law: int) -> None:
+    """Refuse a config that needs what a run of this law does not have.
+
+    Raises:
+        InvalidRequest: it repairs, but the run keeps no answers.
+    """
+    if config.repair is not None and law < ANSWERS:
+        raise InvalidRequest(
+            f"repair needs answers, but the run was created under law {law}, so it keeps none.",
+            value=law,
+            limit=ANSWERS,
+            remedy="Leave repair out, or create a new run; runs keep answers from then on.",
+        )
 
 
 def check_new(config: RunConfig, scoring_s: float) -> None:

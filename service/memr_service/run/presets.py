@@ -106,6 +106,12 @@ def resolve(given: RunConfig, default: PresetName, encoder: str) -> RunConfig:
             limit="official order with official presets, and only there",
             remedy="Leave order out, or choose another preset.",
         )
+    if config.order == "official" and config.repair is not None:
+        raise InvalidRequest(
+            "The official presets score as the released code does, which repairs nothing.",
+            value=config.repair.model_dump(mode="json"),
+            remedy="Leave repair out, or choose another preset.",
+        )
     _check_components(config)
     _check_memory(config)
     if config.order == "official" and config.barrier == "snapshot":

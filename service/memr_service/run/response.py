@@ -93,6 +93,9 @@ class Draft:
         }
         if effects.baseline is not None:
             fields["baseline"] = mine(effects.baseline)
+        if (repair := effects.repair) is not None:
+            why = repair.why if items is None else [repair.why[item] for item in items.tolist()]
+            fields |= {"outcomes_used": mine(repair.outcomes), "repaired": why}
         return cls(fields, orjson.dumps(fields, option=orjson.OPT_SERIALIZE_NUMPY)[:-1])
 
     def response(self, timing_ms: dict[str, float]) -> Response:
@@ -105,7 +108,7 @@ class Draft:
 def drafts(run_id: str, config: RunConfig, record: Record) -> list[Draft]:
     """The response to each request that makes up a record, without timings."""
     where = (run_id, record.branch, record.position, record.chain)
-    batch, effects = record.batch, record.effects
+    batch, effects = record.scored, record.effects
     return [
         Draft.of(*where, effects, seat.items, why_zero(config, batch, effects, seat.items)) for seat in record.seats
     ]

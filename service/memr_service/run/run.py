@@ -160,6 +160,7 @@ class Run:
         self._check(batch)
         started = time.perf_counter()
         state, effects = self.state, score(self.state, batch, write=False)
+        batch = effects.scored(batch)
         warnings = [*submission.warnings, *rejection_warnings(self.config, batch, effects.rejected)]
         effects = replace(effects, warnings=warnings)
         timing = submission.all_timings({"score": 1e3 * (time.perf_counter() - started)})
@@ -227,7 +228,7 @@ class Run:
     ) -> tuple[Record, bytes]:
         """The record of a batch and its effects, and the record's bytes."""
         warnings = list(dict.fromkeys(text for one in submissions for text in one.warnings))
-        warnings += rejection_warnings(self.config, batch, effects.rejected)
+        warnings += rejection_warnings(self.config, effects.scored(batch), effects.rejected)
         return seal(
             Record(
                 branch=self.journal.branch,

@@ -228,6 +228,20 @@ class Answers:
     def __len__(self) -> int:
         return len(self._prompts)
 
+    def before(self, key: bytes, step: int | None) -> tuple[Prompt, list[Visit]] | None:
+        """A prompt, and its last visits before the one that a request of this step belongs to; None if there are none.
+
+        They are the same for all parts of a visit. At most MOST_VISITS - 1, oldest first.
+        """
+        if key not in self._prompts or key in self._earlier:
+            return None
+        held = self._prompts[key]
+        prompt = Prompt.unpack(held) if isinstance(held, bytes) else held
+        visits = prompt.all_visits()
+        if not self._begins(prompt, step, goes_on=False):
+            visits = visits[:-1]
+        return (prompt, visits[1 - MOST_VISITS :]) if visits else None
+
     # Changes
 
     def follow(self, batch: Batch, position: int, first_serial: int) -> None:

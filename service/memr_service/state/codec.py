@@ -16,12 +16,12 @@ import msgpack
 import numpy as np
 
 from memr_service.memory import CuratedWrites, Writes
-from memr_service.state.record import Batch, Effects, IndexChange, Record, Seat
+from memr_service.state.record import Batch, Effects, IndexChange, Record, Repairs, Seat
 
 KEY_BYTES = 16
 OPTIONAL = (
     *("copied", "foreign", "names_answer", "sent", "late", "equal_spread", "texts", "prompt_ids", "references"),
-    *("prior", "prior_answers", "decisions", "pool", "forget"),
+    *("masked", "prior", "prior_answers", "decisions", "pool", "forget"),
 )
 """Columns of a batch that are left out where they are None; the others are written as null."""
 INDEX_CHANGES = "index"
@@ -98,6 +98,10 @@ def _effects_fields(effects: Effects) -> dict[str, Any]:
     fields["index_changes"] = [_renamed(vars(change), "index", INDEX) for change in effects.index_changes]
     if effects.baseline is None:
         del fields["baseline"]
+    if effects.repair is None:
+        del fields["repair"]
+    else:
+        fields["repair"] = vars(effects.repair)
     return _renamed(fields, "index_changes", INDEX_CHANGES)
 
 
@@ -109,6 +113,7 @@ def _effects(fields: dict[str, Any]) -> Effects:
             "success": _writes(fields["success"]),
             "failure": _writes(fields["failure"]),
             "index_changes": [IndexChange(**_renamed(one, INDEX, "index")) for one in fields["index_changes"]],
+            "repair": Repairs(**fields["repair"]) if "repair" in fields else None,
         }
     )
 

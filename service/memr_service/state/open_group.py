@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from typing import NamedTuple
 
+import msgpack
 import numpy as np
 
 from memr_service.memory import View
@@ -30,6 +32,15 @@ class FrozenRead:
         return len(self.failures) if self.units is None else int(self.units.sum())
 
 
+class Overruled(NamedTuple):
+    """What takes the place of a prompt's reference."""
+
+    answer: str
+    """The favoured answer."""
+    why: str
+    """The reason in words."""
+
+
 @dataclass
 class OpenGroup:
     """A group whose items have been answered but not stored: columns of those items, and what they read."""
@@ -42,13 +53,20 @@ class OpenGroup:
     completions: list[np.ndarray] = field(default_factory=list)
     outcomes: list[float] = field(default_factory=list)
     serials: list[int] = field(default_factory=list)
+    overruled: Overruled | None = None
+    """What took the place of its prompt's reference when its first item came."""
+    masked: bool = False
+    """Whether nothing is to be learned from it."""
 
     def __len__(self) -> int:
         return len(self.serials)
 
     def freeze(self) -> dict[str, np.ndarray]:
         """The group as named arrays."""
-        units = {} if self.read.units is None else {"units": self.read.units}
+        optional = {} if self.read.units is None else {"units": self.read.units}
+        if self.overruled is not None:
+            packed = msgpack.packb([*self.overruled, self.masked])
+            optional["overruled"] = np.frombuffer(packed, np.uint8)
         return {
             "key": np.frombuffer(self.key, np.uint8),
             "prompt": self.prompt,
@@ -58,13 +76,17 @@ class OpenGroup:
             "completions": np.stack(self.completions),
             "outcomes": np.array(self.outcomes),
             "serials": np.array(self.serials, np.int64),
-            **units,
+            **optional,
         }
 
     @classmethod
     def restore(cls, frozen: dict[str, np.ndarray]) -> OpenGroup:
         """The group that `freeze` saw."""
         count, warmup_left, stepless = frozen["numbers"].tolist()
+        overruled, masked = None, False
+        if "overruled" in frozen:
+            answer, why, masked = msgpack.unpackb(frozen["overruled"].tobytes())
+            overruled = Overruled(answer, why)
         return cls(
             key=frozen["key"].tobytes(),
             prompt=frozen["prompt"],
@@ -73,6 +95,8 @@ class OpenGroup:
             completions=list(frozen["completions"]),
             outcomes=frozen["outcomes"].tolist(),
             serials=frozen["serials"].tolist(),
+            overruled=overruled,
+            masked=masked,
         )
 
 

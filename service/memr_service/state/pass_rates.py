@@ -130,7 +130,7 @@ class PassRates:
             self.forget(**batch.forget)
         if len(batch):
             texts = np.zeros((len(batch), TEXT_BYTES), np.uint8) if batch.texts is None else batch.texts
-            self.count(batch.keys, batch.outcomes, texts, batch.step, position)
+            self.count_batch(batch, texts, position)
         self.end_record(position)
 
     def start_from(self, keys: np.ndarray, texts: np.ndarray, right: np.ndarray, wrong: np.ndarray) -> None:
@@ -151,6 +151,18 @@ class PassRates:
         """The arguments of `start_from` that make these pass rates, where nothing was visited."""
         rows = self._in_order()
         return {"keys": rows["key"], "texts": rows["text"], "right": rows["right"], "wrong": rows["wrong"]}
+
+    def count_batch(self, batch: Batch, texts: np.ndarray, now: int) -> None:
+        """Count the completions of a batch but those that are masked. Call `end_record` after it.
+
+        Args:
+            texts, now: see `count`.
+        """
+        if batch.masked is None:
+            self.count(batch.keys, batch.outcomes, texts, batch.step, now)
+        elif len(items := np.flatnonzero(~batch.masked)):
+            keys = [batch.keys[item] for item in items.tolist()]
+            self.count(keys, batch.outcomes[items], texts[items], batch.step, now)
 
     def count(self, keys: Sequence[bytes], outcomes: np.ndarray, texts: np.ndarray, step: int | None, now: int) -> None:
         """Count the completions of a record. Call `end_record` after it.

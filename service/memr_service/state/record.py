@@ -5,7 +5,7 @@ state = fold(apply, records) uses the effects; a replay uses the inputs. `codec`
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 
@@ -58,6 +58,9 @@ class Batch:
     """The id of each item's prompt, in runs that count answers; None: none were sent."""
     references: list[str | None] | None = None
     """The right answer of each item's prompt, as the data set has it (n)."""
+    masked: np.ndarray | None = None
+    """Items from which nothing is to be learned (n,) bool; None: none. It follows from `Effects.repair` and is never
+    recorded."""
     prior: dict[str, np.ndarray] | None = None
     """What earlier runs knew of prompts when this run was created: the arguments of `PassRates.start_from`."""
     prior_answers: dict[str, np.ndarray] | None = None
@@ -110,6 +113,30 @@ class IndexChange:
 
 
 @dataclass(frozen=True)
+class Repairs:
+    """The outcomes that count in place of those sent, for n items."""
+
+    outcomes: np.ndarray
+    """The outcomes that count (n,)."""
+    answers: list[str | None]
+    """The answer that is favoured over the reference (n); None: the outcome counts as it was sent."""
+    why: list[str | None]
+    """The reason in words (n); None: the outcome counts as it was sent."""
+    masks: bool
+    """Whether nothing is learned from repaired items; otherwise they were judged by the favoured answer."""
+
+    @property
+    def masked(self) -> np.ndarray | None:
+        """Items from which nothing is to be learned (n,) bool; None: none."""
+        masked = np.array([self.masks and one is not None for one in self.why], bool)
+        return masked if masked.any() else None
+
+    def of(self, batch: Batch) -> Batch:
+        """A batch with the outcomes that count."""
+        return replace(batch, outcomes=self.outcomes, masked=self.masked)
+
+
+@dataclass(frozen=True)
 class Effects:
     """What a record did. Columns have n items; a raw value is NaN where the item has none."""
 
@@ -134,6 +161,12 @@ class Effects:
     baseline: np.ndarray | None = None
     """Share of right completions of each item's prompt before this record (n,), NaN where none is known; None in runs
     without pass rates."""
+    repair: Repairs | None = None
+    """The outcomes that count; None in runs that do not repair."""
+
+    def scored(self, batch: Batch) -> Batch:
+        """The batch whose effects these are, with the outcomes that count."""
+        return batch if self.repair is None else self.repair.of(batch)
 
 
 @dataclass(frozen=True)
@@ -162,6 +195,11 @@ class Record:
     at: float = 0.0
     """Unix time of the commit."""
     timing_ms: dict[str, float] = field(default_factory=dict)
+
+    @property
+    def scored(self) -> Batch:
+        """The batch with the outcomes that count."""
+        return self.effects.scored(self.batch)
 
     @property
     def where(self) -> tuple[int, int]:

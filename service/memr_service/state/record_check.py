@@ -13,7 +13,7 @@ from memr_service.state import decisions
 from memr_service.state.answers import check_earlier
 from memr_service.state.pass_rates import KEY_BYTES, TEXT_BYTES
 from memr_service.state.pool import Pool
-from memr_service.state.record import Batch, Effects, Record
+from memr_service.state.record import Batch, Effects, Record, Repairs
 
 SIDES = {"success", "failure"}
 MOST = 1 << 62
@@ -59,6 +59,7 @@ def _check_batch(batch: Batch, n: int) -> None:
         texts = getattr(batch, name)
         _require(name, texts is None or (_is_list(texts, str | None) and len(texts) == n))
     _require("texts", batch.texts is None or _is_bytes(batch.texts, TEXT_BYTES, n))
+    _require("masked", batch.masked is None)
     if batch.sets_up:
         _require("keys", n == 0)
     if batch.prior is not None:
@@ -124,6 +125,16 @@ def _check_effects(effects: Effects, n: int, components: set[str]) -> None:
     _require("left_open", effects.left_open is None or _is_index(effects.left_open, n))
     for writes in (effects.success, effects.failure):
         _check_writes(writes)
+    if effects.repair is not None:
+        _check_repair(effects.repair, n)
+
+
+def _check_repair(repair: Repairs, n: int) -> None:
+    _require("outcomes", _is_column(repair.outcomes, n, "f") and bool(np.isfinite(repair.outcomes).all()))
+    for texts in (repair.answers, repair.why):
+        _require("repair", _is_list(texts, str | None) and len(texts) == n)
+    _require("repair", [one is None for one in repair.answers] == [one is None for one in repair.why])
+    _require("repair", isinstance(repair.masks, bool))
 
 
 def _check_writes(writes: Writes) -> None:

@@ -15,7 +15,7 @@ from memr_service.state.answers import Answers
 from memr_service.state.decisions import Decisions
 from memr_service.state.index_set import IndexSet
 from memr_service.state.law import ANSWERS, LAW, PASS_RATES
-from memr_service.state.open_group import FrozenRead, OpenGroup, freeze_read
+from memr_service.state.open_group import FrozenRead, OpenGroup, Overruled, freeze_read
 from memr_service.state.pass_rates import PassRates
 from memr_service.state.pool import Pool
 from memr_service.state.record import GENESIS, Batch, Effects, Record
@@ -160,11 +160,11 @@ class State:
 
     def _remember(self, record: Record) -> None:
         """Count a record's completions, and make its writes."""
-        batch, effects = record.batch, record.effects
+        batch, effects = record.scored, record.effects
         if self.pass_rates is not None and batch.texts is not None and len(batch):
-            self.pass_rates.count(batch.keys, batch.outcomes, batch.texts, batch.step, self.steps_committed)
-        if self.answers is not None:
-            self.answers.count(batch, self.steps_committed, record.first_serial)
+            self.pass_rates.count_batch(batch, batch.texts, self.steps_committed)
+        if self.answers is not None:  # verdicts count as they were sent: repairs are no evidence
+            self.answers.count(record.batch, self.steps_committed, record.first_serial)
         self.memories = self.memories_for(batch.dimension)
         for change in effects.index_changes:
             self.indexes.apply(change)
@@ -219,6 +219,8 @@ class State:
                 group = self.open_groups[name] = OpenGroup(
                     key, prompt, self.freeze_read(key, prompt, batch.step), batch.step is None
                 )
+                if (repair := effects.repair) is not None and (why := repair.why[item]) is not None:
+                    group.overruled, group.masked = Overruled(repair.answers[item] or "", why), repair.masks
             group.completions.append(batch.completions[item])
             group.outcomes.append(float(batch.outcomes[item]))
             group.serials.append(first_serial + item)

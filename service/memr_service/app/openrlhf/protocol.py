@@ -101,13 +101,15 @@ def read(body: OpenRLHFRequest, config: RunConfig, mode: Mode) -> Steps[Samples]
 def response(samples: Samples, judged: Outcomes, rewarded: Response, config: RunConfig) -> OpenRLHFResponse:
     """The response to n samples: every field is a list (n), and the logs have the same names in every response.
 
+    Where the run repairs, rewards and scores have the outcomes that count.
+
     Args:
         judged: each sample's outcome (n).
         rewarded: the response to `Samples.request`.
     """
     fields = rewarded.fields
-    outcomes, memory = judged.outcomes, _numbers(fields["rewards"])
-    logs = {"outcome": _numbers(outcomes), "unjudged": _numbers(judged.unjudged), "memory_reward": memory}
+    outcomes, memory = _numbers(fields.get("outcomes_used", judged.outcomes)), _numbers(fields["rewards"])
+    logs = {"outcome": outcomes, "unjudged": _numbers(judged.unjudged), "memory_reward": memory}
     for name in config.weights:
         values = fields["components"][name]
         raw = np.array(values["raw"], np.float64)  # a null of a stored response becomes NaN
@@ -115,6 +117,8 @@ def response(samples: Samples, judged: Outcomes, rewarded: Response, config: Run
         logs[f"{name}_scaled"] = _numbers(values["scaled"])
         logs[f"{name}_defined"] = _numbers(~np.isnan(raw))
     logs |= {f"support_{side}": _numbers(counts) for side, counts in fields["support"].items()}
+    if "repaired" in fields:
+        logs["repaired"] = _numbers([why is not None for why in fields["repaired"]])
     logs["rejected"] = _numbers([bool(reasons) for reasons in fields["guards"]["rejected"]])
     return OpenRLHFResponse(
         rewards=_sums(outcomes, config.memory_weight, memory),

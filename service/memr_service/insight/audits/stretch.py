@@ -52,7 +52,7 @@ class StretchColumns:
             groups.append(begin + np.unique(record.batch.group, return_inverse=True)[1])
             begin = int(groups[-1].max()) + 1
         steps = [record.batch.step for record in records if record.batch.step is not None]
-        batches, effects = [record.batch for record in records], [record.effects for record in records]
+        batches, effects = [record.scored for record in records], [record.effects for record in records]
         cut = [np.full(len(one), np.nan) if one.truncated is None else one.truncated for one in batches]
         return cls(
             first_position=records[0].position,

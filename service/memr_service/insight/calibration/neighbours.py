@@ -47,6 +47,7 @@ class Neighbours:
         for histogram, stored, written in zip(
             self.nearest.values(), self._stored, sides(self._config, batch.outcomes), strict=True
         ):
+            written = written if batch.masked is None else written & ~batch.masked
             added = np.bincount(rows[written], minlength=len(stored))
             if hold:
                 stored += added

@@ -58,7 +58,7 @@ class Survey:
 
     def add(self, record: Record, texts: FindTexts) -> None:
         """Count a record's items. `texts` is called if repetition was not recorded."""
-        batch = record.batch
+        batch = record.scored
         if not len(batch):
             return
         right = batch.outcomes > self.config.success_threshold

@@ -412,7 +412,7 @@ def _reasons(record: Record, item: int) -> list[str]:
 
 
 def _row(record: Record, item: int, prompt: str | None, completion: str | None) -> Completion:
-    batch, effects = record.batch, record.effects
+    batch, effects = record.scored, record.effects
     raw = {name: float(values[item]) for name, values in effects.raw.items()}
     return Completion(
         position=record.position,

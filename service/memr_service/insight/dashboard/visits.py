@@ -63,7 +63,7 @@ class VisitLog:
             if record.position <= self.position:
                 return
             self.position = record.position
-            batch = record.batch
+            batch = record.scored
             self._rates.follow(batch, record.position)
             if batch.forget is not None:
                 self._forget(batch.forget["keys"])
@@ -107,7 +107,7 @@ class VisitLog:
 
     def _keep(self, record: Record) -> None:
         """Keep the visits of a record that was counted."""
-        batch = record.batch
+        batch = record.scored
         self._step = batch.step
         for item, key in enumerate(batch.keys):
             self.serials[key] = record.first_serial + item

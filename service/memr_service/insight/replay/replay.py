@@ -10,7 +10,9 @@ from memr_client.errors import InvalidRequest
 from memr_client.schemas import RunConfig
 
 from memr_service.rewards.score import score
+from memr_service.run.new_runs import check_law
 from memr_service.run.presets import combined, differences, resolve
+from memr_service.state.law import LAW
 from memr_service.state.record import Effects, IndexChange, Record
 from memr_service.state.state import State
 from memr_service.store.base import Snapshot
@@ -59,12 +61,13 @@ class Replayed:
     effects: Effects
 
 
-def what_if(recorded: RunConfig, given: RunConfig, *, bounded: bool) -> RunConfig:
+def what_if(recorded: RunConfig, given: RunConfig, law: int = LAW, *, bounded: bool) -> RunConfig:
     """The config of a replay: the fields that were given, and the preset's or else the run's own for the others.
 
     Args:
         recorded: the run's config.
         given: a config of which only the fields that were set count.
+        law: the one that the run was created under.
         bounded: whether the journal begins with a snapshot.
 
     Raises:
@@ -89,7 +92,9 @@ def what_if(recorded: RunConfig, given: RunConfig, *, bounded: bool) -> RunConfi
     kept = set(RunConfig.model_fields) if "preset" not in changed else fixed
     fields = {name: getattr(recorded, name) for name in kept} | changed
     assert recorded.encoder is not None
-    return resolve(combined(fields), recorded.preset, recorded.encoder)
+    config = resolve(combined(fields), recorded.preset, recorded.encoder)
+    check_law(config, law)
+    return config
 
 
 def replay(

@@ -1,0 +1,81 @@
+"""Tables of the arms of a study: paired comparisons over the seeds, as `docs/results` keeps them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+import numpy as np
+
+from benchmarks.experiment.compare import Comparison, compare
+
+Row = dict[str, Any]
+Table = dict[str, Any]
+Pair = tuple[str, str]
+"""A method and a control."""
+
+
+def of_arm(found: Sequence[Row], arm: str, **where: Any) -> list[Row]:
+    """An arm's finished trainings with these values, by seed."""
+    wanted = {"method": arm, **where}
+    own = [one for one in found if all(one[name] == value for name, value in wanted.items())]
+    return sorted(own, key=lambda one: int(one["seed"]))
+
+
+def comparisons(
+    found: Sequence[Row], pairs: Sequence[Pair], measure: str, seeds: Sequence[int], **where: Any
+) -> Iterator[tuple[str, str, Comparison]]:
+    """Each method minus its control, where both have all of the seeds; corrected for the number of pairs."""
+    for pair in pairs:
+        columns = [[one[measure] for one in of_arm(found, arm, **where)] for arm in pair]
+        if len(columns[0]) == len(columns[1]) == len(seeds):
+            yield *pair, compare(*columns, comparisons=len(pairs))
+
+
+def compared(title: str, measure: str, results: Iterator[tuple[str, str, Comparison]]) -> Table:
+    """One row for each comparison."""
+    rows = [
+        {
+            "method": method,
+            "control": control,
+            "seeds": one.seeds,
+            "difference": round(one.difference, 4),
+            "low": round(one.low, 4),
+            "high": round(one.high, 4),
+            "p": one.p,
+            "holds": "yes" if one.holds else "no",
+        }
+        for method, control, one in results
+    ]
+    cells = {
+        "method minus control": "`{method}` - `{control}`",
+        "seeds": "{seeds}",
+        f"difference of the {measure}": "{difference:+.3f}",
+        "interval": "[{low:+.3f}, {high:+.3f}]",
+        "p": "{p:.4f}",
+        "holds": "{holds}",
+    }
+    return table(title, cells, rows)
+
+
+def shown(method: str, control: str, result: Comparison) -> str:
+    """A comparison as a line."""
+    return (
+        f"{method} - {control}: {result.difference:+.3f} [{result.low:+.3f}, {result.high:+.3f}], "
+        f"p {result.p:.3f}, {'holds' if result.holds else 'does not hold'}, {result.seeds} seeds"
+    )
+
+
+def mean(rows: Sequence[Row], name: str) -> float:
+    """The mean of a measure, or of a series, over trainings."""
+    return round(float(np.mean([np.mean(one[name]) for one in rows])), 4)
+
+
+def table(title: str, cells: dict[str, str], rows: list[Row]) -> Table:
+    """A table of rows.
+
+    Args:
+        cells: heading -> the template of its cells.
+    """
+    columns = [{"heading": heading, "cell": cell} for heading, cell in cells.items()]
+    return {"title": title, "columns": columns, "rows": rows}

@@ -1,0 +1,92 @@
+"""Does repairing wrong labels help? The tiny model on 64 questions of which some have wrong labels.
+
+    make repair-study                                # hours on two cores; it continues where it was stopped
+    python -m benchmarks.repair_study --primary      # only the registered comparison
+    python -m benchmarks.repair_study --registered   # all arms with the registered noise
+    python -m benchmarks.repair_study --processes 1
+
+The comparisons were registered in `registered.json` before their seeds were run. Finished trainings are kept in
+`reports/repair-study/trainings.jsonl`. Prints tables; --publish writes `docs/results/repair-study*.json`, too.
+"""
+
+from __future__ import annotations
+
+import os
+from argparse import ArgumentParser, RawDescriptionHelpFormatter
+from collections.abc import Sequence
+
+from benchmarks.experiment.arms import Row, of_arm, shown
+from benchmarks.experiment.pool import read, run_all
+from benchmarks.published import publish
+from benchmarks.repair_study import tables
+from benchmarks.repair_study.labels import Kind
+from benchmarks.repair_study.registration import Registration, registered
+from benchmarks.repair_study.training import FOLDER, Training, train_one
+
+KEPT = FOLDER / "trainings.jsonl"
+
+
+def trainings(registration: Registration, arms: Sequence[str], noise: float, kind: Kind) -> dict[str, Training]:
+    """Trainings by key, seed by seed."""
+    return {
+        f"{arm} {noise:g} {kind} {seed}": Training(arm, noise, kind, seed)
+        for seed in registration.seeds
+        for arm in arms
+        if arm != "placebo"
+    }
+
+
+def placebos(registration: Registration, found: Sequence[Row], noise: float, kind: Kind) -> dict[str, Training]:
+    """The placebo beside each finished training that repairs."""
+    return {
+        f"placebo {noise:g} {kind} {row['seed']}": Training("placebo", noise, kind, row["seed"], tuple(row["repaired"]))
+        for row in of_arm(found, "repair", noise=noise, kind=kind)
+        if row["seed"] in registration.seeds
+    }
+
+
+def show(registration: Registration, found: list[Row]) -> None:
+    """Print every training, the means, and the comparisons."""
+    for row in sorted(found, key=lambda one: (one["noise"], one["kind"], one["method"], one["seed"])):
+        print(
+            f"{row['noise']:g} {row['kind']:<10} {row['method']:<9} {row['seed']} area {row['area']:.4f} "
+            f"final {row['final']:.4f} repaired {sum(row['repaired'])}, of them wrong {sum(row['rightly'])}"
+        )
+    for row in tables.arms(registration, found)["rows"]:
+        print(
+            f"{row['noise']:g} {row['kind']:<10} {row['arm']:<9} n {row['n']}: area {row['area']:.3f}, final "
+            f"{row['final']:.3f}, repaired {row['repaired']:.1f}"
+        )
+    for noise, kind in registration.conditions:
+        for comparison in tables.comparisons(registration, found, noise, kind):
+            print(f"{noise:g} {kind}: {shown(*comparison)}")
+
+
+def main() -> None:
+    arguments = ArgumentParser(description=__doc__, formatter_class=RawDescriptionHelpFormatter)
+    arguments.add_argument("--primary", action="store_true", help="only the registered comparison")
+    arguments.add_argument("--registered", action="store_true", help="all arms, with the registered noise only")
+    arguments.add_argument("--finished", action="store_true", help="no training: the tables of those that are finished")
+    arguments.add_argument("--processes", type=int, help="number of trainings at once (default: one per core)")
+    arguments.add_argument("--publish", action="store_true", help="write the tables of docs/results")
+    asked = arguments.parse_args()
+    registration = registered()
+    if not asked.finished:
+        only = asked.primary or asked.registered
+        for noise, kind in registration.conditions[: 1 if only else None]:
+            arms = registration.pairs[0] if asked.primary else registration.arms
+            run_all(trainings(registration, arms, noise, kind), train_one, KEPT, asked.processes)
+            if not asked.primary:
+                found = [*read(KEPT).values()]
+                run_all(placebos(registration, found, noise, kind), train_one, KEPT, asked.processes)
+    rows = [*read(KEPT).values()]
+    show(registration, rows)
+    if asked.publish:
+        seconds = sum(row["seconds"] for row in rows) / (os.cpu_count() or 1)
+        made = {"repair-study": tables.arms, "repair-study-comparisons": tables.compared}
+        for name, make in made.items():
+            publish(name, command="make repair-study", seconds=seconds, **make(registration, rows))
+
+
+if __name__ == "__main__":
+    main()
