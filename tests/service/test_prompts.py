@@ -291,3 +291,26 @@ def test_a_run_of_an_earlier_law_says_why_it_has_no_pass_rates(client: RewardCli
     client.create_run("run")
     with pytest.raises(Conflict, match="no pass rates"):
         client.prompts("run")
+
+
+def test_a_prompts_history_has_its_answers(client: RewardClient) -> None:
+    client.create_run("run", preset="memory-r+", extract="numeric")
+    for step, said in enumerate((["5", "5", "6", "7"], ["5", "6", "6", "6"])):
+        texts, right = [f"It is {one}." for one in said], [float(one == "5") for one in said]
+        client.reward(["2 + 3?"] * 4, texts, right, step=step, references=["5"] * 4)
+    (known,) = client.prompts("run").rows
+    found = client.prompt("run", known.key)
+    assert (found.reference, len(found.visits)) == ("5", 2)
+    assert [(one.answer, one.completions, one.visits, one.right, one.wrong) for one in found.answers] == [
+        ("6", 4, 2, 0, 4),
+        ("5", 3, 2, 3, 0),
+        ("7", 1, 1, 0, 1),
+    ]
+    assert [one.serial for one in found.answers] == [7, 4, 3]
+
+
+def test_a_prompt_without_answers_has_none(client: RewardClient) -> None:
+    trained(client, 2)
+    for prompt in (IDS[0], IDS[9]):
+        found = client.prompt("run", named(client, prompt).key)
+        assert (found.reference, found.answers) == (None, [])

@@ -2,7 +2,7 @@
 
 from memr_client.schemas.audits import Audit, AuditName, Audits, SpreadForeseen, Stretch
 from memr_client.schemas.calibration import Calibration, Proposal, Sides
-from memr_client.schemas.completions import Completion, Completions, Map, MapPoint, Page
+from memr_client.schemas.completions import Completion, Completions, Map, MapCluster, MapPoint, Page
 from memr_client.schemas.components import (
     COMPONENTS,
     BandedNovelty,
@@ -65,6 +65,7 @@ from memr_client.schemas.prompts import (
     KnownPrompts,
     PassRatesAt,
     PassRatesOverSteps,
+    PromptAnswer,
     PromptHistory,
     PromptKind,
     PromptKinds,
@@ -198,6 +199,7 @@ __all__ = [
     "KnownPrompts",
     "Limit",
     "Map",
+    "MapCluster",
     "MapPoint",
     "Matrix",
     "MemoryQuality",
@@ -232,6 +234,7 @@ __all__ = [
     "PriorOutcomes",
     "PriorRun",
     "Problem",
+    "PromptAnswer",
     "PromptHistory",
     "PromptKind",
     "PromptKinds",

@@ -88,6 +88,16 @@ class MapPoint(ResponseModel):
     prompt: str | None
     completion: str | None
     """The texts, long ones without their middle; null if they are no longer kept."""
+    cluster: int = 0
+    """Number of its cluster in `clusters`."""
+
+
+class MapCluster(ResponseModel):
+    """Completions of a map whose embeddings lie together (k-means), in all dimensions."""
+
+    words: list[str]
+    """Words that are much commoner in its completions than in all those on the map; may be empty."""
+    points: int
 
 
 class Map(ResponseModel):
@@ -98,3 +108,5 @@ class Map(ResponseModel):
     """Share of the sample's variance along x and along y."""
     memory: MemorySizes
     """Sizes of the memories that the sample was taken from."""
+    clusters: list[MapCluster] = Field(default_factory=list)
+    """The largest first."""

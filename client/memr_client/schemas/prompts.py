@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Literal, TypedDict
 
+from pydantic import Field
+
 from memr_client.schemas.wire import ResponseModel
 
 PromptKind = Literal["solved", "learnable", "impossible", "unseen"]
@@ -95,11 +97,31 @@ class PromptVisit(ResponseModel):
     """Share of right completions after it, those before each visit counting half."""
 
 
+class PromptAnswer(ResponseModel):
+    """One answer that a run's completions gave to a prompt."""
+
+    answer: str
+    completions: int
+    """How many gave it."""
+    visits: int
+    """In how many visits."""
+    right: int
+    """How many of them were judged right, since the reference last changed."""
+    wrong: int
+    """How many were judged wrong since then."""
+    serial: int
+    """Serial number of the newest completion that gave it."""
+
+
 class PromptHistory(ResponseModel):
-    """`GET /runs/{id}/prompts/{key}`: one prompt's visits in order."""
+    """`GET /runs/{id}/prompts/{key}`: one prompt's visits in order, and its answers."""
 
     prompt: KnownPrompt
     visits: list[PromptVisit]
+    reference: str | None = None
+    """The right answer as it was sent last; null if none was."""
+    answers: list[PromptAnswer] = Field(default_factory=list)
+    """The answers that are counted, the most frequent first; none where neither answers nor a reference are known."""
     first_position: int
     """First record that was considered. Of a long run only the newest records are."""
     position: int

@@ -350,6 +350,13 @@ class Answers:
 
     # Whole
 
+    def about(self, key: bytes) -> Prompt | None:
+        """A copy of what is known of a prompt; None if no completion of it was counted."""
+        held = self._prompts.get(key)
+        if held is None:
+            return None
+        return Prompt.unpack(held if isinstance(held, bytes) else held.pack())
+
     def packed(self) -> dict[bytes, bytes]:
         """Key -> a prompt as bytes, in order. It is a copy."""
         for key, prompt in self._objects.items():

@@ -6,9 +6,12 @@ export const parts = () => location.hash.split("?")[0].split("/").slice(1);
 /** The state of the view: { name: value }, both strings. */
 export const state = () => Object.fromEntries(new URLSearchParams(location.hash.split("?")[1] ?? ""));
 
-/** Keep the state of the view in the address, so that the address leads back to it. Empty values are left out. */
+/** Keep more of the view's state in the address, so that the address leads back to it. Empty values are left out. */
 export function keep(values) {
-  const given = Object.entries(values).filter(([, value]) => value !== "" && value !== null && value !== undefined);
+  const given = Object.entries({ ...state(), ...values }).filter(([, value]) => value !== "" && value !== null && value !== undefined);
   const query = given.length ? `?${new URLSearchParams(given)}` : "";
   history.replaceState(null, "", (location.hash.split("?")[0] || "#/") + query);
 }
+
+/** The address of a prompt's page in a run, or of its list of prompts. */
+export const toPrompt = (run, key) => `#/run/${encodeURIComponent(run)}/prompts${key ? `/${key}` : ""}`;

@@ -21,11 +21,14 @@ async function show() {
   document.title = ["memr", name, ...given].filter(Boolean).join(" · ");
   document.getElementById("status").textContent = "";
   main.setAttribute("aria-busy", "true");
+  const before = main.firstChild;
   try {
     await (VIEWS[name] ?? runs)(main, signal, ...given);
   } catch (error) {
     if (signal.aborted) return;
-    main.append(element("p", { class: "problem", role: "alert" }, error.message));
+    if (error.told) document.addEventListener("again", show, { signal, once: true });
+    if (main.firstChild === before) main.replaceChildren(); // the view that was left
+    main.append(element("p", { class: "problem", role: error.told ? null : "alert" }, error.message));
   }
   if (!signal.aborted) main.removeAttribute("aria-busy");
 }

@@ -1,5 +1,6 @@
 /** A run's completions, sorted, filtered and paged by the service. */
 
+import { toPrompt } from "./address.js";
 import { choice, element } from "./element.js";
 import { Listing } from "./listing.js";
 import { short } from "./number.js";
@@ -7,10 +8,11 @@ import { at, get } from "./server.js";
 
 const RIGHT = { "": "all", true: "right", false: "wrong" };
 
-export async function completions(run, info, signal) {
+/** `of`: only those of the prompt with this key. */
+export async function completions(run, info, signal, of = "") {
   const { components, success_threshold } = info.config;
   const listing = new Listing("Completions", {
-    query: { sort: "position", ascending: false, right: "", step: "", prompt: "", rejected: "", after: "", text: "" },
+    query: { sort: "position", ascending: false, right: "", step: "", prompt: of, rejected: "", after: "", text: "" },
     load: (query) => get(at(run, "/completions", query), signal),
     columns,
     above,
@@ -45,7 +47,7 @@ export async function completions(run, info, signal) {
       ["prompt", "Of one prompt only.", "Of all prompts"],
       ["after", `After record ${query.after} only.`, "Of all records"],
     ]
-      .filter(([name]) => query[name])
+      .filter(([name]) => query[name] && query[name] !== of)
       .map(([name, said, end]) => element("p", {}, said, " ", ending(end, name)));
   }
 
@@ -56,7 +58,7 @@ export async function completions(run, info, signal) {
       listing.sorted("Outcome", "outcome", (row) => outcome(row.outcome, success_threshold)),
       listing.sorted("Reward", "reward", (row) => short(row.reward)),
       { title: "Completion", text: true, cell: (row) => row.completion ?? "not kept" },
-      { title: "Prompt", text: true, cell: prompt },
+      ...(of ? [] : [{ title: "Prompt", text: true, cell: prompt }]),
       ...Object.keys(components).map((name) => listing.sorted(name, name, (row) => values(row.raw[name], row.scaled[name]))),
       listing.sorted("Length", "length", (row) => short(row.length)),
       { title: "Rejected by", cell: (row) => row.rejected.join(", ") },
@@ -78,7 +80,7 @@ export async function completions(run, info, signal) {
     const links = element(
       "small",
       {},
-      element("a", { href: `${address}/prompts/${prompt_key}` }, "its visits"),
+      element("a", { href: toPrompt(run, prompt_key) }, "its history"),
       " · ",
       element("a", { href: `${address}/completions?prompt=${prompt_key}` }, "its completions"),
     );

@@ -2,9 +2,11 @@
 
 import { Chart, quantileLines } from "./chart.js";
 import { element } from "./element.js";
+import { Lens } from "./lens.js";
 
 /** An element with all charts of a run, and a function `update(history)`. */
 export function curves(info, signal) {
+  const lens = new Lens();
   const names = Object.keys(info.config.components);
   const each = (value) => names.map((name) => ({ label: name, value: (row) => value(row.components[name]) }));
   const sides = (value) => ["success", "failure"].map((side) => ({ label: side, value: (row) => value(row, side) }));
@@ -72,7 +74,7 @@ export function curves(info, signal) {
     ),
     chart("Diversity", "1 - mean cosine between siblings", [{ label: "diversity", value: (row) => row.diversity }]),
   ];
-  const box = element(
+  const drawn = element(
     "div",
     { class: "charts" },
     charts.map((one) => one.figure),
@@ -84,7 +86,7 @@ export function curves(info, signal) {
   ];
 
   function chart(title, note, lines, options) {
-    return new Chart(title, note, lines, { ...options, signal });
+    return new Chart(title, note, lines, { ...options, lens, signal });
   }
 
   /** A chart of counts by name. It appears with the first count, and is replaced when a new name appears. */
@@ -97,7 +99,7 @@ export function curves(info, signal) {
           const lines = labels.map((label) => ({ label, value: (row) => (of(row)[label] ?? 0) / row.items }));
           const next = chart(title, note, lines, { range: (_, low, high) => [0, 1.05 * high || 1] });
           if (made) made.figure.replaceWith(next.figure);
-          else box.append(next.figure);
+          else drawn.append(next.figure);
           made = next;
         }
         made?.update(rows, x, across);
@@ -106,7 +108,7 @@ export function curves(info, signal) {
   }
 
   return {
-    box,
+    box: element("section", {}, lens.box, drawn),
     update(history) {
       for (const one of [...charts, ...counted]) one.update(history.rows, history.x, history.across);
     },

@@ -12,11 +12,23 @@ export function element(tag, attributes = {}, ...children) {
   return made;
 }
 
+/** A drawing (SVG) of some shapes: [name, attributes]. */
+export function drawing(width, height, attributes, shapes) {
+  const made = (name, given) => {
+    const one = document.createElementNS("http://www.w3.org/2000/svg", name);
+    for (const [key, value] of Object.entries(given)) one.setAttribute(key, value);
+    return one;
+  };
+  const whole = made("svg", { width, height, ...attributes });
+  whole.append(...shapes.map(([name, given]) => made(name, given)));
+  return whole;
+}
+
 /** A table in a scrolling box. A column has a `title` (text or element), a function `cell(row)`, optionally attributes
- *  of its head (`head`), and one of the flags `number`, `text` (of long texts beginning and end are seen), `prose` and
- *  `brief`. On narrow screens a table with long texts, or a column that is `stacks`, shows each row as a list. */
+ *  of its head (`head`), and one of the flags `number`, `text` (of long texts beginning and end are seen), `prose`,
+ *  `brief` and `long` (its title too). On narrow screens a table with long texts or many columns shows each row as a list. */
 export function table(caption, columns, rows) {
-  const classes = (column) => ({ class: ["number", "text", "prose", "brief"].find((kind) => column[kind]) });
+  const classes = (column) => ({ class: ["number", "text", "prose", "brief", "long"].find((kind) => column[kind]) });
   const head = columns.map((column) =>
     element("th", { scope: "col", ...classes(column), ...column.head }, column.title),
   );
@@ -27,7 +39,7 @@ export function table(caption, columns, rows) {
       columns.map((column) => element("td", { ...classes(column), "data-title": titleOf(column) }, cell(column, row))),
     ),
   );
-  const stacks = columns.some((column) => column.text || column.prose || column.stacks); // on narrow screens
+  const stacks = columns.length > MOST_NARROW || columns.some((column) => column.text || column.prose || column.long);
   return element(
     "div",
     { class: "scroll", tabindex: "0", role: "region", "aria-label": caption },
@@ -40,6 +52,8 @@ export function table(caption, columns, rows) {
     ),
   );
 }
+
+const MOST_NARROW = 4; // columns that a narrow screen has room for
 
 const titleOf = ({ title }) => (typeof title === "string" ? title : title.textContent);
 

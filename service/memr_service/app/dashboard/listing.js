@@ -22,19 +22,19 @@ export class Listing {
     this.query = { ...this.first, ...Object.fromEntries(named.map((name) => [name, read(asked[name], this.first[name])])) };
     this.box = element("div", { "aria-live": "polite" });
     this.calls = 0;
+    document.addEventListener("again", () => this.change({ offset: this.query.offset }), { signal });
   }
 
   /** Change the query and show the first page of its result. The focused control keeps the focus, although the table is
    *  replaced. */
   async change(more) {
     Object.assign(this.query, { offset: 0, ...more });
-    const changed = Object.entries(this.query).filter(([name, value]) => value !== this.first[name]);
-    keep(Object.fromEntries(changed));
+    keep(Object.fromEntries(Object.entries(this.query).map(([name, value]) => [name, value === this.first[name] ? "" : value])));
     const focused = document.activeElement?.dataset.name;
     try {
       await this.update();
     } catch (error) {
-      if (!this.signal.aborted) this.box.replaceChildren(element("p", { class: "problem", role: "alert" }, error.message));
+      if (!this.signal.aborted && !error.told) this.box.replaceChildren(element("p", { class: "problem", role: "alert" }, error.message));
     }
     this.box.querySelector(`[data-name="${focused}"]`)?.focus();
   }

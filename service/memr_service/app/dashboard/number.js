@@ -37,3 +37,16 @@ const WHEN = new Intl.DateTimeFormat("en-GB", {
 
 /** A moment in the reader's time zone, which is named. */
 export const when = (moment) => WHEN.format(new Date(moment));
+
+const CLOCK = new Intl.DateTimeFormat("en-GB", { timeStyle: "long" });
+
+/** The time of day in the reader's time zone, which is named. */
+export const clock = (moment) => CLOCK.format(moment);
+
+const BRIEF = new Intl.NumberFormat("en", { notation: "compact", maximumSignificantDigits: 4 });
+
+/** A number in some seven characters: 12,345 is 12.35K. */
+export function brief(value) {
+  if (Math.abs(value) >= 10_000) return BRIEF.format(value);
+  return short(value, Math.abs(value) < 100 ? 3 : 1);
+}

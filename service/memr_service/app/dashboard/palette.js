@@ -1,7 +1,16 @@
-/** Colours that people with any colour vision can tell apart (Okabe and Ito 2008), each with its own dash pattern. */
+/** Colours. The first six can be told apart with any colour vision (Okabe and Ito 2008); each has its own dash pattern. */
 
-const COLOURS = ["#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9"];
-const DASHES = [[], [8, 4], [2, 3], [10, 3, 2, 3], [5, 2], [1, 2]];
+const COLOURS = [
+  ...["#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9"],
+  ...["#8B6BE8", "#8C7A2B", "#D6336C", "#5F9E00", "#8A8F98", "#A0522D"],
+];
+const DASHES = [
+  ...[[], [8, 4], [2, 3], [10, 3, 2, 3], [5, 2], [1, 2]],
+  ...[[14, 4], [8, 2, 2, 2, 2, 2], [4, 6], [12, 2, 4, 2], [6, 6], [3, 1]],
+];
+
+/** How many series can be told apart. */
+export const DISTINCT = COLOURS.length;
 
 export const WRONG = "#D55E00";
 export const RIGHT = "#0072B2";

@@ -1,12 +1,15 @@
-/** A run's prompts: how their pass rates moved, a list of them, and the visits of one. */
+/** A run's prompts: how their pass rates moved, and a list of them. */
 
+import { toPrompt } from "./address.js";
 import { Chart } from "./chart.js";
 import { choice, element, facts, table } from "./element.js";
 import { heatMap, kindsOf } from "./heat.js";
+import { Lens } from "./lens.js";
 import { Listing } from "./listing.js";
 import { percent, short } from "./number.js";
+import { axis, interval, SOURCES } from "./prompt.js";
 import { saveTable } from "./save.js";
-import { at, get, remove } from "./server.js";
+import { at, get } from "./server.js";
 
 const SHOWN = {
   "": "all",
@@ -17,11 +20,7 @@ const SHOWN = {
   unvisited: "not visited by this run",
 };
 
-export const prompts = (run, [key], signal) => (key ? one(run, key, signal) : list(run, signal));
-
-const address = (run, key) => `#/run/${encodeURIComponent(run)}/prompts${key ? `/${key}` : ""}`;
-
-async function list(run, signal) {
+export async function prompts(run, signal) {
   const moved = element("div", { class: "charts pair" });
   const listing = new Listing("Prompts", {
     query: { sort: "step", ascending: false, kind: "", visited: "", text: "" },
@@ -62,7 +61,7 @@ async function list(run, signal) {
 
   function columns() {
     return [
-      { title: "Prompt", text: true, cell: (row) => element("a", { href: address(run, row.key) }, nameOf(row)) },
+      { title: "Prompt", text: true, cell: (row) => element("a", { href: toPrompt(run, row.key) }, named(row)) },
       { title: "Kind", brief: true, cell: (row) => row.kind },
       listing.sorted("Pass rate", "p", (row) => short(row.p, 2)),
       { title: "90 % interval", brief: true, cell: interval },
@@ -87,22 +86,25 @@ async function list(run, signal) {
   return element("section", {}, moved, bar, listing.box);
 }
 
-const SOURCES = { own: "this run", prior: "prior runs", none: "other prompts" };
-const nameOf = ({ key, prompt_id, prompt }) => [prompt_id, prompt].filter(Boolean).join(": ") || key;
-const interval = ({ low, high }) => `${short(low, 2)} to ${short(high, 2)}`;
+const named = ({ key, prompt_id, prompt }) => [prompt_id, prompt].filter(Boolean).join(": ") || key;
 
 /** Figures of how the pass rates moved. */
 function over({ rows, first_position }, signal) {
   if (!rows.length) return [element("p", {}, "No completions yet.")];
   const across = axis(rows);
   const from = first_position > 1 ? `, from record ${short(first_position)} on` : "";
+  const lens = new Lens({ smooths: false });
   const kinds = new Chart(
     "Kinds of prompts",
     `visited or known from prior runs${from}`,
     ["solved", "learnable", "impossible"].map((kind) => ({ label: kind, value: (row) => row[kind] })),
-    { signal, height: 260 },
+    { signal, lens, whole: true, height: 260 },
   );
-  draw(kinds, rows, across);
+  kinds.update(
+    rows,
+    rows.map((row) => row[across]),
+    across,
+  );
   return [
     heatMap(
       "Pass rates",
@@ -112,88 +114,6 @@ function over({ rows, first_position }, signal) {
       (row) => `After ${across} ${short(row[across])}: ${kindsOf(row)}.`,
       signal,
     ),
-    kinds.figure,
+    element("div", {}, kinds.figure, lens.box),
   ];
 }
-
-/** "step" if all rows have a step and the steps rise, otherwise "position". */
-const axis = (rows) =>
-  rows.every(({ step }, number) => step !== null && (number === 0 || step > rows[number - 1].step))
-    ? "step"
-    : "position";
-
-/** Draw a chart as soon as it is on the page, where it has a width. */
-const draw = (chart, rows, across) =>
-  requestAnimationFrame(() =>
-    chart.update(
-      rows,
-      rows.map((row) => row[across]),
-      across,
-    ),
-  );
-
-/** One prompt: what is known of it, its visits, and a button that forgets it. */
-async function one(run, key, signal) {
-  const { prompt, visits, first_position } = await get(at(run, `/prompts/${key}`), signal);
-  const across = visits.length ? axis(visits) : "position";
-  const chart = new Chart(
-    "Right completions",
-    "of each visit",
-    [
-      { label: "of the visit", value: (row) => row.right / row.n },
-      { label: "pass rate after it", value: (row) => row.p },
-    ],
-    { signal, range: [0, 1], height: 220 },
-  );
-  const from = first_position > 1 ? `, from record ${short(first_position)} on` : "";
-  const forget = async () => {
-    if (!confirm(`Forget the pass rate of ${prompt.prompt_id ?? "this prompt"}? Its completions stay.`)) return;
-    try {
-      await remove(at(run, `/prompts/${key}`), signal);
-      location.hash = address(run);
-    } catch (error) {
-      if (!signal.aborted) problem.replaceChildren(element("p", { class: "problem", role: "alert" }, error.message));
-    }
-  };
-  const problem = element("div");
-  if (visits.length) draw(chart, visits, across);
-  return element(
-    "section",
-    {},
-    element(
-      "p",
-      {},
-      element("a", { href: address(run) }, "All prompts"),
-      " · ",
-      element("a", { href: `#/run/${encodeURIComponent(run)}/completions?prompt=${key}` }, "Completions of this prompt"),
-    ),
-    element("h2", {}, prompt.prompt_id ?? prompt.key),
-    element("blockquote", {}, prompt.prompt ?? "The text is not kept."),
-    facts({
-      Kind: prompt.kind,
-      "Pass rate": `${short(prompt.p, 2)} (90 %: ${interval(prompt)})`,
-      Spread: percent(prompt.spread),
-      Visits: short(prompt.visits),
-      "Known from": SOURCES[prompt.source],
-      Key: prompt.key,
-    }),
-    visits.length ? chart.figure : null,
-    table(
-      `Visits${from}`,
-      [
-        { title: "Step", number: true, cell: (row) => short(row.step) },
-        { title: "Record", number: true, cell: (row) => short(row.position) },
-        { title: "Right", number: true, cell: (row) => `${short(row.right)} of ${short(row.n)}` },
-        { title: "Pass rate after it", number: true, cell: (row) => short(row.p, 2) },
-      ],
-      visits.toReversed(),
-    ),
-    prompt.source === "none"
-      ? null
-      : element("p", {}, element("button", { type: "button", click: forget }, "Forget this prompt"), " ", note()),
-    problem,
-  );
-}
-
-const note = () =>
-  element("span", { class: "note" }, "The run then plans as if it had never seen the prompt. Its completions stay.");

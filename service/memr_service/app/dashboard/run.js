@@ -9,6 +9,7 @@ import { History } from "./history.js";
 import { map } from "./map.js";
 import { percent, short, when } from "./number.js";
 import { poll } from "./poll.js";
+import { prompt } from "./prompt.js";
 import { prompts } from "./prompts.js";
 import { at, get } from "./server.js";
 import { suspects } from "./suspects.js";
@@ -34,7 +35,7 @@ export async function run(main, signal, name, tab = "curves", ...rest) {
   );
   if (tab === "curves") await live(name, info, head, body, signal);
   else if (tab === "completions") body.append(await completions(name, info, signal));
-  else if (tab === "prompts") body.append(await prompts(name, rest, signal));
+  else if (tab === "prompts") body.append(await (rest.length ? prompt(name, info, rest[0], signal) : prompts(name, signal)));
   else if (tab === "suspects") body.append(await suspects(name, signal));
   else if (tab === "map") body.append(await map(name, signal));
   else if (tab === "explain") body.append(await explain(name, rest, signal));

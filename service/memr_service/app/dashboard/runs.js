@@ -8,7 +8,7 @@ import { get } from "./server.js";
 import { sparkline } from "./sparkline.js";
 
 const EVERY_S = 10;
-const PAGE = 100;
+const PAGE = 50;
 const ALIVE_S = 300;
 const SORTED = { true: "descending", false: "ascending" };
 
@@ -61,7 +61,7 @@ export async function runs(main, signal) {
   let drawn = [];
   function change(more) {
     Object.assign(query, { page: "0", ...more });
-    keep(Object.fromEntries(Object.entries(query).filter(([name, value]) => value !== first[name])));
+    keep(Object.fromEntries(Object.entries(query).map(([name, value]) => [name, value === first[name] ? "" : value])));
     show();
   }
 
@@ -108,9 +108,9 @@ export async function runs(main, signal) {
     });
     const series = (name, colour) => (run) =>
       run.recent &&
-      element("span", { class: "spark" }, sparkline(name, run.recent[name], colour, signal), short(run.recent[name].at(-1)));
+      element("span", { class: "spark" }, sparkline(name, run.recent[name], colour), short(run.recent[name].at(-1)));
     return [
-      { title: "Compare", stacks: true, cell: select },
+      { title: "Compare", cell: select },
       sorted("Run", "name", named, {}),
       sorted("Last activity", "activity", activity, { brief: true }),
       sorted("Step", "step", (run) => short(run.step)),

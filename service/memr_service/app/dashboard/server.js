@@ -1,6 +1,7 @@
 /** Calls of the service. Addresses are relative, so that the page works behind a proxy's path prefix. */
 
-const KEY = "memr-key";
+import { ask } from "./connection.js";
+import { askForKey, current } from "./key.js";
 
 /** An error response of the service: a problem document (RFC 9457). */
 export class Problem extends Error {
@@ -31,40 +32,13 @@ export function at(run, rest = "", parameters = {}) {
 
 async function call(path, options) {
   for (;;) {
-    const key = sessionStorage.getItem(KEY);
+    const key = current();
     const headers = { ...options.headers, ...(key ? { Authorization: `Bearer ${key}` } : {}) };
-    const response = await fetch(path, { ...options, headers, cache: "no-store" });
+    const response = await ask(path, { ...options, headers });
     if (response.ok) return response;
     const problem = await response.json().catch(() => ({ title: response.statusText, status: response.status }));
     if (response.status !== 401) throw new Problem(problem);
-    if (key === sessionStorage.getItem(KEY)) await askForKey(key ? problem.detail : "");
+    if (key === current()) await askForKey();
     options.signal?.throwIfAborted();
   }
-}
-
-let asking = null;
-
-/** Ask for a key, once for all calls that wait for it. */
-function askForKey(message) {
-  asking ??= new Promise((resolve) => {
-    const dialog = document.getElementById("key");
-    const field = document.getElementById("key-field");
-    document.getElementById("key-message").textContent = message;
-    dialog.addEventListener("cancel", (event) => event.preventDefault());
-    dialog.querySelector("form").addEventListener(
-      "submit",
-      (event) => {
-        event.preventDefault();
-        sessionStorage.setItem(KEY, field.value.trim());
-        field.value = "";
-        dialog.close();
-        asking = null;
-        resolve();
-      },
-      { once: true },
-    );
-    dialog.showModal();
-    field.focus();
-  });
-  return asking;
 }

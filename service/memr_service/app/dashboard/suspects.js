@@ -1,5 +1,6 @@
 /** A run's suspects: references and verdicts that the answers contradict, and decisions about references. */
 
+import { toPrompt } from "./address.js";
 import { element, facts, table } from "./element.js";
 import { percent, short } from "./number.js";
 import { saveTable } from "./save.js";
@@ -38,7 +39,7 @@ export async function suspects(run, signal) {
     const found = await get(at(run, "/suspects", query), signal);
     if (mine !== calls) return; // the query has changed since
     shown = found.labels;
-    box.replaceChildren(...view(found, decide));
+    box.replaceChildren(...view(run, found, decide));
   }
 
   const decide = (row, decision) =>
@@ -63,7 +64,8 @@ export async function suspects(run, signal) {
   return element("section", {}, bar, box);
 }
 
-function view(found, decide) {
+function view(run, found, decide) {
+  const prompt = { title: "Prompt", text: true, cell: (row) => element("a", { href: toPrompt(run, row.key) }, nameOf(row)) };
   if (!found.prompts) {
     const missing = "No references with answers yet. A trainer sends references, and answers unless the run has extract.";
     return [element("p", {}, missing)];
@@ -77,11 +79,11 @@ function view(found, decide) {
       "Runs that count": found.runs.join(", "),
     }),
     element("p", { class: "note" }, `Calibrated on ${found.calibrated_on}`),
-    table(`References that are likely wrong${more}`, labels(decide), found.labels),
+    table(`References that are likely wrong${more}`, labels(prompt, decide), found.labels),
     table(
       "Verdicts that do not fit the reference",
       [
-        { title: "Prompt", text: true, cell: nameOf },
+        prompt,
         { title: "Judged", brief: true, cell: (row) => (row.kind === "missed" ? "wrong" : "right") },
         { title: "Completions", number: true, cell: (row) => short(row.completions) },
         { title: "Judged otherwise", number: true, cell: (row) => short(row.others) },
@@ -94,7 +96,7 @@ function view(found, decide) {
   ];
 }
 
-function labels(decide) {
+function labels(prompt, decide) {
   const button = (row, title, decision) =>
     element(
       "button",
@@ -102,7 +104,7 @@ function labels(decide) {
       title,
     );
   return [
-    { title: "Prompt", text: true, cell: nameOf },
+    prompt,
     { title: "Probability", number: true, cell: (row) => short(row.probability, 2) },
     { title: "Reference", text: true, cell: (row) => row.reference },
     { title: "Answer instead", text: true, cell: (row) => row.answer },

@@ -14,16 +14,19 @@ from memr_client.schemas import (
     HistoryRow,
     KnownPrompts,
     Map,
+    MapCluster,
     MapPoint,
     MemorySize,
     MemorySizes,
     PassRatesOverSteps,
+    PromptAnswer,
     PromptHistory,
     PromptKind,
 )
 
 from memr_service.engine.readers import Gate
 from memr_service.engine.service import Service
+from memr_service.insight.dashboard.clusters import clusters, names
 from memr_service.insight.dashboard.completions import CompletionList
 from memr_service.insight.dashboard.projection import Sample, project, sample
 from memr_service.insight.dashboard.prompts import PromptList, known_now
@@ -32,6 +35,7 @@ from memr_service.insight.dashboard.visits import VisitLog, histogram
 from memr_service.insight.journal_reader import JournalReader
 from memr_service.run import history
 from memr_service.run.run import Run
+from memr_service.state.answers import Prompt
 from memr_service.state.record import Record
 from memr_service.store.lineage import Span
 
@@ -214,7 +218,7 @@ class DashboardQueries:
             )
 
     async def prompt(self, run_id: str, key: bytes) -> PromptHistory:
-        """A prompt's visits, and what is known of it now.
+        """A prompt's visits and answers, and what is known of it now.
 
         Raises:
             UnknownRun. UnknownPrompt. Overloaded: too many questions wait. Conflict: the run has no pass rates.
@@ -230,9 +234,12 @@ class DashboardQueries:
                 )
             log = await self._followed(run_id)
             texts = await self._prompt_texts(run_id, [key])
+            answered = await self._service.runs.on_run(run_id, _answered, key)
             return PromptHistory(
                 prompt=listed.page(np.array([place]), {one: _ends(text) for one, text in texts.items()})[0],
                 visits=await self._service.readers.ask(log.visits, key),
+                reference=None if answered is None else answered.reference,
+                answers=[] if answered is None else _answers(answered),
                 first_position=log.first_position,
                 position=log.position,
             )
@@ -299,17 +306,32 @@ class DashboardQueries:
         if taken is None:
             return Map(points=[], explained=(0.0, 0.0), memory=memory)
         points, explained = await self._service.readers.ask(project, taken.vectors)
+        numbers = await self._service.readers.ask(clusters, taken.vectors)
         serials = taken.serials.tolist()
         texts = await self._texts(uid, serials)
-        columns = taken.memories.tolist(), serials, points.tolist(), taken.outcomes.tolist()
+        words = await self._service.readers.ask(names, numbers, [texts[serial][1] for serial in serials])
+        columns = taken.memories.tolist(), serials, points.tolist(), taken.outcomes.tolist(), numbers.tolist()
         return Map(
             points=[
-                MapPoint(memory=side, serial=serial, x=x, y=y, outcome=outcome, prompt=prompt, completion=completion)
-                for side, serial, (x, y), outcome in zip(*columns, strict=True)
+                MapPoint(
+                    memory=side,
+                    serial=serial,
+                    x=x,
+                    y=y,
+                    outcome=outcome,
+                    prompt=prompt,
+                    completion=completion,
+                    cluster=cluster,
+                )
+                for side, serial, (x, y), outcome, cluster in zip(*columns, strict=True)
                 for prompt, completion in (texts[serial],)
             ],
             explained=explained,
             memory=memory,
+            clusters=[
+                MapCluster(words=one, points=count)
+                for one, count in zip(words, np.bincount(numbers).tolist(), strict=True)
+            ],
         )
 
     async def _columns(self, run_id: str, after: int, upto: int) -> list[history.Columns]:
@@ -351,6 +373,25 @@ def _columns(run: Run, after: int, upto: int) -> list[history.Columns]:
 def _lineage(run: Run) -> tuple[Run, list[Span]]:
     """In the run thread."""
     return run, run.journal.lineage
+
+
+def _answered(run: Run, key: bytes) -> Prompt | None:
+    """In the run thread."""
+    return None if run.state.answers is None else run.state.answers.about(key)
+
+
+def _answers(prompt: Prompt) -> list[PromptAnswer]:
+    return [
+        PromptAnswer(
+            answer=one.answer,
+            completions=one.times,
+            visits=one.visits,
+            right=one.right,
+            wrong=one.wrong,
+            serial=one.serial,
+        )
+        for one in sorted(prompt.tallies, key=lambda one: (-one.times, one.number))
+    ]
 
 
 def _sample(run: Run, most: int) -> tuple[int, Sample | None, dict[str, list[int]]]:
