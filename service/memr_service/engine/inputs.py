@@ -43,6 +43,8 @@ class Items:
     group: np.ndarray
     group_names: list[bytes]
     sent: SentEmbeddings | None
+    light: bool
+    """Whether the texts may be hashed and measured on the event loop."""
     started: float
     """`time.perf_counter()` when the request arrived."""
     deadline: float | None
@@ -52,11 +54,6 @@ class Items:
 
     def __len__(self) -> int:
         return len(self.keys)
-
-    @cached_property
-    def light(self) -> bool:
-        """Whether the texts may be hashed and measured on the event loop."""
-        return are_light(self.request.prompts, self.request.completions)
 
     @cached_property
     def digest(self) -> bytes:
@@ -108,7 +105,11 @@ class Items:
 
 
 def read(
-    request: RewardRequest, deadline: float | None = None, queued_s: float = 0.0, warnings: Sequence[str] = ()
+    request: RewardRequest,
+    deadline: float | None = None,
+    queued_s: float = 0.0,
+    warnings: Sequence[str] = (),
+    light: bool | None = None,
 ) -> Items:
     """Everything the service needs of a request, taken from it once.
 
@@ -116,6 +117,7 @@ def read(
         deadline: `time.monotonic()` by which encoding, or scoring of sent embeddings, must have begun.
         queued_s: seconds the request has waited already.
         warnings: what the caller should know about the body that the request was read from.
+        light: whether the texts may be hashed and measured on the event loop; None: find out.
 
     Raises:
         InvalidRequest: a prompt has no text, a text is not valid Unicode, or the embeddings are wrong.
@@ -134,6 +136,7 @@ def read(
         group=group,
         group_names=group_names,
         sent=sent_embeddings(request, keys),
+        light=are_light(request.prompts, request.completions) if light is None else light,
         started=started,
         deadline=deadline,
         warnings=warnings,

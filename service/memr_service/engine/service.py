@@ -153,10 +153,11 @@ class Service:
         """
         if self._draining:
             raise shutting_down()
-        if are_light(request.prompts, request.completions) and few_numbers(request.embeddings):
-            items = inputs.read(request, deadline, queued_s, warnings)  # hop 1: schema
+        light = are_light(request.prompts, request.completions)
+        if light and few_numbers(request.embeddings):
+            items = inputs.read(request, deadline, queued_s, warnings, light)  # hop 1: schema
         else:
-            reading = in_one_step(inputs.read, request, deadline, queued_s, warnings)
+            reading = in_one_step(inputs.read, request, deadline, queued_s, warnings, light)
             items = await self.text_thread.ask(request.run_id, reading)
         return await self._once(items, waits)
 
