@@ -2,6 +2,7 @@
 
     make hackbench            # an hour or two on two cores; QUICK=1: fewer questions and presets, marked as such
     python -m benchmarks.hackbench
+    python -m benchmarks.hackbench --publish    # and write docs/results/junk*.json and short-answers.json
     python -m benchmarks.hackbench --classes "short noise" "few words"   # the default preset against these; no report
 
 A group has three real attempts of different models at a question, and one completion of a class of junk, whose outcome
@@ -16,6 +17,7 @@ from __future__ import annotations
 
 import argparse
 import sys
+import time
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
@@ -24,7 +26,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "tests"))
 from memr_client import RewardClient
 from support.real_data import Question
 
-from benchmarks.hackbench import figure, first_steps, short_answers, table
+from benchmarks.hackbench import figure, first_steps, published_tables, short_answers, table
 from benchmarks.hackbench.cases import cases, half
 from benchmarks.hackbench.junk import CLASSES, SIDES, SLY, UNHELD
 from benchmarks.hackbench.results import (
@@ -37,6 +39,7 @@ from benchmarks.hackbench.results import (
     without_each_guard,
 )
 from benchmarks.hackbench.trial import Bench
+from benchmarks.published import publish
 from benchmarks.report import FOLDER, Report, Row, quick
 
 REPORTED = 1
@@ -49,12 +52,18 @@ BAND = (0.4, 0.6)
 """Allowed range of a component's AUC; outside it, the component leaks the label."""
 DEFAULT = "attempts"
 CHECKED = ("memory-r+", "guarded", DEFAULT)
+SHOWN = (DEFAULT, "guarded", "memory-r+", "official-memory-r+")
+"""Presets that the page about junk compares."""
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m benchmarks.hackbench")
     parser.add_argument("--classes", nargs="+", choices=[*CLASSES, *SLY], metavar="CLASS", help="only these classes")
-    classes = parser.parse_args().classes
+    parser.add_argument("--publish", action="store_true", help="write the tables of docs/results; not with QUICK=1")
+    asked_for = parser.parse_args()
+    classes = asked_for.classes
+    if asked_for.publish and (quick() or classes):
+        parser.error("--publish needs everything: leave out QUICK and --classes")
     questions = half(REPORTED)
     count, known, asked = SMALL if quick() else LARGE
     chosen = cases(questions, count)
@@ -65,11 +74,12 @@ def main() -> None:
         if classes:
             print("\n".join(table.classes(DEFAULT, of_classes(bench, DEFAULT, classes), classes)))
         else:
-            _everything(bench, questions, asked)
+            _everything(bench, questions, asked, asked_for.publish)
 
 
-def _everything(bench: Bench, questions: Sequence[Question], asked: int) -> None:
+def _everything(bench: Bench, questions: Sequence[Question], asked: int, publishing: bool) -> None:
     """All tables, the picture and the report."""
+    started = time.perf_counter()
     report = Report("hackbench")
     presets = ("memory-r+", "official-memory-r+", "guarded", DEFAULT) if quick() else PRESETS
     results = {}
@@ -99,6 +109,16 @@ def _everything(bench: Bench, questions: Sequence[Question], asked: int) -> None
     print("\n" + "\n".join(verdict(row) for row in report.rows))
     print(f"\n{report.write()}")
     figure.draw(results, FOLDER / "hackbench.png")
+    if publishing:
+        shown = {name: results[name] for name in SHOWN}
+        runs = {
+            f"`{DEFAULT}`": begun[DEFAULT],
+            f"`{DEFAULT}`, questions that all get wrong": begun["all wrong"],
+            "`guarded`": begun["guarded"],
+        }
+        seconds = time.perf_counter() - started
+        for name, made in published_tables.tables(shown, parts, runs, sums, len(bench.cases)):
+            publish(name, command="make hackbench", seconds=seconds, **made)
 
 
 def demands(result: Result, sums: Mapping[tuple[str, str], float], sent: float) -> Iterator[Row]:

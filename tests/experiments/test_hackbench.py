@@ -9,10 +9,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from benchmarks import report
-from benchmarks.hackbench import measures, short_answers
+from benchmarks import published, report
+from benchmarks.hackbench import measures, published_tables, short_answers
 from benchmarks.hackbench.cases import Case, cases, half
+from benchmarks.hackbench.first_steps import Beginning, Stretch
 from benchmarks.hackbench.junk import CLASSES, SIDES, SLY, UNHELD
+from benchmarks.hackbench.results import MEMORIES, Cell, Result
 from examples.grpo.tasks.final_number import final_number
 
 
@@ -128,3 +130,39 @@ def test_a_report_says_what_holds_by_its_values_alone(tmp_path: Path, monkeypatc
     assert written["rows"][2]["value"] is None
     assert written["quick"] is True
     assert {"commit", "machine", "seconds"} < written.keys()
+
+
+def test_the_published_tables_say_what_was_found() -> None:
+    def result(above: float) -> Result:
+        cells = {(memory, junk): Cell(above, float("nan"), 0.1, 0) for memory in MEMORIES for junk in (*CLASSES, *SLY)}
+        cells[MEMORIES[1], "refusal"] = Cell(above + 0.25, 0, 0, 0)
+        part = dict(zip(("all", "1", "2", "3"), (0.5, 0.4, 0.5, 0.6), strict=True))
+        return Result(cells, aucs={"explore": part, "exploit": part}, kept={"empty": {5: 0.9}}, rejected=0.004)
+
+    results = {name: result(place / 10) for place, name in enumerate(("attempts", "guarded", "memory-r+"))}
+    stretch = Stretch(0, 9, 1.0, float("nan"), 0.1234)
+    found = dict(
+        published_tables.tables(
+            results,
+            [("none", dict.fromkeys(SIDES, 0.5))],
+            {"a run": Beginning([stretch], 1.0, [])},
+            {"attempts": {("7", "right"): 0.0, ("?", "none"): 1.0}},
+            groups=300,
+        )
+    )
+    first, *_ = found["junk"]["rows"]
+    assert (first["attempts"], first["guarded"], first["memory_r_plus"]) == (25, 35, 45)
+    assert [row["junk"] for row in found["junk-by-class"]["rows"]] == [name for side in SIDES.values() for name in side]
+    assert found["junk-by-class"]["rows"][0] | {"side": ""} == {
+        "side": "",
+        "junk": "refusal",
+        "filled": 0,
+        "empty": 25,
+        "paper": 20,
+    }
+    assert found["junk-not-defended"]["rows"][0]["alike"] is None, "no number is no figure"
+    assert found["junk-first-steps"]["rows"] == [
+        {"run": "a run", "a0": 100, "first": 0.123, "last": 0.123, "rfirst": None, "rlast": None}
+    ]
+    assert found["short-answers"]["rows"][-1]["attempts"] == 100
+    assert all((published.FOLDER / f"{name}.json").exists() for name in found)
