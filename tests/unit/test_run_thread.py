@@ -290,9 +290,14 @@ def test_a_run_whose_record_cannot_be_applied_is_read_again(
 
 def test_a_caller_that_has_left_leaves_no_work_behind() -> None:
     async def story(thread: RunThread, runs: RunRegistry, run: Run, store: Counting) -> None:
-        go_on = threading.Event()
-        held = asyncio.create_task(thread.ask(go_on.wait, 10))
-        await asyncio.sleep(0)
+        begun, go_on = threading.Event(), threading.Event()
+
+        def hold() -> bool:
+            begun.set()
+            return go_on.wait(10)
+
+        held = asyncio.create_task(thread.ask(hold))
+        assert await asyncio.to_thread(begun.wait, 10)
         left = asyncio.create_task(thread.commit(run, batch(1), [Submission()]))
         stays = asyncio.create_task(thread.commit(run, batch(2), [Submission()]))
         await asyncio.sleep(0)
