@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import contextlib
+import gc
 import io
 import json
 import os
@@ -54,6 +55,8 @@ def test_the_blocks_of_a_page_run(page, server, tmp_path, monkeypatch):
             assert_printed(block, printed[-1])
     stand_ins.check(name(page), names, printed, server)
     close_connections(names)
+    names.clear()
+    gc.collect()  # what a page leaves open is told of here, and in no other test
 
 
 def close_connections(names: dict[str, Any]) -> None:

@@ -68,7 +68,13 @@ def get(client: httpx.Client, route: str, **params: Any) -> Any:
     return client.get(f"/runs/{route}", params=params).raise_for_status().json()
 
 
-NEWER: dict[str, Any] = {"equal_spread": None, "extract": None, "prior_runs": None, "spread_of": "outcomes"}
+NEWER: dict[str, Any] = {
+    "equal_spread": None,
+    "extract": None,
+    "prior_runs": None,
+    "repair": None,
+    "spread_of": "outcomes",
+}
 """Fields of a config that did not exist then, and what an older run has in them: nothing that changes a reward."""
 
 

@@ -133,7 +133,7 @@ class _Scored:
     outcomes: list[float | None]
 
 
-class UsedOutcome:
+class _UsedOutcome:
     """A reward function that returns the outcomes that count (`MemoryReward.outcome`)."""
 
     def __init__(self, memory: MemoryReward, name: str) -> None:
@@ -142,7 +142,7 @@ class UsedOutcome:
 
     def __call__(self, prompts: Sequence[Any], completions: Sequence[Any], **columns: Any) -> list[float | None]:
         """The outcome of each completion (n) that counts; None for one without an outcome."""
-        return self._memory.scored("outcome", prompts, completions, columns).outcomes
+        return self._memory._of_batch("outcome", prompts, completions, columns).outcomes
 
 
 class MemoryReward:
@@ -187,10 +187,10 @@ class MemoryReward:
             ValueError: outcomes are missing, or the batch mixes training and evaluation.
             MemrError: the service did not respond or refused the request.
         """
-        return self.scored("reward", prompts, completions, columns).rewards
+        return self._of_batch("reward", prompts, completions, columns).rewards
 
     @property
-    def outcome(self) -> UsedOutcome:
+    def outcome(self) -> Callable[..., list[float | None]]:
         """A reward function that returns the outcomes that count, for a run that repairs.
 
         memory = memory_reward(url, run="gsm8k-seed0", outcome=correctness, references="answer")
@@ -200,9 +200,9 @@ class MemoryReward:
         """
         self._shares = True
         source = self._sources["outcome"]
-        return UsedOutcome(self, source if isinstance(source, str) else getattr(source, "__name__", "outcome"))
+        return _UsedOutcome(self, source if isinstance(source, str) else getattr(source, "__name__", "outcome"))
 
-    def scored(
+    def _of_batch(
         self, asks: Asks, prompts: Sequence[Any], completions: Sequence[Any], columns: Mapping[str, Any]
     ) -> _Scored:
         """What a trainer's batch earns. The reward and its `outcome` share the request of a batch.
