@@ -131,7 +131,7 @@ def test_every_sample_gets_a_reward_and_counts_once_over_a_bad_network(
         worker = agent_loop(actors(3, *how, *options(under, url=url, run=client.run_id, timeout=1.5)))
         kept = asyncio.run(play(worker, tokenizer, rollouts))
     assert len(proxy.met) == 6, "every fault was met"
-    assert proxy.retries >= 0.3 * GROUPS * SIZE
+    assert proxy.retries >= 2 * 4, "the first tries go through two whole decks; four of five faults make a retry"
     run = client.run(digest=True)
     assert run.memory.success.completions + run.memory.failure.completions == GROUPS * SIZE
     assert (run.position, run.barrier.timeouts, run.barrier.late) == (GROUPS, 0, 0)
