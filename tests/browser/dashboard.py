@@ -144,6 +144,12 @@ def test_the_list_of_runs_leads_to_a_run_with_all_its_curves(page: Page, url: st
     look(page, "run")
 
 
+@pytest.mark.parametrize("address", ["#/compare", "#/compare/", "#/run", "#/run/", "#/nothing"])
+def test_an_address_without_a_run_leads_to_the_list(page: Page, url: str, address: str) -> None:
+    page.goto(url + address)
+    expect(page.get_by_role("heading", name="Runs")).to_be_visible()
+
+
 def test_runs_are_told_apart_at_a_glance_sorted_and_found(page: Page, url: str) -> None:
     page.goto(url)
     row = page.get_by_role("row").filter(has=page.get_by_role("link", name="collapsed", exact=True))

@@ -3,6 +3,15 @@
 /** The view's name and the parts after it, as they stand in the address. */
 export const parts = () => location.hash.split("?")[0].split("/").slice(1);
 
+/** A part of the address as text; as it stands, where it is not encoded as it should be. */
+export function decoded(part) {
+  try {
+    return decodeURIComponent(part);
+  } catch {
+    return part;
+  }
+}
+
 /** The state of the view: { name: value }, both strings. */
 export const state = () => Object.fromEntries(new URLSearchParams(location.hash.split("?")[1] ?? ""));
 

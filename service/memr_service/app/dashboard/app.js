@@ -1,6 +1,6 @@
 /** The page: shows the view that the address's hash names, and sets the theme. */
 
-import { parts } from "./address.js";
+import { decoded, parts } from "./address.js";
 import { compare } from "./compare.js";
 import { element } from "./element.js";
 import { latency } from "./latency.js";
@@ -9,6 +9,7 @@ import { run } from "./run.js";
 import { runs } from "./runs.js";
 
 const VIEWS = { "": runs, run, compare, latency };
+const OF_RUNS = ["run", "compare"]; // views of runs that the address names; without a name it leads to the list
 const main = document.getElementById("main");
 let shown = new AbortController();
 
@@ -17,13 +18,14 @@ async function show() {
   shown = new AbortController();
   const { signal } = shown;
   const [name = "", ...rest] = parts();
-  const given = name === "compare" ? rest : rest.map(decodeURIComponent);
+  const given = name === "compare" ? rest : rest.map(decoded);
   document.title = ["memr", name, ...given].filter(Boolean).join(" · ");
   document.getElementById("status").textContent = "";
   main.setAttribute("aria-busy", "true");
   const before = main.firstChild;
   try {
-    await (VIEWS[name] ?? runs)(main, signal, ...given);
+    const view = OF_RUNS.includes(name) && !rest[0] ? runs : (VIEWS[name] ?? runs);
+    await view(main, signal, ...given);
   } catch (error) {
     if (signal.aborted) return;
     if (error.told) document.addEventListener("again", show, { signal, once: true });

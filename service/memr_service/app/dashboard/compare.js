@@ -1,6 +1,6 @@
 /** Compares several runs: every measure over the steps, and what differs in their configs. */
 
-import { keep, state } from "./address.js";
+import { decoded, keep, state } from "./address.js";
 import { Chart } from "./chart.js";
 import { element, table } from "./element.js";
 import { History } from "./history.js";
@@ -13,7 +13,7 @@ const EVERY_S = 5;
 const FEW = 8; // differences that are shown at once
 
 export async function compare(main, signal, list) {
-  const asked = list.split(",").map(decodeURIComponent);
+  const asked = list.split(",").map(decoded);
   const names = asked.slice(0, DISTINCT);
   const infos = await Promise.all(names.map((name) => get(at(name), signal)));
   const histories = names.map((name) => new History(name));
