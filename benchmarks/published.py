@@ -10,6 +10,20 @@ from benchmarks.report import ROOT, commit, machine
 
 FOLDER = ROOT / "docs" / "results"
 
+Row = dict[str, Any]
+Table = dict[str, Any]
+"""What `publish` takes of a table: its title, columns and rows."""
+
+
+def table(title: str, cells: Mapping[str, str], rows: Sequence[Row]) -> Table:
+    """A table of rows.
+
+    Args:
+        cells: heading -> the template of its cells.
+    """
+    columns = [{"heading": heading, "cell": cell} for heading, cell in cells.items()]
+    return {"title": title, "columns": columns, "rows": rows}
+
 
 def publish(
     name: str,

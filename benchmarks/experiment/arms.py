@@ -1,4 +1,4 @@
-"""Tables of the arms of a study: paired comparisons over the seeds, as `docs/results` keeps them."""
+"""The arms of a study: what a training reports, paired comparisons over the seeds, and their tables."""
 
 from __future__ import annotations
 
@@ -8,17 +8,27 @@ from typing import Any
 import numpy as np
 
 from benchmarks.experiment.compare import Comparison, compare
+from benchmarks.published import Row, Table, table
+from examples.grpo.train import Result
 
-Row = dict[str, Any]
-Table = dict[str, Any]
 Pair = tuple[str, str]
 """A method and a control."""
 
 
-def of_arm(found: Sequence[Row], arm: str, **where: Any) -> list[Row]:
-    """An arm's finished trainings with these values, by seed."""
+def learned(result: Result) -> Row:
+    """How accurate a training's policy became: at the end, over the steps, and at each evaluation."""
+    return {
+        "final": round(result.accuracy, 4),
+        "area": round(result.area, 4),
+        "evaluated": [step for step, _ in result.curve],
+        "accuracy": [round(accuracy, 4) for _, accuracy in result.curve],
+    }
+
+
+def of_arm(found: Sequence[Row], arm: str, seeds: Sequence[int], **where: Any) -> list[Row]:
+    """An arm's finished trainings with these seeds and values, by seed."""
     wanted = {"method": arm, **where}
-    own = [one for one in found if all(one[name] == value for name, value in wanted.items())]
+    own = [one for one in found if one["seed"] in seeds and all(one[name] == value for name, value in wanted.items())]
     return sorted(own, key=lambda one: int(one["seed"]))
 
 
@@ -27,7 +37,7 @@ def comparisons(
 ) -> Iterator[tuple[str, str, Comparison]]:
     """Each method minus its control, where both have all of the seeds; corrected for the number of pairs."""
     for pair in pairs:
-        columns = [[one[measure] for one in of_arm(found, arm, **where)] for arm in pair]
+        columns = [[one[measure] for one in of_arm(found, arm, seeds, **where)] for arm in pair]
         if len(columns[0]) == len(columns[1]) == len(seeds):
             yield *pair, compare(*columns, comparisons=len(pairs))
 
@@ -69,13 +79,3 @@ def shown(method: str, control: str, result: Comparison) -> str:
 def mean(rows: Sequence[Row], name: str) -> float:
     """The mean of a measure, or of a series, over trainings."""
     return round(float(np.mean([np.mean(one[name]) for one in rows])), 4)
-
-
-def table(title: str, cells: dict[str, str], rows: list[Row]) -> Table:
-    """A table of rows.
-
-    Args:
-        cells: heading -> the template of its cells.
-    """
-    columns = [{"heading": heading, "cell": cell} for heading, cell in cells.items()]
-    return {"title": title, "columns": columns, "rows": rows}

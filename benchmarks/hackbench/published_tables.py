@@ -4,14 +4,11 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from typing import Any
 
 from benchmarks.hackbench.first_steps import Beginning
 from benchmarks.hackbench.junk import SIDES, UNHELD
 from benchmarks.hackbench.results import MEMORIES, PROMISED, Cell, Result
-
-Row = dict[str, Any]
-Table = dict[str, Any]
+from benchmarks.published import Table, table
 
 NUMBER_ALONE = ("empty + answer", "bare number + answer")
 """Right answers that are a number alone."""
@@ -45,17 +42,17 @@ def presets(results: Mapping[str, Result]) -> Table:
             lambda one: one.right_first
         ),
     }
-    return {
-        "title": "What junk earns, compared with real attempts, by preset",
-        "columns": [
-            {"heading": "", "cell": "{what}"},
-            *({"heading": f"`{name}`", "cell": f"{{{_field(name)}:short}} %"} for name in results),
-        ],
-        "rows": [
+    return table(
+        "What junk earns, compared with real attempts, by preset",
+        {
+            "": "{what}",
+            **{f"`{name}`": f"{{{_field(name)}:short}} %" for name in results},
+        },
+        [
             {"what": what, **{_field(name): _percent(of(one)) for name, one in results.items()}}
             for what, of in lines.items()
         ],
-    }
+    )
 
 
 def by_class(preset: Result, paper: Result, groups: int) -> Table:
@@ -73,18 +70,18 @@ def by_class(preset: Result, paper: Result, groups: int) -> Table:
                     "paper": _percent(paper.cells[MEMORIES[0], junk].above),
                 }
             )
-    return {
-        "title": "Share of each class of junk that earns more than the median of three real attempts at the question, "
+    return table(
+        "Share of each class of junk that earns more than the median of three real attempts at the question, "
         f"{groups} groups a class",
-        "columns": [
-            {"heading": "side", "cell": "{side}"},
-            {"heading": "junk", "cell": "{junk}"},
-            {"heading": "`attempts`, filled memory", "cell": "{filled:short} %"},
-            {"heading": "`attempts`, nearly empty", "cell": "{empty:short} %"},
-            {"heading": "`memory-r+`, filled", "cell": "{paper:short} %"},
-        ],
-        "rows": rows,
-    }
+        {
+            "side": "{side}",
+            "junk": "{junk}",
+            "`attempts`, filled memory": "{filled:short} %",
+            "`attempts`, nearly empty": "{empty:short} %",
+            "`memory-r+`, filled": "{paper:short} %",
+        },
+        rows,
+    )
 
 
 def not_defended(preset: Result) -> Table:
@@ -93,16 +90,16 @@ def not_defended(preset: Result) -> Table:
     def worst(junk: str, of: Callable[[Cell], float]) -> float | None:
         return _percent(max(of(preset.cells[memory, junk]) for memory in MEMORIES))
 
-    return {
-        "title": "Junk that `attempts` does not hold back: share that earns more than the median real attempt, in the "
+    return table(
+        "Junk that `attempts` does not hold back: share that earns more than the median real attempt, in the "
         "memory where it is larger",
-        "columns": [
-            {"heading": "junk", "cell": "{junk}"},
-            {"heading": "by the memory reward", "cell": "{above:short} %"},
-            {"heading": "by outcome + reward", "cell": "{total:short} %"},
-            {"heading": "by the memory reward, among attempts of its outcome", "cell": "{alike:short} %"},
-        ],
-        "rows": [
+        {
+            "junk": "{junk}",
+            "by the memory reward": "{above:short} %",
+            "by outcome + reward": "{total:short} %",
+            "by the memory reward, among attempts of its outcome": "{alike:short} %",
+        },
+        [
             {
                 "junk": what,
                 "above": worst(junk, lambda one: one.above),
@@ -111,40 +108,40 @@ def not_defended(preset: Result) -> Table:
             }
             for what, junk in NOT_DEFENDED.items()
         ],
-    }
+    )
 
 
 def without_a_guard(parts: Sequence[tuple[str, Mapping[str, float]]]) -> Table:
     """The default preset with one of its guards off."""
-    return {
-        "title": "`attempts` with one guard off: share of the worst class that earns more than the median real "
+    return table(
+        "`attempts` with one guard off: share of the worst class that earns more than the median real "
         "attempt, filled memory",
-        "columns": [
-            {"heading": "guard that is off", "cell": "`{guard}`"},
-            {"heading": "no attempt", "cell": "{no:short} %"},
-            {"heading": "wrong attempt", "cell": "{wrong:short} %"},
-        ],
-        "rows": [
+        {
+            "guard that is off": "`{guard}`",
+            "no attempt": "{no:short} %",
+            "wrong attempt": "{wrong:short} %",
+        },
+        [
             {"guard": guard, "no": _percent(sides["no attempt"]), "wrong": _percent(sides["wrong attempt"])}
             for guard, sides in parts
         ],
-    }
+    )
 
 
 def aucs(results: Mapping[str, Result]) -> Table:
     """How well each preset's components tell right from wrong."""
     names = {"all": "all", "1": "one", "2": "two", "3": "three"}
-    return {
-        "title": "AUC of raw values for being right, within groups of four fresh attempts",
-        "columns": [
-            {"heading": "component", "cell": "`{component}`"},
-            {"heading": "preset", "cell": "`{preset}`"},
-            {"heading": "all groups", "cell": "{all:.2f}"},
-            {"heading": "1 right of 4", "cell": "{one:.2f}"},
-            {"heading": "2", "cell": "{two:.2f}"},
-            {"heading": "3", "cell": "{three:.2f}"},
-        ],
-        "rows": [
+    return table(
+        "AUC of raw values for being right, within groups of four fresh attempts",
+        {
+            "component": "`{component}`",
+            "preset": "`{preset}`",
+            "all groups": "{all:.2f}",
+            "1 right of 4": "{one:.2f}",
+            "2": "{two:.2f}",
+            "3": "{three:.2f}",
+        },
+        [
             {
                 "component": component,
                 "preset": preset,
@@ -153,7 +150,7 @@ def aucs(results: Mapping[str, Result]) -> Table:
             for component in ("explore", "exploit")
             for preset, found in results.items()
         ],
-    }
+    )
 
 
 def first_steps(found: Mapping[str, Beginning]) -> Table:
@@ -173,20 +170,17 @@ def first_steps(found: Mapping[str, Beginning]) -> Table:
                 "rlast": _mean(last.right),
             }
         )
-    return {
-        "title": f"The first {stretches[-1].last + 1} steps of a run, warm-up included: share of groups whose rewards "
+    return table(
+        f"The first {stretches[-1].last + 1} steps of a run, warm-up included: share of groups whose rewards "
         "differ, and mean rewards in the first and the last ten",
-        "columns": [
-            {"heading": "run", "cell": "{run}"},
-            *(
-                {"heading": f"steps {one.first} to {one.last}", "cell": f"{{a{place}:short}} %"}
-                for place, one in enumerate(stretches)
-            ),
-            {"heading": "wrong completions", "cell": "{first:.2f}, then {last:.2f}"},
-            {"heading": "right completions", "cell": "{rfirst:.2f}, then {rlast:.2f}"},
-        ],
-        "rows": rows,
-    }
+        {
+            "run": "{run}",
+            **{f"steps {one.first} to {one.last}": f"{{a{place}:short}} %" for place, one in enumerate(stretches)},
+            "wrong completions": "{first:.2f}, then {last:.2f}",
+            "right completions": "{rfirst:.2f}, then {rlast:.2f}",
+        },
+        rows,
+    )
 
 
 def short_answers(rejected: Mapping[str, Mapping[tuple[str, str], float]]) -> Table:
@@ -205,15 +199,15 @@ def short_answers(rejected: Mapping[str, Mapping[tuple[str, str], float]]) -> Ta
         for name, found in rejected.items()
     }
     rows.append({"wording": "no answer (refusals, noise, nothing), the least rejected", "side": "", **least})
-    return {
-        "title": "Share of completions of one-digit sums that are rejected, four ways of asking",
-        "columns": [
-            {"heading": "wording", "cell": "{wording}"},
-            {"heading": "", "cell": "{side}"},
-            *({"heading": f"`{name}`", "cell": f"{{{_field(name)}:short}} %"} for name in rejected),
-        ],
-        "rows": rows,
-    }
+    return table(
+        "Share of completions of one-digit sums that are rejected, four ways of asking",
+        {
+            "wording": "{wording}",
+            "": "{side}",
+            **{f"`{name}`": f"{{{_field(name)}:short}} %" for name in rejected},
+        },
+        rows,
+    )
 
 
 def tables(

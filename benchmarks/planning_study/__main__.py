@@ -17,14 +17,15 @@ from collections.abc import Callable, Mapping, Sequence
 from importlib.util import find_spec
 from typing import Any
 
+from benchmarks.experiment.arms import shown
 from benchmarks.experiment.pool import run_all
 from benchmarks.planning_study import tables
 from benchmarks.planning_study.arms import ARMS
 from benchmarks.planning_study.registration import Part, parts
 from benchmarks.planning_study.training import FOLDER, Training, train_one
-from benchmarks.published import publish
+from benchmarks.published import Row, Table, publish
 
-Rows = Sequence[dict[str, Any]]
+Rows = Sequence[Row]
 
 
 def trainings(chosen: Sequence[Part], arms: Sequence[str] | None = None) -> list[dict[str, Training]]:
@@ -59,14 +60,11 @@ def show(chosen: Mapping[str, Part], found: Rows) -> None:
                 f"{name}: {row['dead']} {row['arm']:<12} n {row['n']}: area {row['area']:.3f}, "
                 f"final {row['final']:.3f}, spread {row['spread']:.2f}{reaches}"
             )
-        for method, control, result in tables.comparisons(part, found):
-            print(
-                f"{name}: {method} - {control}: {result.difference:+.3f} [{result.low:+.3f}, {result.high:+.3f}], "
-                f"p {result.p:.3f}, {'holds' if result.holds else 'does not hold'}, {result.seeds} seeds"
-            )
+        for comparison in tables.comparisons(part, found):
+            print(f"{name}: {shown(*comparison)}")
 
 
-PUBLISHED: dict[str, Callable[[Mapping[str, Part], Rows], tables.Table]] = {
+PUBLISHED: dict[str, Callable[[Mapping[str, Part], Rows], Table]] = {
     "planning-study": lambda of, found: tables.arms(
         [of["registered"], of["curve"]],
         found,

@@ -3,35 +3,24 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from typing import Any
 
 import numpy as np
 
-from benchmarks.experiment.compare import Comparison, compare
+from benchmarks.experiment import arms as of_study
+from benchmarks.experiment.arms import mean, of_arm
+from benchmarks.experiment.compare import Comparison
 from benchmarks.planning_study.arms import ARMS
-from benchmarks.planning_study.registration import Part, Pool
-
-Row = dict[str, Any]
-Table = dict[str, Any]
+from benchmarks.planning_study.registration import Part
+from benchmarks.published import Row, Table, table
 
 MEASURE = "area"
 CONTROL = "uniform"
 """The arm whose final accuracy is to be reached."""
 
 
-def of_arm(found: Sequence[Row], arm: str, pool: Pool, seeds: Sequence[int]) -> list[Row]:
-    """An arm's finished trainings on a pool, by seed."""
-    own = [one for one in found if (one["method"], one["dead_share"]) == (arm, pool) and one["seed"] in seeds]
-    return sorted(own, key=lambda one: int(one["seed"]))
-
-
 def comparisons(part: Part, found: Sequence[Row]) -> Iterator[tuple[str, str, Comparison]]:
     """The part's pairs, on its first pool, where both have all of their seeds."""
-    for method, control in part.pairs:
-        rows = [of_arm(found, arm, part.pools[0], part.seeds) for arm in (method, control)]
-        if all(len(of_one) == len(part.seeds) for of_one in rows):
-            columns = [[one[MEASURE] for one in of_one] for of_one in rows]
-            yield method, control, compare(*columns, comparisons=len(part.pairs))
+    return of_study.comparisons(found, part.pairs, MEASURE, part.seeds, dead_share=part.pools[0])
 
 
 def share_of_rollouts(own: Sequence[Row], control: Sequence[Row]) -> float | None:
@@ -52,9 +41,9 @@ def arms(parts: Sequence[Part], found: Sequence[Row], title: str) -> Table:
     wanted = sorted(((pool, part) for part in parts for pool in part.pools), key=lambda one: str(one[0]))
     rows = []
     for pool, part in wanted:
-        control = of_arm(found, CONTROL, pool, part.seeds)
+        control = of_arm(found, CONTROL, part.seeds, dead_share=pool)
         for arm in part.arms:
-            own = of_arm(found, arm, pool, part.seeds)
+            own = of_arm(found, arm, part.seeds, dead_share=pool)
             if not own:
                 continue
             rows.append(
@@ -64,7 +53,7 @@ def arms(parts: Sequence[Part], found: Sequence[Row], title: str) -> Table:
                     "about": ARMS[arm].about,
                     "seeds": [one["seed"] for one in own],
                     "n": len(own),
-                    **{name: _mean(own, name) for name in ("area", "final", "spread")},
+                    **{name: mean(own, name) for name in ("area", "final", "spread")},
                     "each": [one["area"] for one in own],
                     "rollouts": share_of_rollouts(own, control) if len(own) == len(control) else None,
                 }
@@ -81,39 +70,10 @@ def arms(parts: Sequence[Part], found: Sequence[Row], title: str) -> Table:
         "rollouts to `uniform`'s final": "{rollouts:.0%}",
         "area of each seed": "{each:bare}",
     }
-    return _table(title, cells, rows)
+    return table(title, cells, rows)
 
 
 def compared(part: Part, found: Sequence[Row], title: str) -> Table:
     """One row for each of the part's comparisons."""
-    rows = [
-        {
-            "method": method,
-            "control": control,
-            "seeds": one.seeds,
-            "difference": round(one.difference, 4),
-            "low": round(one.low, 4),
-            "high": round(one.high, 4),
-            "p": one.p,
-            "holds": "yes" if one.holds else "no",
-        }
-        for method, control, one in comparisons(part, found)
-    ]
-    cells = {
-        "method minus control": "`{method}` - `{control}`",
-        "seeds": "{seeds}",
-        f"difference of the {MEASURE}": "{difference:+.3f}",
-        "interval": "[{low:+.3f}, {high:+.3f}]",
-        "p": "{p:.4f}",
-        "holds": "{holds}",
-    }
-    return _table(f"{title}; intervals and p corrected for all {len(part.pairs)}", cells, rows)
-
-
-def _mean(rows: Sequence[Row], name: str) -> float:
-    return round(float(np.mean([np.mean(one[name]) for one in rows])), 4)
-
-
-def _table(title: str, cells: dict[str, str], rows: list[Row]) -> Table:
-    columns = [{"heading": heading, "cell": cell} for heading, cell in cells.items()]
-    return {"title": title, "columns": columns, "rows": rows}
+    corrected = f"{title}; intervals and p corrected for all {len(part.pairs)}"
+    return of_study.compared(corrected, MEASURE, comparisons(part, found))

@@ -13,6 +13,7 @@ from memr_client import RewardClient
 from memr_service.run import archive
 from memr_service.state.pass_rates import PassRates
 
+from benchmarks.experiment.arms import learned
 from benchmarks.planning_study.arms import ARMS
 from benchmarks.planning_study.registration import Pool
 from examples.grpo.config import Config
@@ -143,10 +144,7 @@ def row(training: Training, result: Result, seconds: float) -> dict[str, Any]:
         "method": training.arm,
         "dead_share": training.pool,
         "seed": training.seed,
-        "final": round(result.accuracy, 4),
-        "area": round(result.area, 4),
-        "evaluated": [step for step, _ in result.curve],
-        "accuracy": [round(accuracy, 4) for _, accuracy in result.curve],
+        **learned(result),
         "spread": [round(one, 4) for one in spread],
         "updates": sum("loss" in one for one in steps),
         "completions": COMPLETIONS * len(steps),

@@ -15,9 +15,9 @@ import os
 from argparse import ArgumentParser, RawDescriptionHelpFormatter
 from collections.abc import Sequence
 
-from benchmarks.experiment.arms import Row, of_arm, shown
+from benchmarks.experiment.arms import of_arm, shown
 from benchmarks.experiment.pool import read, run_all
-from benchmarks.published import publish
+from benchmarks.published import Row, publish
 from benchmarks.repair_study import tables
 from benchmarks.repair_study.labels import Kind
 from benchmarks.repair_study.registration import Registration, registered
@@ -40,8 +40,7 @@ def placebos(registration: Registration, found: Sequence[Row], noise: float, kin
     """The placebo beside each finished training that repairs."""
     return {
         f"placebo {noise:g} {kind} {row['seed']}": Training("placebo", noise, kind, row["seed"], tuple(row["repaired"]))
-        for row in of_arm(found, "repair", noise=noise, kind=kind)
-        if row["seed"] in registration.seeds
+        for row in of_arm(found, "repair", registration.seeds, noise=noise, kind=kind)
     }
 
 

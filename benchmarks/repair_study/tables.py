@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 
 from benchmarks.experiment import arms as of_study
-from benchmarks.experiment.arms import Row, Table, mean, of_arm, table
+from benchmarks.experiment.arms import mean, of_arm
 from benchmarks.experiment.compare import Comparison
+from benchmarks.published import Row, Table, table
 from benchmarks.repair_study.arms import ABOUT
 from benchmarks.repair_study.labels import Kind
 from benchmarks.repair_study.registration import Registration
@@ -25,7 +26,7 @@ def arms(registration: Registration, found: Sequence[Row]) -> Table:
     rows = []
     for noise, kind in registration.conditions:
         for arm in ABOUT:
-            if not (own := of_arm(found, arm, noise=noise, kind=kind)):
+            if not (own := of_arm(found, arm, registration.seeds, noise=noise, kind=kind)):
                 continue
             repaired, rightly = (sum(sum(one[name]) for one in own) for name in ("repaired", "rightly"))
             rows.append(

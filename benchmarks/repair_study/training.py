@@ -13,6 +13,7 @@ from memr_client import RewardClient
 from memr_service.engine.inputs import identity
 from memr_service.run import archive
 
+from benchmarks.experiment.arms import learned
 from benchmarks.repair_study.arms import REPAIRS, judge_of
 from benchmarks.repair_study.labels import Kind, Labels, labelled
 from examples.grpo.config import Config
@@ -85,10 +86,7 @@ def row(
         "noise": given.noise,
         "kind": given.kind,
         "seed": given.seed,
-        "final": round(result.accuracy, 4),
-        "area": round(result.area, 4),
-        "evaluated": [step for step, _ in result.curve],
-        "accuracy": [round(accuracy, 4) for _, accuracy in result.curve],
+        **learned(result),
         "accepts_wrong": round(labels.accepts_wrong, 4),
         "rejects_right": round(labels.rejects_right, 4),
         "repaired": [groups for groups, _ in repaired],
