@@ -37,7 +37,9 @@ def score(state: State, batch: Batch, *, write: bool, expired: Sequence[bytes] =
         repair = repairs(state, batch, write=write)
         counted = batch if repair is None else repair.of(batch)
         by_order = official.score if state.config.order == "official" else score_together
-        effects = replace(by_order(state, counted, write=write), repair=repair)
+        effects = by_order(state, counted, write=write)
+        if repair is not None:
+            effects = replace(effects, repair=repair)
     rates = state.pass_rates
     return effects if rates is None else replace(effects, baseline=rates.shares(batch.keys, batch.texts))
 
