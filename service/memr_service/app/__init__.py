@@ -78,8 +78,8 @@ def create_app(settings: Settings, service: Service | None = None) -> FastAPI:
         ],
     )
     readiness, forward = Readiness(service, lifecycle), Forward(service.barriers.lease)
-    openrlhf = VerifierPool(service.text_thread), AbandonedRequests(), EqualGroups()
-    app.state.context = Context(settings, service, insight, lifecycle, readiness, metrics, forward, *openrlhf)
+    judging = VerifierPool(service.text_thread), AbandonedRequests(), EqualGroups()
+    app.state.context = Context(settings, service, insight, lifecycle, readiness, metrics, forward, *judging)
     app.openapi = lru_cache(partial(describe, app))  # type: ignore[method-assign]
     return app
 

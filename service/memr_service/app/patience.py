@@ -4,20 +4,41 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import logging
 import time
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Iterator, Sequence
 
 from fastapi import Request, Response
-from memr_client.errors import Overloaded, Unavailable
+from memr_client.errors import Overloaded, ProblemError, Unavailable, UnknownRun
 from memr_client.schemas import RewardRequest
 
 from memr_service.app.context import Context
 from memr_service.engine.barriers import HeldElsewhere
 from memr_service.run.response import Response as Rewarded
 
+logger = logging.getLogger("memr.app")
+
 PATIENCE_S = 150.0
 """Seconds for which a busy service is tried again. OpenRLHF disconnects after 180 s and gives up after five errors in a
 row."""
+
+
+@contextlib.contextmanager
+def refusals_logged(trainer: str, run_id: str, unknown_run: Callable[[str], UnknownRun]) -> Iterator[None]:
+    """Log why a request is refused, because the trainer shows its user only the status.
+
+    Args:
+        unknown_run: what is raised if there is no run of a name.
+    """
+    try:
+        yield
+    except HeldElsewhere:
+        raise
+    except ProblemError as problem:
+        if isinstance(problem, UnknownRun):
+            problem = unknown_run(run_id)
+        logger.warning("%s's request was refused: %s", trainer, problem.in_one_line)
+        raise problem from None
 
 
 async def at_the_holder(

@@ -13,7 +13,6 @@ from memr_client.errors import (
     EncoderUnusable,
     MalformedBody,
     Overloaded,
-    ProblemError,
     StoreFull,
     TooLarge,
     UnknownRun,
@@ -35,8 +34,7 @@ from memr_service.app.context import Context, InContext, RunId
 from memr_service.app.disconnect import while_connected
 from memr_service.app.judging import Outcomes
 from memr_service.app.openapi import COMMON, body_of, operation_id, problems
-from memr_service.app.patience import at_the_holder, rewarded
-from memr_service.engine.barriers import HeldElsewhere
+from memr_service.app.patience import at_the_holder, refusals_logged, rewarded
 from memr_service.engine.text_thread import in_one_step
 from memr_service.run.run import Run
 from memr_service.state.law import ANSWERS
@@ -46,6 +44,9 @@ logger = logging.getLogger("memr.app")
 
 ENLARGED = "an estimator that divides by their deviation in the group"
 ASK = 'add "equal_spread": {spread} to the rows of the data set'
+
+SMALL = 1 << 14
+"""Bodies of fewer bytes are worked on in the event loop."""
 
 READING = (MalformedBody, UnknownRun, TooLarge, UnsupportedMedia)
 
@@ -68,16 +69,8 @@ async def nemo_gym_verify(run_id: RunId, request: Request, context: InContext) -
     """
     body = await parse(request, NeMoGymVerify, context.settings)
     request.state.n = 1
-    try:
+    with refusals_logged("NeMo Gym", run_id, nemo_gym.unknown_run):
         return await at_the_holder(run_id, request, context, partial(_respond, run_id, body, request, context))
-    except HeldElsewhere:
-        raise
-    except ProblemError as problem:
-        if isinstance(problem, UnknownRun):
-            problem = nemo_gym.unknown_run(run_id)
-        # NeMo Gym's agents show their user only the status.
-        logger.warning("NeMo Gym's request was refused: %s", problem.in_one_line)
-        raise problem from None
 
 
 @router.post(
@@ -120,7 +113,7 @@ async def nemo_gym_aggregate_metrics(run_id: RunId, request: Request, context: I
     """Mean, extremes, median and deviation of every number of the responses, over all, by task and by repeat."""
     body = await parse(request, NeMoGymResults, context.settings)
     await _run(run_id, context)
-    small = len(request.state.body) < 1 << 14
+    small = len(request.state.body) < SMALL
     work = in_one_step(nemo_gym.aggregate, body.verify_responses)
     return await context.service.text_thread.ask(run_id, work, small=small)
 
@@ -147,7 +140,7 @@ async def _run(run_id: str, context: Context) -> Run:
 async def _respond(run_id: str, body: NeMoGymVerify, request: Request, context: Context) -> Response:
     arrived, run = time.monotonic(), await context.service.runs.get(run_id)
     texts, config = context.service.text_thread, run.config
-    small = len(request.state.body) < 1 << 14
+    small = len(request.state.body) < SMALL
     sample = await texts.ask(run_id, in_one_step(nemo_gym.read, body, config), small=small)
     equal_spread = context.equal_groups.spread(run_id, body.equal_spread, config, ENLARGED, ASK)
     outcomes = await while_connected(request, _outcome(run_id, sample, run, context))

@@ -19,7 +19,6 @@ from memr_client.errors import (
     EncoderUnusable,
     MalformedBody,
     Overloaded,
-    ProblemError,
     StoreFull,
     TooLarge,
     UnknownRun,
@@ -34,8 +33,7 @@ from memr_service.app.context import Context, InContext, RunId
 from memr_service.app.disconnect import unless_disconnected, while_connected
 from memr_service.app.judging import Outcomes
 from memr_service.app.openapi import COMMON, body_of, operation_id, problems
-from memr_service.app.patience import at_the_holder, rewarded
-from memr_service.engine.barriers import HeldElsewhere
+from memr_service.app.patience import at_the_holder, refusals_logged, rewarded
 from memr_service.engine.inputs import json_pieces
 from memr_service.engine.text_thread import are_small, in_one_step
 from memr_service.run.response import Response as Rewarded
@@ -89,16 +87,9 @@ async def openrlhf_reward(
     if body.equal_spread is None:
         body = body.model_copy(update={"equal_spread": equal_spread})
     request.state.n = len(body.query)
-    try:  # the holder of the barrier also keeps the abandoned requests
+    with refusals_logged("OpenRLHF", run_id, openrlhf.unknown_run):
+        # The holder of the barrier also keeps the abandoned requests.
         return await at_the_holder(run_id, request, context, partial(_respond, run_id, body, mode, request, context))
-    except HeldElsewhere:
-        raise
-    except ProblemError as problem:
-        if isinstance(problem, UnknownRun):
-            problem = openrlhf.unknown_run(run_id)
-        # OpenRLHF shows its user only the status.
-        logger.warning("OpenRLHF's request was refused: %s", problem.in_one_line)
-        raise problem from None
 
 
 @dataclass(frozen=True)
