@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import pytest
 from memr_client.schemas import Repair
 
 from benchmarks.repair_study import arms, tables
 from benchmarks.repair_study.__main__ import placebos, trainings
-from benchmarks.repair_study.labels import labelled
+from benchmarks.repair_study.labels import Kind, labelled
 from benchmarks.repair_study.registration import registered
 from benchmarks.repair_study.training import Training, train_one
 from examples.grpo.config import Config
@@ -89,8 +89,8 @@ def test_labels_are_wrong_where_they_should_be_and_every_arm_trains(
     monkeypatch.chdir(tmp_path)
     config = Config(model="tiny", task="dial", seed=3)
     right = {one.text: one.answer for one in Dial(3).train}
-    for kind in ("random", "self-liked"):
-        labels = labelled(config, 0.4, kind)  # type: ignore[arg-type]
+    for kind in get_args(Kind):
+        labels = labelled(config, 0.4, kind)
         assert len(labels.task.train) == 16
         assert {one.text for one in labels.task.train if right[one.text] != one.answer} == labels.wrong
         assert len(labels.wrong) == 6

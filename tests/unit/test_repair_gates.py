@@ -180,7 +180,7 @@ def test_an_answer_that_was_judged_right_is_the_reference_in_another_form() -> N
 
 def test_without_answers_a_group_can_be_masked_but_not_judged() -> None:
     for mode, repaired in (("mask", True), ("replace", False)):
-        run = after(state(Repair(mode=mode, visits=2)), 0, 1)  # type: ignore[arg-type]
+        run = after(state(Repair.model_validate({"mode": mode, "visits": 2})), 0, 1)
         sent = batch([0] * 2, None, 2, outcomes=np.array([1.0, 0.0]))
         assert overruled_in(run, sent) == [repaired] * 2
         found = repairs(run, sent, write=True)
@@ -201,6 +201,7 @@ def test_a_record_keeps_what_was_sent_and_what_counts() -> None:
     sent = batch([0] * 2, ["b", "a"], 2, prompts=np.ones((1, 1), np.float32), prompt_of=np.zeros(2, "<i4"))
     sent = replace(sent, completions=np.ones((2, 1), np.float32), group=np.zeros(2, "<i4"), lengths=np.zeros(2, "<i4"))
     repair = repairs(run, sent, write=True)
+    assert repair is not None
     sizes = {"success": [0, 0], "failure": [0, 0]}
     columns = {"success": np.zeros(2, np.int64), "failure": np.zeros(2, np.int64)}
     effects = Effects(*_no_writes(), {}, {}, np.zeros(2), columns, {}, sizes, repair=repair)
@@ -211,7 +212,7 @@ def test_a_record_keeps_what_was_sent_and_what_counts() -> None:
     assert read.scored.masked is not None
     assert read.scored.masked.tolist() == [True, True]
     assert read.effects.repair is not None
-    assert read.effects.repair.why == effects.repair.why  # type: ignore[union-attr]
+    assert read.effects.repair.why == repair.why
     for wrong in ({"outcomes": np.zeros(3)}, {"why": [None, None]}, {"answers": ["a"]}, {"masks": 1}):
         broken = replace(read, effects=replace(read.effects, repair=replace(read.effects.repair, **wrong)))
         with pytest.raises(ValueError, match="is not what it should be"):
