@@ -131,8 +131,8 @@ requirements: $(READY)  ## write the image's requirements with their hashes agai
 		--python-version 3.11 -c constraints.txt --override docker/without-torch.txt --extra service --extra redis \
 		pyproject.toml -o docker/requirements.txt
 
-dist: $(READY)  ## build the wheel and the source distribution, check them, try the wheel in two clean environments
-	@$(PIP_INSTALL) build==1.6.1 twine==7.0.0 'readme-renderer[md]==46.0'
+dist: $(READY)  ## build the wheel and the source distribution, check them, time the wheel in clean environments
+	@$(PIP_INSTALL) build==1.6.1 twine==7.0.0 'readme-renderer[md]==46.0' uv==0.13.9
 	rm -rf dist
 	$(BIN)/python -m build --quiet
 	$(BIN)/python -m twine check --strict dist/*
