@@ -12,7 +12,7 @@ READY_DEV := $(VENV)/.ready-dev
 # PIP_FIND_LINKS at a folder that holds the wheel.
 PIP_INSTALL = $(BIN)/python -m pip install --quiet -c constraints.txt $(if $(TORCH_INDEX_URL),--extra-index-url $(TORCH_INDEX_URL))
 
-.PHONY: help setup setup-dev serve demo check test bench profile hackbench suspects attack crash chaos trl audits browser docker-check lint openapi docs docs-reference docs-tables docs-drawing experiment planning-study repair-study dist api requirements
+.PHONY: help setup setup-dev serve demo check test bench profile hackbench suspects attack crash chaos trl audits browser docker-check lint openapi docs docs-reference docs-tables docs-drawing experiment planning-study repair-study dist api requirements sbom
 
 help:  ## show the commands
 	@awk -F ':.*## ' '/^##@/ {print "\n" substr($$0, 5)} /^[a-z-]+:.*## / {printf "  make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -124,6 +124,10 @@ docker-check: $(READY)  ## build the image without an engine, start it and ask i
 	$(BIN)/python -m benchmarks.docker_check
 
 ##@ Release
+
+sbom: $(READY)  ## list the packages in the image that docker-check built, as a CycloneDX document
+	@$(PIP_INSTALL) 'cyclonedx-python-lib[json-validation]==11.12.0'
+	$(BIN)/python -m benchmarks.docker_check.sbom
 
 requirements: $(READY)  ## write the image's requirements with their hashes again, from constraints.txt
 	@$(PIP_INSTALL) uv==0.13.9
