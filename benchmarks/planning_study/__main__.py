@@ -2,11 +2,11 @@
 
     make planning-study                                       # many hours on two cores; it continues where it stopped
     python -m benchmarks.planning_study --only controls --processes 1
-    python -m benchmarks.planning_study --only registered --arms uniform prior     # the primary comparison
+    python -m benchmarks.planning_study --only dead --arms uniform prior     # the primary comparison
 
-The parts: `registered` and `curve` (`registered.json`), `controls` and `reasoning-gym` (`exploratory.json`). Both lists
-were written before their seeds were run. The last part needs `pip install reasoning-gym`. Finished trainings are kept
-in `reports/planning-study/trainings.jsonl`. Prints tables; --publish writes `docs/results/planning-study*.json`, too.
+The parts: `dead`, `curve` and `controls` (`dead.json`), `reasoning-gym` (`reasoning_gym.json`), which needs `pip install
+reasoning-gym`, and `mixed` (`registered.json`). Each list was written before its seeds were run. Finished trainings are
+kept in `reports/planning-study/trainings.jsonl`. Prints tables; --publish writes `docs/results/planning-study*.json`, too.
 """
 
 from __future__ import annotations
@@ -66,12 +66,18 @@ def show(chosen: Mapping[str, Part], found: Rows) -> None:
 
 PUBLISHED: dict[str, Callable[[Mapping[str, Part], Rows], Table]] = {
     "planning-study": lambda of, found: tables.arms(
-        [of["registered"], of["curve"]],
+        [of["dead"], of["curve"]],
         found,
         "Planning on pools with dead questions: means over the seeds, and the area of each",
     ),
     "planning-study-comparisons": lambda of, found: tables.compared(
-        of["registered"], found, "Paired comparisons with 60% dead questions"
+        of["dead"], found, "Paired comparisons with 60% dead questions"
+    ),
+    "planning-study-mixed": lambda of, found: tables.arms(
+        [of["mixed"]], found, "Planning on the mixed pool: means over the seeds, and the area of each"
+    ),
+    "planning-study-mixed-comparisons": lambda of, found: tables.compared(
+        of["mixed"], found, "Paired comparisons on the mixed pool"
     ),
     "planning-study-controls": lambda of, found: tables.arms(
         [of["controls"]],

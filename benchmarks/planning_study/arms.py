@@ -48,5 +48,5 @@ ARMS = {
         "as `prior`, with the pass rates at the end of that training", PLAN, prior_of="uniform", prior_at="last"
     ),
     "weaker": Arm("as `prior`, from a training of `uniform-weak`", PLAN, prior_of="uniform-weak"),
-    "uniform-weak": Arm("as `uniform`, with a model that was taught 300 steps instead of 500", {"lessons": 300}),
+    "uniform-weak": Arm("as `uniform`, with a model that was taught 300 steps instead of 750", {"lessons": 300}),
 }

@@ -161,9 +161,9 @@ def test_what_is_registered_can_be_trained_and_compared() -> None:
             assert one.seed != one.other
             assert one.teacher.key in first
             assert one.teacher.arm == ("uniform-weak" if one.arm == "weaker" else "uniform")
-    first, others = trainings([PARTS["registered"]], ["uniform", "prior"])
+    first, others = trainings([PARTS["mixed"]], ["uniform", "prior"])
     assert len(first) == len(others) == len(registered().seeds) == 16
-    everything = [one for some in trainings([PARTS["registered"], PARTS["curve"]]) for one in some]
+    everything = [one for some in trainings([PARTS["mixed"], PARTS["curve"]]) for one in some]
     assert len(everything) == len(set(everything)) == 5 * 16 + 2 * 3 * 4
     every = [one for some in trainings([*PARTS.values()]) for one in some]
     assert len(every) == len(set(every)) == len(everything) + 9 * 4 + 4 * 4  # with `uniform-weak`
@@ -228,7 +228,7 @@ def test_rollouts_are_counted_to_the_controls_final_accuracy() -> None:
 
 
 def test_the_tables_hold_every_seed_and_compare_only_what_is_finished() -> None:
-    part, seeds = PARTS["registered"], registered().seeds
+    part, seeds = PARTS["mixed"], registered().seeds
     uniform = [finished("uniform", seed, [0.1, 0.2, 0.3 + 0.001 * place]) for place, seed in enumerate(seeds)]
     prior = [finished("prior", seed, [0.1, 0.4, 0.5 + 0.002 * place]) for place, seed in enumerate(seeds)]
     whole, partly = [*uniform, *prior], [*uniform, *prior[1:]]
