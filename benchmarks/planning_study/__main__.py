@@ -4,9 +4,10 @@
     python -m benchmarks.planning_study --only controls --processes 1
     python -m benchmarks.planning_study --only dead --arms uniform prior     # the primary comparison
 
-The parts: `dead`, `curve` and `controls` (`dead.json`), `reasoning-gym` (`reasoning_gym.json`), which needs `pip install
-reasoning-gym`, and `mixed` (`registered.json`). Each list was written before its seeds were run. Finished trainings are
-kept in `reports/planning-study/trainings.jsonl`. Prints tables; --publish writes `docs/results/planning-study*.json`, too.
+The parts: `dead`, `curve` and `controls` (`dead.json`), `reasoning-gym` (`reasoning_gym.json`), which needs `pip
+install reasoning-gym`, and `mixed` (`registered.json`). Each list was written before its seeds were run. Finished
+trainings are kept in `reports/planning-study/trainings.jsonl`. Prints tables; --publish writes
+`docs/results/planning-study*.json`, too.
 """
 
 from __future__ import annotations

@@ -29,7 +29,7 @@ from examples.grpo.config import Config
 from examples.grpo.rollout import Rollout
 from examples.grpo.tasks.chain_sum import ChainSum, working
 from examples.grpo.tasks.dial import Dial
-from examples.grpo.tasks.dial_pool import LEARNABLE, NEVER, DialPool
+from examples.grpo.tasks.dial_pool import LEARNABLE, NEVER, SHORT, DialDead, DialPool
 from examples.grpo.tasks.task import Question
 
 PARTS = parts()
@@ -48,6 +48,17 @@ def test_a_pool_has_the_share_of_other_questions_half_short_half_impossible(dead
     assert len(set(texts)) == len(texts)
     assert not {question.text for question in task.test} & set(texts)
     assert [question.text for question in DialPool(dead_share).train] == texts
+
+
+def test_a_dead_pool_has_the_same_questions_and_teaches_the_short_ones() -> None:
+    task, dice = DialDead(0.6), random.Random(0)
+    assert [question.text for question in task.train] == [question.text for question in DialPool(0.6).train]
+    shown = [task.demonstration(dice) for _ in range(400)]
+    short = [(text, worked) for text, worked in shown if text.count(",") + 1 == SHORT]
+    assert 0.2 < len(short) / len(shown) < 0.3
+    answers = {question.text: question.answer for question in task.train}
+    assert sum(text in answers for text, _ in short) > 20
+    assert all(task.right(worked, answers[text]) for text, worked in short if text in answers)
 
 
 def test_a_sum_is_worked_out_term_by_term() -> None:
@@ -163,10 +174,10 @@ def test_what_is_registered_can_be_trained_and_compared() -> None:
             assert one.teacher.arm == ("uniform-weak" if one.arm == "weaker" else "uniform")
     first, others = trainings([PARTS["mixed"]], ["uniform", "prior"])
     assert len(first) == len(others) == len(registered().seeds) == 16
-    everything = [one for some in trainings([PARTS["mixed"], PARTS["curve"]]) for one in some]
+    everything = [one for some in trainings([PARTS["dead"], PARTS["curve"]]) for one in some]
     assert len(everything) == len(set(everything)) == 5 * 16 + 2 * 3 * 4
     every = [one for some in trainings([*PARTS.values()]) for one in some]
-    assert len(every) == len(set(every)) == len(everything) + 9 * 4 + 4 * 4  # with `uniform-weak`
+    assert len(every) == len(set(every)) == len(everything) + 9 * 4 + 4 * 4 + 5 * 16  # with `uniform-weak`
 
 
 def test_every_arm_samples_equally_much_and_priors_are_told_when_they_are_from() -> None:
@@ -241,11 +252,13 @@ def test_the_tables_hold_every_seed_and_compare_only_what_is_finished() -> None:
 
 
 def test_a_part_takes_its_own_seeds_of_an_arm_and_tables_without_rows_are_empty() -> None:
-    found = [finished("uniform", seed, [0.1, 0.2, 0.3]) for seed in registered().seeds]
+    dead = PARTS["dead"]
+    found = [finished("uniform", seed, [0.1, 0.2, 0.3]) | {"dead_share": dead.pools[0]} for seed in dead.seeds]
     made = {name: make(PARTS, found) for name, make in PUBLISHED.items()}
     assert [row["n"] for row in made["planning-study"]["rows"]] == [16]
     assert [row["seeds"] for row in made["planning-study-controls"]["rows"]] == [PARTS["controls"].seeds]
     assert {name for name, table in made.items() if table["rows"]} == {"planning-study", "planning-study-controls"}
+    assert made["planning-study"]["rows"][0]["dead"] == 0.6
     small = Part(pools=[POOL], arms=["uniform"], pairs=[], seeds=[7, 8])
     assert (small.other(7), small.other(8)) == (8, 7)
     assert tables.arms([small], found, "")["rows"] == []

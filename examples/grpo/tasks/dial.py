@@ -79,7 +79,7 @@ class Dial:
 
     def demonstration(self, dice: random.Random) -> tuple[str, str]:
         """A question that is not held out, and its demonstration."""
-        while (question := ask(*(drawn := draw(dice)))).text in self._held_out:
+        while ask(*(drawn := draw(dice))).text in self._held_out:
             pass
         mistaken = frozenset(turn for turn in MISTAKEN if dice.random() < MISTAKES)
         return demonstrate(*drawn, mistaken)
@@ -99,7 +99,7 @@ def ask(start: int, turns: list[str]) -> Question:
 
 
 def demonstrate(start: int, turns: list[str], mistaken: Container[str] = ()) -> tuple[str, str]:
-    """The question as text, and a completion that works it out. Operations in `mistaken` are worked by the wrong rule."""
+    """The question and a completion that works it out. Operations in `mistaken` are worked by the wrong rule."""
     work = working(start, turns, mistaken)
     return ask(start, turns).text, OPEN + work + CLOSE + work[-1] + END
 

@@ -1,4 +1,4 @@
-"""`dial-pool` and `dial-dead`: `dial` with a pool of questions that has a given share of others, to experiment with plans.
+"""`dial-pool` and `dial-dead`: `dial` with a pool that has a given share of other questions, to experiment with plans.
 
 Half of the others have a label that no completion can match: their groups have no spread. The other half have two
 operations. The warm start of `dial-pool` teaches six operations alone, so it answers two about as often right as by
