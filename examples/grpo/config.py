@@ -43,7 +43,7 @@ class Config(BaseModel):
     task: Literal["clock", "dial", "dial-pool", "dial-dead", "chain-sum", "gsm8k", "jsonl"] = "gsm8k"
     """The task to learn."""
     dead_share: float = Field(default=0.6, ge=0, le=0.8)
-    """dial-pool, dial-dead: share of the questions that are impossible (half of it) or have two operations (the rest)."""
+    """dial-pool, dial-dead: share of the questions that are impossible (half of it) or have two operations."""
     data: Path | None = None
     """gsm8k: a folder with train.jsonl and test.jsonl (default: the hub). jsonl: a file with one {"prompt", "answer"}
     per line."""
