@@ -22,6 +22,7 @@ from benchmarks.experiment.arms import shown
 from benchmarks.experiment.pool import run_all
 from benchmarks.planning_study import tables
 from benchmarks.planning_study.arms import ARMS
+from benchmarks.planning_study.calibration import foreseen
 from benchmarks.planning_study.registration import Part, parts
 from benchmarks.planning_study.training import FOLDER, Training, train_one
 from benchmarks.published import Row, Table, publish
@@ -79,6 +80,9 @@ PUBLISHED: dict[str, Callable[[Mapping[str, Part], Rows], Table]] = {
     ),
     "planning-study-mixed-comparisons": lambda of, found: tables.compared(
         of["mixed"], found, "Paired comparisons on the mixed pool"
+    ),
+    "planning-study-calibration": lambda of, found: foreseen(
+        [of["dead"], of["curve"]], "What pass rates foresaw of the spread of uniform trainings' groups"
     ),
     "planning-study-controls": lambda of, found: tables.arms(
         [of["controls"]],

@@ -12,10 +12,12 @@ from typing import Any
 
 import pytest
 import torch
+from memr_client.schemas import CalibrationBin
 
 from benchmarks.planning_study import tables, training
 from benchmarks.planning_study.__main__ import PUBLISHED, trainings
 from benchmarks.planning_study.arms import ARMS
+from benchmarks.planning_study.calibration import backtest, together
 from benchmarks.planning_study.controls import (
     DynamicSampling,
     Greso,
@@ -211,6 +213,9 @@ def test_every_arm_trains() -> None:
             assert row["evaluated"] == [0, 2]
             assert all(math.isfinite(value) for value in (row["area"], row["final"], *row["spread"]))
             assert row["updates"] <= 2
+            if arm == "uniform":
+                of_run = backtest(one.run_file)
+                assert (of_run.groups, of_run.known) == (6, 0)
             assert one.run_file.exists() == (arm in ("uniform", "uniform-weak"))
 
 
@@ -251,7 +256,19 @@ def test_the_tables_hold_every_seed_and_compare_only_what_is_finished() -> None:
     assert [row["rollouts"] for row in tables.arms([part], partly, "")["rows"]] == [1.0, None]
 
 
-def test_a_part_takes_its_own_seeds_of_an_arm_and_tables_without_rows_are_empty() -> None:
+def test_the_bins_of_several_runs_are_pooled_by_their_groups() -> None:
+    some = CalibrationBin(low=0.2, high=0.3, groups=30, foreseen=0.2, seen=0.1)
+    others = CalibrationBin(low=0.2, high=0.3, groups=10, foreseen=0.28, seen=0.5)
+    empty = CalibrationBin(low=0.2, high=0.3, groups=0, foreseen=None, seen=None)
+    pooled = together([some, others, empty])
+    assert (pooled.groups, pooled.foreseen, pooled.seen) == (40, pytest.approx(0.22), pytest.approx(0.2))
+    assert together([empty, empty]) == empty
+
+
+def test_a_part_takes_its_own_seeds_of_an_arm_and_tables_without_rows_are_empty(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)  # without kept runs
     dead = PARTS["dead"]
     found = [finished("uniform", seed, [0.1, 0.2, 0.3]) | {"dead_share": dead.pools[0]} for seed in dead.seeds]
     made = {name: make(PARTS, found) for name, make in PUBLISHED.items()}
