@@ -4,9 +4,9 @@
     python -m benchmarks.planning_study --only controls --processes 1
     python -m benchmarks.planning_study --only dead --arms uniform prior     # the primary comparison
 
-The parts: `dead`, `curve` and `controls` (`dead.json`), `reasoning-gym` (`reasoning_gym.json`), which needs `pip
-install reasoning-gym`, and `mixed` (`registered.json`). Each list was written before its seeds were run. Finished
-trainings are kept in `reports/planning-study/trainings.jsonl`. Prints tables; --publish writes
+The parts: `dead`, `curve`, `controls` and `small-groups` (`dead.json`), `reasoning-gym` (`reasoning_gym.json`), which
+needs `pip install reasoning-gym`, and `mixed` (`registered.json`). Each list was written before its seeds were run.
+Finished trainings are kept in `reports/planning-study/trainings.jsonl`. Prints tables; --publish writes
 `docs/results/planning-study*.json`, too.
 """
 
@@ -80,6 +80,12 @@ PUBLISHED: dict[str, Callable[[Mapping[str, Part], Rows], Table]] = {
     ),
     "planning-study-mixed-comparisons": lambda of, found: tables.compared(
         of["mixed"], found, "Paired comparisons on the mixed pool"
+    ),
+    "planning-study-small-groups": lambda of, found: tables.arms(
+        [of["small-groups"]], found, "Planning in groups of 4: means over the seeds, and the area of each"
+    ),
+    "planning-study-small-groups-comparisons": lambda of, found: tables.compared(
+        of["small-groups"], found, "Paired comparisons in groups of 4"
     ),
     "planning-study-calibration": lambda of, found: foreseen(
         [of["dead"], of["curve"]], "What pass rates foresaw of the spread of uniform trainings' groups"

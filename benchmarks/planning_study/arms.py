@@ -35,8 +35,9 @@ ARMS = {
     "uniform-4": Arm("the same, groups of 4", {"group_size": SMALL_GROUP}),
     "own": Arm("planned from the training's own outcomes", PLAN),
     "prior": Arm("planned, starting from the pass rates of another seed's uniform training", PLAN, prior_of="uniform"),
+    "prior-4": Arm("the same, groups of 4", {**PLAN, "group_size": SMALL_GROUP}, prior_of="uniform"),
     "placebo": Arm(
-        "the same, but the pass rates are dealt out to the questions at random", PLAN, prior_of="uniform", dealt=True
+        "as `prior`, but the pass rates are dealt out to the questions at random", PLAN, prior_of="uniform", dealt=True
     ),
     "greso": Arm("as `uniform`, but skips by GRESO what had no spread", make_sampling=Greso),
     "greso-dapo": Arm("the same, and `dapo`", make_sampling=GresoWithDynamicSampling),

@@ -54,6 +54,7 @@ class Dead(BaseModel):
     primary: Part
     curve: Part
     controls: Part
+    small_groups: Part
     measure: str
     test: str
 
@@ -81,6 +82,7 @@ def parts() -> dict[str, Part]:
         "dead": dead.primary,
         "curve": dead.curve,
         "controls": dead.controls,
+        "small-groups": dead.small_groups,
         "reasoning-gym": ReasoningGym.model_validate_json((FOLDER / "reasoning_gym.json").read_text()).part,
         "mixed": Part(
             pools=[first.dead_share],

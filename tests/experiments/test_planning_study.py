@@ -179,14 +179,14 @@ def test_what_is_registered_can_be_trained_and_compared() -> None:
     everything = [one for some in trainings([PARTS["dead"], PARTS["curve"]]) for one in some]
     assert len(everything) == len(set(everything)) == 5 * 16 + 2 * 3 * 4
     every = [one for some in trainings([*PARTS.values()]) for one in some]
-    assert len(every) == len(set(every)) == len(everything) + 9 * 4 + 4 * 4 + 5 * 16  # with `uniform-weak`
+    assert len(every) == len(set(every)) == len(everything) + 9 * 4 + 4 * 4 + 6 * 16  # with `uniform-weak`
 
 
 def test_every_arm_samples_equally_much_and_priors_are_told_when_they_are_from() -> None:
     for arm in ARMS:
         config = config_of(Training(arm, POOL, 300, 301))
         assert (config.steps, config.group_size * config.prompts_per_step) == (60, 128)
-        assert config.plan == (arm in ("own", "prior", "placebo", "oracle", "stale", "weaker"))
+        assert config.plan == (arm in ("own", "prior", "prior-4", "placebo", "oracle", "stale", "weaker"))
     told = {arm: config_of(Training(arm, POOL, 300, 301)).memory["prior_runs"][0]["at"] for arm in ("prior", "stale")}
     assert told == {"prior": "first", "stale": "last"}
     assert config_of(Training("own", "chain-sum", 300, 301)).task == "chain-sum"
@@ -274,7 +274,8 @@ def test_a_part_takes_its_own_seeds_of_an_arm_and_tables_without_rows_are_empty(
     made = {name: make(PARTS, found) for name, make in PUBLISHED.items()}
     assert [row["n"] for row in made["planning-study"]["rows"]] == [16]
     assert [row["seeds"] for row in made["planning-study-controls"]["rows"]] == [PARTS["controls"].seeds]
-    assert {name for name, table in made.items() if table["rows"]} == {"planning-study", "planning-study-controls"}
+    names = {"planning-study", "planning-study-controls", "planning-study-small-groups"}
+    assert {name for name, table in made.items() if table["rows"]} == names
     assert made["planning-study"]["rows"][0]["dead"] == 0.6
     small = Part(pools=[POOL], arms=["uniform"], pairs=[], seeds=[7, 8])
     assert (small.other(7), small.other(8)) == (8, 7)
