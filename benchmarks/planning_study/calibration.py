@@ -33,9 +33,9 @@ def foreseen(parts: Sequence[Part], title: str) -> Table:
 
 
 def of_pool(part: Part, pool: Pool) -> Row | None:
-    """The figures of a pool; None if no run of it is there."""
+    """The figures of a pool; None if no run of it visited a question twice."""
     files = [Training("uniform", pool, seed, part.other(seed)).run_file for seed in part.seeds]
-    tests = [backtest(file) for file in files if file.exists()]
+    tests = [test for test in (backtest(file) for file in files if file.exists()) if test.known]
     if not tests:
         return None
     known = np.array([one.known for one in tests])
