@@ -108,8 +108,8 @@ class Batcher:
         row_of = {text: row for row, text in enumerate(dict.fromkeys(texts))}
         work = _Work(name, list(row_of), precision, long_text, deadline, alone)
         if texts and not alone and (known := self._cache.all_of(work.kind, work.texts)) is not None:
-            rows = [known[row_of[text]] for text in texts]  # such as the prompts of a group that comes one by one
-            return Encoded(np.stack([vector for vector, _ in rows]), np.array([cut for _, cut in rows], bool))
+            found = [known[row_of[text]] for text in texts]  # such as the prompts of a group that comes one by one
+            return Encoded(np.stack([vector for vector, _ in found]), np.array([cut for _, cut in found], bool))
         self._submit(work)
         waiter = asyncio.wrap_future(work.encoded)
         try:
