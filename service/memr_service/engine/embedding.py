@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from dataclasses import dataclass
 from typing import Any
+from weakref import WeakKeyDictionary
 
 import numpy as np
 import orjson
@@ -55,6 +56,8 @@ class EmbeddingStage:
         self.encoders = encoders
         self.batcher = batcher
         self._text_thread = text_thread
+        self._bound: WeakKeyDictionary[Run, dict[str, Any]] = WeakKeyDictionary()
+        """Fingerprints that were compared with a loaded encoder, so that they stay true."""
 
     async def batch(self, run: Run, items: Items) -> Embedded:
         """The items as they are scored; texts are encoded unless embeddings were sent.
@@ -143,6 +146,8 @@ class EmbeddingStage:
         Raises:
             Conflict: it is another.
         """
+        if (known := self._bound.get(run)) is not None:
+            return known
         bound = None if run.stored.encoder is None else orjson.loads(run.stored.encoder)
         frozen = run.config if bound is None else run.config.model_copy(update={"precision": bound["precision"]})
         have = await self.fingerprint(frozen)
@@ -153,6 +158,8 @@ class EmbeddingStage:
                 limit=bound,
                 remedy="Serve it with the encoder it was created with, or send embeddings.",
             )
+        if self.encoders.loaded(have["model"]):
+            self._bound[run] = have
         return have
 
 

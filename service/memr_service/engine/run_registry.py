@@ -229,6 +229,8 @@ class RunRegistry:
             self.rewinds += isinstance(error, Rewound)
             self.forget(run)
         except ProblemError:
+            if run.live.torn:
+                self.forget(run)
             raise
         except BaseException:
             # A defect: memory may differ from what is stored, so the next request reads the run again.
