@@ -12,7 +12,7 @@ READY_DEV := $(VENV)/.ready-dev
 # PIP_FIND_LINKS at a folder that holds the wheel.
 PIP_INSTALL = $(BIN)/python -m pip install --quiet -c constraints.txt $(if $(TORCH_INDEX_URL),--extra-index-url $(TORCH_INDEX_URL))
 
-.PHONY: help setup setup-dev serve demo check test bench profile hackbench suspects attack crash chaos trl audits browser docker-check lint openapi docs docs-reference docs-tables docs-drawing experiment planning-study repair-study dist api requirements sbom
+.PHONY: help setup setup-dev serve demo check test bench bench-large profile hackbench suspects attack crash chaos trl audits browser docker-check lint openapi docs docs-reference docs-tables docs-drawing experiment planning-study repair-study dist api requirements sbom
 
 help:  ## show the commands
 	@awk -F ':.*## ' '/^##@/ {print "\n" substr($$0, 5)} /^[a-z-]+:.*## / {printf "  make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -78,6 +78,9 @@ docs-drawing: $(READY)  ## draw the imports between the rooms
 bench: $(READY)  ## how fast, how small, how large, beside what one would use otherwise (QUICK=1: minutes)
 	@$(PIP_INSTALL) chromadb==1.5.9
 	$(BIN)/python -m benchmarks.bench
+
+bench-large: $(READY)  ## restart, bytes and longest waits of a run with a million completions (QUICK=1: fewer)
+	$(BIN)/python -m benchmarks.large_run
 
 profile: $(READY)  ## where the time of a service under load goes, hop by hop
 	@$(PIP_INSTALL) py-spy==0.4.3

@@ -1,1 +1,1 @@
-"""Tasks: `clock`, `dial` and `dial-pool` (toys), `chain-sum`, `gsm8k`, and your own questions (`jsonl`)."""
+"""Tasks: the toys `clock`, `dial`, `dial-pool` and `dial-dead`; `chain-sum`, `gsm8k`, and your questions (`jsonl`)."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from dataclasses import dataclass
 from typing import Any
+from weakref import WeakKeyDictionary
 
 import numpy as np
 import orjson
@@ -57,6 +58,8 @@ class EmbeddingStage:
         self.batcher = batcher
         self._text_thread = text_thread
         self._most_turns = most_turns
+        self._bound: WeakKeyDictionary[Run, dict[str, Any]] = WeakKeyDictionary()
+        """Fingerprints that were compared with a loaded encoder, so that they stay true."""
 
     async def batch(self, run: Run, items: Items) -> Embedded:
         """The items as they are scored; texts are encoded unless embeddings were sent.
@@ -152,6 +155,8 @@ class EmbeddingStage:
         Raises:
             Conflict: it is another.
         """
+        if (known := self._bound.get(run)) is not None:
+            return known
         bound = None if run.stored.encoder is None else orjson.loads(run.stored.encoder)
         frozen = run.config if bound is None else run.config.model_copy(update={"precision": bound["precision"]})
         have = await self.fingerprint(frozen)
@@ -162,6 +167,8 @@ class EmbeddingStage:
                 limit=bound,
                 remedy="Serve it with the encoder it was created with, or send embeddings.",
             )
+        if self.encoders.loaded(have["model"]):
+            self._bound[run] = have
         return have
 
 

@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import hashlib
-import sys
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from functools import cached_property, partial
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -364,7 +363,7 @@ def body_digest(request: RewardRequest, embeddings: tuple[np.ndarray, ...], *, a
         if said[name] is None:
             del said[name]
     digest = hashlib.sha256()
-    for piece in json_pieces(said, sys.maxsize if at_once else ENTRIES):
+    for piece in [_as_json(said)] if at_once else json_pieces(said):
         digest.update(piece)
     with np.errstate(over="ignore"):
         for sent in embeddings:
@@ -379,8 +378,7 @@ def json_pieces(fields: Mapping[str, Any], entries: int = ENTRIES) -> Iterator[b
     >>> b"".join(json_pieces({"b": [1, 2], "a": {"y": 0, "x": None}}))
     b'{"a":{"x":null,"y":0},"b":[1,2]}'
     """
-    write = partial(orjson.dumps, default=Message.model_dump, option=orjson.OPT_SORT_KEYS)
-    before = b"{"
+    write, before = _as_json, b"{"
     for name in sorted(fields):
         yield before + write(name) + b":"
         value, before = fields[name], b","
@@ -391,6 +389,10 @@ def json_pieces(fields: Mapping[str, Any], entries: int = ENTRIES) -> Iterator[b
         else:
             yield write(value)
     yield b"}" if fields else b"{}"
+
+
+def _as_json(value: Any) -> bytes:
+    return orjson.dumps(value, default=Message.model_dump, option=orjson.OPT_SORT_KEYS)
 
 
 def _lone_surrogate() -> InvalidRequest:
