@@ -207,12 +207,20 @@ def whole_text(completion: Text, tags: tuple[str, str] | None = None, law: int =
     Under law 1 a message says its content; from law 2 on its reasoning, its content and its tool calls. With reasoning
     tags, the reasoning stands between them, as if the policy had written them.
     """
+    return completion if isinstance(completion, str) else "\n".join(_spoken(completion, tags, law))
+
+
+def turn_texts(completion: Text, tags: tuple[str, str] | None = None, law: int = LAW) -> list[str]:
+    """The whole text of each turn of a completion: the string, or what each of the assistant's messages says. Messages
+    that say nothing are no turns; a completion without any has one empty turn."""
     if isinstance(completion, str):
-        return completion
+        return [completion]
+    return [said for said in _spoken(completion, tags, law) if said] or [""]
+
+
+def _spoken(completion: list[Message], tags: tuple[str, str] | None, law: int) -> list[str]:
     spoken = [message for message in completion if message.role == "assistant"]
-    if law == 1:
-        return "\n".join(message.text for message in spoken)
-    return "\n".join(_all_that_is_said(message, tags) for message in spoken)
+    return [message.text if law == 1 else _all_that_is_said(message, tags) for message in spoken]
 
 
 def _all_that_is_said(message: Message, tags: tuple[str, str] | None) -> str:
@@ -282,6 +290,12 @@ def identity(prompt: Text, prompt_id: str | None) -> bytes:
     """16 bytes that are equal for equal prompts: of the id where one is sent, else of the whole prompt."""
     named = _whole_prompt(prompt) if prompt_id is None else b"id\0" + prompt_id.encode()
     return hashlib.blake2b(named, digest_size=16).digest()
+
+
+def turn_key(key: bytes, place: int) -> bytes:
+    """16 bytes under which the turns in a place (from 0) are stored that are not their completions' last, of a prompt
+    with this identity."""
+    return hashlib.blake2b(b"turn\0" + place.to_bytes(8, "big") + key, digest_size=16).digest()
 
 
 def key_of_id(name: str) -> bytes:

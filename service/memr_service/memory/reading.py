@@ -82,6 +82,7 @@ def read(
     Args:
         keys: identity of each item's prompt (n).
         prompts: the distinct prompt embeddings (u, d). prompt_of: the row of each item's (n,).
+        k: 0 reads the item's own prompt only.
         min_similarity: other prompts below this cosine are not read.
         hold_one_out: leave one entry out for each item: its own, else that of the next item (cyclic) of the same prompt
             that is stored here, else none. A prompt left without entries is passed over.

@@ -17,6 +17,7 @@ from memr_client.schemas import HistoryRow, MemorySize, MemorySizes, RunConfig, 
 from memr_service.rewards.cost import Size, expected_s
 from memr_service.rewards.score import score
 from memr_service.rewards.shaping import rejection_warnings
+from memr_service.rewards.turns import Turns
 from memr_service.rewards.zeros import why_zero
 from memr_service.run import history
 from memr_service.run.journal import RunJournal
@@ -194,10 +195,9 @@ class Run:
         warnings = [*submission.warnings, *rejection_warnings(self.config, batch, effects.rejected)]
         effects = replace(effects, warnings=warnings)
         timing = submission.all_timings({"score": 1e3 * (time.perf_counter() - started)})
-        zeros = why_zero(self.config, batch, effects)
-        return Draft.of(self.stored.run_id, state.branch, state.position, state.chain, effects, None, zeros).response(
-            timing
-        )
+        zeros, turns = why_zero(self.config, batch, effects), Turns.of(self.config, batch)
+        where = (self.stored.run_id, state.branch, state.position, state.chain)
+        return Draft.of(*where, effects, None, zeros, turns).response(timing)
 
     def empty_response(self) -> Response:
         """The response to a request without items: empty lists. It makes no record."""

@@ -162,14 +162,15 @@ class PassRates:
         return {"keys": rows["key"], "texts": rows["text"], "right": rows["right"], "wrong": rows["wrong"]}
 
     def count_batch(self, batch: Batch, texts: np.ndarray, now: int) -> None:
-        """Count the completions of a batch but those that are masked. Call `end_record` after it.
+        """Count the completions of a batch (`Batch.counted`). Call `end_record` after it.
 
         Args:
             texts, now: see `count`.
         """
-        if batch.masked is None:
+        items = batch.counted
+        if items is None:
             self.count(batch.keys, batch.outcomes, texts, batch.step, now)
-        elif len(items := np.flatnonzero(~batch.masked)):
+        elif len(items):
             keys = [batch.keys[item] for item in items.tolist()]
             self.count(keys, batch.outcomes[items], texts[items], batch.step, now)
 
