@@ -170,7 +170,7 @@ def agreement_rows(encoder: SentenceEncoder) -> tuple[list[Row], np.ndarray]:
             Row(f"encoder_reward_difference{suffix}", float(differences.max()), "", limit, at_most=True),
             Row(f"encoder_rewards_within_limit{suffix}", float(np.mean(differences <= LIMIT)), ""),
         ]
-    differences, bounds = np.abs(served - paid), sum(bound(raw[name], moved[name]) for name in raw)
+    differences, bounds = np.abs(served - paid), np.sum([bound(raw[name], moved[name]) for name in raw], axis=0)
     farthest = int(differences.argmax())
     rows += [
         Row("encoder_raw_difference", max(float(np.nanmax(np.abs(raw[name] - moved[name]))) for name in raw), ""),

@@ -35,7 +35,7 @@ ARMS = {
     "uniform-4": Arm("the same, groups of 4", {"group_size": SMALL_GROUP}),
     "own": Arm("planned from the training's own outcomes", PLAN),
     "prior": Arm("planned, starting from the pass rates of another seed's uniform training", PLAN, prior_of="uniform"),
-    "prior-4": Arm("the same, groups of 4", {**PLAN, "group_size": SMALL_GROUP}, prior_of="uniform"),
+    "prior-4": Arm("as `prior`, groups of 4", {**PLAN, "group_size": SMALL_GROUP}, prior_of="uniform"),
     "placebo": Arm(
         "as `prior`, but the pass rates are dealt out to the questions at random", PLAN, prior_of="uniform", dealt=True
     ),
