@@ -114,7 +114,9 @@ class Database:
 
         A transaction inside another is a part of it: if it raises, only the part is taken back.
         """
-        if self._connection.in_transaction or self._ended_by is not None:
+        with translated(self.file):
+            begun = self._connection.in_transaction
+        if begun or self._ended_by is not None:
             with self._part():
                 yield
             return
