@@ -9,6 +9,9 @@ import torch
 from torch import Tensor, nn
 from transformers import AutoModelForCausalLM, AutoTokenizer, GenerationConfig
 
+from examples.grpo import decoder
+from examples.grpo.decoding import decode
+from examples.grpo.packing import Packed, pack
 from examples.grpo.policy import Tokens, cut, padded
 from examples.grpo.tasks.task import Question
 
@@ -20,8 +23,8 @@ class CausalLM:
         name: the model's name on the hub, or a folder.
         system: the system prompt; None: there is none. Without a chat template it is put before the question.
         max_prompt: most tokens of a prompt. Longer prompts lose their beginning.
-        bf16: run forward passes on a GPU in bfloat16. Weights are always float32, because in bfloat16 they would not
-            change by steps of a learning rate like 5e-6.
+        bf16: run forward passes in bfloat16, on a GPU or on a CPU that has it. Weights are always float32, because in
+            bfloat16 they would not change by steps of a learning rate like 5e-6.
         lora: rank of LoRA adapters on all linear layers; only they are trained. None: all weights are trained.
     """
 
@@ -37,7 +40,9 @@ class CausalLM:
             model = _with_adapters(model, lora)
         self.model: Any = model.to(self.device).eval()
         self._system, self._max_prompt = system, max_prompt
-        self._bf16 = bf16 and self.device.type == "cuda"
+        self._bf16 = bf16 and (self.device.type == "cuda" or _has_bf16())
+        self._own = self.device.type == "cpu" and decoder.fits(model.config)
+        """Whether it is sampled and trained with the sharing of prompts, which is for Llama and Qwen2 on a CPU."""
 
     def prompt(self, question: Question) -> Tokens:
         """Tokens of the system prompt and the question, in the chat template."""
@@ -61,6 +66,9 @@ class CausalLM:
     @torch.no_grad()
     def sample(self, prompts: Sequence[Tokens], copies: int, limit: int, temperature: float) -> list[Tokens]:
         """Sample from the whole distribution. The loss knows no top-k, top-p or penalties, so there are none."""
+        if self._own:
+            own = decoder.Decoder(self.model, torch.bfloat16 if self._bf16 else torch.float32)
+            return decode(own, prompts, copies, limit, temperature, self._ends, self.pad)
         tokens, mask = padded(prompts, self.pad, left=True)
         # Replaces the model's own generation settings, which would apply wherever no argument is given.
         self.model.generation_config = GenerationConfig(  # type: ignore[no-untyped-call]
@@ -73,12 +81,18 @@ class CausalLM:
 
     def logits(self, model: nn.Module, tokens: Tensor, mask: Tensor, keep: int) -> Tensor:
         """Logits of the last `keep` tokens only, because those of all tokens would need too much memory."""
+        packed = pack(tokens, mask, keep - 1) if self._own else None
+        if packed is not None:
+            return packed.unpack(self._logits(model, packed, packed.keep))
         positions = (mask.long().cumsum(1) - 1).clamp(min=0)
+        return self._logits(model, Packed(tokens, mask.long(), positions, 1, keep - 1), keep)
+
+    def _logits(self, model: nn.Module, given: Packed, keep: int) -> Tensor:
         with self._precision():
             output = model(
-                input_ids=tokens,
-                attention_mask=mask.long(),
-                position_ids=positions,
+                input_ids=given.tokens,
+                attention_mask=given.visible,
+                position_ids=given.positions,
                 logits_to_keep=keep,
                 use_cache=False,
             )
@@ -87,6 +101,12 @@ class CausalLM:
 
     def _precision(self) -> torch.autocast:
         return torch.autocast(self.device.type, dtype=torch.bfloat16, enabled=self._bf16)
+
+
+def _has_bf16() -> bool:
+    """Whether the processor computes in bfloat16; elsewhere it would be slower than float32."""
+    capabilities: Any = getattr(torch.cpu, "get_capabilities", dict)()  # newer than the oldest torch that is supported
+    return bool(capabilities.get("avx512_bf16"))
 
 
 def _with_adapters(model: Any, rank: int) -> Any:

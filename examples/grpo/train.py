@@ -21,7 +21,7 @@ from dataclasses import dataclass
 import torch
 from memr_client import RewardClient
 
-from examples.grpo import checkpoint
+from examples.grpo import checkpoint, smollm2
 from examples.grpo.advantage import ADVANTAGES
 from examples.grpo.config import Config
 from examples.grpo.learner import Learner
@@ -172,7 +172,8 @@ def make_policy(config: Config, task: Task) -> Policy:
     if config.model != "tiny":
         from examples.grpo.causal_lm import CausalLM  # imported late, because transformers loads slowly
 
-        arguments = (config.model, task.system, config.max_prompt, config.bf16, config.lora)
+        name = str(smollm2.folder(config.warm_starts)) if config.model == smollm2.NAME else config.model
+        arguments = (name, task.system, config.max_prompt, config.bf16, config.lora)
         if config.sampler == "vllm":
             from examples.grpo.vllm import VllmCausalLM
 

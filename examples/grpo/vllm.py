@@ -12,14 +12,13 @@ source. It is tested with a stand-in and has not been run against vLLM itself.
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Sequence
-from typing import Any
+from collections.abc import Sequence
 
 import torch
-from torch import Tensor
 
 from examples.grpo.causal_lm import CausalLM
 from examples.grpo.policy import Tokens
+from examples.grpo.weights import merged
 
 GPU_SHARE = 0.3
 """Share of the GPU's memory that the engine reserves; TRL's default."""
@@ -74,19 +73,3 @@ class VllmCausalLM(CausalLM):
         requests = [{"prompt_token_ids": prompt} for prompt in prompts]
         results = self._engine.generate(requests, params, use_tqdm=False)
         return [list(completion.token_ids) for result in results for completion in result.outputs]
-
-
-def merged(model: Any) -> Iterator[tuple[str, Tensor]]:
-    """The weights under the pretrained model's names, with LoRA adapters added to them.
-
-    The model is not changed. Merging in place and unmerging would leave rounding errors that no checkpoint has, so a
-    resumed training would differ.
-    """
-    for name, weight in model.named_parameters():
-        if ".lora_" in name:
-            continue
-        layer, adapted, kind = name.partition(".base_layer.")
-        if adapted and kind == "weight":
-            weight = weight + model.get_submodule(layer).get_delta_weight("default")
-        own = f"{layer}.{kind}" if adapted else name
-        yield own.removeprefix("base_model.model."), weight.detach()
