@@ -34,13 +34,14 @@ class CausalLM:
         model: Any = AutoModelForCausalLM.from_pretrained(name, dtype=torch.float32)
         ends = model.generation_config.eos_token_id
         ends = self._tokenizer.eos_token_id if ends is None else ends
-        self._ends = set(ends) if isinstance(ends, list) else {ends}
-        self.pad: int = min(self._ends) if self._tokenizer.pad_token_id is None else self._tokenizer.pad_token_id
+        self.ends = set(ends) if isinstance(ends, list) else {ends}
+        self.pad: int = min(self.ends) if self._tokenizer.pad_token_id is None else self._tokenizer.pad_token_id
         if lora is not None:
             model = _with_adapters(model, lora)
         self.model: Any = model.to(self.device).eval()
         self._system, self._max_prompt = system, max_prompt
-        self._bf16 = bf16 and (self.device.type == "cuda" or _has_bf16())
+        has_bf16 = self.device.type == "cuda" or _has_bf16()
+        self.precision = torch.bfloat16 if bf16 and has_bf16 else torch.float32
         self._own = self.device.type == "cpu" and decoder.fits(model.config)
         """Whether it is sampled and trained with the sharing of prompts, which is for Llama and Qwen2 on a CPU."""
 
@@ -59,25 +60,29 @@ class CausalLM:
         """The completion's text without special tokens."""
         return str(self._tokenizer.decode(completion, skip_special_tokens=True))
 
+    def completion(self, text: str) -> Tokens:
+        """The text's tokens, and the token that ends a turn."""
+        return [*self._tokenizer(text, add_special_tokens=False)["input_ids"], self._tokenizer.eos_token_id]
+
     def finished(self, completion: Tokens) -> bool:
         """Whether the completion ends with one of the model's end tokens."""
-        return completion[-1] in self._ends
+        return completion[-1] in self.ends
 
     @torch.no_grad()
     def sample(self, prompts: Sequence[Tokens], copies: int, limit: int, temperature: float) -> list[Tokens]:
         """Sample from the whole distribution. The loss knows no top-k, top-p or penalties, so there are none."""
         if self._own:
-            own = decoder.Decoder(self.model, torch.bfloat16 if self._bf16 else torch.float32)
-            return decode(own, prompts, copies, limit, temperature, self._ends, self.pad)
+            own = decoder.Decoder(self.model, self.precision)
+            return decode(own, prompts, copies, limit, temperature, self.ends, self.pad)
         tokens, mask = padded(prompts, self.pad, left=True)
         # Replaces the model's own generation settings, which would apply wherever no argument is given.
         self.model.generation_config = GenerationConfig(  # type: ignore[no-untyped-call]
             do_sample=temperature > 0, temperature=temperature or None, top_k=0 if temperature else None,
-            num_return_sequences=copies, max_new_tokens=limit, pad_token_id=self.pad, eos_token_id=sorted(self._ends),
+            num_return_sequences=copies, max_new_tokens=limit, pad_token_id=self.pad, eos_token_id=sorted(self.ends),
         )  # fmt: skip
         with self._precision():
             written = self.model.generate(input_ids=tokens.to(self.device), attention_mask=mask.long().to(self.device))
-        return [cut(row, self._ends) for row in written[:, tokens.shape[1] :].tolist()]
+        return [cut(row, self.ends) for row in written[:, tokens.shape[1] :].tolist()]
 
     def logits(self, model: nn.Module, tokens: Tensor, mask: Tensor, keep: int) -> Tensor:
         """Logits of the last `keep` tokens only, because those of all tokens would need too much memory."""
@@ -100,7 +105,7 @@ class CausalLM:
         return logits
 
     def _precision(self) -> torch.autocast:
-        return torch.autocast(self.device.type, dtype=torch.bfloat16, enabled=self._bf16)
+        return torch.autocast(self.device.type, dtype=torch.bfloat16, enabled=self.precision == torch.bfloat16)
 
 
 def _has_bf16() -> bool:

@@ -41,7 +41,7 @@ class Config(BaseModel):
     model: str = "Qwen/Qwen2.5-0.5B-Instruct"
     """A causal language model of Hugging Face (name or folder); `smollm2`, which `make setup-smollm2` installs; or
     `tiny`, a small model created for the task."""
-    task: Literal["clock", "dial", "dial-pool", "chain-sum", "gsm8k", "jsonl"] = "gsm8k"
+    task: Literal["clock", "dial", "dial-pool", "chain-sum", "stories", "gsm8k", "jsonl"] = "gsm8k"
     """The task to learn."""
     dead_share: float = Field(default=0.6, ge=0, le=0.8)
     """dial-pool: share of the questions that are impossible (half of it) or have two operations (the other half)."""
@@ -143,8 +143,9 @@ class Config(BaseModel):
     Default: nothing is written."""
     save_every: int = Field(default=100, ge=1)
     """Steps between checkpoints."""
-    lessons: int | None = Field(default=None, ge=1)
-    """Steps of the tiny model's warm start. Default: the task's."""
+    lessons: int | None = Field(default=None, ge=0)
+    """Steps of the warm start, which the tiny model has on its tasks and a pretrained one on `stories`. Default: the
+    task's."""
     warm_starts: Path = Path("reports/warm-starts")
     """Folder for warm-started models, and for `smollm2`."""
     progress: bool = False

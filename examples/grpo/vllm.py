@@ -51,7 +51,7 @@ class VllmCausalLM(CausalLM):
         self._params = vllm.SamplingParams
         # Created after the adapters, which use torch's global generator: the engine seeds that generator.
         self._engine = vllm.LLM(
-            model=name, dtype="bfloat16" if self._bf16 else "float32", max_model_len=max_prompt + max_completion,
+            model=name, dtype=str(self.precision).removeprefix("torch."), max_model_len=max_prompt + max_completion,
             gpu_memory_utilization=GPU_SHARE,
             max_num_batched_tokens=4096,  # limits the memory that vLLM reserves for its largest batch
         )  # fmt: skip
@@ -65,7 +65,7 @@ class VllmCausalLM(CausalLM):
         # One seed per prompt: with a common seed, all prompts would share random numbers. vLLM adds 0, 1, ... per copy.
         params = [
             self._params(
-                n=copies, temperature=temperature, seed=seed, max_tokens=limit, stop_token_ids=sorted(self._ends),
+                n=copies, temperature=temperature, seed=seed, max_tokens=limit, stop_token_ids=sorted(self.ends),
                 ignore_eos=True, detokenize=False,  # stop only at these ends, and return only token ids
             )
             for seed in torch.randint(2**62, (len(prompts),)).tolist()

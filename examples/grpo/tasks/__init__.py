@@ -1,1 +1,1 @@
-"""Tasks: `clock`, `dial` and `dial-pool` (toys), `chain-sum`, `gsm8k`, and your own questions (`jsonl`)."""
+"""Tasks: `clock`, `dial` and `dial-pool` (toys), `chain-sum`, `stories`, `gsm8k`, and your own questions (`jsonl`)."""
