@@ -8,7 +8,7 @@
 
 The queue and its comparisons were registered in `registered.json` before its seeds were run. A training that is stopped
 continues from its last checkpoint, and finished ones are kept in `reports/language-model-study/trainings.jsonl`. Each
-needs one core and 8 GB. Prints tables; --publish writes `docs/results/language-model-study*.json`, too.
+needs one core. Prints tables; --publish writes `docs/results/language-model-study*.json`, too.
 
 With --models each model is trained alike, one training at a time. A dry run puts models of the same two families with a
 few thousand weights in their place.
