@@ -109,7 +109,7 @@ class Decoder:
         turn = (turn[0].squeeze(1), turn[1].squeeze(1))
         for number, layer in enumerate(self._layers):
             queries, keys, values = self._attended(layer, x, turn)
-            read = so_far.attend(number, queries.unflatten(1, (self._key_heads, -1)), keys, values)
+            read = so_far.attend(number, torch.unflatten(queries, 1, (self._key_heads, -1)), keys, values)
             x = self._after_attention(layer, x, read.flatten(1))
         so_far.length += 1
         return self._logits(x)
@@ -122,11 +122,11 @@ class Decoder:
     def _attended(self, layer: Layer, x: Tensor, turn: tuple[Tensor, Tensor]) -> tuple[Tensor, Tensor, Tensor]:
         """Queries (.., heads, D), keys and values (.., key heads, D) of hidden states (.., d)."""
         h = functional.linear(self._normed(x, layer.before_attention), layer.queries_keys_values, layer.bias)
-        h = h.unflatten(-1, (-1, self._size))
-        turned, values = h.split([self._heads + self._key_heads, self._key_heads], dim=-2)
+        h = torch.unflatten(h, -1, (-1, self._size))
+        turned, values = h[..., : -self._key_heads, :], h[..., -self._key_heads :, :]
         left, right = turned.chunk(2, dim=-1)
         turned = turned * turn[0] + torch.cat([-right, left], dim=-1) * turn[1]
-        queries, keys = turned.split([self._heads, self._key_heads], dim=-2)
+        queries, keys = turned[..., : self._heads, :], turned[..., self._heads :, :]
         return (queries * self._size**-0.5).to(self._dtype), keys.to(self._dtype), values
 
     def _after_attention(self, layer: Layer, x: Tensor, read: Tensor) -> Tensor:

@@ -59,7 +59,7 @@ def draw(logits: Tensor, numbers: Tensor, temperature: float) -> Tensor:
     p = (logits / temperature if temperature != 1 else logits).softmax(-1, dtype=torch.float32)
     if spare := -p.shape[1] % BLOCK:
         p = functional.pad(p, (0, spare))
-    blocks = p.unflatten(1, (-1, BLOCK))
+    blocks = torch.unflatten(p, 1, (-1, BLOCK))
     up_to = blocks.sum(-1).cumsum(-1)  # (B, blocks)
     wanted = numbers[:, None] * up_to[:, -1:]
     block = torch.searchsorted(up_to, wanted, right=True).clamp(max=up_to.shape[1] - 1)

@@ -56,10 +56,10 @@ class KeyValues:
 
         seated = self._seated(queries)  # (Q, K, G R, D)
         to_prompt = (seated @ prompt_keys.mT).masked_fill(self._hidden, -torch.inf)
-        to_own = torch.bmm(own_keys, queries.flatten(0, 1).mT).mT.unflatten(0, (count, heads))  # (B, K, R, C)
+        to_own = torch.unflatten(torch.bmm(own_keys, queries.flatten(0, 1).mT).mT, 0, (count, heads))  # (B, K, R, C)
         to_all = torch.cat([self._stood(to_prompt, each), to_own[..., :now]], dim=-1)
         weights = to_all.softmax(-1, dtype=torch.float32).to(queries.dtype)
-        before, own = weights.split([prompt_keys.shape[-2], now], dim=-1)
+        before, own = weights[..., :-now], weights[..., -now:]
         own = functional.pad(own, (0, own_values.shape[1] - now))
         read = self._stood(self._seated(before) @ prompt_values, each)
         return read + torch.bmm(own.flatten(0, 1), own_values).view(count, heads, each, size)
@@ -83,4 +83,4 @@ class KeyValues:
 
     def _stood(self, seated: Tensor, each: int) -> Tensor:
         """(Q, K, G R, X) by sequence, (B, K, R, X)."""
-        return seated.unflatten(2, (-1, each)).transpose(1, 2).flatten(0, 1)[self._seat_of]
+        return torch.unflatten(seated, 2, (-1, each)).transpose(1, 2).flatten(0, 1)[self._seat_of]

@@ -34,7 +34,7 @@ class Packed(NamedTuple):
     def unpack(self, logits: Tensor) -> Tensor:
         """Logits (Q, G C + 1, V) as those of single sequences, (Q G, C + 1, V)."""
         first = logits[:, :1].repeat_interleave(self.copies, dim=0)
-        return torch.cat([first, logits[:, 1:].unflatten(1, (self.copies, self.length)).flatten(0, 1)], dim=1)
+        return torch.cat([first, torch.unflatten(logits[:, 1:], 1, (self.copies, self.length)).flatten(0, 1)], dim=1)
 
 
 def pack(tokens: Tensor, mask: Tensor, length: int) -> Packed | None:

@@ -52,7 +52,7 @@ def _save(to: Path) -> None:
     source = str(Path(spec.origin).parent)
     decoded: Any = AutoModelForCausalLM.from_pretrained(source, gguf_file=FILE, dtype="float32")
     del decoded.config.quantization_config  # a model that was read from GGUF cannot be saved; a fresh one can
-    model: Any = AutoModelForCausalLM.from_config(decoded.config)
+    model: Any = AutoModelForCausalLM.from_config(decoded.config)  # type: ignore[no-untyped-call]
     model.load_state_dict(decoded.state_dict())
     model.generation_config = decoded.generation_config
     model.save_pretrained(to)
