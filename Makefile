@@ -12,7 +12,7 @@ READY_DEV := $(VENV)/.ready-dev
 # PIP_FIND_LINKS at a folder that holds the wheel.
 PIP_INSTALL = $(BIN)/python -m pip install --quiet -c constraints.txt $(if $(TORCH_INDEX_URL),--extra-index-url $(TORCH_INDEX_URL))
 
-.PHONY: help setup setup-dev setup-smollm2 serve demo check test bench profile hackbench suspects attack crash chaos trl audits browser docker-check lint openapi docs docs-reference docs-tables docs-drawing experiment planning-study repair-study bench-lm lm-study lm-embeddings dist api requirements
+.PHONY: help setup setup-dev setup-smollm2 serve demo check test bench bench-large profile hackbench suspects attack crash chaos trl audits browser docker-check lint openapi docs docs-reference docs-tables docs-drawing experiment planning-study repair-study bench-lm lm-study lm-embeddings dist api requirements sbom
 
 help:  ## show the commands
 	@awk -F ':.*## ' '/^##@/ {print "\n" substr($$0, 5)} /^[a-z-]+:.*## / {printf "  make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -82,6 +82,9 @@ bench: $(READY)  ## how fast, how small, how large, beside what one would use ot
 	@$(PIP_INSTALL) chromadb==1.5.9
 	$(BIN)/python -m benchmarks.bench
 
+bench-large: $(READY)  ## restart, bytes and longest waits of a run with a million completions (QUICK=1: fewer)
+	$(BIN)/python -m benchmarks.large_run
+
 profile: $(READY)  ## where the time of a service under load goes, hop by hop
 	@$(PIP_INSTALL) py-spy==0.4.3
 	$(BIN)/python -m benchmarks.hops
@@ -137,14 +140,18 @@ docker-check: $(READY)  ## build the image without an engine, start it and ask i
 
 ##@ Release
 
+sbom: $(READY)  ## list the packages in the image that docker-check built, as a CycloneDX document
+	@$(PIP_INSTALL) 'cyclonedx-python-lib[json-validation]==11.12.0'
+	$(BIN)/python -m benchmarks.docker_check.sbom
+
 requirements: $(READY)  ## write the image's requirements with their hashes again, from constraints.txt
 	@$(PIP_INSTALL) uv==0.13.9
 	$(BIN)/uv pip compile --quiet --universal --generate-hashes --no-emit-index-url --no-header --no-annotate \
 		--python-version 3.11 -c constraints.txt --override docker/without-torch.txt --extra service --extra redis \
 		pyproject.toml -o docker/requirements.txt
 
-dist: $(READY)  ## build the wheel and the source distribution, check them, try the wheel in two clean environments
-	@$(PIP_INSTALL) build==1.6.1 twine==7.0.0 'readme-renderer[md]==46.0'
+dist: $(READY)  ## build the wheel and the source distribution, check them, time the wheel in clean environments
+	@$(PIP_INSTALL) build==1.6.1 twine==7.0.0 'readme-renderer[md]==46.0' uv==0.13.9
 	rm -rf dist
 	$(BIN)/python -m build --quiet
 	$(BIN)/python -m twine check --strict dist/*

@@ -1,11 +1,12 @@
 """How fast is the dashboard with a long run, and how much processor time does its polling take?
 
-    make browser && python benchmarks/dashboard.py [--completions 120000] [--quick]
+    make browser && python -m benchmarks.dashboard [--completions 120000] [--runs 1000] [--quick] [--publish]
 
-Serves a run with that many completions in steps of 64 (embeddings with d = 384), opens it in Chromium, and prints the
-duration of each response that the page uses, the time until curves are drawn, and the duration of interactions. Then
-ten steps per second are scored, alternately with and without the open page, and the service's processor time is
-printed. With an encoder, the page's share would be smaller.
+Serves a run with that many completions in steps of 64 (embeddings with d = 384) and that many small runs, opens them in
+Chromium, and prints the duration of each response that the page uses, the time until curves are drawn, and the duration
+of interactions. Then ten steps per second are scored, alternately with and without the open page, and the service's
+processor time is printed. With an encoder, the page's share would be smaller. --publish writes
+`docs/results/dashboard-speed.json`.
 """
 
 from __future__ import annotations
@@ -27,7 +28,10 @@ from memr_client import RewardClient
 from playwright.sync_api import Browser, sync_playwright
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "tests"))
+
 from support.serving import serving
+
+from benchmarks.published import Row, publish, table
 
 STEP, GROUP, D = 64, 16, 384
 TURNS, TURN_S, PACE_S = 6, 15, 0.1
@@ -40,6 +44,7 @@ SORT = """() => new Promise((done) => {
   button.click();
 })"""
 """Clicks a button, and returns the milliseconds until the new table is painted."""
+PAINT = "performance.getEntriesByName('first-contentful-paint')[0].startTime"
 
 
 def request(step: int) -> dict[str, Any]:
@@ -55,6 +60,12 @@ def request(step: int) -> dict[str, Any]:
         "step": step,
         "embeddings": {"prompts": asked[which], "completions": rows},
     }
+
+
+PAINT_MS, INTERACTION_MS = 1000.0, 100.0
+"""What is wanted: the first paint and the first curve, and an interaction."""
+SMALL_STEPS = 3
+"""Steps of each small run."""
 
 
 def median_ms(work: Callable[[], object], times: int = 5) -> float:
@@ -85,8 +96,8 @@ def answers(url: str) -> Iterator[tuple[str, float]]:
             yield f"GET {address}", median_ms(lambda address=address: http.get(address).raise_for_status())
 
 
-def page(browser: Browser, url: str) -> Iterator[tuple[str, float]]:
-    """Durations that a user of the page notices."""
+def page(browser: Browser, url: str) -> Iterator[tuple[str, float, float]]:
+    """Durations that a user of the page notices, and the longest that is wanted."""
     tab = browser.new_page()
 
     def opened() -> None:
@@ -94,17 +105,30 @@ def page(browser: Browser, url: str) -> Iterator[tuple[str, float]]:
         tab.goto(f"{url}/#/run/long", wait_until="commit")
         tab.wait_for_selector("figure canvas")
 
-    yield "page: until the first curve is drawn", median_ms(opened)
-    paint = "performance.getEntriesByName('first-contentful-paint')[0].startTime"
-    yield "page: first contentful paint", float(tab.evaluate(paint))
+    yield "page: until the first curve is drawn", median_ms(opened), PAINT_MS
+    yield "page: first contentful paint", float(tab.evaluate(PAINT)), PAINT_MS
     plot = tab.locator(".plot").first
     plot.focus()
-    yield "page: the cursor moves by a key", median_ms(lambda: plot.press("ArrowRight"), 20)
+    yield "page: the cursor moves by a key", median_ms(lambda: plot.press("ArrowRight"), 20), INTERACTION_MS
     tab.get_by_role("button", name="Dark").click()
-    yield "page: light again", median_ms(lambda: tab.locator("#theme").click(), 6)
+    yield "page: light again", median_ms(lambda: tab.locator("#theme").click(), 6), INTERACTION_MS
     tab.get_by_role("link", name="Completions").click()
     tab.wait_for_selector("[data-name=reward]")
-    yield "page: the table is sorted again", statistics.median(tab.evaluate(SORT) for _ in range(6))
+    yield "page: the table is sorted again", statistics.median(tab.evaluate(SORT) for _ in range(6)), INTERACTION_MS
+    tab.close()
+
+
+def many_runs(browser: Browser, url: str) -> Iterator[tuple[str, float, float]]:
+    """Durations that a user of the list of runs notices."""
+    tab = browser.new_page()
+
+    def opened() -> None:
+        tab.goto("about:blank")
+        tab.goto(f"{url}/", wait_until="commit")
+        tab.wait_for_selector("tbody tr")
+
+    yield "list: until the runs are there", median_ms(opened), PAINT_MS
+    yield "list: first contentful paint", float(tab.evaluate(PAINT)), PAINT_MS
     tab.close()
 
 
@@ -145,11 +169,18 @@ def processor_s(url: str) -> float:
 
 
 def main() -> None:
-    arguments = argparse.ArgumentParser(description=__doc__)
+    arguments = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     arguments.add_argument("--completions", type=int, default=120_000)
+    arguments.add_argument("--runs", type=int, default=1000, help="small runs beside the long one")
     arguments.add_argument("--quick", action="store_true", help="a tenth of them")
-    given = arguments.parse_args()
-    completions = given.completions // (10 if given.quick else 1)
+    arguments.add_argument("--publish", action="store_true", help="write docs/results/dashboard-speed.json")
+    given, begun, rows = arguments.parse_args(), time.perf_counter(), list[Row]()
+    completions, runs = (count // (10 if given.quick else 1) for count in (given.completions, given.runs))
+
+    def tell(what: str, value: float, unit: str, wanted: float | None = None) -> None:
+        rows.append({"what": what, "value": value, "unit": unit, "wanted": wanted})
+        print(f"{what:64} {value:8.2f} {unit}" + ("" if wanted is None else f" (wanted: at most {wanted:g})"))
+
     with (
         tempfile.TemporaryDirectory() as folder,
         serving("--store", f"sqlite:///{folder}") as url,
@@ -158,18 +189,36 @@ def main() -> None:
         client.create_run(preset="memory-r+")
         for step in range(completions // STEP):
             client.reward(**request(step))
-        print(f"{completions:,} completions in {completions // STEP:,} steps")
         for what, taken in answers(url):
-            print(f"{what:48} {taken:8.0f} ms")
-        print(f"{'one poll of an open page, every 5 s':48} {1e3 * poll_s(url):8.1f} ms of a processor")
+            tell(what, taken, "ms")
+        tell("one poll of an open page, every 5 s: processor time", 1e3 * poll_s(url), "ms")
         with sync_playwright() as playwright:
             browser = playwright.chromium.launch(executable_path=chromium(), args=["--no-sandbox"])
-            for what, taken in page(browser, url):
-                print(f"{what:48} {taken:8.0f} ms")
+            for what, taken, wanted in page(browser, url):
+                tell(what, taken, "ms", wanted)
             without, polled = under_load(browser, url, client, completions // STEP)
-        print(f"{'service, ten steps a second':48} {without:8.2f} s of a processor")
-        share = (polled - without) / (TURNS // 2 * TURN_S)
-        print(f"{'the same with a page open':48} {polled:8.2f} s: {100 * share:+.2f} % of a processor more")
+            tell("ten steps a second: processor time of the service", without, "s")
+            share = (polled - without) / (TURNS // 2 * TURN_S)
+            tell("ten steps a second with an open page: more of one core", 100 * share, "%")
+            for number in range(runs):
+                with RewardClient(url, run=f"small-{number}") as small:
+                    for step in range(SMALL_STEPS):
+                        small.reward(["q"] * 4, [f"{step} {item}" for item in range(4)], [0, 1, 0, 1], step=step)
+            with httpx.Client(base_url=url, timeout=60) as http:
+                taken = median_ms(lambda: http.get("/runs?recent=true").raise_for_status())
+            tell(f"GET /runs?recent=true of {runs + 1:,} runs", taken, "ms")
+            for what, taken, wanted in many_runs(browser, url):
+                tell(what, taken, "ms", wanted)
+    if given.publish:
+        cells = {"": "{what}", "measured": "{value:.3g} {unit}", "wanted, at most": "{wanted:g} {unit}"}
+        title = f"The dashboard with a run of {completions:,} completions, and with {runs + 1:,} runs"
+        publish(
+            "dashboard-speed",
+            command="python -m benchmarks.dashboard",
+            seconds=time.perf_counter() - begun,
+            quick=given.quick,
+            **table(title, cells, rows),
+        )
 
 
 def chromium() -> str:

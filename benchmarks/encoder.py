@@ -27,7 +27,9 @@ from typing import Any
 import numpy as np
 import torch
 from memr_client import Embeddings, RewardClient
+from memr_client.schemas import RunConfig
 from memr_service.encoder import SentenceEncoder, cpu, model_files
+from memr_service.state.window import window_bounds
 from sentence_transformers import SentenceTransformer
 
 from benchmarks.report import FOLDER, Report, Row, quick
@@ -160,7 +162,7 @@ def agreement_rows(encoder: SentenceEncoder) -> tuple[list[Row], np.ndarray]:
     exact, rounded = (encoder.encode(prompts + completions, how).vectors for how in ("float32", "bfloat16"))
     cosines = np.einsum("nd,nd->n", exact.astype(float), rounded.astype(float))
     mixed = np.concatenate([exact[: len(asked)], rounded[len(asked) :]])
-    paid, served, other = (rewards(asked, vectors) for vectors in (exact, mixed, rounded))
+    (paid, raw), (served, moved), (other, _) = (rewards(asked, vectors) for vectors in (exact, mixed, rounded))
     rows = [Row("encoder_min_cosine", float(cosines.min()), "", 0.9999)]
     for suffix, found, limit in (("", served, LIMIT), ("_rounded_questions", other, None)):
         differences = np.abs(found - paid)
@@ -168,12 +170,37 @@ def agreement_rows(encoder: SentenceEncoder) -> tuple[list[Row], np.ndarray]:
             Row(f"encoder_reward_difference{suffix}", float(differences.max()), "", limit, at_most=True),
             Row(f"encoder_rewards_within_limit{suffix}", float(np.mean(differences <= LIMIT)), ""),
         ]
+    differences, bounds = np.abs(served - paid), np.sum([bound(raw[name], moved[name]) for name in raw], axis=0)
+    farthest = int(differences.argmax())
+    rows += [
+        Row("encoder_raw_difference", max(float(np.nanmax(np.abs(raw[name] - moved[name]))) for name in raw), ""),
+        Row("encoder_reward_difference_over_bound", float((differences / bounds).max()), "", 1.0, at_most=True),
+        Row("encoder_bound_of_largest_difference", float(bounds[farthest]), ""),
+        Row("encoder_item_of_largest_difference", farthest, ""),
+    ]
     return rows, cosines
 
 
-def rewards(asked: list[Question], vectors: np.ndarray) -> np.ndarray:
-    """Rewards of Memory-R+ for groups of four. `vectors` has the questions' embeddings, then the completions'."""
+def bound(exact: np.ndarray, rounded: np.ndarray) -> np.ndarray:
+    """The most that each scaled value (n,) can move when raw values do: twice the largest move in its window, over the
+    window's range. A window is narrow where its raw values nearly tie, as in the first requests of a run."""
+    defined = ~np.isnan(exact)
+    size, values, moves = RunConfig().window, rounded[defined], np.abs(exact - rounded)[defined]
+    lowest, highest = window_bounds(np.empty(0), values, size)
+    _, largest = window_bounds(np.empty(0), moves, size)
+    bounds = np.full(len(exact), 1e-6)  # what float64 rounds, and the window's epsilon
+    bounds[defined] += 2 * largest / np.maximum(highest - lowest, 1e-6)
+    return bounds
+
+
+def rewards(asked: list[Question], vectors: np.ndarray) -> tuple[np.ndarray, dict[str, np.ndarray]]:
+    """Rewards of Memory-R+ for groups of four (n,), and each component's raw values (n,), NaN for none.
+
+    Args:
+        vectors: the questions' embeddings, then the completions'.
+    """
     paid: list[float] = []
+    raw: dict[str, list[float]] = {}
     with RewardClient.embedded("memory:", run="groups", encoder="hashed") as client:
         client.create_run(preset="memory-r+")
         at = len(asked)
@@ -188,8 +215,10 @@ def rewards(asked: list[Question], vectors: np.ndarray) -> np.ndarray:
                 embeddings=sent,
             )
             paid += response.rewards
+            for name, component in response.components.items():
+                raw.setdefault(name, []).extend(np.nan if one is None else one for one in component.raw)
             at += len(said)
-    return np.array(paid)
+    return np.array(paid), {name: np.array(values) for name, values in raw.items()}
 
 
 def draw(found: dict[str, Pace], bound: float, cosines: np.ndarray, path: Path) -> None:

@@ -12,15 +12,19 @@ the right one. 0.5 says nothing about correctness.
 
 from __future__ import annotations
 
+import sys
 import time
 from argparse import ArgumentParser, RawDescriptionHelpFormatter
 from collections.abc import Iterator, Sequence
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
 from memr_client import RewardClient
 from torch import Tensor
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "tests"))
 
 from benchmarks.hackbench.measures import auc
 from benchmarks.published import publish, table

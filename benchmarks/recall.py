@@ -3,6 +3,7 @@
     python benchmarks/recall.py                 # 20 minutes: real questions and solutions, up to 100,000 vectors
     python benchmarks/recall.py --quick         # with the hashed encoder and a few thousand vectors
     python benchmarks/recall.py --completions   # only the 32 neighbours that `value` reads
+    python benchmarks/recall.py --efforts       # only what less effort in a graph finds, with the hashed encoder
 
 questions: all training questions of GSM8K are stored, and every prompt is in a graph. Queries are the 1,319 test
 questions (none of them stored), and each stored question for the nearest *other* one, as a read with k > 1 does.
@@ -44,6 +45,7 @@ NOTHING = np.empty(0, np.int64)
 GROUP, STEP = 16, 128
 """Queries at once: the distinct prompts of one request, and the completions of 8 groups of 16."""
 NEVER = 1 << 60
+EFFORTS = (64, 96, 128, 200)
 WITHOUT_GRAPHS = GraphSizes(NEVER, NEVER)
 
 
@@ -115,6 +117,19 @@ def questions(quick: bool) -> list[Row]:
     print(f"built a graph of {len(stored)} in {building:.1f} s (CPU)", flush=True)
     label = f"{encoder.name} {len(stored)} questions"
     return measure(f"{label}, fresh", index, scan, queries) + measure(f"{label}, stored", index, scan, vectors, skip=1)
+
+
+def efforts() -> None:
+    """Print how many of the nearest real questions are found by how many points that a search keeps in view."""
+    encoder = HashedEncoder()
+    stored = encoder.encode(train_questions()).vectors
+    queries = encoder.encode([question["question"] for question in solutions()]).vectors
+    index, scan = (PromptIndex(384, len(stored), graph_sizes=GraphSizes(at, NEVER)) for at in (len(stored), NEVER))
+    fill(index, stored)
+    fill(scan, stored)
+    for effort in EFFORTS:
+        index.effort = (effort, 0)
+        measure(f"{effort} points in view", index, scan, queries)
 
 
 def clustered(stored: int, inserted: int) -> list[Row]:
@@ -196,7 +211,11 @@ def main() -> None:
     parser = argparse.ArgumentParser(description="Recall of the indices against brute force.")
     parser.add_argument("--quick", action="store_true", help="smaller, without the model")
     parser.add_argument("--completions", action="store_true", help="completions only")
+    parser.add_argument("--efforts", action="store_true", help="efforts only")
     asked = parser.parse_args()
+    if asked.efforts:
+        efforts()
+        return
     rows = []
     if not asked.completions:
         rows += questions(asked.quick)

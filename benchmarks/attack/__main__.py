@@ -6,9 +6,10 @@
 The server has the hashed encoder and SQLite in a temporary folder, and listens on loopback. All the time a trainer asks
 for rewards, one request after another, and `/livez` and `/readyz` are probed, from a process of their own; resident
 memory of the server and its children is measured. Then one attack after another is tried for some seconds, from several
-threads. The first row is no attack: it shows the machine. An attack holds if the trainer got all its rewards, 99 of 100
-in less than a second, every probe was answered with 200 within 100 ms, memory stayed within 500 MB of the idle server,
-nothing was answered with 500, and what must be refused was. Requests are random and reproducible from the seed.
+threads. They have a lower priority, as an attacker has processors of its own. The first row is no attack: it shows the
+machine. An attack holds if the trainer got all its rewards, 99 of 100 in less than a second, every probe was answered
+with 200 within 100 ms, memory stayed within 500 MB of the idle server, nothing was answered with 500, and what must be
+refused was. Requests are random and reproducible from the seed.
 
 Prints a table and writes `reports/attack.json`; `--publish` writes `docs/results/attack.json`, too. The exit status is
 1 if an attack does not hold.
@@ -20,8 +21,10 @@ import argparse
 import json
 import os
 import sys
+import threading
 import time
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "tests"))
@@ -40,6 +43,8 @@ from benchmarks.report import Report, machine, quick
 
 SECONDS, QUICK_SECONDS = 20.0, 1.0
 """How long each attack lasts, at least."""
+ATTACKERS_PRIORITY = 10
+"""The priority (nice) of the attackers' threads, which share the processors with those whom they attack."""
 CALM = Attack("(no attack)", lambda target, rng: time.sleep(0.1))
 ATTACKS = (
     CALM,
@@ -118,9 +123,16 @@ def tried(
     others.seen()
     memory.peak()
     target.until = time.monotonic() + seconds
-    attack.run(target, seed)
+    with ThreadPoolExecutor(1, initializer=yield_to_others) as attacker:
+        attacker.submit(attack.run, target, seed).result()
     over = memory.peak() - idle_memory
     return Outcome(attack.name, others.seen(), over, dict(target.statuses), target.failed, attack.refused)
+
+
+def yield_to_others() -> None:
+    """Give this thread, and those that it starts, a lower priority. Only Linux has priorities of threads."""
+    if sys.platform == "linux":
+        os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), ATTACKERS_PRIORITY)
 
 
 def cleared(url: str) -> bool:

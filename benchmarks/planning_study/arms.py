@@ -35,8 +35,9 @@ ARMS = {
     "uniform-4": Arm("the same, groups of 4", {"group_size": SMALL_GROUP}),
     "own": Arm("planned from the training's own outcomes", PLAN),
     "prior": Arm("planned, starting from the pass rates of another seed's uniform training", PLAN, prior_of="uniform"),
+    "prior-4": Arm("as `prior`, groups of 4", {**PLAN, "group_size": SMALL_GROUP}, prior_of="uniform"),
     "placebo": Arm(
-        "the same, but the pass rates are dealt out to the questions at random", PLAN, prior_of="uniform", dealt=True
+        "as `prior`, but the pass rates are dealt out to the questions at random", PLAN, prior_of="uniform", dealt=True
     ),
     "greso": Arm("as `uniform`, but skips by GRESO what had no spread", make_sampling=Greso),
     "greso-dapo": Arm("the same, and `dapo`", make_sampling=GresoWithDynamicSampling),
@@ -48,5 +49,5 @@ ARMS = {
         "as `prior`, with the pass rates at the end of that training", PLAN, prior_of="uniform", prior_at="last"
     ),
     "weaker": Arm("as `prior`, from a training of `uniform-weak`", PLAN, prior_of="uniform-weak"),
-    "uniform-weak": Arm("as `uniform`, with a model that was taught 300 steps instead of 500", {"lessons": 300}),
+    "uniform-weak": Arm("as `uniform`, with a model that was taught 300 steps instead of 750", {"lessons": 300}),
 }

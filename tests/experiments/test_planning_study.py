@@ -12,10 +12,12 @@ from typing import Any
 
 import pytest
 import torch
+from memr_client.schemas import CalibrationBin
 
 from benchmarks.planning_study import tables, training
 from benchmarks.planning_study.__main__ import PUBLISHED, trainings
 from benchmarks.planning_study.arms import ARMS
+from benchmarks.planning_study.calibration import backtest, together
 from benchmarks.planning_study.controls import (
     DynamicSampling,
     Greso,
@@ -29,7 +31,7 @@ from examples.grpo.config import Config
 from examples.grpo.rollout import Rollout
 from examples.grpo.tasks.chain_sum import ChainSum, working
 from examples.grpo.tasks.dial import Dial
-from examples.grpo.tasks.dial_pool import LEARNABLE, NEVER, DialPool
+from examples.grpo.tasks.dial_pool import LEARNABLE, NEVER, SHORT, DialDead, DialPool
 from examples.grpo.tasks.task import Question
 
 PARTS = parts()
@@ -48,6 +50,17 @@ def test_a_pool_has_the_share_of_other_questions_half_short_half_impossible(dead
     assert len(set(texts)) == len(texts)
     assert not {question.text for question in task.test} & set(texts)
     assert [question.text for question in DialPool(dead_share).train] == texts
+
+
+def test_a_dead_pool_has_the_same_questions_and_teaches_the_short_ones() -> None:
+    task, dice = DialDead(0.6), random.Random(0)
+    assert [question.text for question in task.train] == [question.text for question in DialPool(0.6).train]
+    shown = [task.demonstration(dice) for _ in range(400)]
+    short = [(text, worked) for text, worked in shown if text.count(",") + 1 == SHORT]
+    assert 0.2 < len(short) / len(shown) < 0.3
+    answers = {question.text: question.answer for question in task.train}
+    assert any(text in answers for text, _ in short)
+    assert all(task.right(worked, answers[text]) for text, worked in short if text in answers)
 
 
 def test_a_sum_is_worked_out_term_by_term() -> None:
@@ -161,19 +174,19 @@ def test_what_is_registered_can_be_trained_and_compared() -> None:
             assert one.seed != one.other
             assert one.teacher.key in first
             assert one.teacher.arm == ("uniform-weak" if one.arm == "weaker" else "uniform")
-    first, others = trainings([PARTS["registered"]], ["uniform", "prior"])
+    first, others = trainings([PARTS["mixed"]], ["uniform", "prior"])
     assert len(first) == len(others) == len(registered().seeds) == 16
-    everything = [one for some in trainings([PARTS["registered"], PARTS["curve"]]) for one in some]
+    everything = [one for some in trainings([PARTS["dead"], PARTS["curve"]]) for one in some]
     assert len(everything) == len(set(everything)) == 5 * 16 + 2 * 3 * 4
     every = [one for some in trainings([*PARTS.values()]) for one in some]
-    assert len(every) == len(set(every)) == len(everything) + 9 * 4 + 4 * 4  # with `uniform-weak`
+    assert len(every) == len(set(every)) == len(everything) + 9 * 4 + 4 * 4 + 6 * 16  # with `uniform-weak`
 
 
 def test_every_arm_samples_equally_much_and_priors_are_told_when_they_are_from() -> None:
     for arm in ARMS:
         config = config_of(Training(arm, POOL, 300, 301))
         assert (config.steps, config.group_size * config.prompts_per_step) == (60, 128)
-        assert config.plan == (arm in ("own", "prior", "placebo", "oracle", "stale", "weaker"))
+        assert config.plan == (arm in ("own", "prior", "prior-4", "placebo", "oracle", "stale", "weaker"))
     told = {arm: config_of(Training(arm, POOL, 300, 301)).memory["prior_runs"][0]["at"] for arm in ("prior", "stale")}
     assert told == {"prior": "first", "stale": "last"}
     assert config_of(Training("own", "chain-sum", 300, 301)).task == "chain-sum"
@@ -200,6 +213,9 @@ def test_every_arm_trains() -> None:
             assert row["evaluated"] == [0, 2]
             assert all(math.isfinite(value) for value in (row["area"], row["final"], *row["spread"]))
             assert row["updates"] <= 2
+            if arm == "uniform":
+                of_run = backtest(one.run_file)
+                assert (of_run.groups, of_run.known) == (6, 0)
             assert one.run_file.exists() == (arm in ("uniform", "uniform-weak"))
 
 
@@ -228,7 +244,7 @@ def test_rollouts_are_counted_to_the_controls_final_accuracy() -> None:
 
 
 def test_the_tables_hold_every_seed_and_compare_only_what_is_finished() -> None:
-    part, seeds = PARTS["registered"], registered().seeds
+    part, seeds = PARTS["mixed"], registered().seeds
     uniform = [finished("uniform", seed, [0.1, 0.2, 0.3 + 0.001 * place]) for place, seed in enumerate(seeds)]
     prior = [finished("prior", seed, [0.1, 0.4, 0.5 + 0.002 * place]) for place, seed in enumerate(seeds)]
     whole, partly = [*uniform, *prior], [*uniform, *prior[1:]]
@@ -240,12 +256,27 @@ def test_the_tables_hold_every_seed_and_compare_only_what_is_finished() -> None:
     assert [row["rollouts"] for row in tables.arms([part], partly, "")["rows"]] == [1.0, None]
 
 
-def test_a_part_takes_its_own_seeds_of_an_arm_and_tables_without_rows_are_empty() -> None:
-    found = [finished("uniform", seed, [0.1, 0.2, 0.3]) for seed in registered().seeds]
+def test_the_bins_of_several_runs_are_pooled_by_their_groups() -> None:
+    some = CalibrationBin(low=0.2, high=0.3, groups=30, foreseen=0.2, seen=0.1)
+    others = CalibrationBin(low=0.2, high=0.3, groups=10, foreseen=0.28, seen=0.5)
+    empty = CalibrationBin(low=0.2, high=0.3, groups=0, foreseen=None, seen=None)
+    pooled = together([some, others, empty])
+    assert (pooled.groups, pooled.foreseen, pooled.seen) == (40, pytest.approx(0.22), pytest.approx(0.2))
+    assert together([empty, empty]) == empty
+
+
+def test_a_part_takes_its_own_seeds_of_an_arm_and_tables_without_rows_are_empty(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)  # without kept runs
+    dead = PARTS["dead"]
+    found = [finished("uniform", seed, [0.1, 0.2, 0.3]) | {"dead_share": dead.pools[0]} for seed in dead.seeds]
     made = {name: make(PARTS, found) for name, make in PUBLISHED.items()}
     assert [row["n"] for row in made["planning-study"]["rows"]] == [16]
     assert [row["seeds"] for row in made["planning-study-controls"]["rows"]] == [PARTS["controls"].seeds]
-    assert {name for name, table in made.items() if table["rows"]} == {"planning-study", "planning-study-controls"}
+    names = {"planning-study", "planning-study-controls", "planning-study-small-groups"}
+    assert {name for name, table in made.items() if table["rows"]} == names
+    assert made["planning-study"]["rows"][0]["dead"] == 0.6
     small = Part(pools=[POOL], arms=["uniform"], pairs=[], seeds=[7, 8])
     assert (small.other(7), small.other(8)) == (8, 7)
     assert tables.arms([small], found, "")["rows"] == []

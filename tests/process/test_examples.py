@@ -40,6 +40,12 @@ def test_the_client_example_gets_rewards_for_each_step_and_a_conflict(server):
     assert refused.startswith("refused: ")
 
 
+@pytest.mark.parametrize("unit", ["turn", "whole"])
+def test_the_policy_of_the_episodes_learns_to_look_up_the_height(unit):
+    first, *_, last = run("episodes.py", "--unit", unit)
+    assert float(first.split()[-2]) < 0.9 < float(last.split()[-2])
+
+
 def test_the_embedded_example_remembers_across_clients():
     *rewards, parts, later = run("embedded.py", "--encoder", "hashed")
     assert len(rewards) == 3

@@ -13,6 +13,8 @@ from pathlib import Path
 import httpx
 import pytest
 import yaml
+from grafana_foundation_sdk.cog.encoder import JSONEncoder
+from grafana_foundation_sdk.models.dashboard import Dashboard
 from memr_client import RewardClient
 from memr_client.schemas import RunInfo
 from memr_service.settings import Settings
@@ -52,6 +54,30 @@ def test_the_page_names_metrics_that_a_server_exports(exported):
 
 def test_the_page_says_what_to_do_at_every_alert_and_at_no_other():
     assert re.findall(r"^\| `(Memr\w+)`", PAGE, re.MULTILINE) == [rule["alert"] for rule in RULES]
+
+
+def test_grafanas_models_know_every_field_of_the_dashboard():
+    written = json.loads(json.dumps(Dashboard.from_json(BOARD), cls=JSONEncoder))
+    lost = [*missing(BOARD, written)]
+    assert not lost
+
+
+def missing(given: object, written: object, path: str = "dashboard"):
+    """Where something of the first is not, or not as it was, in the second."""
+    if isinstance(given, dict) and isinstance(written, dict):
+        for name, value in given.items():
+            yield from missing(value, written.get(name), f"{path}.{name}")
+    elif isinstance(given, list) and isinstance(written, list) and len(given) == len(written):
+        for number, (one, other) in enumerate(zip(given, written, strict=True)):
+            yield from missing(one, other, f"{path}[{number}]")
+    elif given != written:
+        yield path
+
+
+def test_grafanas_models_lose_a_field_that_is_misspelt():
+    board = {**BOARD, "panels": [{**BOARD["panels"][0], "titel": "Rewards"}]}
+    written = json.loads(json.dumps(Dashboard.from_json(board), cls=JSONEncoder))
+    assert [*missing(board, written)] == ["dashboard.panels[0].titel"]
 
 
 def test_an_alert_has_a_severity_and_a_description():

@@ -77,6 +77,14 @@ def test_every_file_that_the_pages_load_is_served_and_every_file_is_loaded(clien
     assert seen == parts - {"index.html", "docs.html", "uPlot.LICENSE", "swagger.LICENSE", "SHA256SUMS"}
 
 
+def test_the_page_asks_for_all_its_modules_at_once(client):
+    page = client.get("/").text
+    asked = re.findall(r'<link rel="modulepreload" href="dashboard/(.*?)">', page)
+    assert sorted([*asked, "app.js"]) == sorted(
+        {path.name for path in FOLDER.glob("*.js")} - {"docs.js"} | {"uPlot.js"}
+    )
+
+
 @pytest.mark.parametrize("path", ["/", "/docs"])
 def test_nothing_is_loaded_from_another_host_and_nothing_is_inline(client, path):
     page = client.get(path)

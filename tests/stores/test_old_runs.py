@@ -73,6 +73,8 @@ NEWER: dict[str, Any] = {
     "extract": None,
     "prior_runs": None,
     "repair": None,
+    "unit": "whole",
+    "combine_turns": "mean",
     "spread_of": "outcomes",
 }
 """Fields of a config that did not exist then, and what an older run has in them: nothing that changes a reward."""

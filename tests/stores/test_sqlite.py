@@ -384,6 +384,52 @@ def test_an_unreadable_page_is_a_typed_error_that_names_the_file(data: Path) -> 
     store.close()
 
 
+# Groups ---------------------------------------------------------------------------------------------------------------
+
+
+def test_commits_of_one_transaction_are_durable_together(store: SqliteStore, data: Path) -> None:
+    uid = fill(store, 2)
+    copy = data.parent / "copy"
+    with store.transactions.transaction():
+        fill(store, 5, after=2)
+        shutil.copytree(data, copy)  # what a power cut would leave now
+        assert answered(store, uid, 5) == [1, 2, 3, 4, 5]
+    assert positions(store) == [1, 2, 3, 4, 5]
+    left = SqliteStore(copy)
+    assert positions(left) == [1, 2]
+    assert answered(left, uid, 5) == [1, 2]
+    left.close()
+
+
+def test_a_commit_of_a_transaction_that_is_refused_takes_back_only_what_it_wrote(store: SqliteStore) -> None:
+    uid = fill(store, 2)
+    store.responses.amend(uid, "id-1", b"final")
+    with store.transactions.transaction():
+        fill(store, 3, after=2)
+        with pytest.raises(InternalError, match="UNIQUE"):
+            store.journal.commit(uid, StoredRecord(0, 4, payload(4)), [NewResponse("id-2", b"digest", b"response")])
+        fill(store, 4, after=3)
+    assert positions(store) == [1, 2, 3, 4]
+    assert answered(store, uid, 4) == [1, 2, 3, 4]
+    assert store.responses.find(uid, "id-1")[0].response == b"final"
+
+
+def test_a_transaction_that_fails_leaves_nothing_of_its_commits(store: SqliteStore) -> None:
+    uid = fill(store, 2)
+
+    def group() -> None:
+        with store.transactions.transaction():
+            fill(store, 4, after=2)
+            raise KeyError
+
+    with pytest.raises(KeyError):
+        group()
+    assert positions(store) == [1, 2]
+    assert answered(store, uid, 4) == [1, 2]
+    fill(store, 3, after=2)
+    assert positions(store) == [1, 2, 3]
+
+
 # No room --------------------------------------------------------------------------------------------------------------
 
 
@@ -399,6 +445,23 @@ def test_a_full_disk_refuses_the_record_and_is_usable_again_with_room(store: Sql
     assert full.value.remedy is not None
     assert positions(store) == [1, 2, 3]
     assert store.responses.find(uid, "id-4") == []
+    limit_pages(store, 1 << 30)
+    fill(store, 4, after=3)
+    assert positions(store) == [1, 2, 3, 4]
+
+
+def test_a_full_disk_refuses_a_group_of_records_as_a_whole(store: SqliteStore) -> None:
+    uid = fill(store, 3)
+    limit_pages(store, store._database.rows("PRAGMA page_count")[0][0])
+
+    def group() -> None:
+        with store.transactions.transaction():
+            for position in range(4, 9):
+                store.journal.commit(uid, StoredRecord(0, position, bytes(100_000)))
+
+    with pytest.raises(StoreFull):
+        group()
+    assert positions(store) == [1, 2, 3]
     limit_pages(store, 1 << 30)
     fill(store, 4, after=3)
     assert positions(store) == [1, 2, 3, 4]

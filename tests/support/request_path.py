@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from types import FrameType
 from typing import Any
@@ -104,7 +105,8 @@ def _leaves(frame: FrameType) -> bool:
 @contextmanager
 def traced() -> Iterator[Trace]:
     """Note the calls in this thread, and in all threads that start inside the `with` block."""
-    trace, submit, take_turns = Trace(), ThreadPoolExecutor.submit, SharedThread.submit
+    trace, submit = Trace(), ThreadPoolExecutor.submit
+    take_turns, take_turns_together = SharedThread.submit, SharedThread.submit_alike
 
     def in_context(pool: ThreadPoolExecutor, function: Callable[..., Any], /, *args: Any, **named: Any) -> Future[Any]:
         return submit(pool, contextvars.copy_context().run, function, *args, **named)
@@ -112,7 +114,17 @@ def traced() -> Iterator[Trace]:
     def by_turns(turns: SharedThread, run: str, function: Callable[..., Any], *args: Any) -> Future[Any]:
         return take_turns(turns, run, contextvars.copy_context().run, function, *args)
 
-    with patch.object(ThreadPoolExecutor, "submit", in_context), patch.object(SharedThread, "submit", by_turns):
+    def together(
+        turns: SharedThread, run: str, kind: object, weight: int, function: Callable[..., Any], argument: Any
+    ) -> Future[Any]:
+        within = partial(contextvars.copy_context().run, function)
+        return take_turns_together(turns, run, kind, weight, within, argument)
+
+    with (
+        patch.object(ThreadPoolExecutor, "submit", in_context),
+        patch.object(SharedThread, "submit", by_turns),
+        patch.object(SharedThread, "submit_alike", together),
+    ):
         threading.setprofile(trace)
         sys.setprofile(trace)
         try:

@@ -12,6 +12,6 @@ def rewarded(
     run: Run, batch: Batch, submissions: Sequence[Submission] = (Submission(),), expired: Sequence[bytes] = ()
 ) -> Committed:
     """`Run.reward`, with the record applied, as the run thread does before whatever it is asked next."""
-    committed = run.reward(batch, submissions, expired)
+    committed = run.respond(run.reward(batch, submissions, expired))
     run.live.settle()
     return committed

@@ -106,6 +106,26 @@ def test_each_distinct_text_is_encoded_by_itself_where_that_is_asked_for() -> No
     asyncio.run(scenario())
 
 
+def test_texts_that_were_encoded_before_wait_for_nothing() -> None:
+    async def scenario() -> None:
+        with Bench() as bench:
+            first = await bench.start("long a", "b")
+            bench.encoder.gate.clear()
+            bench.encoder.begun.clear()
+            busy = await bench.occupy()
+            again = await asyncio.wait_for(bench.start("b", "long a", "b"), 10)
+            assert not busy.done()
+            assert np.array_equal(again.vectors, first.vectors[[1, 0, 1]])
+            assert again.truncated.tolist() == [False, True, False]
+            waits = await bench.queue("b", "new")
+            assert not waits.done()
+            bench.encoder.gate.set()
+            assert np.array_equal((await waits).vectors[0], first.vectors[1])
+            await busy
+
+    asyncio.run(scenario())
+
+
 def test_no_texts_are_no_vectors() -> None:
     async def scenario() -> None:
         with Bench() as bench:

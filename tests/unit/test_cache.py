@@ -43,3 +43,13 @@ def test_a_text_beyond_the_whole_limit_is_not_kept() -> None:
     cache = VectorCache(SIZE)
     cache.put("float32", "a" * 1000, VECTOR, False)
     assert (len(cache), cache.bytes) == (0, 0)
+
+
+def test_all_texts_are_found_or_nothing_is() -> None:
+    cache = VectorCache(10 * SIZE)
+    cache.put("float32", "a", VECTOR, True)
+    assert cache.all_of("float32", ["a", "b"]) is None
+    cache.put("float32", "b", 2 * VECTOR, False)
+    found = cache.all_of("float32", ["b", "a"])
+    assert found is not None
+    assert [(vector.tolist(), cut) for vector, cut in found] == [([2.0] * 4, False), ([1.0] * 4, True)]

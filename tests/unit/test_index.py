@@ -356,3 +356,37 @@ def test_what_is_about_to_be_stored_is_found_as_well() -> None:
         coming = [(np.arange(30, 40), vectors[30:])]
         found = index.candidates(vectors, 1, np.empty(0, np.int64), coming)
         assert all(number in numbers for number, numbers in enumerate(found))
+
+
+def test_queries_find_together_what_each_finds_alone() -> None:
+    rng = np.random.default_rng(31)
+    vectors, queries = unit_rows(rng, 260, D), unit_rows(rng, 12, D)
+    vectors[60:90] = vectors[60]  # copies share a point
+    queries[3] = vectors[60]
+    index = PromptIndex(D, 200, graph_sizes=GraphSizes(100, 30))
+    fill(index, vectors)
+    assert len(index.graphs) > 0
+    for k in (1, 5):
+        together = nearest(index, queries, k, index.head + 3)
+        assert together == [nearest(index, query[None], k, index.head + 3)[0] for query in queries]
+        assert together == brute_force(vectors, queries, k, index.head + 3, 260)
+
+
+class Asked(Disconnected):
+    """A graph that notes how many points its searches keep in view."""
+
+    def set_ef(self, ef: int) -> None:
+        self.ef = ef
+
+
+def test_a_small_graph_beside_a_large_one_is_searched_with_half_the_effort() -> None:
+    vectors = unit_rows(np.random.default_rng(32), 100, D)
+    index = PromptIndex(D, 100)
+    fill(index, vectors)
+    large, small = Asked(90), Asked(10)
+    for start, stop, hnsw in ((0, 90, large), (90, 100, small)):
+        numbers = np.arange(start, stop)
+        index.swap(Graph(start, stop, hnsw, numbers, numbers.copy(), np.zeros(len(numbers), np.int64)))
+    assert nearest(index, vectors[:4], 2) == brute_force(vectors, vectors[:4], 2, 0, 100)
+    least, _ = index.effort
+    assert (large.ef, small.ef) == (least, least // 2)

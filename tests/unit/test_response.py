@@ -10,6 +10,7 @@ import orjson
 import pytest
 from memr_client.schemas import RewardResponse
 from memr_service.rewards.score import score
+from memr_service.rewards.turns import Turns
 from memr_service.run.response import TIMINGS, Draft, Response
 from memr_service.state.record import Effects, Repairs
 from memr_service.state.state import State
@@ -74,12 +75,19 @@ def test_timings_are_rounded_to_microseconds_and_zero_where_nothing_was_measured
 
 def test_an_answer_has_every_field_of_the_wire_and_no_other() -> None:
     fields = json.loads(Draft.of("run", 0, 1, CHAIN, effects()).response({}).body)
-    assert set(fields) == set(RewardResponse.model_fields) - {"outcomes_used", "repaired"}
+    assert set(fields) == set(RewardResponse.model_fields) - {"outcomes_used", "repaired", "turns"}
     repair = Repairs(np.zeros(4), [None, "4", None, None], [None, "a reason", None, None], False)
     draft = Draft.of("run", 0, 1, CHAIN, replace(effects(), repair=repair), np.array([1, 0]))
     fields = json.loads(draft.response({}).body)
-    assert set(fields) == set(RewardResponse.model_fields)
+    assert set(fields) == set(RewardResponse.model_fields) - {"turns"}
     assert (fields["outcomes_used"], fields["repaired"]) == ([0.0, 0.0], ["a reason", None])
+
+
+def test_an_answer_about_turns_says_what_each_turn_got() -> None:
+    turns = Turns(starts=np.array([0, 3]), ends=np.array([2, 3]), mean=False)
+    fields = json.loads(Draft.of("run", 0, 1, CHAIN, effects(), turns=turns).response({}).body)
+    assert fields["turns"] == [effects().rewards[:3].tolist(), effects().rewards[3:].tolist()]
+    assert fields["rewards"] == [turn[-1] for turn in fields["turns"]]
 
 
 @pytest.mark.parametrize("items", [None, [2, 0]])

@@ -8,6 +8,7 @@ import time
 from collections.abc import Callable, Coroutine, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing, contextmanager
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -15,8 +16,10 @@ import pytest
 from memr_client.errors import Conflict, DeadlineExceeded, InternalError, InvalidRequest, StoreFull, Unavailable
 from memr_service.engine.run_registry import RunRegistry
 from memr_service.engine.run_thread import RunThread
+from memr_service.run import run as run_module
 from memr_service.run.live_state import Limits
 from memr_service.run.run import Run, Submission
+from memr_service.state.codec import unseal
 from memr_service.state.state import State
 from memr_service.store.base import NewResponse, StoredRecord, StoredResponse
 from memr_service.store.sqlite import SqliteStore
@@ -283,6 +286,178 @@ def test_a_run_whose_record_cannot_be_applied_is_read_again(
 
     with_run(story)
     assert "run run is read again" in caplog.text
+
+
+# Groups
+
+
+async def together(thread: RunThread, *calls: Coroutine[Any, Any, Any]) -> list[Any]:
+    """What calls return or raise that wait for the thread at the same time."""
+    begun, go_on = threading.Event(), threading.Event()
+
+    def hold() -> bool:
+        begun.set()
+        return go_on.wait(30)
+
+    held = asyncio.create_task(thread.ask(hold))
+    assert await asyncio.to_thread(begun.wait, 30)
+    waiting = [asyncio.create_task(call) for call in calls]
+    await asyncio.sleep(0)
+    go_on.set()
+    assert await held
+    return await asyncio.gather(*waiting, return_exceptions=True)
+
+
+def commits(store: Counting) -> list[int]:
+    """Grows with each transaction that becomes durable."""
+    done: list[int] = []
+    store._database.on_commit.append(lambda: done.append(1))
+    return done
+
+
+def test_batches_that_wait_together_are_one_transaction_and_what_they_are_one_by_one() -> None:
+    seen: list[tuple[list[Any], str, list[Any]]] = []
+
+    def story(*, at_once: bool) -> Callable[[RunThread, RunRegistry, Run, Counting], Coroutine[Any, Any, None]]:
+        async def told(thread: RunThread, runs: RunRegistry, run: Run, store: Counting) -> None:
+            durable = commits(store)
+            calls = [thread.commit(run, batch(n), [Submission(f"id {n}", b"body")], look_up=True) for n in range(9)]
+            answers = await together(thread, *calls) if at_once else [await call for call in calls]
+            assert len(durable) == (1 if at_once else 9)
+            responses = [answer.responses[0].fields for answer in answers]
+            assert [one["position"] for one in responses] == [*range(1, 10)]
+            state = await thread.on_run(run, lambda run: run.state.digest())
+            for n, answer in enumerate(answers):
+                assert await thread.replay(run, Submission(f"id {n}", b"body")) == replace(
+                    answer.responses[0], replayed=True, written=None
+                )
+            records = await thread.on_run(run, lambda run: [unseal(one.payload) for one in run.journal.records()])
+            kept = [(one.chain, one.first_serial, one.seats, one.effects.rewards.tolist()) for one in records]
+            seen.append(([(one["chain"], one["rewards"].tolist()) for one in responses], state, kept))
+
+        return told
+
+    with_run(story(at_once=True))
+    with_run(story(at_once=False))
+    assert seen[0] == seen[1]
+
+
+def test_a_batch_that_is_refused_leaves_those_it_waited_with_alone() -> None:
+    async def story(thread: RunThread, runs: RunRegistry, run: Run, store: Counting) -> None:
+        await thread.commit(run, batch(), [Submission("known", b"body")])
+        durable = commits(store)
+        narrow = batch(2)
+        wide = replace(narrow, **{name: np.tile(getattr(narrow, name), 2) for name in ("prompts", "completions")})
+        answers = await together(
+            thread,
+            thread.commit(run, batch(1), [Submission("one", b"body")]),
+            thread.commit(run, wide, [Submission("wide", b"body")]),
+            thread.commit(run, batch(2), [Submission("known", b"body")], look_up=True),
+            thread.commit(run, batch(2), [Submission("known", b"other")], look_up=True),
+            thread.commit(run, batch(2), [Submission("late", b"body")], begin_by=time.monotonic() - 1),
+            thread.commit(run, batch(2), [Submission("one", b"body")]),
+            thread.commit(run, batch(3), [Submission("two", b"body")]),
+        )
+        first, refused, known, other, late, twice, last = answers
+        assert [first.record.position, last.record.position] == [2, 3]
+        assert isinstance(refused, InvalidRequest)
+        assert known.responses[0].replayed
+        assert isinstance(other, InvalidRequest)
+        assert isinstance(late, DeadlineExceeded)
+        assert isinstance(twice, InternalError)
+        assert len(durable) == 1
+        assert runs.holds(run)
+        assert await thread.on_run(run, lambda run: run.state.chain) == last.record.chain
+        assert await thread.on_run(run, lambda run: run.state.position) == 3
+        assert [one.position for one in run.journal.records()] == [1, 2, 3]
+
+    with_run(story)
+
+
+def test_a_group_whose_commit_fails_is_refused_as_a_whole_and_the_run_is_what_it_was() -> None:
+    async def story(thread: RunThread, runs: RunRegistry, run: Run, store: Counting) -> None:
+        await thread.commit(run, batch(), [Submission("before", b"body")])
+        before = await thread.on_run(run, lambda run: run.state.digest())
+        write = store._database.write
+
+        def full(statement: str, *values: object) -> Any:
+            if statement == "COMMIT":
+                raise StoreFull("no room")
+            return write(statement, *values)
+
+        store._database.write = full  # type: ignore[method-assign]
+        refused = await together(thread, *(thread.commit(run, batch(n), [Submission(f"{n}")]) for n in range(4)))
+        assert [type(one) for one in refused] == [StoreFull] * 4
+        store._database.write = write  # type: ignore[method-assign]
+        again = await thread.ask(runs.find, "run")
+        assert await thread.on_run(again, lambda run: run.state.digest()) == before
+        done = await together(thread, *(thread.commit(again, batch(n), [Submission(f"{n}")]) for n in range(4)))
+        assert [one.record.position for one in done] == [2, 3, 4, 5]
+
+    with_run(story)
+
+
+def test_a_full_disk_that_ends_the_transaction_within_a_group_refuses_it_as_a_whole() -> None:
+    async def story(thread: RunThread, runs: RunRegistry, run: Run, store: Counting) -> None:
+        insert, count = store.journal.append, 0
+
+        def full(uid: int, record: StoredRecord, responses: Sequence[NewResponse]) -> None:
+            nonlocal count
+            count += 1
+            insert(uid, record, responses)
+            if count == 3:
+                store._database.write("ROLLBACK")  # as SQLite does by itself
+                raise StoreFull("no room")
+
+        store.journal.append = full  # type: ignore[method-assign]
+        refused = await together(thread, *(thread.commit(run, batch(n), [Submission(f"{n}")]) for n in range(5)))
+        assert [type(one) for one in refused] == [StoreFull] * 5
+        again = await thread.ask(runs.find, "run")
+        assert await thread.on_run(again, lambda run: run.state.position) == 0
+        committed = await thread.commit(again, batch(), [Submission("after")])
+        assert committed is not None
+
+    with_run(story)
+
+
+def test_a_defect_in_one_batch_is_its_own_and_the_others_begin_again(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    async def story(thread: RunThread, runs: RunRegistry, run: Run, store: Counting) -> None:
+        calls = [thread.commit(run, batch(n), [Submission(f"{n}")]) for n in range(4)]
+        score, count = run_module.score, 0
+
+        def broken(*args: Any, **named: Any) -> Any:
+            nonlocal count
+            count += 1
+            if count == 3:
+                raise AssertionError("a defect")
+            return score(*args, **named)
+
+        with monkeypatch.context() as patched:
+            patched.setattr(run_module, "score", broken)
+            one, two, three, four = await together(thread, *calls)
+        assert [one, two, four] == [None] * 3
+        assert isinstance(three, AssertionError)
+        again = await thread.ask(runs.find, "run")
+        assert await thread.on_run(again, lambda run: run.state.position) == 0
+
+    with_run(story)
+
+
+def test_what_is_asked_between_two_batches_is_done_between_them() -> None:
+    async def story(thread: RunThread, runs: RunRegistry, run: Run, store: Counting) -> None:
+        _, _, position, last = await together(
+            thread,
+            thread.commit(run, batch(1), [Submission()]),
+            thread.commit(run, batch(2), [Submission()]),
+            thread.on_run(run, lambda run: run.state.position),
+            thread.commit(run, batch(3), [Submission()]),
+        )
+        assert position == 2
+        assert last.record.position == 3
+
+    with_run(story)
 
 
 # Turns

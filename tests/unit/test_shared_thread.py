@@ -154,3 +154,47 @@ def test_a_job_that_is_done_is_not_kept_until_the_next_one_comes() -> None:
         time.sleep(0.001)
     assert known() is None
     ended(turns)
+
+
+def test_jobs_of_a_kind_that_wait_one_after_another_are_done_in_one_call() -> None:
+    calls: list[list[int]] = []
+    turns, kind, other = SharedThread("test"), object(), object()
+
+    def twice(numbers: list[int]) -> list[int | Exception]:
+        calls.append(numbers)
+        return [2 * number if number != 3 else ValueError("three") for number in numbers]
+
+    with held(turns):
+        first = [turns.submit_alike("run", kind, 1, twice, number) for number in range(5)]
+        between = turns.submit("run", lambda: calls.append([]))
+        after = turns.submit_alike("run", kind, 1, twice, 5)
+        others = [turns.submit_alike("run", other, 1, twice, number) for number in (6, 7)]
+        assert first[1].cancel()
+    ended(turns)
+    assert calls == [[0, 2, 3, 4], [], [5], [6, 7]]
+    assert [one.result() for one in (first[0], first[2], first[4], after, *others)] == [0, 4, 8, 10, 12, 14]
+    assert isinstance(first[3].exception(), ValueError)
+    assert between.done()
+
+
+def test_jobs_of_one_call_weigh_no_more_than_a_call_may() -> None:
+    calls: list[list[int]] = []
+    turns, kind = SharedThread("test"), object()
+    with held(turns):
+        for weight in (module.TOGETHER // 2, module.TOGETHER // 2, 1, 2 * module.TOGETHER, 1):
+            turns.submit_alike("run", kind, weight, lambda some: calls.append(some) or some, weight)
+    ended(turns)
+    half = module.TOGETHER // 2
+    assert calls == [[half, half], [1], [2 * module.TOGETHER], [1]]
+
+
+def test_what_fails_in_a_call_for_several_is_raised_to_each() -> None:
+    turns, kind = SharedThread("test"), object()
+
+    def fail(some: list[int]) -> list[int]:
+        raise RuntimeError("a defect")
+
+    with held(turns):
+        results = [turns.submit_alike("run", kind, 1, fail, number) for number in range(3)]
+    ended(turns)
+    assert [str(one.exception()) for one in results] == 3 * ["a defect"]

@@ -104,3 +104,16 @@ def test_arguments_are_not_changed(scaling: str) -> None:
         one.flags.writeable = False
     scale(window, raw, 3, scaling)
     slide(window, raw, 3)
+
+
+def test_a_scaled_value_moves_at_most_twice_what_raw_values_move_over_the_range() -> None:
+    rng = np.random.default_rng(0)
+    for spread, most in ((1.0, 3e-3), (0.05, 3e-3), (0.004, 1e-4)):
+        raw = spread * rng.random(400)
+        moved = raw + rng.uniform(-most, most, size=400)
+        lowest, highest = window_bounds(np.empty(0), moved, 30)
+        nothing = np.empty(0)
+        differences = np.abs(scale(nothing, raw, 30, "item") - scale(nothing, moved, 30, "item"))
+        bound = 2 * most / np.maximum(highest - lowest, 1e-6)
+        assert (differences[1:] <= bound[1:] + 1e-5).all()
+        assert differences.max() > 0.2 * np.median(bound)

@@ -185,6 +185,12 @@ class RunConfig(Wire):
     number. `boxed`: what its last `\\boxed` holds. A tag such as `<answer>`: what stands in its last pair.
     `pattern:REGEX`: the one group of the last match; `.` matches any character. Null: only answers that are sent
     count."""
+    unit: Literal["whole", "turn"] = "whole"
+    """What of a completion that is a chat is one item. `whole`: all that the assistant says in it. `turn`: each message
+    of the assistant. A turn is compared with the turns in its place of other completions of its prompt: the last turns
+    with each other, and the first, the second and so on. `k` is then 1."""
+    combine_turns: Literal["mean", "last"] = "mean"
+    """What a completion gets with unit `turn`: the `mean` of its turns' rewards, or the reward of the `last` turn."""
     reasoning_tags: tuple[Tag, Tag] | None = None
     """[open, close]: encode only a completion's text between these tags, each of at most 256 characters."""
     long_text: Literal["truncate", "windows", "auto"] = "truncate"
@@ -272,6 +278,12 @@ class RunConfig(Wire):
     @property
     def _judges_by_one_and_zero(self) -> bool:
         return self.failure_threshold >= 0 and self.success_threshold < 1
+
+    @property
+    def prompts_read(self) -> int:
+        """K, the item's own prompt included; 0 if only that is read, because other prompts hold turns in other places,
+        of the same completion too."""
+        return self.k if self.unit == "whole" else 0
 
     @property
     def weights(self) -> dict[str, float]:

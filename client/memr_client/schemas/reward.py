@@ -207,6 +207,9 @@ class RewardResponse(ResponseModel):
     repaired: list[str | None] | None = None
     """Why an outcome was not used as it was sent, for each completion; null: it was. Null for runs that do not
     repair."""
+    turns: list[list[float]] | None = None
+    """The rewards of each completion's turns, in their order, where the run's unit is the turn; `rewards` and all other
+    columns say what the completion gets for them (`combine_turns`). Null for other runs."""
     memory: MemorySizes
     """Sizes after this request."""
     timing_ms: Timing

@@ -1,1 +1,1 @@
-"""Tasks: `clock`, `dial` and `dial-pool` (toys), `chain-sum`, `stories`, `gsm8k`, and your own questions (`jsonl`)."""
+"""Tasks: the toys `clock`, `dial`, `dial-pool`, `dial-dead`; `chain-sum`, `stories`, `gsm8k`, your own (`jsonl`)."""

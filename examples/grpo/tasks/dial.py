@@ -79,11 +79,10 @@ class Dial:
 
     def demonstration(self, dice: random.Random) -> tuple[str, str]:
         """A question that is not held out, and its demonstration."""
-        while (question := ask(*(drawn := draw(dice)))).text in self._held_out:
+        while ask(*(drawn := draw(dice))).text in self._held_out:
             pass
         mistaken = frozenset(turn for turn in MISTAKEN if dice.random() < MISTAKES)
-        work = working(*drawn, mistaken)
-        return question.text, OPEN + work + CLOSE + work[-1] + END
+        return demonstrate(*drawn, mistaken)
 
 
 def draw(dice: random.Random) -> tuple[int, list[str]]:
@@ -97,6 +96,12 @@ def ask(start: int, turns: list[str]) -> Question:
     for turn in turns:
         at = TURNS[turn](at)
     return Question(START + str(start) + THEN + COMMA.join(turns) + ASK, str(at))
+
+
+def demonstrate(start: int, turns: list[str], mistaken: Container[str] = ()) -> tuple[str, str]:
+    """The question and a completion that works it out. Operations in `mistaken` are worked by the wrong rule."""
+    work = working(start, turns, mistaken)
+    return ask(start, turns).text, OPEN + work + CLOSE + work[-1] + END
 
 
 def working(start: int, turns: list[str], mistaken: Container[str] = ()) -> str:

@@ -359,6 +359,8 @@ class Authorise:
 
     def _find(self, path: str) -> tuple[str | None, str | None]:
         """The route of a path and the run's name in the path."""
+        if path in ROUTES and "{" not in path:
+            return path, None
         for pattern, route in self.patterns:
             if match := pattern.match(path):
                 return route, match.groupdict().get("run_id")

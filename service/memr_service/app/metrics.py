@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator
 from contextlib import suppress
+from functools import lru_cache
 from typing import TypeVar
 
 from memr_client.errors import ProblemError
@@ -80,14 +81,18 @@ class Metrics:
         waiting.set_function(lambda: service.barriers.state().waiting)
         held = Gauge("memr_barrier_bytes", "Memory of the requests that wait at barriers.", registry=registry)
         held.set_function(lambda: service.barriers.room.bytes)
+        self._series_of = lru_cache(maxsize=1024)(
+            lambda route, status: (self._requests.labels(route, str(status)), self._request_seconds.labels(route))
+        )
         self._totals = _Totals()
         registry.register(self._totals)
         service.observers.append(self.observe)
 
     def count_request(self, route: str, status: int, seconds: float) -> None:
         """Count one HTTP request."""
-        self._requests.labels(route, str(status)).inc()
-        self._request_seconds.labels(route).observe(seconds)
+        counted, took = self._series_of(route, status)
+        counted.inc()
+        took.observe(seconds)
 
     def count_refused(self, status: int, connections: int) -> None:
         """Count connections that were closed for their client's fault."""

@@ -59,7 +59,7 @@ class SameOrigin:
         """
         if host is None or self.any_host:
             return
-        name = _split(f"//{host}").hostname
+        name = _name(host)
         if name is None or not (self._is_own(name) or (server is not None and name == server[0])):
             raise Forbidden(
                 f"This server does not answer to the name {host[:128]!r}.",
@@ -91,6 +91,12 @@ class SameOrigin:
     def _is_allowed(self, name: str) -> bool:
         """Whether the name, or with `.example.org` an ending of it, is in the settings' list."""
         return any(name == one or (one.startswith(".") and name.endswith(one)) for one in self.allowed)
+
+
+@lru_cache(maxsize=256)
+def _name(host: str) -> str | None:
+    """The name or address in a header `Host`."""
+    return _split(f"//{host}").hostname
 
 
 def _split(url: str) -> SplitResult:

@@ -88,7 +88,7 @@ class Batcher:
     async def encode(
         self, name: str, texts: list[str], precision: str, long_text: str, deadline: float | None, alone: bool = False
     ) -> Encoded:
-        """Encode n texts, each distinct text once.
+        """Encode n texts, each distinct text once. If all of them are in the cache, they need not wait.
 
         If the caller is cancelled while its texts are waiting, they leave the queue.
 
@@ -107,6 +107,9 @@ class Batcher:
         """
         row_of = {text: row for row, text in enumerate(dict.fromkeys(texts))}
         work = _Work(name, list(row_of), precision, long_text, deadline, alone)
+        if texts and not alone and (known := self._cache.all_of(work.kind, work.texts)) is not None:
+            found = [known[row_of[text]] for text in texts]  # such as the prompts of a group that comes one by one
+            return Encoded(np.stack([vector for vector, _ in found]), np.array([cut for _, cut in found], bool))
         self._submit(work)
         waiter = asyncio.wrap_future(work.encoded)
         try:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from dataclasses import dataclass
 from typing import Any
+from weakref import WeakKeyDictionary
 
 import numpy as np
 import orjson
@@ -13,9 +14,10 @@ from memr_client.schemas import RewardRequest, RunConfig
 
 from memr_service.encoder import Encoders
 from memr_service.encoder.batcher import Batcher
+from memr_service.engine.by_turns import TurnItems, by_turns
 from memr_service.engine.inputs import Items, read_between
 from memr_service.engine.sent_embeddings import distinct_prompts
-from memr_service.engine.text_thread import Steps, TextThread, are_small
+from memr_service.engine.text_thread import Steps, TextThread, are_small, in_one_step
 from memr_service.rewards.guards import (
     copied_as_written,
     copied_share,
@@ -39,7 +41,7 @@ class Embedded:
 
     batch: Batch
     completions: list[str]
-    """The whole text of each completion (n)."""
+    """The whole text of each item of the batch (n): of a completion, or of a turn."""
     encoded: int
     """How many distinct texts were encoded."""
     truncated: int
@@ -51,10 +53,13 @@ class Embedded:
 class EmbeddingStage:
     """Turns the items of requests into batches, and checks which encoder a run is bound to."""
 
-    def __init__(self, encoders: Encoders, batcher: Batcher, text_thread: TextThread) -> None:
+    def __init__(self, encoders: Encoders, batcher: Batcher, text_thread: TextThread, most_turns: int) -> None:
         self.encoders = encoders
         self.batcher = batcher
         self._text_thread = text_thread
+        self._most_turns = most_turns
+        self._bound: WeakKeyDictionary[Run, dict[str, Any]] = WeakKeyDictionary()
+        """Fingerprints that were compared with a loaded encoder, so that they stay true."""
 
     async def batch(self, run: Run, items: Items) -> Embedded:
         """The items as they are scored; texts are encoded unless embeddings were sent.
@@ -64,10 +69,15 @@ class EmbeddingStage:
 
         Raises:
             Conflict: the run is bound to another encoder. DeadlineExceeded, EncoderUnusable, Overloaded,
-                Unavailable: see `Batcher`. TooLarge: see `TextThread`.
+                Unavailable: see `Batcher`. TooLarge: see `TextThread`. InvalidRequest, TooLarge: see `by_turns`.
         """
-        config, request = run.config, items.request
-        reading = _read(config, items, run.law)
+        config, asked, turns = run.config, items, None
+        if config.unit == "turn":
+            taking = in_one_step(by_turns, items, config, run.law, self._most_turns)
+            turns = await self._text_thread.ask(items.request.run_id, taking, small=items.light)
+            items = turns.items
+        request = items.request
+        reading = _read(config, items, run.law, turns)
         small = items.light
         if config.extract is not None and run.law >= ANSWERS:  # a pattern may take long on any text
             small = pattern_of(config.extract) is None and are_small(request.completions, items.prompts)
@@ -100,9 +110,11 @@ class EmbeddingStage:
             truncated=None if request.truncated is None else np.array(request.truncated),
             equal_spread=request.equal_spread,
             texts=items.texts if run.law >= PASS_RATES else None,
+            turns_left=None if turns is None else turns.turns_left,
             **({"answers": request.answers} | measures),
         )
-        warnings = [*items.warnings, *items.unread(whole, run.law), *_cut(truncated, encoded, config)]
+        unread = asked.unread(whole if turns is None else asked.completions(config, run.law), run.law)
+        warnings = [*items.warnings, *unread, *_cut(truncated, encoded, config)]
         return Embedded(batch, whole, encoded, truncated, warnings)
 
     async def _encode(
@@ -143,6 +155,8 @@ class EmbeddingStage:
         Raises:
             Conflict: it is another.
         """
+        if (known := self._bound.get(run)) is not None:
+            return known
         bound = None if run.stored.encoder is None else orjson.loads(run.stored.encoder)
         frozen = run.config if bound is None else run.config.model_copy(update={"precision": bound["precision"]})
         have = await self.fingerprint(frozen)
@@ -153,6 +167,8 @@ class EmbeddingStage:
                 limit=bound,
                 remedy="Serve it with the encoder it was created with, or send embeddings.",
             )
+        if self.encoders.loaded(have["model"]):
+            self._bound[run] = have
         return have
 
 
@@ -172,9 +188,11 @@ def _cut(truncated: int, encoded: int, config: RunConfig) -> list[str]:
     ]
 
 
-def _read(config: RunConfig, items: Items, law: int) -> Steps[tuple[list[str], list[str], dict[str, Any]]]:
+def _read(
+    config: RunConfig, items: Items, law: int, turns: TurnItems | None
+) -> Steps[tuple[list[str], list[str], dict[str, Any]]]:
     """The whole text of each completion (n), the part of it that is encoded (n), and the measures of the texts that the
-    run's guards need, with the answers: columns of a batch (n,), by name."""
+    run's guards need, with the answers: columns of a batch (n,), by name. Of turns only the last have answers."""
     wanted, longest = needs(config), longest_answer(config)
     tags, official = config.reasoning_tags, config.order == "official"
     share = copied_share if law >= PASS_RATES else copied_as_written
@@ -199,6 +217,8 @@ def _read(config: RunConfig, items: Items, law: int) -> Steps[tuple[list[str], l
         found["sent"] = np.ones(len(items), bool)
     if law >= ANSWERS:
         found |= yield from _answers(config.extract, items.request, whole)
+        if turns is not None and "answers" in found:
+            found["answers"] = turns.of_last(found["answers"])
     return whole, encoded, found
 
 

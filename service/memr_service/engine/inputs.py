@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import hashlib
-import sys
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from functools import cached_property, partial
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -208,12 +207,20 @@ def whole_text(completion: Text, tags: tuple[str, str] | None = None, law: int =
     Under law 1 a message says its content; from law 2 on its reasoning, its content and its tool calls. With reasoning
     tags, the reasoning stands between them, as if the policy had written them.
     """
+    return completion if isinstance(completion, str) else "\n".join(_spoken(completion, tags, law))
+
+
+def turn_texts(completion: Text, tags: tuple[str, str] | None = None, law: int = LAW) -> list[str]:
+    """The whole text of each turn of a completion: the string, or what each of the assistant's messages says. Messages
+    that say nothing are no turns; a completion without any has one empty turn."""
     if isinstance(completion, str):
-        return completion
+        return [completion]
+    return [said for said in _spoken(completion, tags, law) if said] or [""]
+
+
+def _spoken(completion: list[Message], tags: tuple[str, str] | None, law: int) -> list[str]:
     spoken = [message for message in completion if message.role == "assistant"]
-    if law == 1:
-        return "\n".join(message.text for message in spoken)
-    return "\n".join(_all_that_is_said(message, tags) for message in spoken)
+    return [message.text if law == 1 else _all_that_is_said(message, tags) for message in spoken]
 
 
 def _all_that_is_said(message: Message, tags: tuple[str, str] | None) -> str:
@@ -285,6 +292,12 @@ def identity(prompt: Text, prompt_id: str | None) -> bytes:
     return hashlib.blake2b(named, digest_size=16).digest()
 
 
+def turn_key(key: bytes, place: int) -> bytes:
+    """16 bytes under which the turns in a place (from 0) are stored that are not their completions' last, of a prompt
+    with this identity."""
+    return hashlib.blake2b(b"turn\0" + place.to_bytes(8, "big") + key, digest_size=16).digest()
+
+
 def key_of_id(name: str) -> bytes:
     """The identity of a prompt with this id.
 
@@ -350,7 +363,7 @@ def body_digest(request: RewardRequest, embeddings: tuple[np.ndarray, ...], *, a
         if said[name] is None:
             del said[name]
     digest = hashlib.sha256()
-    for piece in json_pieces(said, sys.maxsize if at_once else ENTRIES):
+    for piece in [_as_json(said)] if at_once else json_pieces(said):
         digest.update(piece)
     with np.errstate(over="ignore"):
         for sent in embeddings:
@@ -365,8 +378,7 @@ def json_pieces(fields: Mapping[str, Any], entries: int = ENTRIES) -> Iterator[b
     >>> b"".join(json_pieces({"b": [1, 2], "a": {"y": 0, "x": None}}))
     b'{"a":{"x":null,"y":0},"b":[1,2]}'
     """
-    write = partial(orjson.dumps, default=Message.model_dump, option=orjson.OPT_SORT_KEYS)
-    before = b"{"
+    write, before = _as_json, b"{"
     for name in sorted(fields):
         yield before + write(name) + b":"
         value, before = fields[name], b","
@@ -377,6 +389,10 @@ def json_pieces(fields: Mapping[str, Any], entries: int = ENTRIES) -> Iterator[b
         else:
             yield write(value)
     yield b"}" if fields else b"{}"
+
+
+def _as_json(value: Any) -> bytes:
+    return orjson.dumps(value, default=Message.model_dump, option=orjson.OPT_SORT_KEYS)
 
 
 def _lone_surrogate() -> InvalidRequest:

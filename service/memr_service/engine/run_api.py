@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import contextlib
+from collections import deque
 from collections.abc import AsyncIterator, Callable, Mapping
 from typing import Any, TypeVar
 
@@ -139,22 +139,16 @@ class RunApi:
     async def describe_all(
         self, seen: Callable[[str], bool] = lambda run_id: True, *, recent: bool = False
     ) -> list[RunInfo]:
-        """Describe all runs, by name, without opening any. Other requests take their turns between two runs.
+        """Describe all runs, by name, without opening any. Other requests take their turns meanwhile.
 
         Args:
             seen: which runs are described, by name.
             recent: also tell of their newest steps.
         """
-        found = []
-        for stored in await self._thread.ask(self._registry.all_stored):
-            if not seen(stored.run_id):
-                continue
-            with contextlib.suppress(UnknownRun):  # deleted meanwhile
-                info = await self._thread.ask(self._registry.describe, stored)
-                if recent:
-                    newest = await self._thread.ask(self._registry.recent, stored, info)
-                    info = info.model_copy(update={"recent": newest})
-                found.append(info)
+        everything = await self._thread.ask(self._registry.all_stored)
+        left, found = deque(stored for stored in everything if seen(stored.run_id)), list[RunInfo]()
+        while left:
+            found += await self._thread.ask(self._registry.describe_next, left, recent)
         return found
 
     def open_names(self) -> list[str]:

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import logging
 import time
+from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Executor
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from datetime import datetime, timezone
 from typing import Any
 
@@ -34,6 +35,9 @@ QUICK_S = 0.1
 """A run that cannot be opened is read again for each request if that fails within so many seconds."""
 PAUSE = 10
 """Otherwise it is left alone for so many times as long as the attempt took, because all runs wait meanwhile."""
+
+TURN_S = 0.005
+"""Descriptions of runs give way to other requests after so many seconds."""
 
 logger = logging.getLogger("memr.engine")
 
@@ -116,6 +120,24 @@ class RunRegistry:
         found = known[1]
         if stored.uid in self._failed:
             found = found.model_copy(update={"damaged": self._failed[stored.uid][0].in_one_line})
+        return found
+
+    def describe_next(self, left: deque[StoredRun], recent: bool) -> list[RunInfo]:
+        """Take runs from `left` and describe them, for `TURN_S` seconds at most, but at least one.
+
+        Runs deleted meanwhile are left out.
+
+        Args:
+            recent: also tell of their newest steps.
+        """
+        found, until = list[RunInfo](), time.monotonic() + TURN_S
+        while left:
+            stored = left.popleft()
+            with suppress(UnknownRun):
+                info = self.describe(stored)
+                found.append(info.model_copy(update={"recent": self.recent(stored, info)}) if recent else info)
+            if time.monotonic() > until:
+                break
         return found
 
     def recent(self, stored: StoredRun, info: RunInfo) -> Recent | None:
@@ -207,6 +229,8 @@ class RunRegistry:
             self.rewinds += isinstance(error, Rewound)
             self.forget(run)
         except ProblemError:
+            if run.live.torn:
+                self.forget(run)
             raise
         except BaseException:
             # A defect: memory may differ from what is stored, so the next request reads the run again.

@@ -6,19 +6,22 @@ import asyncio
 import logging
 import time
 from collections import deque
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, nullcontext
+from dataclasses import dataclass
 from functools import partial
 from typing import Any, TypeVar
 
 import numpy as np
-from memr_client.errors import DeadlineExceeded, Unavailable
+from memr_client.errors import DeadlineExceeded, ProblemError, Unavailable, UnknownRun
 
 from memr_service.engine.idempotency import require_same_body
 from memr_service.engine.run_registry import RunRegistry
 from memr_service.engine.shared_thread import SharedThread
 from memr_service.run.response import Response
-from memr_service.run.run import Committed, Run, Submission
+from memr_service.run.run import Committed, Run, Submission, Written
 from memr_service.state.record import Batch
+from memr_service.store.base import Moved
 
 T = TypeVar("T")
 
@@ -26,6 +29,18 @@ logger = logging.getLogger("memr.engine")
 
 AFTER_S = 0.001
 """Seconds that a response gets to leave before the work that it need not wait for begins."""
+REQUEST_WEIGHT = 15
+"""What a request weighs in a group (`shared_thread.TOGETHER`) besides its items."""
+
+
+@dataclass(frozen=True)
+class _Asked:
+    """A batch to score and commit, and the arguments of `RunThread.commit`."""
+
+    batch: Batch
+    submissions: Sequence[Submission]
+    begin_by: float | None
+    look_up: bool
 
 
 class RunThread:
@@ -47,9 +62,15 @@ class RunThread:
         Raises:
             Unavailable: the thread has been shut down.
         """
-        try:
+        with self._unless_shut_down():
             self._start_later()
             return await asyncio.wrap_future(self._turns.submit(run_id, function, *args))
+
+    @contextmanager
+    def _unless_shut_down(self) -> Iterator[None]:
+        """Raise `Unavailable` if the thread takes no more work."""
+        try:
+            yield
         except RuntimeError as error:
             if "shutdown" in str(error):
                 raise shutting_down() from None
@@ -78,7 +99,8 @@ class RunThread:
     ) -> Committed | None:
         """Score a batch, make its record durable and return the responses, in one call into the thread.
 
-        The record is applied after the response (`Run.reward`).
+        Batches of a run that wait one after another are scored in their order, and become durable together. The record
+        is applied after the response, or before the next batch is scored (`Run.reward`).
 
         Args:
             submissions: the requests that make up the batch.
@@ -94,9 +116,14 @@ class RunThread:
             InvalidRequest: the id was used with another body, or the batch does not fit the run. DeadlineExceeded: it
             is too late. StoreFull, Unavailable: nothing was committed.
         """
-        run_id = run.stored.run_id
-        committed = await self.ask(self._commit, run, batch, submissions, begin_by, look_up, run_id=run_id)
-        if committed is not None and committed.record is not None:
+        run_id, kind = run.stored.run_id, run if run.journal.takes_groups else object()
+        asked, weight = _Asked(batch, submissions, begin_by, look_up), REQUEST_WEIGHT + len(batch)
+        with self._unless_shut_down():
+            self._start_later()
+            committed: Committed | None = await asyncio.wrap_future(
+                self._turns.submit_alike(run_id, kind, weight, partial(self._commit, run), asked)
+            )
+        if committed is not None and not committed.applied:
             self.after_response(partial(self._finish, run), self._registry.tidy, run_id=run_id)
         return committed
 
@@ -155,17 +182,51 @@ class RunThread:
             run.live.settle()
         return function(run, *args)
 
-    def _commit(
-        self, run: Run, batch: Batch, submissions: Sequence[Submission], begin_by: float | None, look_up: bool
-    ) -> Committed | None:
-        if look_up and (known := _replay(run, submissions[0])) is not None:
-            return Committed([known], None)
-        _require_time(begin_by)
-        if self._registry.holds(run):
+    def _commit(self, run: Run, asked: Sequence[_Asked]) -> list[Committed | Exception | None]:
+        """Commit batches in their order, in as few groups as may be: what each is answered, as from `commit`."""
+        answers: list[Committed | Exception | None] = []
+        while len(answers) < len(asked):
+            answers += self._commit_group(run, asked[len(answers) :])
+        return answers
+
+    def _commit_group(self, run: Run, asked: Sequence[_Asked]) -> list[Committed | Exception | None]:
+        """Commit the first of some batches: their records are durable together, or none of them is.
+
+        A batch that is refused gets its own error. If the commit fails, everyone gets its error who would have got a
+        response. A defect takes the others back too, and they begin again.
+        """
+        answers: list[Written | Committed | Exception | None] = []
+        try:
             with self._registry.using(run):
-                run.live.settle()
-                return run.reward(batch, submissions)
-        return None
+                if self._registry.holds(run):
+                    run.live.settle()
+                with run.group() if len(asked) > 1 else nullcontext():
+                    for one in asked:
+                        answers.append(self._reward(run, one))
+                        if _ends_group(answers[-1]):
+                            break
+                return [run.respond(one) if isinstance(one, Written) else one for one in answers]
+        except Exception as error:
+            if isinstance(error, ProblemError) or len(answers) == len(asked):
+                return [error if isinstance(one, Written) else one for one in answers] or [error]
+            return [*(None if isinstance(one, Written) else one for one in answers), error]
+        # `using` has ended it early: another process has changed the run.
+        return [*(None if isinstance(one, Written) else one for one in answers), None]
+
+    def _reward(self, run: Run, asked: _Asked) -> Written | Committed | ProblemError | None:
+        """Score and commit one batch of a group; or why not: it has a response, it is refused, it begins again."""
+        try:
+            if asked.look_up and (known := _replay(run, asked.submissions[0])) is not None:
+                return Committed([known], None)
+            _require_time(asked.begin_by)
+            if not self._registry.holds(run):
+                return None
+            run.live.settle()
+            return run.reward(asked.batch, asked.submissions)
+        except (Moved, UnknownRun):
+            raise
+        except ProblemError as error:
+            return error
 
     def _set_up(self, run: Run, needed: Callable[[Run], bool], what: dict[str, Mapping[str, np.ndarray]]) -> bool:
         if self._registry.holds(run):
@@ -193,6 +254,11 @@ class RunThread:
 def shutting_down() -> Unavailable:
     """The refusal of a request that arrives while the service shuts down."""
     return Unavailable("The service is shutting down.", remedy="Try again.", retry_after=1)
+
+
+def _ends_group(answer: Written | Committed | Exception | None) -> bool:
+    """Whether no batch may be scored on a record before it is durable: it begins the work on an index, or ends it."""
+    return isinstance(answer, Written) and bool(answer.record.effects.index_changes)
 
 
 def _replay(run: Run, submission: Submission) -> Response | None:

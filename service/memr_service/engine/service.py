@@ -77,7 +77,7 @@ class Service:
         self.encoders = encoders or Encoders(settings.allowed_encoders, settings.device)
         self.batcher = Batcher(self.encoders, settings.max_queue_texts)
         self.text_thread = TextThread(settings.text_s)
-        self.embedding = EmbeddingStage(self.encoders, self.batcher, self.text_thread)
+        self.embedding = EmbeddingStage(self.encoders, self.batcher, self.text_thread, settings.max_items)
         texts_file = None if store.directory is None else store.directory / "texts.db"
         self.texts = Texts(texts_file, settings.text_quota_bytes, settings.text_max_age_days)
         self.observers: list[Callable[[RewardEvent], None]] = []
@@ -207,7 +207,8 @@ class Service:
         if committed is None:
             return None
         if committed.record is not None:
-            self._keep_texts(run, committed.record, items.prompts, embedded.completions)
+            prompts = [items.prompts[completion] for completion in embedded.batch.completion_of.tolist()]
+            self._keep_texts(run, committed.record, prompts, embedded.completions)
         return self._observed(items, committed.responses[0], embedded)
 
     async def _joined(self, run: Run, barrier: Barrier, items: Items, waits: Callable[[], object]) -> Response:

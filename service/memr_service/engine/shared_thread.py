@@ -5,10 +5,9 @@ from __future__ import annotations
 import threading
 import time
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass, field
-from functools import partial
 from typing import Any, TypeVar
 
 T = TypeVar("T")
@@ -17,9 +16,17 @@ MOST_IDLE = 1024
 """So many runs that do not wait are remembered before those that owe nothing are forgotten."""
 
 
+TOGETHER = 1024
+"""The weight of jobs that are done in one call, at most; one that is heavier, alone."""
+
+
 @dataclass(frozen=True)
 class _Job:
-    do: Callable[[], Any]
+    function: Callable[..., Any]
+    args: Sequence[Any] = ()
+    kind: object = None
+    """Jobs of one kind are done in one call; None: it is done alone."""
+    weight: int = 0
     result: Future[Any] = field(default_factory=Future)
 
 
@@ -46,7 +53,24 @@ class SharedThread:
         Raises:
             RuntimeError: the thread ends.
         """
-        job = _Job(partial(function, *args))
+        return self._submit(run, _Job(function, args))
+
+    def submit_alike(
+        self, run: str, kind: object, weight: int, function: Callable[[list[Any]], Sequence[Any]], argument: Any
+    ) -> Future[Any]:
+        """Have a function called with the arguments of all jobs of a kind that wait one after another.
+
+        Args:
+            kind: jobs of one kind, the same object, have functions that do the same.
+            weight: those of a call weigh `TOGETHER` at most.
+            function: returns a result for each argument, or the exception that is its result.
+
+        Raises:
+            RuntimeError: the thread ends.
+        """
+        return self._submit(run, _Job(function, (argument,), kind, weight))
+
+    def _submit(self, run: str, job: _Job) -> Future[Any]:
         with self._changed:
             if self._last is not None:
                 raise RuntimeError("no work is taken after shutdown")
@@ -71,10 +95,10 @@ class SharedThread:
 
     def _work(self) -> None:
         while True:
-            run, job = self._next()
+            run, jobs = self._next()
             began = time.monotonic()
-            _do(job)
-            del job  # it would be kept, with all it holds, until the next one comes
+            _do(jobs)
+            del jobs  # they would be kept, with all they hold, until the next one comes
             if run is None:
                 return
             with self._changed:
@@ -82,26 +106,47 @@ class SharedThread:
                 if not self._waiting:  # nobody is behind
                     self._now = max(self._now, self._used[run])
 
-    def _next(self) -> tuple[str | None, _Job]:
-        """The next job and the run whose turn it is; None with the last one."""
+    def _next(self) -> tuple[str | None, list[_Job]]:
+        """The next job, with those that are done in the same call, and the run whose turn it is; None with the last."""
         with self._changed:
             self._changed.wait_for(lambda: self._waiting or self._last is not None)
             if not self._waiting:
                 assert self._last is not None
-                return None, self._last
+                return None, [self._last]
             run = min(self._waiting, key=self._used.__getitem__)  # of equal ones the first that came
             self._now = self._used[run]
-            job = self._waiting[run].popleft()
+            jobs = _alike(self._waiting[run])
             if not self._waiting[run]:
                 del self._waiting[run]
             if len(self._used) > len(self._waiting) + MOST_IDLE:
                 self._used = {one: used for one, used in self._used.items() if used > self._now or one == run}
-            return run, job
+            return run, jobs
 
 
-def _do(job: _Job) -> None:
-    if job.result.set_running_or_notify_cancel():
-        try:
-            job.result.set_result(job.do())
-        except BaseException as error:
-            job.result.set_exception(error)
+def _alike(waiting: deque[_Job]) -> list[_Job]:
+    """Take the next job, and those right after it that are done in the same call."""
+    jobs = [waiting.popleft()]
+    weight = jobs[0].weight
+    while jobs[0].kind is not None and waiting and waiting[0].kind is jobs[0].kind:
+        weight += waiting[0].weight
+        if weight > TOGETHER:
+            break
+        jobs.append(waiting.popleft())
+    return jobs
+
+
+def _do(jobs: list[_Job]) -> None:
+    """Do jobs that are done in one call, but those that were cancelled."""
+    jobs = [job for job in jobs if job.result.set_running_or_notify_cancel()]
+    if not jobs:
+        return
+    function, alone = jobs[0].function, jobs[0].kind is None
+    try:
+        results = [function(*jobs[0].args)] if alone else function([job.args[0] for job in jobs])
+    except BaseException as error:
+        results = [error] * len(jobs)
+    for job, result in zip(jobs, results, strict=True):
+        if isinstance(result, BaseException):
+            job.result.set_exception(result)
+        else:
+            job.result.set_result(result)

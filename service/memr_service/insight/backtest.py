@@ -59,7 +59,8 @@ class GroupsSeen:
         right = (batch.outcomes > self.config.success_threshold).tolist()
         base = self._right / self._all if self._all else 0.5
         begun: set[bytes] = set()
-        for key, good in zip(batch.keys, right, strict=True):
+        for item in range(len(batch)) if batch.counted is None else batch.counted.tolist():
+            key, good = batch.keys[item], right[item]
             visit = self._open.get(key)
             if visit is None or (key not in begun and self._is_over(visit, batch.step)):
                 if visit is not None:

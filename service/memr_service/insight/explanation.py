@@ -99,7 +99,7 @@ def _reading(
     view: View, config: RunConfig, batch: Batch, item: int, most: int, hold: bool, first_serial: int
 ) -> MemoryRead:
     found = reading.read(
-        view, batch.keys, batch.prompts, batch.prompt_of, config.k, config.min_similarity, hold_one_out=hold
+        view, batch.keys, batch.prompts, batch.prompt_of, config.prompts_read, config.min_similarity, hold_one_out=hold
     )
     own = next(one for one in found if item in one.items)
     held = int(own.held[np.flatnonzero(own.items == item)[0]])

@@ -27,8 +27,8 @@ PART_BYTES = 64 << 20
 SPARE = 16
 """Neighbours found beyond those asked for: cosines in float64 may order them otherwise than the graph did."""
 
-Found = list[tuple[np.ndarray, np.ndarray]]
-"""For each query the numbers (m,) found in one part of an index, and their cosines in float32 (m,)."""
+Found = tuple[np.ndarray, np.ndarray, np.ndarray]
+"""What a search found for several queries: the query, a number found for it, and its cosine in float32 (each (f,))."""
 
 
 @dataclass(frozen=True)
@@ -74,13 +74,14 @@ class Graph:
         self._live_points = hnsw.get_current_count()
         self._together: dict[int, dict[int, None]] = {}
         """Point -> the numbers there that are not gone, ascending, for points that several numbers share."""
-        shared = np.isin(points, points[points != numbers])
+        self._shared = np.unique(points[points != numbers])
+        shared = np.isin(points, self._shared)
         for number, point in zip(numbers[shared].tolist(), points[shared].tolist(), strict=True):
             self._together.setdefault(point, {})[number] = None
 
     def holds(self, numbers: np.ndarray) -> np.ndarray:
         """Which of `numbers` (m,) are in the graph, gone or not."""
-        return np.asarray(self.numbers.take(np.searchsorted(self.numbers, numbers), mode="clip") == numbers)
+        return _among(self.numbers, numbers)
 
     def built_from(self, numbers: np.ndarray, vectors: np.ndarray) -> bool:
         """Whether these vectors (m, d), under these numbers (m,), are among those that it was built from."""
@@ -99,8 +100,8 @@ class Graph:
                 self._live_points -= 1
         self.live -= len(here)
 
-    def search(self, queries: np.ndarray, k: int, ef: int, leaving: np.ndarray) -> Found:
-        """For each query (u, d) the k nearest and a few more, without those about to leave; [] if it finds fewer.
+    def search(self, queries: np.ndarray, k: int, ef: int, leaving: np.ndarray) -> Found | None:
+        """For each query (u, d) the k nearest and some more, without those about to leave; None if it finds fewer.
 
         Args:
             ef: how many points a search keeps in view.
@@ -111,24 +112,27 @@ class Graph:
         try:
             points, distances = self._hnsw.knn_query(queries, k=asked, num_threads=-1)  # -1: all threads
         except RuntimeError:  # hnswlib raises it when it finds fewer
-            return []
-        ignored = set(leaving.tolist())
-        found = [self._first(row, k + SPARE, ignored) for row in points.tolist()]
-        if any(len(numbers) < k for numbers, _ in found):
-            return []
-        return [(np.array(numbers), 1 - row[at]) for (numbers, at), row in zip(found, distances, strict=True)]
+            return None
+        points, cosines = points.astype(np.int64), 1 - distances
+        staying, shared = ~_among(leaving, points), _among(self._shared, points)
+        query, place = np.nonzero(staying & ~shared)
+        found = query, points[query, place], cosines[query, place]
+        if shared.any():
+            found = joined([found, self._at_shared(points, cosines, shared, k + SPARE, {*leaving.tolist()})])
+        return found if np.bincount(found[0], minlength=len(queries)).min() >= k else None
 
-    def _first(self, points: list[int], k: int, ignored: set[int]) -> tuple[list[int], list[int]]:
-        """The first k numbers at some points that are not ignored, and the positions of their points."""
-        numbers: list[int] = []
-        positions: list[int] = []
-        for position, point in enumerate(points):
-            there = (number for number in self._together.get(point, (point,)) if number not in ignored)
-            numbers += islice(there, k - len(numbers))
-            positions += [position] * (len(numbers) - len(positions))
-            if len(numbers) == k:
-                break
-        return numbers, positions
+    def _at_shared(
+        self, points: np.ndarray, cosines: np.ndarray, shared: np.ndarray, most: int, ignored: set[int]
+    ) -> Found:
+        """The first numbers, at most so many, at each of the points (u, m) that are `shared`, without those ignored."""
+        queries, numbers, near = [], [], []
+        for query, place in np.argwhere(shared).tolist():
+            there = (number for number in self._together.get(int(points[query, place]), ()) if number not in ignored)
+            some = [*islice(there, most)]
+            queries += [query] * len(some)
+            numbers += some
+            near += [cosines[query, place]] * len(some)
+        return np.array(queries, np.int64), np.array(numbers, np.int64), np.array(near, np.float32)
 
     def save(self, file: Path) -> None:
         """Write the graph to `file` and one beside it, and then their checksums; `load` needs all three.
@@ -156,6 +160,12 @@ class Graph:
         hnsw = hnswlib.Index(space="ip", dim=dimension)
         hnsw.load_index(str(file))
         return cls(start, stop, hnsw, *np.load(beside))
+
+
+def joined(parts: list[Found]) -> Found:
+    """What several searches found, at least one."""
+    query, number, cosine = (np.concatenate(column) for column in zip(*parts, strict=True))
+    return query, number, cosine
 
 
 def build(source: VectorRange, seed: int, given_up: Event | None = None) -> Graph:
@@ -200,6 +210,13 @@ def _points(hnsw: hnswlib.Index, source: VectorRange, here: slice) -> np.ndarray
     joins &= (first[first] == first) & (points[first] == numbers[first])
     points[joins] = numbers[first[joins]]
     return points
+
+
+def _among(numbers: np.ndarray, wanted: np.ndarray) -> np.ndarray:
+    """Which of `wanted` are among `numbers` (m,), ascending."""
+    if not len(numbers):
+        return np.zeros(wanted.shape, bool)
+    return np.asarray(numbers.take(np.searchsorted(numbers, wanted), mode="clip") == wanted)
 
 
 def _distance(x: np.ndarray, y: np.ndarray) -> np.ndarray:

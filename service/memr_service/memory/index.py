@@ -17,7 +17,7 @@ from pathlib import Path
 
 import numpy as np
 
-from memr_service.memory.hnsw import Found, Graph, VectorRange
+from memr_service.memory.hnsw import Found, Graph, VectorRange, joined
 from memr_service.memory.vector_blocks import VectorBlocks
 
 Block = tuple[np.ndarray, np.ndarray]
@@ -25,6 +25,8 @@ Block = tuple[np.ndarray, np.ndarray]
 
 RATIO = 4
 """The next graph also covers a neighbouring graph, unless that is more than so many times larger."""
+SMALL = 8
+"""A graph is small if the largest has more than so many times its vectors."""
 FEW = 4
 """For up to so many nearest, finding the largest value repeatedly is quicker than a partition."""
 MARGINS = {"float32": 1e-5, "float16": 1e-3}
@@ -97,12 +99,12 @@ class Index(ABC):
             gone: stored numbers (g,) that are about to leave, ascending: they are not found.
             coming: vectors that are about to be stored: they are found.
         """
-        parts = [
-            self._search(graph, queries, k, gone) or self._scan(self.blocks(graph.start, graph.stop, gone), queries, k)
-            for graph in self.graphs
-        ]
-        parts.append(self._scan(chain(self.blocks(self.indexed, self.tail, gone), coming), queries, k))
-        return [self._nearest(found, k) for found in zip(*parts, strict=True)]
+        found, most = [], max((graph.live for graph in self.graphs), default=0)
+        for graph in self.graphs:
+            inside = self._search(graph, queries, k, gone, is_small=SMALL * graph.live < most)
+            found += self._scan(self.blocks(graph.start, graph.stop, gone), queries, k) if inside is None else [inside]
+        found += self._scan(chain(self.blocks(self.indexed, self.tail, gone), coming), queries, k)
+        return self._nearest(found, len(queries), k)
 
     def next_graph(self) -> tuple[int, int] | None:
         """The range that the next graph should cover; None if the exact part is not long enough for one."""
@@ -146,32 +148,41 @@ class Index(ABC):
             graph.forget(numbers)
         self.graphs = [graph for graph in self.graphs if graph.live]
 
-    def _search(self, graph: Graph, queries: np.ndarray, k: int, gone: np.ndarray) -> Found:
-        """Search a graph for k vectors that stay, ignoring those about to leave; [] if it does not find so many."""
+    def _search(self, graph: Graph, queries: np.ndarray, k: int, gone: np.ndarray, *, is_small: bool) -> Found | None:
+        """Search a graph for k vectors that stay, ignoring those about to leave; None if it does not find so many.
+
+        A small one, which rarely has what is nearest of all, is searched with half the effort.
+        """
         leaving = gone[graph.holds(gone)]
         least, per_neighbour = self.effort
         if graph.live - len(leaving) < k:
-            return []
-        return graph.search(queries, k, max(least, per_neighbour * k), leaving)
+            return None
+        effort = max(least, per_neighbour * k)
+        return graph.search(queries, k, effort // 2 if is_small else effort, leaving)
 
-    def _scan(self, blocks: Iterable[Block], queries: np.ndarray, k: int) -> Found:
-        """Compare the queries with every vector of some blocks."""
-        seen = [(numbers, vectors @ queries.T) for numbers, vectors in blocks]
-        if not seen:
-            return [(np.empty(0, np.int64), np.empty(0, np.float32))] * len(queries)
-        numbers = np.concatenate([one for one, _ in seen])
-        cosines = np.ascontiguousarray(np.concatenate([one for _, one in seen]).T)
-        query, column = np.nonzero(nearest(cosines, k, self.margin))
-        begins = np.searchsorted(query, np.arange(len(queries)))
-        found = np.split(numbers[column], begins)[1:], np.split(cosines[query, column], begins)[1:]
-        return [*zip(*found, strict=True)]
+    def _scan(self, blocks: Iterable[Block], queries: np.ndarray, k: int) -> list[Found]:
+        """Compare the queries with every vector of some blocks: what may be nearest, block by block."""
+        found = []
+        for numbers, vectors in blocks:
+            cosines = queries @ vectors.T
+            query, column = np.nonzero(nearest(cosines, k, self.margin))
+            found.append((query, numbers[column], cosines[query, column]))
+        return found
 
-    def _nearest(self, parts: tuple[tuple[np.ndarray, np.ndarray], ...], k: int) -> np.ndarray:
-        """Of what was found in several parts of the index, the numbers that may be among the k nearest."""
-        if len(parts) == 1:
-            return parts[0][0]
-        numbers = np.concatenate([one for one, _ in parts])
-        return np.asarray(numbers[nearest(np.concatenate([one for _, one in parts]), k, self.margin)])
+    def _nearest(self, found: list[Found], queries: int, k: int) -> list[np.ndarray]:
+        """For each of so many queries the numbers found that may be among its k nearest."""
+        if not found:
+            return [np.empty(0, np.int64)] * queries
+        query, number, cosine = joined(found)
+        order = np.lexsort((-cosine, query))
+        query, number, cosine = query[order], number[order], cosine[order]
+        ends = np.searchsorted(query, np.arange(queries), side="right")
+        begins = np.append(0, ends[:-1])
+        enough = ends - begins > k
+        least = np.full(queries, -np.inf, np.float32)
+        least[enough] = cosine[begins[enough] + k - 1] - self.margin
+        kept = cosine >= least[query]
+        return np.split(number[kept], np.cumsum(np.bincount(query[kept], minlength=queries))[:-1])
 
 
 def nearest(cosines: np.ndarray, k: int, margin: float) -> np.ndarray:

@@ -169,12 +169,12 @@ class Memory:
 
     def freeze(self) -> dict[str, np.ndarray]:
         """Everything this memory holds, as named arrays that do not change until `thaw`."""
-        index, rows = self.prompts, list(self.entries.values())
+        index, rows = self.prompts, self.entries.values()
         frozen = {
             "keys": np.frombuffer(b"".join(self.number), np.uint8).reshape(-1, KEY_BYTES),
             "range": np.array([index.head, index.tail, self._used]),
-            "counts": np.array([len(one) for one in rows], np.int64),
-            "rows": np.array([row for one in rows for row in one], np.int64),
+            "counts": np.fromiter(map(len, rows), np.int64, len(rows)),
+            "rows": np.frombuffer(b"".join(rows), np.int64),  # looked at one by one, ten million would take a second
             "serials": self.serials[: self._used].copy(),
             "outcomes": self.outcomes[: self._used].copy(),
             "free": np.array(self._free, np.int64),

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from itertools import islice
 
 import numpy as np
 
@@ -81,6 +82,7 @@ def read(
     Args:
         keys: identity of each item's prompt (n).
         prompts: the distinct prompt embeddings (u, d). prompt_of: the row of each item's (n,).
+        k: 0 reads the item's own prompt only.
         min_similarity: other prompts below this cosine are not read.
         hold_one_out: leave one entry out for each item: its own, else that of the next item (cyclic) of the same prompt
             that is stored here, else none. A prompt left without entries is passed over.
@@ -186,22 +188,26 @@ def _nearest(
     staged = view.staged_prompts()
     coming = [(staged, view.embeddings(staged))] if len(staged) else []
     candidates = view.memory.prompts.candidates(asked, most, view.leaving_prompts(), coming)
-    ranked = [
-        [number for number, cosine in one if min_similarity is None or cosine >= min_similarity]
-        for one in _ranked(view, asked, candidates, most)
-    ]
-    return [
-        [number for number in ranked[query] if number != mine][:count]
-        for query, mine, count in zip(which.tolist(), own, wanted, strict=True)
-    ]
+    numbers, cosines, ends = _ranked(view, asked, candidates, most)
+    least = -np.inf if min_similarity is None else min_similarity
+    found = []
+    for query, mine, count in zip(which.tolist(), own, wanted, strict=True):
+        here = slice(ends[query], ends[query + 1])
+        near = zip(numbers[here], cosines[here], strict=True)
+        found.append([*islice((number for number, cosine in near if number != mine and cosine >= least), count)])
+    return found
 
 
 def _ranked(
     view: View, queries: np.ndarray, candidates: list[np.ndarray], most: int
-) -> Iterator[list[tuple[int, float]]]:
-    """For each query (u, d) its `most` nearest candidates, with their exact cosines, equally near ones by age."""
-    numbers, counts = np.concatenate(candidates), [len(one) for one in candidates]
-    asking = np.repeat(np.arange(len(queries)), counts)
+) -> tuple[list[int], list[float], list[int]]:
+    """Each query's candidates, nearest first by their exact cosines, equally near ones by age.
+
+    Returns:
+        Numbers and cosines of all queries, one query after the other, and where each query's begin and end (u + 1).
+    """
+    numbers, ends = np.concatenate(candidates), np.cumsum([0, *map(len, candidates)])
+    asking = np.repeat(np.arange(len(queries)), np.diff(ends))
     involved, row = np.unique(numbers, return_inverse=True)
     vectors = view.embeddings(involved)
     if len(numbers) > CROWDED * most * len(queries):  # many are equally near: equal vectors are compared once
@@ -211,6 +217,4 @@ def _ranked(
     else:
         cosines = pair_cosines(queries, asking, vectors, row)
     order = np.lexsort((numbers, -cosines, asking))
-    for begin, count in zip(np.cumsum([0, *counts]).tolist(), counts, strict=False):
-        first = order[begin : begin + min(count, most)]
-        yield list(zip(numbers[first].tolist(), cosines[first].tolist(), strict=True))
+    return numbers[order].tolist(), cosines[order].tolist(), ends.tolist()

@@ -121,11 +121,13 @@ def choose(
     found = foresee(known, group_size, step)
     a, b, equal, seen = found.a, found.b, found.equal, found.seen
     if seen.any():
-        score = OBJECTIVES[objective](a, b, equal) * _rested(known.recent, step)
+        score = OBJECTIVES[objective](a, b, equal)
+        _rest(score, known.recent, step)
         numbers = _best(np.round(score, DIGITS), _ties(keys, seed, step), n, seen, ~excluded)
     else:
         numbers = _in_turn(_ties(keys, seed, 0), n, step, ~excluded)
-    solved = int(np.count_nonzero(found.solved))
+    retired = found.retired
+    solved = int(np.count_nonzero(retired & (a > b)))
     return Picks(
         numbers=numbers,
         a=a[numbers],
@@ -135,7 +137,7 @@ def choose(
         seen=seen[numbers],
         known=int(np.count_nonzero(seen & ~excluded)),
         solved=solved,
-        impossible=int(np.count_nonzero(found.retired)) - solved,
+        impossible=int(np.count_nonzero(retired)) - solved,
     )
 
 
@@ -181,13 +183,11 @@ OBJECTIVES: dict[Objective, Callable[[np.ndarray, np.ndarray, np.ndarray], np.nd
 """What a plan makes large: from a, b and the probability of no spread (m,), a score from 0 to 1 (m,)."""
 
 
-def _rested(recent: np.ndarray, step: int) -> np.ndarray:
-    """The factor that visits in the last steps leave (m,)."""
-    lately = np.zeros(len(recent), np.int8)
-    for visit in range(RECENT):
-        lately += recent[:, visit] >= max(step - LATELY, 0)
-    factors: np.ndarray = np.maximum(1 - LATELY_COSTS * np.arange(RECENT + 1), 0)[lately]
-    return factors
+def _rest(score: np.ndarray, recent: np.ndarray, step: int) -> None:
+    """Lower the score (m,) of candidates with visits in the last steps: few of them, as a rule."""
+    visited = np.flatnonzero((recent >= max(step - LATELY, 0)).any(axis=1))
+    lately = np.count_nonzero(recent[visited] >= max(step - LATELY, 0), axis=1)
+    score[visited] *= np.maximum(1 - LATELY_COSTS * np.arange(RECENT + 1), 0)[lately]
 
 
 def _best(score: np.ndarray, ties: np.ndarray, n: int, seen: np.ndarray, allowed: np.ndarray) -> np.ndarray:

@@ -50,7 +50,7 @@ def score_together(state: State, batch: Batch, *, write: bool) -> Effects:
     With `write`, `hold_one_out` stages all writes and then reads with one entry held out for each item; `read_first`
     reads and then stages. Without, the memories are read as they are (L10).
     """
-    config = state.config
+    config, k = state.config, state.config.prompts_read
     success, failure = state.views(batch.completions, batch.step)
     nothing = Writes.of([])
     writes = (nothing, nothing)
@@ -59,7 +59,7 @@ def score_together(state: State, batch: Batch, *, write: bool) -> Effects:
     if hold:
         writes = stage(config, batch, blocked, success, failure)
     from_success, from_failure = (
-        read(view, batch.keys, batch.prompts, batch.prompt_of, config.k, config.min_similarity, hold_one_out=hold)
+        read(view, batch.keys, batch.prompts, batch.prompt_of, k, config.min_similarity, hold_one_out=hold)
         for view in (success, failure)
     )
     warmup = warmup_left(state)

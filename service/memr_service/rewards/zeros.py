@@ -12,6 +12,7 @@ from memr_client.schemas import Component, RunConfig
 
 from memr_service.rewards import guards
 from memr_service.rewards.shaping import WINDOWED
+from memr_service.rewards.turns import Turns
 from memr_service.state.record import Batch, Effects
 
 LIMIT_OF = {
@@ -38,10 +39,17 @@ MEMORY_OF = {"exploit": "success", "shuffled": "success", "explore": "failure"}
 def why_zero(config: RunConfig, batch: Batch, effects: Effects, items: np.ndarray | None = None) -> list[str]:
     """Why rewards of a batch are 0: for each cause the components and, of several items, how many it holds for.
 
+    A completion of several turns whose reward is 0 has the causes of its last turn.
+
     Args:
         items: which items of the batch are meant (None: all).
     """
     zero = effects.rewards == 0
+    if (turns := Turns.of(config, batch, items)) is not None:
+        rows = np.arange(len(zero)) if items is None else items
+        unpaid, items = turns.combined(effects.rewards[rows]) == 0, rows[turns.ends]
+        zero = np.zeros(len(zero), bool)
+        zero[items] = unpaid
     if items is not None:
         here = np.zeros(len(zero), bool)
         here[items] = True

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from contextlib import AbstractContextManager, nullcontext
 
 from memr_service.run import history
 from memr_service.state.record import Record
@@ -36,6 +37,19 @@ class RunJournal:
     def shared(self) -> bool:
         """Whether other processes may write to it."""
         return self._store.shared is not None
+
+    @property
+    def takes_groups(self) -> bool:
+        """Whether several records can become durable together."""
+        return self._store.transactions is not None
+
+    def together(self) -> AbstractContextManager[None]:
+        """Make what is committed inside durable at the end, all or nothing, if the journal takes groups.
+
+        Raises:
+            StoreFull, Unavailable: at the end. Nothing was written.
+        """
+        return nullcontext() if self._store.transactions is None else self._store.transactions.transaction()
 
     def holds(self, branch: int, position: int) -> bool:
         """Whether a position is part of the run's history."""

@@ -7,7 +7,9 @@ from __future__ import annotations
 
 import logging
 import math
+from collections.abc import Iterator
 from concurrent.futures import Executor, Future
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from functools import partial
 
@@ -70,6 +72,10 @@ class LiveState:
         self._limits = limits
         self._builds = IndexBuilds(run, store.index_files, background, config.seed)
         self._due: tuple[Record, int] | None = None
+        self._group: list[tuple[Record, int]] | None = None
+        """Within `group`: the records that were applied before they are durable."""
+        self._durable: list[tuple[Record, int]] = []
+        """Those of groups that are durable now, until `settle` begins the work that they lead to."""
         self._torn = False
         self._saving: Future[None] | None = None
         self._journal_bytes = 0
@@ -85,6 +91,32 @@ class LiveState:
         """Let `settle` apply the record that was just committed; `size`: its bytes."""
         self._due = record, size
 
+    def is_due(self, record: Record) -> bool:
+        """Whether a record is the newest, and `settle` has yet to apply it."""
+        return self._due is not None and self._due[0] is record
+
+    @property
+    def torn(self) -> bool:
+        """Whether the state has what the journal does not, or half of it, so that the run has to be read again."""
+        return self._torn
+
+    @contextmanager
+    def group(self) -> Iterator[None]:
+        """Commit several records inside, which become durable together at the end, or not at all.
+
+        `settle` applies each before the next one is scored. If the commit fails after that, the state is `torn`.
+        """
+        applied = self._group = []
+        try:
+            with self._journal.together():
+                yield
+        except BaseException:
+            self._due, self._torn = None, self._torn or bool(applied)
+            raise
+        finally:
+            self._group = None
+        self._durable += applied
+
     def settle(self) -> None:
         """Apply the newest record, if that was put off.
 
@@ -93,11 +125,16 @@ class LiveState:
         """
         if self._torn:
             raise RuntimeError(f"run {self._run.run_id!r} has to be read again: a record was applied in part")
+        while self._durable:
+            self._applied(*self._durable.pop(0))
         if self._due is not None:
             (record, size), self._due, self._torn = self._due, None, True
             self.state.apply(record)
             self._torn = False
-            self._applied(record, size)
+            if self._group is None:
+                self._applied(record, size)
+            else:  # no snapshot of what is not durable
+                self._group.append((record, size))
 
     def catch_up(self) -> bool:
         """Apply what other processes have committed since, and return whether there was anything.
@@ -122,8 +159,8 @@ class LiveState:
         return self.state.position > before
 
     def tend(self) -> None:
-        """Once a snapshot has been saved, trim the journal and give free memory back."""
-        if self._saving is not None and self._saving.done():
+        """Once a snapshot has been saved, trim the journal and give free memory back; not within a group."""
+        if self._group is None and self._saving is not None and self._saving.done():
             if error := self._saving.exception():
                 logger.warning("a snapshot of run %s failed: %r", self._run.run_id, error)
             self._saving = None

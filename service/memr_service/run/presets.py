@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, get_args
 
 from memr_client.errors import InvalidRequest
 from memr_client.schemas import (
     COMPONENTS,
     Component,
     ComponentGuards,
+    ComponentName,
     Exploit,
     MemoryQuality,
     PresetName,
@@ -44,6 +45,18 @@ NEED_WHOLE_GROUPS = ("max_spread", "spread_of", "equal_spread", "memory")
 
 PAPER = {"exploit", "explore"}
 """The components of Memory-R+."""
+
+AMONG_SIBLINGS = {"error_cluster", "banded_novelty", "value", "outcome_ucb", "partition"}
+"""Components that compare the items of a request, or all that is stored, whatever their prompts."""
+TURN_LIMITS = {
+    "k": 1,
+    "order": ["hold_one_out", "read_first"],
+    "barrier": ["none", "step", "group"],
+    "repair": None,
+    "components": sorted({*get_args(ComponentName)} - AMONG_SIBLINGS),
+    "memory.gates.agreement": False,
+}
+"""What unit `turn` allows."""
 
 PRESETS: dict[PresetName, dict[str, Any]] = {
     "memory-r+": {},
@@ -114,6 +127,7 @@ def resolve(given: RunConfig, default: PresetName, encoder: str) -> RunConfig:
         )
     _check_components(config)
     _check_memory(config)
+    _check_turns(config)
     if config.order == "official" and config.barrier == "snapshot":
         raise InvalidRequest(
             "The official presets read after every write, the barrier 'snapshot' writes after all reads.",
@@ -184,6 +198,32 @@ def _check_components(config: RunConfig) -> None:
                 f"{field} needs whole groups and an order that is not official.",
                 value=getattr(config, field),
                 remedy="Leave it out, or choose another preset or barrier.",
+            )
+
+
+def _check_turns(config: RunConfig) -> None:
+    """Refuse what does not work where each turn is an item: what would compare a turn with others of its completion.
+
+    The default of `k` is 1.
+    """
+    if config.unit == "whole":
+        return
+    named = sorted(AMONG_SIBLINGS & config.components.keys())
+    wrong = {
+        "k": config.k if config.k != 1 else None,
+        "order": config.order if config.order == "official" else None,
+        "barrier": config.barrier if config.barrier == "snapshot" else None,
+        "repair": config.repair and config.repair.model_dump(mode="json"),
+        "components": named or None,
+        "memory.gates.agreement": config.memory.gates.agreement or None,
+    }
+    for field, value in wrong.items():
+        if value is not None:
+            raise InvalidRequest(
+                f"unit 'turn' does not go with {field}: {value}. A turn is compared with the turns in its place only.",
+                value=value,
+                limit=TURN_LIMITS[field],
+                remedy=f"Change {field}, or set unit='whole'.",
             )
 
 

@@ -11,6 +11,7 @@ import numpy as np
 import orjson
 from memr_client.schemas import RunConfig
 
+from memr_service.rewards.turns import Turns
 from memr_service.rewards.zeros import why_zero
 from memr_service.state.record import Effects, Record
 from memr_service.store.base import NewResponse
@@ -68,13 +69,22 @@ class Draft:
         effects: Effects,
         items: np.ndarray | None = None,
         why_zero: Sequence[str] = (),
+        turns: Turns | None = None,
     ) -> Draft:
-        """What some items of a batch get (None: all). Undefined raw values are NaN in the arrays, null in the JSON."""
+        """What some items of a batch get (None: all). Undefined raw values are NaN in the arrays, null in the JSON.
 
-        def mine(column: np.ndarray) -> np.ndarray:
+        Args:
+            turns: the completions whose turns these items are; None: the items are completions.
+        """
+
+        def taken(column: np.ndarray) -> np.ndarray:
             return column if items is None else column[items]
 
+        def mine(column: np.ndarray) -> np.ndarray:
+            return taken(column) if turns is None else turns.combined(taken(column))
+
         rejected = effects.rejected or [[]] * len(effects.rewards)
+        rejected = rejected if items is None else [rejected[item] for item in items.tolist()]
         fields: dict[str, Any] = {
             "run_id": run_id,
             "branch": branch,
@@ -84,15 +94,20 @@ class Draft:
             "components": {
                 name: {"raw": mine(raw), "scaled": mine(effects.scaled[name])} for name, raw in effects.raw.items()
             },
-            "support": {side: mine(counts) for side, counts in effects.support.items()},
-            "guards": {"rejected": rejected if items is None else [rejected[item] for item in items.tolist()]},
+            "support": {
+                side: taken(counts) if turns is None else turns.added(taken(counts))
+                for side, counts in effects.support.items()
+            },
+            "guards": {"rejected": rejected if turns is None else turns.united(rejected)},
             "warmup": effects.warmup,
             "warnings": effects.warnings,
             "why_zero": list(why_zero),
             "memory": {side: {"prompts": size[0], "completions": size[1]} for side, size in effects.sizes.items()},
         }
         if effects.baseline is not None:
-            fields["baseline"] = mine(effects.baseline)
+            fields["baseline"] = taken(effects.baseline) if turns is None else taken(effects.baseline)[turns.ends]
+        if turns is not None:
+            fields["turns"] = turns.listed(taken(effects.rewards))
         if (repair := effects.repair) is not None:
             why = repair.why if items is None else [repair.why[item] for item in items.tolist()]
             fields |= {"outcomes_used": mine(repair.outcomes), "repaired": why}
@@ -110,7 +125,12 @@ def drafts(run_id: str, config: RunConfig, record: Record) -> list[Draft]:
     where = (run_id, record.branch, record.position, record.chain)
     batch, effects = record.scored, record.effects
     return [
-        Draft.of(*where, effects, seat.items, why_zero(config, batch, effects, seat.items)) for seat in record.seats
+        Draft.of(
+            *(*where, effects, seat.items),
+            why_zero(config, batch, effects, seat.items),
+            Turns.of(config, batch, seat.items),
+        )
+        for seat in record.seats
     ]
 
 

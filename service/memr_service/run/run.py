@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import Executor
+from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from itertools import islice
 
@@ -16,6 +17,7 @@ from memr_client.schemas import HistoryRow, MemorySize, MemorySizes, RunConfig, 
 from memr_service.rewards.cost import Size, expected_s
 from memr_service.rewards.score import score
 from memr_service.rewards.shaping import rejection_warnings
+from memr_service.rewards.turns import Turns
 from memr_service.rewards.zeros import why_zero
 from memr_service.run import history
 from memr_service.run.journal import RunJournal
@@ -50,14 +52,26 @@ class Submission:
 
 
 @dataclass(frozen=True)
+class Written:
+    """A record that was scored and committed, and the responses that it leads to once it is durable."""
+
+    record: Record
+    submissions: Sequence[Submission]
+    drafted: list[Draft]
+    scored: float
+    """`time.perf_counter()` when it had been scored."""
+
+
+@dataclass(frozen=True)
 class Committed:
     """The responses to the requests of a batch, and the record that they are durable with.
 
-    `record`: None if the (only) request already had a response.
+    `record`: None if the (only) request already had a response. `applied`: whether the state has the record already.
     """
 
     responses: list[Response]
     record: Record | None
+    applied: bool = True
 
 
 def empty_response(run_id: str, state: State) -> Response:
@@ -87,8 +101,20 @@ class Run:
         """What the run remembers at the end of its journal."""
         return self.live.state
 
-    def reward(self, batch: Batch, submissions: Sequence[Submission], expired: Sequence[bytes] = ()) -> Committed:
-        """Score a batch and make it part of the run: read, score, commit, apply.
+    @contextmanager
+    def group(self) -> Iterator[None]:
+        """Reward several batches inside: their records are durable together at the end, or not at all.
+
+        Raises:
+            StoreFull, Unavailable: they could not be made durable. Nothing changed, but the run may have to be read
+                again (`LiveState.torn`).
+        """
+        self.live.tend()
+        with self.live.group():
+            yield
+
+    def reward(self, batch: Batch, submissions: Sequence[Submission], expired: Sequence[bytes] = ()) -> Written:
+        """Score a batch and make it part of the run: read, score, commit, apply. `respond` gives the responses.
 
         Args:
             submissions: the requests that make up the batch; each gets a response.
@@ -112,8 +138,7 @@ class Run:
             scored = time.perf_counter()
 
             # Commit: the record and the responses to its request ids, durable together or not at all.
-            timing = {"score": 1e3 * (scored - started)}
-            record, payload = self._record(batch, effects, submissions, timing)
+            record, payload = self._record(batch, effects, submissions, {"score": 1e3 * (scored - started)})
             drafted = drafts(self.stored.run_id, self.config, record)
             try:
                 self.journal.commit(record, payload, [*to_store(record, drafted)])
@@ -124,11 +149,17 @@ class Run:
                 if not self.live.catch_up():
                     raise
                 # Another process committed first: score again, on the state that includes its record.
-        timing["commit"] = 1e3 * (time.perf_counter() - scored)
 
-        # Apply: exactly what the record says, once the response was sent.
+        # Apply: exactly what the record says, once the response was sent, or before the next batch of a group.
         self.live.apply_later(record, len(payload))
-        return Committed([self._response(*one, timing) for one in zip(submissions, drafted, strict=True)], record)
+        return Written(record, submissions, drafted, scored)
+
+    def respond(self, written: Written) -> Committed:
+        """The responses to the requests of a batch, whose record is durable now."""
+        timing = {**written.record.timing_ms, "commit": 1e3 * (time.perf_counter() - written.scored)}
+        pairs = zip(written.submissions, written.drafted, strict=True)
+        responses = [self._response(*one, timing) for one in pairs]
+        return Committed(responses, written.record, not self.live.is_due(written.record))
 
     def set_up(self, **what: Mapping[str, np.ndarray]) -> None:
         """Make a pool, decisions, or what earlier runs knew part of the run, or forget prompts (`setting_up`).
@@ -164,10 +195,9 @@ class Run:
         warnings = [*submission.warnings, *rejection_warnings(self.config, batch, effects.rejected)]
         effects = replace(effects, warnings=warnings)
         timing = submission.all_timings({"score": 1e3 * (time.perf_counter() - started)})
-        zeros = why_zero(self.config, batch, effects)
-        return Draft.of(self.stored.run_id, state.branch, state.position, state.chain, effects, None, zeros).response(
-            timing
-        )
+        zeros, turns = why_zero(self.config, batch, effects), Turns.of(self.config, batch)
+        where = (self.stored.run_id, state.branch, state.position, state.chain)
+        return Draft.of(*where, effects, None, zeros, turns).response(timing)
 
     def empty_response(self) -> Response:
         """The response to a request without items: empty lists. It makes no record."""

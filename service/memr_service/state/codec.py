@@ -21,7 +21,7 @@ from memr_service.state.record import Batch, Effects, IndexChange, Record, Repai
 KEY_BYTES = 16
 OPTIONAL = (
     *("copied", "foreign", "names_answer", "sent", "late", "equal_spread", "texts", "prompt_ids", "references"),
-    *("masked", "prior", "prior_answers", "decisions", "pool", "forget"),
+    *("turns_left", "masked", "prior", "prior_answers", "decisions", "pool", "forget"),
 )
 """Columns of a batch that are left out where they are None; the others are written as null."""
 INDEX_CHANGES = "index"

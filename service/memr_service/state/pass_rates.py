@@ -24,6 +24,8 @@ RECENT = 4
 """How many last visits of a prompt are kept with their step."""
 EARLY = 2
 """Of so many first visits of a prompt the counts are also kept as they were."""
+Groups = tuple[list[bytes], np.ndarray, np.ndarray]
+"""The k distinct of some keys, the number of each item's key (n,), and the first item of each (k,)."""
 NO_STEP = -1
 NO_TEXT = bytes(TEXT_BYTES)
 """In place of the SHA-256 of a text that is not known."""
@@ -81,6 +83,7 @@ class PassRates:
         self._moved: list[np.ndarray] = []  # rows that the record being counted has dropped or given another key
         self._old = np.zeros(0, ROW)  # the rows of its prompts before it
         self._just_renamed: list[int] = []  # of those, rows that had another key
+        self._grouped: tuple[Sequence[bytes], Groups] = [], _grouped([])  # the last keys, and their groups
         self.table = np.zeros(0, ROW)
         self.moves = 0
         """How often a row went from one prompt to another, so that a list of rows made before has to be made again."""
@@ -105,7 +108,7 @@ class PassRates:
         Args:
             texts: SHA-256 of each prompt's whole text (n, 32), for prompts that earlier runs knew by another id.
         """
-        distinct, of, first = _grouped(keys)
+        distinct, of, first = self._groups(keys)
         rows = np.array([self._rows.get(key, -1) for key in distinct], np.int64)
         if texts is not None and self._by_text:
             for number in np.flatnonzero(rows < 0):
@@ -116,6 +119,12 @@ class PassRates:
         with np.errstate(invalid="ignore"):  # 0 of 0 is NaN
             shares[known] = right / (right + wrong)
         return np.asarray(shares[of])
+
+    def _groups(self, keys: Sequence[bytes]) -> Groups:
+        """The groups of keys: those of a request are asked for twice, before it is counted and when it is."""
+        if keys is not self._grouped[0]:
+            self._grouped = keys, _grouped(keys)
+        return self._grouped[1]
 
     # Changes
 
@@ -153,14 +162,15 @@ class PassRates:
         return {"keys": rows["key"], "texts": rows["text"], "right": rows["right"], "wrong": rows["wrong"]}
 
     def count_batch(self, batch: Batch, texts: np.ndarray, now: int) -> None:
-        """Count the completions of a batch but those that are masked. Call `end_record` after it.
+        """Count the completions of a batch (`Batch.counted`). Call `end_record` after it.
 
         Args:
             texts, now: see `count`.
         """
-        if batch.masked is None:
+        items = batch.counted
+        if items is None:
             self.count(batch.keys, batch.outcomes, texts, batch.step, now)
-        elif len(items := np.flatnonzero(~batch.masked)):
+        elif len(items):
             keys = [batch.keys[item] for item in items.tolist()]
             self.count(keys, batch.outcomes[items], texts[items], batch.step, now)
 
@@ -173,7 +183,7 @@ class PassRates:
             step: the record's step; None if it names none.
             now: the step under which a visit is kept if the record names none.
         """
-        distinct, of, first = _grouped(keys)
+        distinct, of, first = self._groups(keys)
         texts = texts[first]
         rows = np.array([self._visited(key, texts[number]) for number, key in enumerate(distinct)], np.int64)
         self.table["key"][rows] = np.frombuffer(b"".join(distinct), np.uint8).reshape(-1, KEY_BYTES)
@@ -378,7 +388,7 @@ class PassRates:
         return self.table[[*self._rows.values()]]
 
 
-def _grouped(keys: Sequence[bytes]) -> tuple[list[bytes], np.ndarray, np.ndarray]:
+def _grouped(keys: Sequence[bytes]) -> Groups:
     """The k distinct keys, the number of each item's key (n,), and the first item of each (k,).
 
     They are in the order of their last items, the last first: the order in which rows are made, which digests cover.

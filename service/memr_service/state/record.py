@@ -58,6 +58,9 @@ class Batch:
     """The id of each item's prompt, in runs that count answers; None: none were sent."""
     references: list[str | None] | None = None
     """The right answer of each item's prompt, as the data set has it (n)."""
+    turns_left: np.ndarray | None = None
+    """How many turns of its completion follow each item (n,); None: the items are whole completions. The last turn is
+    stored under its prompt's identity, an earlier one under that and its place (`turn_key`)."""
     masked: np.ndarray | None = None
     """Items from which nothing is to be learned (n,) bool; None: none. It follows from `Effects.repair` and is never
     recorded."""
@@ -87,6 +90,22 @@ class Batch:
         """Whether it says what a run knows, in place of completions."""
         what = self.prior, self.prior_answers, self.decisions, self.pool, self.forget
         return any(one is not None for one in what)
+
+    @property
+    def completion_of(self) -> np.ndarray:
+        """Number of each item's completion (n,): its own, if items are whole completions."""
+        if self.turns_left is None:
+            return np.arange(len(self))
+        ends = (self.turns_left == 0).astype(np.int64)
+        return np.asarray(np.cumsum(ends) - ends)
+
+    @property
+    def counted(self) -> np.ndarray | None:
+        """Items that count in pass rates (m,): none that is masked, of a completion's turns the last; None: all."""
+        if self.turns_left is None and self.masked is None:
+            return None
+        out = np.zeros(len(self), bool) if self.masked is None else self.masked
+        return np.flatnonzero(~out if self.turns_left is None else ~out & (self.turns_left == 0))
 
     @property
     def prompt_rows(self) -> list[np.ndarray]:

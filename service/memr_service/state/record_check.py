@@ -60,6 +60,8 @@ def _check_batch(batch: Batch, n: int) -> None:
         _require(name, texts is None or (_is_list(texts, str | None) and len(texts) == n))
     _require("texts", batch.texts is None or _is_bytes(batch.texts, TEXT_BYTES, n))
     _require("masked", batch.masked is None)
+    if batch.turns_left is not None:
+        _require("turns_left", _is_column(batch.turns_left, n, "iu") and _counts_down(batch.turns_left))
     if batch.sets_up:
         _require("keys", n == 0)
     if batch.prior is not None:
@@ -75,6 +77,15 @@ def _check_batch(batch: Batch, n: int) -> None:
     for name in ("truncated", "names_answer", "sent", "late", "repeated", "copied", "foreign"):
         column = getattr(batch, name)
         _require(name, column is None or _is_column(column, n, "biuf"))
+
+
+def _counts_down(turns_left: np.ndarray) -> bool:
+    """Whether each completion's turns end with 0, and each is followed by one less."""
+    return not len(turns_left) or bool(
+        (turns_left >= 0).all()
+        and turns_left[-1] == 0
+        and ((turns_left[:-1] == 0) | (turns_left[1:] == turns_left[:-1] - 1)).all()
+    )
 
 
 def _check_prior(prior: dict[str, np.ndarray]) -> None:

@@ -7,6 +7,7 @@ returned from, and never shows what was not committed.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence, Set
+from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Protocol
 
@@ -192,6 +193,17 @@ class Shared(Protocol):
         """The end of a run's journal now. `UnknownRun` if the run was deleted."""
 
 
+class Transactions(Protocol):
+    """Several commits that are durable together."""
+
+    def transaction(self) -> AbstractContextManager[None]:
+        """Make everything that is written inside durable at the end, all or nothing.
+
+        A commit inside that raises takes back what it wrote itself. At the end StoreFull or Unavailable may be raised,
+        as by `Journal.commit`; nothing was written then.
+        """
+
+
 class Leases(Protocol):
     """Of several processes, which one holds a run's barrier. Methods may be called from any thread.
 
@@ -249,6 +261,10 @@ class Store(Protocol):
     @property
     def index_files(self) -> IndexFiles | None:
         """None in memory."""
+
+    @property
+    def transactions(self) -> Transactions | None:
+        """None where each commit stands alone, because other processes may commit between two."""
 
     @property
     def shared(self) -> Shared | None:

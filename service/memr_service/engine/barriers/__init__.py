@@ -6,7 +6,7 @@ from collections.abc import Iterable
 
 from memr_client.schemas import RunConfig
 
-from memr_service.engine.barriers.base import Barrier, Item, Respond, merged, texts_of
+from memr_service.engine.barriers.base import Barrier, Item, Respond, merged, rows_of, texts_of
 from memr_service.engine.barriers.group import GroupBarrier
 from memr_service.engine.barriers.lease import BarrierLease, HeldElsewhere
 from memr_service.engine.barriers.member import Member
@@ -23,6 +23,7 @@ __all__ = [
     "WaitingRoom",
     "merged",
     "new_barrier",
+    "rows_of",
     "texts_of",
 ]
 

@@ -24,7 +24,9 @@ from memr_service.rewards.guards import foreign_stretches
 from memr_service.state.record import Batch, Record
 
 Item = tuple[Member, int]
-"""A member and the number of one of its items."""
+"""A member and the number of one of its completions."""
+Row = tuple[Member, int]
+"""A member and the number of one of the rows of its batch."""
 Respond = Callable[[Sequence[Member], Sequence[Item], Sequence[str]], Awaitable[Record | None]]
 """Commits the items of members as one batch, in this order, and sets the members' responses, with warnings for all.
 Returns the record; None if there are no items."""
@@ -185,26 +187,31 @@ def _fail(member: Member, error: BaseException) -> None:
 
 def items_of(member: Member) -> list[Item]:
     """A member's items in their order."""
-    return [(member, item) for item in range(len(member.batch))]
+    return [(member, item) for item in range(len(member.items))]
+
+
+def rows_of(items: Sequence[Item]) -> list[Row]:
+    """The rows of items, in their order."""
+    return [(member, row) for member, item in items for row in member.rows(item)]
 
 
 def group_name(one: Item) -> bytes:
     """The id of the group an item belongs to."""
     member, item = one
-    return member.batch.group_names[int(member.batch.group[item])]
+    return member.items.group_names[int(member.items.group[item])]
 
 
-def texts_of(items: Sequence[Item]) -> tuple[list[str], list[str]]:
-    """Prompts and whole completions of items (n), in their order."""
-    prompts = [member.items.prompts[item] for member, item in items]
-    return prompts, [member.completions[item] for member, item in items]
+def texts_of(rows: Sequence[Row]) -> tuple[list[str], list[str]]:
+    """Prompts and whole texts of rows (n), in their order."""
+    prompts = [member.items.prompts[member.completion_of[row]] for member, row in rows]
+    return prompts, [member.completions[row] for member, row in rows]
 
 
-def merged(items: Sequence[Item], config: RunConfig) -> Steps[Batch]:
-    """One batch of items of a run with this config, in their order."""
+def merged(items: Sequence[Row], config: RunConfig) -> Steps[Batch]:
+    """One batch of rows of a run with this config, in their order."""
     batches = [(member.batch, item) for member, item in items]
     names: dict[bytes, int] = {}
-    group = [names.setdefault(group_name(one), len(names)) for one in items]
+    group = [names.setdefault(batch.group_names[int(batch.group[row])], len(names)) for batch, row in batches]
     rows: dict[tuple[bytes, bytes], int] = {}
     prompts = [batch.prompts[batch.prompt_of[item]] for batch, item in batches]
     keys = [batch.keys[item] for batch, item in batches]
@@ -238,6 +245,7 @@ def merged(items: Sequence[Item], config: RunConfig) -> Steps[Batch]:
         late=_flags([batch.late for batch, _ in batches], items),
         equal_spread=equal_spread_of({batch.equal_spread for batch, _ in batches}, config),
         texts=_numbers([batch.texts for batch, _ in batches], items),
+        turns_left=_numbers([batch.turns_left for batch, _ in batches], items),
     )
 
 
@@ -251,9 +259,9 @@ def equal_spread_of(asked: set[float | None], config: RunConfig) -> float | None
 
 
 def mark_late(member: Member, items: Iterable[int]) -> None:
-    """Mark items of a member that came after their groups had been answered."""
+    """Mark completions of a member that came after their groups had been answered."""
     late = np.zeros(len(member.batch), bool)
-    late[[*items]] = True
+    late[[row for item in items for row in member.rows(item)]] = True
     member.batch = replace(member.batch, late=late)
 
 

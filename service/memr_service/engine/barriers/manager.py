@@ -19,6 +19,7 @@ from memr_service.engine.barriers import (
     WaitingRoom,
     merged,
     new_barrier,
+    rows_of,
     texts_of,
 )
 from memr_service.engine.run_registry import RunRegistry
@@ -119,9 +120,10 @@ class BarrierManager:
             for member in members:
                 member.response.set_result(await self._thread.on_run(run, Run.empty_response))
             return None
+        rows = rows_of(items)
         positions: dict[Member, list[tuple[int, int]]] = {member: [] for member in members}
-        for position, (member, item) in enumerate(items):
-            positions[member].append((item, position))
+        for position, (member, row) in enumerate(rows):
+            positions[member].append((row, position))
         submissions = [
             replace(
                 member.submission,
@@ -130,9 +132,9 @@ class BarrierManager:
             )
             for member in members
         ]
-        prompts, completions = texts_of(items)
+        prompts, completions = texts_of(rows)
         small = are_small(prompts, completions)
-        batch = await self._text_thread.ask(run.stored.run_id, merged(items, run.config), small=small)
+        batch = await self._text_thread.ask(run.stored.run_id, merged(rows, run.config), small=small)
         committed = await self._thread.commit(run, batch, submissions)
         if committed is None or committed.record is None:
             raise _dropped()

@@ -22,7 +22,10 @@ PER_NUMBER = 40
 
 @dataclass(eq=False)
 class Member:
-    """One request at a barrier: its items, their batch, their completions' whole texts, its response to come."""
+    """One request at a barrier: its completions, their batch, the whole texts of its rows, its response to come.
+
+    A row is a completion, or where the run's unit is the turn, one of its turns.
+    """
 
     items: Items
     batch: Batch
@@ -31,6 +34,23 @@ class Member:
     response: asyncio.Future[Response] = field(default_factory=lambda: asyncio.get_running_loop().create_future())
     callers: int = 0
     """How many callers wait for the response: a retry waits for that of the first request."""
+
+    @cached_property
+    def completion_of(self) -> list[int]:
+        """Number of the completion of each row of the batch."""
+        of: list[int] = self.batch.completion_of.tolist()
+        return of
+
+    @cached_property
+    def _rows(self) -> list[list[int]]:
+        rows: list[list[int]] = [[] for _ in range(len(self.items))]
+        for row, completion in enumerate(self.completion_of):
+            rows[completion].append(row)
+        return rows
+
+    def rows(self, completion: int) -> list[int]:
+        """The rows of a completion in the batch."""
+        return self._rows[completion]
 
     @cached_property
     def size(self) -> int:

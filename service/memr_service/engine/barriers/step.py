@@ -61,7 +61,7 @@ class StepBarrier(Waiting):
         if step not in self._rounds and missed is not None and missed.is_late(part):
             missed.seen.add(part)
             self.late += 1
-            mark_late(member, range(len(member.batch)))
+            mark_late(member, range(len(member.items)))
             said = f"part {part} came after step {step} had timed out: answered alone. Its completions are {LATE}"
             self._complete([member], items_of(member), [said])
             return member

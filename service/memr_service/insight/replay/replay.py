@@ -27,6 +27,8 @@ RECORDED = {
     "reasoning_tags",
     "long_text",
     "storage",
+    "unit",
+    "combine_turns",
     "verifier",
     "memory_weight",
     "prompt_pattern",

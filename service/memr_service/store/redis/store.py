@@ -32,6 +32,7 @@ class RedisStore:
         self.snapshots = RedisSnapshots(server)
         self.index_files = RedisIndexFiles(server)
         self.shared = self.journal
+        self.transactions = None
         self.leases = RedisLeases(server, token)
         self.runs = RedisRuns(server, self.journal, self.snapshots, self.index_files)
 

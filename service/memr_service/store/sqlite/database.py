@@ -80,6 +80,8 @@ class Database:
         self.on_commit: list[Callable[[], None]] = []
         """Called once a transaction is durable."""
         self._logged = 0
+        self._ended_by: BaseException | None = None
+        """What ended the transaction while a part of it was written."""
         with translated(file):
             written = 0 if file is None else _frames_written(file.with_name(file.name + "-wal"))
             if file is not None:
@@ -108,20 +110,49 @@ class Database:
 
     @contextmanager
     def transaction(self) -> Iterator[None]:
-        """Make everything written inside durable at the end, or, if anything raises, nothing."""
+        """Make everything written inside durable at the end, or, if anything raises, nothing.
+
+        A transaction inside another is a part of it: if it raises, only the part is taken back.
+        """
+        if self._connection.in_transaction or self._ended_by is not None:
+            with self._part():
+                yield
+            return
         self.write("BEGIN IMMEDIATE")
         try:
             for write in self.on_begin:
                 write()
             yield
+            if self._ended_by is not None:
+                raise self._ended_by
             self.write("COMMIT")
             self._logged += COMMIT_PAGES * PAGE
         except BaseException:
             if self._connection.in_transaction:  # a full disk may have ended it already
                 self.write("ROLLBACK")
             raise
+        finally:
+            self._ended_by = None
         for written in self.on_commit:
             written()
+
+    @contextmanager
+    def _part(self) -> Iterator[None]:
+        """Write a part of the transaction, or, if anything raises, nothing of it."""
+        if self._ended_by is not None:
+            raise self._ended_by
+        self.write("SAVEPOINT part")
+        try:
+            yield
+        except BaseException as error:
+            if self._connection.in_transaction:
+                self.write("ROLLBACK TO part")
+                self.write("RELEASE part")
+            else:  # a full disk has ended the whole
+                self._ended_by = error
+            raise
+        self.write("RELEASE part")
+        self._logged += PAGE
 
     def tidy(self) -> None:
         """Write the log into the database if it has `TIDY_PAGES`, so that no commit has to do it."""

@@ -18,16 +18,19 @@ class SqliteResponses:
         self._database = database
         self._seconds = hours * 3600
         self._amended: dict[int, bytes] = {}  # serial -> the response that the next transaction writes there
+        self._added: dict[tuple[int, str], int] = {}  # the newest transaction's: (uid, request id) -> serial
         database.on_begin.append(self._write_amended)
         database.on_commit.append(self.settle)
 
     def add(self, uid: int, record: StoredRecord, new: NewResponse) -> None:
         """Store the response that `record` led to, within a transaction. `InternalError` if the branch has one."""
-        self._database.write(
+        added = self._database.write(
             "INSERT INTO answers (uid, request_id, branch, position, body_digest, answer, answered_at)"
             " VALUES (?, ?, ?, ?, ?, ?, ?)",
             *(uid, new.request_id, record.branch, record.position, new.body_digest, new.response, int(time.time())),
         )
+        if added.lastrowid is not None:
+            self._added[uid, new.request_id] = added.lastrowid
 
     def find(self, uid: int, request_id: str) -> list[StoredResponse]:
         """The responses to a request id, one for each branch that has one, the oldest first."""
@@ -40,8 +43,10 @@ class SqliteResponses:
 
     def amend(self, uid: int, request_id: str, response: bytes) -> None:
         """Replace the newest response to a request id: at once for `find`, on disk with the next transaction."""
-        newest = "SELECT max(serial) FROM answers WHERE uid = ? AND request_id = ?"
-        serial = self._database.rows(newest, uid, request_id)[0][0]
+        serial = self._added.pop((uid, request_id), None)
+        if serial is None:
+            newest = "SELECT max(serial) FROM answers WHERE uid = ? AND request_id = ?"
+            serial = self._database.rows(newest, uid, request_id)[0][0]
         if serial is not None:
             self._amended[serial] = response
 
@@ -59,5 +64,6 @@ class SqliteResponses:
         self._database.write("DELETE FROM answers WHERE answered_at < ?", time.time() - self._seconds)
 
     def _write_amended(self) -> None:
+        self._added.clear()
         for serial, response in self._amended.items():
             self._database.write("UPDATE answers SET answer = ? WHERE serial = ?", response, serial)

@@ -44,6 +44,7 @@ class SqliteStore:
                 self._owned = opened.enter_context(closing(DataDirectory(directory)))
             file = None if directory is None else directory / "memr.db"
             self._database = database = opened.enter_context(closing(Database(file)))
+            self.transactions = database
             self.checkpoints = SqliteCheckpoints(database)
             self.responses = SqliteResponses(database, response_hours)
             with database.transaction():
