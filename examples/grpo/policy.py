@@ -31,6 +31,9 @@ class Policy(Protocol):
     def text(self, completion: Tokens) -> str:
         """The completion's text."""
 
+    def completion(self, text: str) -> Tokens:
+        """The tokens of a completion with this text, and an end token."""
+
     def finished(self, completion: Tokens) -> bool:
         """Whether a completion ends with an end token."""
 

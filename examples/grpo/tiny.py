@@ -141,6 +141,10 @@ class TinyPolicy:
         """The completion's text."""
         return self.tokenizer.decode(completion)
 
+    def completion(self, text: str) -> Tokens:
+        """The text's tokens and the end token."""
+        return [*self.tokenizer.encode(text), END]
+
     def finished(self, completion: Tokens) -> bool:
         """Whether the completion ends with the end token."""
         return completion[-1] == END

@@ -21,7 +21,7 @@ from dataclasses import dataclass
 import torch
 from memr_client import RewardClient
 
-from examples.grpo import checkpoint
+from examples.grpo import checkpoint, smollm2
 from examples.grpo.advantage import ADVANTAGES
 from examples.grpo.config import Config
 from examples.grpo.learner import Learner
@@ -37,9 +37,10 @@ from examples.grpo.tasks.dial import Dial
 from examples.grpo.tasks.dial_pool import DialDead, DialPool
 from examples.grpo.tasks.gsm8k import Gsm8k
 from examples.grpo.tasks.jsonl import Jsonl
+from examples.grpo.tasks.stories import Stories
 from examples.grpo.tasks.task import Task
 from examples.grpo.tiny import TinyPolicy
-from examples.grpo.warm_start import warm_start
+from examples.grpo.warm_start import PRETRAINED, warm_start
 
 EVAL_BATCH = 64
 """Questions per batch in an evaluation."""
@@ -162,6 +163,8 @@ def make_task(config: Config) -> Task:
         return DialDead(config.dead_share)
     if config.task == "chain-sum":
         return ChainSum()
+    if config.task == "stories":
+        return Stories()
     if config.task == "gsm8k":
         return Gsm8k(config.data)
     assert config.data is not None  # checked by `Config`
@@ -174,12 +177,16 @@ def make_policy(config: Config, task: Task) -> Policy:
     if config.model != "tiny":
         from examples.grpo.causal_lm import CausalLM  # imported late, because transformers loads slowly
 
-        arguments = (config.model, task.system, config.max_prompt, config.bf16, config.lora)
+        name = str(smollm2.folder(config.warm_starts)) if config.model == smollm2.NAME else config.model
+        arguments = (name, task.system, config.max_prompt, config.bf16, config.lora)
         if config.sampler == "vllm":
             from examples.grpo.vllm import VllmCausalLM
 
             return VllmCausalLM(*arguments, config.max_completion)
-        return CausalLM(*arguments)
+        pretrained = CausalLM(*arguments)
+        if isinstance(task, Stories) and config.lessons != 0:
+            warm_start(pretrained, task, 0, config.warm_starts, config.lessons, PRETRAINED)  # the same for every seed
+        return pretrained
     torch.set_num_threads(1)  # faster for a model of this size
     policy = TinyPolicy(task.pieces, config.max_prompt, config.max_completion)
     if isinstance(task, Clock | Dial | ChainSum):

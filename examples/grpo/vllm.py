@@ -12,14 +12,13 @@ source. It is tested with a stand-in and has not been run against vLLM itself.
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Sequence
-from typing import Any
+from collections.abc import Sequence
 
 import torch
-from torch import Tensor
 
 from examples.grpo.causal_lm import CausalLM
 from examples.grpo.policy import Tokens
+from examples.grpo.weights import merged
 
 GPU_SHARE = 0.3
 """Share of the GPU's memory that the engine reserves; TRL's default."""
@@ -52,7 +51,7 @@ class VllmCausalLM(CausalLM):
         self._params = vllm.SamplingParams
         # Created after the adapters, which use torch's global generator: the engine seeds that generator.
         self._engine = vllm.LLM(
-            model=name, dtype="bfloat16" if self._bf16 else "float32", max_model_len=max_prompt + max_completion,
+            model=name, dtype=str(self.precision).removeprefix("torch."), max_model_len=max_prompt + max_completion,
             gpu_memory_utilization=GPU_SHARE,
             max_num_batched_tokens=4096,  # limits the memory that vLLM reserves for its largest batch
         )  # fmt: skip
@@ -66,7 +65,7 @@ class VllmCausalLM(CausalLM):
         # One seed per prompt: with a common seed, all prompts would share random numbers. vLLM adds 0, 1, ... per copy.
         params = [
             self._params(
-                n=copies, temperature=temperature, seed=seed, max_tokens=limit, stop_token_ids=sorted(self._ends),
+                n=copies, temperature=temperature, seed=seed, max_tokens=limit, stop_token_ids=sorted(self.ends),
                 ignore_eos=True, detokenize=False,  # stop only at these ends, and return only token ids
             )
             for seed in torch.randint(2**62, (len(prompts),)).tolist()
@@ -74,19 +73,3 @@ class VllmCausalLM(CausalLM):
         requests = [{"prompt_token_ids": prompt} for prompt in prompts]
         results = self._engine.generate(requests, params, use_tqdm=False)
         return [list(completion.token_ids) for result in results for completion in result.outputs]
-
-
-def merged(model: Any) -> Iterator[tuple[str, Tensor]]:
-    """The weights under the pretrained model's names, with LoRA adapters added to them.
-
-    The model is not changed. Merging in place and unmerging would leave rounding errors that no checkpoint has, so a
-    resumed training would differ.
-    """
-    for name, weight in model.named_parameters():
-        if ".lora_" in name:
-            continue
-        layer, adapted, kind = name.partition(".base_layer.")
-        if adapted and kind == "weight":
-            weight = weight + model.get_submodule(layer).get_delta_weight("default")
-        own = f"{layer}.{kind}" if adapted else name
-        yield own.removeprefix("base_model.model."), weight.detach()

@@ -263,7 +263,7 @@ def test_a_completion_ends_with_its_first_end_token():
 
 @pytest.mark.parametrize("lora", [None, 2])
 def test_a_causal_lm_scores_what_it_samples(tmp_path, lora):
-    config = Config(model=str(save_causal_lm(tmp_path)), lora=lora, kl=0)
+    config = Config(model=str(save_causal_lm(tmp_path)), lora=lora, kl=0, bf16=False)
     task = Jsonl(questions_file(tmp_path), "numeric")
     policy = make_policy(config, task)
     prompts = [policy.prompt(question) for question in task.train[:3]]

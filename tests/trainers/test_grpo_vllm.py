@@ -31,7 +31,7 @@ def fields(tmp_path, monkeypatch):
     (tmp_path / "questions.jsonl").write_text("\n".join(asked), "utf-8")
     return {
         "model": str(save_causal_lm(tmp_path / "model")), "sampler": "vllm", "task": "jsonl",
-        "data": tmp_path / "questions.jsonl", "max_prompt": 300, "max_completion": 6,
+        "data": tmp_path / "questions.jsonl", "max_prompt": 300, "max_completion": 6, "bf16": False,
     }  # fmt: skip
 
 
@@ -82,7 +82,7 @@ def test_completions_end_with_the_first_of_the_policys_own_end_tokens_or_at_the_
     policy, prompts = a_policy(fields)
     endless, ends = set[int](), set(range(3, 260, 5))
     sampled = []
-    for policy._ends in (endless, ends):
+    for policy.ends in (endless, ends):
         torch.manual_seed(5)
         sampled.append(policy.sample(prompts, 4, 9, temperature=1.0))
     assert {len(completion) for completion in sampled[0]} == {9}

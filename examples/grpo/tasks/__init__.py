@@ -1,1 +1,1 @@
-"""Tasks: the toys `clock`, `dial`, `dial-pool` and `dial-dead`; `chain-sum`, `gsm8k`, and your questions (`jsonl`)."""
+"""Tasks: the toys `clock`, `dial`, `dial-pool`, `dial-dead`; `chain-sum`, `stories`, `gsm8k`, your own (`jsonl`)."""
