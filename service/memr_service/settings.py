@@ -126,7 +126,7 @@ class Settings(BaseSettings):
     """Largest request body, checked while it arrives and again after unpacking. Reading it takes at most 40 MiB of
     memory for each MiB. Whatever its size, it may hold 262,144 lists and objects, 1,048,576 texts and 16,777,216 values
     in all. Bodies above 256 KiB are read one after another."""
-    max_arrived_bytes: Annotated[int, Field(ge=1024)] = 256 << 20
+    max_arrived_bytes: Annotated[int, Field(ge=1024)] = 128 << 20
     """Most bytes of bodies, over all requests that are arriving or not answered yet; `max_body_bytes` if that is more.
     Beyond it, a request whose body is larger than an equal share of it gets a 503 with Retry-After."""
     max_import_bytes: Annotated[int, Field(ge=1024)] = 8 << 30
