@@ -359,14 +359,21 @@ def test_the_clock_keeps_its_test_questions_out_of_its_lessons():
 def test_a_lesson_is_learned_once_for_each_seed(tmp_path, monkeypatch):
     monkeypatch.setattr(Clock, "lessons", 3)
     task = Clock(0)
-    policies = [TinyPolicy(task.pieces, 16, 40) for _ in range(2)]
-    warm_start(policies[0], task, 0, tmp_path)
-    warm_start(policies[1], task, 0, tmp_path, lessons=2)
-    assert not torch.equal(*(policy.model.tokens.weight for policy in policies))
+    first, shorter, again, other = (new_policy(task, seed) for seed in (0, 0, 0, 1))
+    warm_start(first, task, 0, tmp_path)
+    warm_start(shorter, task, 0, tmp_path, lessons=2)
+    assert not torch.equal(first.model.tokens.weight, shorter.model.tokens.weight)
     monkeypatch.setattr(Clock, "demonstration", None)
-    warm_start(policies[1], task, 0, tmp_path)
-    first, second = (policy.model.state_dict() for policy in policies)
-    assert all(torch.equal(first[name], second[name]) for name in first)
+    warm_start(again, task, 0, tmp_path)
+    learned, reused = (policy.model.state_dict() for policy in (first, again))
+    assert all(torch.equal(learned[name], reused[name]) for name in learned)
+    with pytest.raises(TypeError):  # weights that began otherwise have lessons of their own
+        warm_start(other, task, 0, tmp_path)
+
+
+def new_policy(task, seed):
+    torch.manual_seed(seed)
+    return TinyPolicy(task.pieces, 16, 40)
 
 
 def test_lessons_make_demonstrations_more_probable(monkeypatch):
