@@ -25,7 +25,7 @@ from typing import Any
 import httpx
 import numpy as np
 from memr_client import RewardClient
-from playwright.sync_api import Browser, sync_playwright
+from playwright.sync_api import Browser, Page, sync_playwright
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "tests"))
 
@@ -99,14 +99,7 @@ def answers(url: str) -> Iterator[tuple[str, float]]:
 def page(browser: Browser, url: str) -> Iterator[tuple[str, float, float]]:
     """Durations that a user of the page notices, and the longest that is wanted."""
     tab = browser.new_page()
-
-    def opened() -> None:
-        tab.goto("about:blank")
-        tab.goto(f"{url}/#/run/long", wait_until="commit")
-        tab.wait_for_selector("figure canvas")
-
-    yield "page: until the first curve is drawn", median_ms(opened), PAINT_MS
-    yield "page: first contentful paint", float(tab.evaluate(PAINT)), PAINT_MS
+    yield from opened(tab, f"{url}/#/run/long", "figure canvas", "page", "until the first curve is drawn")
     plot = tab.locator(".plot").first
     plot.focus()
     yield "page: the cursor moves by a key", median_ms(lambda: plot.press("ArrowRight"), 20), INTERACTION_MS
@@ -121,15 +114,20 @@ def page(browser: Browser, url: str) -> Iterator[tuple[str, float, float]]:
 def many_runs(browser: Browser, url: str) -> Iterator[tuple[str, float, float]]:
     """Durations that a user of the list of runs notices."""
     tab = browser.new_page()
-
-    def opened() -> None:
-        tab.goto("about:blank")
-        tab.goto(f"{url}/", wait_until="commit")
-        tab.wait_for_selector("tbody tr")
-
-    yield "list: until the runs are there", median_ms(opened), PAINT_MS
-    yield "list: first contentful paint", float(tab.evaluate(PAINT)), PAINT_MS
+    yield from opened(tab, f"{url}/", "tbody tr", "list", "until the runs are there")
     tab.close()
+
+
+def opened(tab: Page, address: str, wanted: str, view: str, until: str) -> Iterator[tuple[str, float, float]]:
+    """How long it takes to open a view: until what is wanted of it (a selector) is there, and the first paint."""
+
+    def work() -> None:
+        tab.goto("about:blank")
+        tab.goto(address, wait_until="commit")
+        tab.wait_for_selector(wanted)
+
+    yield f"{view}: {until}", median_ms(work), PAINT_MS
+    yield f"{view}: first contentful paint", float(tab.evaluate(PAINT)), PAINT_MS
 
 
 def under_load(browser: Browser, url: str, client: RewardClient, step: int) -> tuple[float, float]:

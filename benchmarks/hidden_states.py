@@ -52,15 +52,15 @@ def means(policy: CausalLM, prompts: Sequence[Tokens], completions: Sequence[Tok
     Args:
         completions: as many as prompts; empty ones are not read.
     """
-    found = []
-    for start in range(0, len(prompts), AT_ONCE):
-        texts = [before + after for before, after in zip(prompts, completions, strict=True)][start : start + AT_ONCE]
-        own = [len(after) or len(before) for before, after in zip(prompts, completions, strict=True)]
-        tokens, mask = padded(texts, policy.pad, left=False)
+    pairs, found = [*zip(prompts, completions, strict=True)], []
+    for start in range(0, len(pairs), AT_ONCE):
+        some = pairs[start : start + AT_ONCE]
+        tokens, mask = padded([before + after for before, after in some], policy.pad, left=False)
+        own = torch.tensor([len(after) or len(before) for before, after in some])
         with torch.no_grad(), torch.autocast("cpu", dtype=policy.precision, enabled=policy.precision != torch.float32):
             states = policy.model.base_model(input_ids=tokens, attention_mask=mask.long()).last_hidden_state.float()
         places, lengths = torch.arange(tokens.shape[1]), mask.sum(1)
-        read = places >= (lengths - torch.tensor(own[start : start + AT_ONCE]))[:, None]
+        read = places >= (lengths - own)[:, None]
         read = (read & mask)[:, :, None]
         found.append((states * read).sum(1) / read.sum(1))
     return torch.cat(found)

@@ -15,6 +15,7 @@ import statistics
 import time
 from argparse import ArgumentParser, RawDescriptionHelpFormatter
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import torch
@@ -72,7 +73,7 @@ def main() -> None:
         prompts = [policy.prompt(question) for question in questions]
         torch.manual_seed(turn)
         step_began = time.perf_counter()
-        completions, rate = timed(lambda: policy.sample(prompts, COPIES, LIMIT, 1.0))  # noqa: B023
+        completions, rate = timed(partial(policy.sample, prompts, COPIES, LIMIT, 1.0))
         repeated = [one for one in questions for _ in range(COPIES)]
         texts = [policy.text(one) for one in completions]
         rollout = Rollout(repeated, [policy.prompt(one) for one in repeated], completions, texts, [False] * len(texts))
@@ -80,7 +81,7 @@ def main() -> None:
         steps.append(time.perf_counter() - step_began)
         own.append(rate)
         torch.manual_seed(turn)
-        theirs.append(timed(lambda: generate(policy, other, prompts))[1])  # noqa: B023
+        theirs.append(timed(partial(generate, policy, other, prompts))[1])
         print(f"own {rate:.0f} tokens/s, generate {theirs[-1]:.0f} tokens/s, a step {steps[-1]:.1f} s", flush=True)
     ratios = [mine / yours for mine, yours in zip(own, theirs, strict=True)]
     figures = {

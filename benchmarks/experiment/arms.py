@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+import os
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
 
 from benchmarks.experiment.compare import Comparison, compare
-from benchmarks.published import Row, Table, table
+from benchmarks.published import Row, Table, publish, table
 from examples.grpo.train import Result
 
 Pair = tuple[str, str]
@@ -74,6 +75,23 @@ def shown(method: str, control: str, result: Comparison) -> str:
         f"{method} - {control}: {result.difference:+.3f} [{result.low:+.3f}, {result.high:+.3f}], "
         f"p {result.p:.3f}, {'holds' if result.holds else 'does not hold'}, {result.seeds} seeds"
     )
+
+
+def measured(own: Sequence[Row]) -> Row:
+    """What every table says of an arm's finished trainings: their seeds, the mean measures, and the area of each."""
+    return {
+        "seeds": [one["seed"] for one in own],
+        "n": len(own),
+        **{name: mean(own, name) for name in ("area", "final")},
+        "each": [one["area"] for one in own],
+    }
+
+
+def publish_study(made: Mapping[str, Table], command: str, found: Sequence[Row]) -> None:
+    """Publish a study's tables, by name, with the time that its trainings take on all cores."""
+    seconds = sum(row["seconds"] for row in found) / (os.cpu_count() or 1)
+    for name, one in made.items():
+        publish(name, command=command, seconds=seconds, **one)
 
 
 def mean(rows: Sequence[Row], name: str) -> float:

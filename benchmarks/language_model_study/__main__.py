@@ -16,7 +16,6 @@ few thousand weights in their place.
 
 from __future__ import annotations
 
-import os
 import sys
 import tempfile
 from argparse import ArgumentParser, RawDescriptionHelpFormatter
@@ -25,12 +24,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from benchmarks.experiment.arms import shown
+from benchmarks.experiment.arms import publish_study, shown
 from benchmarks.experiment.pool import read, run_all
 from benchmarks.language_model_study import tables
 from benchmarks.language_model_study.registration import Registration, registered
 from benchmarks.language_model_study.training import FOLDER, Training, train_one
-from benchmarks.published import Row, publish
+from benchmarks.published import Row
 from benchmarks.report import ROOT
 from examples.grpo import smollm2
 
@@ -56,19 +55,7 @@ class Queue:
     def rounds(self) -> Iterator[dict[str, Training]]:
         """Trainings by key, in the order of the queue. A round starts when the one before is finished."""
         for arms, seeds in self.registration.queue:
-            some = [
-                Training(
-                    arm,
-                    seed,
-                    self.registration.other(seed),
-                    self.model,
-                    self.registration.steps,
-                    self.changes,
-                    self.folder,
-                )
-                for seed in self.registration.seeds[:seeds]
-                for arm in arms
-            ]
+            some = [self._training(arm, seed) for seed in self.registration.seeds[:seeds] for arm in arms]
             taught = {one.key: one for one in some if one.teacher is not None}
             yield {one.key: one for one in some if one.key not in taught}
             yield taught
@@ -141,11 +128,9 @@ def main() -> None:
         print(f"## {model}")
         show(registration, rows)
         if asked.publish and own:
-            seconds = sum(row["seconds"] for row in rows) / (os.cpu_count() or 1)
-            made = {"": tables.arms, "-collapse": tables.collapse, "-comparisons": tables.compared}
-            for name, make in made.items():
-                table = make(registration, rows)
-                publish(f"language-model-study{name}", command="make lm-study", seconds=seconds, **table)
+            makers = {"": tables.arms, "-collapse": tables.collapse, "-comparisons": tables.compared}
+            made = {f"language-model-study{name}": make(registration, rows) for name, make in makers.items()}
+            publish_study(made, "make lm-study", rows)
 
 
 if __name__ == "__main__":

@@ -22,10 +22,7 @@ def arms(registration: Registration, found: Sequence[Row]) -> Table:
                 {
                     "arm": arm,
                     "about": ARMS[arm].about,
-                    "n": len(own),
-                    **{name: mean(own, name) for name in ("area", "final")},
-                    "seeds": [one["seed"] for one in own],
-                    "each": [one["area"] for one in own],
+                    **of_study.measured(own),
                     "start": mean([{"start": one["accuracy"][0]} for one in own], "start"),
                 }
             )

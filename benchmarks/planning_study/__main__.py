@@ -12,22 +12,23 @@ Finished trainings are kept in `reports/planning-study/trainings.jsonl`. Prints 
 
 from __future__ import annotations
 
-import os
 from argparse import ArgumentParser, RawDescriptionHelpFormatter
 from collections.abc import Callable, Mapping, Sequence
 from importlib.util import find_spec
 from typing import Any
 
-from benchmarks.experiment.arms import shown
+from benchmarks.experiment.arms import publish_study, shown
 from benchmarks.experiment.pool import run_all
 from benchmarks.planning_study import tables
 from benchmarks.planning_study.arms import ARMS
 from benchmarks.planning_study.calibration import foreseen
 from benchmarks.planning_study.registration import Part, parts
 from benchmarks.planning_study.training import FOLDER, Training, train_one
-from benchmarks.published import Row, Table, publish
+from benchmarks.published import Row, Table
 
 Rows = Sequence[Row]
+Maker = Callable[[Mapping[str, Part], Rows], Table]
+"""Makes a table of the parts and of what is finished."""
 
 
 def trainings(chosen: Sequence[Part], arms: Sequence[str] | None = None) -> list[dict[str, Training]]:
@@ -66,45 +67,38 @@ def show(chosen: Mapping[str, Part], found: Rows) -> None:
             print(f"{name}: {shown(*comparison)}")
 
 
-PUBLISHED: dict[str, Callable[[Mapping[str, Part], Rows], Table]] = {
-    "planning-study": lambda of, found: tables.arms(
-        [of["dead"], of["curve"]],
-        found,
-        "Planning on pools with dead questions: means over the seeds, and the area of each",
-    ),
-    "planning-study-comparisons": lambda of, found: tables.compared(
-        of["dead"], found, "Paired comparisons with 60% dead questions"
-    ),
-    "planning-study-mixed": lambda of, found: tables.arms(
-        [of["mixed"]], found, "Planning on the mixed pool: means over the seeds, and the area of each"
-    ),
-    "planning-study-mixed-comparisons": lambda of, found: tables.compared(
-        of["mixed"], found, "Paired comparisons on the mixed pool"
-    ),
-    "planning-study-small-groups": lambda of, found: tables.arms(
-        [of["small-groups"]], found, "Planning in groups of 4: means over the seeds, and the area of each"
-    ),
-    "planning-study-small-groups-comparisons": lambda of, found: tables.compared(
-        of["small-groups"], found, "Paired comparisons in groups of 4"
+def of_part(name: str, part: str, arms: str, compared: str, *more: str) -> dict[str, Maker]:
+    """Two tables by name: the arms of a part (and of `more` parts), and its comparisons, under these titles."""
+    return {
+        name: lambda of, found: tables.arms([of[one] for one in (part, *more)], found, f"{arms}: {EACH}"),
+        f"{name}-comparisons": lambda of, found: tables.compared(of[part], found, compared),
+    }
+
+
+EACH = "means over the seeds, and the area of each"
+PUBLISHED: dict[str, Maker] = {
+    **of_part(
+        "planning-study", "dead",
+        "Planning on pools with dead questions", "Paired comparisons with 60% dead questions", "curve",
     ),
     "planning-study-calibration": lambda of, found: foreseen(
         [of["dead"], of["curve"]], "What pass rates foresaw of the spread of uniform trainings' groups"
     ),
-    "planning-study-controls": lambda of, found: tables.arms(
-        [of["controls"]],
-        found,
-        "Other ways to choose, with 60% dead questions: means over the seeds, and the area of each",
+    **of_part(
+        "planning-study-small-groups", "small-groups", "Planning in groups of 4", "Paired comparisons in groups of 4"
     ),
-    "planning-study-controls-comparisons": lambda of, found: tables.compared(
-        of["controls"], found, "Exploratory comparisons with 60% dead questions"
+    **of_part(
+        "planning-study-controls", "controls",
+        "Other ways to choose, with 60% dead questions", "Exploratory comparisons with 60% dead questions",
     ),
-    "planning-study-reasoning-gym": lambda of, found: tables.arms(
-        [of["reasoning-gym"]], found, "Planning on reasoning-gym's sums: means over the seeds, and the area of each"
+    **of_part(
+        "planning-study-reasoning-gym", "reasoning-gym",
+        "Planning on reasoning-gym's sums", "Exploratory comparisons on reasoning-gym's sums",
     ),
-    "planning-study-reasoning-gym-comparisons": lambda of, found: tables.compared(
-        of["reasoning-gym"], found, "Exploratory comparisons on reasoning-gym's sums"
+    **of_part(
+        "planning-study-mixed", "mixed", "Planning on the mixed pool", "Paired comparisons on the mixed pool"
     ),
-}
+}  # fmt: skip
 """Tables of `docs/results`, by name. Those without rows are not written."""
 
 
@@ -126,11 +120,8 @@ def main() -> None:
     rows = [*found.values()]
     show(chosen, rows)
     if asked.publish:
-        seconds = sum(row["seconds"] for row in rows) / (os.cpu_count() or 1)
-        for name, make in PUBLISHED.items():
-            table = make(everything, rows)
-            if table["rows"]:
-                publish(name, command="make planning-study", seconds=seconds, **table)
+        made = {name: make(everything, rows) for name, make in PUBLISHED.items()}
+        publish_study({name: table for name, table in made.items() if table["rows"]}, "make planning-study", rows)
 
 
 if __name__ == "__main__":

@@ -56,10 +56,8 @@ def arms(parts: Sequence[Part], found: Sequence[Row], title: str) -> Table:
                     "dead": dead_share(pool),
                     "arm": arm,
                     "about": ARMS[arm].about,
-                    "seeds": [one["seed"] for one in own],
-                    "n": len(own),
-                    **{name: mean(own, name) for name in ("area", "final", "spread")},
-                    "each": [one["area"] for one in own],
+                    **of_study.measured(own),
+                    "spread": mean(own, "spread"),
                     "rollouts": share_of_rollouts(own, control) if len(own) == len(control) else None,
                 }
             )

@@ -11,13 +11,12 @@ The comparisons were registered in `registered.json` before their seeds were run
 
 from __future__ import annotations
 
-import os
 from argparse import ArgumentParser, RawDescriptionHelpFormatter
 from collections.abc import Sequence
 
-from benchmarks.experiment.arms import of_arm, shown
+from benchmarks.experiment.arms import of_arm, publish_study, shown
 from benchmarks.experiment.pool import read, run_all
-from benchmarks.published import Row, publish
+from benchmarks.published import Row
 from benchmarks.repair_study import tables
 from benchmarks.repair_study.labels import Kind
 from benchmarks.repair_study.registration import Registration, registered
@@ -81,10 +80,8 @@ def main() -> None:
     rows = [*read(KEPT).values()]
     show(registration, rows)
     if asked.publish:
-        seconds = sum(row["seconds"] for row in rows) / (os.cpu_count() or 1)
-        made = {"repair-study": tables.arms, "repair-study-comparisons": tables.compared}
-        for name, make in made.items():
-            publish(name, command="make repair-study", seconds=seconds, **make(registration, rows))
+        makers = {"repair-study": tables.arms, "repair-study-comparisons": tables.compared}
+        publish_study({name: make(registration, rows) for name, make in makers.items()}, "make repair-study", rows)
 
 
 if __name__ == "__main__":

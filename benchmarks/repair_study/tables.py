@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 
 from benchmarks.experiment import arms as of_study
-from benchmarks.experiment.arms import mean, of_arm
+from benchmarks.experiment.arms import of_arm
 from benchmarks.experiment.compare import Comparison
 from benchmarks.published import Row, Table, table
 from benchmarks.repair_study.arms import ABOUT
@@ -35,12 +35,9 @@ def arms(registration: Registration, found: Sequence[Row]) -> Table:
                     "kind": kind,
                     "arm": arm,
                     "about": ABOUT[arm],
-                    "seeds": [one["seed"] for one in own],
-                    "n": len(own),
-                    **{name: mean(own, name) for name in ("area", "final")},
+                    **of_study.measured(own),
                     "repaired": round(repaired / len(own), 1),
                     "rightly": rightly / repaired if repaired else None,
-                    "each": [one["area"] for one in own],
                 }
             )
     cells = {
