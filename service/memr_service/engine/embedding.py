@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 from weakref import WeakKeyDictionary
@@ -40,6 +41,8 @@ class Embedded:
     """A batch, and what became of the texts of its items."""
 
     batch: Batch
+    prompts: Sequence[str]
+    """The prompt of each item of the batch (n)."""
     completions: list[str]
     """The whole text of each item of the batch (n): of a completion, or of a turn."""
     encoded: int
@@ -115,7 +118,7 @@ class EmbeddingStage:
         )
         unread = asked.unread(whole if turns is None else asked.completions(config, run.law), run.law)
         warnings = [*items.warnings, *unread, *_cut(truncated, encoded, config)]
-        return Embedded(batch, whole, encoded, truncated, warnings)
+        return Embedded(batch, items.prompts, whole, encoded, truncated, warnings)
 
     async def _encode(
         self, bound: dict[str, Any], config: RunConfig, deadline: float | None, texts: list[str], prompts: int

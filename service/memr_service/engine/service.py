@@ -207,8 +207,7 @@ class Service:
         if committed is None:
             return None
         if committed.record is not None:
-            prompts = [items.prompts[completion] for completion in embedded.batch.completion_of.tolist()]
-            self._keep_texts(run, committed.record, prompts, embedded.completions)
+            self._keep_texts(run, committed.record, embedded.prompts, embedded.completions)
         return self._observed(items, committed.responses[0], embedded)
 
     async def _joined(self, run: Run, barrier: Barrier, items: Items, waits: Callable[[], object]) -> Response:
