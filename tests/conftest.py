@@ -115,6 +115,17 @@ def pytest_runtest_call(item: pytest.Item) -> Iterator[None]:
     return result
 
 
+@pytest.fixture(scope="module")
+def one_core() -> Iterator[None]:
+    """Let torch use one thread, which is faster for tiny models, and restore the number afterwards."""
+    import torch  # imported here: most tests do without
+
+    cores = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(cores)
+
+
 @cache
 def _tier(path: Path) -> Tier:
     folder = path.relative_to(FOLDER).parts[0] if path.is_relative_to(FOLDER) else ""

@@ -22,16 +22,10 @@ from examples.grpo.config import Config
 from examples.grpo.train import train
 
 # The installed versions of transformers and peft warn about each other.
-pytestmark = pytest.mark.filterwarnings("ignore::FutureWarning", "ignore:memr:UserWarning")
-
-
-@pytest.fixture(autouse=True, scope="module")
-def one_core():
-    """Use one thread, as the queue does."""
-    cores = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(cores)
+pytestmark = [
+    pytest.mark.filterwarnings("ignore::FutureWarning", "ignore:memr:UserWarning"),
+    pytest.mark.usefixtures("one_core"),
+]
 
 
 def a_training(folder: Path, arm: str, seed: int, **changes: Any) -> Training:

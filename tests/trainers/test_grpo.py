@@ -56,16 +56,7 @@ ROOT = Path(__file__).parents[2]
 SECONDS = ("rollout_s", "reward_s", "update_s")
 
 # The installed versions of transformers and peft warn about each other.
-pytestmark = pytest.mark.filterwarnings("ignore::FutureWarning")
-
-
-@pytest.fixture(autouse=True, scope="module")
-def one_core():
-    """Use one thread, which is faster for models of this size, and restore the number afterwards."""
-    cores = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(cores)
+pytestmark = [pytest.mark.filterwarnings("ignore::FutureWarning"), pytest.mark.usefixtures("one_core")]
 
 
 # The equations
