@@ -11,6 +11,7 @@ import pyarrow.parquet as pq
 import pytest
 from memr_client import InvalidRequest
 from memr_client.schemas import Message
+from memr_service.cli import output, rows
 from memr_service.cli.rollouts import Rollout, read, requests
 
 
@@ -137,6 +138,17 @@ def test_other_forms_of_a_file_give_the_same_rollouts(tmp_path, name):
     assert [(one.prompt, one.outcome, one.prompt_id, one.group_id) for one in found] == [
         (row["prompt"], row["outcome"], str(row["prompt_id"]), row["group_id"]) for row in rows
     ]
+
+
+def test_parquet_without_its_library_is_refused_with_the_remedy(tmp_path, monkeypatch):
+    path = tmp_path / "table.parquet"
+    path.write_bytes(in_parquet([rollout("q")]))
+    monkeypatch.setattr(rows, "find_spec", lambda name: None)
+    for reads_or_writes in (lambda: list(read(path)), lambda: output.check(tmp_path / "new.parquet", path)):
+        with pytest.raises(InvalidRequest, match="is Parquet, which needs pyarrow") as refused:
+            reads_or_writes()
+        assert "pip install pyarrow" in refused.value.remedy
+    output.check(tmp_path / "new.jsonl", path)
 
 
 @pytest.mark.parametrize(

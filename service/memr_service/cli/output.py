@@ -12,6 +12,7 @@ from typing import IO, TYPE_CHECKING
 from memr_client.errors import InvalidRequest
 
 from memr_service.cli.options import require_writable
+from memr_service.cli.rows import require_arrow
 from memr_service.cli.scoring import Row
 
 if TYPE_CHECKING:
@@ -27,7 +28,8 @@ def check(path: Path, source: Path) -> None:
     """Check that the output file can be written, before the work begins.
 
     Raises:
-        InvalidRequest: the suffix is unknown, the folder does not exist, or the path is the input file.
+        InvalidRequest: the suffix is unknown, Parquet cannot be written, the folder does not exist, or the path is the
+            input file.
     """
     if path.suffix not in (".jsonl", ".parquet"):
         raise InvalidRequest(
@@ -36,6 +38,8 @@ def check(path: Path, source: Path) -> None:
             limit=[".jsonl", ".parquet"],
             remedy="Use a name that ends in .jsonl or .parquet.",
         )
+    if path.suffix == ".parquet":
+        require_arrow(str(path))
     check_place(path, source)
 
 

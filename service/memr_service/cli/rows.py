@@ -11,6 +11,7 @@ from codecs import BOM_UTF8, BOM_UTF16_BE, BOM_UTF16_LE
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from importlib.util import find_spec
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any, Literal
 
@@ -106,6 +107,21 @@ def form(path: Path, name: str = "") -> Form:
         return _form(content, name)
 
 
+def require_arrow(name: str) -> None:
+    """Check that a Parquet file can be read and written.
+
+    Raises:
+        InvalidRequest: pyarrow is not installed, as in the image of the server.
+    """
+    if find_spec("pyarrow") is None:
+        raise InvalidRequest(
+            f"{name} is Parquet, which needs pyarrow.",
+            value=name,
+            limit="JSON lines",
+            remedy="Run pip install pyarrow, or use JSON lines (.jsonl).",
+        )
+
+
 def _form(content: IO[bytes], name: str) -> Form:
     start = content.read(4)
     content.seek(0)
@@ -117,6 +133,7 @@ def _form(content: IO[bytes], name: str) -> Form:
             remedy="Save it as UTF-8: iconv -f UTF-16 -t UTF-8 OLD > NEW, or Set-Content -Encoding utf8.",
         )
     if start == b"PAR1":
+        require_arrow(name)
         return "parquet"
     first = next((line for line in content if line.strip(BLANK)), b"")
     content.seek(0)
