@@ -33,18 +33,40 @@ def main() -> None:
     if not builder.images(NAME):
         raise SystemExit("There is no image yet: make docker-check builds it.")
     with builder.mounted() as root:
-        (site,) = root.glob("opt/memr/lib/python3*/site-packages")
-        components = [*python_packages(site), *debian_packages(root / "var/lib/dpkg/status")]
+        bom = contents(root)
+    written = document(bom)
+    OUT.parent.mkdir(exist_ok=True)
+    OUT.write_text(written)
+    kinds = [one.purl.type for one in bom.components if one.purl is not None]
+    print(f"{OUT.relative_to(ROOT)}: {kinds.count('pypi')} packages of Python, {kinds.count('deb')} of Debian")
+
+
+def contents(root: Path) -> Bom:
+    """The packages in an image's files, and memr, which the image is of.
+
+    Args:
+        root: the folder of the image's files.
+    """
+    (site,) = root.glob("opt/memr/lib/python3*/site-packages")
+    components = [*python_packages(site), *debian_packages(root / "var/lib/dpkg/status")]
     memr = next(one for one in components if one.name == "memr")
     bom = Bom(components=[one for one in components if one is not memr])
-    bom.metadata.component = Component(type=ComponentType.CONTAINER, name=NAME, version=memr.version, components=[memr])
+    image = Component(type=ComponentType.CONTAINER, name=NAME, version=memr.version, components=[memr])
+    bom.metadata.component = image
+    bom.register_dependency(image, components)
+    return bom
+
+
+def document(bom: Bom) -> str:
+    """The contents as JSON.
+
+    Raises:
+        SystemExit: CycloneDX's schema does not hold.
+    """
     written = make_outputter(bom, OutputFormat.JSON, VERSION).output_as_string(indent=2)
     if (wrong := JsonStrictValidator(VERSION).validate_str(written)) is not None:
         raise SystemExit(f"The document is not valid: {wrong}")
-    OUT.parent.mkdir(exist_ok=True)
-    OUT.write_text(written)
-    kinds = [one.purl.type for one in components if one.purl is not None]
-    print(f"{OUT.relative_to(ROOT)}: {kinds.count('pypi')} packages of Python, {kinds.count('deb')} of Debian")
+    return written
 
 
 def python_packages(site: Path) -> list[Component]:

@@ -69,7 +69,6 @@ def test_a_sum_is_worked_out_term_by_term() -> None:
 
 
 def test_sums_come_from_the_package_and_are_judged_by_it() -> None:
-    pytest.importorskip("reasoning_gym")
     task, dice = ChainSum(), random.Random(0)
     assert (len(task.train), len(task.test)) == (240, 150)
     held_out = {question.text for question in task.test}
@@ -222,7 +221,6 @@ def test_every_arm_trains() -> None:
 @pytest.mark.slow
 @pytest.mark.usefixtures("quickly")
 def test_sums_train_with_a_placebo_of_another_seed(monkeypatch: pytest.MonkeyPatch) -> None:
-    pytest.importorskip("reasoning_gym")
     monkeypatch.setattr(ChainSum, "lessons", 2)
     for one in (Training("uniform", "chain-sum", 1, 2, steps=1), Training("placebo", "chain-sum", 2, 1, steps=1)):
         row = train_one(one)

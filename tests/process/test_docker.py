@@ -18,6 +18,7 @@ import yaml
 from memr_service.app.auth import ROUTES
 from memr_service.settings import Settings
 
+from benchmarks.docker_check import sbom
 from benchmarks.docker_check.image import pip_settings
 
 ROOT = Path(__file__).parents[2]
@@ -227,3 +228,30 @@ def test_code_of_others_is_as_it_was_published():
     sums = dict(reversed(line.split()) for line in (folder / "SHA256SUMS").read_text().splitlines())
     files = {one.name for one in folder.iterdir() if one.suffix in (".js", ".css")}
     assert sums == {name: hashlib.sha256((folder / name).read_bytes()).hexdigest() for name in files}
+
+
+def test_the_list_of_an_images_packages_has_each_with_its_version_and_licence(tmp_path):
+    site = tmp_path / "opt/memr/lib/python3.11/site-packages"
+    packages = {"memr": ("0.2.0", "Apache-2.0"), "Some_Thing": ("1.5", "MIT OR Apache-2.0"), "plain": ("2", None)}
+    for name, (version, licence) in packages.items():
+        folder = site / f"{name}-{version}.dist-info"
+        folder.mkdir(parents=True)
+        said = f"License-Expression: {licence}\n" if licence else ""
+        (folder / "METADATA").write_text(f"Metadata-Version: 2.4\nName: {name}\nVersion: {version}\n{said}")
+    status = tmp_path / "var/lib/dpkg/status"
+    status.parent.mkdir(parents=True)
+    paragraphs = [("libc6", "install ok installed", "2.36-9+deb12u13"), ("gone", "deinstall ok config-files", "1")]
+    about = "Architecture: amd64\nDescription: of it\n more: text\n"
+    lines = [f"Package: {name}\nStatus: {state}\nVersion: {version}\n{about}" for name, state, version in paragraphs]
+    status.write_text("\n".join(lines))
+    listed = json.loads(sbom.document(sbom.contents(tmp_path)))
+    assert {
+        one["purl"]: [choice["expression"] for choice in one.get("licenses", [])] for one in listed["components"]
+    } == {
+        "pkg:deb/debian/libc6@2.36-9%2Bdeb12u13?arch=amd64": [],
+        "pkg:pypi/plain@2": [],
+        "pkg:pypi/some-thing@1.5": ["MIT OR Apache-2.0"],
+    }
+    described = listed["metadata"]["component"]
+    assert (described["type"], described["version"]) == ("container", "0.2.0")
+    assert [one["purl"] for one in described["components"]] == ["pkg:pypi/memr@0.2.0"]

@@ -1,7 +1,8 @@
 """A run as a resources server of the real NeMo Gym, by the example's config and nothing else.
 
-The package needs a newer Python than memr's tests have. Give one that has it as NEMO_GYM_PYTHON; without it these tests
-are skipped, and tests/service/test_nemo_gym.py has the bodies that were recorded here.
+The package needs Python 3.13 and packages that memr's tests do without, such as Ray and MLflow: `make nemo-gym` makes
+an environment for it and runs this by NEMO_GYM_PYTHON. Without it this is skipped; tests/service/test_nemo_gym.py has
+the bodies that were recorded here.
 """
 
 from __future__ import annotations
@@ -22,7 +23,7 @@ PYTHON = os.environ.get("NEMO_GYM_PYTHON")
 TASKS = [("What is 7 + 5?", "12", "train"), ("What is 6 + 6?", "12", "train"), ("What is 5 + 8?", "13", "test")]
 
 
-@pytest.mark.skipif(PYTHON is None, reason="needs NEMO_GYM_PYTHON, an interpreter that has nemo-gym 0.7")
+@pytest.mark.skipif(PYTHON is None, reason="nemo-gym 0.7 needs Python 3.13: make nemo-gym")
 def test_an_agent_is_rewarded_by_a_run_that_its_config_names(tmp_path):
     keys, key = keys_file(tmp_path, "a-key", name="gym", scope="admin")
     rows = [task(*one) for one in TASKS]

@@ -19,6 +19,7 @@ import torch
 from memr_client import RewardClient
 from support.serving import serving
 
+HAS_VERIFIERS = sys.version_info >= (3, 11)
 OTHERS = Path(__file__).parents[2] / "examples" / "others"
 
 
@@ -130,8 +131,10 @@ def test_openenv_pays_an_episode_with_its_own_rubric_and_the_memorys(client, mon
     assert (run.memory.success.completions, run.memory.failure.completions, run.position) == (2, 2, 4)
 
 
+@pytest.mark.skipif(not HAS_VERIFIERS, reason="verifiers needs Python 3.11")
 def test_verifiers_adds_the_memorys_reward_to_a_tasks_own(client, monkeypatch):
-    vf = pytest.importorskip("verifiers.v1", reason="verifiers is not installed")
+    import verifiers.v1 as vf
+
     monkeypatch.setenv("MEMR_GROUP_SIZE", "4")
     snippet = importlib.import_module("verifiers_task")
 
@@ -172,7 +175,7 @@ def test_every_snippet_is_short_and_tested_with_the_release_it_names():
         text = (OTHERS / f"{snippet}.py").read_text("utf-8")
         code = [line for line in ast.unparse(ast.parse(text)).splitlines() if line.strip()]
         assert len(code) <= 30
-        if package != "verifiers" or importlib.util.find_spec(package):
+        if package != "verifiers" or HAS_VERIFIERS:
             assert metadata.version(package).startswith(text.partition("(")[2].partition(")")[0].split()[-1])
         assert snippet in tested
 
