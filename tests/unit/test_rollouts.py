@@ -147,7 +147,7 @@ def test_parquet_without_its_library_is_refused_with_the_remedy(tmp_path, monkey
     for reads_or_writes in (lambda: list(read(path)), lambda: output.check(tmp_path / "new.parquet", path)):
         with pytest.raises(InvalidRequest, match="is Parquet, which needs pyarrow") as refused:
             reads_or_writes()
-        assert "pip install pyarrow" in refused.value.remedy
+        assert "pip install '.[parquet]'" in refused.value.remedy
     output.check(tmp_path / "new.jsonl", path)
 
 

@@ -111,14 +111,14 @@ def require_arrow(name: str) -> None:
     """Check that a Parquet file can be read and written.
 
     Raises:
-        InvalidRequest: pyarrow is not installed, as in the image of the server.
+        InvalidRequest: pyarrow is not installed.
     """
     if find_spec("pyarrow") is None:
         raise InvalidRequest(
             f"{name} is Parquet, which needs pyarrow.",
             value=name,
             limit="JSON lines",
-            remedy="Run pip install pyarrow, or use JSON lines (.jsonl).",
+            remedy="Run pip install '.[parquet]' in a clone of memr, or use JSON lines (.jsonl).",
         )
 
 
