@@ -25,6 +25,8 @@ BASE, SUITE = "docker.io/library/debian:bookworm-slim", "bookworm"
 RECIPE = "memr.recipe"
 """Label of such an image: the command that made it, so that it is made again once the command has changed."""
 SLIM = ("/usr/share/doc/*", "/usr/share/info/*", "/usr/share/locale/*", "/usr/share/man/*")
+PERL = ("usrmerge", "perl", "perl-modules-5.36", "libperl5.36", "libgdbm6", "libgdbm-compat4", "lib*-perl")
+"""mmdebstrap installs usrmerge, which brings all of Perl. Debian's own image has neither."""
 UID = 10001
 PARTS = {
     "torch": ["torch", "torchgen", "functorch"],
@@ -53,8 +55,8 @@ class Builder:
     def make_base(self) -> None:
         """Make the base image from Debian's packages, unless one exists that was made so. This takes a minute."""
         without = [f"--dpkgopt=path-exclude={path}" for path in SLIM]
-        # usrmerge, which would be installed otherwise, brings Perl; Debian's own image has neither.
-        recipe = ["mmdebstrap", "--quiet", "--variant=minbase", "--include=usr-is-merged", *without, SUITE]
+        purge = f'--customize-hook=chroot "$1" apt-get purge --yes {" ".join(PERL)}'
+        recipe = ["mmdebstrap", "--quiet", "--variant=minbase", "--include=usr-is-merged", purge, *without, SUITE]
         if self.images(BASE) and (self.config(BASE).get("Labels") or {}).get(RECIPE) == " ".join(recipe):
             return
         print(f"making {BASE} of Debian's packages", flush=True)
