@@ -7,6 +7,7 @@ import hashlib
 import json
 import os
 import re
+import runpy
 import subprocess
 import sys
 import threading
@@ -255,3 +256,23 @@ def test_the_list_of_an_images_packages_has_each_with_its_version_and_licence(tm
     described = listed["metadata"]["component"]
     assert (described["type"], described["version"]) == ("container", "0.2.0")
     assert [one["purl"] for one in described["components"]] == ["pkg:pypi/memr@0.2.0"]
+
+
+def test_trimming_takes_what_no_server_needs_and_leaves_bytecode_that_no_layer_makes_stale(tmp_path, monkeypatch):
+    trim = runpy.run_path(str(ROOT / "docker/trim.py"))
+    kept = ["used.py", "torch/bin/torch_shm_manager", "torch/testing/_comparison.py", "sympy/core.py"]
+    gone = ["pip/main.py", "used/tests/a.py", "torch/bin/test_jit", "torch/bin/protoc", "torch/include/x.h", "a/b.pyi"]
+    gone += ["transformers/models/bert/modular_bert.py", "torch/testing/_internal.py", "networkx/graph.py"]
+    for name in kept + gone:
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).write_text("answer = 42\n")
+    imported = {tmp_path / name for name in kept if name.endswith(".py")}
+    functions = trim["main"].__globals__
+    functions |= {"SITE": tmp_path, "modules": lambda: imported, "strip": lambda: None}
+    trim["main"]("cpu")
+    assert sorted(path for path in kept + gone if (tmp_path / path).exists()) == sorted(kept)
+    os.utime(tmp_path / "used.py", (1, 1))
+    shown = subprocess.run(
+        [sys.executable, "-v", "-c", "import used"], cwd=tmp_path, capture_output=True, text=True, check=True
+    )
+    assert re.search(r"code object from '.*used\.cpython-\d+\.pyc'", shown.stderr)
