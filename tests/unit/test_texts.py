@@ -205,6 +205,7 @@ def test_records_that_come_together_are_one_transaction(
 
 def test_texts_are_stored_soon_though_nobody_asks(tmp_path: Path) -> None:
     texts = Texts(tmp_path / "texts.db", GIB, 90)
+    texts.flush()  # the file has its tables now
     texts.put(1, 0, ["q"], ["a"])
     with closing(sqlite3.connect(tmp_path / "texts.db")) as other:
         until = time.monotonic() + 10
