@@ -41,11 +41,12 @@ def trainings(registration: Registration, arms: Sequence[str], noise: float, kin
     }
 
 
-def finished(registration: Registration) -> list[Row]:
+def finished() -> list[Row]:
     """The rows of all trainings that are finished. A training with the right labels is the same whatever the noise."""
     rows = [*read(KEPT).values()]
+    begun = {(row["noise"], row["kind"]) for row in rows}
     for clean in [row for row in rows if row["method"] == "clean"]:
-        for noise, kind in registration.conditions[1:]:
+        for noise, kind in begun - {(clean["noise"], clean["kind"])}:
             rows += [
                 clean | {"method": arm, "noise": noise, "kind": kind, "seconds": 0.0}
                 for arm in ("clean", *(() if noise else AS_THE_LABELS_ARE))
@@ -93,8 +94,8 @@ def main() -> None:
             arms = registration.pairs[0] if asked.primary else registration.arms
             run_all(trainings(registration, arms, noise, kind), train_one, KEPT, asked.processes)
             if not asked.primary:
-                run_all(placebos(registration, finished(registration), noise, kind), train_one, KEPT, asked.processes)
-    rows = finished(registration)
+                run_all(placebos(registration, finished(), noise, kind), train_one, KEPT, asked.processes)
+    rows = finished()
     show(registration, rows)
     if asked.publish:
         makers = {"repair-study": tables.arms, "repair-study-comparisons": tables.compared}
