@@ -72,7 +72,8 @@ def modules() -> set[Path]:
 
 def strip() -> None:
     """Take symbols out of compiled modules, but not of the libraries in *.libs, which stripping breaks."""
-    found = [str(path) for path in SITE.rglob("*.so*") if not path.parent.name.endswith(".libs")]
+    compiled = (path for path in SITE.rglob("*.so*") if path.is_file() and not path.is_symlink())
+    found = [path for path in compiled if not path.parent.name.endswith(".libs")]
     subprocess.run(["strip", "--strip-unneeded", *found], check=True)
 
 
