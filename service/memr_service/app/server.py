@@ -19,6 +19,7 @@ from memr_client.errors import InvalidRequest, MemrError, Unavailable
 from threadpoolctl import threadpool_limits
 
 from memr_service.app import create_app, logs
+from memr_service.app.body import PARSER
 from memr_service.app.connections import TICK_S, Connections
 from memr_service.app.context import Context
 from memr_service.run import malloc
@@ -35,6 +36,9 @@ SWITCH_S = 0.0005
 and it needs several for one response; Python's default is ten times as much."""
 YOUNG = 10_000
 """Objects made until Python looks for garbage among them. By default it does so for every twenty connections."""
+GIVE_BACK_S = 10
+"""Seconds between two times at which free memory is given back: what many requests, or runs that are not in use any
+more, have left scattered over the heap. It takes some milliseconds in a thread, and is too rare to cost requests."""
 CLOSE_S = 8
 """Seconds after that in which runs may save snapshots. Then the process ends, whatever it is doing."""
 
@@ -179,6 +183,8 @@ class _Server(uvicorn.Server):
         """Called ten times a second. Returns whether to shut down."""
         if counter % round(10 * TICK_S) == 0:
             self.connections.tick(self.server_state.connections)
+        if counter % round(10 * GIVE_BACK_S) == 0:
+            PARSER.submit(malloc.give_back)
         if (state := self.service.encoder_state()) != self.settled:
             self.settled = state
             gc.freeze()  # a search for garbage in all modules would stop everything for 0.1 s
