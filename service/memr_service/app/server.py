@@ -12,6 +12,7 @@ import sys
 import threading
 import time
 from contextlib import ExitStack, suppress
+from functools import partial
 from types import FrameType
 
 import uvicorn
@@ -19,6 +20,7 @@ from memr_client.errors import InvalidRequest, MemrError, Unavailable
 from threadpoolctl import threadpool_limits
 
 from memr_service.app import create_app, logs
+from memr_service.app.acceptor import Acceptor
 from memr_service.app.body import PARSER
 from memr_service.app.connections import TICK_S, Connections
 from memr_service.app.context import Context
@@ -166,8 +168,17 @@ class _Server(uvicorn.Server):
         """Start the app and accept connections, then say where."""
         gc.collect()
         gc.set_threshold(YOUNG)
-        await super().startup(sockets)
+        await super().startup([])
+        protocol = partial(
+            self.connections, config=self.config, server_state=self.server_state, app_state=self.lifespan.state
+        )
+        self.acceptor = Acceptor(sockets or [], protocol, self.connections.room)
         logs.started(self.service.store.url, self.encoder, self.address)
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        """Take no more connections, finish those there are, and stop the app."""
+        await self.acceptor.close()
+        await super().shutdown(sockets)
 
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:
         """The first signal starts draining, the second ends it at once. The process exits with status 0."""
