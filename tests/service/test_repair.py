@@ -12,6 +12,11 @@ from memr_client import RewardClient
 from memr_client.errors import InvalidRequest
 from memr_client.schemas import RewardResponse
 from memr_service.app import create_app
+from memr_service.engine.inputs import identity
+from memr_service.insight.backtest import GroupsSeen
+from memr_service.insight.calibration.survey import Survey
+from memr_service.insight.dashboard.visits import VisitLog
+from memr_service.run import archive
 from memr_service.settings import Settings
 from starlette.testclient import TestClient
 
@@ -61,6 +66,27 @@ def test_a_masked_group_earns_nothing_is_not_remembered_and_not_counted(client: 
     assert again.baseline == answer.baseline
     other = group(client, "1+1", "2223", 4)
     assert (other.outcomes_used, other.repaired) == ([1.0, 1.0, 1.0, 0.0], [None] * 4)
+
+
+def test_masked_completions_count_as_neither_right_nor_wrong(client: RewardClient, tmp_path: Path) -> None:
+    trained(client, mode="mask")
+    group(client, "3+3", "6677", 3)
+    client.export_run("run", tmp_path / "run.memr")
+    config = client.run("run").config
+    survey, backtest, visits = Survey(config, 28), GroupsSeen(config), VisitLog(config, 0, 7)
+    with (tmp_path / "run.memr").open("rb") as file:
+        for record, _ in archive.read_records(file, archive.read_base(file, archive.read_header(file))):
+            survey.add(record, lambda _: {})
+            backtest.add(record)
+            visits.add(record)
+    survey.finish()
+    for seen in (survey.topic.seen(), survey.chars.seen(), survey.read.seen()):
+        assert (seen.right, seen.wrong) == (10, 10)  # of 28; the newest two groups of the first prompt are masked
+    assert [(right, wrong) for _, right, wrong in survey.steps] == [(3, 5), (4, 4), (3, 1)]
+    assert backtest.result("run").groups == 5
+    found = visits.visits(identity("3+3", None))
+    assert [(one.step, one.right, one.n) for one in found] == [(0, 0, 4), (1, 1, 4)]
+    assert len(visits.positions(identity("3+3", None))) == 4
 
 
 def test_a_replaced_outcome_is_what_memories_and_pass_rates_get(client: RewardClient) -> None:

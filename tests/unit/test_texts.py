@@ -6,6 +6,7 @@ import random
 import sqlite3
 import string
 import threading
+import time
 from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
@@ -50,15 +51,22 @@ def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
 
 
 @pytest.fixture
-def held(texts: Texts) -> Iterator[threading.Event]:
+def statements() -> list[str]:
+    """What SQLite was told after the thread was held."""
+    return []
+
+
+@pytest.fixture
+def held(texts: Texts, statements: list[str]) -> Iterator[threading.Event]:
     """The thread waits until the event is set."""
     free, waiting = threading.Event(), threading.Event()
 
-    def hold() -> None:
+    def hold(database: sqlite3.Connection) -> None:
+        database.set_trace_callback(statements.append)
         waiting.set()
         free.wait(10)
 
-    asking = threading.Thread(target=lambda: texts._ask(lambda _: hold(), None))
+    asking = threading.Thread(target=lambda: texts._ask(hold, None))
     asking.start()
     assert waiting.wait(10)
     yield free
@@ -180,6 +188,31 @@ def test_a_full_queue_drops_and_counts_but_never_raises_or_waits(texts: Texts, h
     texts.put(1, 50, [""], ["ten chars!"])
     assert sorted(texts.get(1, [50])) == [50]
     assert texts.dropped == 40
+
+
+def test_records_that_come_together_are_one_transaction(
+    texts: Texts, held: threading.Event, statements: list[str]
+) -> None:
+    for serial in range(20):
+        texts.put(1, serial, ["q"], ["a"])
+    held.set()
+    assert sorted(texts.get(1, range(20))) == [*range(20)]
+    of_inserts = [one for one in statements if one.startswith(("INSERT", "COMMIT"))]
+    last = max(place for place, one in enumerate(of_inserts) if one.startswith("INSERT"))
+    first = min(place for place, one in enumerate(of_inserts) if one.startswith("INSERT"))
+    assert last - first == 19
+
+
+def test_texts_are_stored_soon_though_nobody_asks(tmp_path: Path) -> None:
+    texts = Texts(tmp_path / "texts.db", GIB, 90)
+    texts.flush()  # the file has its tables now
+    texts.put(1, 0, ["q"], ["a"])
+    with closing(sqlite3.connect(tmp_path / "texts.db")) as other:
+        until = time.monotonic() + 10
+        while not other.execute("SELECT count(*) FROM texts").fetchone()[0]:
+            assert time.monotonic() < until
+            time.sleep(0.02)
+    texts.close()
 
 
 def test_what_waits_is_stored_before_closing(texts: Texts, held: threading.Event, path: Path | None) -> None:

@@ -139,6 +139,7 @@ from memr_client.schemas.wire import (
     Share,
     Text,
     Wire,
+    are_strings,
     name_like,
 )
 from memr_client.schemas.wording import distinct, place_of, refusal
@@ -282,6 +283,7 @@ __all__ = [
     "WindowState",
     "Wire",
     "WriteGates",
+    "are_strings",
     "chat_of",
     "distinct",
     "halves_warning",

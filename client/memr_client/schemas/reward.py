@@ -23,7 +23,7 @@ from memr_client.schemas.wire import (
     ResponseModel,
     Row,
     Spread,
-    Text,
+    Texts,
     Whole,
     Wire,
     unfit,
@@ -71,10 +71,10 @@ class RewardRequest(Wire):
     run_id: Name
     """Name of the run: a letter or digit, then up to 127 letters, digits, dots, underscores or hyphens. An unknown run
     is created with the server's defaults, if the request trains and has completions."""
-    prompts: Annotated[list[Text], Field(fail_fast=True)]
+    prompts: Texts
     """q: the prompt of each completion, as a text or as a list of chat messages, of which the content of the last
     `user` message is encoded."""
-    completions: Annotated[list[Text], Field(fail_fast=True)]
+    completions: Texts
     """a: what the policy wrote (n), each a text or a list of chat messages, of which the assistant's are read."""
     outcomes: Outcomes
     """R: the verifier's reward for each completion."""

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import json
 import re
-from typing import TYPE_CHECKING, Annotated, Any
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Annotated, Any, TypeGuard
 
 from pydantic import (
     AfterValidator,
@@ -16,8 +17,11 @@ from pydantic import (
     ModelWrapValidatorHandler,
     SerializerFunctionWrapHandler,
     Tag,
+    TypeAdapter,
     ValidationError,
+    ValidatorFunctionWrapHandler,
     WithJsonSchema,
+    WrapValidator,
     model_serializer,
     model_validator,
 )
@@ -262,6 +266,27 @@ Text = Annotated[
     ),
 ]
 """A prompt or a completion: a string, or chat messages."""
+
+_STRINGS = TypeAdapter(list[Annotated[str, Field(strict=True)]])
+
+
+def are_strings(texts: Sequence[object]) -> TypeGuard[Sequence[str]]:
+    """Whether all texts of a column are strings, as they mostly are: then nothing has to look at each of them."""
+    return {*map(type, texts)} <= {str}
+
+
+def _strings_at_once(given: Any, validate: ValidatorFunctionWrapHandler) -> Any:
+    """A column of strings, without asking of each whether it is one or a list of messages."""
+    if type(given) is list and are_strings(given):
+        try:
+            return _STRINGS.validate_python(given)
+        except ValidationError:
+            pass  # the error belongs to its place, which the other way knows
+    return validate(given)
+
+
+Texts = Annotated[list[Text], Field(fail_fast=True), WrapValidator(_strings_at_once)]
+"""Prompts or completions, one for each item (n)."""
 
 
 class Options(Wire):

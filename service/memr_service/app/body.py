@@ -27,6 +27,7 @@ from memr_client.schemas import (
     PoolRequest,
     PriorOutcomes,
     RewardRequest,
+    are_strings,
     halves_warning,
     without_halves,
 )
@@ -316,7 +317,7 @@ def check_texts(body: BaseModel, settings: Settings) -> None:
         given = getattr(body, name)
         whole = name in ("prompt", "completion", "prompt_id")
         texts = [given] if whole else given or []
-        lengths = [len(text) if isinstance(text, str) else _characters(text) for text in texts]
+        lengths = [*map(len if are_strings(texts) else _characters, texts)]
         if (most := max(lengths, default=0)) > settings.max_text_chars:
             raise TooLarge(
                 f"{name if whole else f'{name}[{lengths.index(most)}]'} has too many characters.",

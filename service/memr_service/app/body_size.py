@@ -71,6 +71,8 @@ def unpack(raw: bytes | bytearray, **options: Any) -> Any:
     Raises:
         TooLarge: it holds more than a limit. ValueError, TypeError, msgpack.UnpackException: it is not MessagePack.
     """
+    if len(raw) <= MOST_CONTAINERS:
+        return msgpack.unpackb(raw, **options)  # everything takes a byte
     containers = texts = values = 0
 
     def count(entries: list[Any]) -> None:

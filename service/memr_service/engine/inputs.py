@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 import orjson
 from memr_client.errors import InvalidRequest
-from memr_client.schemas import Message, RewardRequest, RunConfig
+from memr_client.schemas import Message, RewardRequest, RunConfig, are_strings
 
 from memr_service.engine.sent_embeddings import SentEmbeddings, sent_embeddings
 from memr_service.engine.text_thread import are_light
@@ -80,7 +80,10 @@ class Items:
 
     def completions(self, config: RunConfig, law: int) -> list[str]:
         """The whole text of each completion under a run's config and law (n)."""
-        return [whole_text(one, config.reasoning_tags, law) for one in self.request.completions]
+        completions = self.request.completions
+        if are_strings(completions):
+            return [*completions]
+        return [whole_text(one, config.reasoning_tags, law) for one in completions]
 
     def unread(self, completions: list[str], law: int) -> list[str]:
         """Warnings of chats of which nothing is read under a run's law: prompts, and completions that say something.
@@ -122,7 +125,7 @@ def read(
         InvalidRequest: a prompt has no text, a text is not valid Unicode, or the embeddings are wrong.
     """
     started = time.perf_counter() - queued_s
-    prompts = [prompt_text(prompt, item) for item, prompt in enumerate(request.prompts)]
+    prompts = prompt_texts(request.prompts)
     try:
         keys = identities(request)
         group, group_names = groups(request, keys)
@@ -180,6 +183,17 @@ def check_groups(items: Items, config: RunConfig) -> None:
 
 
 # Texts (L1)
+
+
+def prompt_texts(prompts: Sequence[Text]) -> list[str]:
+    """The text of each prompt that is encoded (n).
+
+    Raises:
+        InvalidRequest: the messages of one hold none from the user.
+    """
+    if are_strings(prompts):
+        return [*prompts]
+    return [prompt_text(prompt, item) for item, prompt in enumerate(prompts)]
 
 
 def prompt_text(prompt: Text, item: int = 0) -> str:
@@ -335,17 +349,21 @@ def _text_digest(prompt: Text) -> bytes:
 
 def identities(request: RewardRequest) -> list[bytes]:
     """Identity of each item's prompt (n)."""
-    if request.prompt_ids is not None:
-        return [identity(prompt, name) for prompt, name in zip(request.prompts, request.prompt_ids, strict=True)]
-    known = {prompt: identity(prompt, None) for prompt in {one for one in request.prompts if isinstance(one, str)}}
-    return [known[prompt] if isinstance(prompt, str) else identity(prompt, None) for prompt in request.prompts]
+    prompts, names = request.prompts, request.prompt_ids
+    if names is not None:
+        known = {name: identity("", name) for name in {*names}}
+        return [*map(known.__getitem__, names)]
+    if are_strings(prompts):
+        known = {prompt: identity(prompt, None) for prompt in {*prompts}}
+        return [*map(known.__getitem__, prompts)]
+    return [identity(prompt, None) for prompt in prompts]
 
 
 def groups(request: RewardRequest, keys: list[bytes]) -> tuple[np.ndarray, list[bytes]]:
     """Number of each item's group (n,), from 0 in order of appearance, and the groups' ids (prompts' by default)."""
     ids = [b"id " + name.encode() for name in request.group_ids] if request.group_ids is not None else keys
-    numbers: dict[bytes, int] = {}
-    return np.array([numbers.setdefault(name, len(numbers)) for name in ids], "<i4"), list(numbers)
+    numbers = {name: number for number, name in enumerate(dict.fromkeys(ids))}
+    return np.fromiter(map(numbers.__getitem__, ids), "<i4", len(ids)), [*numbers]
 
 
 # The digest of a body (L12)

@@ -5,11 +5,12 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from functools import partial
+from itertools import groupby
+from operator import itemgetter
 from typing import Any, TypeVar
 
 import numpy as np
@@ -49,7 +50,7 @@ class RunThread:
     def __init__(self, registry: RunRegistry) -> None:
         self._registry = registry
         self._turns = SharedThread("memr-runs")
-        self._later: deque[tuple[str, Callable[[], object]]] = deque()
+        self._later: list[tuple[str, Callable[[], object]]] = []
 
     async def ask(self, function: Callable[..., T], *args: Any, run_id: str = "") -> T:
         """The result of a function, called in the thread once all work after the run's earlier responses is done.
@@ -171,9 +172,9 @@ class RunThread:
         self._turns.join()
 
     def _start_later(self) -> None:
-        while self._later:
-            run_id, job = self._later.popleft()
-            self._turns.submit(run_id, _do, job)
+        for run_id, jobs in groupby(self._later, itemgetter(0)):
+            self._turns.submit(run_id, _do, [job for _, job in jobs])
+        self._later.clear()
 
     # In the thread
 
@@ -285,8 +286,9 @@ def _nothing() -> None:
     pass
 
 
-def _do(job: Callable[[], object]) -> None:
-    try:
-        job()
-    except Exception:
-        logger.exception("work after a response failed")
+def _do(jobs: Sequence[Callable[[], object]]) -> None:
+    for job in jobs:
+        try:
+            job()
+        except Exception:
+            logger.exception("work after a response failed")

@@ -9,12 +9,12 @@ from __future__ import annotations
 import asyncio
 import math
 import time
-from collections.abc import Callable, Generator, Iterable
+from collections.abc import Callable, Generator, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any, Generic, TypeVar
 
 from memr_client.errors import TooLarge
-from memr_client.schemas import Message
+from memr_client.schemas import Message, are_strings
 
 from memr_service.engine.turns import Turns
 
@@ -47,24 +47,34 @@ def in_one_step(function: Callable[..., T], *args: Any) -> Steps[T]:
     return function(*args)
 
 
-def are_light(*columns: Iterable[str | list[Message]]) -> bool:
+def are_light(*columns: Sequence[str | list[Message]]) -> bool:
     """Whether the texts of columns are few and short enough to be hashed and measured on the event loop: a step of a
     trainer, some 64 prompts and completions, is."""
     return are_small(*columns, most_texts=LIGHT_TEXTS, most_chars=LIGHT_CHARS)
 
 
 def are_small(
-    *columns: Iterable[str | list[Message]], most_texts: int = SMALL_TEXTS, most_chars: int = SMALL_CHARS
+    *columns: Sequence[str | list[Message]], most_texts: int = SMALL_TEXTS, most_chars: int = SMALL_CHARS
 ) -> bool:
     """Whether the texts of columns are few and short enough to be matched and judged on the event loop."""
+    if sum(map(len, columns)) > most_texts:
+        return False
     texts = characters = 0
     for column in columns:
-        for text in column:
-            texts += 1 if isinstance(text, str) else len(text)
-            characters += len(text) if isinstance(text, str) else sum(len(message.text) for message in text)
+        for number, length in _sizes(column):
+            texts, characters = texts + number, characters + length
             if texts > most_texts or characters > most_chars:
                 return False
     return True
+
+
+def _sizes(column: Sequence[str | list[Message]]) -> Iterator[tuple[int, int]]:
+    """Numbers of texts and of characters that add up to a column's."""
+    if are_strings(column):
+        yield len(column), sum(map(len, column))
+        return
+    for text in column:
+        yield (1, len(text)) if isinstance(text, str) else (len(text), sum(len(message.text) for message in text))
 
 
 class TextThread:

@@ -59,7 +59,8 @@ class GroupsSeen:
         right = (batch.outcomes > self.config.success_threshold).tolist()
         base = self._right / self._all if self._all else 0.5
         begun: set[bytes] = set()
-        for item in range(len(batch)) if batch.counted is None else batch.counted.tolist():
+        counted = range(len(batch)) if batch.counted is None else batch.counted.tolist()
+        for item in counted:
             key, good = batch.keys[item], right[item]
             visit = self._open.get(key)
             if visit is None or (key not in begun and self._is_over(visit, batch.step)):
@@ -71,7 +72,8 @@ class GroupsSeen:
             begun.add(key)
             visit.right += good
             visit.wrong += not good
-        self._right, self._all = self._right + sum(right), self._all + len(right)
+        self._right += sum(right[item] for item in counted)
+        self._all += len(counted)
 
     def _is_over(self, visit: _Visit, step: int | None) -> bool:
         if step is not None or visit.step is not None:

@@ -33,6 +33,8 @@ ROW_ITEMS = 64
 """Items that are compressed together, so that the equal prompts of a group take little more room than one."""
 WAITING_CHARS = 64 << 20
 PRUNING_S = 3600.0
+GATHER_S = 0.05
+"""Seconds in which records come together whose texts are stored in one transaction. Who asks for a text ends them."""
 PATIENCE_S = 60.0
 """How long a caller waits for the thread."""
 
@@ -45,6 +47,16 @@ class _Job:
     chars: int = 0
     """Characters of the room for waiting texts that it takes."""
     reply: Future[Any] = field(default_factory=Future)
+
+
+@dataclass(frozen=True)
+class _Record:
+    """The texts of a record: item j has the serial number `serial` + j."""
+
+    uid: int
+    serial: int
+    items: list[tuple[str, str]]
+    chars: int
 
 
 class Texts:
@@ -68,7 +80,8 @@ class Texts:
         self._quota = quota_bytes
         self._max_age_s = max_age_days * 86400
         self._room = waiting_chars
-        self._lock = threading.Lock()  # guards `_room` and `dropped`
+        self._gathered: list[_Record] = []
+        self._lock = threading.Lock()  # guards `_room`, `_gathered` and `dropped`
         self._jobs: queue.SimpleQueue[_Job | None] = queue.SimpleQueue()
         self._database: sqlite3.Connection | None = None
         self._used = 0
@@ -86,7 +99,10 @@ class Texts:
                 self.dropped += len(items)
                 return
             self._room -= chars
-        self._jobs.put(_Job(lambda database: self._store(database, uid, serial, items), len(items), chars))
+            self._gathered.append(_Record(uid, serial, items, chars))
+            is_first = len(self._gathered) == 1
+        if is_first:
+            self._jobs.put(_GATHERED)
 
     def get(self, uid: int, serials: Sequence[int]) -> dict[int, tuple[str, str]]:
         """serial -> (prompt, completion), for the items that are still kept."""
@@ -137,12 +153,30 @@ class Texts:
         job: _Job | None = _Job(_nothing)  # every job prunes
         while job is not None:
             self._attempt(job)
-            try:
-                job = self._jobs.get(timeout=PRUNING_S)
-            except queue.Empty:
-                job = _Job(_nothing)
+            job = self._next()
+            self._store_gathered()
         if self._database is not None:
             self._database.close()
+
+    def _next(self) -> _Job | None:
+        try:
+            job = self._jobs.get(timeout=PRUNING_S)
+            return self._jobs.get(timeout=GATHER_S) if job is _GATHERED else job
+        except queue.Empty:
+            return _Job(_nothing)
+
+    def _store_gathered(self) -> None:
+        with self._lock:
+            records, self._gathered = self._gathered, []
+
+        def store(database: sqlite3.Connection) -> None:
+            for record in records:
+                self._store(database, record)
+                self._keep_to_quota(database)
+
+        if records:
+            items, chars = sum(len(one.items) for one in records), sum(one.chars for one in records)
+            self._attempt(_Job(store, items, chars))
 
     def _attempt(self, job: _Job) -> None:
         try:
@@ -181,17 +215,20 @@ class Texts:
                 with suppress(OSError):
                     self._path.with_name(self._path.name + suffix).unlink()
 
-    def _store(self, database: sqlite3.Connection, uid: int, serial: int, items: Sequence[tuple[str, str]]) -> None:
-        for start in range(0, len(items), ROW_ITEMS):
-            text = json.dumps(items[start : start + ROW_ITEMS], ensure_ascii=False)
+    def _store(self, database: sqlite3.Connection, record: _Record) -> None:
+        for start in range(0, len(record.items), ROW_ITEMS):
+            text = json.dumps(record.items[start : start + ROW_ITEMS], ensure_ascii=False)
             packed = zlib.compress(text.encode("utf-8", "surrogatepass"), 1)
-            row = (uid, serial + start, int(time.time()), len(packed), packed)
+            row = (record.uid, record.serial + start, int(time.time()), len(packed), packed)
             database.execute("INSERT INTO texts VALUES (?, ?, ?, ?, ?)", row)
             self._used += len(packed)
 
     def _prune(self, database: sqlite3.Connection) -> None:
         if database.execute("DELETE FROM texts WHERE at < ?", (time.time() - self._max_age_s,)).rowcount:
             self._used = _total(database)
+        self._keep_to_quota(database)
+
+    def _keep_to_quota(self, database: sqlite3.Connection) -> None:
         while self._used > self._quota:
             rowid, size = database.execute("SELECT rowid, bytes FROM texts ORDER BY at, rowid LIMIT 1").fetchone()
             database.execute("DELETE FROM texts WHERE rowid = ?", (rowid,))
@@ -200,6 +237,10 @@ class Texts:
 
 def _nothing(_: sqlite3.Connection) -> None:
     pass
+
+
+_GATHERED = _Job(_nothing)
+"""Says that a record's texts wait, and more may come."""
 
 
 def _total(database: sqlite3.Connection) -> int:

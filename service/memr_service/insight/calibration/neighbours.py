@@ -34,7 +34,7 @@ class Neighbours:
         self._stored = np.zeros((2, 0), np.int64)  # completions ever stored under each prompt: successes, failures
 
     def add(self, batch: Batch) -> None:
-        """Count a record's reads and writes, in the order that the run's config names (L9)."""
+        """Count a record's reads and writes, in the order that the run's config names (L9); none of masked items."""
         if self._full or not len(batch):
             return
         rows = self._rows(batch)
@@ -42,18 +42,19 @@ class Neighbours:
             self._full = True
             return
         right = batch.outcomes > self._config.success_threshold
+        known = np.ones(len(batch), bool) if batch.masked is None else ~batch.masked
         similar = batch.prompts @ self._prompts[: len(self._row)].T  # (u, prompts)
         hold = self._config.order == "hold_one_out"
         for histogram, stored, written in zip(
             self.nearest.values(), self._stored, sides(self._config, batch.outcomes), strict=True
         ):
-            written = written if batch.masked is None else written & ~batch.masked
-            added = np.bincount(rows[written], minlength=len(stored))
+            added = np.bincount(rows[written & known], minlength=len(stored))
             if hold:
                 stored += added
             # One entry is held out for each item of a prompt under which the request stored something.
             own = (stored - (added > 0) * hold)[rows] > 0
-            histogram.add(np.where(own, 1.0, self._others(similar, stored, rows, batch.prompt_of)), right)
+            nearest = np.where(own, 1.0, self._others(similar, stored, rows, batch.prompt_of))
+            histogram.add(nearest[known], right[known])
             if not hold:
                 stored += added
 

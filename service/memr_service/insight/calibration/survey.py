@@ -57,20 +57,23 @@ class Survey:
         self._step: tuple[int | None, list[np.ndarray], list[np.ndarray]] = (None, [], [])
 
     def add(self, record: Record, texts: FindTexts) -> None:
-        """Count a record's items. `texts` is called if repetition was not recorded."""
+        """Count a record's items, but those that are masked: whether they are right is not known. `texts` is called if
+        repetition was not recorded."""
         batch = record.scored
-        if not len(batch):
+        known = np.ones(len(batch), bool) if batch.masked is None else ~batch.masked
+        if not known.any():
             return
         right = batch.outcomes > self.config.success_threshold
-        self.topic.add(rowwise_cosines(batch.prompts[batch.prompt_of], batch.completions), right)
-        self.chars.add(batch.lengths.astype(np.float64), right)
+        topic = rowwise_cosines(batch.prompts[batch.prompt_of], batch.completions)
+        self.topic.add(topic[known], right[known])
+        self.chars.add(batch.lengths[known].astype(np.float64), right[known])
         if batch.truncated is not None:
-            self.truncated.add(batch.truncated.astype(np.float64), right)
-        self.repeated.add(self._repetition(record, texts), right)
-        self._compare_siblings(record, right)
+            self.truncated.add(batch.truncated[known].astype(np.float64), right[known])
+        self.repeated.add(self._repetition(record, texts)[known], right[known])
+        self._compare_siblings(record, right, known)
         if self.config.barrier != "snapshot":  # its items read before their group is written
             self.neighbours.add(batch)
-        self._follow(batch.step, record.effects.support["failure"], right)
+        self._follow(batch.step, record.effects.support["failure"][known], right[known])
 
     def finish(self) -> None:
         """Close the last step."""
@@ -102,10 +105,10 @@ class Survey:
             shares[serial - record.first_serial] = repeated_share(text)
         return shares
 
-    def _compare_siblings(self, record: Record, right: np.ndarray) -> None:
+    def _compare_siblings(self, record: Record, right: np.ndarray, known: np.ndarray) -> None:
         members: dict[bytes, list[int]] = {}
-        for item, key in enumerate(record.batch.keys):
-            members.setdefault(key, []).append(item)
+        for item in np.flatnonzero(known).tolist():
+            members.setdefault(record.batch.keys[item], []).append(item)
         for items in members.values():
             some = np.array(items[:COMPARED])
             rows, side = record.batch.completions[some].astype(np.float64), right[some]

@@ -27,7 +27,8 @@ USUAL = 8
 
 @dataclass(frozen=True)
 class _Record:
-    """The u prompts of one record: identities (u, 16), right and all completions (u,), shares after it (u,)."""
+    """The u prompts of one record: identities (u, 16), of the completions that count in pass rates those that are right
+    and all (u,), and shares after it (u,)."""
 
     position: int
     step: int | None
@@ -90,11 +91,12 @@ class VisitLog:
         return [one.position for one in records if (one.keys == wanted).all(axis=1).any()]
 
     def visits(self, key: bytes) -> list[PromptVisit]:
-        """A prompt's visits in order. Records of one step are one visit."""
+        """A prompt's visits in order. Records of one step are one visit; those that are masked are none."""
         with self._lock:
             records = [*self._records]
         wanted = np.frombuffer(key, np.uint8)
-        found = [(one, place) for one in records for place in np.flatnonzero((one.keys == wanted).all(axis=1)).tolist()]
+        places = [(one, np.flatnonzero((one.keys == wanted).all(axis=1) & (one.n > 0)).tolist()) for one in records]
+        found = [(one, place) for one, here in places for place in here]
         return [
             _visit([*same])
             for _, same in groupby(found, key=lambda one: (one[0].step, one[0].step is None and one[0].position))
@@ -168,12 +170,13 @@ def histogram(found: Foresight) -> list[int]:
 def _visits_of(position: int, batch: Batch, threshold: float, rates: PassRates) -> _Record:
     numbers: dict[bytes, int] = {}
     of = np.array([numbers.setdefault(key, len(numbers)) for key in batch.keys])
-    right = np.bincount(of, batch.outcomes > threshold, minlength=len(numbers)).astype(np.int64)
+    counted = np.arange(len(batch)) if batch.counted is None else batch.counted
+    right, of = batch.outcomes[counted] > threshold, of[counted]
     return _Record(
         position=position,
         step=batch.step,
         keys=np.frombuffer(b"".join(numbers), np.uint8).reshape(len(numbers), -1),
-        right=right,
+        right=np.bincount(of, right, minlength=len(numbers)).astype(np.int64),
         n=np.bincount(of, minlength=len(numbers)),
         p=rates.shares([*numbers]),
     )
