@@ -20,10 +20,14 @@ MIB = 1 << 20
 
 
 class Memory:
-    """Resident memory of a process and its children, in MiB, measured all the time in a thread."""
+    """Resident memory of a process and its children, in MiB, measured all the time in a thread.
+
+    A child that has not begun its own program yet is a copy of its parent and shares its memory, which counts once.
+    """
 
     def __init__(self, pid: int) -> None:
         self._process = psutil.Process(pid)
+        self._program = self._process.cmdline()
         self._peak = 0.0
         self._stopped = threading.Event()
         threading.Thread(target=self._watch, daemon=True).start()
@@ -33,7 +37,8 @@ class Memory:
         total = 0
         for process in (self._process, *self._process.children(recursive=True)):
             with suppress(psutil.NoSuchProcess):
-                total += process.memory_info().rss
+                if process == self._process or process.cmdline() != self._program:
+                    total += process.memory_info().rss
         return total / MIB
 
     def peak(self) -> float:

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import os
 import random
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -21,6 +23,7 @@ from benchmarks.attack import archives, client
 from benchmarks.attack.__main__ import ATTACKS, CALM
 from benchmarks.attack.bystanders import Seen
 from benchmarks.attack.mutations import mutated
+from benchmarks.attack.server import Memory
 from benchmarks.attack.table import Outcome
 
 ROOT = Path(__file__).parents[2]
@@ -44,6 +47,26 @@ def test_a_mutation_changes_a_copy_and_is_the_same_for_the_same_seed() -> None:
     assert json.dumps(body) == before
     assert made == [repr(mutated(random.Random(seed), body)) for seed in range(100)]
     assert len(set(made)) > 50
+
+
+COPIED = """
+import os, sys, time
+kept = b"x" * (200 << 20)
+if os.fork():
+    print("ready", flush=True)
+time.sleep(60)
+"""
+
+
+@pytest.mark.slow
+def test_memory_that_a_process_shares_with_its_copy_counts_once() -> None:
+    with subprocess.Popen([sys.executable, "-c", COPIED], stdout=subprocess.PIPE, start_new_session=True) as process:
+        assert process.stdout is not None
+        assert process.stdout.readline() == b"ready\n"
+        memory = Memory(process.pid)
+        assert 200 < memory.now() < 300
+        memory.stop()
+        os.killpg(process.pid, signal.SIGKILL)
 
 
 def test_a_forged_archive_is_refused_or_makes_a_run_that_answers_every_question() -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import threading
 import time
+from collections import deque
 from collections.abc import Callable, Coroutine, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing, contextmanager
@@ -14,6 +15,7 @@ from typing import Any
 import numpy as np
 import pytest
 from memr_client.errors import Conflict, DeadlineExceeded, InternalError, InvalidRequest, StoreFull, Unavailable
+from memr_client.schemas import RunInfo
 from memr_service.engine.run_registry import RunRegistry
 from memr_service.engine.run_thread import RunThread
 from memr_service.run import run as run_module
@@ -505,3 +507,15 @@ def test_a_run_does_not_wait_for_the_queue_of_another() -> None:
         assert done.index("light") <= 2, done
 
     with_run(story)
+
+
+def test_a_run_that_is_deleted_while_runs_are_described_is_left_out() -> None:
+    with registry(SqliteStore(None)) as runs:
+        for name in ("a", "b"):
+            runs.find_or_create(name, config(), None)
+        listed = deque(runs.all_stored())
+        runs.delete(listed[0])
+        found: list[RunInfo] = []
+        while listed:
+            found += runs.describe_next(listed, recent=True)
+        assert [(one.run_id, one.damaged) for one in found] == [("b", None)]

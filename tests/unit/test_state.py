@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import gc
+import weakref
 from dataclasses import replace
 from typing import Any
 
@@ -10,6 +12,7 @@ import pytest
 from memr_client.schemas import RunConfig
 from memr_service.memory import GraphSizes
 from memr_service.memory.hnsw import Graph, VectorRange, build
+from memr_service.memory.index import Index
 from memr_service.rewards.score import score
 from memr_service.state.codec import seal, unseal
 from memr_service.state.record import Batch, Effects, IndexChange, Record
@@ -34,8 +37,8 @@ class Graphs:
     def __init__(self) -> None:
         self.begun: dict[tuple[str, int, int], VectorRange] = {}
 
-    def find(self, index: str, start: int, stop: int) -> Graph | None:
-        stretch = self.begun.get((index, start, stop))
+    def find(self, index: Index, name: str, start: int, stop: int) -> Graph | None:
+        stretch = self.begun.get((name, start, stop))
         return None if stretch is None else build(stretch, seed=0)
 
 
@@ -242,9 +245,9 @@ def test_of_a_journals_graphs_only_those_in_use_at_its_end_are_looked_for() -> N
         live.reward(batch)
     asked: list[tuple[str, int, int]] = []
 
-    def find(name: str, start: int, stop: int) -> Graph | None:
+    def find(index: Index, name: str, start: int, stop: int) -> Graph | None:
         asked.append((name, start, stop))
-        return live.graphs.find(name, start, stop)
+        return live.graphs.find(index, name, start, stop)
 
     def read(state: State) -> None:
         state.indexes.find_graph = find
@@ -271,6 +274,23 @@ def test_of_a_journals_graphs_only_those_in_use_at_its_end_are_looked_for() -> N
     assert_same_effects(one, other)
 
 
+@pytest.mark.parametrize("fields", [{}, {"components": {"value": 1.0}}, {"memory": {"eviction": "value"}}])
+def test_a_state_that_nobody_uses_is_not_kept(fields: dict[str, Any]) -> None:
+    chosen = config(**fields)
+    live = Live(chosen, GRAPHS)
+    for batch in batches(12, 40, 25):
+        live.reward(batch)
+    assert live.state.memories["success"].prompts.graphs
+    state, memory = weakref.ref(live.state), weakref.ref(live.state.memories["success"])
+    gc.disable()  # no reference leads back to it, so its megabytes do not wait for a search for garbage
+    try:
+        del live
+        assert state() is None
+        assert memory() is None
+    finally:
+        gc.enable()
+
+
 def test_a_journal_that_cannot_be_read_asks_for_no_graph() -> None:
     chosen = config()
     live = Live(chosen, GRAPHS)
@@ -279,7 +299,7 @@ def test_a_journal_that_cannot_be_read_asks_for_no_graph() -> None:
     assert live.state.memories["success"].prompts.graphs
     restored = State(chosen, GRAPHS)
     asked: list[str] = []
-    restored.indexes.find_graph = lambda name, start, stop: asked.append(name)
+    restored.indexes.find_graph = lambda index, name, start, stop: asked.append(name)
 
     def read() -> None:
         with restored.indexes.deferred():

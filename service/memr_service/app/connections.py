@@ -34,12 +34,16 @@ MOST_HEADERS = 1 << 16
 """Bytes of a request line and headers, and of what follows a body (trailers)."""
 TICK_S = 1.0
 """Seconds between two calls of `Connections.tick`."""
+SPARED = 64
+"""Newest connections that owe a request and are not closed for another while one owes a body: their requests may be on
+their way, or those of trainers between two steps."""
 LINGER_S, LINGERING = 0.5, 64
 """Seconds for which a refused connection stays open, so that its client can read why; and how many may."""
 
 
 class Room:
-    """Connections that share a limit. Where there is none left, the one whose client is waited for longest leaves."""
+    """Connections that share a limit. Where there is none left, one leaves whose client has been waited for longest:
+    one that owes a request, if many do, or a body."""
 
     def __init__(self, most: int) -> None:
         self.most = most
@@ -54,10 +58,10 @@ class Room:
         """Make room for one more; returns whether there is."""
         if len(self.open) < self.most:
             return True
-        waiting = next(iter(self.idle), None) or next(iter(self.receiving), None)
-        if waiting is None:
+        owing = self.receiving if self.receiving and len(self.idle) <= SPARED else self.idle
+        if not owing:
             return False
-        waiting.refuse(self.refusal)
+        next(iter(owing)).refuse(self.refusal)
         return True
 
     def place(self, connection: Connection, owes: str | None) -> None:
@@ -101,6 +105,10 @@ class Connections:
         if room is None:
             room = self.of_peer[peer] = Room(self.most_of_peer)
         return room, self.all
+
+    def room(self) -> int:
+        """How many connections more may be looked at. It is never 0, for who comes may take another one's place."""
+        return self.all.most - len(self.all.open) + LINGERING
 
     def leave(self, connection: Connection) -> None:
         """A connection is closed or refused."""

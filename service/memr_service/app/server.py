@@ -12,6 +12,7 @@ import sys
 import threading
 import time
 from contextlib import ExitStack, suppress
+from functools import partial
 from types import FrameType
 
 import uvicorn
@@ -19,6 +20,8 @@ from memr_client.errors import InvalidRequest, MemrError, Unavailable
 from threadpoolctl import threadpool_limits
 
 from memr_service.app import create_app, logs
+from memr_service.app.acceptor import Acceptor
+from memr_service.app.body import PARSER
 from memr_service.app.connections import TICK_S, Connections
 from memr_service.app.context import Context
 from memr_service.run import malloc
@@ -35,6 +38,9 @@ SWITCH_S = 0.0005
 and it needs several for one response; Python's default is ten times as much."""
 YOUNG = 10_000
 """Objects made until Python looks for garbage among them. By default it does so for every twenty connections."""
+GIVE_BACK_S = 10
+"""Seconds between two times at which free memory is given back: what many requests, or runs that are not in use any
+more, have left scattered over the heap. It takes some milliseconds in a thread, and is too rare to cost requests."""
 CLOSE_S = 8
 """Seconds after that in which runs may save snapshots. Then the process ends, whatever it is doing."""
 
@@ -162,8 +168,17 @@ class _Server(uvicorn.Server):
         """Start the app and accept connections, then say where."""
         gc.collect()
         gc.set_threshold(YOUNG)
-        await super().startup(sockets)
+        await super().startup([])
+        protocol = partial(
+            self.connections, config=self.config, server_state=self.server_state, app_state=self.lifespan.state
+        )
+        self.acceptor = Acceptor(sockets or [], protocol, self.connections.room)
         logs.started(self.service.store.url, self.encoder, self.address)
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        """Take no more connections, finish those there are, and stop the app."""
+        await self.acceptor.close()
+        await super().shutdown(sockets)
 
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:
         """The first signal starts draining, the second ends it at once. The process exits with status 0."""
@@ -179,6 +194,8 @@ class _Server(uvicorn.Server):
         """Called ten times a second. Returns whether to shut down."""
         if counter % round(10 * TICK_S) == 0:
             self.connections.tick(self.server_state.connections)
+        if counter % round(10 * GIVE_BACK_S) == 0:
+            PARSER.submit(malloc.give_back)
         if (state := self.service.encoder_state()) != self.settled:
             self.settled = state
             gc.freeze()  # a search for garbage in all modules would stop everything for 0.1 s

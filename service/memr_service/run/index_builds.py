@@ -7,6 +7,7 @@ from concurrent.futures import Executor, Future
 from threading import Event
 
 from memr_service.memory.hnsw import Graph, VectorRange, build
+from memr_service.memory.index import Index
 from memr_service.state.record import IndexChange
 from memr_service.state.state import State
 from memr_service.store.base import StoredRun
@@ -54,14 +55,14 @@ class IndexBuilds:
                 self.begun.pop(change.index)
                 self._sweep(state)
 
-    def find(self, state: State, name: str, start: int, stop: int) -> Graph | None:
+    def find(self, index: Index, name: str, start: int, stop: int) -> Graph | None:
         """The graph of an index over a range; None if it has to be built now."""
         begun = self.begun.get(name)
         if begun is not None and begun[:2] == (start, stop):
             return begun[2].result()
         if self._files is None:
             return None
-        return state.indexes.all()[name].load(start, stop, self._files.find(self._run.uid, _file(name, start, stop)))
+        return index.load(start, stop, self._files.find(self._run.uid, _file(name, start, stop)))
 
     def close(self) -> None:
         """Stop the builds that are not finished."""

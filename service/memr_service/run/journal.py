@@ -5,11 +5,13 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager, nullcontext
 
+from memr_client.errors import UnknownRun
+
 from memr_service.run import history
 from memr_service.state.record import Record
 from memr_service.store.base import NewResponse, Snapshot, StoredRecord, StoredResponse, StoredRun, Tip
 from memr_service.store.capabilities import Store
-from memr_service.store.lineage import clipped, holds, lineage
+from memr_service.store.lineage import Span, clipped, holds, lineage
 
 END = 2**62
 """A position beyond every record."""
@@ -23,10 +25,15 @@ class RunJournal:
     """
 
     def __init__(self, run: StoredRun, store: Store) -> None:
+        """Find the run's history.
+
+        Raises:
+            UnknownRun: the run was deleted.
+        """
         self.uid = run.uid
         self.base = run.base
-        self.lineage = lineage(store.journal.branches(run.uid))
         self._store = store
+        self.lineage = self._lineage()
 
     @property
     def branch(self) -> int:
@@ -105,7 +112,7 @@ class RunJournal:
         """Go on from an earlier position on a new branch, because the records after it are lost."""
         parent = next(branch for branch, after, upto in self.lineage if after <= position <= upto)
         self._store.journal.add_branch(self.uid, parent, position)
-        self.lineage = lineage(self._store.journal.branches(self.uid))
+        self.lineage = self._lineage()
 
     # Snapshots
 
@@ -142,6 +149,12 @@ class RunJournal:
         abandoned = [(one.branch, ends.get(one.branch, 0), END) for one in self._store.journal.branches(self.uid)]
         self._store.journal.trim(self.uid, [*clipped(self.lineage, 0, kept[1]), *abandoned], kept[1])
         self.base = kept[1]
+
+    def _lineage(self) -> list[Span]:
+        branches = self._store.journal.branches(self.uid)
+        if not branches:
+            raise UnknownRun(f"there is no run {self.uid} (was it deleted?).", value=self.uid)
+        return lineage(branches)
 
     def _snapshots_kept(self) -> list[tuple[int, int]]:
         """(branch, position) of the snapshots kept of this history, newest first."""

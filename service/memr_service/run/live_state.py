@@ -11,7 +11,6 @@ from collections.abc import Iterator
 from concurrent.futures import Executor, Future
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
-from functools import partial
 
 from memr_client.errors import ProblemError, Unavailable
 from memr_client.schemas import RunConfig
@@ -211,7 +210,7 @@ class LiveState:
                 lost.
         """
         self.state = State(self._config, law=self._run.law)
-        self.state.indexes.find_graph = partial(self._builds.find, self.state)
+        self.state.indexes.find_graph = self._builds.find
         self._journal_bytes = 0
         self._snapshot_at = at = 0 if snapshot is None else snapshot.position
         if at < self._journal.base:

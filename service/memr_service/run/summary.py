@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import orjson
-from memr_client.errors import ProblemError
+from memr_client.errors import ProblemError, UnknownRun
 from memr_client.schemas import MemorySize, MemorySizes, RunConfig, RunInfo
 
 from memr_service.run.journal import RunJournal
@@ -20,6 +20,9 @@ def summary(stored: StoredRun, store: Store) -> RunInfo:
     """Describe a run that is not in memory. `windows` is empty, and `step` that of the last record.
 
     What cannot be read is left at its default, and `damaged` says why.
+
+    Raises:
+        UnknownRun: the run was deleted.
     """
     damaged: list[str] = []
     config, encoder = RunConfig(), None
@@ -36,6 +39,8 @@ def summary(stored: StoredRun, store: Store) -> RunInfo:
             record = unseal(last.payload)
             position, chain, step = last.position, record.chain, record.batch.step
             dimension, sizes = record.batch.dimension or None, record.effects.sizes
+    except UnknownRun:
+        raise
     except (ProblemError, ValueError) as error:
         reason = error.in_one_line if isinstance(error, ProblemError) else error
         damaged.append(f"Its last record cannot be read: {reason}")

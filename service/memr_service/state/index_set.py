@@ -12,22 +12,23 @@ from memr_service.memory.hnsw import Graph, VectorRange, build
 from memr_service.memory.index import Index
 from memr_service.state.record import IndexChange
 
-FindGraph = Callable[[str, int, int], Graph | None]
-"""(name of an index, start, stop) -> the finished graph over that range, or None."""
+FindGraph = Callable[[Index, str, int, int], Graph | None]
+"""(index, its name, start, stop) -> the finished graph over that range, or None."""
 
 
 class IndexSet:
     """The indexes of some memories, by name: a memory's own name for its prompts, NAME-completions for its completions.
 
-    `memories` gives the memories there are now: a run has none before its first record. `seed` is that of the graphs.
+    `seed` is that of the graphs.
     """
 
-    def __init__(self, memories: Callable[[], Mapping[str, Memory]], seed: int) -> None:
-        self._memories = memories
+    def __init__(self, seed: int) -> None:
+        self.memories: dict[str, Memory] = {}
+        """The memories there are now: a run has none before its first record."""
         self._seed = seed
         self.building: dict[str, VectorRange] = {}
         """Index -> the vectors of the graph that was begun last and is not in use yet."""
-        self.find_graph: FindGraph = lambda name, start, stop: None
+        self.find_graph: FindGraph = lambda index, name, start, stop: None
         """Where finished graphs come from. A graph that is not found is built at once."""
         self._deferred: dict[str, list[tuple[int, int, VectorRange | None]]] | None = None
         """Within `deferred`: index -> ranges of the graphs to use at its end, and the vectors they were begun from."""
@@ -35,7 +36,7 @@ class IndexSet:
     def all(self) -> dict[str, Index]:
         """Every index, by name."""
         found: dict[str, Index] = {}
-        for name, memory in self._memories().items():
+        for name, memory in self.memories.items():
             found[name] = memory.prompts
             if memory.index is not None:
                 found[f"{name}-completions"] = memory.index
@@ -87,5 +88,5 @@ class IndexSet:
             return
         index = self.all()[name]
         if index.count(start, stop):
-            graph = self.find_graph(name, start, stop)
+            graph = self.find_graph(index, name, start, stop)
             index.swap(graph or build(begun or index.vector_range(start, stop), self._seed))

@@ -52,7 +52,6 @@ class State:
         self.steps: set[int] = set()
         self.stepless = 0
         self.windows: dict[str, np.ndarray] = {name: np.empty(0) for name in config.components}
-        self.memories: dict[str, Memory] = {}
         self.open_groups: dict[bytes, OpenGroup] = {}
         """Groups of which some items have been answered and none stored (barrier `snapshot`), by id."""
         self.answer_counts: dict[bytes, dict[str, int]] = {}
@@ -64,8 +63,17 @@ class State:
         self.pool: Pool | None = None
         self.pool_since = 0
         """Position of the record that set the pool, or took it away."""
-        self.indexes = IndexSet(lambda: self.memories, config.seed)
+        self.indexes = IndexSet(config.seed)
         self._graph_sizes = graph_sizes
+
+    @property
+    def memories(self) -> dict[str, Memory]:
+        """Both memories by name; none before the first record."""
+        return self.indexes.memories
+
+    @memories.setter
+    def memories(self, memories: dict[str, Memory]) -> None:
+        self.indexes.memories = memories
 
     @property
     def dimension(self) -> int | None:
