@@ -26,7 +26,7 @@ from memr_service.app.lifecycle import Admit, Lifecycle
 from memr_service.app.metrics import Metrics
 from memr_service.app.openapi import describe
 from memr_service.app.openrlhf import AbandonedRequests
-from memr_service.app.parameters import KnownParameters
+from memr_service.app.parameters import KnownParameters, logged
 from memr_service.app.problems import as_problem, problem_response
 from memr_service.app.readiness import Readiness
 from memr_service.app.routes import ALL_ROUTES
@@ -69,7 +69,7 @@ def create_app(settings: Settings, service: Service | None = None) -> FastAPI:
         redoc_url=None,
         exception_handlers={HTTPException: _respond, RequestValidationError: _respond},
         middleware=[
-            Middleware(AccessLog, metrics=metrics, settings=settings),
+            Middleware(AccessLog, metrics=metrics, settings=settings, parameters=logged(ALL_ROUTES)),
             Middleware(SameOrigin, settings=settings),
             Middleware(Authorise, keys=keys),
             Middleware(KnownParameters, routes=ALL_ROUTES),

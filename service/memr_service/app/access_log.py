@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
+from collections.abc import Set
 from typing import Any
 
 from memr_client.errors import EncoderUnusable, InternalError
@@ -39,10 +40,11 @@ takes it for nothing but its content type, and gives it to no page of another or
 
 
 class AccessLog:
-    """The outermost ASGI middleware."""
+    """The outermost ASGI middleware. `parameters`: the query parameters whose values are logged."""
 
-    def __init__(self, app: ASGIApp, metrics: Metrics, settings: Settings) -> None:
+    def __init__(self, app: ASGIApp, metrics: Metrics, settings: Settings, parameters: Set[str]) -> None:
         self.app = app
+        self.parameters = parameters
         self.metrics = metrics
         self.arrived_bodies = ArrivedBodies(max(settings.max_arrived_bytes, settings.max_body_bytes))
         self.large_bodies = LargeBodies()
@@ -100,7 +102,7 @@ class AccessLog:
             **fields,
             "method": scope["method"],
             "route": route,
-            "path": logs.path(scope),
+            "path": logs.path(scope, self.parameters),
             "status": status,
             "ms": round(seconds * 1000, 3),
             **{name: value for name, value in known.items() if value is not None},

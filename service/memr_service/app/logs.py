@@ -11,6 +11,7 @@ import logging
 import re
 import secrets
 import sys
+from collections.abc import Set
 from contextvars import ContextVar
 from urllib.parse import parse_qsl, urlencode
 
@@ -89,9 +90,13 @@ def identify(headers: Headers) -> dict[str, str]:
     return fields
 
 
-def path(scope: Scope) -> str:
-    """Path and query for the log: a `key` in the query is redacted, and the whole is cut to 512 characters."""
+def path(scope: Scope, parameters: Set[str]) -> str:
+    """Path and query for the log, cut to 512 characters.
+
+    Args:
+        parameters: whose values are shown. Others may be a key under a wrong name, or texts.
+    """
     query = parse_qsl(scope["query_string"].decode("latin-1"), keep_blank_values=True)
-    shown = [(name, "REDACTED" if name.lower() == "key" else value) for name, value in query]
+    shown = [(name, value if name in parameters else "REDACTED") for name, value in query]
     whole = scope["path"] + ("?" + urlencode(shown, errors="replace") if shown else "")
     return str(whole[:_LONGEST_PATH])

@@ -13,6 +13,14 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 from memr_service.app.auth import KEY_IN_QUERY
 
+UNLOGGED = frozenset({"key", "text", "prompt"})
+"""Parameters whose values are an API key, a part of a prompt or completion, or a prompt's identity."""
+
+
+def logged(routes: Sequence[BaseRoute]) -> frozenset[str]:
+    """Names of all routes' query parameters whose values may be logged."""
+    return frozenset(name for names in _parameters(routes).values() for name in names) - UNLOGGED
+
 
 class KnownParameters:
     """ASGI middleware: checks the names of the query parameters. Values are the routes' own."""
