@@ -1,5 +1,8 @@
 /** Saves charts and tables as files. */
 
+const FORMULA = /^\s*[=+\-@＝＋－＠]|^[\t\r\n]/;
+const NUMBER = /^[+-]?(\d+\.?\d*|\.\d+)(e[+-]?\d+)?$/i;
+
 /** Let the browser save a blob. */
 function save(blob, name) {
   const link = document.createElement("a");
@@ -11,9 +14,15 @@ function save(blob, name) {
 
 /** Save columns as CSV. Missing values are empty fields. */
 export function saveTable(name, titles, columns) {
-  const quoted = (value) => (/[",\n]/.test(value) ? `"${String(value).replaceAll('"', '""')}"` : value);
-  const lines = columns[0].map((_, row) => columns.map((column) => quoted(column[row] ?? "")).join(","));
-  save(new Blob([[titles.map(quoted).join(","), ...lines, ""].join("\n")], { type: "text/csv" }), `${name}.csv`);
+  const lines = columns[0].map((_, row) => columns.map((column) => field(column[row] ?? "")).join(","));
+  save(new Blob([[titles.map(field).join(","), ...lines, ""].join("\n")], { type: "text/csv" }), `${name}.csv`);
+}
+
+/** A value as a field of CSV. A text that a spreadsheet could take for a formula gets an apostrophe before it. */
+export function field(value) {
+  const formula = typeof value === "string" && FORMULA.test(value) && !NUMBER.test(value);
+  const text = formula ? `'${value}` : String(value);
+  return /[",;\t\r\n]/.test(text) ? `"${text.replaceAll('"', '""')}"` : text;
 }
 
 /** Save a canvas as PNG with its title, a note, the page's background and a legend ([{ label, stroke, dash }]). */
