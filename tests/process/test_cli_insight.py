@@ -14,7 +14,7 @@ from memr_service.__main__ import main
 from memr_service.cli import terminal
 from memr_service.state.codec import seal, unseal
 from memr_service.store import open_store
-from memr_service.store.base import StoredRecord
+from memr_service.store.base import StoredRecord, restored
 from support.serving import serving
 
 PNG = b"\x89PNG\r\n\x1a\n"
@@ -137,7 +137,7 @@ def forge(folder, target) -> None:
             sealed, payload = seal(record)
             chain = sealed.chain
             records.append((StoredRecord(0, record.position, payload), []))
-        copy.runs.restore("forged", stored.config, stored.law, stored.encoder, stored.created_at, records)
+        restored(copy.runs.restore("forged", stored.config, stored.law, stored.encoder, stored.created_at, records))
 
 
 def test_wrong_settings_are_explained(memr, folder, tmp_path):

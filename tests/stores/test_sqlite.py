@@ -586,10 +586,27 @@ def test_a_deleted_run_gives_its_space_and_its_files_back(store: SqliteStore, da
     index, kept = (store.index_files.find(one, "success") for one in (uid, other.uid))
     assert index.exists()
     store.runs.delete(uid)
+    while store.runs.reclaim():
+        pass
     assert not index.parent.exists()
     assert kept.exists()
     assert not (data / "snapshots" / str(uid)).exists()
     assert store.size() < empty + (1 << 20) + 100_000
+
+
+def test_a_run_that_was_not_whole_at_a_crash_is_swept_at_the_start(data: Path) -> None:
+    filled(data, 1)
+    store = SqliteStore(data)
+    before = store.runs.all()
+    parts = store.runs.restore("copy", "{}", 1, None, WHEN, iter([(StoredRecord(0, 1, bytes(3 << 20)), [])]))
+    assert next(parts) is None
+    store.close()
+    store = SqliteStore(data)
+    assert store.runs.all() == before
+    assert store._database.rows("SELECT count(*) FROM runs")[0][0] == len(before)
+    store.close()
+    with pytest.raises(Unavailable):  # it cannot tidy up a closed store
+        parts.close()
 
 
 def test_files_of_runs_that_are_gone_are_swept_at_the_start(data: Path) -> None:

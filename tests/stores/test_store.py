@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from memr_client.errors import Conflict, InternalError, InvalidRequest, UnknownRun
 from memr_service.store import open_store
-from memr_service.store.base import Branch, NewResponse, Snapshot, StoredRecord, StoredResponse, StoredRun
+from memr_service.store.base import Branch, NewResponse, Snapshot, StoredRecord, StoredResponse, StoredRun, restored
 from memr_service.store.capabilities import Store
 from support.redis_server import fresh
 
@@ -190,14 +190,49 @@ def test_an_amended_response_is_given_at_once(store: Store) -> None:
 
 def test_a_run_is_restored_with_its_records_and_responses(store: Store) -> None:
     records = [(StoredRecord(0, p, payload(p)), [response(p)] if p > 1 else []) for p in (1, 2, 3)]
-    run = store.runs.restore("run", "{}", 1, None, WHEN, iter(records))
+    run = restored(store.runs.restore("run", "{}", 1, None, WHEN, iter(records)))
     assert store.runs.find("run") == run
     assert positions(store, run.uid) == [1, 2, 3]
     assert [len(store.responses.find(run.uid, f"id-{p}")) for p in (1, 2, 3)] == [0, 1, 1]
     fill(store, run.uid, 4, after=3)
     with pytest.raises(Conflict):
-        store.runs.restore("run", "{}", 1, None, WHEN, iter(records))
+        restored(store.runs.restore("run", "{}", 1, None, WHEN, iter(records)))
     assert positions(store, run.uid) == [1, 2, 3, 4]
+
+
+def test_nobody_finds_a_run_that_is_not_whole_and_the_store_may_be_used_meanwhile(store: Store) -> None:
+    large = bytes(3 << 20)
+    records = [(StoredRecord(0, position, large), []) for position in (1, 2, 3)]
+    parts = store.runs.restore("run", "{}", 1, None, WHEN, iter(records))
+    for _ in records:
+        assert next(parts) is None
+        assert store.runs.find("run") is None
+        assert "run" not in [one.run_id for one in store.runs.all()]
+        store.runs.create(f"other-{len(store.runs.all())}", "{}", 1, None, WHEN)
+    run = restored(parts)
+    assert store.runs.find("run") == run
+    assert [one.position for one in store.journal.records(run.uid, [(0, 0, TO_THE_END)])] == [1, 2, 3]
+
+
+def test_a_name_that_was_taken_meanwhile_is_a_conflict(store: Store) -> None:
+    parts = store.runs.restore("run", "{}", 1, None, WHEN, iter([(StoredRecord(0, 1, bytes(3 << 20)), [])]))
+    assert next(parts) is None
+    other = store.runs.create("run", "{}", 1, None, WHEN)
+    with pytest.raises(Conflict):
+        restored(parts)
+    assert store.runs.all() == [other]
+
+
+def test_a_run_whose_restoring_was_given_up_leaves_nothing(store: Store) -> None:
+    size = store.size()
+    records = [(StoredRecord(0, position, bytes(3 << 20)), []) for position in (1, 2)]
+    parts = store.runs.restore("run", "{}", 1, None, WHEN, iter(records))
+    assert next(parts) is None
+    parts.close()
+    while store.runs.reclaim():
+        pass
+    assert store.runs.all() == []
+    assert store.size() < size + (1 << 20)
 
 
 def test_a_run_that_cannot_be_restored_whole_is_not_there(store: Store) -> None:
@@ -206,9 +241,9 @@ def test_a_run_that_cannot_be_restored_whole_is_not_there(store: Store) -> None:
         raise OSError("the upload broke off")
 
     with pytest.raises(OSError, match="broke off"):
-        store.runs.restore("run", "{}", 1, None, WHEN, records())
+        restored(store.runs.restore("run", "{}", 1, None, WHEN, records()))
     with pytest.raises(InternalError):
-        store.runs.restore("run", "{}", 1, None, WHEN, [(StoredRecord(0, 2, payload(2)), [])])
+        restored(store.runs.restore("run", "{}", 1, None, WHEN, [(StoredRecord(0, 2, payload(2)), [])]))
     assert store.runs.all() == []
     fill(store, make_run(store).uid, 1)
 
@@ -296,7 +331,7 @@ def test_everything_is_there_again_after_a_restart(durable: str) -> None:
 def test_the_snapshot_where_a_restored_journal_begins_is_kept(durable: str) -> None:
     store = open_store(durable)
     records = [(StoredRecord(0, position, payload(position)), []) for position in (6, 7)]
-    run = store.runs.restore("run", "{}", 1, None, WHEN, records, Snapshot(0, 5, {"a": np.zeros(1)}))
+    run = restored(store.runs.restore("run", "{}", 1, None, WHEN, records, Snapshot(0, 5, {"a": np.zeros(1)})))
     assert run.base == 5
     for position in (6, 7, 8):
         store.snapshots.save(run.uid, Snapshot(0, position, {"a": np.zeros(1)}))

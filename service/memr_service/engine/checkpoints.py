@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 from memr_client.errors import Conflict, UnknownCheckpoint
 from memr_client.schemas import Checkpoint, RunInfo
 
@@ -69,17 +71,17 @@ class Checkpoints:
         self._registry.forget(run)
         return self._registry.get(run.stored.run_id).info()
 
-    def fork(self, run: Run, run_id: str, name: str | None = None) -> RunInfo:
-        """Copy a run under another name, as it was at a checkpoint (None: as it is now), request ids included.
+    def fork(self, run: Run, name: str | None = None) -> Iterator[bytes]:
+        """The run as it was at a checkpoint (None: as it is now), request ids included, as the file of a new run.
 
         Raises:
-            UnknownCheckpoint: there is no checkpoint of that name. Conflict: `run_id` is taken.
+            UnknownCheckpoint: there is no checkpoint of that name.
         """
-        spans = run.journal.lineage
-        if name is not None:
-            checkpoint = self._find(run, name)
-            spans = lineage(self._store.journal.branches(run.uid), checkpoint.branch, checkpoint.position)
-        return self._copies.fork(run, run_id, spans)
+        if name is None:
+            return self._copies.fork(run, run.journal.lineage, run.state.position)
+        checkpoint = self._find(run, name)
+        spans = lineage(self._store.journal.branches(run.uid), checkpoint.branch, checkpoint.position)
+        return self._copies.fork(run, spans, checkpoint.position)
 
     def _find(self, run: Run, name: str) -> StoredCheckpoint:
         known = {one.name: one for one in self._store.checkpoints.all(run.uid)}

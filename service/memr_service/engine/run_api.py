@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections import deque
-from collections.abc import AsyncIterator, Callable, Mapping
-from typing import Any, TypeVar
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping
+from contextlib import suppress
+from typing import Any, BinaryIO, TypeVar
 
 import numpy as np
-from memr_client.errors import Unavailable, UnknownRun
+from memr_client.errors import ProblemError, Unavailable, UnknownRun
 from memr_client.schemas import PresetName, RewardRequest, RunConfig, RunInfo
 
 from memr_service.engine.barriers.manager import BarrierManager
@@ -22,13 +24,15 @@ from memr_service.run import archive
 from memr_service.run.presets import resolve
 from memr_service.run.remarks import remarks
 from memr_service.run.run import Run
-from memr_service.run.spool import Spool
+from memr_service.run.spool import Spool, temporary_file
 from memr_service.settings import Settings
 from memr_service.store.capabilities import Store
 from memr_service.store.texts import Texts
 
 T = TypeVar("T")
 
+PIECES_BYTES = 1 << 18
+"""Bytes of a run's file that are read in one visit to the run thread."""
 TRIES = 5
 """How often a run is set up before it counts as changing too fast."""
 
@@ -63,7 +67,8 @@ class RunApi:
         self._spool = Spool(settings.max_import_bytes)
         self._copies = RunCopies(store, registry)
         self._prior_runs = PriorRuns(self.get, thread, store)
-        self._copying = Gate("copies of runs", 1, 8)  # all other runs wait while one is stored
+        self._snapshots = store.snapshots
+        self._copying = Gate("copies of runs", 1, 8)
         self.checkpoints = Checkpoints(store, registry, self._copies)
 
     async def on_run(self, run_id: str, function: Callable[..., T], *args: Any) -> T:
@@ -166,6 +171,12 @@ class RunApi:
             raise self._unknown(run_id)
         await self._thread.ask(self._registry.delete, stored, run_id=run_id)
         self._texts.delete(stored.uid)
+        await self._reclaim(run_id)
+
+    async def _reclaim(self, run_id: str) -> None:
+        """Give the space of deleted runs back. Other requests take their turns meanwhile."""
+        while await self._thread.ask(self._registry.reclaim, run_id=run_id):
+            pass
 
     async def export(self, run_id: str) -> AsyncIterator[bytes]:
         """The whole run as one file, piece by piece: its records up to now. The run may change meanwhile.
@@ -178,8 +189,8 @@ class RunApi:
         pieces = await self._thread.ask(self._copies.export_named, run_id, run_id=run_id)
         if pieces is None:
             raise self._unknown(run_id)
-        while piece := await self._thread.ask(next, pieces, b"", run_id=run_id):
-            yield piece
+        while some := await self._thread.ask(_next_pieces, pieces, run_id=run_id):
+            yield some
 
     async def import_file(self, run_id: str, chunks: AsyncIterator[bytes]) -> RunInfo:
         """Create a run from a file that `export` wrote, whole or not at all.
@@ -200,19 +211,43 @@ class RunApi:
                     archive.check_beginning(begins)
                 await self._readers.ask(upload.write, chunk)
             async with self._copying.entered():  # each has its state in memory
-                upload.file.seek(0)
-                await self._readers.ask(archive.verify, upload.file)
-                upload.file.seek(0)
-                return await self._thread.ask(self._copies.import_file, run_id, upload.file, run_id=run_id)
+                return await self._import(run_id, upload.file)
 
     async def fork(self, run_id: str, copy: str, checkpoint: str | None) -> RunInfo:
         """Copy a run under another name, as it was at a checkpoint (None: as it is now), request ids included.
 
+        It is an export and an import: other runs take their turns meanwhile.
+
         Raises:
             UnknownRun, UnknownCheckpoint: there is none. Conflict: the name is taken. Overloaded: too many copies wait.
+            StoreFull: there is no room.
         """
         async with self._copying.entered():
-            return await self.on_run(run_id, self.checkpoints.fork, copy, checkpoint)
+            pieces = await self.on_run(run_id, self.checkpoints.fork, checkpoint)
+            await self._thread.ask(self._copies.require_free, copy, run_id=copy)
+            with temporary_file() as file:
+                while some := await self._thread.ask(_next_pieces, pieces, run_id=run_id):
+                    await self._readers.ask(file.write, some)
+                return await self._import(copy, file)
+
+    async def _import(self, run_id: str, file: BinaryIO) -> RunInfo:
+        """Create a run from a whole file. Its records are stored by parts, and its state is saved to be opened soon."""
+        file.seek(0)
+        verified = await self._readers.ask(archive.verify, file)
+        file.seek(0)
+        parts = self._copies.import_file(run_id, file)
+        try:
+            while (stored := await self._thread.ask(next, parts, run_id=run_id)) is None:
+                pass
+        except BaseException:
+            await asyncio.shield(self._thread.ask(parts.close, run_id=run_id))
+            await self._reclaim(run_id)
+            raise
+        if verified is not None and (snapshots := self._snapshots) is not None:
+            with suppress(ProblemError):  # then it is opened from its journal
+                await self._readers.ask(snapshots.save, stored.uid, verified)
+        del verified
+        return await self._thread.ask(self._copies.open, stored, run_id=run_id)
 
     async def set_up(
         self, run_id: str, needed: Callable[[Run], bool] = lambda run: True, **what: Mapping[str, np.ndarray]
@@ -257,3 +292,13 @@ class RunApi:
         or_train = ", or send it a training request" if self._settings.auto_create else ""
         lists = "GET /runs (client.runs()) lists those that there are."
         return UnknownRun(f"There is no run {run_id!r}.", value=run_id, remedy=f"{create}{or_train}. {lists}")
+
+
+def _next_pieces(pieces: Iterator[bytes]) -> bytes:
+    """In the run thread: the next `PIECES_BYTES` of a file, to the end of a piece; empty at its end."""
+    some = bytearray()
+    for piece in pieces:
+        some += piece
+        if len(some) >= PIECES_BYTES:
+            break
+    return bytes(some)

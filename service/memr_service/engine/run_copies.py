@@ -3,7 +3,8 @@ thread."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Generator, Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from typing import BinaryIO
 
@@ -16,9 +17,7 @@ from memr_service.run.journal import RunJournal, stored_record
 from memr_service.run.live_state import Damaged
 from memr_service.run.response import drafts, to_store
 from memr_service.run.run import Run
-from memr_service.state.codec import unseal
-from memr_service.state.record import Record
-from memr_service.store.base import Snapshot, StoredRun
+from memr_service.store.base import Snapshot, StoredRecord, StoredRun
 from memr_service.store.capabilities import Store
 from memr_service.store.lineage import Span, clipped
 
@@ -30,22 +29,21 @@ class RunCopies:
         self._store = store
         self._registry = registry
 
-    def fork(self, run: Run, run_id: str, spans: list[Span]) -> RunInfo:
-        """Copy the records of these spans of a run, and their responses, into a new run.
+    def fork(self, run: Run, spans: list[Span], position: int) -> Iterator[bytes]:
+        """The records of these spans of a run, up to a position, as the file of a new run, piece by piece."""
+        records = self._store.journal.records(run.uid, clipped(spans, run.journal.base, position))
+        stored = replace(run.stored, created_at=now())
+        return archive.write(stored, _whole(records, position), self._base(run.stored, run.journal))
 
-        Raises:
-            Conflict: the name is taken.
-        """
-        records = (
-            (replace(unseal(stored.payload), branch=0), stored.payload)
-            for stored in self._store.journal.records(run.uid, clipped(spans, run.journal.base))
-        )
-        base = self._base(run.stored, run.journal)
-        return self._copy(run_id, run.law, run.stored.config, run.stored.encoder, now(), records, base)
+    def require_free(self, run_id: str) -> None:
+        """Raise `Conflict` if there is a run of that name."""
+        if self._registry.stored(run_id) is not None:
+            raise Conflict(f"there is a run {run_id!r} already.", value=run_id, remedy="Choose another name.")
 
     def export(self, run: Run) -> Iterator[bytes]:
         """The whole run as one file, piece by piece: its records up to now."""
-        records = run.journal.records(run.state.position)
+        position = run.state.position
+        records = _whole(run.journal.records(position), position)
         return archive.write(run.stored, records, self._base(run.stored, run.journal))
 
     def export_named(self, run_id: str) -> Iterator[bytes] | None:
@@ -63,44 +61,35 @@ class RunCopies:
             return archive.write(stored, journal.records(), self._base(stored, journal))
         return None if run is None else self.export(run)
 
-    def import_file(self, run_id: str, file: BinaryIO) -> RunInfo:
-        """Create a run from a file that `export` wrote, and that `archive.verify` has read.
+    def import_file(self, run_id: str, file: BinaryIO) -> Generator[StoredRun | None, None, None]:
+        """Create a run from a file that `export` or `fork` wrote, and that `archive.verify` has read; by parts, as
+        `Runs.restore`.
 
         Raises:
             MalformedBody: the file is damaged. Conflict: the name is taken, or the run's law is not known here.
         """
         header = archive.read_header(file)
         base = archive.read_base(file, header)
-        records = archive.read_records(file, base)
-        try:
-            return self._copy(run_id, header.law, header.config, header.encoder, header.created_at, records, base)
-        except Damaged as error:
-            raise archive.damaged(error.in_one_line) from error
-        except ProblemError:
-            raise
-        except Exception as error:
-            raise archive.damaged(f"its records cannot be stored: {type(error).__name__}") from error
-
-    def _copy(
-        self,
-        run_id: str,
-        law: int,
-        config: str,
-        encoder: str | None,
-        created_at: str,
-        records: Iterable[tuple[Record, bytes]],
-        base: Snapshot | None,
-    ) -> RunInfo:
-        known = RunConfig.model_validate_json(config)
-        stored = (
-            (stored_record(replace(one, branch=0), payload), [*to_store(one, drafts(run_id, known, one))])
-            for one, payload in records
+        config = RunConfig.model_validate_json(header.config)
+        records = (
+            (stored_record(replace(one, branch=0), payload), [*to_store(one, drafts(run_id, config, one))])
+            for one, payload in archive.read_records(file, base)
         )
-        copy = self._store.runs.restore(run_id, config, law, encoder, created_at, stored, base)
+        given = run_id, header.config, header.law, header.encoder, header.created_at
+        with _of_file("stored"):
+            yield from self._store.runs.restore(*given, records, base)
+
+    def open(self, stored: StoredRun) -> RunInfo:
+        """Describe a run that was just made. If it cannot be opened, nothing is left of it.
+
+        Raises:
+            MalformedBody: its records do not make a state.
+        """
         try:
-            return self._registry.get(run_id).info()
+            with _of_file("opened"):
+                return self._registry.get(stored.run_id).info()
         except Exception:
-            self._registry.delete(copy)
+            self._registry.delete(stored)
             raise
 
     def _base(self, stored: StoredRun, journal: RunJournal) -> Snapshot | None:
@@ -119,3 +108,27 @@ class RunCopies:
                 remedy="The run still works, but cannot be copied.",
             )
         return replace(found, branch=0)
+
+
+def _whole(records: Iterator[StoredRecord], position: int) -> Iterator[StoredRecord]:
+    """The records up to a position. `Unavailable` if they end before, because the run was deleted meanwhile."""
+    last = None
+    for last in records:
+        yield last
+    if last is not None and last.position < position:
+        raise Unavailable(
+            f"The run's records end after {last.position}.", value=last.position, limit=position, remedy="Try again."
+        )
+
+
+@contextmanager
+def _of_file(done: str) -> Iterator[None]:
+    """Raise what fails because of a file as `MalformedBody`."""
+    try:
+        yield
+    except Damaged as error:
+        raise archive.damaged(error.in_one_line) from error
+    except ProblemError:
+        raise
+    except Exception as error:
+        raise archive.damaged(f"its records cannot be {done}: {type(error).__name__}") from error

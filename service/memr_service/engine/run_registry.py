@@ -25,7 +25,7 @@ from memr_service.run.run import Run, setting_up
 from memr_service.run.summary import summary
 from memr_service.state.law import LAW, LAWS
 from memr_service.state.state import State
-from memr_service.store.base import AlreadyAnswered, Moved, NewResponse, StoredRecord, StoredRun, Tip
+from memr_service.store.base import AlreadyAnswered, Moved, NewResponse, StoredRecord, StoredRun, Tip, restored
 from memr_service.store.capabilities import Store
 
 MOST_SHOWN = 120
@@ -213,6 +213,10 @@ class RunRegistry:
         self._summaries.pop(stored.uid, None)
         self._recents.pop(stored.uid, None)
 
+    def reclaim(self) -> bool:
+        """Give some space of deleted runs back. Returns whether there is more."""
+        return self._store.runs.reclaim()
+
     @contextmanager
     def using(self, run: Run) -> Iterator[None]:
         """Change a run in the `with` block. The run is forgotten if its memory proves to be out of date.
@@ -277,7 +281,7 @@ class RunRegistry:
             records.append((stored_record(record, payload), []))
         try:
             if records:
-                self._store.runs.restore(*given, records)
+                restored(self._store.runs.restore(*given, records))
             else:
                 self._store.runs.create(*given)
         except Conflict:

@@ -66,8 +66,15 @@ def write(run: StoredRun, records: Iterable[StoredRecord], base: Snapshot | None
     yield _frame(orjson.dumps({"records": count}))
 
 
-def verify(file: BinaryIO) -> None:
-    """Read a whole file and make the run's state of it, which is then forgotten.
+SNAPSHOT_FROM = 1 << 20
+"""Bytes of records from which on it is worth to keep the state that they make."""
+
+
+def verify(file: BinaryIO) -> Snapshot | None:
+    """Read a whole file and make the run's state of it.
+
+    Returns:
+        The state, if it makes opening the run quicker: there are many records, and no graphs, which are built then.
 
     Raises:
         MalformedBody: it does not hold a run that can be opened. Conflict, InvalidRequest: see `read_header`.
@@ -82,18 +89,25 @@ def verify(file: BinaryIO) -> None:
                 state.restore(base.branch, base.position, base.arrays)
                 if state.answers is not None:
                     state.answers.check()
-            for record, _ in read_records(file, base):
+            size, graphs = 0, base is not None and _has_graphs(base)
+            for record, payload in read_records(file, base):
+                size, graphs = size + len(payload), graphs or bool(record.effects.index_changes)
                 record_check.check(record, components)
                 if record.batch.dimension != (state.dimension or record.batch.dimension):
                     raise ValueError("its embeddings have another dimension")
                 if record.first_serial < state.serial:
                     raise ValueError("its completions are numbered like earlier ones")
                 state.apply(record)
-        state.freeze()
+        frozen = state.freeze()
     except ProblemError:
         raise
     except Exception as error:
         raise damaged(f"what follows record {state.position} cannot be applied: {_reason(error)}") from error
+    return None if graphs or size < SNAPSHOT_FROM else Snapshot(0, state.position, frozen)
+
+
+def _has_graphs(base: Snapshot) -> bool:
+    return any(name.endswith("/graphs") and len(array) > 0 for name, array in base.arrays.items())
 
 
 def _reason(error: Exception) -> str:

@@ -6,6 +6,7 @@ branch's first record follows the record after which the branch left its parent.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -126,3 +127,8 @@ class Moved(InternalError):
 
 class AlreadyAnswered(Moved):
     """A record answers a request id that already has a response on this branch."""
+
+
+def restored(parts: Iterator[StoredRun | None]) -> StoredRun:
+    """The run that `Runs.restore` makes, with all its parts done at once."""
+    return next(run for run in parts if run is not None)

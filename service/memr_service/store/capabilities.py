@@ -6,7 +6,7 @@ returned from, and never shows what was not committed.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sequence, Set
+from collections.abc import Callable, Generator, Iterable, Iterator, Sequence, Set
 from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Protocol
@@ -43,8 +43,11 @@ class Runs(Protocol):
         created_at: str,
         records: Iterable[tuple[StoredRecord, Sequence[NewResponse]]],
         base: Snapshot | None = None,
-    ) -> StoredRun:
-        """Make a run with all its records durable, all or nothing.
+    ) -> Generator[StoredRun | None, None, None]:
+        """Make a run with all its records durable, all or nothing; a part each time that the iterator is advanced.
+
+        Between two parts the store may be used as usual; nobody finds the run. It gets its name last: then it is
+        yielded, and None before. If the iterator is closed earlier, nothing is left.
 
         Args:
             records: on branch 0 and in order, each with its responses, as for `Journal.commit`.
@@ -64,7 +67,10 @@ class Runs(Protocol):
         """All runs, by name."""
 
     def delete(self, uid: int) -> None:
-        """Remove a run with everything it has."""
+        """Remove a run with everything it has. `reclaim` gives its space back."""
+
+    def reclaim(self) -> bool:
+        """Give some space of deleted runs back to the disk. Returns whether there is more."""
 
 
 class Journal(Protocol):

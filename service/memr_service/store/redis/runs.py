@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Generator, Iterable, Sequence
 from contextlib import suppress
 from typing import Any
 
 from memr_client.errors import Conflict, StoreFull, UnknownRun
 
-from memr_service.store.base import NewResponse, Snapshot, StoredRecord, StoredRun
+from memr_service.store.base import NewResponse, Snapshot, StoredRecord, StoredRun, restored
 from memr_service.store.redis.index_files import RedisIndexFiles
 from memr_service.store.redis.journal import FULL, RedisJournal
 from memr_service.store.redis.server import Server, translated
@@ -35,7 +35,7 @@ class RedisRuns:
 
     def create(self, run_id: str, config: str, law: int, encoder: str | None, created_at: str) -> StoredRun:
         """Make a run and its first branch durable. `Conflict` if the name is taken."""
-        return self.restore(run_id, config, law, encoder, created_at, [])
+        return restored(self.restore(run_id, config, law, encoder, created_at, []))
 
     def restore(
         self,
@@ -46,8 +46,8 @@ class RedisRuns:
         created_at: str,
         records: Iterable[tuple[StoredRecord, Sequence[NewResponse]]],
         base: Snapshot | None = None,
-    ) -> StoredRun:
-        """Make a run with all its records durable (see `Runs.restore`). It gets its name last, so nobody sees half."""
+    ) -> Generator[StoredRun | None, None, None]:
+        """Make a run with all its records durable, by parts (see `Runs.restore`)."""
         if self.find(run_id) is not None:
             raise _taken(run_id)
         uid = self._begin(run_id, config, law, encoder, created_at, 0 if base is None else base.position)
@@ -56,6 +56,7 @@ class RedisRuns:
                 self._snapshots.save(uid, base)
             for record, responses in records:
                 self._journal.append(uid, record, responses)
+                yield None
             run = self._journal.tip(uid).run
             self._server.confirm(uid)
             with translated(self._server.where):
@@ -66,7 +67,7 @@ class RedisRuns:
         except BaseException:
             self._remove(uid)
             raise
-        return run
+        yield run
 
     def replace(self, uid: int, config: str, encoder: str | None) -> None:
         """Give a run another config. `Conflict` once it has a record."""
@@ -100,6 +101,10 @@ class RedisRuns:
             if run_id is not None and self._uid(run_id) == uid:
                 self._server.client.hdel(self._names, run_id)
         self._remove(uid)
+
+    def reclaim(self) -> bool:
+        """Nothing is left to do: the server's memory is free."""
+        return False
 
     def _uid(self, run_id: str | bytes) -> int | None:
         with translated(self._server.where):

@@ -162,14 +162,16 @@ class Database:
             self._logged = 0
             self.rows("PRAGMA wal_checkpoint(PASSIVE)")
 
-    def reclaim(self) -> None:
-        """Give the space of deleted rows back to the disk, in steps that need little room for the log."""
-        free = self.rows("PRAGMA freelist_count")[0][0]
-        self.rows("PRAGMA wal_checkpoint(TRUNCATE)")
-        for _ in range(0, free, TIDY_PAGES):
+    def reclaim(self) -> bool:
+        """Give some space of deleted rows back to the disk; it needs little room for the log. Returns whether there is
+        more."""
+        before = self.rows("PRAGMA freelist_count")[0][0]
+        if before:
+            self.rows("PRAGMA wal_checkpoint(TRUNCATE)")
             with translated(self.file):
                 self._connection.executescript(f"PRAGMA incremental_vacuum({TIDY_PAGES})")  # `execute` frees one page
             self.rows("PRAGMA wal_checkpoint(TRUNCATE)")
+        return bool(0 < self.rows("PRAGMA freelist_count")[0][0] < before)
 
     def close(self) -> None:
         """Write the log into the database and close both. A second call does nothing."""

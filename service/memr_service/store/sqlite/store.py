@@ -15,7 +15,7 @@ from memr_service.store.sqlite.index_files import SqliteIndexFiles
 from memr_service.store.sqlite.journal import SqliteJournal
 from memr_service.store.sqlite.reserve import Reserve
 from memr_service.store.sqlite.responses import SqliteResponses
-from memr_service.store.sqlite.runs import SqliteRuns, bases
+from memr_service.store.sqlite.runs import SqliteRuns, bases, sweep
 from memr_service.store.sqlite.snapshots import SqliteSnapshots
 
 logger = logging.getLogger("memr.store")
@@ -49,6 +49,7 @@ class SqliteStore:
             self.responses = SqliteResponses(database, response_hours)
             with database.transaction():
                 self.responses.prune()
+                sweep(database)
             known = bases(database)
             self.snapshots = None if directory is None else SqliteSnapshots(directory / "snapshots", known)
             self.index_files = None if directory is None else SqliteIndexFiles(directory / "index", known)
