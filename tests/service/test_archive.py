@@ -135,6 +135,24 @@ def test_a_bounded_journal_keeps_what_its_oldest_checkpoint_needs(tmp_path: Path
         assert service.info("run").digest == last
 
 
+@pytest.mark.slow
+def test_a_copy_of_many_records_has_a_snapshot_and_is_opened_from_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("memr_service.run.archive.SNAPSHOT_FROM", 1000)
+    with InProcess(f"sqlite:///{tmp_path}") as service:
+        service.create("run", **CONFIG)
+        filled(service, 12)
+        service.import_run("import", service.export("run"))
+        service.fork("run", "fork")
+        for copy in ("import", "fork"):
+            uid = service.store.runs.find(copy).uid
+            assert service.store.snapshots.kept(uid) == [(0, 12)]
+            assert service.info(copy).digest == service.info("run").digest
+        rewards = [service.reward(**batch(50, run_id=run))["rewards"] for run in ("run", "import", "fork")]
+        assert rewards[0] == rewards[1] == rewards[2]
+
+
 def test_an_import_has_a_limit_on_its_bytes_and_what_was_refused_leaves_room() -> None:
     with InProcess("memory:", max_import_bytes=50_000) as service:
         service.create("run", **CONFIG)

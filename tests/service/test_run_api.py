@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
@@ -156,6 +157,43 @@ def test_a_deleted_run_is_gone_and_its_name_is_free() -> None:
             with pytest.raises(UnknownRun):
                 await service.runs.describe("run")
             assert await ask(service, rows(request_id="id")) == first
+
+    story(told)
+
+
+@pytest.mark.slow
+def test_other_runs_take_turns_with_forks_imports_and_deletions(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Each is done in many visits to the run thread: another run's request that comes meanwhile is answered before."""
+    for name in ("memr_service.store.sqlite.runs.PART_BYTES", "memr_service.engine.run_api.PIECES_BYTES"):
+        monkeypatch.setattr(name, 1)
+    monkeypatch.setattr("memr_service.store.sqlite.database.TIDY_PAGES", 1)
+
+    async def told() -> None:
+        async with serving(store=f"sqlite:///{tmp_path}") as service:
+            for _ in range(30):
+                await ask(service, rows())
+            await ask(service, rows(run_id="other"))
+            digest = (await service.runs.describe("run", digest=True)).digest
+            exported = [piece async for piece in service.runs.export("run")]
+
+            async def pieces() -> AsyncIterator[bytes]:
+                for piece in exported:
+                    yield piece
+
+            for long in (
+                service.runs.fork("run", "fork", None),
+                service.runs.import_file("import", pieces()),
+                service.runs.delete("run"),
+            ):
+                working = asyncio.create_task(long)
+                for _ in range(3):
+                    await ask(service, rows(run_id="other"))
+                    assert not working.done()
+                await working
+            for copy in ("fork", "import"):
+                assert (await service.runs.describe(copy, digest=True)).digest == digest
 
     story(told)
 
