@@ -44,6 +44,8 @@ def test_an_older_store_is_closed_to_others_and_its_group_stays(tmp_path):
     databases = sorted(folder.glob("*.db"))
     for path in databases:
         path.chmod(0o644)
+    (folder / "snapshots").chmod(0o755)
     fill(folder)
     assert len(databases) == 2
     assert {mode(path) for path in databases} == {0o640}
+    assert mode(folder / "snapshots") == 0o750

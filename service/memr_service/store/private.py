@@ -23,6 +23,11 @@ def private_database(path: Path) -> None:
     if not path.exists():
         path.touch(mode=0o600)
     for file in (path, *(path.with_name(path.name + suffix) for suffix in ("-wal", "-shm"))):
-        with suppress(OSError):  # it does not exist, or belongs to another user
-            if (mode := file.stat().st_mode & 0o777) & OTHERS:
-                os.chmod(file, mode & ~OTHERS)
+        close_to_others(file)
+
+
+def close_to_others(path: Path) -> None:
+    """Take away what other users may do with a file or folder. A group that was let in stays."""
+    with suppress(OSError):  # it does not exist, or belongs to another user
+        if (mode := path.stat().st_mode & 0o777) & OTHERS:
+            os.chmod(path, mode & ~OTHERS)

@@ -6,6 +6,7 @@ import shutil
 from collections.abc import Collection
 from pathlib import Path
 
+from memr_service.store.private import close_to_others
 from memr_service.store.sqlite.database import translated
 
 
@@ -14,6 +15,7 @@ class RunFolders:
 
     def __init__(self, root: Path, uids: Collection[int]) -> None:
         self.root = root
+        close_to_others(root)
         with translated(root):
             for entry in list(root.iterdir()) if root.is_dir() else []:
                 if entry.suffix == ".tmp":
