@@ -36,5 +36,5 @@ TEXTS = {
 def test_no_text_of_a_run_is_a_formula_in_a_saved_table():
     given = [*TEXTS, -3, 0.5]
     script = SAVE.read_text("utf-8") + f"\nconsole.log({json.dumps(given)}.map(field).join(','))"
-    ran = subprocess.run(["node", "--input-type=module"], input=script, capture_output=True, text=True, check=True)
-    assert next(csv.reader(io.StringIO(ran.stdout, newline=""))) == [*TEXTS.values(), "-3", "0.5"]
+    ran = subprocess.run(["node", "--input-type=module"], input=script.encode(), capture_output=True, check=True)
+    assert next(csv.reader(io.StringIO(ran.stdout.decode(), newline=""))) == [*TEXTS.values(), "-3", "0.5"]
