@@ -50,6 +50,12 @@ def test_markup_in_a_cell_is_text():
     assert "[red]" in shown(140, ("[red]", "k 1"))
 
 
+def test_a_cell_gives_the_terminal_no_orders():
+    text = shown(140, ("\x1b]52;c;ZXZpbA==\x07 \x9b2J\rover", "k 1"))
+    assert not any(character in text for character in "\x1b\x07\x9b\r")
+    assert r"\x1b]52;c;ZXZpbA==\x07 \x9b2J\x0dover" in text
+
+
 def test_it_is_plain_ascii_where_the_terminal_is():
     stream = io.TextIOWrapper(io.BytesIO(), encoding="ascii")
     sheet = Sheet("name")

@@ -12,6 +12,8 @@ from rich.console import Console, ConsoleOptions, RenderResult
 from rich.table import Table
 from rich.text import Text
 
+from memr_service.cli.terminal import shown
+
 GAP = 2
 """Characters between two columns."""
 SHORTEST_NAME = 36
@@ -92,16 +94,16 @@ class Sheet:
         yield together
 
     def _table(self, blocks: Sequence[_Block]) -> Table:
-        shown = Table(box=SIMPLE, show_edge=False, pad_edge=False, collapse_padding=True)
-        shown.add_column(self._names.headings[0], overflow="fold")
+        table = Table(box=SIMPLE, show_edge=False, pad_edge=False, collapse_padding=True)
+        table.add_column(self._names.headings[0], overflow="fold")
         for block in blocks:
             for heading in block.headings:
                 if block.figures:
-                    shown.add_column(heading, justify="right", no_wrap=True)
+                    table.add_column(heading, justify="right", no_wrap=True)
                 else:
-                    shown.add_column(heading, overflow="fold")
+                    table.add_column(heading, overflow="fold")
         for number, (name,) in enumerate(self._names.rows):
             if number in self._sections:
-                shown.add_section()
-            shown.add_row(*(Text(cell) for cell in (name, *(cell for block in blocks for cell in block.rows[number]))))
-        return shown
+                table.add_section()
+            table.add_row(*(shown(cell) for cell in (name, *(cell for block in blocks for cell in block.rows[number]))))
+        return table

@@ -6,6 +6,7 @@ import errno
 import io
 import json
 import os
+import re
 import sys
 from contextlib import suppress
 
@@ -17,6 +18,9 @@ from rich.text import Text
 
 out = Console()
 err = Console(stderr=True)
+
+CONTROLS = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]")
+"""Characters that a terminal obeys, such as the one that begins an escape sequence; line ends and tabs are none."""
 
 REMEDIES: dict[type[MemrError], str] = {
     UnknownRun: "`memr runs list` shows the runs of a server.",
@@ -55,9 +59,14 @@ def finish(error: OSError | None = None) -> int:
     return 1
 
 
+def shown(text: str) -> Text:
+    """A text as a terminal may show it: a completion, for example, with its control characters escaped."""
+    return Text(CONTROLS.sub(lambda found: f"\\x{ord(found[0]):02x}", text))
+
+
 def say(text: str) -> None:
     """Print a one-line result without markup and wrapping."""
-    out.print(text, highlight=False, markup=False, soft_wrap=True)
+    out.print(shown(text), highlight=False, markup=False, soft_wrap=True)
 
 
 def say_json(document: str) -> None:
@@ -76,7 +85,7 @@ def minute(moment: str) -> str:
 
 def remark(text: str) -> None:
     """Print a message for the user that is not a result."""
-    err.print(text, highlight=False, markup=False, soft_wrap=True)
+    err.print(shown(text), highlight=False, markup=False, soft_wrap=True)
 
 
 def progress() -> Progress:
@@ -122,4 +131,4 @@ def _in_words(error: OSError) -> str:
 
 
 def _print_labelled(label: str, text: str) -> None:
-    err.print(Text(f"{label}: ", style="red" if label == "error" else "dim") + Text(text), soft_wrap=True)
+    err.print(Text(f"{label}: ", style="red" if label == "error" else "dim") + shown(text), soft_wrap=True)
