@@ -207,6 +207,11 @@ def test_a_column_that_python_cannot_hold_is_named(tmp_path, column):
         (lines_of([rollout("q")]).decode().encode("utf-16"), "is not UTF-8, but probably UTF-16.*iconv -f UTF-16"),
         (lines_of([rollout("q")]).decode().encode("utf-16-le"), "is not UTF-8, but probably UTF-16"),
         (lines_of([rollout("q")]).decode().encode("utf-16-be"), "is not UTF-8, but probably UTF-16"),
+        (
+            b'{"prompt": [{"role": "system", "content": "q"}], "completion": "a", "outcome": 1}',
+            "line 1 of .*role 'user'",
+        ),
+        (b'{"responses_create_params": {}, "response": {"output": []}, "reward": 1}', "line 1 of .*role 'user'"),
         (b'{"prompt": "q", "response": "a", "reward": 1}', r"has no completion\.\n.*Rename 'response' to 'completion'"),
     ],
 )
