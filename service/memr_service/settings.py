@@ -201,6 +201,14 @@ class Settings(BaseSettings):
     def _without_brackets(cls, host: str) -> str:
         return host[1:-1] if host.startswith("[") and host.endswith("]") else host
 
+    @field_validator("address")
+    @classmethod
+    def _is_an_address(cls, address: str) -> str:
+        found = re.fullmatch(r"https?://([\w.-]+|\[[\w:.%]+\])(:(?P<port>\d{1,5}))?/?", address)
+        if address and (found is None or int(found["port"] or 0) > 65535):
+            raise ValueError("it should be http://host:port")
+        return address
+
     @field_validator("encoder", "encoders", "keys_file", mode="before")
     @classmethod
     def _split_and_expand(cls, value: Any, info: ValidationInfo) -> Any:
@@ -281,4 +289,6 @@ def _refused(error: ValidationError, given: Mapping[str, Any]) -> InvalidRequest
     meant = ""
     if first["type"] == "literal_error":
         meant = did_you_mean(str(first["input"]), first["ctx"]["expected"].split("'")[1::2])
+    elif str(first["input"]).startswith("tcp://"):
+        meant = " Kubernetes sets it beside a Service named memr, unless the pod has enableServiceLinks: false."
     return InvalidRequest(f"{where} is {wrong}: {limit}.", value=wrong, limit=limit, remedy=f"Correct {name}.{meant}")

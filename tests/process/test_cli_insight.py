@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from memr_client import RewardClient
 from memr_service.__main__ import main
-from memr_service.cli import terminal
+from memr_service.cli import figures, terminal
 from memr_service.state.codec import seal, unseal
 from memr_service.store import open_store
 from memr_service.store.base import StoredRecord, restored
@@ -183,3 +183,20 @@ def test_a_report_is_a_page_with_two_pictures(memr, server, tmp_path):
     for picture in ("run-curves.png", "run-health.png"):
         assert f"]({picture})" in page
         assert (tmp_path / picture).read_bytes().startswith(PNG)
+
+
+@pytest.mark.parametrize("command", [("report", "run"), ("replay", "run", "--k", "2", "--figure", "DIR/a.png")])
+def test_without_matplotlib_nothing_is_asked_or_written(memr, monkeypatch, tmp_path, command):
+    monkeypatch.setattr(figures, "find_spec", lambda name: None)
+    monkeypatch.chdir(tmp_path)
+    command = [one.replace("DIR", str(tmp_path)) for one in command]
+    status, said, problem = memr(*command, "--url", "http://127.0.0.1:9")  # where nothing answers
+    assert (status, said) == (1, "")
+    for part in (
+        "figures need matplotlib",
+        "value: matplotlib",
+        "limit: the extra `report`",
+        "pip install '.[report]'",
+    ):
+        assert part in problem
+    assert not list(tmp_path.iterdir())

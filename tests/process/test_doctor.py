@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 from importlib.metadata import PackageNotFoundError, version
 
+import pytest
 from memr_service.cli import doctor
 from memr_service.encoder import cpu as processor
 from memr_service.encoder import model_files
@@ -30,17 +31,43 @@ def test_a_healthy_machine_passes_with_figures():
     assert "failed" not in said
 
 
-def test_a_missing_package_is_named_with_the_command_that_installs_it(monkeypatch):
-    def without_orjson(name):
-        if name == "orjson":
-            raise PackageNotFoundError(name)
-        return version(name)
+@pytest.fixture
+def without(monkeypatch):
+    """Takes packages away."""
 
-    monkeypatch.setattr(doctor, "version", without_orjson)
-    healthy, said = examine(HASHED)
+    def take(*names):
+        def left(name):
+            if name in names:
+                raise PackageNotFoundError(name)
+            return version(name)
+
+        monkeypatch.setattr(doctor, "version", left)
+
+    return take
+
+
+@pytest.mark.parametrize(
+    ("missing", "settings", "extras"),
+    [
+        ("orjson", {"encoder": "hashed"}, "server"),
+        ("torch", {}, "service"),
+        ("torch", {"encoder": "hashed", "encoders": ["all-MiniLM-L6-v2"]}, "service"),
+        ("redis", {"encoder": "hashed", "store": "redis://127.0.0.1:6379"}, "server,redis"),
+    ],
+)
+def test_a_missing_package_is_named_with_the_command_that_installs_it(without, missing, settings, extras):
+    without(missing)
+    healthy, said = examine(Settings(**settings))
     assert not healthy
-    assert "not installed (required: orjson" in said
-    assert "Do this: pip install '.[service]' in a clone of memr" in said
+    assert f"not installed (required: {missing}" in said
+    assert f"Do this: pip install '.[{extras}]' in a clone of memr" in said
+
+
+def test_what_the_settings_do_not_need_may_be_missing(without):
+    without("torch", "sentence-transformers", "redis", "pyarrow", "matplotlib")
+    healthy, said = examine(HASHED)
+    assert healthy
+    assert "torch" not in said
 
 
 def test_the_bundled_model_is_found_and_its_checksum_shown():

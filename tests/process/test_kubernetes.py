@@ -61,12 +61,20 @@ def test_a_pod_runs_the_image_as_it_is_made(path: Path) -> None:
 def test_a_pod_serves_with_keys_and_with_settings_that_exist(path: Path) -> None:
     (container,) = pod(path)["containers"]
     named = {one["name"]: one.get("value", "redis://host:6379/0") for one in container["env"]}
+    named = {name: value.replace("$(POD_IP)", "10.0.0.1") for name, value in named.items()}
     settings = {name.removeprefix("MEMR_").lower(): value for name, value in named.items() if name.startswith("MEMR_")}
     assert settings.keys() <= Settings.model_fields.keys()
     Settings(**settings)
     mounted = {mount["name"]: mount["mountPath"] for mount in container["volumeMounts"]}
     assert settings["keys_file"] == f"{mounted['keys']}/keys.json"
     assert "insecure" not in settings
+
+
+@pytest.mark.parametrize("path", FILES, ids=lambda path: path.stem)
+def test_variables_of_the_service_are_not_taken_for_settings(path: Path) -> None:
+    """Kubernetes gives every pod NAME_PORT=tcp://... of each Service, and this one's name makes it MEMR_PORT."""
+    (service,) = (one["metadata"]["name"] for one in documents(path) if one["kind"] == "Service")
+    assert (service, pod(path).get("enableServiceLinks")) == ("memr", False)
 
 
 @pytest.mark.parametrize("path", FILES, ids=lambda path: path.stem)

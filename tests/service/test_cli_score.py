@@ -14,6 +14,7 @@ from memr_service.encoder import Encoders, HashedEncoder
 from memr_service.run.presets import PRESETS
 from rich.console import Console
 from support.scored import run_score
+from support.turns import GROUP
 
 
 def logged(prompts=4, each=3, **fields):
@@ -48,6 +49,21 @@ def test_rewards_are_those_of_one_request_per_group_in_file_order(client):
     assert [row["reward"] for row in rows] == pytest.approx(expected, abs=1e-5)
     assert [row["line"] for row in rows] == list(range(1, 13))
     assert counted == [3, 3, 3, 3]
+
+
+def test_turns_earn_what_they_earn_of_a_service(client):
+    config = {"preset": "memory-r+", "unit": "turn"}
+    rollouts = [
+        Rollout(line=1 + 4 * step + item, prompt="q", completion=said, outcome=1 - item // 2, step=step)
+        for step in range(2)
+        for item, said in enumerate(GROUP)
+    ]
+    done, rows, _ = run_score(client, rollouts, "step", **config)
+    client.create_run("by-hand", explore_warmup_steps=0, **config)
+    expected = [client.reward(["q"] * 4, GROUP, [1, 1, 0, 0], run_id="by-hand", step=step).rewards for step in range(2)]
+    assert [row["reward"] for row in rows] == expected[0] + expected[1]
+    assert len({*expected[1]}) > 1
+    assert (done.texts, done.cut) == (0, 0)
 
 
 def test_a_row_has_every_component_raw_and_scaled_and_the_support(client):

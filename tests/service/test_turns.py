@@ -141,22 +141,23 @@ def test_a_retry_a_restart_and_an_evaluation(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("field", "config"),
+    ("field", "config", "value"),
     [
-        ("k", {"k": 2}),
-        ("barrier", {"barrier": "snapshot", "group_size": 4}),
-        ("order", {"preset": "official-memory-r+"}),
-        ("repair", {"repair": {"mode": "mask"}}),
-        ("components", {"components": {"exploit": 1.0, "partition": 1.0}}),
-        ("memory.gates.agreement", {"memory": {"gates": {"agreement": True}}}),
+        ("k", {"k": 2}, 2),
+        ("barrier", {"barrier": "snapshot", "group_size": 4}, "snapshot"),
+        ("order", {"preset": "official-memory-r+"}, "official"),
+        ("repair", {"repair": {"mode": "mask"}}, "mask"),
+        ("components", {"components": {"exploit": 1.0, "partition": 1.0}}, ["partition"]),
+        ("memory.gates.agreement", {"memory": {"gates": {"agreement": True}}}, True),
     ],
 )
 def test_what_would_compare_turns_of_one_completion_is_refused(
-    client: RewardClient, field: str, config: dict[str, Any]
+    client: RewardClient, field: str, config: dict[str, Any], value: Any
 ) -> None:
     with pytest.raises(InvalidRequest, match=f"does not go with {field}") as caught:
         client.create_run(unit="turn", **(CONFIG | config))
     assert caught.value.remedy
+    assert caught.value.value == value
     assert not client.runs()
 
 

@@ -6,6 +6,8 @@ import json
 from pathlib import Path
 from typing import Any
 
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 from memr_client import InvalidRequest
 from memr_client.schemas import Message
@@ -98,3 +100,14 @@ def test_counts_of_one_prompt_are_added_up(tmp_path: Path) -> None:
 def test_counts_that_cannot_be_read_are_refused(tmp_path: Path, lines: tuple[Any, ...], said: str) -> None:
     with pytest.raises(InvalidRequest, match=said):
         counts.read(write(tmp_path, *lines), "counts")
+
+
+@pytest.mark.parametrize("numbers", [[], [1, 0]])
+def test_rows_of_a_table_are_written_in_the_order_asked_for_also_none(tmp_path: Path, numbers: list[int]) -> None:
+    table = pa.table({"prompt": ["a", "b"], "odd": pa.array([1, 2], pa.uint8())})
+    pq.write_table(table, tmp_path / "train.parquet")
+    data = dataset.read(tmp_path / "train.parquet", "train", None, None)
+    data.write(tmp_path / "new.parquet", numbers)
+    written = pq.read_table(tmp_path / "new.parquet")
+    assert written.schema == table.schema
+    assert written["prompt"].to_pylist() == ["ab"[number] for number in numbers]

@@ -151,6 +151,45 @@ def test_parquet_without_its_library_is_refused_with_the_remedy(tmp_path, monkey
     output.check(tmp_path / "new.jsonl", path)
 
 
+def damaged(at, content):
+    """A Parquet file with other bytes at a place."""
+    whole = bytearray(in_parquet([rollout("q")]))
+    at %= len(whole)
+    whole[at : at + len(content)] = content
+    return bytes(whole)
+
+
+@pytest.mark.parametrize(
+    "content", [damaged(4, b"\xff" * 40), damaged(-60, b"\x7f" * 50), damaged(-4, b"PARE"), b"PAR1", b"PARE"]
+)
+def test_a_damaged_or_encrypted_table_is_refused_with_a_remedy(tmp_path, content):
+    path = tmp_path / "table.parquet"
+    path.write_bytes(content)
+    with pytest.raises(InvalidRequest, match="is not a whole Parquet file") as refused:
+        list(read(path))
+    assert (refused.value.value, bool(refused.value.limit)) == (str(path), True)
+    assert "Write it again" in refused.value.remedy
+
+
+@pytest.mark.parametrize(
+    "column",
+    [
+        pa.array([2**60], pa.timestamp("ms")),
+        pa.array([2**30], pa.date32()),
+        pa.array([1], pa.timestamp("us", tz="Mars/Olympus")),
+        pa.Array.from_buffers(pa.string(), 1, pa.array([b"\xff"]).buffers()),
+    ],
+)
+def test_a_column_that_python_cannot_hold_is_named(tmp_path, column):
+    path = tmp_path / "table.parquet"
+    table = pa.Table.from_pylist([rollout("q")]).append_column("odd", column)
+    pq.write_table(table, path)
+    with pytest.raises(InvalidRequest, match=r"column 'odd' of .* has a value that cannot be read") as refused:
+        list(read(path))
+    assert refused.value.value == f"odd: {column.type}"
+    assert "Leave the column out" in refused.value.remedy
+
+
 @pytest.mark.parametrize(
     ("content", "says"),
     [
@@ -168,6 +207,11 @@ def test_parquet_without_its_library_is_refused_with_the_remedy(tmp_path, monkey
         (lines_of([rollout("q")]).decode().encode("utf-16"), "is not UTF-8, but probably UTF-16.*iconv -f UTF-16"),
         (lines_of([rollout("q")]).decode().encode("utf-16-le"), "is not UTF-8, but probably UTF-16"),
         (lines_of([rollout("q")]).decode().encode("utf-16-be"), "is not UTF-8, but probably UTF-16"),
+        (
+            b'{"prompt": [{"role": "system", "content": "q"}], "completion": "a", "outcome": 1}',
+            "line 1 of .*role 'user'",
+        ),
+        (b'{"responses_create_params": {}, "response": {"output": []}, "reward": 1}', "line 1 of .*role 'user'"),
         (b'{"prompt": "q", "response": "a", "reward": 1}', r"has no completion\.\n.*Rename 'response' to 'completion'"),
     ],
 )

@@ -86,10 +86,12 @@ class DataSet:
     def write(self, path: Path, numbers: Sequence[int]) -> None:
         """Write the rows of these numbers, from 0, in this order."""
         if self.form == "parquet":
+            import pyarrow as pa
             import pyarrow.parquet as pq
 
+            picked = pa.array(numbers, pa.int64())  # also where there are none
             with output.replacing(path) as file:
-                pq.write_table(rows.table(self.path, self.name).take(numbers), file)
+                pq.write_table(rows.table(self.path, self.name).take(picked), file)
             return
         lines = [self.kept[number] for number in numbers]
         with output.replacing(path) as file:

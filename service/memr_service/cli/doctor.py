@@ -8,7 +8,7 @@ import re
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, requires, version
 from typing import TypeVar
@@ -21,12 +21,11 @@ from rich.table import Column, Table
 
 from memr_service.encoder import Encoder, Encoders, HashedEncoder, SentenceEncoder, cpu, model_files
 from memr_service.settings import Settings
+from memr_service.store import is_redis
 
 TEXTS = [f"Question {n}: she has {n} apples and buys {2 * n} more, so now she has {3 * n} of them." for n in range(64)]
 
 Result = TypeVar("Result")
-
-INSTALL = "pip install '.[service]' in a clone of memr"
 
 
 @dataclass(frozen=True)
@@ -41,7 +40,7 @@ class Finding:
 
 def examine(settings: Settings, console: Console) -> bool:
     """Run all checks and print the results. Returns whether all passed."""
-    findings = [*packages(), *machine(), *model(settings)]
+    findings = [*packages(extras(settings)), *machine(), *model(settings)]
     if all(finding.remedy is None for finding in findings):
         findings += self_test(settings)
     table = Table("", "", Column(overflow="fold"), show_header=False, box=None)
@@ -56,19 +55,27 @@ def examine(settings: Settings, console: Console) -> bool:
     return not remedies
 
 
-def packages() -> Iterator[Finding]:
-    """Python, memr, and the packages of memr's `service` extra."""
+def extras(settings: Settings) -> list[str]:
+    """The extras of memr that a server with these settings needs."""
+    sentences = any(name != HashedEncoder.name for name in settings.allowed_encoders)
+    return ["service" if sentences else "server", *(["redis"] if is_redis(settings.store) else [])]
+
+
+def packages(extras: Sequence[str]) -> Iterator[Finding]:
+    """Python, memr, and the packages that some extras of memr bring."""
     yield Finding("Python", f"{platform.python_version()} at {sys.executable}")
     yield Finding("memr", version("memr"))
+    needed = re.compile(rf"extra *== *['\"]({'|'.join(extras)})['\"]")
     for requirement in requires("memr") or []:
         wanted, _, marker = requirement.partition(";")
-        if marker and not re.search(r"extra *== *['\"]service['\"]", marker):
+        if marker and not needed.search(marker):
             continue
         name = re.split(r"[^A-Za-z0-9_.-]", wanted.strip())[0]
         try:
             yield Finding(name, version(name))
         except PackageNotFoundError:
-            yield Finding(name, f"not installed (required: {wanted.strip()})", INSTALL)
+            install = f"pip install '.[{','.join(extras)}]' in a clone of memr"
+            yield Finding(name, f"not installed (required: {wanted.strip()})", install)
 
 
 def machine() -> Iterator[Finding]:

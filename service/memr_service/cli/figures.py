@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -154,10 +155,8 @@ def _wilson(share: float, n: int, z: float = 1.645) -> tuple[float, float]:
 
 
 def _figure(rows: int, columns: int, size: tuple[float, float], title: str, **layout: Any) -> Any:
-    try:
-        from matplotlib.figure import Figure
-    except ImportError as error:
-        raise InvalidRequest("figures need matplotlib.", remedy="pip install '.[report]' in a clone of memr") from error
+    from matplotlib.figure import Figure
+
     figure = Figure(figsize=size, dpi=130, layout="constrained")
     figure.suptitle(title, fontsize=11)
     return figure, figure.subplots(rows, columns, **layout)
@@ -201,7 +200,7 @@ def require_picture(path: Path) -> None:
     """Check, before the work begins, that a figure can be drawn into a file.
 
     Raises:
-        InvalidRequest: the name does not end in .png, or the file cannot be written.
+        InvalidRequest: the name does not end in .png, the file cannot be written, or matplotlib is not installed.
     """
     if path.suffix.lower() != ENDING:
         raise InvalidRequest(
@@ -210,6 +209,22 @@ def require_picture(path: Path) -> None:
             remedy=f"Name it {path.stem}{ENDING}, for example.",
         )
     require_writable(path)
+    require_matplotlib()
+
+
+def require_matplotlib() -> None:
+    """Check, before the work begins, that figures can be drawn.
+
+    Raises:
+        InvalidRequest: matplotlib is not installed.
+    """
+    if find_spec("matplotlib") is None:
+        raise InvalidRequest(
+            "figures need matplotlib, which is not installed.",
+            value="matplotlib",
+            limit="the extra `report`",
+            remedy="Run pip install '.[report]' in a clone of memr.",
+        )
 
 
 def _save(figure: Any, path: Path) -> None:

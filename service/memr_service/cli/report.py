@@ -33,13 +33,15 @@ def report(
 ) -> None:
     """Write a report of a run: audits with remedies, curves, and a paragraph for a paper's methods section.
 
-    The audits tell whether the run is collapsing, since which step, and what to do.
+    The audits tell whether the run is collapsing, since which step, and what to do. Its figures need the extra
+    `report`.
 
     ```
     memr report gsm8k-seed0
     memr report gsm8k-seed0 --dir reports --url http://gpu-box:8000
     ```
     """
+    figures.require_matplotlib()
     with connect(url, api_key) as client, progress() as bar:
         rows = list(history.steps(client, run))
         if not rows:

@@ -133,9 +133,17 @@ def _place(row: Row) -> tuple[int, ...]:
 def _parse(row: Row) -> Rollout:
     fields, halves = without_halves(row.fields)
     try:
-        return Rollout.model_validate({**fields, "line": row.number, "halves": halves})
+        rollout = Rollout.model_validate({**fields, "line": row.number, "halves": halves})
     except (ValidationError, OverflowError) as error:
         raise _refused(row.where, fields, error) from error
+    if not isinstance(rollout.prompt, str) and all(message.role != "user" for message in rollout.prompt):
+        raise InvalidRequest(
+            f"{row.where}: prompt: no message has the role 'user'.",
+            value=[message.role for message in rollout.prompt],
+            limit="at least one 'user' message",
+            remedy="Write the question as a user message, or the prompt as a string.",
+        )
+    return rollout
 
 
 def _refused(where: str, fields: dict[str, Any], error: ValidationError | OverflowError) -> InvalidRequest:

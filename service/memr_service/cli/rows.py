@@ -86,14 +86,10 @@ def table(path: Path, name: str) -> pa.Table:
     Raises:
         InvalidRequest: it cannot be read.
     """
-    import pyarrow as pa
     import pyarrow.parquet as pq
 
-    with _readable(name), path.open("rb") as file, _uncompressed(file) as content:
-        try:
-            return pq.ParquetFile(content).read()
-        except pa.ArrowException as error:
-            raise InvalidRequest(f"{name} is not a whole Parquet file: {error}", value=name) from error
+    with _readable(name), path.open("rb") as file, _uncompressed(file) as content, _whole_table(name):
+        return pq.ParquetFile(content).read()
 
 
 def form(path: Path, name: str = "") -> Form:
@@ -132,7 +128,7 @@ def _form(content: IO[bytes], name: str) -> Form:
             limit="UTF-8",
             remedy="Save it as UTF-8: iconv -f UTF-16 -t UTF-8 OLD > NEW, or Set-Content -Encoding utf8.",
         )
-    if start == b"PAR1":
+    if start in (b"PAR1", b"PARE"):  # PARE: all of it is encrypted
         require_arrow(name)
         return "parquet"
     first = next((line for line in content if line.strip(BLANK)), b"")
@@ -177,15 +173,52 @@ def _items(content: IO[bytes], name: str, remedy: str) -> Iterator[Row]:
 
 
 def _table_rows(content: IO[bytes], name: str, remedy: str) -> Iterator[Row]:
-    import pyarrow as pa
     import pyarrow.parquet as pq
 
+    number = 0
+    with _whole_table(name):
+        for batch in pq.ParquetFile(content).iter_batches():
+            columns = [_values(batch, column, name) for column in range(batch.num_columns)]
+            for values in zip(*columns, strict=True):
+                number += 1
+                fields = dict(zip(batch.schema.names, values, strict=True))
+                yield Row(number, f"row {number} of {name}", fields, None)
+
+
+def _values(batch: pa.RecordBatch, column: int, name: str) -> list[Any]:
+    """A column's values, as Python has them.
+
+    Raises:
+        InvalidRequest: Python cannot hold one: a date after the year 9999, a text that is not UTF-8.
+    """
+    field = batch.schema.field(column)
     try:
-        rows = (row for batch in pq.ParquetFile(content).iter_batches() for row in batch.to_pylist())
-        for number, fields in enumerate(rows, start=1):
-            yield Row(number, f"row {number} of {name}", fields, None)
-    except pa.ArrowException as error:
-        raise InvalidRequest(f"{name} is not a whole Parquet file: {error}", value=name) from error
+        values: list[Any] = batch.column(column).to_pylist()
+    except (ArithmeticError, LookupError, ValueError) as error:
+        raise InvalidRequest(
+            f"column {field.name!r} of {name} has a value that cannot be read: {error}.",
+            value=f"{field.name}: {field.type}",
+            limit="texts in UTF-8, numbers, dates up to the year 9999",
+            remedy="Leave the column out, or write its values as texts or numbers.",
+        ) from error
+    return values
+
+
+@contextmanager
+def _whole_table(name: str) -> Iterator[None]:
+    import pyarrow as pa
+
+    try:
+        yield
+    except (pa.ArrowException, OSError) as error:
+        if isinstance(error, OSError) and error.errno is not None:  # of the disk, not of what it holds
+            raise
+        raise InvalidRequest(
+            f"{name} is not a whole Parquet file: {str(error).strip()}",
+            value=name,
+            limit="a whole Parquet file without encryption",
+            remedy="Write it again, or use JSON lines (.jsonl).",
+        ) from error
 
 
 def _json(text: bytes, where: str, remedy: str) -> Any:

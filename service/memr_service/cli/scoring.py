@@ -190,7 +190,7 @@ def score(
     write: Callable[[list[Row]], None],
     advance: Callable[[int], None],
 ) -> list[Score]:
-    """Send the requests in order to every run. Each text is encoded once for all runs.
+    """Send the requests in order to every run. Each text is encoded once for all runs, but turns by each run.
 
     Args:
         client: client of the service.
@@ -234,7 +234,7 @@ def rows(rollouts: list[Rollout], response: RewardResponse) -> Iterator[Row]:
 
 
 def _request(
-    client: RewardClient, run_id: str, rollouts: list[Rollout], embeddings: dict[Column, np.ndarray]
+    client: RewardClient, run_id: str, rollouts: list[Rollout], embeddings: dict[Column, np.ndarray] | None
 ) -> RewardResponse:
     named = any(rollout.prompt_id is not None for rollout in rollouts)
     grouped = any(rollout.group_id is not None for rollout in rollouts)

@@ -27,8 +27,10 @@ class Vectors:
         self._rollouts = rollouts
         self._known: dict[tuple[object, ...], dict[str, tuple[np.ndarray, bool]]] = {}
 
-    def embeddings(self, config: RunConfig) -> dict[Column, np.ndarray]:
-        """The embeddings for a run with this resolved config."""
+    def embeddings(self, config: RunConfig) -> dict[Column, np.ndarray] | None:
+        """The embeddings for a run with this resolved config; None where the run encodes each turn itself."""
+        if config.unit == "turn":
+            return None
         prompts, completions = self._encoded(config)
         return {
             "prompts": np.stack([vector for vector, _ in prompts]),
@@ -36,7 +38,9 @@ class Vectors:
         }
 
     def count(self, config: RunConfig) -> tuple[int, int]:
-        """Number of distinct texts, and how many of them were too long to be read whole."""
+        """Number of distinct texts encoded here, and how many of them were too long to be read whole."""
+        if config.unit == "turn":
+            return 0, 0
         cut: dict[str, bool] = {}
         for texts, encoded in zip(self._texts(config), self._encoded(config), strict=True):
             cut |= zip(texts, (long for _, long in encoded), strict=True)

@@ -213,7 +213,7 @@ def _check_turns(config: RunConfig) -> None:
         "k": config.k if config.k != 1 else None,
         "order": config.order if config.order == "official" else None,
         "barrier": config.barrier if config.barrier == "snapshot" else None,
-        "repair": config.repair and config.repair.model_dump(mode="json"),
+        "repair": config.repair and config.repair.mode,
         "components": named or None,
         "memory.gates.agreement": config.memory.gates.agreement or None,
     }

@@ -41,7 +41,7 @@ def open_store(url: str, response_hours: float = 48) -> Store:
         return SqliteStore(None, response_hours)
     if kind == "sqlite" and path:
         return SqliteStore(_folder(path), response_hours)
-    if url.startswith(("redis:", "rediss:", "redis+", "rediss+")):
+    if is_redis(url):
         return _redis(url, response_hours)
     folder = "" if not url or ":" in url or url == "memory" else f"For the folder {url}: sqlite:///{url}."
     raise InvalidRequest(
@@ -50,6 +50,11 @@ def open_store(url: str, response_hours: float = 48) -> Store:
         limit=f"{FORMS}, or redis://host:6379/0",
         remedy=folder or f"Give one of: {FORMS}; or redis://host:6379/0.",
     )
+
+
+def is_redis(url: str) -> bool:
+    """Whether a store's address is of a Redis, which needs the extra `redis`."""
+    return url.startswith(("redis:", "rediss:", "redis+", "rediss+"))
 
 
 def _folder(path: str) -> Path:
