@@ -48,7 +48,7 @@ check:  ## lint, types, import rules and the fast tests, in whichever environmen
 NOT_CHECKED = -m 'slow or process or redis or model or trainer or hypothesis'
 
 test: $(READY)  ## run all tests: about 16 minutes
-	$(BIN)/python -m pytest -q -n 2 --dist loadfile --no-loadscope-reorder --durations 25 $(if $(filter check,$(MAKECMDGOALS)),$(NOT_CHECKED))
+	$(BIN)/python -m pytest -q -n 3 --dist loadfile --no-loadscope-reorder --durations 25 $(if $(filter check,$(MAKECMDGOALS)),$(NOT_CHECKED))
 
 lint: $(READY)  ## ruff, its formatter, and mypy --strict
 	$(BIN)/ruff check .
