@@ -25,14 +25,16 @@ from benchmarks.repair_study.training import FOLDER, Training, train_one
 KEPT = FOLDER / "trainings.jsonl"
 
 
+WITHOUT_LABELS = ("clean", "ttrl")
+"""Arms whose trainings are the same whatever the labels are: they go by the right ones, or by none."""
 AS_THE_LABELS_ARE = ("none", "corrected")
-"""Arms that train with the right labels where none is wrong: there is nothing to correct either."""
+"""Arms that are `clean` where no label is wrong: there is nothing to correct either."""
 
 
 def trainings(registration: Registration, arms: Sequence[str], noise: float, kind: Kind) -> dict[str, Training]:
     """Trainings by key, seed by seed; those that `finished` knows from others are left out."""
     first = (noise, kind) == registration.conditions[0]
-    known = {"placebo", *(() if first else ("clean",)), *(() if noise else AS_THE_LABELS_ARE)}
+    known = {"placebo", *(() if first else WITHOUT_LABELS), *(() if noise else AS_THE_LABELS_ARE)}
     return {
         f"{arm} {noise:g} {kind} {seed}": Training(arm, noise, kind, seed)
         for seed in registration.seeds
@@ -42,15 +44,17 @@ def trainings(registration: Registration, arms: Sequence[str], noise: float, kin
 
 
 def finished() -> list[Row]:
-    """The rows of all trainings that are finished. A training with the right labels is the same whatever the noise."""
+    """The rows of all trainings that are finished, and of those that are the same under other labels."""
     rows = [*read(KEPT).values()]
     begun = {(row["noise"], row["kind"]) for row in rows}
-    for clean in [row for row in rows if row["method"] == "clean"]:
-        for noise, kind in begun - {(clean["noise"], clean["kind"])}:
-            rows += [
-                clean | {"method": arm, "noise": noise, "kind": kind, "seconds": 0.0}
-                for arm in ("clean", *(() if noise else AS_THE_LABELS_ARE))
-            ]
+    own = {(row["method"], row["noise"], row["kind"], row["seed"]) for row in rows}
+    for row in [one for one in rows if one["method"] in WITHOUT_LABELS]:
+        for noise, kind in begun:
+            same = [row["method"], *(AS_THE_LABELS_ARE if row["method"] == "clean" and not noise else ())]
+            for arm in same:
+                if (arm, noise, kind, row["seed"]) not in own:
+                    own.add((arm, noise, kind, row["seed"]))
+                    rows.append(row | {"method": arm, "noise": noise, "kind": kind, "seconds": 0.0})
     return rows
 
 
