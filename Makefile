@@ -176,7 +176,7 @@ $(READY_DEV): pyproject.toml constraints.txt
 $(READY): pyproject.toml constraints.txt
 	$(MAKE_VENV)
 	@echo 'Installing memr into $(VENV); the first time this takes a few minutes.'
-	@$(PIP_INSTALL) -e '.[server,service,math,ray,redis,report,trainer,dev,docs,test]'
+	@$(PIP_INSTALL) -e '.[server,service,math,parquet,ray,redis,report,trainer,dev,docs,test]'
 	@$(PIP_INSTALL) --no-deps openrlhf==0.11.2 || echo 'openrlhf has no wheel for this machine: the tests against it will fail.'
 	@$(PIP_INSTALL) --no-deps verl==0.9.1 || echo 'verl has no release for this Python: the tests against it will fail.'
 	@$(PIP_INSTALL) --no-deps axolotl==0.19.0 ms-swift==4.6.0 openenv==0.10.0

@@ -37,7 +37,7 @@ from memr_service.run.presets import resolve
 from memr_service.state.law import LAW
 from memr_service.state.state import State
 from memr_service.store import open_store
-from memr_service.store.base import Snapshot
+from memr_service.store.base import Snapshot, restored
 from memr_service.store.sqlite.snapshots import SqliteSnapshots
 
 from benchmarks.bench import grown
@@ -78,7 +78,9 @@ def make(url: str, prompts: int) -> None:
     graphs = [grown.built(memory.prompts.vector_range(*one)) for one in grown.grown(prompts)]
     memory.prompts.graphs = graphs
     base = Snapshot(0, 1, state.freeze())
-    run = where.runs.restore(RUN, config.model_dump_json(), LAW, None, "2026-01-01T00:00:00.000+00:00", [], base)
+    run = restored(
+        where.runs.restore(RUN, config.model_dump_json(), LAW, None, "2026-01-01T00:00:00.000+00:00", [], base)
+    )
     for graph in graphs:
         where.index_files.save(run.uid, f"success-{graph.start}-{graph.stop}.hnsw", graph.save)
     where.close()

@@ -17,7 +17,7 @@ from memr_service.run.presets import resolve
 from memr_service.state.law import LAW
 from memr_service.state.state import State
 from memr_service.store import open_store
-from memr_service.store.base import Snapshot
+from memr_service.store.base import Snapshot, restored
 
 RUN, D = "grown", 384
 CLUSTER, SPREAD = 100, 0.7
@@ -68,7 +68,9 @@ def store(url: str, n: int, keys: list[bytes]) -> None:
     graphs = [built(state.memories["success"].prompts.vector_range(start, stop)) for start, stop in grown(n)]
     state.memories["success"].prompts.graphs = graphs
     base = Snapshot(0, 1, state.freeze())
-    run = where.runs.restore(RUN, config.model_dump_json(), LAW, None, "2026-01-01T00:00:00.000+00:00", [], base)
+    run = restored(
+        where.runs.restore(RUN, config.model_dump_json(), LAW, None, "2026-01-01T00:00:00.000+00:00", [], base)
+    )
     for graph in graphs:
         where.index_files.save(run.uid, f"success-{graph.start}-{graph.stop}.hnsw", graph.save)
     where.close()

@@ -5,11 +5,7 @@ import sys
 from pathlib import Path
 
 ROOT = Path(__file__).parents[2]
-OF_ONE_COMMAND = (
-    *("chromadb", "chromadb.config", "playwright", "playwright.sync_api"),
-    *("cyclonedx", "cyclonedx.factory.license", "cyclonedx.model.bom", "cyclonedx.model.component"),
-    *("cyclonedx.output", "cyclonedx.schema", "cyclonedx.validation.json", "packageurl"),
-)
+OF_ONE_COMMAND = ("chromadb", "chromadb.config", "playwright", "playwright.sync_api")
 """Packages that the `make` target of one command installs for it."""
 
 

@@ -58,6 +58,30 @@ def test_ctrl_c_before_the_command_runs_ends_it_in_the_same_way(monkeypatch):
     assert ended.value.code == 130
 
 
+def test_ctrl_c_while_an_object_is_removed_is_not_lost():
+    """Python ignores exceptions there, and with them a Ctrl-C."""
+    code = """
+import signal, time
+from memr_service import __main__, cli
+from memr_service.cli import commands
+
+class Removed:
+    def __del__(self):
+        signal.raise_signal(signal.SIGINT)
+
+def run():
+    Removed()
+    time.sleep(20)
+
+commands.run = run
+__main__.main()
+"""
+    began = time.monotonic()
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60)
+    assert (done.returncode, done.stderr) == (130, "")
+    assert time.monotonic() - began < 15
+
+
 def test_a_long_score_leaves_no_file(rollouts, tmp_path):
     partial = tmp_path / "out.jsonl.partial"
     command = ["score", rollouts.name, "--presets", "memory-r+", "--out", "out.jsonl"]
