@@ -47,7 +47,7 @@ check:  ## lint, types, import rules and the fast tests, in whichever environmen
 # After `check` in one command, its tests are not run again, but for those that Hypothesis gives more examples.
 NOT_CHECKED = -m 'slow or process or redis or model or trainer or hypothesis'
 
-test: $(READY)  ## run all tests: about 16 minutes
+test: $(READY)  ## run all tests: about 12 minutes
 	$(BIN)/python -m pytest -q -n 3 --dist loadfile --no-loadscope-reorder --durations 25 $(if $(filter check,$(MAKECMDGOALS)),$(NOT_CHECKED))
 
 lint: $(READY)  ## ruff, its formatter, and mypy --strict
