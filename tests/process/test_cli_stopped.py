@@ -17,6 +17,11 @@ pytestmark = pytest.mark.slow
 ENDS_S = 30
 
 
+def heeds_ctrl_c():
+    """In a child before it runs: a shell in the background starts its commands so that they ignore it."""
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
+
+
 def stopped(arguments, folder, seen):
     """Start a command and interrupt it once `seen()` is true; its status and output."""
     with subprocess.Popen(
@@ -26,6 +31,7 @@ def stopped(arguments, folder, seen):
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,
+        preexec_fn=heeds_ctrl_c,
     ) as process:
         ends = time.monotonic() + ENDS_S
         while not seen() and time.monotonic() < ends:
@@ -77,7 +83,8 @@ commands.run = run
 __main__.main()
 """
     began = time.monotonic()
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60)
+    command = [sys.executable, "-c", code]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=60, preexec_fn=heeds_ctrl_c)
     assert (done.returncode, done.stderr) == (130, "")
     assert time.monotonic() - began < 15
 
