@@ -12,7 +12,7 @@ from contextlib import closing
 from pathlib import Path
 
 import pytest
-from memr_service.store.texts import ROW_ITEMS, Texts
+from memr_service.store.texts import _GATHERED, ROW_ITEMS, Texts
 
 GIB = 1 << 30
 
@@ -201,6 +201,18 @@ def test_records_that_come_together_are_one_transaction(
     last = max(place for place, one in enumerate(of_inserts) if one.startswith("INSERT"))
     first = min(place for place, one in enumerate(of_inserts) if one.startswith("INSERT"))
     assert last - first == 19
+
+
+def test_texts_are_kept_while_others_are_asked_for(texts: Texts) -> None:
+    for _ in range(3):  # what was gathered was stored for a question before its turn came
+        texts._jobs.put(_GATHERED)
+        texts._jobs.put(_GATHERED)
+        texts.flush()
+    for serial in range(200):
+        texts.put(1, serial, ["q"], ["a"])
+        assert serial in texts.get(1, [serial])
+    assert texts._thread.is_alive()
+    assert texts.dropped == 0
 
 
 def test_texts_are_stored_soon_though_nobody_asks(tmp_path: Path) -> None:

@@ -152,18 +152,20 @@ class Texts:
     def _work(self) -> None:
         job: _Job | None = _Job(_nothing)  # every job prunes
         while job is not None:
-            self._attempt(job)
+            if job is not _GATHERED:
+                self._attempt(job)
             job = self._next()
             self._store_gathered()
         if self._database is not None:
             self._database.close()
 
     def _next(self) -> _Job | None:
-        try:
+        job: _Job | None = _Job(_nothing)
+        with suppress(queue.Empty):
             job = self._jobs.get(timeout=PRUNING_S)
-            return self._jobs.get(timeout=GATHER_S) if job is _GATHERED else job
-        except queue.Empty:
-            return _Job(_nothing)
+            if job is _GATHERED:
+                job = self._jobs.get(timeout=GATHER_S)
+        return job
 
     def _store_gathered(self) -> None:
         with self._lock:
@@ -240,7 +242,7 @@ def _nothing(_: sqlite3.Connection) -> None:
 
 
 _GATHERED = _Job(_nothing)
-"""Says that a record's texts wait, and more may come."""
+"""Says that a record's texts wait, and more may come. It is no work of its own."""
 
 
 def _total(database: sqlite3.Connection) -> int:
