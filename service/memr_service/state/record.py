@@ -100,12 +100,16 @@ class Batch:
         return np.asarray(np.cumsum(ends) - ends)
 
     @property
+    def unmasked(self) -> np.ndarray:
+        """Whether something is learned from each item (n,) bool."""
+        return np.ones(len(self), bool) if self.masked is None else ~self.masked
+
+    @property
     def counted(self) -> np.ndarray | None:
         """Items that count in pass rates (m,): none that is masked, of a completion's turns the last; None: all."""
         if self.turns_left is None and self.masked is None:
             return None
-        out = np.zeros(len(self), bool) if self.masked is None else self.masked
-        return np.flatnonzero(~out if self.turns_left is None else ~out & (self.turns_left == 0))
+        return np.flatnonzero(self.unmasked if self.turns_left is None else self.unmasked & (self.turns_left == 0))
 
     @property
     def prompt_rows(self) -> list[np.ndarray]:

@@ -42,7 +42,7 @@ class Neighbours:
             self._full = True
             return
         right = batch.outcomes > self._config.success_threshold
-        known = np.ones(len(batch), bool) if batch.masked is None else ~batch.masked
+        known = batch.unmasked
         similar = batch.prompts @ self._prompts[: len(self._row)].T  # (u, prompts)
         hold = self._config.order == "hold_one_out"
         for histogram, stored, written in zip(

@@ -60,7 +60,7 @@ class Survey:
         """Count a record's items, but those that are masked: whether they are right is not known. `texts` is called if
         repetition was not recorded."""
         batch = record.scored
-        known = np.ones(len(batch), bool) if batch.masked is None else ~batch.masked
+        known = batch.unmasked
         if not known.any():
             return
         right = batch.outcomes > self.config.success_threshold
